@@ -1,0 +1,84 @@
+"""placewise: networks that keep place.
+
+```
+pictures to dots
+    formats → data → model (backbone + head) → train → predict (decoder) → evaluate → report
+```
+
+The public names below load what they need when they are first used, so that `import placewise`
+costs next to nothing.
+
+Example:
+    >>> import placewise
+    >>> placewise.State.HIDDEN.name
+    'HIDDEN'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from placewise.augment import Augmentation
+    from placewise.check import check
+    from placewise.errors import PlacewiseError
+    from placewise.evaluate import evaluate
+    from placewise.formats import Labels, Sample, State, convert, read_labels, write_labels
+    from placewise.model import Localiser, ModelSettings
+    from placewise.pictures import read_picture
+    from placewise.predict import predict
+    from placewise.run import Run
+    from placewise.train import TrainSettings, train
+
+_HOMES = {
+    "Augmentation": "augment",
+    "Labels": "formats",
+    "Localiser": "model",
+    "ModelSettings": "model",
+    "PlacewiseError": "errors",
+    "Run": "run",
+    "Sample": "formats",
+    "State": "formats",
+    "TrainSettings": "train",
+    "check": "check",
+    "convert": "formats",
+    "evaluate": "evaluate",
+    "predict": "predict",
+    "read_labels": "formats",
+    "read_picture": "pictures",
+    "train": "train",
+    "write_labels": "formats",
+}
+
+__all__ = [
+    "Augmentation",
+    "Labels",
+    "Localiser",
+    "ModelSettings",
+    "PlacewiseError",
+    "Run",
+    "Sample",
+    "State",
+    "TrainSettings",
+    "check",
+    "convert",
+    "evaluate",
+    "predict",
+    "read_labels",
+    "read_picture",
+    "train",
+    "write_labels",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'placewise' has no attribute '{name}'")
+    return getattr(import_module(f"placewise.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,360 @@
+"""The command line: one thin function for each verb. Heavy imports stand inside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from placewise import __version__
+from placewise.errors import PlacewiseError
+
+Pairs = tuple[str, ...]
+"""Settings as KEY=VALUE."""
+
+DESCRIPTION = """Networks that keep place: dots on pictures of any size.
+
+A first run, from a folder with pictures and points.csv (image,point,x,y):
+
+  placewise check my_folder
+  placewise train my_folder --out my_run --minutes 8
+  placewise evaluate my_run my_folder
+  placewise predict my_run new_pictures --out dots
+
+Or see it all at once: placewise demo"""
+
+
+def check(
+    data: Positional[Path],
+    /,
+    out: Path | None = None,
+    format: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Look at labels before training: counts, gaps, borders, swaps, and the decode floor.
+
+    Like this:
+
+      placewise check my_folder
+      placewise check my_folder/points.csv --out findings
+
+    Args:
+        data: file of labels, or the folder that holds one.
+        out: folder for check.json, sheet.png and check.html; nothing is written without it.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut.
+        seed: seed of the split that training would draw.
+    """
+    from placewise.check import check_data
+
+    print(check_data(data, out=out, format=format, seed=seed))
+
+
+def convert(
+    data: Positional[Path],
+    to: Positional[Path],
+    /,
+    format: str | None = None,
+    to_format: str | None = None,
+    root: Path | None = None,
+    lossy: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write labels in another format; the pictures stay where they are.
+
+    Like this:
+
+      placewise convert my_folder/CollectedData.csv my_folder/points.csv
+      placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
+
+    Args:
+        data: file of labels, or the folder that holds one.
+        to: the file to write; it names pictures relative to the folder of the pictures.
+        format: force the format that is read.
+        to_format: format to write; by default the one that the ending of the name suggests.
+        root: folder of the pictures, where it is not the folder of the file.
+        lossy: write even where the format cannot hold everything.
+        overwrite: replace the file if it exists.
+    """
+    from placewise.formats import convert
+
+    labels = convert(
+        data,
+        to,
+        format_in=format,
+        format_out=to_format,
+        root=root,
+        lossy=lossy,
+        overwrite=overwrite,
+    )
+    print(f"{to}: {len(labels.names)} points on {len(labels.samples)} pictures")
+
+
+def train(
+    data: Positional[Path],
+    /,
+    out: Path,
+    steps: int | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    head: str = "heatmap",
+    head_set: Pairs = (),
+    backbone: str = "unet",
+    backbone_set: Pairs = (),
+    width: int | None = None,
+    augment: Pairs = (),
+    batch: int = 8,
+    learning_rate: float | None = None,
+    workers: int = 0,
+    seed: int = 0,
+    device: str = "cpu",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    validate_every: int | None = None,
+    format: str | None = None,
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Train a network on labelled pictures.
+
+    Like this:
+
+      placewise train my_folder --out my_run --minutes 8
+      placewise train my_folder --out my_run --resume
+      placewise train my_folder --out plain --head coordinates --head-set gather=pool
+      torchrun --nproc-per-node 2 -m placewise train my_folder --out my_run --steps 3000
+
+    Args:
+        data: file of labels, or the folder that holds one.
+        out: folder of the run; new or empty unless --resume.
+        steps: optimiser steps.
+        minutes: length by the clock instead: the speed is measured, then the steps are fixed.
+        resume: continue the run where it was interrupted; begin it where there is none.
+        head: heatmap, integral, coordinates, or module:Class with --plugin.
+        head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
+        backbone: unet, or module:Class with --plugin.
+        backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.
+        width: short for --backbone-set width=…; 8 is tiny, 32 the default, 64 large.
+        augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
+        batch: pictures in a step.
+        learning_rate: peak of the learning rate.
+        workers: processes that prepare batches; 0 prepares them between the steps.
+        seed: everything that is drawn follows from it.
+        device: cpu, cuda, cuda:1, …
+        precision: auto measures which is faster here.
+        validate_every: steps between validations.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut.
+        plugin: modules to import first, for heads and backbones of your own.
+        quiet: print nothing.
+    """
+    _import(plugin)
+    from placewise.evaluate import report_training
+    from placewise.formats import read_labels
+    from placewise.train import TrainSettings
+    from placewise.train import train as run_training
+
+    backbone_settings = _settings(backbone_set)
+    if width is not None:
+        backbone_settings["width"] = width
+    values: dict[str, object] = {
+        "steps": steps,
+        "minutes": minutes,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "batch": batch,
+        "workers": workers,
+        "backbone": backbone,
+        "backbone_settings": backbone_settings,
+        "head": head,
+        "head_settings": _settings(head_set),
+        "augmentation": _settings(augment),
+        "validate_every": validate_every,
+    }
+    if learning_rate is not None:
+        values["learning_rate"] = learning_rate
+    labels = read_labels(data, format=format)
+    run = run_training(labels, out, TrainSettings.of(**values), resume=resume, quiet=quiet)
+    report_training(run, labels, quiet=quiet)
+
+
+def predict(
+    run: Positional[Path],
+    pictures: Positional[Path],
+    /,
+    out: Path,
+    overlays: int = 200,
+    threshold: float = 0.5,
+    device: str = "cpu",
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Put dots on new pictures of any size.
+
+    Like this:
+
+      placewise predict my_run new_pictures --out dots
+      placewise predict my_run picture.png --out dots --overlays 0
+
+    Args:
+        run: folder of the run.
+        pictures: a picture, or a folder that is searched with its subfolders.
+        out: new folder for predictions.csv, COCO, DeepLabCut and the overlays.
+        overlays: how many overlays are drawn at most.
+        threshold: dots with a lower score are drawn hollow.
+        device: cpu, cuda, …
+        plugin: modules to import first, for heads and backbones of your own.
+        quiet: print nothing.
+    """
+    _import(plugin)
+    from placewise.predict import predict as run_prediction
+    from placewise.report.text import counting
+    from placewise.run import Run
+
+    with counting("pictures", quiet) as progress:
+        found = run_prediction(
+            Run.open(run),
+            pictures,
+            out,
+            device=device,
+            overlays=overlays,
+            threshold=threshold,
+            tell=_teller(quiet),
+            progress=progress,
+        )
+    _teller(quiet)(f"dots on {len(found)} pictures: {out / 'predictions.csv'}")
+
+
+def evaluate(
+    run: Positional[Path],
+    data: Positional[Path],
+    /,
+    split: Literal["train", "val", "test"] | None = None,
+    out: Path | None = None,
+    pck_pair: tuple[str, str] | None = None,
+    format: str | None = None,
+    device: str = "cpu",
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Score a run on labelled pictures, and write a report.
+
+    Like this:
+
+      placewise evaluate my_run my_folder
+      placewise evaluate my_run other_folder --out other_scores --pck-pair left_eye right_eye
+
+    Args:
+        run: folder of the run.
+        data: file of labels, or the folder that holds one.
+        split: train, val or test; test if there is one, else val.
+        out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
+        pck_pair: two points whose distance is the unit of PCK instead of the diagonal.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut.
+        device: cpu, cuda, …
+        plugin: modules to import first, for heads and backbones of your own.
+        quiet: print nothing.
+    """
+    _import(plugin)
+    from placewise.evaluate import evaluate as run_evaluation
+    from placewise.formats import read_labels
+    from placewise.report.text import counting, scores_table
+    from placewise.run import Run
+
+    opened = Run.open(run)
+    with counting("pictures", quiet) as progress:
+        scores = run_evaluation(
+            opened,
+            read_labels(data, format=format),
+            split=split,
+            out=out,
+            pck_pair=pck_pair,
+            device=device,
+            tell=_teller(quiet),
+            progress=progress,
+        )
+    _teller(quiet)(scores_table(scores))
+    _teller(quiet)(f"report: {(out or run / 'evaluation') / 'report.html'}")
+
+
+def demo(
+    out: Path = Path("placewise-demo"), minutes: float = 2.5, seed: int = 0, pictures: int = 600
+) -> None:
+    """Make a folder of pictures with known dots, train on it, and show what came of it.
+
+    Like this:
+
+      placewise demo
+      placewise demo --out digits --minutes 1
+
+    Args:
+        out: new folder for the pictures, the run, the scores and the dots.
+        minutes: length of the training.
+        seed: everything that is drawn follows from it.
+        pictures: number of pictures.
+    """
+    from placewise.demo import run_demo
+
+    run_demo(out, minutes=minutes, seed=seed, pictures=pictures)
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "check": check,
+    "convert": convert,
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "demo": demo,
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a verb; errors of ours are one message and exit code 2."""
+    given = list(sys.argv[1:] if args is None else args)
+    if given == ["--version"]:
+        print(f"placewise {__version__}")
+        return
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            VERBS,
+            prog="placewise",
+            description=DESCRIPTION,
+            args=given,
+            sort_subcommands=False,
+        )
+    except PlacewiseError as error:
+        print(f"placewise: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("placewise: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Import what the user named, from the working folder too."""
+    if modules and "" not in sys.path:
+        sys.path.insert(0, "")
+    for name in modules:
+        import_module(name)
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs; a value is JSON where it parses as such, else text."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise PlacewiseError(f"'{pair}' is not KEY=VALUE, e.g. sigma=2")
+        try:
+            settings[key.replace("-", "_")] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key.replace("-", "_")] = value
+    return settings
+
+
+def _teller(quiet: bool) -> Callable[[str], None]:
+    return (lambda text: None) if quiet else print

@@ -1,0 +1,82 @@
+"""The exceptions that a user can meet.
+
+```
+PlacewiseError (ValueError)
+├── SettingsError    a setting that cannot be
+├── LabelError       faults in a file of labels, all of them at once
+├── PictureError     a file that is not a picture we read
+├── CheckpointError  a checkpoint that is damaged or of another kind
+└── TrainingError    a run that cannot go on
+```
+
+Every message says what was got, what is needed and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class PlacewiseError(ValueError):
+    """Base of every error that placewise raises on purpose."""
+
+
+class SettingsError(PlacewiseError):
+    """A setting that cannot be: unknown name, impossible value, mismatch of parts."""
+
+
+class PictureError(PlacewiseError):
+    """A file that is not a picture, is damaged, or is too large to open."""
+
+
+class CheckpointError(PlacewiseError):
+    """A checkpoint that is missing, damaged or of another kind."""
+
+
+class TrainingError(PlacewiseError):
+    """A training run that cannot go on, e.g. because the loss is not a number."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in a file of labels.
+
+    Attributes:
+        file: the file of labels, as the user named it.
+        row: 1-based line of a table, or 0 where the file has no lines (JSON).
+        field: column or JSON path.
+        got: what stands there and why it cannot be.
+        todo: what to do about it.
+
+    Example:
+        >>> print(Fault("points.csv", 12, "x", "'abc' is not a number", "write a number"))
+        points.csv, row 12, x: 'abc' is not a number; write a number
+    """
+
+    file: str
+    row: int
+    field: str
+    got: str
+    todo: str
+
+    def __str__(self) -> str:
+        row = f", row {self.row}" if self.row else ""
+        return f"{self.file}{row}, {self.field}: {self.got}; {self.todo}"
+
+
+class LabelError(PlacewiseError):
+    """The faults of a file of labels, all of them at once.
+
+    Attributes:
+        faults: the faults, in the order of the file.
+    """
+
+    shown = 50
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        lines = [str(fault) for fault in self.faults[: self.shown]]
+        if len(self.faults) > self.shown:
+            lines.append(f"... and {len(self.faults) - self.shown} more")
+        super().__init__("\n".join(lines))

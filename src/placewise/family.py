@@ -1,0 +1,147 @@
+"""Families: from the name of a member to its class.
+
+A family is a contract (an abstract class) and the module that holds its members. Where the module
+is one file, each final class in it is a member and its name is the class's in snake case; where it
+is a folder, each file is a member and its name is the file's. So to add a member is to add a class
+or a file, and nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from placewise.errors import SettingsError
+
+T = TypeVar("T")
+
+
+class Family(Generic[T]):
+    """The members of one family, found in its module.
+
+    Args:
+        kind: what a member is called in messages, e.g. "head".
+        contract: the abstract class that members implement.
+        module: dotted name of the module (file or folder) that holds the members.
+
+    Example:
+        >>> from placewise.decoders import DECODERS
+        >>> DECODERS["argmax"].__name__
+        'Argmax'
+    """
+
+    def __init__(self, kind: str, contract: type[T], module: str) -> None:
+        self.kind, self.contract, self.module = kind, contract, module
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all members, sorted."""
+        module = importlib.import_module(self.module)
+        if hasattr(module, "__path__"):
+            found = (info.name for info in pkgutil.iter_modules(module.__path__))
+            return tuple(sorted(name for name in found if not name.startswith("_")))
+        return tuple(sorted(_snake(member.__name__) for member in self._members(self.module)))
+
+    def __getitem__(self, name: str) -> type[T]:
+        """Class of a member.
+
+        Args:
+            name: a name of this family, or "module:Class" for a class outside of it whose module
+                has been imported already: a name that stands in a file never imports anything.
+
+        Raises:
+            SettingsError: no member has this name.
+        """
+        if ":" in name:
+            return self._outside(name)
+        if name not in self.names():
+            raise SettingsError(self._unknown(name))
+        module = importlib.import_module(self.module)
+        if hasattr(module, "__path__"):
+            return self._members(f"{self.module}.{name}")[0]
+        return next(m for m in self._members(self.module) if _snake(m.__name__) == name)
+
+    def name_of(self, member: type[T]) -> str:
+        """Name under which `self[...]` finds this class again."""
+        for name in self.names():
+            if self[name] is member:
+                return name
+        return f"{member.__module__}:{member.__qualname__}"
+
+    def _members(self, module_name: str) -> list[type[T]]:
+        module = importlib.import_module(module_name)
+        members = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and issubclass(value, self.contract)
+            and not inspect.isabstract(value)
+            and value.__module__ == module_name
+        ]
+        if not members:
+            raise SettingsError(
+                f"{module_name} defines no {self.kind}; "
+                f"define a class that implements {self.contract.__name__}"
+            )
+        return members
+
+    def _outside(self, name: str) -> type[T]:
+        module_name, _, class_name = name.partition(":")
+        if module_name not in sys.modules:
+            raise SettingsError(
+                f"{self.kind} '{name}' lives in the module '{module_name}', which is not imported; "
+                f"import it first (on the command line: --plugin {module_name})"
+            )
+        member = getattr(sys.modules[module_name], class_name, None)
+        if not (inspect.isclass(member) and issubclass(member, self.contract)):
+            raise SettingsError(
+                f"'{name}' is not a {self.kind}; "
+                f"it must be a class that implements {self.contract.__name__}"
+            )
+        return member
+
+    def _unknown(self, name: str) -> str:
+        names = self.names()
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        return f"no {self.kind} is named '{name}'; there are: {', '.join(names)}.{hint}"
+
+
+def check_settings(member: type[object], kind: str, settings: Iterable[str]) -> None:
+    """Refuse settings that a member's constructor does not take.
+
+    Args:
+        member: the class whose keyword arguments are the settings.
+        kind: what a member is called in messages.
+        settings: names of the settings that were given.
+
+    Raises:
+        SettingsError: a name is not a keyword argument of the constructor.
+
+    Example:
+        >>> from placewise.heads.heatmap import Heatmap
+        >>> check_settings(Heatmap, "head", ["sigma"])
+    """
+    known = [
+        parameter.name
+        for parameter in inspect.signature(member).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    for name in settings:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise SettingsError(
+                f"{kind} {member.__name__} has no setting '{name}'; "
+                f"it has: {', '.join(known) or 'none'}.{hint}"
+            )
+
+
+def _snake(name: str) -> str:
+    """CamelCase to snake_case."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

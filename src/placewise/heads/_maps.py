@@ -1,0 +1,155 @@
+"""What heads that read dots off maps share: targets, scores and spreads."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from placewise.errors import SettingsError
+from placewise.formats import State
+from placewise.geometry import to_map
+
+FAR = -80.0
+"""Logarithm of a Gaussian that is as good as nothing."""
+
+CERTAIN = 10.0
+"""Logit by which an ideal map says that its point is there."""
+
+FAINT = 0.1
+"""Share of the peak's heat below which a place does not count for the spread."""
+
+
+class Maps(nn.Module):
+    """One map of logits for each point, finer than the features by pixel shuffle.
+
+    A 1×1 convolution gives `finer²` values for each point and place, which are then laid out as a
+    `finer` times larger map. So maps of stride 2 cost what features of stride 4 cost.
+
+    Args:
+        channels: channels of the features.
+        points: number of points.
+        stride: picture pixels for one pixel of the features.
+        finer: map pixels for one pixel of the features, per axis.
+
+    Example:
+        >>> Maps(8, 3, stride=4, finer=2)(torch.zeros(1, 8, 5, 6)).shape
+        torch.Size([1, 3, 10, 12])
+    """
+
+    def __init__(self, channels: int, points: int, stride: int, *, finer: int) -> None:
+        super().__init__()
+        if finer < 1 or stride % finer:
+            raise SettingsError(
+                f"finer is {finer}; it must divide the stride of the features, which is {stride}"
+            )
+        self.finer, self.stride = finer, stride // finer
+        self.values = nn.Conv2d(channels, points * finer**2, 1)
+        nn.init.normal_(self.values.weight, std=0.01)
+        nn.init.zeros_(self.values.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, points, finer · height, finer · width) logits."""
+        return functional.pixel_shuffle(self.values(features), self.finer)
+
+
+def on_picture(maps: torch.Tensor, size: tuple[int, int], stride: int) -> torch.Tensor:
+    """The part of the maps whose pixels touch the picture, so that no dot lands in the padding.
+
+    Args:
+        maps: (..., height, width).
+        size: (height, width) of the picture in pixels.
+        stride: picture pixels for one pixel of the map.
+    """
+    height, width = (-(-side // stride) for side in size)
+    return maps[..., :height, :width]
+
+
+def softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Softmax over the places of each map."""
+    return torch.softmax(logits.flatten(-2), -1).view_as(logits)
+
+
+def gaussian_maps(
+    points: torch.Tensor, size: tuple[int, int], stride: int, sigma: float
+) -> torch.Tensor:
+    """Gaussian soft labels exp(−d² / 2σ²) about each point, sampled at the map's pixel centres.
+
+    Args:
+        points: (..., 2) in pixels of the picture; NaN gives an empty map.
+        size: (height, width) of the map.
+        stride: picture pixels for one pixel of the map.
+        sigma: standard deviation in pixels of the map.
+
+    Returns:
+        (..., height, width) in 0..1; the peak is 1 where the point is on a pixel's centre.
+
+    Example:
+        >>> gaussian_maps(torch.tensor([[0.5, 0.5]]), (1, 3), 2, 1.0)
+        tensor([[[1.0000, 0.6065, 0.1353]]])
+    """
+    logs = log_gaussian_maps(points, size, stride, sigma)
+    return torch.where(logs > FAR, logs.exp(), 0.0)
+
+
+def log_gaussian_maps(
+    points: torch.Tensor, size: tuple[int, int], stride: int, sigma: float
+) -> torch.Tensor:
+    """Logarithm of `gaussian_maps`, cut off at −80 where the Gaussian is as good as nothing.
+
+    Example:
+        >>> log_gaussian_maps(torch.tensor([[0.5, 0.5]]), (1, 3), 2, 1.0)
+        tensor([[[ 0.0000, -0.5000, -2.0000]]])
+    """
+    centres = to_map(points, stride)
+    columns = torch.arange(size[1], device=points.device, dtype=points.dtype)
+    rows = torch.arange(size[0], device=points.device, dtype=points.dtype)
+    across = -0.5 * ((columns - centres[..., 0:1]) / sigma) ** 2
+    down = -0.5 * ((rows - centres[..., 1:2]) / sigma) ** 2
+    return (down[..., :, None] + across[..., None, :]).nan_to_num(nan=FAR).clamp_min(FAR)
+
+
+def normalised(maps: torch.Tensor) -> torch.Tensor:
+    """Maps divided by their sum over the places, so that each is a distribution.
+
+    Example:
+        >>> normalised(torch.tensor([[[1.0, 3.0]]]))
+        tensor([[[0.2500, 0.7500]]])
+    """
+    return maps / maps.sum((-2, -1), keepdim=True).clamp_min(1e-12)
+
+
+def spreads(maps: torch.Tensor, points: torch.Tensor, stride: int) -> torch.Tensor:
+    """Root mean squared distance of a map's heat from its dot, in pixels of the picture.
+
+    A second peak far away makes it large: the map itself says that it is undecided. Heat below a
+    tenth of the peak is background and does not count.
+
+    Args:
+        maps: (..., height, width) heat ≥ 0.
+        points: (..., 2) in pixels of the map.
+        stride: picture pixels for one pixel of the map.
+
+    Example:
+        >>> spreads(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([1.0, 0.0]), 4)
+        tensor(0.)
+    """
+    heat = maps * (maps >= FAINT * maps.amax((-2, -1), keepdim=True))
+    weights = normalised(heat)
+    columns = torch.arange(maps.shape[-1], device=maps.device, dtype=maps.dtype)
+    rows = torch.arange(maps.shape[-2], device=maps.device, dtype=maps.dtype)
+    across = (weights.sum(-2) * (columns - points[..., 0:1]) ** 2).sum(-1)
+    down = (weights.sum(-1) * (rows - points[..., 1:2]) ** 2).sum(-1)
+    return (across + down).sqrt() * stride
+
+
+def presence_loss(logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of "the point is on the picture"; 0 where not labelled.
+
+    Args:
+        logits: (batch, points).
+        states: (batch, points) of `State`.
+    """
+    target = (states >= State.HIDDEN).to(logits.dtype)
+    loss = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return loss * (states != State.UNLABELLED)

@@ -1,0 +1,117 @@
+"""The usual way: features to a vector, and the vector to coordinates."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from placewise.errors import SettingsError
+from placewise.formats import State
+from placewise.heads import Dots, Head
+from placewise.heads._maps import CERTAIN, presence_loss
+
+Gather = Literal["flatten", "pool"]
+
+
+class Coordinates(Head):
+    """Flatten (or average) the features and regress the coordinates: the baseline.
+
+    `flatten` joins every place of the features to every output, so the network is tied to the
+    size it was trained on; `pool` averages over the places first, which any size allows and which
+    leaves only what the channels know of place. Trained by the distance to the truth in units of
+    the frame, whose larger side is 1.
+
+    Args:
+        channels: channels of the features.
+        points: number of points.
+        stride: picture pixels for one pixel of the features.
+        frame: (height, width) of the training pictures in pixels.
+        gather: "flatten" or "pool".
+        hidden: units of the hidden fully connected layer.
+        cell: features are averaged over cells of this side before they are flattened, so that the
+            fully connected layer stays of a usual size; 1 flattens every place.
+
+    Example:
+        >>> head = Coordinates(8, 2, 2, (16, 16), gather="flatten", cell=1)
+        >>> head.dots(head(torch.rand(1, 8, 8, 8)), (16, 16)).points.shape
+        torch.Size([1, 2, 2])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        points: int,
+        stride: int,
+        frame: tuple[int, int],
+        *,
+        gather: Gather = "flatten",
+        hidden: int = 256,
+        cell: int = 8,
+    ) -> None:
+        super().__init__()
+        if gather not in get_args(Gather):
+            raise SettingsError(f"gather is '{gather}'; it must be one of {get_args(Gather)}")
+        if min(hidden, cell) < 1:
+            raise SettingsError(f"hidden is {hidden} and cell is {cell}; both must be 1 or more")
+        self.gather, self.stride, self.cell, self.frame = gather, stride, cell, frame
+        self.any_size = gather == "pool"
+        cells = [-(-side // stride // cell) for side in frame]
+        inputs = channels * (1 if gather == "pool" else cells[0] * cells[1])
+        self.hidden = nn.Linear(inputs, hidden)
+        self.out = nn.Linear(hidden, 3 * points)
+        nn.init.normal_(self.out.weight, std=0.01)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, points, 3): x and y from −1 to 1 over the frame, and the logit of presence."""
+        size = (features.shape[-2], features.shape[-1])
+        if self.gather == "pool":
+            vector = features.mean((-2, -1))
+        elif (size[0] * self.stride, size[1] * self.stride) != self.frame:
+            raise SettingsError(
+                f"this head flattens features of {self.frame[1]}×{self.frame[0]} px pictures into "
+                f"a vector, and each place has its own weights; it got a picture of "
+                f"{size[1] * self.stride}×{size[0] * self.stride} px. Bring the pictures to that "
+                "size, or train with the head 'heatmap', which takes any size"
+            )
+        else:
+            pooled = nn.functional.avg_pool2d(features, self.cell, ceil_mode=True)
+            vector = pooled.flatten(1)
+        hidden = torch.relu(self.hidden(vector))
+        output: torch.Tensor = self.out(hidden)
+        return output.unflatten(-1, (-1, 3))
+
+    def loss(
+        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+    ) -> torch.Tensor:
+        """(batch, points) losses; see `Head.loss`."""
+        located = states >= State.HIDDEN
+        truth = torch.where(located[..., None], points, 0.0)
+        distance = (self._pixels(output[..., :2]) - truth).norm(dim=-1) / max(self.frame)
+        return distance * located + presence_loss(output[..., 2], states)
+
+    def ideal(
+        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    ) -> torch.Tensor:
+        """The coordinates themselves; see `Head.ideal`."""
+        located = (states >= State.HIDDEN)[..., None]
+        sides = points.new_tensor([self.frame[1], self.frame[0]])
+        relative = torch.where(located, (points + 0.5) / sides * 2 - 1, 0.0)
+        return torch.cat((relative, torch.where(located, CERTAIN, -CERTAIN)), -1)
+
+    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
+        """Dots; the spread is 1 everywhere, for a vector does not say how sure it is."""
+        points = self._pixels(output[..., :2].float())
+        limit = points.new_tensor([size[1] - 0.5, size[0] - 0.5])
+        return Dots(
+            torch.minimum(points.clamp_min(-0.5), limit),
+            torch.sigmoid(output[..., 2].float()),
+            torch.ones_like(points[..., 0]),
+        )
+
+    def _pixels(self, relative: torch.Tensor) -> torch.Tensor:
+        """−1..1 over the frame, from edge to edge, to pixels."""
+        sides = relative.new_tensor([self.frame[1], self.frame[0]])
+        return (relative + 1) / 2 * sides - 0.5

@@ -1,0 +1,145 @@
+"""One map for each point: the dot is where the map is hot."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from placewise.decoders import DECODERS
+from placewise.errors import SettingsError
+from placewise.formats import State
+from placewise.geometry import to_picture
+from placewise.heads import Dots, Head
+from placewise.heads._maps import (
+    CERTAIN,
+    Maps,
+    gaussian_maps,
+    log_gaussian_maps,
+    normalised,
+    on_picture,
+    softmax,
+    spreads,
+)
+
+Loss = Literal["cross_entropy", "mse", "softmax", "joint"]
+
+RARE = -4.0
+"""Logit that the sigmoid's maps begin with: nearly every pixel of every map is cold."""
+
+
+class Heatmap(Head):
+    """One map for each point, trained on Gaussian soft labels G = exp(−d² / 2σ²).
+
+    | loss | what is compared | can say "absent" |
+    |---|---|---|
+    | `cross_entropy` | sigmoid of each pixel with G, cross-entropy summed over the map | yes |
+    | `mse` | each pixel with G, squared error summed over the map | yes |
+    | `softmax` | one softmax over the places of a map with G / ΣG | no |
+    | `joint` | one softmax over the places *and* one more answer, "absent" | yes |
+
+    In `joint` the answer "absent" has the fixed logit 0, so P(absent) = 1 / (1 + Σ exp z): one
+    distribution says where the point is and whether it is there at all.
+
+    Args:
+        channels: channels of the features.
+        points: number of points.
+        stride: picture pixels for one pixel of the features.
+        frame: (height, width) of the training pictures; with `joint` a point is as likely absent
+            as present to begin with.
+        loss: see the table.
+        sigma: standard deviation of the soft labels in pixels of the map.
+        decoder: member of `DECODERS` that reads the dots.
+        finer: map pixels for one pixel of the features, per axis.
+
+    Example:
+        >>> head = Heatmap(8, 2, 4, (16, 16), sigma=1.5)
+        >>> head.dots(head(torch.rand(1, 8, 4, 4)), (16, 16)).points.shape
+        torch.Size([1, 2, 2])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        points: int,
+        stride: int,
+        frame: tuple[int, int],
+        *,
+        loss: Loss = "joint",
+        sigma: float = 1.5,
+        decoder: str = "taylor",
+        finer: int = 2,
+    ) -> None:
+        super().__init__()
+        if loss not in get_args(Loss):
+            raise SettingsError(f"loss is '{loss}'; it must be one of {', '.join(get_args(Loss))}")
+        if not 0.3 <= sigma <= 20:
+            raise SettingsError(f"sigma is {sigma} map pixels; it must be between 0.3 and 20")
+        self.kind, self.sigma = loss, sigma
+        self.decoder = DECODERS[decoder]()
+        self.maps = Maps(channels, points, stride, finer=finer)
+        self.stride = self.maps.stride
+        places = frame[0] * frame[1] / self.stride**2
+        first = {"cross_entropy": RARE, "joint": -math.log(places)}.get(loss, 0.0)
+        nn.init.constant_(self.maps.values.bias, first)  # type: ignore[arg-type]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, points, height, width)."""
+        logits: torch.Tensor = self.maps(features)
+        return logits
+
+    def loss(
+        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+    ) -> torch.Tensor:
+        """(batch, points) losses; see `Head.loss`."""
+        located = states >= State.HIDDEN
+        drawn = torch.where(located[..., None], points, torch.nan)
+        target = gaussian_maps(drawn, tuple(output.shape[-2:]), self.stride, self.sigma)
+        if self.kind == "cross_entropy":
+            pixels = functional.binary_cross_entropy_with_logits(output, target, reduction="none")
+            return pixels.sum((-2, -1)) * (states != State.UNLABELLED)
+        if self.kind == "mse":
+            return (output - target).square().sum((-2, -1)) * (states != State.UNLABELLED)
+        flat, places = output.flatten(-2), normalised(target).flatten(-2)
+        answer = (places * flat).sum(-1)
+        if self.kind == "softmax":
+            return (torch.logsumexp(flat, -1) - answer) * located
+        anywhere = functional.softplus(torch.logsumexp(flat, -1))
+        return (anywhere - answer) * (states != State.UNLABELLED)
+
+    def ideal(
+        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    ) -> torch.Tensor:
+        """Logits of the soft labels themselves; see `Head.ideal`."""
+        located = (states >= State.HIDDEN)[..., None]
+        cells = (size[0] // self.stride, size[1] // self.stride)
+        drawn = torch.where(located, points, torch.nan)
+        logs = log_gaussian_maps(drawn, cells, self.stride, self.sigma)
+        if self.kind == "mse":
+            return logs.exp()
+        if self.kind == "cross_entropy":
+            return logs - torch.log1p(-logs.exp().clamp_max(1 - 1e-6))
+        return logs + torch.where(located[..., None], CERTAIN, 0.0)
+
+    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
+        """Dots off the maps; see `Head.dots`."""
+        logits = on_picture(output.float(), size, self.stride)
+        heat, scores = self._heat(logits)
+        points = self.decoder(heat)
+        return Dots(to_picture(points, self.stride), scores, spreads(heat, points, self.stride))
+
+    def _heat(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Heat ≥ 0 with the shape of the soft labels, and the probability of being there."""
+        if self.kind == "cross_entropy":
+            heat = torch.sigmoid(logits)
+            return heat, heat.amax((-2, -1))
+        if self.kind == "mse":
+            heat = logits.clamp_min(1e-6)
+            return heat, heat.amax((-2, -1)).clamp_max(1.0)
+        heat = softmax(logits)
+        if self.kind == "softmax":
+            return heat, torch.ones_like(heat[..., 0, 0])
+        return heat, torch.sigmoid(torch.logsumexp(logits.flatten(-2), -1))

@@ -1,0 +1,125 @@
+"""The mean place of a map: soft-argmax, differentiable from dot to pixel."""
+
+from __future__ import annotations
+
+import torch
+
+from placewise.errors import SettingsError
+from placewise.formats import State
+from placewise.geometry import to_picture
+from placewise.heads import Dots, Head
+from placewise.heads._maps import (
+    CERTAIN,
+    Maps,
+    gaussian_maps,
+    log_gaussian_maps,
+    normalised,
+    on_picture,
+    presence_loss,
+    softmax,
+    spreads,
+)
+
+
+class Integral(Head):
+    """Soft-argmax: the dot is the mean place of softmax(z), p = Σ softmax(z) · place.
+
+    Trained as DSNT (Nibali et al. 2018, arXiv 1801.07372): Euclidean distance of the mean place to
+    the truth, in pixels of the map, plus the Jensen–Shannon divergence of the map from a Gaussian
+    about the truth. Whether a point is there at all is read from logsumexp(z), which the softmax
+    leaves free.
+
+    Args:
+        channels: channels of the features.
+        points: number of points.
+        stride: picture pixels for one pixel of the features.
+        frame: (height, width) of the training pictures; not needed here.
+        sigma: standard deviation in map pixels of the Gaussian that maps are drawn towards.
+        shape: weight of the Jensen–Shannon divergence.
+        finer: map pixels for one pixel of the features, per axis.
+
+    Example:
+        >>> head = Integral(8, 2, 4, (16, 16))
+        >>> head.dots(head(torch.zeros(1, 8, 4, 4)), (16, 16)).points[0, 0].tolist()
+        [7.5, 7.5]
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        points: int,
+        stride: int,
+        frame: tuple[int, int],
+        *,
+        sigma: float = 1.5,
+        shape: float = 1.0,
+        finer: int = 2,
+    ) -> None:
+        super().__init__()
+        if not 0.3 <= sigma <= 20:
+            raise SettingsError(f"sigma is {sigma} map pixels; it must be between 0.3 and 20")
+        if shape < 0:
+            raise SettingsError(f"shape is {shape}; it is a weight and must be 0 or more")
+        self.sigma, self.shape = sigma, shape
+        self.maps = Maps(channels, points, stride, finer=finer)
+        self.stride = self.maps.stride
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, points, height, width)."""
+        logits: torch.Tensor = self.maps(features)
+        return logits
+
+    def loss(
+        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+    ) -> torch.Tensor:
+        """(batch, points) losses; see `Head.loss`."""
+        located = states >= State.HIDDEN
+        truth = torch.where(located[..., None], points, 0.0)
+        maps = softmax(output)
+        target = normalised(gaussian_maps(truth, tuple(maps.shape[-2:]), self.stride, self.sigma))
+        distance = (to_picture(_mean_place(maps), self.stride) - truth).norm(dim=-1) / self.stride
+        placed = distance + self.shape * _jensen_shannon(maps, target)
+        return placed * located + presence_loss(_presence(output), states)
+
+    def ideal(
+        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    ) -> torch.Tensor:
+        """Logits of the Gaussian that maps are drawn towards; see `Head.ideal`."""
+        located = (states >= State.HIDDEN)[..., None]
+        cells = (size[0] // self.stride, size[1] // self.stride)
+        drawn = torch.where(located, points, torch.nan)
+        logs = log_gaussian_maps(drawn, cells, self.stride, self.sigma)
+        return logs + torch.where(located[..., None], CERTAIN, 0.0)
+
+    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
+        """Dots off the maps; see `Head.dots`."""
+        logits = on_picture(output.float(), size, self.stride)
+        maps = softmax(logits)
+        points = _mean_place(maps)
+        return Dots(
+            to_picture(points, self.stride),
+            torch.sigmoid(_presence(logits)),
+            spreads(maps, points, self.stride),
+        )
+
+
+def _presence(logits: torch.Tensor) -> torch.Tensor:
+    return torch.logsumexp(logits.flatten(-2), -1)
+
+
+def _mean_place(maps: torch.Tensor) -> torch.Tensor:
+    """(..., 2) mean (x, y) of distributions over the places of a map."""
+    columns = torch.arange(maps.shape[-1], device=maps.device, dtype=maps.dtype)
+    rows = torch.arange(maps.shape[-2], device=maps.device, dtype=maps.dtype)
+    return torch.stack(((maps.sum(-2) * columns).sum(-1), (maps.sum(-1) * rows).sum(-1)), -1)
+
+
+def _jensen_shannon(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """½ KL(p‖m) + ½ KL(q‖m) with m = (p + q) / 2, summed over the places; at most ln 2."""
+    middle = 0.5 * (first + second)
+
+    def divergence(part: torch.Tensor) -> torch.Tensor:
+        ratio = part.clamp_min(1e-12).log() - middle.clamp_min(1e-12).log()
+        return (part * ratio).sum((-2, -1))
+
+    return 0.5 * (divergence(first) + divergence(second))

@@ -1,0 +1,163 @@
+"""A run: the folder that training writes and that everything after it reads.
+
+```
+RUN/
+  run.json           settings, split, versions and the fingerprint of the data
+  log.jsonl          a line every few steps
+  preview.png        validation pictures with the dots of now
+  calibration.json   what turns spreads into radii; written at the end
+  checkpoints/       best.safetensors and the last two step-*.safetensors
+  validation/        scores and report on the validation pictures; written at the end
+```
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from placewise import __version__
+from placewise.checkpoint import Checkpoint, Checkpoints, read_json, write_json
+from placewise.errors import CheckpointError, SettingsError
+from placewise.geometry import PIXEL_CONVENTION
+from placewise.model import Localiser, ModelSettings
+
+Notice = Callable[[str], None]
+
+
+class RunFacts(BaseModel):
+    """What `run.json` holds.
+
+    Attributes:
+        pixel_convention: the convention of every coordinate in the run.
+        versions: versions of placewise, Python and the libraries that decide numbers.
+        data: file of labels that the run was trained on.
+        fingerprint: SHA-256 over the labels and the bytes of every picture.
+        split: images of each split.
+        model: what the model is built from.
+        training: settings of the training, resolved.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pixel_convention: str = PIXEL_CONVENTION
+    versions: dict[str, str]
+    data: str
+    fingerprint: str
+    split: dict[str, tuple[str, ...]]
+    model: ModelSettings
+    training: dict[str, Any]
+
+
+class Run:
+    """A run folder that has been begun.
+
+    Args:
+        path: the folder.
+        facts: content of its `run.json`.
+    """
+
+    def __init__(self, path: Path, facts: RunFacts) -> None:
+        self.path, self.facts = path, facts
+        self.checkpoints = Checkpoints(path / "checkpoints")
+
+    @classmethod
+    def create(cls, path: Path, facts: RunFacts) -> Run:
+        """Begin a run in an empty or new folder."""
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "run.json", facts.model_dump(mode="json"))
+        return cls(path, facts)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open a run.
+
+        Raises:
+            SettingsError: the folder is not a run.
+            CheckpointError: its `run.json` is damaged or of another version.
+        """
+        file = path / "run.json"
+        if not file.is_file():
+            raise SettingsError(
+                f"{path} is not a run: it has no run.json; give a folder that "
+                "'placewise train DATA --out RUN' has written"
+            )
+        content = read_json(file)
+        try:
+            return cls(path, RunFacts.model_validate(content))
+        except ValidationError as error:
+            what = error.errors()[0]
+            raise CheckpointError(
+                f"{file}: field {'.'.join(map(str, what['loc']))}: {what['msg']}; the run was "
+                f"written by another version, this is {__version__}"
+            ) from error
+
+    def model(self, notice: Notice) -> Localiser:
+        """The best model of the run, ready to answer.
+
+        Args:
+            notice: told where a damaged checkpoint was passed over.
+        """
+        model = Localiser(self.facts.model)
+        load_weights(model, self.checkpoints.best(notice))
+        return model.eval()
+
+    def log(self) -> list[dict[str, Any]]:
+        """Lines of `log.jsonl`; a last line that was cut short is left out."""
+        file = self.path / "log.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def radius_factor(self) -> float | None:
+        """What turns a spread into a radius that holds 90 % of truths; None before calibration."""
+        file = self.path / "calibration.json"
+        return float(read_json(file)["factor"]) if file.is_file() else None
+
+
+def load_weights(model: Localiser, checkpoint: Checkpoint) -> None:
+    """Put the averaged weights of a checkpoint into a model.
+
+    Raises:
+        CheckpointError: the tensors do not fit the model.
+    """
+    weights = prefixed(checkpoint.tensors, "average.")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise CheckpointError(
+            f"the checkpoint does not fit the model of its run: {first}"
+        ) from error
+
+
+def prefixed(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors under a prefix, without it.
+
+    Example:
+        >>> prefixed({"model.a": torch.zeros(1), "b": torch.zeros(1)}, "model.")
+        {'a': tensor([0.])}
+    """
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides numbers.
+
+    Example:
+        >>> versions()["placewise"] == __version__
+        True
+    """
+    found = {"placewise": __version__, "python": platform.python_version()}
+    for package in ("torch", "numpy", "pillow", "safetensors"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

@@ -1,0 +1,148 @@
+"""Train a localiser: pictures and labels in, a run folder out.
+
+The loop is an exact function of (labels, settings): interrupted and resumed, with or without
+worker processes, a run on a CPU ends in the same bits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from placewise.errors import SettingsError
+from placewise.formats import Labels
+from placewise.parallel import check_batch, from_first, processes, rank
+from placewise.run import Run
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class TrainSettings(BaseModel):
+    """Settings of a training run.
+
+    Attributes:
+        steps: optimiser steps; None where `minutes` decides.
+        minutes: length by the clock: the speed is measured first and the steps are fixed by it.
+        seed: everything drawn is a pure function of it.
+        device: "cpu", "cuda", "cuda:1", …
+        precision: "auto" takes the faster of the two on this machine, measured at the start.
+        batch: pictures in a step, over all processes.
+        workers: processes that prepare batches.
+        learning_rate: peak of the learning rate: warm-up, then cosine to 0.
+        weight_decay: of AdamW.
+        average: decay of the moving average of the weights, which is what answers.
+        backbone: member of `BACKBONES`.
+        backbone_settings: e.g. {"width": 32}; what is missing is chosen from the data.
+        head: member of `HEADS`.
+        head_settings: e.g. {"loss": "mse"}; what is missing is the head's default.
+        augmentation: changes to the augmentation that is chosen for the data.
+        validate_every: steps between validations; None: chosen from the speed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+    device: str = "cpu"
+    precision: Precision = "auto"
+    batch: int = Field(default=8, ge=2)
+    workers: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+    average: float = Field(default=0.995, ge=0, lt=1)
+    backbone: str = "unet"
+    backbone_settings: dict[str, int | float | str | bool] = {}
+    head: str = "heatmap"
+    head_settings: dict[str, int | float | str | bool] = {}
+    augmentation: dict[str, Any] = {}
+    validate_every: int | None = Field(default=None, ge=1)
+
+    @classmethod
+    def of(cls, **values: Any) -> TrainSettings:
+        """Settings from loose values, with our error where one cannot be.
+
+        Raises:
+            SettingsError: names the setting, what was got and what is allowed.
+
+        Example:
+            >>> TrainSettings.of(steps=0)
+            Traceback (most recent call last):
+            ...
+            placewise.errors.SettingsError: steps: got 0; input should be greater than or equal to 1
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise SettingsError(
+                "\n".join(
+                    f"{'.'.join(map(str, what['loc']))}: got {what['input']!r}; "
+                    f"{what['msg'][0].lower()}{what['msg'][1:]}"
+                    for what in error.errors()
+                )
+            ) from None
+
+
+def train(
+    labels: Labels, out: Path, settings: TrainSettings, *, resume: bool = False, quiet: bool = False
+) -> Run:
+    """Train on labels and write a run folder.
+
+    Args:
+        labels: what `read_labels` returned.
+        out: the run folder; it must be new or empty unless `resume`.
+        settings: how to train; a resumed run keeps those it was begun with.
+        resume: continue the run where it was; where there is none yet, begin it.
+        quiet: print nothing.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        SettingsError: settings that cannot be, or a folder that is in use.
+        TrainingError: the loss is not a number; the message names the pictures.
+        Interrupted: SIGTERM or SIGINT came; a checkpoint has been written.
+    """
+    from placewise.train._loop import Trainer
+    from placewise.train._plan import begin
+    from placewise.train._progress import Console
+
+    device = _device(settings.device)
+    with processes(device):
+        check_batch(settings.batch)
+        console = Console(quiet or rank() > 0)
+        _check_folder(out, resume)
+        if rank() == 0 and not (out / "run.json").is_file():
+            begin(labels, out, settings, device, console)
+        from_first([None])
+        run = Run.open(out)
+        Trainer(labels, run, device, console).train()
+        return run
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("this machine has no usable CUDA device")
+        return device
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError(f"device '{name}': {reason}; use --device cpu") from None
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    """A run never writes into a folder of something else, nor over another run."""
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is a file; --out must name a new folder")
+    used = out.is_dir() and any(out.iterdir())
+    begun = (out / "run.json").is_file()
+    if begun and not resume:
+        raise SettingsError(
+            f"{out} holds a run already; add --resume to continue it, or name another"
+        )
+    if used and not begun and not resume:
+        raise SettingsError(f"{out} is not empty; --out must name a new or empty folder")

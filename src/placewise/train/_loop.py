@@ -1,0 +1,315 @@
+"""The loop: steps, validations, checkpoints, and an end that can be resumed from."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from placewise.augment import Augmentation
+from placewise.checkpoint import Checkpoint, write_bytes, write_json, write_text
+from placewise.data import Batch, Order, Pictures, TrainingPictures, batches, single
+from placewise.errors import SettingsError, TrainingError
+from placewise.formats import Labels, Sample
+from placewise.geometry import FloatArray
+from placewise.metrics import conformal_factor, errors
+from placewise.model import Localiser, Located
+from placewise.parallel import any_process, rank, share_batch_norms, world
+from placewise.pictures import read_picture
+from placewise.report.drawing import dots, sheet, to_png
+from placewise.run import Run, load_weights, prefixed
+from placewise.train import TrainSettings
+from placewise.train._progress import Console, Stop
+from placewise.train._step import (
+    LONGEST,
+    Objective,
+    fast_memory,
+    learning_rate,
+    move_average,
+    optimiser,
+)
+
+LOG_EVERY = 10
+"""Steps between lines of the log."""
+
+VALIDATED = 64
+"""Validation pictures that a validation during training looks at, at most."""
+
+SHOWN = 12
+"""Pictures on the preview."""
+
+NAMED = 20
+"""Pictures that an error names, at most."""
+
+
+class Trainer:
+    """Trains one run, from its last checkpoint on.
+
+    Args:
+        labels: the labels that the run was begun with.
+        run: the run.
+        device: where to train.
+        console: what tells the user.
+    """
+
+    def __init__(self, labels: Labels, run: Run, device: torch.device, console: Console) -> None:
+        self.run, self.device, self.console = run, device, console
+        self.settings = TrainSettings.of(**run.facts.training)
+        self.steps = self.settings.steps or 1
+        by_image = {sample.image: sample for sample in labels.samples}
+        self.train_samples = _samples(by_image, run, "train")
+        self.val_samples = _samples(by_image, run, "val")
+        self.labels = labels
+        torch.manual_seed(self.settings.seed)
+        self.model = Localiser(run.facts.model).to(device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        if world() > 1:
+            share_batch_norms(self.model)
+        self.objective = Objective(self.model, self.settings.precision)
+        self.optimizer = optimiser(self.objective, self.settings)
+        self.step = 0
+        self.best = float("inf")
+        self.window: list[float] = []
+
+    def train(self) -> None:
+        """Train to the last step, then calibrate; a finished run is left as it is."""
+        fast_memory()
+        found = self.run.checkpoints.latest(self.console.say)
+        if found:
+            self._restore(found)
+            self.console.say(f"resumed at step {self.step} of {self.steps}")
+        if rank() == 0:
+            self._cut_log()
+        if self.step < self.steps:
+            self._loop()
+        if rank() == 0 and self.run.radius_factor() is None:
+            self._calibrate()
+
+    def _loop(self) -> None:
+        view = self.run.facts.model.input
+        augmentation = Augmentation.of(**self.settings.augmentation)
+        shown = TrainingPictures(
+            self.labels,
+            self.train_samples,
+            view,
+            self.model.frame,
+            augmentation,
+            self.settings.seed,
+        )
+        shown.pictures.fill(self.console.reading)
+        self.val_pictures = Pictures(self.labels.root, self.val_samples[:VALIDATED], view)
+        order = Order(
+            len(self.train_samples),
+            self.settings.batch,
+            self.settings.seed,
+            start=self.step,
+            stop=self.steps,
+            rank=rank(),
+            world=world(),
+        )
+        objective = DistributedDataParallel(self.objective) if world() > 1 else self.objective
+        objective.train()
+        every = self.settings.validate_every or self.steps
+        with Stop() as stop, self.console.training(self.step, self.steps) as bar:
+            started = time.monotonic()
+            for batch in batches(shown, order, self.settings.workers):
+                loss = self._one_step(objective, batch)
+                self.window.append(loss)
+                if self.step % LOG_EVERY == 0 or self.step == self.steps:
+                    speed = len(self.window) * self.settings.batch / (time.monotonic() - started)
+                    mean = sum(self.window) / len(self.window)
+                    self._log({"step": self.step, "loss": mean, "pictures_per_second": speed})
+                    bar.step(self.step, loss=mean, speed=speed)
+                    self.window.clear()
+                    started = time.monotonic()
+                if self.step % every == 0 or self.step == self.steps:
+                    bar.validated(self._validate())
+                    started = time.monotonic()
+                if any_process(stop.asked, self.device):
+                    self._save()
+                    stop.leave(self.run.path, self.step)
+
+    def _one_step(self, objective: torch.nn.Module, batch: Batch) -> float:
+        """Loss of the step; weights, average and `step` are one further afterwards."""
+        rate = learning_rate(self.step, self.steps, self.settings.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        pictures, points, states, indices = batch
+        loss = objective(pictures.to(self.device), points.to(self.device), states.to(self.device))
+        loss.backward()
+        length = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), LONGEST)
+        value = self._mean_over_processes(loss)
+        if not (np.isfinite(value) and bool(torch.isfinite(length))):
+            self._not_a_number(value, float(length), indices)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        move_average(self.average, self.model, self.settings.average, self.step)
+        return value
+
+    def _mean_over_processes(self, loss: torch.Tensor) -> float:
+        value = loss.detach().clone()
+        if world() > 1:
+            torch.distributed.all_reduce(value)
+        return float(value) / world()
+
+    def _not_a_number(self, loss: float, length: float, indices: torch.Tensor) -> None:
+        names = [self.train_samples[int(i)].image for i in indices]
+        listed = ", ".join(names[:NAMED])
+        raise TrainingError(
+            f"step {self.step + 1}: the loss is {loss} and the gradient's length {length}; nothing "
+            f"was learnt from this step, and the checkpoints before it stand. Its pictures: "
+            f"{listed}. Look at them with 'placewise check', or go on more gently with a new run "
+            f"and --learning-rate {self.settings.learning_rate / 4:g}"
+        )
+
+    def _validate(self) -> float | None:
+        """Mean error in px of the averaged weights; keeps the best, draws a preview, saves."""
+        if rank() > 0:
+            return None
+        found = [self._located(i) for i in range(len(self.val_pictures.samples))]
+        error = mean_error(self.val_samples[:VALIDATED], found, self.labels)
+        self._log({"step": self.step, "val_error_px": error})
+        score = error if error is not None else float(self.steps - self.step)
+        if score < self.best:
+            self.best = score
+            self.run.checkpoints.save_best(_tensors(average=self.average), self._facts())
+        self._preview(found)
+        self._save()
+        return error
+
+    def _located(self, index: int) -> Located:
+        """Dots on a validation picture, in its own pixels."""
+        shown = self.val_pictures[index]
+        return self.average.locate_scaled(shown, self.val_samples[index].size)
+
+    def _val_path(self, index: int) -> Path:
+        return self.labels.root / self.val_samples[index].image
+
+    def _preview(self, found: list[Located]) -> None:
+        model = self.run.facts.model
+        drawn = []
+        for index, (sample, located) in enumerate(
+            zip(self.val_samples[:SHOWN], found[:SHOWN], strict=True)
+        ):
+            truth = single(sample, None)[0]
+            drawn.append(
+                dots(
+                    read_picture(self._val_path(index)),
+                    located.points,
+                    model.names,
+                    truth=truth,
+                    scores=located.scores,
+                    skeleton=model.skeleton,
+                )
+            )
+        captions = [sample.image for sample in self.val_samples[:SHOWN]]
+        write_bytes(self.run.path / "preview.png", to_png(sheet(drawn, captions)))
+
+    def _save(self) -> None:
+        if rank() == 0:
+            tensors = _tensors(model=self.model, average=self.average)
+            tensors |= optimizer_tensors(self.optimizer)
+            self.run.checkpoints.save_step(self.step, tensors, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        best = self.best if np.isfinite(self.best) else None
+        return {"step": self.step, "best": best, "window": list(self.window)}
+
+    def _restore(self, found: Checkpoint) -> None:
+        self.model.load_state_dict(prefixed(found.tensors, "model."))
+        load_weights(self.average, found)
+        restore_optimizer(self.optimizer, found.tensors)
+        self.step = int(found.facts["step"])  # type: ignore[arg-type]
+        best = found.facts["best"]
+        self.best = float("inf") if best is None else float(best)  # type: ignore[arg-type]
+        self.window = [float(value) for value in found.facts["window"]]  # type: ignore[union-attr]
+
+    def _log(self, line: Mapping[str, Any]) -> None:
+        if rank() == 0:
+            with (self.run.path / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def _cut_log(self) -> None:
+        """Drop the lines after the checkpoint: those steps are taken again."""
+        kept = [line for line in self.run.log() if line["step"] <= self.step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_text(self.run.path / "log.jsonl", text)
+
+    def _calibrate(self) -> None:
+        """Split conformal prediction on all validation pictures, with the best weights."""
+        model = self.run.model(self.console.say).to(self.device)
+        found = [
+            model.locate(read_picture(self.labels.root / sample.image))
+            for sample in self.val_samples
+        ]
+        off, spread = errors_and_spreads(self.val_samples, found, self.labels)
+        content: dict[str, Any] = {"level": 0.9, "points": len(off), "factor": None}
+        if len(off):
+            content["factor"] = conformal_factor(off, spread, 0.9)
+            write_json(self.run.path / "calibration.json", content)
+
+
+def _samples(by_image: Mapping[str, Sample], run: Run, split: str) -> tuple[Sample, ...]:
+    """The samples that the run says belong to a split."""
+    missing = [image for image in run.facts.split[split] if image not in by_image]
+    if missing:
+        raise SettingsError(
+            f"the run was begun with pictures that the labels no longer have: "
+            f"{', '.join(missing[:NAMED])}; resume with the labels it was begun with "
+            f"({run.facts.data})"
+        )
+    return tuple(by_image[image] for image in run.facts.split[split])
+
+
+def errors_and_spreads(
+    samples: tuple[Sample, ...], found: list[Located], labels: Labels
+) -> tuple[FloatArray, FloatArray]:
+    """(n,) errors in px of all located points and the (n,) spreads that were said of them."""
+    truth = np.stack([single(sample, labels.source)[0] for sample in samples])
+    off = errors(np.stack([one.points for one in found]), truth)
+    known = np.isfinite(off)
+    return off[known], np.stack([one.spreads for one in found])[known]
+
+
+def mean_error(samples: tuple[Sample, ...], found: list[Located], labels: Labels) -> float | None:
+    """Mean Euclidean error in px over the located points; None where there are none."""
+    off, _ = errors_and_spreads(samples, found, labels)
+    return float(off.mean()) if len(off) else None
+
+
+def _tensors(**modules: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """State of modules under their prefixes."""
+    return {
+        f"{prefix}.{name}": value
+        for prefix, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """State of the optimiser as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in prefixed(tensors, "optimizer.").items():
+        index, _, field = name.partition(".")
+        state.setdefault(int(index), {})[field] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

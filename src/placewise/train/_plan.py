@@ -1,0 +1,208 @@
+"""What is decided before the first step: split, input, augmentation, precision, steps."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from placewise.augment import Augmentation
+from placewise.backbones import BACKBONES
+from placewise.data import (
+    Batch,
+    Order,
+    TrainingPictures,
+    batches,
+    choose_input,
+    object_extent,
+    of_split,
+    split_images,
+)
+from placewise.errors import SettingsError
+from placewise.formats import SPLITS, Labels, Sample
+from placewise.model import Localiser, ModelSettings
+from placewise.run import Run, RunFacts, versions
+from placewise.train._step import Objective, fast_memory, optimiser
+
+if TYPE_CHECKING:
+    from placewise.train import TrainSettings
+    from placewise.train._progress import Console
+
+DEFAULT_STEPS = 3000
+"""Steps where neither steps nor minutes are asked for: about ten minutes on two cores."""
+
+TIMED = 4
+"""Steps that are timed for each precision, after one to warm up."""
+
+FIRST_PICTURE = 25.0
+"""Seconds of training before the first validation, which draws the first picture."""
+
+LEAST_REST = 8.0
+"""Seconds of training between validations at least."""
+
+VALIDATIONS = 24
+"""Validations in a run that is long enough."""
+
+
+def begin(
+    labels: Labels, out: Path, settings: TrainSettings, device: torch.device, console: Console
+) -> Run:
+    """Decide everything that the data and the machine decide, and write it into the run."""
+    started = time.monotonic()
+    if settings.steps and settings.minutes:
+        raise SettingsError("--steps and --minutes were both given; give one of them")
+    splits = split_images(labels, settings.seed)
+    samples = of_split(labels, splits, "train")
+    model = choose_model(labels, samples, settings)
+    augmentation = choose_augmentation(labels, settings)
+    console.say(_summary(labels, splits, model))
+    fingerprint = fingerprint_of(labels)
+    precision, seconds = _measure(labels, samples, model, augmentation, settings, device, console)
+    spent = time.monotonic() - started
+    steps = settings.steps or _steps(settings, seconds, spent)
+    every = settings.validate_every or _validate_every(steps, seconds)
+    resolved = settings.model_copy(
+        update={"steps": steps, "precision": precision, "validate_every": every}
+    )
+    facts = RunFacts(
+        versions=versions(),
+        data=str(labels.source or labels.root),
+        fingerprint=fingerprint,
+        split={s: tuple(x.image for x in of_split(labels, splits, s)) for s in SPLITS},
+        model=model,
+        training=resolved.model_dump(mode="json") | {"augmentation": augmentation.as_dict()},
+    )
+    console.say(
+        f"{steps} steps of {settings.batch} pictures, {precision}, about "
+        f"{settings.batch / seconds:.0f} pictures/s: {steps * seconds / 60:.1f} minutes"
+    )
+    return Run.create(out, facts)
+
+
+def choose_model(
+    labels: Labels, samples: tuple[Sample, ...], settings: TrainSettings
+) -> ModelSettings:
+    """Model settings for these data: scale and frame, and a depth that sees the whole object."""
+    view = choose_input(labels, samples, settings.seed)
+    backbone = dict(settings.backbone_settings)
+    if settings.backbone == "unet" and "depth" not in backbone:
+        backbone["depth"] = _depth(view.frame, (object_extent(samples) or 0.0) * view.scale)
+    return ModelSettings(
+        names=labels.names,
+        symmetry=labels.symmetry,
+        skeleton=labels.skeleton,
+        input=view,
+        backbone=settings.backbone,
+        backbone_settings=backbone,
+        head=settings.head,
+        head_settings=settings.head_settings,
+    )
+
+
+def _depth(frame: tuple[int, int], extent: float) -> int:
+    """The least depth whose receptive field covers the frame, and so any object in it.
+
+    At least 2; at most 4, or what the object needs where it is larger than that.
+    """
+    for depth in range(2, 6):
+        field = BACKBONES["unet"](1, width=4, depth=depth).receptive_field  # type: ignore[call-arg, arg-type]
+        if field >= max(frame) or (depth >= 4 and field >= 1.5 * extent):
+            return depth
+    return 5
+
+
+def choose_augmentation(labels: Labels, settings: TrainSettings) -> Augmentation:
+    """Augmentation for these data: mirrored only where names say which points change places."""
+    chosen: dict[str, Any] = {"flip": bool(labels.symmetry)}
+    return Augmentation.of(**{**chosen, **settings.augmentation})
+
+
+def fingerprint_of(labels: Labels) -> str:
+    """SHA-256 over names, coordinates, states and the bytes of every picture.
+
+    The order of the samples, the format of the file and the split do not matter.
+    """
+    digest = hashlib.sha256("\0".join(labels.names).encode())
+    for sample in sorted(labels.samples, key=lambda s: s.image):
+        with (labels.root / sample.image).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(sample.image.encode())
+        digest.update(sample.points.round(6).tobytes())
+        digest.update(sample.states.tobytes())
+    return digest.hexdigest()
+
+
+def _summary(labels: Labels, splits: list[str], model: ModelSettings) -> str:
+    counts = ", ".join(f"{splits.count(s)} {s}" for s in SPLITS if s in splits)
+    height, width = model.input.frame
+    return (
+        f"{len(labels.samples)} pictures ({counts}), {len(labels.names)} points; the network sees "
+        f"{width}×{height} px at scale {model.input.scale:.3g}"
+    )
+
+
+def _measure(
+    labels: Labels,
+    samples: tuple[Sample, ...],
+    model: ModelSettings,
+    augmentation: Augmentation,
+    settings: TrainSettings,
+    device: torch.device,
+    console: Console,
+) -> tuple[str, float]:
+    """(precision, seconds of a step): the faster one, timed on copies that are thrown away."""
+    torch.manual_seed(settings.seed)
+    localiser = Localiser(model).to(device)
+    shown = TrainingPictures(
+        labels, samples, model.input, localiser.frame, augmentation, settings.seed
+    )
+    order = Order(len(samples), settings.batch, settings.seed, start=0, stop=TIMED + 1)
+    fast_memory()
+    tried = ("float32", "bfloat16") if settings.precision == "auto" else (settings.precision,)
+    seconds: dict[str, float] = {}
+    for precision in tried:
+        objective = Objective(copy.deepcopy(localiser), precision).to(device)
+        seconds[precision] = _time_steps(objective, batches(shown, order, 0), settings, device)
+        console.say(
+            f"a first loss; {precision}: {settings.batch / seconds[precision]:.1f} pictures/s"
+        )
+    fastest = min(seconds, key=lambda name: seconds[name])
+    return fastest, seconds[fastest]
+
+
+def _time_steps(
+    objective: Objective, shown: Iterator[Batch], settings: TrainSettings, device: torch.device
+) -> float:
+    """Median seconds of a step, pictures included; the first step is not counted."""
+    optimizer = optimiser(objective, settings)
+    taken: list[float] = []
+    started = time.monotonic()
+    for batch in shown:
+        loss = objective(*(part.to(device) for part in batch[:3]))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+        taken.append(time.monotonic() - started)
+        started = time.monotonic()
+    return sorted(taken[1:])[(len(taken) - 1) // 2]
+
+
+def _steps(settings: TrainSettings, seconds: float, spent: float) -> int:
+    """Steps that fit: what is spent already and a share for validations are taken off."""
+    if settings.minutes is None:
+        return DEFAULT_STEPS
+    left = max(settings.minutes * 60 - spent, 0.2 * settings.minutes * 60)
+    return max(1, math.floor(left * 0.96 / seconds))
+
+
+def _validate_every(steps: int, seconds: float) -> int:
+    """About `VALIDATIONS` in all, but neither so rare nor so frequent that the user minds."""
+    least, most = (max(1, math.ceil(rest / seconds)) for rest in (LEAST_REST, FIRST_PICTURE))
+    return min(steps, max(least, min(most, math.ceil(steps / VALIDATIONS))))

@@ -1,0 +1,163 @@
+"""What the user sees of a training run: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+HEARTBEAT = 10.0
+"""Seconds between lines where there is no terminal."""
+
+
+class Interrupted(SystemExit):
+    """A signal ended the run after a checkpoint was written; exits with 128 + its number."""
+
+
+class Console:
+    """Tells the user, unless it is to be quiet.
+
+    Args:
+        quiet: say nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._rich = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._last = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._rich.print(text, markup=False)
+
+    def reading(self, done: int, total: int) -> None:
+        """Progress of reading pictures, where it takes long."""
+        if time.monotonic() - self._last > HEARTBEAT:
+            self._last = time.monotonic()
+            self.say(f"read {done} of {total} pictures")
+
+    @contextmanager
+    def training(self, step: int, steps: int) -> Iterator[Bar]:
+        """A bar for the steps."""
+        if self.quiet or not sys.stderr.isatty():
+            yield Lines(self, steps)
+            return
+        columns = (
+            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=self._rich) as progress:
+            task = progress.add_task("", total=steps, completed=step)
+            yield Live(progress, int(task))
+
+
+class Bar:
+    """Where a training run stands."""
+
+    def __init__(self) -> None:
+        self.loss = self.speed = float("nan")
+        self.error: float | None = None
+
+    def step(self, step: int, *, loss: float, speed: float) -> None:
+        """After some steps."""
+        self.loss, self.speed = loss, speed
+        self.show(step)
+
+    def validated(self, error: float | None) -> None:
+        """After a validation."""
+        self.error = error
+
+    def show(self, step: int) -> None:
+        """Bring the display up to date."""
+
+    def words(self) -> str:
+        """Loss, validation error and speed."""
+        error = "" if self.error is None else f"validation {self.error:.2f} px  "
+        return f"loss {self.loss:.4g}  {error}{self.speed:.1f} pictures/s"
+
+
+class Live(Bar):
+    """A bar on a terminal."""
+
+    def __init__(self, progress: Progress, task: int) -> None:
+        super().__init__()
+        self._progress, self._task = progress, task
+
+    def show(self, step: int) -> None:
+        """Move the bar."""
+        from rich.progress import TaskID
+
+        self._progress.update(TaskID(self._task), completed=step, description=self.words())
+
+
+class Lines(Bar):
+    """A line now and then."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        super().__init__()
+        self._console, self._steps = console, steps
+        self._started = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def show(self, step: int) -> None:
+        """Say a line if the last is long ago."""
+        now = time.monotonic()
+        first_line = self._first is None
+        self._first = step if self._first is None else self._first
+        if first_line or now - self._last >= HEARTBEAT or step == self._steps:
+            self._last = now
+            done = max(1, step - self._first)
+            left = (now - self._started) / done * (self._steps - step)
+            remaining = "" if first_line else f", {left / 60:.1f} min left"
+            self._console.say(f"step {step}/{self._steps}  {self.words()}{remaining}")
+
+
+class Stop:
+    """Turns SIGTERM, SIGINT and SIGUSR1 into a flag; the second one leaves at once."""
+
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.number = 0
+
+    def __enter__(self) -> Stop:
+        try:
+            self._before = {s: signal.signal(s, self._note) for s in self.signals}
+        except ValueError:  # not the main thread: whoever is may stop us otherwise
+            self._before = {}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(128 + number)
+        self.asked, self.number = True, number
+
+    def leave(self, run: Path, step: int) -> None:
+        """End the program with the documented exit code."""
+        number = self.number or signal.SIGTERM
+        print(
+            f"stopped by {signal.Signals(number).name} at step {step}; continue with "
+            f"'placewise train DATA --out {run} --resume'",
+            file=sys.stderr,
+        )
+        raise Interrupted(128 + number)

@@ -1,0 +1,178 @@
+"""Splits, scales and orders are pure functions of the seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from placewise.augment import Augmentation
+from placewise.data import (
+    Order,
+    TrainingPictures,
+    as_input,
+    batches,
+    choose_input,
+    mirror_order,
+    of_split,
+    scaled_size,
+    single,
+    split_images,
+)
+from placewise.errors import LabelError, SettingsError
+from placewise.formats import Labels, Sample, State, read_labels
+
+
+def sample(name: str, split: str | None = None, size: tuple[int, int] = (40, 60)) -> Sample:
+    states = np.full((1, 2), State.VISIBLE, np.int8)
+    return Sample(name, size, np.array([[[3.0, 4.0], [33.0, 24.0]]]), states, split)
+
+
+def labels(splits: list[str | None]) -> Labels:
+    samples = tuple(sample(f"{i}.png", split) for i, split in enumerate(splits))
+    return Labels(Path(), ("a", "b"), samples)
+
+
+@given(st.integers(2, 200), st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_a_drawn_split_has_the_asked_shares(count: int, seed: int) -> None:
+    splits = split_images(labels([None] * count), seed)
+    assert set(splits) >= {"train", "val"}
+    if count >= 20:
+        assert splits.count("test") == pytest.approx(0.15 * count, abs=1)
+        assert splits.count("val") == pytest.approx(0.1 * 0.85 * count, abs=1)
+
+
+def test_the_order_of_samples_does_not_matter() -> None:
+    forth = labels([None] * 30)
+    back = Labels(forth.root, forth.names, forth.samples[::-1])
+    assert split_images(forth, 1) == split_images(back, 1)[::-1]
+    assert split_images(forth, 1) != split_images(forth, 2)
+
+
+def test_what_the_labels_say_is_honoured() -> None:
+    given_splits = ["train", "val", "test", "train", "val"]
+    assert split_images(labels(given_splits), 0) == given_splits
+
+
+def test_validation_is_taken_from_training_never_from_test() -> None:
+    splits = split_images(labels(["train"] * 20 + ["test"] * 5), 0)
+    assert splits[20:] == ["test"] * 5
+    assert splits.count("val") == 2
+
+
+def test_too_few_pictures_are_refused() -> None:
+    with pytest.raises(SettingsError, match="label more pictures"):
+        split_images(labels(["train"]), 0)
+
+
+def test_several_instances_are_refused() -> None:
+    one = sample("a.png")
+    two = Sample(one.image, one.size, np.tile(one.points, (2, 1, 1)), np.tile(one.states, (2, 1)))
+    with pytest.raises(LabelError, match="2 instances"):
+        single(two, None)
+
+
+@given(st.integers(1, 17), st.integers(1, 4), st.integers(1, 3), st.integers(0, 20))
+@settings(max_examples=60, deadline=None)
+def test_orders_of_any_number_of_ranks_are_one_order(
+    count: int, share: int, world: int, start: int
+) -> None:
+    batch, stop = share * world, start + 7
+
+    def keys(**where: int) -> list[list[tuple[int, int]]]:
+        return list(Order(count, batch, 5, start=start, stop=stop, **where))
+
+    whole = keys()
+    parts = [keys(rank=rank, world=world) for rank in range(world)]
+    assert len(whole) == 7
+    for step, together in enumerate(whole):
+        mixed = [key for place in zip(*(part[step] for part in parts), strict=True) for key in place]
+        assert mixed == together
+    resumed = list(Order(count, batch, 5, start=start + 3, stop=stop))
+    assert resumed == whole[3:]
+
+
+def test_an_epoch_shows_every_sample_once() -> None:
+    keys = [key for part in Order(13, 4, 0, start=0, stop=13) for key in part]
+    assert len(keys) == 52
+    for epoch in range(4):
+        assert sorted(i for e, i in keys if e == epoch) == list(range(13))
+
+
+def test_mirror_order_is_its_own_inverse() -> None:
+    order = mirror_order(("a", "l", "b", "r"), (("r", "l"),))
+    assert order.tolist() == [0, 3, 2, 1]
+    assert (order[order] == np.arange(4)).all()
+
+
+def test_input_is_chosen_from_the_data(squares: Path) -> None:
+    found = read_labels(squares)
+    train = of_split(found, split_images(found, 0), "train")
+    view = choose_input(found, train, 0)
+    assert view.scale == 1.0
+    assert view.frame == (48, 56)
+    assert view.channels == 1
+    assert view.mean[0] == pytest.approx(110 / 255, abs=0.03)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (481, 633), (3000, 4000)])
+def test_large_pictures_are_shrunk_to_the_budget(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("placewise.data.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8))
+    samples = [
+        Sample(f"{i}.png", size, np.array([[[0.0, 0.0], [size[1] / 2, size[0] / 2]]]),
+               np.full((1, 2), State.VISIBLE, np.int8))
+        for i in range(3)
+    ]
+    view = choose_input(Labels(Path(), ("a", "b"), tuple(samples)), samples, 0)
+    high, wide = scaled_size(size, view.scale)
+    assert high * wide == pytest.approx(80_000, rel=0.02)
+
+
+def test_as_input_keeps_place() -> None:
+    """A bright square's centroid moves as the geometry says when the picture is scaled."""
+    picture = np.zeros((90, 120, 3), np.uint8)
+    picture[30:39, 60:75] = 255
+    view = choose_view(scale=0.5)
+    shown = as_input(picture, view)[..., 0].astype(np.float64)
+    rows, columns = np.indices(shown.shape)
+    found = (shown * columns).sum() / shown.sum(), (shown * rows).sum() / shown.sum()
+    assert found == pytest.approx(((67 + 0.5) / 2 - 0.5, (34 + 0.5) / 2 - 0.5), abs=0.02)
+
+
+def choose_view(scale: float):
+    from placewise.data import InputSettings
+
+    return InputSettings(scale=scale, frame=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
+
+
+def training_pictures(squares: Path) -> TrainingPictures:
+    found = read_labels(squares)
+    train = of_split(found, split_images(found, 0), "train")
+    view = choose_input(found, train, 0)
+    return TrainingPictures(found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(squares: Path, workers: int) -> None:
+    order = Order(24, 4, 7, start=2, stop=8)
+    alone = list(batches(training_pictures(squares), order, 0))
+    shared = list(batches(training_pictures(squares), order, workers))
+    assert len(alone) == len(shared) == 6
+    for one, other in zip(alone, shared, strict=True):
+        for first, second in zip(one, other, strict=True):
+            assert torch.equal(first.nan_to_num(-1), second.nan_to_num(-1))
+
+
+def test_a_cache_changes_nothing_and_epochs_differ(squares: Path) -> None:
+    kept, fresh = training_pictures(squares), training_pictures(squares)
+    kept.pictures.fill()
+    assert torch.equal(kept[(3, 5)][0], fresh[(3, 5)][0])
+    assert not torch.equal(kept[(3, 5)][0], kept[(4, 5)][0])
+    assert torch.equal(kept[(3, 5)][0], kept[(3, 5)][0])

@@ -1,0 +1,231 @@
+"""Prediction and evaluation on a run that was really trained, through real files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_squares
+from PIL import Image
+
+from placewise.checkpoint import read_json
+from placewise.errors import SettingsError
+from placewise.evaluate import evaluate
+from placewise.formats import State, read_labels
+from placewise.metrics import conformal_factor, errors
+from placewise.model import Located
+from placewise.pictures import read_picture
+from placewise.predict import predict, prediction, table
+from placewise.run import Run
+from placewise.train import TrainSettings, train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of six sizes."""
+    return draw_squares(tmp_path_factory.mktemp("sizes"), 60, sizes=True)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    settings = TrainSettings.of(
+        steps=260,
+        precision="float32",
+        batch=8,
+        learning_rate=4e-3,
+        backbone_settings={"width": 12},
+    )
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return train(read_labels(data), out, settings, quiet=True)
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def test_dots_on_pictures_of_any_size(run: Run, data: Path, tmp_path: Path) -> None:
+    """From files to files: the dots lie on the squares, also on sizes never seen in training."""
+    folder = draw_squares(tmp_path / "new", 12, seed=9)
+    rng = np.random.default_rng(0)
+    wide = rng.normal(110, 8, (101, 67)).clip(0, 255).astype(np.uint8)
+    wide[70:77, 40:47] = 230
+    Image.fromarray(wide).save(folder / "pictures" / "odd.png")
+    found = predict(run, folder / "pictures", tmp_path / "out", tell=lambda text: None)
+    assert len(found) == 13
+    odd = next(one for one in found if one.image == "odd.png")
+    assert odd.size == (101, 67)
+    assert odd.points[0] == pytest.approx((43, 73), abs=1.5)
+    assert odd.scores[0] > 0.5
+
+
+def test_files_of_a_prediction_agree(run: Run, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = predict(run, data / "pictures", out, overlays=3, tell=lambda text: None)
+    lines = rows(out / "predictions.csv")
+    assert len(lines) == 2 * len(found) == 120
+    for line, (one, k) in zip(lines, ((one, k) for one in found for k in (0, 1)), strict=True):
+        assert line["image"] == one.image
+        assert float(line["x"]) == pytest.approx(one.points[k, 0], abs=1e-3)
+        assert float(line["r90"]) == pytest.approx(one.radii[k], abs=1e-3)
+    content = json.loads((out / "predictions.coco.json").read_text())
+    assert content["info"]["pixel_convention"] == run.facts.pixel_convention
+    assert len(content["annotations"]) == 60
+    assert content["annotations"][0]["keypoints"][:2] == pytest.approx(found[0].points[0], abs=1e-3)
+    assert content["annotations"][0]["keypoint_scores"] == pytest.approx(found[0].scores, abs=1e-3)
+    tables = (out / "predictions.deeplabcut.csv").read_text().splitlines()
+    assert tables[2].split(",")[1:] == ["x", "y", "likelihood"] * 2
+    assert len(tables) == 63
+    assert len(list((out / "overlays").glob("*.png"))) == 3
+    about = read_json(out / "about.json")
+    assert about["pixel_convention"] == run.facts.pixel_convention
+    assert about["skipped"] == []
+
+
+def test_predictions_are_labels(run: Run, data: Path, tmp_path: Path) -> None:
+    """What is written can be read again as labels, to be corrected or trained on."""
+    out = tmp_path / "out"
+    found = predict(run, data / "pictures", out, overlays=0, tell=lambda text: None)
+    labels = read_labels(out / "predictions.csv", root=data / "pictures")
+    read = np.stack([sample.points[0] for sample in labels.samples])
+    assert read == pytest.approx(np.stack([one.points for one in found]), abs=1e-3)
+
+
+def test_files_that_are_no_pictures_are_passed_over(run: Run, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    good = (data / "pictures" / "000.png").read_bytes()
+    (folder / "good.png").write_bytes(good)
+    (folder / "torn.png").write_bytes(good[: len(good) // 2])
+    told: list[str] = []
+    found = predict(run, folder, tmp_path / "out", tell=told.append)
+    assert [one.image for one in found] == ["good.png"]
+    skipped = read_json(tmp_path / "out" / "about.json")["skipped"]
+    assert [one["image"] for one in skipped] == ["torn.png"]
+    assert any("passed over" in line for line in told)
+
+
+def test_a_folder_in_use_or_empty_is_refused(run: Run, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(SettingsError, match="in use"):
+        predict(run, data / "pictures", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SettingsError, match="no picture"):
+        predict(run, tmp_path / "empty", tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "mine.txt"]
+
+
+def test_exif_rotation_end_to_end(run: Run, data: Path, tmp_path: Path) -> None:
+    """A picture stored in any of the eight orientations gets the dots that are on it as shown."""
+    upright = Image.open(data / "pictures" / "000.png")
+    expected = run.model(print).locate(read_picture(data / "pictures" / "000.png"))
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    for orientation in range(1, 9):
+        stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        stored.save(folder / f"{orientation}.png", exif=exif)
+    found = predict(run, folder, tmp_path / "out", overlays=0)
+    assert len(found) == 8
+    for one in found:
+        assert one.size == (upright.height, upright.width)
+        assert np.linalg.norm(one.points - expected.points, axis=-1).max() <= 0.5
+
+
+def test_radii_are_spreads_times_the_factor() -> None:
+    located = Located(np.zeros((2, 2)), np.ones(2), np.array([1.0, 3.0]))
+    assert prediction("a.png", (4, 4), located, 2.0).radii.tolist() == [2.0, 6.0]
+    unknown = prediction("a.png", (4, 4), located, None)
+    assert np.isnan(unknown.radii).all()
+    assert table(["a", "b"], [unknown]).splitlines()[1].endswith(",1.0,")
+
+
+def test_evaluation_is_what_the_definitions_say(run: Run, data: Path, tmp_path: Path) -> None:
+    """metrics.json against numbers worked out here from predictions.csv and points.csv."""
+    labels = read_labels(data)
+    out = tmp_path / "scores"
+    scores = evaluate(run, labels, out=out)
+    assert scores["split"] == "test"
+    assert read_json(out / "metrics.json")["mean_error_px"] == scores["mean_error_px"]
+    found = {(r["image"], r["point"]): r for r in rows(out / "predictions.csv")}
+    truth = {
+        (r["image"], r["point"]): r
+        for r in rows(data / "points.csv")
+        if r["split"] == "test" and r["state"] == "visible"
+    }
+    assert truth
+    off = [
+        np.hypot(float(r["x"]) - float(found[k]["x"]), float(r["y"]) - float(found[k]["y"]))
+        for k, r in truth.items()
+    ]
+    assert scores["mean_error_px"] == pytest.approx(np.mean(off), abs=2e-3)
+    assert scores["median_error_px"] == pytest.approx(np.median(off), abs=2e-3)
+    assert scores["rmse_px"] == pytest.approx(np.sqrt(np.mean(np.square(off))), abs=2e-3)
+    within = [d <= float(found[k]["r90"]) for d, k in zip(off, truth, strict=True)]
+    assert scores["radius"]["coverage_90"] == pytest.approx(np.mean(within), abs=0.05)
+    assert scores["decode_floor_px"] < 0.05
+    assert scores["mean_error_px"] < 0.5 * scores["mean_position_baseline_px"]
+    assert sum(row["count"] for row in scores["by_border_distance"]) == len(off)
+    assert scores["presence"]["absent"] > 0
+
+
+def test_the_radius_holds_ninety_percent_of_validation(run: Run, data: Path) -> None:
+    """Calibration by hand gives the factor that training wrote."""
+    labels, model = read_labels(data), run.model(print)
+    samples = [s for s in labels.samples if s.image in run.facts.split["val"]]
+    found = [model.locate(read_picture(data / s.image)) for s in samples]
+    off = errors(np.stack([f.points for f in found]), np.stack([s.points[0] for s in samples]))
+    spreads = np.stack([f.spreads for f in found])
+    known = np.isfinite(off)
+    factor = conformal_factor(off[known], spreads[known], 0.9)
+    assert run.radius_factor() == pytest.approx(factor)
+    assert np.mean(off[known] <= factor * spreads[known]) >= 0.9
+
+
+def test_an_evaluation_replaces_only_an_evaluation(run: Run, data: Path, tmp_path: Path) -> None:
+    labels = read_labels(data)
+    evaluate(run, labels, split="val", out=tmp_path / "scores")
+    assert evaluate(run, labels, split="train", out=tmp_path / "scores")["split"] == "train"
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(SettingsError, match="something other"):
+        evaluate(run, labels, out=tmp_path)
+
+
+def test_new_labels_are_taken_whole(run: Run, tmp_path: Path) -> None:
+    folder = draw_squares(tmp_path / "new", 5, seed=3)
+    text = (folder / "points.csv").read_text().replace(",train", ",").replace(",val", ",")
+    (folder / "points.csv").write_text(text.replace(",test", ",").replace("pictures/", "pictures/"))
+    for file in list((folder / "pictures").iterdir()):
+        file.rename(file.with_name(f"new-{file.name}"))
+    points = folder / "points.csv"
+    points.write_text(points.read_text().replace("pictures/", "pictures/new-"))
+    scores = evaluate(run, read_labels(folder), out=tmp_path / "scores")
+    assert (scores["split"], scores["pictures"]) == ("test", 5)
+    assert scores["mean_position_baseline_px"] is None
+
+
+def test_other_points_are_refused(run: Run, tmp_path: Path) -> None:
+    folder = draw_squares(tmp_path / "new", 5)
+    points = folder / "points.csv"
+    points.write_text(points.read_text().replace(",dark,", ",shadow,"))
+    with pytest.raises(SettingsError, match="lack the points dark"):
+        evaluate(run, read_labels(folder), out=tmp_path / "scores")
+
+
+def test_states_survive_from_file_to_score(data: Path) -> None:
+    states = np.stack([s.states[0] for s in read_labels(data).samples])
+    assert (states == State.ABSENT).sum() == 14
+    assert (states == State.UNLABELLED).sum() == 1

@@ -1,0 +1,313 @@
+"""Training: it learns, it is exact, it survives, and it says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_squares
+from safetensors.torch import load_file
+from survival import campaign
+
+from placewise.errors import SettingsError, TrainingError
+from placewise.formats import Labels, read_labels
+from placewise.heads.heatmap import Heatmap
+from placewise.run import Run
+from placewise.train import TrainSettings, train
+from placewise.train._step import LONGEST, learning_rate, move_average
+
+QUICK = {"precision": "float32", "backbone_settings": {"width": 8}, "batch": 4}
+
+
+def quick(**values: object) -> TrainSettings:
+    return TrainSettings.of(**{**QUICK, **values})
+
+
+def trained(data: Path, out: Path, *, resume: bool = False, **values: object) -> Run:
+    return train(read_labels(data), out, quick(**values), resume=resume, quiet=True)
+
+
+def curve(run: Run) -> list[tuple[object, ...]]:
+    return [(x["step"], x.get("loss"), x.get("val_error_px")) for x in run.log()]
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(max((run.path / "checkpoints").glob("step-*")))
+
+
+def assert_same_run(one: Run, other: Run) -> None:
+    assert curve(one) == curve(other)
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def short(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of 24 steps, undisturbed."""
+    out = tmp_path_factory.mktemp("runs") / "short"
+    return trained(squares, out, steps=24, validate_every=8)
+
+
+def test_it_learns(squares: Path, tmp_path: Path) -> None:
+    run = trained(squares, tmp_path / "run", steps=150, learning_rate=4e-3)
+    lines = run.log()
+    losses = [line["loss"] for line in lines if "loss" in line]
+    errors = [line["val_error_px"] for line in lines if "val_error_px" in line]
+    assert losses[-1] < 0.6 * losses[0]
+    assert min(errors) < 4.0
+    assert run.radius_factor() is not None
+
+
+def test_what_a_run_leaves(short: Run) -> None:
+    names = {path.relative_to(short.path).as_posix() for path in short.path.rglob("*.*")}
+    assert names == {
+        "run.json",
+        "log.jsonl",
+        "preview.png",
+        "calibration.json",
+        "checkpoints/best.safetensors",
+        "checkpoints/step-00000016.safetensors",
+        "checkpoints/step-00000024.safetensors",
+    }
+    assert [line["step"] for line in short.log() if "loss" in line] == [10, 20, 24]
+    assert [line["step"] for line in short.log() if "val_error_px" in line] == [8, 16, 24]
+    facts = short.facts
+    assert facts.training["steps"] == 24
+    assert {name: len(images) for name, images in facts.split.items()} == {
+        "train": 24,
+        "val": 8,
+        "test": 8,
+    }
+    assert len(facts.fingerprint) == 64
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_same_settings_give_the_same_bits(
+    squares: Path, short: Run, tmp_path: Path, workers: int
+) -> None:
+    again = trained(squares, tmp_path / "again", steps=24, validate_every=8, workers=workers)
+    assert_same_run(short, again)
+
+
+def test_another_seed_gives_another_run(squares: Path, short: Run, tmp_path: Path) -> None:
+    other = trained(squares, tmp_path / "other", steps=24, validate_every=8, seed=1)
+    assert curve(short) != curve(other)
+
+
+def test_a_finished_run_is_left_as_it_is(squares: Path, tmp_path: Path) -> None:
+    run = trained(squares, tmp_path / "run", steps=8)
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    trained(squares, tmp_path / "run", steps=8, resume=True)
+    after = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    assert before == after
+
+
+def test_folders_in_use_are_refused(squares: Path, short: Run, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--resume"):
+        trained(squares, short.path, steps=4)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(SettingsError, match="not empty"):
+        trained(squares, tmp_path, steps=4)
+    with pytest.raises(SettingsError, match="is a file"):
+        trained(squares, tmp_path / "mine.txt", steps=4)
+
+
+def test_resuming_with_other_labels_is_refused(squares: Path, short: Run) -> None:
+    labels = read_labels(squares)
+    fewer = Labels(labels.root, labels.names, labels.samples[5:])
+    with pytest.raises(SettingsError, match="no longer have"):
+        train(fewer, short.path, quick(steps=24), resume=True, quiet=True)
+
+
+def start(data: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
+    verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(out)]
+    settings = "--steps 400 --precision float32 --width 8 --batch 4 --validate-every 50".split()
+    return subprocess.Popen([*verb, *settings, *flags], text=True, stderr=subprocess.PIPE)
+
+
+def wait_for_steps(run: Path, step: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        file = run / "log.jsonl"
+        if file.is_file() and f'"step": {step}' in file.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError("the run took no steps within a minute")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_a_checkpoint_and_is_documented(
+    squares: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    process = start(squares, run, "--resume")
+    wait_for_steps(run, 20)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "--resume" in told
+    found = Run.open(run).checkpoints.latest(print)
+    assert found is not None
+    assert 20 <= found.facts["step"] < 400
+    assert found.facts["step"] % 50 != 0 or found.facts["window"] == []
+
+
+def test_killed_at_random_moments_the_end_is_the_same(tmp_path: Path) -> None:
+    """20 SIGKILLs of the whole process group; benchmarks/survival.py does 200."""
+    data = draw_squares(tmp_path / "data", 40)
+    tally = campaign(data, 20, tmp_path)
+    assert tally.kills >= 20
+    assert tally.finished >= 1
+    assert tally.checkpoints_lost == 0
+    assert tally.different == []
+    assert tally.failures == []
+
+
+def inject(monkeypatch: pytest.MonkeyPatch, at: int, value: float) -> None:
+    """Let the loss of one step be something that is not a number."""
+    usual = Heatmap.loss
+    calls = iter(range(1_000_000))
+
+    def loss(self, output, points, states):  # type: ignore[no-untyped-def]
+        found = usual(self, output, points, states)
+        return found * value if self.training and next(calls) == at else found
+
+    monkeypatch.setattr(Heatmap, "loss", loss)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("step", [0, 3, 17])
+def test_not_a_number_is_caught_before_it_is_learnt(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, value: float
+) -> None:
+    timed = 5
+    inject(monkeypatch, timed + step, value)
+    with pytest.raises(TrainingError, match=rf"step {step + 1}: .*pictures/\d+\.png"):
+        trained(squares, tmp_path / "run", steps=24, validate_every=8)
+    files = list((tmp_path / "run" / "checkpoints").glob("*.safetensors"))
+    assert len(files) == (0 if step < 8 else 3)
+    for file in files:
+        for name, tensor in load_file(file).items():
+            assert torch.isfinite(tensor).all(), name
+
+
+@pytest.mark.slow
+def test_not_a_number_at_fifty_steps(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(50):
+        with monkeypatch.context() as patch:
+            inject(patch, 5 + step, float("nan"))
+            with pytest.raises(TrainingError, match=f"step {step + 1}:"):
+                trained(squares, tmp_path / str(step), steps=60, validate_every=5)
+        files = list((tmp_path / str(step) / "checkpoints").glob("*.safetensors"))
+        assert bool(files) == (step >= 5)
+        assert all(torch.isfinite(t).all() for f in files for t in load_file(f).values())
+
+
+def test_a_damaged_checkpoint_falls_back_and_says_so(
+    squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = trained(squares, tmp_path / "whole", steps=24, validate_every=8)
+    torn = trained(squares, tmp_path / "torn", steps=24, validate_every=8)
+    newest = torn.path / "checkpoints" / "step-00000024.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 4
+    newest.write_bytes(data)
+    train(read_labels(squares), torn.path, quick(steps=24), resume=True)
+    told = capsys.readouterr().err
+    assert "step-00000024" in told
+    assert "resumed at step 16" in told
+    assert_same_run(whole, torn)
+
+
+def test_two_processes_are_the_same_run(squares: Path, tmp_path: Path) -> None:
+    """Same samples, same order, same statistics: losses agree to rounding."""
+    flags = "--steps 10 --precision float32 --width 8 --batch 4 --validate-every 5 --quiet".split()
+    losses = []
+    for count in (1, 2):
+        out = tmp_path / str(count)
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        program = ["-m", "placewise", "train", str(squares), "--out", str(out), *flags]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, *launch, *program], capture_output=True, text=True, env=env
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        losses.append([line["loss"] for line in lines if "loss" in line])
+        assert (out / "validation" / "report.html").is_file()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_minutes_fix_the_steps(squares: Path, tmp_path: Path) -> None:
+    run = trained(squares, tmp_path / "run", minutes=0.05)
+    assert run.facts.training["steps"] >= 1
+    assert run.log()[-1]["step"] == run.facts.training["steps"]
+
+
+def test_steps_and_minutes_exclude_each_other(squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="one of them"):
+        trained(squares, tmp_path / "run", steps=3, minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"batch": 1}, "batch: got 1"),
+        ({"colour": 1}, "colour"),
+        ({"head": "heatmpa"}, "Did you mean 'heatmap'"),
+        ({"head_settings": {"sgima": 1}}, "Did you mean 'sigma'"),
+        ({"head_settings": {"loss": "bce"}}, "must be one of"),
+        ({"backbone_settings": {"width": 1}}, "4 or more"),
+        ({"device": "cuda:77"}, "--device cpu"),
+        ({"device": "toaster"}, "--device cpu"),
+        ({"augmentation": {"spin": 3}}, "spin"),
+    ],
+)
+def test_settings_that_cannot_be(
+    squares: Path, tmp_path: Path, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        trained(squares, tmp_path / "run", steps=2, **values)
+
+
+def test_no_picture_is_touched(squares: Path, tmp_path: Path) -> None:
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in squares.rglob("*.*")}
+    trained(squares, tmp_path / "run", steps=4)
+    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in squares.rglob("*.*")}
+
+
+def test_the_learning_rate_rises_once_and_falls_to_nothing() -> None:
+    rates = np.array([learning_rate(s, 200, 3e-3) for s in range(200)])
+    top = int(rates.argmax())
+    assert rates.max() == pytest.approx(3e-3)
+    assert (np.diff(rates[: top + 1]) > 0).all()
+    assert (np.diff(rates[top + 1 :]) < 0).all()
+    assert rates[-1] < 1e-6
+    assert LONGEST > 0
+
+
+def test_the_average_is_the_average() -> None:
+    """Against the plain formula, number by number."""
+    now, average = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    expected = {k: v.double().clone() for k, v in average.state_dict().items()}
+    for step in range(1, 40):
+        for value in now.state_dict().values():
+            value.copy_(torch.randint(0, 9, value.shape) if value.ndim == 0 else torch.rand(2))
+        move_average(average, now, 0.8, step)
+        share = 1 - min(0.8, (1 + step) / (10 + step))
+        for name, value in now.state_dict().items():
+            old = expected[name]
+            expected[name] = old + share * (value - old) if value.ndim else value.double()
+    for name, value in average.state_dict().items():
+        assert torch.allclose(value.double(), expected[name], atol=1e-5)
