@@ -26,19 +26,20 @@ STEPS = 60
 
 
 def command(data: Path, run: Path, workers: int) -> list[str]:
-    settings = f"--steps {STEPS} --precision float32 --width 8 --validate-every 6 --seed 3"
+    settings = f"--steps {STEPS} --precision float32 --width 16 --validate-every 6 --seed 3"
     verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(run), "--resume"]
     return [*verb, *settings.split(), "--workers", str(workers)]
 
 
 def start(data: Path, run: Path, workers: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command(data, run, workers),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )
+    with run.with_suffix(".err").open("wb") as told:
+        return subprocess.Popen(
+            command(data, run, workers),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
 
 
 @dataclass
@@ -88,7 +89,7 @@ def campaign(data: Path, kills: int, scratch: Path, seed: int = 0) -> Tally:
     tally = Tally()
     reference = scratch / "reference"
     begun = time.monotonic()
-    subprocess.run(command(data, reference, 0), check=True, capture_output=True)
+    start(data, reference, 0).wait()
     length = time.monotonic() - begun
     expected = essence(reference, data / "pictures", scratch)
     number = 0
@@ -121,8 +122,7 @@ def _disturb(
             tally.steps_redone.append(max(0, logged_step(run) - after))
             continue
         if process.returncode:
-            message = process.stderr.read().decode() if process.stderr else ""
-            tally.failures.append(message[-500:])
+            tally.failures.append(run.with_suffix(".err").read_text()[-500:])
         tally.finished += 1
         return
 

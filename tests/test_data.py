@@ -43,8 +43,8 @@ def test_a_drawn_split_has_the_asked_shares(count: int, seed: int) -> None:
     splits = split_images(labels([None] * count), seed)
     assert set(splits) >= {"train", "val"}
     if count >= 20:
-        assert splits.count("test") == pytest.approx(0.15 * count, abs=1)
-        assert splits.count("val") == pytest.approx(0.1 * 0.85 * count, abs=1)
+        assert splits.count("val") == pytest.approx(0.1 * count, abs=1)
+        assert splits.count("test") == pytest.approx(0.15 * 0.9 * count, abs=1)
 
 
 def test_the_order_of_samples_does_not_matter() -> None:

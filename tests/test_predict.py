@@ -12,7 +12,7 @@ from conftest import draw_squares
 from PIL import Image
 
 from placewise.checkpoint import read_json
-from placewise.errors import SettingsError
+from placewise.errors import PictureError, SettingsError
 from placewise.evaluate import evaluate
 from placewise.formats import State, read_labels
 from placewise.metrics import conformal_factor, errors
@@ -36,7 +36,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         precision="float32",
         batch=8,
         learning_rate=4e-3,
-        backbone_settings={"width": 12},
+        backbone_settings={"width": 32},
     )
     out = tmp_path_factory.mktemp("runs") / "run"
     return train(read_labels(data), out, settings, quiet=True)
@@ -75,7 +75,7 @@ def test_files_of_a_prediction_agree(run: Run, data: Path, tmp_path: Path) -> No
     assert content["info"]["pixel_convention"] == run.facts.pixel_convention
     assert len(content["annotations"]) == 60
     assert content["annotations"][0]["keypoints"][:2] == pytest.approx(found[0].points[0], abs=1e-3)
-    assert content["annotations"][0]["keypoint_scores"] == pytest.approx(found[0].scores, abs=1e-3)
+    assert content["annotations"][0]["scores"] == pytest.approx(found[0].scores, abs=1e-3)
     tables = (out / "predictions.deeplabcut.csv").read_text().splitlines()
     assert tables[2].split(",")[1:] == ["x", "y", "likelihood"] * 2
     assert len(tables) == 63
@@ -113,7 +113,7 @@ def test_a_folder_in_use_or_empty_is_refused(run: Run, data: Path, tmp_path: Pat
     with pytest.raises(SettingsError, match="in use"):
         predict(run, data / "pictures", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SettingsError, match="no picture"):
+    with pytest.raises(PictureError, match="no picture"):
         predict(run, tmp_path / "empty", tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "mine.txt"]
 

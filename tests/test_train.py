@@ -24,7 +24,7 @@ from placewise.run import Run
 from placewise.train import TrainSettings, train
 from placewise.train._step import LONGEST, learning_rate, move_average
 
-QUICK = {"precision": "float32", "backbone_settings": {"width": 8}, "batch": 4}
+QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch": 4}
 
 
 def quick(**values: object) -> TrainSettings:
@@ -130,7 +130,7 @@ def test_resuming_with_other_labels_is_refused(squares: Path, short: Run) -> Non
 
 def start(data: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
     verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(out)]
-    settings = "--steps 400 --precision float32 --width 8 --batch 4 --validate-every 50".split()
+    settings = "--steps 400 --precision float32 --width 16 --batch 4 --validate-every 50".split()
     return subprocess.Popen([*verb, *settings, *flags], text=True, stderr=subprocess.PIPE)
 
 
@@ -232,7 +232,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(
 
 def test_two_processes_are_the_same_run(squares: Path, tmp_path: Path) -> None:
     """Same samples, same order, same statistics: losses agree to rounding."""
-    flags = "--steps 10 --precision float32 --width 8 --batch 4 --validate-every 5 --quiet".split()
+    flags = "--steps 10 --precision float32 --width 16 --batch 4 --validate-every 5 --quiet".split()
     losses = []
     for count in (1, 2):
         out = tmp_path / str(count)
@@ -268,7 +268,7 @@ def test_steps_and_minutes_exclude_each_other(squares: Path, tmp_path: Path) -> 
         ({"head": "heatmpa"}, "Did you mean 'heatmap'"),
         ({"head_settings": {"sgima": 1}}, "Did you mean 'sigma'"),
         ({"head_settings": {"loss": "bce"}}, "must be one of"),
-        ({"backbone_settings": {"width": 1}}, "4 or more"),
+        ({"backbone_settings": {"width": 1}}, "16 to 1024"),
         ({"device": "cuda:77"}, "--device cpu"),
         ({"device": "toaster"}, "--device cpu"),
         ({"augmentation": {"spin": 3}}, "spin"),

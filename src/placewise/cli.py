@@ -138,7 +138,7 @@ def train(
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
         backbone: unet, or module:Class with --plugin.
         backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.
-        width: short for --backbone-set width=…; 8 is tiny, 32 the default, 64 large.
+        width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
         batch: pictures in a step.
         learning_rate: peak of the learning rate.

@@ -76,10 +76,10 @@ def split_images(labels: Labels, seed: int, val: float = 0.1, test: float = 0.15
     given = [sample.split for sample in labels.samples]
     splits = [split or "train" for split in given]
     lots = [_lot(seed, sample.image) for sample in labels.samples]
-    if not any(given):
-        _draw(splits, lots, "test", test)
     if "val" not in splits:
-        _draw(splits, lots, "val", val)
+        _draw(splits, lots, "val", val, least=1)
+    if not any(given):
+        _draw(splits, lots, "test", test, least=0)
     if "train" not in splits or "val" not in splits:
         raise SettingsError(
             f"the labels have {splits.count('train')} training and {splits.count('val')} "
@@ -92,11 +92,13 @@ def _lot(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:8], "big")
 
 
-def _draw(splits: list[str], lots: Sequence[int], split: str, share: float) -> None:
+def _draw(
+    splits: list[str], lots: Sequence[int], split: str, share: float, *, least: int
+) -> None:
     """Turn a share of the training pictures, those with the lowest lots, into another split."""
     train = sorted((lot, i) for i, lot in enumerate(lots) if splits[i] == "train")
-    count = min(max(1, round(share * len(train))), len(train) - 1) if len(train) > 1 else 0
-    for _, i in train[:count]:
+    count = min(max(least, round(share * len(train))), len(train) - 1)
+    for _, i in train[: max(0, count)]:
         splits[i] = split
 
 

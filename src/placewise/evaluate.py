@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from placewise.checkpoint import write_json, write_text
 from placewise.data import single
 from placewise.errors import SettingsError
-from placewise.formats import Labels, Sample, State
+from placewise.formats import Labels, Sample
 from placewise.geometry import FloatArray
 from placewise.metrics import errors, mean_position_baseline, score_table
-from placewise.model import Localiser
+from placewise.model import decode_floor
 from placewise.parallel import is_first
 from placewise.pictures import read_picture
 from placewise.predict import Prediction, prediction, table
@@ -148,21 +148,6 @@ def _scores(
         radii=np.stack([one.radii for one in found]),
         pck_pair=pck_pair,
     )
-
-
-def decode_floor(
-    model: Localiser, samples: Sequence[Sample], truth: FloatArray, states: NDArray[np.int8]
-) -> float | None:
-    """Mean error in px that is left when the truth is written down and read off again."""
-    read = np.stack(
-        [
-            model.reread(points, known, sample.size)
-            for sample, points, known in zip(samples, truth, states, strict=True)
-        ]
-    )
-    off = errors(read, np.where((states >= State.HIDDEN)[..., None], truth, np.nan))
-    known = off[np.isfinite(off)]
-    return float(known.mean()) if len(known) else None
 
 
 def _baseline(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,14 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from placewise.backbones import BACKBONES, Backbone
-from placewise.data import InputSettings, as_input, scaled_size
+from placewise.backbones.unet import enough_depth
+from placewise.data import InputSettings, as_input, choose_input, object_extent, scaled_size
 from placewise.errors import SettingsError
 from placewise.family import check_settings
+from placewise.formats import Labels, Sample, State
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.heads import HEADS, Dots, Head
+from placewise.metrics import errors
 from placewise.paddings import PADDINGS
 
 Settings = dict[str, int | float | str | bool]
@@ -35,6 +39,11 @@ class ModelSettings(BaseModel):
         head: member of `HEADS`.
         head_settings: keywords of its constructor.
         padding: rule by which a picture is padded to a multiple of the backbone's stride.
+
+    Example:
+        >>> view = InputSettings(scale=0.5, frame=(32, 32), channels=1, mean=(0.5,), std=(0.2,))
+        >>> ModelSettings(names=("nose",), input=view).head
+        'heatmap'
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +83,7 @@ class Localiser(nn.Module):
     Example:
         >>> from placewise.data import InputSettings
         >>> view = InputSettings(scale=1.0, frame=(32, 32), channels=1, mean=(0.5,), std=(0.2,))
-        >>> settings = ModelSettings(names=("nose",), input=view, backbone_settings={"width": 8})
+        >>> settings = ModelSettings(names=("nose",), input=view, backbone_settings={"width": 16})
         >>> model = Localiser(settings).eval()
         >>> model.locate(np.zeros((45, 61, 1), np.uint8)).points.shape
         (1, 2)
@@ -196,3 +205,66 @@ class Localiser(nn.Module):
         ideal = self.head.ideal(there, torch.from_numpy(states)[None], padded)
         read = self.head.dots(ideal, shown).points[0].double().numpy()
         return rescale(read, ratio_of(shown, size))
+
+
+def choose_model(
+    labels: Labels,
+    samples: Sequence[Sample],
+    *,
+    seed: int = 0,
+    backbone: str = "unet",
+    backbone_settings: Settings | None = None,
+    head: str = "heatmap",
+    head_settings: Settings | None = None,
+) -> ModelSettings:
+    """Model settings for these data: scale, frame, and a depth that sees the whole object.
+
+    Args:
+        labels: the labels, for names, symmetry and skeleton.
+        samples: the training samples.
+        seed: which pictures are looked at for mean and contrast.
+        backbone: member of `BACKBONES`.
+        backbone_settings: what is set; a missing depth of the U-Net is chosen.
+        head: member of `HEADS`.
+        head_settings: what is set; the rest is the head's default.
+    """
+    view = choose_input(labels, samples, seed)
+    chosen = dict(backbone_settings or {})
+    if backbone == "unet":
+        extent = (object_extent(samples) or 0.0) * view.scale
+        chosen.setdefault("depth", enough_depth(view.frame, extent))
+    return ModelSettings(
+        names=labels.names,
+        symmetry=labels.symmetry,
+        skeleton=labels.skeleton,
+        input=view,
+        backbone=backbone,
+        backbone_settings=chosen,
+        head=head,
+        head_settings=dict(head_settings or {}),
+    )
+
+
+def decode_floor(
+    model: Localiser, samples: Sequence[Sample], truth: FloatArray, states: NDArray[np.int8]
+) -> float | None:
+    """Mean error in px that is left when the truth is written down and read off again.
+
+    Args:
+        model: its head writes and reads.
+        samples: N pictures, for their sizes.
+        truth: (N, points, 2).
+        states: (N, points) of `State`.
+
+    Returns:
+        The mean over the located points; None where there are none.
+    """
+    read = np.stack(
+        [
+            model.reread(points, known, sample.size)
+            for sample, points, known in zip(samples, truth, states, strict=True)
+        ]
+    )
+    off = errors(read, np.where((states >= State.HIDDEN)[..., None], truth, np.nan))
+    known = off[np.isfinite(off)]
+    return float(known.mean()) if len(known) else None

@@ -73,12 +73,11 @@ def predict(
         progress: told (done, total).
 
     Raises:
-        SettingsError: the folder is in use, or there is no picture.
+        SettingsError: the folder for the results is in use.
+        PictureError: there is no picture.
     """
     _check_folder(out)
     files = list_pictures(pictures)
-    if not files:
-        raise SettingsError(f"{pictures} holds no picture; give a picture or a folder of pictures")
     root = pictures if pictures.is_dir() else pictures.parent
     model = run.model(tell).to(torch.device(device))
     factor = run.radius_factor()

@@ -62,6 +62,12 @@ class Run:
     Args:
         path: the folder.
         facts: content of its `run.json`.
+
+    Example:
+        >>> Run.open(Path("nowhere"))
+        Traceback (most recent call last):
+        ...
+        placewise.errors.SettingsError: nowhere is not a run: it has no run.json; ...
     """
 
     def __init__(self, path: Path, facts: RunFacts) -> None:

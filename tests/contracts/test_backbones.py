@@ -8,7 +8,7 @@ import torch
 from placewise.backbones import BACKBONES, Backbone
 from placewise.paddings import PADDINGS
 
-SMALL = {"unet": {"width": 8, "depth": 2}}
+SMALL = {"unet": {"width": 32, "depth": 2}}
 
 
 @pytest.fixture(params=BACKBONES.names())
@@ -89,11 +89,11 @@ def test_left_and_right_are_treated_alike(backbone: Backbone) -> None:
 
 @pytest.mark.parametrize("padding", PADDINGS.names())
 def test_every_padding_rule_works(padding: str) -> None:
-    net = BACKBONES["unet"](1, width=8, depth=2, padding=padding).eval()
-    assert net(torch.rand(1, 1, 64, 48)).shape == (1, 8, 16, 12)
+    net = BACKBONES["unet"](1, width=32, depth=2, padding=padding).eval()
+    assert net(torch.rand(1, 1, 64, 48)).shape == (1, 16, 16, 12)
 
 
-@pytest.mark.parametrize(("width", "least", "most"), [(16, 0.2e6, 1e6), (48, 2e6, 5e6)])
+@pytest.mark.parametrize(("width", "least", "most"), [(48, 0.2e6, 0.4e6), (128, 1.5e6, 2.2e6), (192, 3.5e6, 5e6)])
 def test_width_sets_the_size(width: int, least: float, most: float) -> None:
     net = BACKBONES["unet"](1, width=width)
     assert least < sum(p.numel() for p in net.parameters()) < most

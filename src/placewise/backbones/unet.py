@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -28,31 +27,35 @@ class UNet(Backbone):
 
     Args:
         in_channels: channels of the picture.
-        width: channels of the first maps; deeper ones have 2, 3, 4, 4 … times as many.
+        width: channels of the deep maps; the first have 3/8 as many, the second 3/4, and on the
+            way up there are at most half as many.
         depth: number of halvings after the stem; more depth sees further.
         padding: member of `PADDINGS` for the 3×3 convolutions.
 
     Example:
-        >>> net = UNet(1, width=8, depth=2)
+        >>> net = UNet(1, width=32, depth=2)
         >>> net(torch.zeros(1, 1, 32, 48)).shape, net.multiple
-        (torch.Size([1, 8, 8, 12]), 16)
+        (torch.Size([1, 16, 8, 12]), 16)
     """
 
     def __init__(
-        self, in_channels: int, *, width: int = 32, depth: int = 4, padding: str = "zeros"
+        self, in_channels: int, *, width: int = 128, depth: int = 3, padding: str = "zeros"
     ) -> None:
         super().__init__()
-        if width < 4:
-            raise SettingsError(f"width is {width}; it must be 4 or more")
+        if not 16 <= width <= 1024:
+            raise SettingsError(f"width is {width}; it must be 16 to 1024")
         if not 1 <= depth <= 8:
             raise SettingsError(f"depth is {depth}; it must be 1 to 8")
         mode = PADDINGS[padding].mode
-        widths = [width * min(level + 1, 4) for level in range(depth + 1)]
-        self.channels, self.stride = width, STEM
-        self.multiple = STEM * 2**depth
+        widths = [_channels(width, level) for level in range(depth + 1)]
+        thin = [min(wide, _channels(width / 2, depth)) for wide in widths[:-1]]
+        self.channels, self.stride, self.multiple = thin[0], STEM, STEM * 2**depth
+        self.receptive_field = receptive_field(depth)
         self.stem = _convolution(in_channels * STEM**2, widths[0], mode)
-        self.stages = nn.ModuleList(_Residual(wide, mode) for wide in widths)
-        self.deepest = _Residual(widths[-1], mode)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(_Residual(wide, mode) for _ in range(blocks(level))))
+            for level, wide in enumerate(widths)
+        )
         self.halve = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(before, after, 2, stride=2, bias=False),
@@ -61,27 +64,73 @@ class UNet(Backbone):
             )
             for before, after in pairwise(widths)
         )
-        self.ups = nn.ModuleList(
-            _Up(deep, skip, thin, mode) for deep, skip, thin in _way_up(widths, 2 * width)
-        )
-        self.receptive_field = _receptive_field(depth)
+        deep = [*thin[1:], widths[-1]]
+        ways = list(zip(deep, widths[:-1], thin, strict=True))
+        self.ups = nn.ModuleList(_Up(below, skip, out, mode) for below, skip, out in ways[::-1])
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(batch, width, height / 4, width / 4) features; see `Backbone.forward`."""
+        """(batch, channels, height / 4, width / 4) features; see `Backbone.forward`."""
         cells = functional.pixel_unshuffle(pictures, STEM)
         maps = self.stages[0](self.stem(cells))
-        skips = [maps]
+        skips = []
         for halve, stage in zip(self.halve, self.stages[1:], strict=True):
-            maps = stage(halve(maps))
             skips.append(maps)
-        maps = self.deepest(skips.pop())
+            maps = stage(halve(maps))
         for up in self.ups:
             maps = up(maps, skips.pop())
         features: torch.Tensor = maps
         return features
+
+
+def blocks(level: int) -> int:
+    """Residual blocks at a level; the first, whose maps are largest, has one."""
+    return 1 if level == 0 else 2
+
+
+def _channels(width: float, level: int) -> int:
+    """A multiple of 8 near 3/8, 3/4, then all of the width."""
+    return 8 * max(1, round(width * (0.375, 0.75, 1.0)[min(level, 2)] / 8))
+
+
+def receptive_field(depth: int) -> int:
+    """Side in picture pixels, along the deepest way: r ← r + (k − 1) · jump (Araujo et al. 2019).
+
+    Example:
+        >>> [receptive_field(depth) for depth in (1, 2, 3)]
+        [112, 264, 568]
+    """
+    field, jump = STEM, STEM
+    field += jump * (2 + 4 * blocks(0))  # the stem's 3×3 convolution, two in each block
+    for level in range(1, depth + 1):
+        field += jump  # 2×2 convolution of stride 2
+        jump *= 2
+        field += jump * 4 * blocks(level)
+    for _ in range(depth):
+        field += jump  # bilinear doubling reads one neighbour
+        jump //= 2
+        field += 2 * jump
+    return field
+
+
+def enough_depth(frame: tuple[int, int], extent: float) -> int:
+    """The least depth whose receptive field covers the frame, or one and a half times the object.
+
+    Args:
+        frame: (height, width) of the training pictures in pixels.
+        extent: length of the object in the same pixels.
+
+    Example:
+        >>> enough_depth((96, 128), 40.0), enough_depth((240, 320), 60.0)
+        (2, 3)
+    """
+    for depth in (2, 3, 4):
+        field = receptive_field(depth)
+        if field >= max(frame) or (depth >= 3 and field >= 1.5 * extent):
+            return depth
+    return 5
 
 
 class _Residual(nn.Module):
@@ -120,26 +169,3 @@ def _convolution(before: int, after: int, mode: str) -> nn.Sequential:
         nn.BatchNorm2d(after),
         nn.ReLU(inplace=True),
     )
-
-
-def _way_up(widths: Sequence[int], most: int) -> list[tuple[int, int, int]]:
-    """(deep, skip, out) channels of each doubling, from the deepest on."""
-    thin = [min(wide, most) for wide in widths[:-1]]
-    deep = [*thin[1:], widths[-1]]
-    return list(zip(deep, widths[:-1], thin, strict=True))[::-1]
-
-
-def _receptive_field(depth: int) -> int:
-    """Side in picture pixels, along the deepest way: r ← r + (k − 1) · jump (Araujo et al. 2019)."""
-    jump, field = STEM, STEM
-    field += 2 * jump * 3  # stem and first stage
-    for _ in range(depth):
-        field += jump  # 2×2 convolution of stride 2
-        jump *= 2
-        field += 2 * jump * 2
-    field += 2 * jump * 2  # deepest
-    for _ in range(depth):
-        field += jump  # bilinear doubling reads two neighbours
-        jump //= 2
-        field += 2 * jump
-    return field

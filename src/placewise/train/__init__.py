@@ -35,11 +35,15 @@ class TrainSettings(BaseModel):
         weight_decay: of AdamW.
         average: decay of the moving average of the weights, which is what answers.
         backbone: member of `BACKBONES`.
-        backbone_settings: e.g. {"width": 32}; what is missing is chosen from the data.
+        backbone_settings: e.g. {"width": 128}; what is missing is chosen from the data.
         head: member of `HEADS`.
         head_settings: e.g. {"loss": "mse"}; what is missing is the head's default.
         augmentation: changes to the augmentation that is chosen for the data.
         validate_every: steps between validations; None: chosen from the speed.
+
+    Example:
+        >>> TrainSettings(minutes=8, head_settings={"loss": "mse"}).batch
+        8
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

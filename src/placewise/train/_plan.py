@@ -13,20 +13,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from placewise.augment import Augmentation
-from placewise.backbones import BACKBONES
 from placewise.data import (
     Batch,
     Order,
     TrainingPictures,
     batches,
-    choose_input,
-    object_extent,
     of_split,
     split_images,
 )
 from placewise.errors import SettingsError
 from placewise.formats import SPLITS, Labels, Sample
-from placewise.model import Localiser, ModelSettings
+from placewise.model import Localiser, ModelSettings, choose_model
 from placewise.run import Run, RunFacts, versions
 from placewise.train._step import Objective, fast_memory, optimiser
 
@@ -59,7 +56,15 @@ def begin(
         raise SettingsError("--steps and --minutes were both given; give one of them")
     splits = split_images(labels, settings.seed)
     samples = of_split(labels, splits, "train")
-    model = choose_model(labels, samples, settings)
+    model = choose_model(
+        labels,
+        samples,
+        seed=settings.seed,
+        backbone=settings.backbone,
+        backbone_settings=settings.backbone_settings,
+        head=settings.head,
+        head_settings=settings.head_settings,
+    )
     augmentation = choose_augmentation(labels, settings)
     console.say(_summary(labels, splits, model))
     fingerprint = fingerprint_of(labels)
@@ -83,38 +88,6 @@ def begin(
         f"{settings.batch / seconds:.0f} pictures/s: {steps * seconds / 60:.1f} minutes"
     )
     return Run.create(out, facts)
-
-
-def choose_model(
-    labels: Labels, samples: tuple[Sample, ...], settings: TrainSettings
-) -> ModelSettings:
-    """Model settings for these data: scale and frame, and a depth that sees the whole object."""
-    view = choose_input(labels, samples, settings.seed)
-    backbone = dict(settings.backbone_settings)
-    if settings.backbone == "unet" and "depth" not in backbone:
-        backbone["depth"] = _depth(view.frame, (object_extent(samples) or 0.0) * view.scale)
-    return ModelSettings(
-        names=labels.names,
-        symmetry=labels.symmetry,
-        skeleton=labels.skeleton,
-        input=view,
-        backbone=settings.backbone,
-        backbone_settings=backbone,
-        head=settings.head,
-        head_settings=settings.head_settings,
-    )
-
-
-def _depth(frame: tuple[int, int], extent: float) -> int:
-    """The least depth whose receptive field covers the frame, and so any object in it.
-
-    At least 2; at most 4, or what the object needs where it is larger than that.
-    """
-    for depth in range(2, 6):
-        field = BACKBONES["unet"](1, width=4, depth=depth).receptive_field  # type: ignore[call-arg, arg-type]
-        if field >= max(frame) or (depth >= 4 and field >= 1.5 * extent):
-            return depth
-    return 5
 
 
 def choose_augmentation(labels: Labels, settings: TrainSettings) -> Augmentation:

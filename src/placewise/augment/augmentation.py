@@ -1,0 +1,277 @@
+"""Random changes within set ranges, as a pure function of (seed, epoch, sample)."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from placewise.augment import homographies
+from placewise.augment.sampling import Fill, move_points, warp_picture
+from placewise.augment.warps import Chain, Warp, elastic
+from placewise.errors import SettingsError
+from placewise.geometry import FloatArray, Size
+
+_TOP = {
+    "rotate": 180.0,
+    "shear": 60.0,
+    "translate": 1.0,
+    "perspective": 0.3,
+    "elastic": 0.1,
+    "brightness": 0.95,
+    "contrast": 0.95,
+    "gamma": 3.0,
+    "noise": 1.0,
+    "blur": 10.0,
+}
+"""Largest value of each range; the smallest is 0."""
+
+
+def generator(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
+    """The random numbers of one sample in one epoch, the same wherever they are drawn.
+
+    Philox (Salmon et al. 2011) with the first half of SHA-256 of the three as its key.
+
+    Args:
+        seed: the run's seed.
+        epoch: how often the data were gone through before.
+        sample_id: what names the sample, e.g. its path.
+
+    Example:
+        >>> bool(generator(0, 1, "a.png").random() == generator(0, 1, "a.png").random())
+        True
+    """
+    digest = hashlib.sha256(f"{seed:d}\0{epoch:d}\0{sample_id}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges that random changes are drawn from, evenly and independently.
+
+    Attributes:
+        flip: whether every second picture is mirrored; needs the points' symmetry.
+        rotate: most degrees, either way.
+        scale: (least, most) factor, drawn evenly in its logarithm.
+        shear: most degrees, either way.
+        translate: largest shift as a share of the picture's height and width, either way.
+        perspective: largest share by which an edge goes away from the viewer or comes nearer.
+        elastic: largest push as a share of the frame's longer side, in five cells along it.
+        brightness: largest change of a factor on all pixels.
+        contrast: largest change of a factor on the distance from the picture's mean.
+        gamma: largest γ: the exponent is between 1 / (1 + γ) and 1 + γ.
+        noise: largest standard deviation of normal noise, where white is 1.
+        blur: largest standard deviation of a Gaussian blur in pixels.
+
+    Raises:
+        SettingsError: a range that cannot be.
+
+    Example:
+        >>> augmentation = Augmentation(flip=True, rotate=30)
+        >>> rng = generator(0, 0, "a.png")
+        >>> augmentation.draw(rng, (40, 60), (32, 32)).size
+        (32, 32)
+    """
+
+    flip: bool = False
+    rotate: float = 15.0
+    scale: tuple[float, float] = (0.8, 1.25)
+    shear: float = 5.0
+    translate: float = 0.06
+    perspective: float = 0.0
+    elastic: float = 0.0
+    brightness: float = 0.2
+    contrast: float = 0.2
+    gamma: float = 0.2
+    noise: float = 0.02
+    blur: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, top in _TOP.items():
+            if not 0 <= getattr(self, name) <= top:
+                raise SettingsError(
+                    f"augmentation {name} = {getattr(self, name)}; needed 0 to {top}; "
+                    "0 switches it off"
+                )
+        least, most = self.scale
+        if not 0.1 <= least <= most <= 10:
+            raise SettingsError(
+                f"augmentation scale = {self.scale}; needed (least, most) within 0.1 to 10; "
+                "(1, 1) switches it off"
+            )
+
+    @classmethod
+    def of(cls, **values: Any) -> Augmentation:
+        """Ranges from loose values, e.g. of a file of settings.
+
+        Raises:
+            SettingsError: an unknown name, or a value that is no such number.
+
+        Example:
+            >>> Augmentation.of(rotate=10, scale=[0.9, 1.1]).scale
+            (0.9, 1.1)
+        """
+        names = [field.name for field in fields(cls)]
+        for name, value in values.items():
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                hint = f" Did you mean '{close[0]}'?" if close else ""
+                raise SettingsError(
+                    f"no augmentation is named '{name}'; there are: {', '.join(names)}.{hint}"
+                )
+            values[name] = _loose(name, value)
+        return cls(**values)
+
+    @classmethod
+    def none(cls) -> Augmentation:
+        """Nothing is changed: pictures are laid into the frame as they are.
+
+        Example:
+            >>> Augmentation.none().rotate
+            0.0
+        """
+        return cls.of(**dict.fromkeys(_TOP, 0.0), scale=(1.0, 1.0))
+
+    def as_dict(self) -> dict[str, bool | float | list[float]]:
+        """The ranges as JSON holds them; `Augmentation.of(**…)` reads them back.
+
+        Example:
+            >>> Augmentation.of(**Augmentation().as_dict()) == Augmentation()
+            True
+        """
+        return {**asdict(self), "scale": list(self.scale)}
+
+    def draw(self, rng: np.random.Generator, size_in: Size, size_out: Size) -> Warp:
+        """Draw one geometric change.
+
+        As many numbers are drawn whatever the ranges, so one range does not change what the
+        others give.
+
+        Args:
+            rng: where the numbers come from.
+            size_in: (height, width) of the picture in pixels.
+            size_out: (height, width) of the frame that it is laid into, middle on middle.
+
+        Returns:
+            The warp; its `mirrors` says whether left and right change places.
+        """
+        mirrored = rng.random() < 0.5
+        turn, lean, across, down, tilt_x, tilt_y = rng.uniform(-1, 1, 6).tolist()
+        factor = float(np.exp(rng.uniform(*np.log(self.scale))))
+        changes = [
+            homographies.frame(size_in, size_out),
+            homographies.scale(size_out, factor),
+            homographies.shear(size_out, lean * self.shear),
+            homographies.rotate(size_out, turn * self.rotate),
+            homographies.translate(
+                size_out,
+                across * self.translate * size_in[1],
+                down * self.translate * size_in[0],
+            ),
+            homographies.perspective(
+                size_out, tilt_x * self.perspective, tilt_y * self.perspective
+            ),
+        ]
+        if self.flip and mirrored:
+            changes.insert(1, homographies.flip(size_out))
+        bend = elastic(size_out, rng, self.elastic * max(size_out))
+        return Chain(*changes, bend) if self.elastic else Chain(*changes)
+
+    def photometric(
+        self, picture: NDArray[np.float32], rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Change blur, γ, contrast, brightness and noise, in this order.
+
+        Args:
+            picture: (height, width, channels) float32 in 0..1.
+            rng: where the numbers come from.
+
+        Returns:
+            A new picture in 0..1.
+
+        Example:
+            >>> grey = np.full((2, 2, 1), 0.5, np.float32)
+            >>> Augmentation.none().photometric(grey, generator(0, 0, ""))[0, 0].tolist()
+            [0.5]
+        """
+        brightness, contrast, gamma = rng.uniform(-1, 1, 3).tolist()
+        blur, noise = rng.random(2).tolist()
+        shown = _blurred(picture, blur * self.blur).clip(0, 1)
+        if self.gamma:
+            shown **= np.float32((1 + self.gamma) ** gamma)
+        mean = shown.mean(dtype=np.float64)
+        factor = (1 + contrast * self.contrast) * (1 + brightness * self.brightness)
+        shift = mean * (1 + brightness * self.brightness) - mean * factor
+        shown *= np.float32(factor)
+        shown += np.float32(shift)
+        if self.noise:
+            grain = rng.standard_normal(shown.shape, dtype=np.float32)
+            shown += np.float32(noise * self.noise) * grain
+        return shown.clip(0, 1, out=shown)
+
+    def apply(
+        self,
+        picture: NDArray[Any],
+        points: FloatArray,
+        states: NDArray[np.int8],
+        rng: np.random.Generator,
+        size_out: Size,
+        swap: NDArray[np.intp] | None = None,
+        fill: Fill = "replicate",
+    ) -> tuple[NDArray[np.float32], FloatArray, NDArray[np.int8]]:
+        """Draw a change, and make it of the picture and of its points.
+
+        Args:
+            picture: (height, width, channels) uint8, uint16, or float32 in 0..1.
+            points: (..., points, 2) of (x, y) in pixels of the picture, NaN where not located.
+            states: (..., points) of `State`.
+            rng: where the numbers come from; see `generator`.
+            size_out: (height, width) of the result in pixels.
+            swap: (points,) permutation: which point each one becomes in the mirror.
+            fill: what stands beyond the picture.
+
+        Returns:
+            picture float32 in 0..1, points in its pixels, and states; see `move_points`.
+
+        Example:
+            >>> picture, points = np.zeros((8, 8, 1), np.uint8), np.array([[3.0, 3.0]])
+            >>> states, rng = np.array([3], np.int8), generator(0, 0, "a.png")
+            >>> Augmentation.none().apply(picture, points, states, rng, (10, 10))[1]
+            array([[4., 4.]])
+        """
+        warp = self.draw(rng, (picture.shape[0], picture.shape[1]), size_out)
+        shown = self.photometric(warp_picture(picture, warp, fill), rng)
+        return shown, *move_points(points, states, warp, swap)
+
+
+def _loose(name: str, value: Any) -> Any:
+    """The value as its field has it, or our error."""
+    number = (int, float)
+    if name == "flip" and isinstance(value, bool):
+        return value
+    if name == "scale" and isinstance(value, list | tuple) and len(value) == 2:
+        if all(isinstance(end, number) for end in value):
+            return tuple(float(end) for end in value)
+    elif name not in ("flip", "scale") and isinstance(value, number) and value is not True:
+        return float(value)
+    wanted = {"flip": "true or false", "scale": "two numbers [least, most]"}.get(name, "a number")
+    raise SettingsError(f"augmentation {name} = {value!r}; needed {wanted}; write that")
+
+
+def _blurred(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Gaussian blur, axis after axis, the outermost pixel standing beyond the border."""
+    radius = int(np.ceil(3 * sigma))
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-(offsets**2) / 2 / max(sigma, 1e-3) ** 2)
+    weights = (weights / weights.sum()).astype(np.float32)
+    for _ in range(2 if sigma > 0.1 else 0):
+        padded = np.pad(picture, ((radius, radius), (0, 0), (0, 0)), mode="edge")
+        blurred = np.zeros_like(picture)
+        for k, weight in enumerate(weights):
+            blurred += weight * padded[k : k + len(picture)]
+        picture = blurred.swapaxes(0, 1)
+    return picture

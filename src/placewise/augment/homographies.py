@@ -1,0 +1,155 @@
+"""The named homographies: each a matrix, in pixels, about the middle of the picture.
+
+With pixel centres at integers the middle is ((W − 1)/2, (H − 1)/2), and mirroring is
+x → W − 1 − x.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placewise.augment.warps import Homography
+from placewise.errors import SettingsError
+from placewise.geometry import FloatArray, Size
+
+
+def flip(size: Size) -> Homography:
+    """Left and right change places.
+
+    Args:
+        size: (height, width) of source and output in pixels.
+
+    Example:
+        >>> flip((4, 6)).forward(np.array([[0.0, 1.0]]))
+        array([[5., 1.]])
+    """
+    return _about_middle(size, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def rotate(size: Size, degrees: float) -> Homography:
+    """Turn about the middle, anticlockwise as it is seen.
+
+    Args:
+        size: (height, width) of source and output in pixels.
+        degrees: angle.
+
+    Example:
+        >>> rotate((5, 5), 90).forward(np.array([[4.0, 2.0]])).round(9)
+        array([[2., 0.]])
+    """
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return _about_middle(size, [[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+
+
+def scale(size: Size, factor: float | tuple[float, float]) -> Homography:
+    """Enlarge (> 1) or shrink about the middle, within the same frame.
+
+    Args:
+        size: (height, width) of source and output in pixels.
+        factor: output pixels for one source pixel; one number or (x, y), above 0.
+
+    Example:
+        >>> scale((5, 5), 2.0).forward(np.array([[3.0, 2.0]]))
+        array([[4., 2.]])
+    """
+    across, down = factor if isinstance(factor, tuple) else (factor, factor)
+    if not (across > 0 and down > 0):
+        raise SettingsError(f"a scale of {factor}; needed factors above 0; take flip to mirror")
+    return _about_middle(size, [[across, 0, 0], [0, down, 0], [0, 0, 1]])
+
+
+def shear(size: Size, degrees: float, vertical: float = 0.0) -> Homography:
+    """Slant about the middle.
+
+    Args:
+        size: (height, width) of source and output in pixels.
+        degrees: angle by which upright lines lean; x → x + tan(degrees) · y.
+        vertical: angle by which level lines lean; y → y + tan(vertical) · x.
+
+    Example:
+        >>> shear((5, 5), 45).forward(np.array([[2.0, 4.0]])).round(9)
+        array([[4., 4.]])
+    """
+    across, down = np.tan(np.deg2rad([degrees, vertical]))
+    return _about_middle(size, [[1, across, 0], [down, 1, 0], [0, 0, 1]])
+
+
+def translate(size: Size, across: float, down: float) -> Homography:
+    """Shift to the right and down.
+
+    Args:
+        size: (height, width) of source and output in pixels.
+        across: pixels to the right.
+        down: pixels down.
+
+    Example:
+        >>> translate((5, 5), 1.5, 0).forward(np.array([[2.0, 4.0]]))
+        array([[3.5, 4. ]])
+    """
+    return Homography([[1.0, 0.0, across], [0.0, 1.0, down], [0.0, 0.0, 1.0]], size)
+
+
+def perspective(size: Size, across: float, down: float) -> Homography:
+    """Tilt the picture: the side that is named by the sign goes away from the viewer.
+
+    A point's distance becomes 1 + across · (x − middle)/(W/2) + down · (y − middle)/(H/2).
+
+    Args:
+        size: (height, width) of source and output in pixels.
+        across: share by which the right edge is farther away.
+        down: share by which the lower edge is farther away.
+
+    Example:
+        >>> perspective((5, 5), 0.2, 0).forward(np.array([[4.5, 2.0]])).round(4)
+        array([[4.0833, 2.    ]])
+    """
+    tilt = [across / (size[1] / 2), down / (size[0] / 2), 1]
+    return _about_middle(size, [[1, 0, 0], [0, 1, 0], tilt])
+
+
+def crop(size: Size, top: float, left: float, out_size: Size) -> Homography:
+    """Cut a frame out.
+
+    Args:
+        size: (height, width) of the source in pixels.
+        top: row of the source that becomes row 0.
+        left: column of the source that becomes column 0.
+        out_size: (height, width) of the output in pixels.
+
+    Raises:
+        SettingsError: the frame shows nothing of the picture.
+
+    Example:
+        >>> crop((8, 8), 2, 3, (4, 4)).forward(np.array([[3.0, 3.0]]))
+        array([[0., 1.]])
+    """
+    if not (-out_size[0] < top < size[0] and -out_size[1] < left < size[1]):
+        raise SettingsError(
+            f"a crop from row {top} and column {left} of {out_size} out of a picture of {size}; "
+            "needed one that shows some of it; move it"
+        )
+    return translate(out_size, -left, -top)
+
+
+def frame(size_in: Size, size_out: Size) -> Homography:
+    """Lay the picture in the middle of a frame without scaling, by whole pixels.
+
+    Args:
+        size_in: (height, width) of the source in pixels.
+        size_out: (height, width) of the output in pixels.
+
+    Example:
+        >>> frame((4, 4), (8, 7)).forward(np.array([[0.0, 0.0]]))
+        array([[1., 2.]])
+    """
+    down, across = ((after - before) // 2 for before, after in zip(size_in, size_out, strict=True))
+    return translate(size_out, across, down)
+
+
+def _about_middle(size: Size, matrix: list[list[float]]) -> Homography:
+    """The matrix, with the middle of the picture as its origin."""
+    to_middle: FloatArray = np.eye(3)
+    to_middle[:2, 2] = -(size[1] - 1) / 2, -(size[0] - 1) / 2
+    from_middle: FloatArray = np.eye(3)
+    from_middle[:2, 2] = -to_middle[:2, 2]
+    return Homography(from_middle @ np.asarray(matrix, dtype=np.float64) @ to_middle, size)

@@ -1,0 +1,138 @@
+"""What a warp does to a picture and to the points on it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from placewise.augment.warps import Warp, require_warp
+from placewise.errors import SettingsError
+from placewise.formats import State
+from placewise.geometry import FloatArray, inside
+from placewise.pictures import as_float
+
+Fill: TypeAlias = Literal["replicate", "zeros", "reflect"] | float
+"""What stands beyond the source: its outermost pixel, 0, its mirror image, or a value in 0..1."""
+
+_MODES = {"replicate": "border", "zeros": "zeros", "reflect": "reflection"}
+
+
+def warp_picture(
+    picture: NDArray[Any], warp: Warp, fill: Fill = "replicate"
+) -> NDArray[np.float32]:
+    """Sample a picture once where the warp says, bilinearly.
+
+    There is no guard against aliasing: a warp that shrinks to less than about half skips pixels,
+    so shrink with `pictures.resize` first.
+
+    Args:
+        picture: (height, width, channels) uint8, uint16, or float32 in 0..1.
+        warp: the geometric change.
+        fill: what stands beyond the source. "reflect" mirrors at the outer edge of the outermost
+            pixel. Across the source's edge pixels are blended with what stands beyond.
+
+    Returns:
+        (*warp.size, channels) float32, in 0..1 where the source was.
+
+    Raises:
+        SettingsError: what was given is no warp, or the fill is unknown.
+
+    Example:
+        >>> from placewise.augment import flip
+        >>> picture = np.array([[[0.0], [0.25], [1.0]]], np.float32)
+        >>> warp_picture(picture, flip((1, 3)))[..., 0].round(4)
+        array([[1.  , 0.25, 0.  ]], dtype=float32)
+    """
+    if isinstance(fill, str) and fill not in _MODES:
+        raise SettingsError(f"fill '{fill}'; needed one of {', '.join(_MODES)} or a number in 0..1")
+    source, base = as_float(picture), np.float32(0)
+    if not isinstance(fill, str):
+        source, base = source - np.float32(fill), np.float32(fill)
+    planes = torch.from_numpy(np.ascontiguousarray(source.transpose(2, 0, 1)))[None]
+    sampled = torch.nn.functional.grid_sample(
+        planes,
+        torch.from_numpy(_grid(require_warp(warp), source.shape))[None],
+        padding_mode=_MODES[fill] if isinstance(fill, str) else "zeros",
+        align_corners=False,
+    )
+    shown = np.ascontiguousarray(sampled[0].numpy().transpose(1, 2, 0))
+    return shown + base if base else shown
+
+
+def _grid(warp: Warp, source: tuple[int, ...]) -> NDArray[np.float32]:
+    """(height, width, 2) places in the source, in torch's unit: x = −½ is −1 and x = W − ½ is 1."""
+    height, width = warp.size
+    across = np.arange(width, dtype=np.float32)[None]
+    down = np.arange(height, dtype=np.float32)[:, None]
+    grid = np.empty((height, width, 2), np.float32)
+    for axis, (place, length) in enumerate(
+        zip(warp.pull(across, down), source[1::-1], strict=True)
+    ):
+        np.multiply(place, np.float32(2 / length), out=grid[..., axis])
+        grid[..., axis] += np.float32(1 / length - 1)
+    return grid
+
+
+def move_points(
+    points: FloatArray, states: NDArray[np.int8], warp: Warp, swap: NDArray[np.intp] | None = None
+) -> tuple[FloatArray, NDArray[np.int8]]:
+    """Move points as the warp moves the pixels under them.
+
+    A located point that leaves the output becomes `State.ABSENT`. Where the warp mirrors, points
+    change places with their counterparts: after it the left ear is where the right one was.
+
+    Args:
+        points: (..., points, 2) of (x, y) in pixels of the source, NaN where not located.
+        states: (..., points) of `State`.
+        warp: the geometric change.
+        swap: (points,) permutation: which point each one becomes when the picture is mirrored;
+            None where none changes places.
+
+    Returns:
+        points in pixels of the output, NaN where not located there, and states.
+
+    Raises:
+        SettingsError: what was given is no warp, or it moves points otherwise than pixels, or
+            `swap` is no permutation.
+
+    Example:
+        >>> from placewise.augment import translate
+        >>> points, states = np.array([[1.0, 1.0], [3.0, 0.0]]), np.array([3, 3], np.int8)
+        >>> move_points(points, states, translate((4, 4), 2, 0))
+        (array([[ 3.,  1.], [nan, nan]]), array([3, 1], dtype=int8))
+    """
+    located = states >= State.HIDDEN
+    moved = np.full(points.shape, np.nan)
+    moved[located] = _follow(np.asarray(points[located], dtype=np.float64), require_warp(warp))
+    left = located & ~inside(moved, warp.size)
+    moved[left] = np.nan
+    known = np.where(left, np.int8(State.ABSENT), states)
+    if swap is not None and warp.mirrors:
+        if sorted(swap) != list(range(states.shape[-1])):
+            raise SettingsError(
+                f"points change places by {list(swap)}; needed each of 0 to "
+                f"{states.shape[-1] - 1} once; check the pairs of symmetry"
+            )
+        moved, known = moved[..., swap, :], known[..., swap]
+    return moved, known
+
+
+def _follow(points: FloatArray, warp: Warp) -> FloatArray:
+    """The points moved, and the proof that the pixels moved with them: back again they are home."""
+    moved = warp.forward(points)
+    if moved.shape != points.shape:
+        raise SettingsError(
+            f"{type(warp).__name__} turns points {points.shape} into {moved.shape}; "
+            "needed as many; mend its `forward`"
+        )
+    seen = np.isfinite(moved).all(-1)
+    astray = np.abs(warp.backward(moved[seen]) - points[seen]).max(initial=0)
+    if not astray < 0.01:
+        raise SettingsError(
+            f"{type(warp).__name__} moves points otherwise than pixels, by up to {astray:.3g} px; "
+            "needed `forward` to be the inverse of `pull`; mend the warp"
+        )
+    return moved

@@ -1,0 +1,352 @@
+"""Warps: the contract, and its three members.
+
+A warp carries a source picture to an output frame. It is written as a **pull**: from coordinates
+in the output to the coordinates in the source that they show. Pixels are pulled on the open grid
+of the output, points go through the same function, or through its inverse.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from placewise.errors import SettingsError
+from placewise.geometry import FloatArray, Size
+
+Coordinates = NDArray[np.floating[Any]]
+"""x or y coordinates in pixels, of any shape; those of one call broadcast."""
+
+
+class Warp(ABC):
+    """One geometric change of a picture and of the points on it.
+
+    Attributes:
+        size: (height, width) of the output in pixels.
+    """
+
+    size: Size
+
+    @abstractmethod
+    def forward(self, points: FloatArray) -> FloatArray:
+        """Where points of the source lie in the output.
+
+        Args:
+            points: (..., 2) of (x, y) in pixels of the source.
+
+        Returns:
+            (..., 2) of (x, y) in pixels of the output; NaN for a point that has no place there.
+        """
+
+    @abstractmethod
+    def pull(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+        """Source coordinates that output coordinates show, in the precision of `x` and `y`.
+
+        Args:
+            x: output coordinates in pixels; (1, width) on an open grid.
+            y: output coordinates in pixels; (height, 1) on an open grid.
+
+        Returns:
+            x and y in pixels of the source, which broadcast to the shape of the two together.
+        """
+
+    def backward(self, points: FloatArray) -> FloatArray:
+        """Where points (..., 2) of the output, in pixels, lie in the source."""
+        points = np.asarray(points, dtype=np.float64)
+        return np.stack(np.broadcast_arrays(*self.pull(points[..., 0], points[..., 1])), -1)
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether left and right change places: the field's determinant is negative."""
+        middle = np.array([(self.size[1] - 1) / 2, (self.size[0] - 1) / 2])
+        here, right, down = self.backward(middle + np.array([[0, 0], [0.5, 0], [0, 0.5]]))
+        return bool(np.linalg.det(np.stack([right - here, down - here])) < 0)
+
+
+@final
+class Homography(Warp):
+    """A matrix in homogeneous coordinates; every affine or perspective change.
+
+    With (u, v, w) = matrix · (x, y, 1), the source point (x, y) goes to (u/w, v/w).
+
+    Args:
+        matrix: 3 × 3, from source to output, in pixels.
+        size: (height, width) of the output in pixels.
+
+    Raises:
+        SettingsError: the matrix cannot be inverted, or its horizon crosses the output.
+
+    Example:
+        >>> half = Homography([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]], (2, 3))
+        >>> half.forward(np.array([[0.5, 2.5]]))
+        array([[0., 1.]])
+    """
+
+    def __init__(self, matrix: ArrayLike, size: Size) -> None:
+        forward = np.asarray(matrix, dtype=np.float64)
+        if forward.shape != (3, 3) or not np.isfinite(forward).all():
+            raise SettingsError(
+                f"a homography of {forward.tolist()}; needed 3 × 3 finite numbers; check the matrix"
+            )
+        if not np.linalg.cond(forward) < 1e12:
+            raise SettingsError(
+                f"the matrix {forward.tolist()} cannot be inverted; needed one that keeps the "
+                "picture two-dimensional; check its scales"
+            )
+        backward = np.linalg.inv(forward)
+        corners = np.array(
+            [[x, y, 1.0] for x in (-0.5, size[1] - 0.5) for y in (-0.5, size[0] - 0.5)]
+        )
+        depth = corners @ backward[2]
+        if not (depth * depth[0] > 0).all():
+            raise SettingsError(
+                "the horizon of the perspective crosses the output; needed one whose whole output "
+                "lies in front of the viewer; lower the perspective"
+            )
+        self.size = size
+        self._backward = backward / depth.mean()  # w > 0 in front of the viewer, 1 where affine
+        self.matrix = forward * depth.mean()
+
+    def forward(self, points: FloatArray) -> FloatArray:
+        """Source points to the output; NaN where a point lies behind the viewer."""
+        points = np.asarray(points, dtype=np.float64)
+        moved = points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        depth = np.where(moved[..., 2:] > 0, moved[..., 2:], np.nan)
+        return np.asarray(moved[..., :2] / depth)
+
+    def pull(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+        """Output coordinates to the source."""
+        (a, b, c), (d, e, f), (g, h, i) = self._backward.astype(x.dtype)
+        source_x, source_y = (a * x + c) + b * y, (d * x + f) + e * y
+        if g == h == 0:
+            return source_x, source_y
+        depth = 1 / ((g * x + i) + h * y)
+        return source_x * depth, source_y * depth
+
+
+@final
+class Elastic(Warp):
+    """A smooth displacement: a grid of cubic B-splines over the output.
+
+    The source of an output point p is p + d(p), where d(x, y) = Σ c_kl · B(u − k) · B(v − l) with
+    the uniform cubic B-spline B (De Boor, A Practical Guide to Splines) and u, v = x, y in cells.
+    Beyond the frame d goes on as it is at the edge. No control point pushes farther than its
+    length, and by the hull of the splines' derivatives |d(p) − d(q)| ≤ L |p − q| in the greatest
+    coordinate, with L = `steepness`. L < 1 makes p + d(p) invertible, and the iteration
+    q ← p − d(q) a contraction (Banach) that finds the inverse.
+
+    Args:
+        control: (2, rows + 3, columns + 3) pushes of (x, y) in pixels for rows × columns cells.
+        size: (height, width) of source and output in pixels.
+
+    Raises:
+        SettingsError: the field is so steep that it may fold.
+
+    Example:
+        >>> push = Elastic(np.full((2, 4, 4), 1.5), (10, 20))
+        >>> push.forward(np.array([[4.0, 4.0]])).round(6)
+        array([[2.5, 2.5]])
+    """
+
+    limit = 0.6
+    """Greatest steepness: each step of the iteration leaves at most 0.6 of the error."""
+
+    def __init__(self, control: ArrayLike, size: Size) -> None:
+        self.control: FloatArray = np.asarray(control, dtype=np.float64)
+        if self.control.ndim != 3 or self.control.shape[0] != 2 or min(self.control.shape[1:]) < 4:
+            raise SettingsError(
+                f"an elastic field with control points {self.control.shape}; needed "
+                "(2, rows + 3, columns + 3) for at least one row and one column of cells"
+            )
+        self.size = size
+        if not (steep := steepness(self.control, size)) <= self.limit * (1 + 1e-9):
+            raise SettingsError(
+                f"an elastic field of steepness {steep:.2f}; needed at most {self.limit}, beyond "
+                "which it may fold; lower its strength or take fewer cells"
+            )
+
+    def forward(self, points: FloatArray) -> FloatArray:
+        """Source points to the output, by iteration to 2e-8 px; NaN stays NaN."""
+        found = np.array(points, dtype=np.float64)
+        finite = np.isfinite(found).all(-1)
+        start = here = found[finite]
+        for _ in range(64):
+            step = start - self.backward(here)
+            here = here + step
+            if np.abs(step).max(initial=0) < 1e-8:
+                break
+        found[finite] = here
+        return found
+
+    def pull(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+        """Output coordinates to the source."""
+        control = self.control.astype(x.dtype)
+        column, across = _spline(x, self.size[1], control.shape[2] - 3)
+        row, down = _spline(y, self.size[0], control.shape[1] - 3)
+        if x.ndim == 2 and x.shape[0] == 1 and y.shape[1] == 1:
+            push = _on_open_grid(control, column[0], across, row[:, 0], down)
+        else:
+            push = _at_points(control, column, across, row, down)
+        return x + push[0], y + push[1]
+
+
+@final
+class Chain(Warp):
+    """Warps one after the other, sampled as one.
+
+    Homographies that stand side by side become one matrix, and chains within it are opened. What
+    leaves a frame in between is not lost: only the last frame cuts.
+
+    Args:
+        warps: at least one, in the order in which they are applied to the picture.
+
+    Raises:
+        SettingsError: there is none, or one of them is not a `Warp`.
+
+    Example:
+        >>> double = Homography([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]], (8, 8))
+        >>> chain = Chain(double, double)
+        >>> len(chain.warps), chain.forward(np.array([0.0, 1.0]))
+        (1, array([1.5, 5.5]))
+    """
+
+    warps: tuple[Warp, ...]
+
+    def __init__(self, *warps: Warp) -> None:
+        merged: list[Warp] = []
+        for warp in warps:
+            for part in warp.warps if isinstance(warp, Chain) else (require_warp(warp),):
+                last = merged[-1] if merged else None
+                if isinstance(last, Homography) and isinstance(part, Homography):
+                    merged[-1] = Homography(part.matrix @ last.matrix, part.size)
+                else:
+                    merged.append(part)
+        if not merged:
+            raise SettingsError("a chain of no warps; needed at least one; take a frame to copy")
+        self.warps = tuple(merged)
+        self.size = merged[-1].size
+
+    def forward(self, points: FloatArray) -> FloatArray:
+        """Source points through every warp."""
+        for warp in self.warps:
+            points = warp.forward(points)
+        return points
+
+    def pull(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+        """Output coordinates back through every warp."""
+        for warp in reversed(self.warps):
+            x, y = warp.pull(x, y)
+        return x, y
+
+
+def require_warp(warp: object) -> Warp:
+    """The warp, if it is one.
+
+    Raises:
+        SettingsError: it is something else, which would leave points behind.
+
+    Example:
+        >>> require_warp("blur")
+        Traceback (most recent call last):
+        ...
+        placewise.errors.SettingsError: 'blur' is not a warp; needed a placewise.augment.Warp, ...
+    """
+    if not isinstance(warp, Warp):
+        raise SettingsError(
+            f"{warp!r} is not a warp; needed a placewise.augment.Warp, which moves pixels and "
+            "points alike; write its `forward` and `pull`"
+        )
+    return warp
+
+
+def elastic(size: Size, rng: np.random.Generator, strength_px: float, cells: int = 5) -> Elastic:
+    """A random smooth displacement, the same frame in and out.
+
+    Args:
+        size: (height, width) of source and output in pixels.
+        rng: where the pushes come from.
+        strength_px: greatest push of a control point in x and in y, in pixels; lowered where the
+            field would be steeper than `Elastic.limit`.
+        cells: cells along the longer side; along the shorter one they have about the same length.
+
+    Raises:
+        SettingsError: a negative strength or no cells.
+
+    Example:
+        >>> warp = elastic((48, 64), np.random.default_rng(0), 3.0)
+        >>> warp.control.shape
+        (2, 7, 8)
+    """
+    if not strength_px >= 0 or cells < 1:
+        raise SettingsError(
+            f"an elastic field of strength {strength_px} px with {cells} cells; needed a strength "
+            "of at least 0 and at least one cell"
+        )
+    rows, columns = (max(1, round(cells * side / max(size))) for side in size)
+    control = rng.uniform(-strength_px, strength_px, (2, rows + 3, columns + 3))
+    return Elastic(control * min(1.0, Elastic.limit / max(steepness(control, size), 1e-9)), size)
+
+
+def steepness(control: FloatArray, size: Size) -> float:
+    """Upper bound of |d(p) − d(q)| / |p − q| in the greatest coordinate.
+
+    The slope of a B-spline curve lies in the hull of the slopes between its control points, so
+    |∂d/∂x| ≤ max |c_k,l+1 − c_kl| / cell width; the rows of the Jacobian are summed.
+
+    Example:
+        >>> steepness(np.zeros((2, 4, 5)), (10, 10))
+        0.0
+    """
+    slopes = np.zeros(2)
+    for axis in (1, 2):
+        cell = size[axis - 1] / (control.shape[axis] - 3)
+        slopes += np.abs(np.diff(control, axis=axis)).max((1, 2)) / cell
+    return float(slopes.max())
+
+
+def _on_open_grid(
+    control: Coordinates,
+    column: NDArray[np.intp],
+    across: Coordinates,
+    row: NDArray[np.intp],
+    down: Coordinates,
+) -> Coordinates:
+    """Pushes (2, height, width) of the splines, axis after axis.
+
+    No matrix library takes part: one may add up in another order when it has more threads.
+    """
+    rows = np.zeros((2, control.shape[1], len(column)), control.dtype)
+    push = np.zeros((2, len(row), len(column)), control.dtype)
+    for k in range(4):
+        rows += control[:, :, column + k] * across[k]
+    for k in range(4):
+        push += np.take(rows, row + k, axis=1) * down[k]
+    return push
+
+
+def _at_points(
+    control: Coordinates,
+    column: NDArray[np.intp],
+    across: Coordinates,
+    row: NDArray[np.intp],
+    down: Coordinates,
+) -> Coordinates:
+    """Pushes (2, ...) of the splines at single places, each from its 4 × 4 control points."""
+    wide, near = control.shape[2], np.arange(4)
+    first = np.asarray(row * wide + column)
+    steps = (near[:, None] * wide + near).reshape(16, *[1] * first.ndim)
+    hull = np.take(control.reshape(2, -1), first + steps, axis=1)
+    weights = (down[:, None] * across).reshape(16, *first.shape)
+    return np.asarray(np.einsum("ck...,k...->c...", hull, weights))
+
+
+def _spline(place: Coordinates, length: int, cells: int) -> tuple[NDArray[np.intp], Coordinates]:
+    """First of the four control points that act on each place of an axis; (4, ...) weights."""
+    share = np.clip((place + place.dtype.type(0.5)) * (cells / length), 0, cells)
+    first = np.minimum(share.astype(np.intp), cells - 1)
+    t = (share - first).astype(place.dtype)
+    s = 1 - t
+    weights = (s**3, 3 * t**3 - 6 * t**2 + 4, 3 * s**3 - 6 * s**2 + 4, t**3)
+    return first, np.stack(weights) / 6

@@ -1,0 +1,322 @@
+"""The demo: handwritten digits at known places on photographs.
+
+The digits and the photographs come with scikit-learn. Each picture shows a few of the ten digits,
+some of them cut by the border; the other digits are labelled absent. Training, validation and test
+share neither a digit nor a part of a photograph. The folder is also an example of the long CSV
+format.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from placewise.checkpoint import write_text
+from placewise.errors import SettingsError
+from placewise.formats import Labels, read_labels
+from placewise.geometry import FloatArray, Size, inside
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SIZES: tuple[Size, ...] = ((80, 128), (88, 120), (96, 128), (97, 113), (104, 136), (104, 112))
+NEAR, PRESENT = 3.0, 0.5
+"""Pixels within which a dot is on its digit, and the least score of a digit that is there."""
+
+LEAST_INK = 0.75
+"""Share of a digit's ink that is on the picture at least."""
+
+_PATCH = 48
+_LIGHT = ((255, 255, 255), (255, 246, 214), (224, 246, 255), (255, 232, 120))
+_DARK = ((12, 12, 20), (16, 30, 84), (84, 10, 34), (8, 60, 50))
+
+README = """placewise demo pictures
+=======================
+
+pictures/   photographs with handwritten digits on them, in several sizes
+points.csv  where the digits are: one row for each of the ten points of each picture
+
+Columns of points.csv:
+  image  file, relative to this folder
+  split  train, val or test
+  point  zero, one, ... nine
+  x, y   middle of the digit's ink (of the smallest box around it) in pixels: x to the right, y
+         down, the middle of the first pixel is 0,0; empty where the digit is absent
+  state  visible, or absent: this digit is not on this picture
+
+Digits may be cut by the border, but the point itself is always on the picture. No digit and no part
+of a photograph of the test pictures occurs in the others.
+
+To train on this folder:  placewise train THIS_FOLDER --out RUN
+Your own folder may look just like it; the columns split and state may be left out.
+
+Digits and photographs: scikit-learn (load_digits, load_sample_images).
+"""
+
+
+@dataclass(frozen=True)
+class _Stock:
+    """What a split's pictures are made of.
+
+    Attributes:
+        photos: parts of photographs, (height, width, 3) of 0 ... 255.
+        digits: for each kind, (count, 8, 8) of ink 0 ... 1.
+    """
+
+    photos: list[FloatArray]
+    digits: list[FloatArray]
+
+
+@dataclass(frozen=True)
+class _Glyph:
+    """A digit as it is drawn.
+
+    Attributes:
+        ink: (_PATCH, _PATCH) opacity 0 ... 1.
+        middle: (x, y) middle of the box around the ink, in pixels of the patch.
+    """
+
+    ink: FloatArray
+    middle: FloatArray
+
+
+def write_pictures(folder: Path, *, pictures: int = 600, seed: int = 0) -> Path:
+    """Write pictures, `points.csv` and a README into a new folder.
+
+    Picture number i depends on (seed, i) alone. Of twenty pictures, fourteen are for training and
+    three each for validation and test.
+
+    Args:
+        folder: new or empty folder.
+        pictures: number of pictures.
+        seed: everything that is drawn follows from it.
+
+    Returns:
+        Path of `points.csv`.
+
+    Raises:
+        SettingsError: the folder is not empty, or scikit-learn is not installed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     print(write_pictures(Path(folder, "digits"), pictures=2).read_text()[:64])
+        image,split,point,x,y,state
+        pictures/0000.png,train,zero,...
+    """
+    if pictures < 1:
+        raise SettingsError(f"cannot write {pictures} pictures; ask for at least 1")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingsError(f"{folder} is there and not an empty folder; name a new one")
+    stocks = _stocks()
+    (folder / "pictures").mkdir(parents=True)
+    rows = ["image,split,point,x,y,state"]
+    for number in range(pictures):
+        split = split_of(number)
+        picture, points = _scene(stocks[split], np.random.default_rng([seed, number]))
+        image = f"pictures/{number:04d}.png"
+        Image.fromarray(picture).save(folder / image)
+        rows += [f"{image},{split},{name},{_cells(points.get(name))}" for name in NAMES]
+    write_text(folder / "README.txt", README)
+    write_text(folder / "points.csv", "\n".join(rows) + "\n")
+    return folder / "points.csv"
+
+
+def run_demo(out: Path, *, minutes: float, seed: int, pictures: int) -> dict[str, Any]:
+    """Pictures, training, scores and dots in one new folder, as `placewise demo` does.
+
+    Args:
+        out: new or empty folder; it gets `pictures/`, `run/` and `dots/`.
+        minutes: length of the training.
+        seed: everything that is drawn follows from it.
+        pictures: number of pictures.
+
+    Returns:
+        The scores on the test pictures, what `metrics.json` holds.
+    """
+    from placewise.evaluate import evaluate
+    from placewise.predict import predict
+    from placewise.report.text import counting, scores_table
+    from placewise.train import TrainSettings, train
+
+    data, run_folder, dots = out / "pictures", out / "run", out / "dots"
+    print(f"1 of 4: {pictures} pictures with handwritten digits: {data}")
+    labels = read_labels(write_pictures(data, pictures=pictures, seed=seed))
+    print(f"2 of 4: training, about {minutes:g} minutes: {run_folder}")
+    run = train(labels, run_folder, TrainSettings.of(minutes=minutes, seed=seed))
+    print("3 of 4: scores on pictures that were not trained on")
+    with counting("pictures") as progress:
+        scores = evaluate(run, labels, progress=progress)
+    print(scores_table(scores))
+    print(f"4 of 4: dots on all pictures: {dots}")
+    with counting("pictures") as progress:
+        predict(run, data / "pictures", dots, overlays=24, progress=progress)
+    present = within(run_folder / "evaluation" / "predictions.csv", labels, NEAR)
+    print(f"{100 * present:.1f} % of the digits on the test pictures have their dot within 3 px")
+    print(f"report: {run_folder / 'evaluation' / 'report.html'}")
+    return {**scores, "within_3_px": present}
+
+
+def within(predictions: Path, labels: Labels, distance: float) -> float:
+    """Share of located test points whose predicted dot is near and said to be there.
+
+    Args:
+        predictions: `predictions.csv` of an evaluation.
+        labels: the truth.
+        distance: pixels.
+    """
+    with predictions.open(encoding="utf-8", newline="") as file:
+        found = {(row["image"], row["point"]): row for row in csv.DictReader(file)}
+    near = []
+    for sample in labels.samples:
+        for name, point, located in zip(
+            labels.names, sample.points[0], sample.located[0], strict=True
+        ):
+            row = found.get((sample.image, name))
+            if row and located:
+                off = math.hypot(float(row["x"]) - point[0], float(row["y"]) - point[1])
+                near.append(off <= distance and float(row["score"]) >= PRESENT)
+    return sum(near) / max(1, len(near))
+
+
+def split_of(number: int) -> str:
+    """Split of a picture by its number.
+
+    Example:
+        >>> [split_of(number) for number in (0, 13, 14, 16, 17, 19, 20)]
+        ['train', 'train', 'val', 'val', 'test', 'test', 'train']
+    """
+    return "train" if number % 20 < 14 else "val" if number % 20 < 17 else "test"
+
+
+def _cells(point: FloatArray | None) -> str:
+    """The columns x, y and state."""
+    return ",,absent" if point is None else f"{point[0]:.2f},{point[1]:.2f},visible"
+
+
+def _stocks() -> dict[str, _Stock]:
+    """What each split's pictures are made of; no split shares a digit or a part of a photo.
+
+    Digits come ten at a time in the order of the data set, where each ten hold about one of each
+    kind: five tens for training, one for validation, one for test, and so on. Of the 640 columns of
+    each photograph training has the left 288, validation the next 176 and test the last 176.
+    """
+    try:
+        from sklearn.datasets import load_digits, load_sample_images
+    except ImportError as error:
+        raise SettingsError(
+            "the demo's digits and photographs come with scikit-learn, which is not installed; "
+            'run: pip install "placewise[demo]"'
+        ) from error
+    photos = [photo.astype(np.float64) for photo in load_sample_images().images]
+    digits = load_digits()
+    ten = np.arange(len(digits.target)) // 10 % 7
+    shares = {
+        "train": (ten < 5, slice(0, 288)),
+        "val": (ten == 5, slice(288, 464)),
+        "test": (ten == 6, slice(464, 640)),
+    }
+    return {
+        split: _Stock(
+            [photo[:, columns] for photo in photos],
+            [digits.images[chosen & (digits.target == kind)] / 16 for kind in range(10)],
+        )
+        for split, (chosen, columns) in shares.items()
+    }
+
+
+def _scene(
+    stock: _Stock, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], dict[str, FloatArray]]:
+    """A picture and the (x, y) of the digits on it."""
+    size = SIZES[rng.integers(len(SIZES))]
+    margin = ((_PATCH, _PATCH), (_PATCH, _PATCH))
+    canvas = np.pad(_crop(stock, size, rng), (*margin, (0, 0)), mode="edge")
+    shown = np.pad(np.ones(size, bool), margin)
+    taken = np.zeros(shown.shape, bool)
+    points = {}
+    for kind in rng.permutation(10)[: rng.integers(3, 7)]:
+        glyph = _glyph(stock.digits[kind][rng.integers(len(stock.digits[kind]))], rng)
+        corner = _place(glyph, shown, taken, rng)
+        if corner is not None:
+            window = np.s_[corner[1] : corner[1] + _PATCH, corner[0] : corner[0] + _PATCH]
+            _draw(canvas[window], glyph.ink, rng)
+            taken[window] |= _box(glyph)
+            points[NAMES[kind]] = corner + glyph.middle - _PATCH
+    picture = canvas[_PATCH:-_PATCH, _PATCH:-_PATCH]
+    return np.rint(picture).clip(0, 255).astype(np.uint8), points
+
+
+def _crop(stock: _Stock, size: Size, rng: np.random.Generator) -> FloatArray:
+    """A piece of one of the photographs, mirrored or not."""
+    photo = stock.photos[rng.integers(len(stock.photos))]
+    top, left = (
+        rng.integers(full - part + 1) for full, part in zip(photo.shape, size, strict=False)
+    )
+    crop = photo[top : top + size[0], left : left + size[1]]
+    return crop[:, ::-1] if rng.integers(2) else crop
+
+
+def _glyph(digit: FloatArray, rng: np.random.Generator) -> _Glyph:
+    """Enlarge a digit of 8 × 8 to 21 ... 28 px, turn it a little, and make its strokes crisp."""
+    scale, angle = rng.uniform(2.6, 3.5), math.radians(rng.uniform(-10, 10))
+    across, down = math.cos(angle) / scale, math.sin(angle) / scale
+    x, y = _PATCH / 2 + rng.uniform(-0.5, 0.5, 2)  # where the middle of the 8 × 8 goes
+    matrix = (across, down, 6 - across * x - down * y, -down, across, 6 + down * x - across * y)
+    source = Image.fromarray(np.pad(digit, 2).astype(np.float32))
+    grey = source.transform(
+        (_PATCH, _PATCH), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
+    )
+    ink = ((np.asarray(grey, np.float64) - 0.3) * 2.5).clip(0, 1)
+    return _Glyph(ink, np.array([_middle(ink.max(axis)) for axis in (0, 1)]))
+
+
+def _middle(profile: FloatArray) -> float:
+    """Middle between the outermost places where a profile crosses ½, to a part of a pixel."""
+    (above,) = np.nonzero(profile >= 0.5)
+    first, last = above[0], above[-1]
+    start = first - (profile[first] - 0.5) / (profile[first] - profile[first - 1])
+    end = last + (profile[last] - 0.5) / (profile[last] - profile[last + 1])
+    return float(start + end) / 2
+
+
+def _place(
+    glyph: _Glyph, shown: NDArray[np.bool_], taken: NDArray[np.bool_], rng: np.random.Generator
+) -> NDArray[np.int64] | None:
+    """A (x, y) corner of the patch where the digit is free and on the picture, if one is found."""
+    high, wide = shown.shape[0] - 2 * _PATCH, shown.shape[1] - 2 * _PATCH
+    box = _box(glyph)
+    for _ in range(100):
+        corner = np.rint(rng.uniform(0, (wide, high)) - 0.5 - glyph.middle).astype(np.int64)
+        if not inside(corner + glyph.middle, (high, wide)):
+            continue
+        corner += _PATCH
+        window = np.s_[corner[1] : corner[1] + _PATCH, corner[0] : corner[0] + _PATCH]
+        ink = (glyph.ink * shown[window]).sum() / glyph.ink.sum()
+        if ink >= LEAST_INK and not (taken[window] & box).any():
+            return corner
+    return None
+
+
+def _box(glyph: _Glyph) -> NDArray[np.bool_]:
+    """Box around the ink with two pixels to spare."""
+    rows, columns = np.nonzero(glyph.ink)
+    box = np.zeros(glyph.ink.shape, bool)
+    box[rows.min() - 2 : rows.max() + 3, columns.min() - 2 : columns.max() + 3] = True
+    return box
+
+
+def _draw(canvas: FloatArray, ink: FloatArray, rng: np.random.Generator) -> None:
+    """Paint light strokes where the photograph is dark and dark ones where it is light."""
+    light = float((canvas.mean(-1) * ink).sum() / ink.sum()) < 128
+    paints, ground = (_LIGHT, 0.0) if light else (_DARK, 255.0)
+    paint = np.array(paints[rng.integers(len(paints))], np.float64)
+    soft = Image.fromarray((ink * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(2))
+    halo = np.asarray(soft, np.float64)[..., None] / 255 * 0.5
+    canvas += (ground - canvas) * halo
+    canvas += (paint - canvas) * ink[..., None]

@@ -1,0 +1,255 @@
+"""What all readers share: one collector for the marks and the faults of a file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from placewise.errors import Fault, LabelError, PictureError, SettingsError
+from placewise.formats._labels import Labels, Sample, State
+from placewise.formats._names import has_control, normal, shown, why_unfit, why_unsafe
+from placewise.formats._symmetry import guess_symmetry
+from placewise.geometry import Size
+from placewise.pictures import picture_size
+
+FAR = 0.1
+"""A point further than this share of the diagonal beyond the edge is a fault; objects that the
+border cuts have points a little outside."""
+
+MAX_BYTES = 1 << 30
+"""Largest file of labels that is read."""
+
+MAX_NAMES = 2000
+"""Most points that a set of labels may name; more is a column of something else."""
+
+_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+
+
+@dataclass
+class _Mark:
+    """One point of one instance: its name, state and place."""
+
+    instance: int
+    name: str
+    state: State
+    x: float
+    y: float
+
+
+@dataclass
+class _Picture:
+    """A picture that the file names; its size is None where the picture cannot be read."""
+
+    size: Size | None
+    split: str | None = None
+    marks: list[_Mark] = field(default_factory=list)
+
+
+class Collector:
+    """Gathers the pictures, marks and faults of one file of labels.
+
+    A reader hands over every value with the place where it stands (row and field). What is wrong
+    becomes a fault and reading goes on; `labels` raises all faults together.
+
+    Args:
+        path: the file of labels.
+        root: folder of the pictures; nothing outside of it is opened.
+    """
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path, self.root = path, root
+        self.faults: list[Fault] = []
+        self.pictures: dict[str, _Picture] = {}
+        self.damaged: set[int] = set()
+        self._real_root = root.resolve()
+        self._normal: dict[str, str | None] = {}
+
+    def fault(self, row: int, field: str, got: str, todo: str) -> None:
+        """Note a fault; `field` may come from the file."""
+        name = ascii(field)[1:-1] if has_control(field) else field
+        self.faults.append(Fault(str(self.path), row, name, got, todo))
+
+    def stop(self) -> NoReturn:
+        """Raise the faults in the order of the file."""
+        raise LabelError(sorted(self.faults, key=lambda fault: fault.row))
+
+    def text(self) -> str:
+        """Content of the file; each line that is not UTF-8 is a fault and one of `damaged`."""
+        data = read_bytes(self.path)
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            start = 0
+            for number, line in enumerate(data.splitlines(keepends=True), 1):
+                self._decode(line, number, start)
+                start += len(line)
+        return data.decode("utf-8-sig", errors="replace")
+
+    def _decode(self, line: bytes, number: int, start: int) -> None:
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            self.damaged.add(number)
+            self.fault(
+                number,
+                "text",
+                f"byte 0x{line[error.start]:02x} at offset {start + error.start} is not UTF-8",
+                "save the file as UTF-8",
+            )
+
+    def picture(self, name: str, row: int, field: str, *, once: bool = True) -> str | None:
+        """Normal name of a picture, which is looked at when it is first named.
+
+        Args:
+            name: the name as it stands in the file.
+            row: where it stands.
+            field: where it stands.
+            once: whether a picture may be named only once.
+
+        Returns:
+            The name that `split` and `mark` take, None where the name itself is a fault.
+        """
+        if name not in self._normal:
+            reason = why_unsafe(name)
+            self._normal[name] = None if reason else normal(name)
+            if reason:
+                todo = "write the path of a picture below the folder, e.g. images/a.png"
+                self.fault(row, field, f"{shown(name)} {reason}", todo)
+        image = self._normal[name]
+        if image is None:
+            return None
+        if image not in self.pictures:
+            self.pictures[image] = _Picture(self._size(image, row, field))
+        elif once:
+            todo = "keep one, or use a format with instances (long_csv, coco)"
+            self.fault(row, field, f"{shown(image)} is named a second time", todo)
+        return image
+
+    def _size(self, image: str, row: int, field: str) -> Size | None:
+        """Size of a picture under the root, or None and a fault."""
+        try:
+            file = (self.root / image).resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: symlinks in a circle
+            file = None
+        if file is None or (file.is_relative_to(self._real_root) and not file.is_file()):
+            todo = "put the picture there, or name the folder of the pictures (root)"
+            self.fault(row, field, f"there is no picture {shown(image)}", todo)
+        elif not file.is_relative_to(self._real_root):
+            todo = "put the picture itself into the folder"
+            self.fault(row, field, f"{shown(image)} is a symlink out of the folder", todo)
+        else:
+            try:
+                return picture_size(file)
+            except PictureError as error:
+                todo = "replace the picture or take it out of the labels"
+                self.fault(row, field, f"{shown(image)} cannot be read ({error})", todo)
+        return None
+
+    def split(self, image: str | None, text: str, row: int, field: str) -> None:
+        """Note the split of a picture; an empty text says nothing."""
+        if not text.strip():
+            return
+        split = _SPLITS.get(text.strip().lower())
+        if split is None:
+            todo = "write train, val, test or nothing"
+            self.fault(row, field, f"{shown(text)} is not a split", todo)
+        elif image is not None:
+            picture = self.pictures[image]
+            if picture.split not in (None, split):
+                got = f"{shown(image)} is in '{split}' here and in '{picture.split}' before"
+                self.fault(row, field, got, "write one split for all labels of a picture")
+            picture.split = picture.split or split
+
+    def name(self, text: str, row: int, field: str) -> str | None:
+        """A point's name without outer blanks, None where it is a fault."""
+        name = text.strip()
+        if why_unfit(name):
+            self.fault(row, field, f"{shown(name)} {why_unfit(name)}", "write the point's name")
+            return None
+        return name
+
+    def mark(self, image: str | None, mark: tuple[int, str, State, float, float]) -> None:
+        """Keep (instance, name, state, x, y) of a picture whose name is good."""
+        if image is not None:
+            self.pictures[image].marks.append(_Mark(*mark))
+
+    def near(self, image: str | None, x: float, y: float, row: int, fields: str) -> None:
+        """Note a fault if a place is far outside its picture."""
+        size = self.pictures[image].size if image is not None else None
+        if size is None:
+            return
+        height, width = size
+        beyond = max(-0.5 - x, x - (width - 0.5), -0.5 - y, y - (height - 0.5))
+        if beyond > FAR * math.hypot(height, width):
+            self.fault(
+                row,
+                fields,
+                f"({x:g}, {y:g}) lies {beyond:.0f} px outside the picture of {width}×{height}",
+                "correct it (0-based pixels, x right, y down), or label the point as absent",
+            )
+
+    def labels(
+        self,
+        names: tuple[str, ...],
+        symmetry: tuple[tuple[str, str], ...] | None = None,
+        skeleton: tuple[tuple[str, str], ...] = (),
+    ) -> Labels:
+        """The labels, if nothing was wrong.
+
+        Args:
+            names: the points' names.
+            symmetry: pairs of names; None: guess them.
+            skeleton: pairs of names.
+
+        Raises:
+            LabelError: all faults together.
+        """
+        if len(names) > MAX_NAMES:
+            got = f"{len(names)} points are named, the most is {MAX_NAMES}"
+            self.fault(1, "point", got, "write the names of points there, not places or pictures")
+        if not self.faults and not (names and self.pictures):
+            self.fault(1, "file", "there is no label in it", "label at least one picture")
+        if self.faults:
+            self.stop()
+        index = {name: i for i, name in enumerate(names)}
+        samples = tuple(_sample(*item, index) for item in self.pictures.items())
+        pairs = guess_symmetry(names) if symmetry is None else symmetry
+        return Labels(self.root, names, samples, pairs, skeleton, self.path)
+
+
+def _sample(image: str, picture: _Picture, index: dict[str, int]) -> Sample:
+    count = 1 + max((mark.instance for mark in picture.marks), default=0)
+    points = np.full((count, len(index), 2), np.nan)
+    states = np.full((count, len(index)), State.UNLABELLED, dtype=np.int8)
+    for mark in picture.marks:
+        place = mark.instance, index[mark.name]
+        states[place] = mark.state
+        if mark.state >= State.HIDDEN:
+            points[place] = mark.x, mark.y
+    if picture.size is None:
+        raise SettingsError(f"the size of {shown(image)} is not known; read the picture first")
+    return Sample(image, picture.size, points, states, picture.split)
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """Content of a file of labels, or its first `most` bytes.
+
+    Raises:
+        SettingsError: the system refuses, or the whole file is too large.
+    """
+    try:
+        if most is None and path.stat().st_size > MAX_BYTES:
+            raise SettingsError(
+                f"{path} has {path.stat().st_size >> 20} MiB, labels may have {MAX_BYTES >> 20}; "
+                "split the file"
+            )
+        with path.open("rb") as file:
+            return file.read(-1 if most is None else most)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror or error}; name a file of labels"
+        ) from error

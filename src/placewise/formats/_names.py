@@ -1,0 +1,86 @@
+"""Names that stand in files of labels: which of them are safe to open and to write again."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import unicodedata
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE
+)
+
+
+def normal(name: str) -> str:
+    r"""A picture's name with forward slashes and without empty and `.` parts.
+
+    Example:
+        >>> normal(r".\left\a.png")
+        'left/a.png'
+    """
+    return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def why_unsafe(name: str) -> str:
+    r"""Why a picture's name may not be opened below the folder of its labels; empty if it may.
+
+    Only the name is judged; where a symlink leads is for the caller to see. The rules are the same
+    on every system, so that a data set that loads on one loads on all.
+
+    Example:
+        >>> why_unsafe("../secret.png")
+        'leaves the folder'
+        >>> why_unsafe(r"\\server\share\a.png")
+        'is an absolute path'
+        >>> why_unsafe("left/a.png")
+        ''
+    """
+    flat = name.replace("\\", "/")
+    parts = normal(name).split("/")
+    if has_control(name):
+        return "holds a character that no name may hold"
+    if flat.startswith("/"):
+        return "is an absolute path"
+    if _DRIVE.match(flat):
+        return "begins with a drive letter"
+    if parts == [""]:
+        return "names no picture"
+    if any(not part.strip(" .") for part in parts):
+        return "leaves the folder"
+    device = next((part for part in parts if _DEVICE.fullmatch(part)), None)
+    return f"holds '{device}', which Windows keeps for a device" if device else ""
+
+
+def why_unfit(name: str) -> str:
+    """Why this cannot be the name of a point; empty if it can.
+
+    Example:
+        >>> why_unfit(" nose")
+        'begins or ends with a blank'
+        >>> why_unfit("nose")
+        ''
+    """
+    if not name:
+        return "is empty"
+    if name != name.strip():
+        return "begins or ends with a blank"
+    return "holds a character that no name may hold" if has_control(name) else ""
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds control characters (NUL, line breaks ...) or half a character."""
+    return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+
+
+def shown(value: object) -> str:
+    r"""What a user wrote, on one line, quoted and not too long.
+
+    Example:
+        >>> shown("a" * 100)[-6:], shown("a\nb")
+        ("aa...'", "'a\\nb'")
+    """
+    text = value if isinstance(value, str) else reprlib.repr(value)  # which is not deep
+    short = text if len(text) <= 60 else text[:57] + "..."
+    quoted = ascii(short) if has_control(short) else f"'{short}'"
+    return quoted if isinstance(value, str) else quoted[1:-1]

@@ -1,0 +1,55 @@
+"""Left and right, guessed from the names of points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_SIDE = re.compile(r"left|right|(?<![a-z])[lr]|[lr](?![a-z])", re.IGNORECASE)
+_LEFT = {"right": "left", "r": "l"}
+_RIGHT = {left: right for right, left in _LEFT.items()}
+
+
+def guess_symmetry(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of names that change places when a picture is mirrored.
+
+    Two names are a pair if they differ in one mark of a side: `left` and `right` anywhere, or `l`
+    and `r` at the beginning or end of a run of letters, in any case. A name that could be paired
+    with several is not paired, and nor are they.
+
+    Args:
+        names: the points' names.
+
+    Returns:
+        (left, right) pairs, in the order of the left names.
+
+    Example:
+        >>> guess_symmetry(["nose", "leftear", "rightear", "eye_R", "eye_L"])
+        (('leftear', 'rightear'), ('eye_L', 'eye_R'))
+        >>> guess_symmetry(["left_l", "left_r", "right_l", "right_r"])
+        ()
+    """
+    partners = {name: _mirrored(name, _LEFT | _RIGHT) & set(names) for name in names}
+    return tuple(
+        (name, right)
+        for name in names
+        for right in _mirrored(name, _RIGHT) & partners[name]
+        if partners[name] == {right} and partners[right] == {name}
+    )
+
+
+def _mirrored(name: str, sides: dict[str, str]) -> set[str]:
+    """The names that differ from this one in one mark of a side."""
+    found = set()
+    for match in _SIDE.finditer(name):
+        side = sides.get(match[0].lower())
+        if side:
+            found.add(name[: match.start()] + _like(match[0], side) + name[match.end() :])
+    return found
+
+
+def _like(model: str, word: str) -> str:
+    """The word in the case of the model: left, Left or LEFT."""
+    if model.isupper():
+        return word.upper()
+    return word.capitalize() if model[0].isupper() else word

@@ -1,0 +1,106 @@
+"""Wide CSV: one row for each picture, as spreadsheets have it.
+
+```
+image,split,nose_x,nose_y,nose_state,tail_x,tail_y,tail_state
+a.png,train,21.5,26.25,visible,,,absent
+```
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from placewise.formats._collect import Collector
+from placewise.formats._labels import Format, Labels, State
+from placewise.formats._tables import (
+    Row,
+    header_of,
+    read_point,
+    read_table,
+    single_losses,
+    table_losses,
+    table_text,
+    written,
+)
+
+_COLUMN = re.compile(r"(.+)[_.](x|y|state)", re.IGNORECASE | re.DOTALL)
+_LONG = {"point", "x", "y"}
+
+_Columns = dict[str, dict[str, str]]
+"""For each point the columns of its x, y and, perhaps, state."""
+
+
+class WideCsv(Format):
+    """CSV with one row for each picture: columns image[, split], <point>_x, <point>_y[, _state].
+
+    The order of the columns is free, `<point>.x` is as good, and columns that name no coordinate
+    are ignored. Empty x and y without a state are a point that is not labelled.
+    """
+
+    def recognises(self, path: Path, head: str) -> bool:
+        """A column `image`, and one that ends in `_x` or `_y`."""
+        header = header_of(head)
+        points = [column for column in header if _COLUMN.fullmatch(column)]
+        return "image" in header and bool(points) and len(_LONG & set(header)) < 2
+
+    def read(self, path: Path, root: Path) -> Labels:
+        """Read labels of pictures under `root`; raises LabelError with all faults at once."""
+        collector = Collector(path, root)
+        header, rows = read_table(collector, ["image"])
+        columns = _columns(collector, header, 1)
+        for row in rows:
+            _read_row(collector, row, columns)
+        return collector.labels(tuple(columns))
+
+    def losses(self, labels: Labels) -> list[str]:
+        """Several instances, a skeleton, and a symmetry that the names do not tell."""
+        return single_losses(labels) + table_losses(labels)
+
+    def text(self, labels: Labels) -> str:
+        """One row for each picture; states where x and y do not tell them."""
+        split = any(sample.split for sample in labels.samples)
+        told = (State.UNLABELLED, State.VISIBLE)
+        state = any(s not in told for sample in labels.samples for s in sample.states[0])
+        ends = ["x", "y", *["state"] * state]
+        columns = [f"{name}_{end}" for name in labels.names for end in ends]
+        rows: list[Sequence[str]] = [["image", *["split"] * split, *columns]]
+        for sample in labels.samples:
+            cells = [sample.image, *[sample.split or ""] * split]
+            for point, s in zip(sample.points[0], sample.states[0], strict=True):
+                cells += [*written(*point), *[State(s).name.lower()] * state]
+            rows.append(cells)
+        return table_text(rows)
+
+
+def _columns(collector: Collector, header: list[str], row: int) -> _Columns:
+    """The columns of each point, in the order of the header."""
+    columns: _Columns = {}
+    for column in header:
+        match = _COLUMN.fullmatch(column)
+        name = collector.name(match[1], row, column) if match else None
+        if match and name is not None:
+            end = match[2].lower()
+            if columns.setdefault(name, {}).setdefault(end, column) != column:
+                got = f"this is the second {end} of '{name}'"
+                collector.fault(row, column, got, "keep one of them")
+    for name, ends in list(columns.items()):
+        for end in ("x", "y"):
+            if end not in ends:
+                got = f"there is no column '{name}_{end}' beside '{next(iter(ends.values()))}'"
+                todo = "add it, or rename the other if it is not a coordinate"
+                collector.fault(row, f"{name}_{end}", got, todo)
+                columns.pop(name, None)
+    return columns
+
+
+def _read_row(collector: Collector, row: Row, columns: _Columns) -> None:
+    image = collector.picture(row.cells["image"], row.number, "image")
+    collector.split(image, row.cells.get("split", ""), row.number, "split")
+    for name, ends in columns.items():
+        x, y = ((ends[end], row.cells[ends[end]]) for end in ("x", "y"))
+        state = ends.get("state", "")
+        placed = read_point(collector, image, row.number, x, y, (state, row.cells.get(state, "")))
+        if placed:
+            collector.mark(image, (0, name, *placed))

@@ -1,0 +1,183 @@
+"""Scores: arrays in, numbers out.
+
+Definitions with their sources, and what others mean by the same words, are in `docs/metrics.md`.
+
+What all functions share:
+
+- Points are (N, K, 2): N pictures, K points, (x, y) in pixels; sizes are (N, 2): (height, width).
+- An error is NaN where the truth is not located; NaN errors are left out of every number.
+- A number of nothing is None, never 0 or NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from placewise.errors import SettingsError
+from placewise.geometry import FloatArray
+from placewise.metrics._confidence import conformal_factor, coverage, presence
+from placewise.metrics._distances import (
+    BORDER_EDGES,
+    by_border_distance,
+    by_point,
+    diagonals,
+    errors,
+    label_areas,
+    mean_error,
+    mean_position_baseline,
+    median_error,
+    oks,
+    p95_error,
+    pair_distances,
+    pck,
+    rmse,
+)
+from placewise.metrics._swaps import left_right_swaps
+
+__all__ = [
+    "BORDER_EDGES",
+    "PCK_THRESHOLDS",
+    "by_border_distance",
+    "by_point",
+    "conformal_factor",
+    "coverage",
+    "diagonals",
+    "errors",
+    "label_areas",
+    "left_right_swaps",
+    "mean_error",
+    "mean_position_baseline",
+    "median_error",
+    "oks",
+    "p95_error",
+    "pair_distances",
+    "pck",
+    "presence",
+    "rmse",
+    "score_table",
+]
+
+UNLABELLED, HIDDEN = 0, 2
+"""Values of `formats.State`; from HIDDEN on a point is located."""
+
+PCK_THRESHOLDS = (0.02, 0.05, 0.1)
+
+
+def score_table(
+    *,
+    names: Sequence[str],
+    sizes: NDArray[Any],
+    truth: FloatArray,
+    states: NDArray[np.int8],
+    predicted: FloatArray,
+    scores: FloatArray,
+    radii: FloatArray,
+    pck_pair: tuple[str, str] | None = None,
+) -> dict[str, Any]:
+    """All scores of predictions on labelled pictures, as plain numbers that JSON can hold.
+
+    Args:
+        names: the K points' names.
+        sizes: (N, 2) of (height, width).
+        truth: (N, K, 2); anything where not located.
+        states: (N, K) of `formats.State`.
+        predicted: (N, K, 2).
+        scores: (N, K) probabilities that the point is on the picture.
+        radii: (N, K) pixels that should hold 90 % of truths; all NaN where not calibrated.
+        pck_pair: two points whose distance is the unit of PCK; None: the picture's diagonal.
+
+    Raises:
+        SettingsError: shapes do not match, a located point has no coordinates or no prediction, a
+            score is no probability, or `pck_pair` names no points.
+
+    Example:
+        >>> one, dots = np.ones((1, 1)), np.array([[[2.0, 3.0]]])
+        >>> table = score_table(names=["nose"], sizes=np.array([[9, 9]]), truth=dots,
+        ...     states=np.array([[3]]), predicted=dots + 1, scores=one, radii=2 * one)
+        >>> round(table["mean_error_px"], 3), table["radius"]
+        (1.414, {'coverage_90': 1.0, 'mean_r90_px': 2.0})
+    """
+    located = states >= HIDDEN
+    _check(names, sizes, truth, predicted, scores, radii, located)
+    truth = np.where(located[..., None], truth, np.nan)
+    off = errors(predicted, truth)
+    norm, norms = _norm(names, sizes, truth, pck_pair)
+    labelled = states != UNLABELLED
+    calibrated = bool(np.isfinite(radii).any())
+    return {
+        "pictures": len(truth),
+        "located": int(located.sum()),
+        "mean_error_px": mean_error(off),
+        "median_error_px": median_error(off),
+        "p95_error_px": p95_error(off),
+        "rmse_px": rmse(off),
+        "pck": {
+            "norm": norm,
+            **dict(zip(map(str, PCK_THRESHOLDS), pck(off, norms, PCK_THRESHOLDS), strict=True)),
+        },
+        "oks": mean_error(oks(off, label_areas(truth))),
+        "by_point": by_point(names, off),
+        "by_border_distance": by_border_distance(off, truth, sizes),
+        "presence": presence(scores[labelled], located[labelled]),
+        "radius": {
+            "coverage_90": coverage(off, radii) if calibrated else None,
+            "mean_r90_px": mean_error(np.where(located, radii, np.nan)),
+        },
+    }
+
+
+def _norm(
+    names: Sequence[str],
+    sizes: NDArray[Any],
+    truth: FloatArray,
+    pair: tuple[str, str] | None,
+) -> tuple[str, FloatArray]:
+    """What PCK is relative to: its name and (N,) pixels."""
+    if pair is None:
+        return "diagonal", diagonals(sizes)
+    unknown = [name for name in pair if name not in names]
+    if unknown or pair[0] == pair[1]:
+        raise SettingsError(
+            f"the pair {pair[0]}, {pair[1]} cannot be the unit of PCK; "
+            f"name two different points of: {', '.join(names)}"
+        )
+    first, second = (list(names).index(name) for name in pair)
+    return f"{pair[0]} to {pair[1]}", pair_distances(truth, first, second)
+
+
+def _check(
+    names: Sequence[str],
+    sizes: NDArray[Any],
+    truth: FloatArray,
+    predicted: FloatArray,
+    scores: FloatArray,
+    radii: FloatArray,
+    located: NDArray[np.bool_],
+) -> None:
+    """Refuse arrays that do not belong together."""
+    table = (len(sizes), len(names))
+    got = {
+        "truth": np.shape(truth),
+        "predicted": np.shape(predicted),
+        "states": located.shape,
+        "scores": np.shape(scores),
+        "radii": np.shape(radii),
+    }
+    need = {"truth": (*table, 2), "predicted": (*table, 2)}
+    wrong = [f"{name} {shape}" for name, shape in got.items() if shape != need.get(name, table)]
+    if wrong:
+        raise SettingsError(
+            f"{table[0]} sizes and {table[1]} names do not fit {', '.join(wrong)}; "
+            "each needs one row for a picture and one column for a point"
+        )
+    lost = np.argwhere(located & ~np.isfinite(truth).all(-1))
+    if len(lost):
+        row, column = lost[0].tolist()
+        raise SettingsError(
+            f"{len(lost)} points are said to be located and have no coordinates, the first on "
+            f"picture {row}: {names[column]}; give coordinates or another state"
+        )

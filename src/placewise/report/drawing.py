@@ -1,0 +1,376 @@
+"""Pictures with dots on them, contact sheets, and their bytes.
+
+A picture keeps its place in its drawing: it begins at the first row and column, and the drawing's
+pixels follow the rule of `placewise.geometry`, so a dot at an integer stands on the middle of its
+pixel also where the picture was enlarged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from placewise.errors import PictureError, SettingsError
+from placewise.geometry import FloatArray, Size, ratio_of, rescale
+from placewise.report.marks import WHITE, Overlay, draw_circle, draw_cross, draw_dot, draw_line
+from placewise.report.style import DARK, LIGHT, Theme, mark
+from placewise.report.text import printable
+
+SIDE = (480, 1280)
+"""Least and most pixels of the longer side of a drawing."""
+
+NAMED = 42
+"""Points that a legend names."""
+
+FAR = 1e6
+"""Pixels beyond which nothing is drawn."""
+
+GAP = 12
+"""Pixels between the tiles of a sheet."""
+
+
+def dots(
+    picture: NDArray[np.generic],
+    points: ArrayLike,
+    names: Sequence[str],
+    *,
+    truth: ArrayLike | None = None,
+    radii: ArrayLike | None = None,
+    scores: ArrayLike | None = None,
+    threshold: float = 0.5,
+    skeleton: Sequence[tuple[str, str]] = (),
+    crop: bool = False,
+    legend: bool = False,
+    side: tuple[int, int] = SIDE,
+) -> Overlay:
+    """Draw dots on a picture.
+
+    A dot is a filled mark, hollow where its score is low; a thin line leads from it to a cross at
+    the truth, and a circle holds 90 % of truths. Small pictures are enlarged by a whole number
+    first, so that a mark does not hide what it marks.
+
+    Args:
+        picture: (height, width, channels) uint8, uint16 or float in 0..1.
+        points: (points, 2) or (instances, points, 2) of (x, y) in pixels; NaN is not drawn.
+        names: the points' names.
+        truth: where the points are, shaped like `points`.
+        radii: radius `r90` in pixels of each point.
+        scores: probability of each point that it is there.
+        threshold: score below which a dot is hollow.
+        skeleton: pairs of names to join.
+        crop: show only the surroundings of the dots.
+        legend: write the names on a strip below the picture.
+        side: least and most pixels of the longer side of the drawing.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        SettingsError: the arrays do not fit the names, or the picture is not a picture.
+
+    Example:
+        >>> dots(np.zeros((60, 80, 1), np.uint8), [[0, 0]], ["nose"], side=(160, 160)).shape
+        (120, 160, 3)
+    """
+    marks = _marks(len(names), points, truth, radii, scores, threshold)
+    shown = as_rgb(picture)
+    if crop:
+        left, top, right, bottom = _surroundings(marks, (shown.shape[0], shown.shape[1]))
+        shown, marks = shown[top:bottom, left:right], marks.shifted(left, top)
+    canvas = _at_size(shown, side)
+    marks = marks.scaled(ratio_of(shown.shape[:2], canvas.shape[:2]))
+    _draw(canvas, marks, names, skeleton)
+    return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
+
+
+def as_rgb(picture: NDArray[np.generic]) -> Overlay:
+    """A picture as it is shown: 8 bits, three channels.
+
+    16-bit pictures are stretched between their 0.1 and 99.9 percent of brightness, because many
+    cameras and scanners fill only a small part of the 16 bits.
+
+    Args:
+        picture: (height, width, 1, 3 or 4 channels) uint8, uint16 or float in 0..1.
+
+    Raises:
+        SettingsError: the array is not a picture.
+
+    Example:
+        >>> as_rgb(np.array([[[0.0], [1.0]]])).tolist()
+        [[[0, 0, 0], [255, 255, 255]]]
+    """
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or 0 in picture.shape:
+        raise SettingsError(
+            f"got a picture of shape {picture.shape}; needed is (height, width, channels) with "
+            "1, 3 or 4 channels and at least one pixel"
+        )
+    plain = picture[..., :3]
+    if plain.dtype != np.uint8:
+        values = np.nan_to_num(plain.astype(np.float64))
+        low, high = (0.0, 1.0) if plain.dtype.kind == "f" else np.percentile(values, [0.1, 99.9])
+        span = max(float(high - low), 1e-9)
+        plain = np.rint(np.clip((values - low) / span, 0, 1) * 255)
+    three = np.repeat(plain, 3, axis=2) if plain.shape[2] == 1 else plain
+    return three.astype(np.uint8)
+
+
+def sheet(
+    pictures: Sequence[Overlay],
+    captions: Sequence[str],
+    *,
+    columns: int | None = None,
+    tile: int = 360,
+    names: Sequence[str] = (),
+    theme: Theme = LIGHT,
+) -> Overlay:
+    """A contact sheet: pictures in rows, each with its caption.
+
+    Args:
+        pictures: (height, width, 3) uint8 each, of any sizes.
+        captions: one for each picture.
+        columns: pictures in a row; None chooses, at most 4.
+        tile: width in pixels that each picture gets.
+        names: points' names for a legend at the bottom.
+        theme: colours.
+
+    Raises:
+        SettingsError: no pictures, or another number of captions.
+
+    Example:
+        >>> sheet([np.zeros((30, 60, 3), np.uint8)] * 3, ["a", "b", "c"], columns=2, tile=100).shape
+        (188, 236, 3)
+    """
+    if not pictures or len(pictures) != len(captions):
+        raise SettingsError(
+            f"got {len(pictures)} pictures and {len(captions)} captions; needed is at least one "
+            "picture, and a caption for each"
+        )
+    columns = columns or min(4, int(np.ceil(np.sqrt(len(pictures)))))
+    tiles = [_tile(*pair, tile, theme) for pair in zip(pictures, captions, strict=True)]
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    width = columns * (tile + GAP) + GAP
+    height = sum(max(image.height for image in row) + GAP for row in rows) + GAP
+    page, top = Image.new("RGB", (width, height), theme.paper), GAP
+    for row in rows:
+        for column, image in enumerate(row):
+            page.paste(image, (GAP + column * (tile + GAP), top))
+        top += max(image.height for image in row) + GAP
+    found = np.array(page)
+    return np.concatenate([found, legend_of(names, width, theme)]) if names else found
+
+
+def legend_of(names: Sequence[str], width: int, theme: Theme = DARK) -> Overlay:
+    """A strip that says which mark is which point; of many points the first 42.
+
+    Example:
+        >>> legend_of(["nose", "tail"], 200).shape
+        (34, 200, 3)
+    """
+    return _legend(tuple(names), width, theme)
+
+
+def to_png(picture: Overlay) -> bytes:
+    """A drawing as the bytes of a PNG file.
+
+    Example:
+        >>> to_png(np.zeros((2, 2, 3), np.uint8))[1:4]
+        b'PNG'
+    """
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def save_picture(path: Path, picture: Overlay) -> None:
+    """Write a drawing as a PNG file, in place of an older one.
+
+    Raises:
+        PictureError: the system refused, e.g. because the disk is full.
+    """
+    try:
+        path.write_bytes(to_png(picture))
+    except OSError as error:
+        raise PictureError(
+            f"{path} could not be written: {error.strerror or error}; make sure that its folder "
+            "exists, is writable and has free space"
+        ) from error
+
+
+def to_jpeg(picture: Overlay, longest: int, quality: int = 85) -> bytes:
+    """A drawing as the bytes of a JPEG file whose longer side has at most `longest` pixels.
+
+    Example:
+        >>> to_jpeg(np.zeros((20, 40, 3), np.uint8), 16)[:2].hex()
+        'ffd8'
+    """
+    image, buffer = Image.fromarray(picture), BytesIO()
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    image.save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """What is drawn: points and truth (instances, points, 2), the rest (instances, points)."""
+
+    points: FloatArray
+    truth: FloatArray
+    radii: FloatArray
+    hollow: NDArray[np.bool_]
+
+    def shifted(self, left: int, top: int) -> _Marks:
+        corner = np.array([left, top])
+        return _Marks(self.points - corner, self.truth - corner, self.radii, self.hollow)
+
+    def scaled(self, ratio: tuple[float, float]) -> _Marks:
+        radii = self.radii * float(np.sqrt(ratio[0] * ratio[1]))
+        points, truth = rescale(self.points, ratio), rescale(self.truth, ratio)
+        return _Marks(points, truth, radii, self.hollow)
+
+
+def _marks(
+    count: int,
+    points: ArrayLike,
+    truth: ArrayLike | None,
+    radii: ArrayLike | None,
+    scores: ArrayLike | None,
+    threshold: float,
+) -> _Marks:
+    found = np.asarray(points, dtype=np.float64)
+    if found.shape[-2:] != (count, 2) or found.ndim not in (2, 3):
+        raise SettingsError(
+            f"got points of shape {found.shape} for {count} names; needed is ({count}, 2) or "
+            f"(instances, {count}, 2)"
+        )
+    return _Marks(
+        _like(found.shape, "points", found).reshape(-1, count, 2),
+        _like(found.shape, "truth", truth).reshape(-1, count, 2),
+        _like(found.shape[:-1], "radii", radii).reshape(-1, count),
+        _like(found.shape[:-1], "scores", scores).reshape(-1, count) < threshold,
+    )
+
+
+def _like(shape: tuple[int, ...], name: str, value: ArrayLike | None) -> FloatArray:
+    """The value as an array of this shape, NaN where there is no number that can be drawn."""
+    array = np.full(shape, np.nan) if value is None else np.asarray(value, dtype=np.float64)
+    if array.shape != shape:
+        raise SettingsError(f"got {name} of shape {array.shape}; with these points it is {shape}")
+    return np.where(np.abs(array) < FAR, array, np.nan)
+
+
+def _surroundings(marks: _Marks, size: Size) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of a square about the points, moved to lie on the picture."""
+    both = np.concatenate([marks.points, marks.truth])
+    known = both[np.isfinite(both).all(-1)]
+    limit = np.array([size[1], size[0]])
+    if not len(known):
+        return 0, 0, size[1], size[0]
+    low, high = known.min(0), known.max(0)
+    side = np.ceil(max(1.5 * float((high - low).max()), 0.16 * max(size), 48.0))
+    sides = np.minimum(side, limit)
+    corner = np.clip(np.round((low + high - sides) / 2), 0, limit - sides).astype(int)
+    left, top = corner.tolist()
+    return left, top, left + int(sides[0]), top + int(sides[1])
+
+
+def _at_size(picture: Overlay, side: tuple[int, int]) -> Overlay:
+    """The picture enlarged by a whole number, or made smaller."""
+    height, width = picture.shape[:2]
+    least, most = side
+    longest = max(height, width)
+    if longest > most:
+        size = max(1, round(width * most / longest)), max(1, round(height * most / longest))
+        return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    zoom = max(1, min(-(-least // longest), most // longest))
+    return np.ascontiguousarray(picture.repeat(zoom, 0).repeat(zoom, 1))
+
+
+def _draw(
+    canvas: Overlay, marks: _Marks, names: Sequence[str], skeleton: Sequence[tuple[str, str]]
+) -> None:
+    """Draw everything in the order in which it may cover what is below."""
+    unit = max(1.0, float(np.hypot(*canvas.shape[:2])) / 800)
+    radius = 4.0 * unit
+    place = {name: index for index, name in enumerate(names)}
+    for points in marks.points:
+        for first, second in skeleton:
+            if first in place and second in place:
+                draw_line(canvas, points[place[first]], points[place[second]], WHITE, unit)
+    each = [(i, k) for i in range(len(marks.points)) for k in range(len(names))]
+    for i, k in each:
+        colour = mark(k)[0]
+        draw_circle(canvas, marks.points[i, k], float(marks.radii[i, k]), colour, unit)
+        draw_line(canvas, *_outside(marks.points[i, k], marks.truth[i, k], radius), colour, unit)
+    for i, k in each:
+        draw_dot(canvas, marks.points[i, k], k, radius, hollow=bool(marks.hollow[i, k]))
+    for i, k in each:
+        draw_cross(canvas, marks.truth[i, k], unit)
+
+
+def _outside(point: FloatArray, truth: FloatArray, radius: float) -> tuple[FloatArray, FloatArray]:
+    """Both ends of the line from a dot's rim to the truth; none where the truth is within it."""
+    along = truth - point
+    share = radius / max(float(np.hypot(*along)), 1e-9)
+    return point + along * (share if share < 1 else np.nan), truth
+
+
+def _tile(picture: Overlay, caption: str, width: int, theme: Theme) -> Image.Image:
+    """A picture as wide as its tile and at most one and a half times as high, with its caption."""
+    image, font = Image.fromarray(picture), _font(13)
+    ratio = min(width / image.width, 1.5 * width / image.height)
+    size = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
+    tile = Image.new("RGB", (width, size[1] + 26), theme.paper)
+    tile.paste(image.resize(size, Image.Resampling.LANCZOS), (0, 0))
+    words = _short(caption, width, font)
+    ImageDraw.Draw(tile).text((0, size[1] + 5), words, theme.muted, font)
+    return tile
+
+
+@lru_cache(maxsize=8)
+def _legend(names: tuple[str, ...], width: int, theme: Theme) -> Overlay:
+    font, high = _font(14), 26
+    more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
+    words = [_short(name, width - 52, font) for name in [*names[:NAMED], *more]]
+    places: list[tuple[int, int]] = []
+    x, row = 10, 0
+    for word in words:
+        end = x + 22 + int(font.getlength(word))
+        if x > 10 and end > width - 10:
+            end, x, row = end - x + 10, 10, row + 1
+        places.append((x, row * high + high // 2 + 4))
+        x = end + 18
+    strip = Image.new("RGB", (width, (row + 1) * high + 8), theme.paper)
+    draw = ImageDraw.Draw(strip)
+    for word, (left, middle) in zip(words, places, strict=True):
+        draw.text((left + 22, middle), word, theme.ink, font, anchor="lm")
+    canvas = np.array(strip)
+    for index, (left, middle) in enumerate(places[:NAMED]):
+        draw_dot(canvas, np.array([left + 8.0, middle]), index, 5.0)
+    return canvas
+
+
+@lru_cache(maxsize=4)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and knows many alphabets."""
+    import matplotlib
+
+    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
+
+
+def _short(words: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+    """Words that fit into a width; what is left out of their middle is an ellipsis."""
+    words = printable(words)[:500]
+    if font.getlength(words) <= width:
+        return words
+    keep = len(words) // 2
+    while keep > 1 and font.getlength(f"{words[:keep]}…{words[-keep:]}") > width:
+        keep -= 1
+    return f"{words[:keep]}…{words[-keep:]}"

@@ -1,0 +1,201 @@
+"""What the scores mean: one place for the names and the sentences of tables and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Scores = Mapping[str, Any]
+"""What `metrics.json` holds."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of `metrics.json`.
+
+    Attributes:
+        path: where it stands, e.g. ("radius", "coverage_90").
+        name: what it is called.
+        unit: "px", "%" (the number is a share of 1) or "".
+        meaning: what it says, in one sentence.
+    """
+
+    path: tuple[str, ...]
+    name: str
+    unit: str
+    meaning: str
+
+    def value(self, scores: Scores) -> float | None:
+        """The number, None where the scores lack it."""
+        found: Any = scores
+        for key in self.path:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if isinstance(found, int | float) else None
+
+    def shown(self, scores: Scores) -> str:
+        """The number with its unit, a dash where the scores lack it.
+
+        Example:
+            >>> SCORES[0].shown({"mean_error_px": 1.934})
+            '1.93 px'
+        """
+        value = self.value(scores)
+        if self.unit == "%":
+            return share(value)
+        return number(value) if value is None else f"{number(value)} {self.unit}".strip()
+
+
+SCORES = (
+    Score(
+        ("mean_error_px",),
+        "mean error",
+        "px",
+        "distance from a dot to the labelled place, averaged over all labelled points",
+    ),
+    Score(("median_error_px",), "median error", "px", "half of the dots are closer than this"),
+    Score(("p95_error_px",), "95th percentile", "px", "95 of 100 dots are closer than this"),
+    Score(
+        ("rmse_px",),
+        "root mean square",
+        "px",
+        "like the mean error, but dots that are far off weigh more",
+    ),
+    Score(("pck", "0.02"), "PCK at 0.02", "%", "dots within 2 % of the reference length"),
+    Score(("pck", "0.05"), "PCK at 0.05", "%", "dots within 5 % of the reference length"),
+    Score(("pck", "0.1"), "PCK at 0.1", "%", "dots within 10 % of the reference length"),
+    Score(
+        ("oks",),
+        "OKS",
+        "",
+        "COCO's likeness of the predicted to the labelled points: 1 is exact, 0 is far off",
+    ),
+    Score(
+        ("presence", "precision"),
+        "presence: precision",
+        "%",
+        "of the points that were said to be there, as many are there",
+    ),
+    Score(
+        ("presence", "recall"),
+        "presence: recall",
+        "%",
+        "of the points that are there, as many were said to be there",
+    ),
+    Score(
+        ("presence", "calibration_error"),
+        "presence: calibration",
+        "%",
+        "how far scores stray from the true share of present points; 0 is honest",
+    ),
+    Score(
+        ("presence", "brier"),
+        "presence: Brier score",
+        "",
+        "mean squared error of the scores; 0 is perfect",
+    ),
+    Score(
+        ("radius", "coverage_90"),
+        "radius r90 holds",
+        "%",
+        "labelled places inside the circle of their dot; calibrated to be 90 %",
+    ),
+    Score(("radius", "mean_r90_px"), "mean radius r90", "px", "mean size of these circles"),
+    Score(
+        ("decode_floor_px",),
+        "decode floor",
+        "px",
+        "error that writing the labels as heat maps and reading them off again leaves: "
+        "no training can go below it",
+    ),
+    Score(
+        ("mean_position_baseline_px",),
+        "blind baseline",
+        "px",
+        "error of always answering the mean place in the training pictures, without looking",
+    ),
+)
+
+WORDS = (
+    (
+        "dot and point",
+        "A point is a place with a name, such as the tip of a nose. A dot is where the network "
+        "puts it.",
+    ),
+    (
+        "px",
+        "Pixels of the picture as it is in its file. x points right, y points down, counting "
+        "starts at 0, and an integer is the centre of a pixel.",
+    ),
+    (
+        "training, validation and test pictures",
+        "The network learns from training pictures. Validation pictures choose the best moment of "
+        "the training and calibrate the radii. Test pictures take part in neither, so their "
+        "scores are what to expect on new pictures of the same kind.",
+    ),
+    (
+        "score of a dot",
+        "How sure the network is that the point is on the picture, from 0 to 1. Dots with a low "
+        "score are drawn hollow.",
+    ),
+    (
+        "r90",
+        "A radius about a dot that should hold the true place 9 times in 10. It is calibrated on "
+        "validation pictures by split conformal prediction.",
+    ),
+    (
+        "PCK",
+        "Percentage of correct keypoints: the share of dots that are closer to the truth than a "
+        "part of a reference length, which is the diagonal of the picture unless two points were "
+        "named for it.",
+    ),
+    (
+        "distance from the border",
+        "Networks often see worse near the border of a picture. Distance is given as a share of "
+        "half the shorter side: 0 % is the border, 100 % as far from it as a place can be.",
+    ),
+    (
+        "loss",
+        "What the training makes small. Its size says little; that it falls and then settles "
+        "is what matters.",
+    ),
+)
+"""(word, explanation) for a reader who has never seen the project."""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with a few digits, whole from 100 on; a dash for none.
+
+    Example:
+        >>> number(1.9384), number(143.52), number(12345.6), number(0.0), number(None)
+        ('1.94', '144', '12,346', '0', '–')
+        >>> number(0.000012)
+        '< 0.0001'
+    """
+    if value is None or value != value:
+        return "–"
+    if value == 0 or abs(value) == float("inf"):
+        return f"{value:.0f}"
+    if abs(value) < 1e-4:
+        return "< 0.0001"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    return f"{float(f'{value:.{digits}g}')}"
+
+
+def share(value: float | None) -> str:
+    """A share of 1 as percent.
+
+    Example:
+        >>> share(0.9871), share(1.0), share(None)
+        ('98.7 %', '100 %', '–')
+    """
+    if value is None or value != value:
+        return "–"
+    return f"{100 * value:.3g} %"
+
+
+def meaning_of_pck(scores: Scores) -> str:
+    """Sentence on the reference length of PCK."""
+    norm = (scores.get("pck") or {}).get("norm")
+    return f"The reference length of PCK is: {norm}." if norm else ""

@@ -1,0 +1,535 @@
+"""What every format promises, over all formats."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from placewise.errors import LabelError, PictureError, SettingsError
+from placewise.formats import (
+    FORMATS,
+    SPLITS,
+    Labels,
+    Sample,
+    State,
+    guess_symmetry,
+    read_labels,
+    write_labels,
+)
+from placewise.pictures import picture_size
+
+NAMES = FORMATS.names()
+PICTURES = {"a.png": (30, 40), "sub/b c.png": (24, 24), 'ü, "q".png': (20, 50), "語'.png": (9, 9)}
+
+HOLDS = {
+    "coco": {"instances", "states", "pairs"},
+    "long_csv": {"instances", "states"},
+    "wide_csv": {"states"},
+}
+"""What a format holds beside one instance of located and unlabelled points with a split."""
+
+QUICK = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def test_there_are_formats() -> None:
+    assert set(NAMES) >= {"coco", "deeplabcut", "long_csv", "wide_csv"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    for name, (height, width) in PICTURES.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (width, height)).save(root / name)
+    return root
+
+
+# Round trips
+
+
+def point_names() -> st.SearchStrategy[tuple[str, ...]]:
+    letters = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
+    text = st.text(letters, min_size=1, max_size=8).map(str.strip).filter(bool)
+    words = st.sampled_from(["left ear", "right ear", "x", "nose_x", "nose", "set", "a.state", "l"])
+    return st.lists(text | words, min_size=1, max_size=4, unique=True).map(tuple)
+
+
+@st.composite
+def samples(draw: st.DrawFn, image: str, count: int, features: set[str]) -> Sample:
+    height, width = PICTURES[image]
+    instances = draw(st.integers(1, 3)) if "instances" in features else 1
+    kinds = list(State) if "states" in features else [State.UNLABELLED, State.VISIBLE]
+    drawn = draw(
+        st.lists(st.sampled_from(kinds), min_size=instances * count, max_size=instances * count)
+    )
+    states = np.array(drawn, dtype=np.int8).reshape(instances, count)
+    far = 0.09 * np.hypot(height, width)
+    points = np.full((instances, count, 2), np.nan)
+    for place in zip(*np.nonzero(states >= State.HIDDEN), strict=True):
+        points[place] = [draw(st.floats(-far, side + far)) for side in (width - 1, height - 1)]
+    split = draw(st.sampled_from([None, *SPLITS]))
+    return Sample(image, (height, width), points, states, split)
+
+
+@st.composite
+def all_labels(draw: st.DrawFn, root: Path, features: set[str]) -> Labels:
+    names = draw(point_names())
+    images = draw(st.lists(st.sampled_from(sorted(PICTURES)), min_size=1, unique=True))
+    found = tuple(draw(samples(image, len(names), features)) for image in images)
+    if "pairs" not in features:
+        return Labels(root, names, found, guess_symmetry(names))
+    mixed = draw(st.permutations(names))
+    symmetry = tuple(zip(mixed[::2], mixed[1::2], strict=False))
+    skeleton = tuple(pairwise(names))
+    return Labels(root, names, found, symmetry, skeleton)
+
+
+def assert_same(one: Labels, two: Labels) -> None:
+    assert (one.names, one.symmetry, one.skeleton) == (two.names, two.symmetry, two.skeleton)
+    assert len(one.samples) == len(two.samples)
+    for a, b in zip(one.samples, two.samples, strict=True):
+        assert (a.image, a.size, a.split) == (b.image, b.size, b.split)
+        assert a.points.dtype == b.points.dtype == np.float64
+        assert a.states.dtype == b.states.dtype == np.int8
+        np.testing.assert_array_equal(a.states, b.states)
+        np.testing.assert_array_equal(a.points, b.points)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+@QUICK
+def test_what_is_written_reads_back_the_same(folder: Path, name: str, data: st.DataObject) -> None:
+    labels = data.draw(all_labels(folder, HOLDS.get(name, set())))
+    path = folder / "written"
+    write_labels(labels, path, name, overwrite=True)
+    read = read_labels(path)
+    assert_same(labels, read)
+    assert read.source == path
+    assert read.root == folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+@QUICK
+def test_only_its_own_files_are_recognised(folder: Path, name: str, data: st.DataObject) -> None:
+    labels = data.draw(all_labels(folder, HOLDS.get(name, set())))
+    path = folder / "file"
+    head = FORMATS[name]().text(labels)[: 1 << 16]
+    assert [n for n in NAMES if FORMATS[n]().recognises(path, head)] == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+@QUICK
+def test_what_cannot_be_held_is_refused(folder: Path, name: str, data: st.DataObject) -> None:
+    labels = data.draw(all_labels(folder, {"instances", "states", "pairs"}))
+    losses = FORMATS[name]().losses(labels)
+    path = folder / "lossy"
+    path.unlink(missing_ok=True)
+    if losses:
+        with pytest.raises(SettingsError, match="cannot hold"):
+            write_labels(labels, path, name)
+        assert not path.exists()
+    write_labels(labels, path, name, lossy=True)
+    read = read_labels(path)
+    assert FORMATS[name]().losses(read) == []
+    assert bool(losses) or read.instances == labels.instances
+    write_labels(read, folder / "again", name, overwrite=True)
+    assert_same(read, read_labels(folder / "again"))
+    assert read.names == labels.names
+    for kept, sample in zip(read.samples, labels.samples, strict=True):
+        assert (kept.image, kept.size, kept.split) == (sample.image, sample.size, sample.split)
+        np.testing.assert_array_equal(kept.points[0], sample.points[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_is_there_is_kept(folder: Path, tmp_path: Path, name: str) -> None:
+    points = np.array([[[1.0, 2.0]]])
+    sample = Sample("a.png", (30, 40), points, np.array([[3]], dtype=np.int8))
+    labels, path = Labels(folder, ("nose",), (sample,)), tmp_path / "mine"
+    path.write_text("mine")
+    with pytest.raises(SettingsError, match="exists"):
+        write_labels(labels, path, name)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(SettingsError, match="exists"):
+        write_labels(labels, tmp_path / "link", name)
+    assert path.read_text() == "mine"
+    write_labels(labels, path, name, overwrite=True)
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["link", "mine"]
+    read = read_labels(path, root=folder)
+    assert_same(labels, read)
+    with pytest.raises(SettingsError, match="read from"):
+        write_labels(read, path, name, overwrite=True)
+
+
+# Faults
+
+GOOD = {
+    "long_csv": """\
+image,split,point,x,y,state
+a.png,train,nose,10,11,visible
+a.png,train,tail,12,13,hidden
+b.png,val,nose,14,15,visible
+b.png,val,tail,,,absent
+""",
+    "wide_csv": """\
+image,split,nose_x,nose_y,nose_state,tail_x,tail_y,tail_state
+a.png,train,10,11,visible,12,13,hidden
+b.png,val,14,15,visible,,,absent
+""",
+    "deeplabcut": """\
+scorer,me,me,me,me,set
+bodyparts,nose,nose,tail,tail,
+coords,x,y,x,y,
+a.png,10,11,12,13,train
+b.png,14,15,,,val
+""",
+    "coco": """\
+{"images": [
+{"id": 1, "file_name": "a.png", "width": 40, "height": 30, "split": "train"},
+{"id": 2, "file_name": "b.png", "width": 40, "height": 30, "split": "val"}],
+"annotations": [
+{"id": 1, "image_id": 1, "category_id": 1, "keypoints": [10, 11, 2, 12, 13, 1]},
+{"id": 2, "image_id": 2, "category_id": 1, "keypoints": [14, 15, 2, 0, 0, 0], "absent": ["tail"]}],
+"categories": [{"id": 1, "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}]}
+""",
+}
+
+PLACE = "write the path of a picture below the folder, e.g. images/a.png"
+THERE = "put the picture there, or name the folder of the pictures (root)"
+NUMBER = "write a finite number with a point, or nothing for a point that is not labelled"
+MOVE = "correct it (0-based pixels, x right, y down), or label the point as absent"
+LENGTH = "write as many cells as the header has (a name with a comma needs quotation marks)"
+TWICE = "keep one, or use a format with instances (long_csv, coco)"
+BOTH = "write both coordinates, or neither for a point that is not labelled"
+STATES = "write visible, hidden, absent, unlabelled or nothing"
+SPLIT = "write train, val, test or nothing"
+ONE_SPLIT = "write one split for all labels of a picture"
+NO_PLACE = "write its x and y, or the state absent or unlabelled"
+EMPTIED = "empty its x and y, or write the state visible or hidden"
+QUOTES = "look for a quotation mark that is not closed"
+UTF8 = "save the file as UTF-8"
+COLUMN = "add it or rename the column that holds it"
+MEND = "export it again, or mend it with an editor"
+XYV = "write x, y, v; 0, 0, 0 for a point that is not labelled"
+LONG_FIELD = '"' + "a" * 140_000 + '"'
+
+# name of the case, format, what is replaced, by what, the lines that must come
+FAULTS = [
+    ("unknown image", "long_csv", "b.png,val,nose", "x.png,val,nose", [
+        f", row 4, image: there is no picture 'x.png'; {THERE}"]),
+    ("unreadable", "long_csv", "b.png", "cut.png", [
+        ", row 4, image: 'cut.png' cannot be read ({cut.png}); replace the picture or take it "
+        "out of the labels"]),
+    ("not a picture", "long_csv", "b.png", "text.png", [
+        ", row 4, image: 'text.png' cannot be read ({text.png}); replace the picture or take it "
+        "out of the labels"]),
+    ("bomb", "long_csv", "b.png", "bomb.png", [
+        ", row 4, image: 'bomb.png' cannot be read ({bomb.png}); replace the picture or take it "
+        "out of the labels"]),
+    ("not a number", "long_csv", "10,11", "ten,1_1", [
+        f", row 2, x: 'ten' is not a finite number; {NUMBER}",
+        f", row 2, y: '1_1' is not a finite number; {NUMBER}"]),
+    ("nan", "long_csv", "10,11", "nan,-inf", [
+        f", row 2, x: 'nan' is not a finite number; {NUMBER}",
+        f", row 2, y: '-inf' is not a finite number; {NUMBER}"]),
+    ("too large for a float", "long_csv", "10,11", "1e999,11", [
+        f", row 2, x: '1e999' is not a finite number; {NUMBER}"]),
+    ("far outside", "long_csv", "10,11", "-6,11", [
+        f", row 2, x,y: (-6, 11) lies 6 px outside the picture of 40×30; {MOVE}"]),
+    ("duplicate", "long_csv", "b.png,val,nose,14,15,visible", "a.png,train,nose,14,15,visible", [
+        ", row 4, point: 'nose' of this picture stands in row 2 already; keep one; several objects "
+        "on a picture need a column instance"]),
+    ("same row", "long_csv", "b.png,val,nose,14,15,visible", "./a.png,train,nose,10.0,11,", [
+        ", row 4, point: the row says the same as row 2; delete one of them"]),
+    ("short row", "long_csv", "a.png,train,nose,10,11,visible", "a.png,train,nose,10,11", [
+        f", row 2, row: 5 cells instead of 6; {LENGTH}"]),
+    ("long row", "long_csv", "10,11", "10,11,5", [
+        f", row 2, row: 7 cells instead of 6; {LENGTH}"]),
+    ("state", "long_csv", "visible\na", "Visble\na", [
+        f", row 2, state: 'Visble' is not a state; {STATES}"]),
+    ("located without a place", "long_csv", "10,11", ",", [
+        f", row 2, state: a point that is visible has no place; {NO_PLACE}"]),
+    ("absent with a place", "long_csv", ",,,absent", ",1,2,absent", [
+        f", row 5, state: a point that is absent has a place; {EMPTIED}"]),
+    ("half a place", "long_csv", "10,11", "10,", [
+        f", row 2, y: it is empty while the other coordinate is not; {BOTH}"]),
+    ("split", "long_csv", "a.png,train,nose", "a.png,trian,nose", [
+        f", row 2, split: 'trian' is not a split; {SPLIT}"]),
+    ("two splits", "long_csv", "a.png,train,tail", "a.png,test,tail", [
+        f", row 3, split: 'a.png' is in 'test' here and in 'train' before; {ONE_SPLIT}"]),
+    ("column", "long_csv", "x,y", "x,why", [
+        f", row 1, y: there is no column 'y'; the header is 'image,split,point,x,why,state'; "
+        f"{COLUMN}"]),
+    ("two columns", "long_csv", "split", "x", [
+        ", row 1, x: 2 columns have this name; keep one of them"]),
+    ("nameless point", "long_csv", "tail,,", ",,", [
+        ", row 5, point: '' is empty; write the point's name"]),
+    ("control character", "long_csv", "tail,,", "t\0l,,", [
+        ", row 5, point: 't\\x00l' holds a character that no name may hold; write the point's name"
+    ]),
+    ("not UTF-8", "long_csv", "b.png,val,nose", "b\udcfc.png,val,nose", [
+        f", row 4, text: byte 0xfc at offset 90 is not UTF-8; {UTF8}"]),
+    ("leaves the folder", "long_csv", "b.png", "sub/../../b.png", [
+        f", row 4, image: 'sub/../../b.png' leaves the folder; {PLACE}"]),
+    ("absolute", "long_csv", "b.png", "/b.png", [
+        f", row 4, image: '/b.png' is an absolute path; {PLACE}"]),
+    ("drive", "long_csv", "b.png", "c:b.png", [
+        f", row 4, image: 'c:b.png' begins with a drive letter; {PLACE}"]),
+    ("symlink", "long_csv", "b.png", "link.png", [
+        ", row 4, image: 'link.png' is a symlink out of the folder; put the picture itself into "
+        "the folder"]),
+    ("circle of symlinks", "long_csv", "b.png", "circle.png", [
+        f", row 4, image: there is no picture 'circle.png'; {THERE}"]),
+    ("field over the limit", "long_csv", "b.png,val,nose", LONG_FIELD + ",val,nose", [
+        f", row 4, row: this is not CSV (field larger than field limit (131072)); {QUOTES}"]),
+    ("open quotation", "long_csv", "b.png,val,tail", '"b.png,val,tail', [
+        f", row 5, row: this is not CSV (unexpected end of data); {QUOTES}"]),
+    ("no rows", "long_csv", GOOD["long_csv"][27:], "\n", [
+        ", row 1, file: there is no label in it; label at least one picture"]),
+    ("unknown image", "wide_csv", "b.png", "x.png", [
+        f", row 3, image: there is no picture 'x.png'; {THERE}"]),
+    ("nan", "wide_csv", "12,13", "NaN,13", [
+        f", row 2, tail_x: 'NaN' is not a finite number; {NUMBER}"]),
+    ("far outside", "wide_csv", "12,13", "12,35", [
+        f", row 2, tail_x,tail_y: (12, 35) lies 6 px outside the picture of 40×30; {MOVE}"]),
+    ("duplicate", "wide_csv", "b.png", "./a.png", [
+        f", row 3, image: 'a.png' is named a second time; {TWICE}",
+        f", row 3, split: 'a.png' is in 'val' here and in 'train' before; {ONE_SPLIT}"]),
+    ("short row", "wide_csv", "14,15,visible", "14,15", [
+        f", row 3, row: 7 cells instead of 8; {LENGTH}"]),
+    ("state", "wide_csv", "hidden", "2", [
+        f", row 2, tail_state: '2' is not a state; {STATES}"]),
+    ("split", "wide_csv", "val", "dev", [
+        f", row 3, split: 'dev' is not a split; {SPLIT}"]),
+    ("column", "wide_csv", "nose_y", "nosey", [
+        ", row 1, nose_y: there is no column 'nose_y' beside 'nose_x'; add it, or rename the other "
+        "if it is not a coordinate"]),
+    ("two columns", "wide_csv", "tail_x", "nose.X", [
+        ", row 1, nose.X: this is the second x of 'nose'; keep one of them",
+        ", row 1, tail_x: there is no column 'tail_x' beside 'tail_y'; add it, or rename the other "
+        "if it is not a coordinate"]),
+    ("not UTF-8", "wide_csv", "b.png", "\udce9.png", [
+        f", row 3, text: byte 0xe9 at offset 101 is not UTF-8; {UTF8}"]),
+    ("absolute", "wide_csv", "b.png", "\\\\host\\b.png", [
+        f", row 3, image: '\\\\host\\b.png' is an absolute path; {PLACE}"]),
+    ("unknown image", "deeplabcut", "b.png", "x.png", [
+        f", row 5, image: there is no picture 'x.png'; {THERE}"]),
+    ("nan", "deeplabcut", "12,13", "12,nan", [
+        f", row 4, tail y: 'nan' is not a finite number; {NUMBER}"]),
+    ("half a place", "deeplabcut", "14,15", "14,", [
+        f", row 5, nose y: it is empty while the other coordinate is not; {BOTH}"]),
+    ("far outside", "deeplabcut", "12,13", "45.5,13", [
+        f", row 4, tail x,tail y: (45.5, 13) lies 6 px outside the picture of 40×30; {MOVE}"]),
+    ("duplicate", "deeplabcut", "b.png,14,15,,,val", "a.png,14,15,,,train", [
+        f", row 5, image: 'a.png' is named a second time; {TWICE}"]),
+    ("short row", "deeplabcut", "b.png,14,15,,,val", "b.png,14,15,,val", [
+        f", row 5, row: 5 cells instead of 6; {LENGTH}"]),
+    ("split", "deeplabcut", "val", "unused", [
+        f", row 5, set: 'unused' is not a split; {SPLIT}"]),
+    ("column", "deeplabcut", "coords,x,y,x,y", "coords,x,y,x,z", [
+        ", row 3, column 5: 'z' of 'tail' is unknown or stands there twice; keep x, y and "
+        "likelihood once",
+        ", row 3, tail: 'tail' has x only; add its columns x and y"]),
+    ("header row", "deeplabcut", "bodyparts", "parts", [
+        ", row 2, header: 'parts' begins the row, 'bodyparts' should; write the rows scorer, "
+        "bodyparts, coords first"]),
+    ("several animals", "deeplabcut", "bodyparts", "individuals,a,a,b,b,\nbodyparts", [
+        ", row 2, header: a file of several animals is not read; export one animal, or convert the "
+        "file to COCO"]),
+    ("not UTF-8", "deeplabcut", "b.png", "\udcff.png", [
+        f", row 5, text: byte 0xff at offset 94 is not UTF-8; {UTF8}"]),
+    ("leaves the folder", "deeplabcut", "b.png", "..\\b.png", [
+        f", row 5, image: '..\\b.png' leaves the folder; {PLACE}"]),
+    ("unknown image", "coco", "b.png", "x.png", [
+        f", images[1].file_name: there is no picture 'x.png'; {THERE}"]),
+    ("leaves the folder", "coco", "b.png", "../b.png", [
+        f", images[1].file_name: '../b.png' leaves the folder; {PLACE}"]),
+    ("half a character", "coco", "b.png", "\\ud800.png", [
+        f", images[1].file_name: '\\ud800.png' holds a character that no name may hold; {PLACE}"]),
+    ("duplicate", "coco", '2, "file_name": "b.png"', '2, "file_name": "a.png"', [
+        f", images[1].file_name: 'a.png' is named a second time; {TWICE}",
+        f", images[1].split: 'a.png' is in 'val' here and in 'train' before; {ONE_SPLIT}"]),
+    ("same id", "coco", '"id": 2, "file_name"', '"id": 1, "file_name"', [
+        ", images[1].id: 1 is the id of two images; number them anew",
+        ", annotations[1].image_id: there is no image with the id 2; add the image or delete the "
+        "annotation"]),
+    ("size", "coco", '"width": 40, "height": 30, "split": "val"', '"width": 30, "split": "val"', [
+        ", images[1].width: it is 30, the picture's width is 40; use the picture that was "
+        "labelled, turned and scaled as it was then"]),
+    ("split", "coco", '"val"', '"dev"', [f", images[1].split: 'dev' is not a split; {SPLIT}"]),
+    ("nan", "coco", "12, 13, 1", "NaN, 13, 1", [
+        f", annotations[0].keypoints[3]: [nan, 13, 1] are not three finite numbers; {XYV}"]),
+    ("not a number", "coco", "12, 13, 1", '"12", true, 1', [
+        f", annotations[0].keypoints[3]: ['12', True, 1] are not three finite numbers; {XYV}"]),
+    ("too large for a float", "coco", "12, 13, 1", f"12, 1{'0' * 400}, 1", [
+        f", annotations[0].keypoints[3]: [12, 100000000000000000...0000000000000000000, 1] are not "
+        f"three finite numbers; {XYV}"]),
+    ("far outside", "coco", "12, 13, 1", "12, 130, 1", [
+        f", annotations[0].keypoints[3]: (12, 130) lies 100 px outside the picture of 40×30; {MOVE}"
+    ]),
+    ("visibility", "coco", "12, 13, 1", "12, 13, 3", [
+        ", annotations[0].keypoints[3]: the visibility 3 is unknown; write 0 (not labelled), 1 "
+        "(hidden) or 2 (visible)"]),
+    ("length", "coco", "12, 13, 1", "12, 13", [
+        ", annotations[0].keypoints: 5 numbers instead of 3 × 2; write x, y, v for each point of "
+        "the category"]),
+    ("absent with a place", "coco", '["tail"]}]', '["nose"]}]', [
+        ", annotations[1].absent: 'nose' is absent and has a place; take it out, or set its v to 0"
+    ]),
+    ("absent stranger", "coco", '["tail"]}]', '["wing", []]}]', [
+        ", annotations[1].absent[0]: 'wing' is not a point of the category; write names of key "
+        "points",
+        ", annotations[1].absent[1]: [] is not a point of the category; write names of key points"
+    ]),
+    ("wrong types", "coco", '"id": 2, "file_name": "b.png"', '"id": [2], "file_name": 7', [
+        ", images[1].id: [2] is not a whole number; write a whole number",
+        ", images[1].file_name: 7 is not a text; write a text",
+        ", annotations[1].image_id: there is no image with the id 2; add the image or delete the "
+        "annotation"]),
+    ("column", "coco", '"annotations"', '"annotation"', [
+        ", annotations: it is missing; write a list"]),
+    ("skeleton", "coco", "[[1, 2]]", '[[0, 1], [1, 1], "ab"]', [
+        ", categories[0].skeleton[0]: [0, 1] is not a pair of points; write two numbers from 1 of "
+        "key points",
+        ", categories[0].skeleton[1]: [1, 1] is not a pair of points; write two numbers from 1 of "
+        "key points",
+        ", categories[0].skeleton[2]: 'ab' is not a pair of points; write two numbers from 1 of "
+        "key points"]),
+    ("symmetry", "coco", '"skeleton": [[1, 2]]', '"symmetry": [["nose", "tail"], ["tail", "nose"]]',
+     [", categories[0].symmetry: 'nose' is in two pairs; give a point one partner",
+      ", categories[0].symmetry: 'tail' is in two pairs; give a point one partner"]),
+    ("two points of one name", "coco", '["nose", "tail"], "sk', '["nose", "nose"], "sk', [
+        ", categories[0].keypoints[1]: 'nose' stands there twice; rename one"]),
+    ("several categories", "coco", '[{"id": 1, "k', '[{"id": 2, "keypoints": []}, {"id": 1, "k', [
+        ", categories: 2 categories have key points; keep exactly one with a list 'keypoints'"]),
+    ("convention", "coco", '{"images"', '{"info": {"pixel_convention": "corners"}, "images"', [
+        ", info.pixel_convention: 'corners' is not our convention; convert to 'x right, y down, "
+        "0-based, integer = pixel centre'"]),
+    ("broken", "coco", "]}]}", "]}]", [
+        f", file: the JSON is broken at line 8: Expecting ',' delimiter; {MEND}"]),
+    ("too deep", "coco", "12, 13, 1", "[" * 100_000, [
+        f", file: the JSON is nested too deeply; {MEND}"]),
+    ("too many digits", "coco", "12, 13, 1", "1" * 5000, [
+        ", file: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 "
+        f"digits; {MEND}"]),
+    ("same key", "coco", '"width": 40,', '"id": 3,', [
+        f", file: the key 'id' stands twice in one object; {MEND}"]),
+    ("not UTF-8", "coco", "b.png", "\udcff.png", [
+        f", row 3, text: byte 0xff at offset 115 is not UTF-8; {UTF8}"]),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures a.png and b.png, and some that must be refused."""
+    outside = tmp_path_factory.mktemp("outside")
+    folder = outside / "data"
+    (folder / "sub").mkdir(parents=True)
+    for file in (outside / "b.png", folder / "a.png", folder / "b.png"):
+        Image.new("L", (40, 30)).save(file)
+    good = (folder / "a.png").read_bytes()
+    (folder / "cut.png").write_bytes(good[:20])
+    (folder / "text.png").write_text("not a picture")
+    (folder / "bomb.png").write_bytes(good[:16] + b"\x7f\xff\xff\xff" * 2 + good[24:])
+    (folder / "link.png").symlink_to(outside / "b.png")
+    (folder / "circle.png").symlink_to("circle.png")
+    return folder
+
+
+def told(folder: Path, text: str, name: str) -> list[str]:
+    """The faults of a file of this text, without the name of the file."""
+    path = folder / f"{name}.txt"
+    path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
+    with pytest.raises(LabelError) as caught:
+        read_labels(path, format=name)
+    assert all(fault.file == str(path) for fault in caught.value.faults)
+    lines = [str(fault) for fault in caught.value.faults]
+    assert str(caught.value) == "\n".join(lines)
+    return [line.removeprefix(str(path)) for line in lines]
+
+
+def test_the_good_files_are_good(faulty: Path) -> None:
+    assert set(GOOD) == set(NAMES), "a new format needs a good file and its faults here"
+    for name, text in GOOD.items():
+        path = faulty / "good"
+        path.write_text(text)
+        labels = read_labels(path)
+        assert labels.samples[0].points.tolist() == [[[10, 11], [12, 13]]]
+        assert [sample.split for sample in labels.samples] == ["train", "val"]
+        absent = State.UNLABELLED if name == "deeplabcut" else State.ABSENT
+        assert labels.samples[1].states.tolist() == [[State.VISIBLE, absent]]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "lines"),
+    [case[1:] for case in FAULTS],
+    ids=[f"{case[1]}-{case[0]}" for case in FAULTS],
+)
+def test_a_fault_is_one_line(faulty: Path, name: str, old: str, new: str, lines: list[str]) -> None:
+    text = GOOD[name].replace(old, new)
+    assert text != GOOD[name]
+    for picture in ("cut.png", "text.png", "bomb.png"):
+        with pytest.raises(PictureError) as caught:
+            picture_size((faulty / picture).resolve())
+        lines = [line.replace(f"{{{picture}}}", str(caught.value)) for line in lines]
+    assert told(faulty, text, name) == lines
+
+
+TOGETHER = {
+    "long_csv": ["unknown image", "far outside", "two splits", "nameless point"],
+    "wide_csv": ["nan", "split"],
+    "deeplabcut": ["nan", "unknown image", "split"],
+    "coco": ["leaves the folder", "visibility", "absent stranger", "skeleton"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_faults_come_at_once(faulty: Path, name: str) -> None:
+    text, lines = GOOD[name], []
+    for kind, member, old, new, said in FAULTS:
+        if member == name and kind in TOGETHER[name]:
+            assert old in text
+            text = text.replace(old, new)
+            lines += said
+    assert len(lines) >= 2
+    assert sorted(told(faulty, text, name)) == sorted(lines)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
+def test_an_empty_file_is_said_to_be_empty(faulty: Path, name: str, text: str) -> None:
+    (line,) = told(faulty, text, name)
+    assert "empty" in line or "broken at line" in line
+    path = faulty / "empty"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(LabelError, match=r"empty, row 1, header: the file is empty; write one of"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_byte_order_mark_and_line_ends_do_not_matter(faulty: Path, name: str) -> None:
+    path, plain = faulty / "marked", faulty / "plain"
+    plain.write_text(GOOD[name])
+    path.write_bytes(("\ufeff" + GOOD[name].replace("\n", "\r\n\r\n")).encode())
+    assert_same(read_labels(plain), read_labels(path))
+
+
+def test_coco_is_json_with_its_convention(folder: Path) -> None:
+    sample = Sample("a.png", (30, 40), np.array([[[1.0, 2.0]]]), np.array([[3]], dtype=np.int8))
+    content = json.loads(FORMATS["coco"]().text(Labels(folder, ("nose",), (sample,))))
+    assert content["info"]["pixel_convention"] == (
+        "x right, y down, 0-based, integer = pixel centre"
+    )

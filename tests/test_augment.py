@@ -1,0 +1,531 @@
+"""Augmentation: pixels and points go the same way, and draws are a pure function of the key."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from placewise.augment import (
+    Augmentation,
+    Chain,
+    Elastic,
+    Homography,
+    Warp,
+    crop,
+    elastic,
+    flip,
+    frame,
+    generator,
+    move_points,
+    perspective,
+    rotate,
+    scale,
+    shear,
+    translate,
+    warp_picture,
+)
+from placewise.augment.warps import steepness
+from placewise.errors import SettingsError
+from placewise.formats import State
+
+SIZE = (96, 128)
+STRONG = Augmentation(
+    flip=True, rotate=45, scale=(0.7, 1.4), shear=15, translate=0.1, perspective=0.2, elastic=0.03,
+    brightness=0.4, contrast=0.4, gamma=0.5, noise=0.05, blur=1.5,
+)  # fmt: skip
+
+
+def within(rng, *limits):
+    return [float(rng.uniform(-limit, limit)) for limit in limits]
+
+
+def chained(rng):
+    """A homography on each side of a field, which no short cut helps."""
+    parts = [elastic(SIZE, rng, 3.0), rotate(SIZE, *within(rng, 30)), flip(SIZE)]
+    return Chain(translate(SIZE, *within(rng, 9, 9)), *rng.permutation(np.array(parts, object)))
+
+
+# name -> (how one is drawn, greatest error of the blob test in pixels)
+DRAWS = {
+    "flip": (lambda rng: flip(SIZE), 0.05),
+    "rotate": (lambda rng: rotate(SIZE, *within(rng, 180)), 0.05),
+    "scale": (lambda rng: scale(SIZE, tuple(np.exp(within(rng, 0.4, 0.4)).tolist())), 0.05),
+    "shear": (lambda rng: shear(SIZE, *within(rng, 30, 20)), 0.05),
+    "translate": (lambda rng: translate(SIZE, *within(rng, 20, 20)), 0.05),
+    "perspective": (lambda rng: perspective(SIZE, *within(rng, 0.3, 0.3)), 0.05),
+    "crop": (lambda rng: crop(SIZE, *within(rng, 20, 20), (80, 100)), 0.05),
+    "frame": (lambda rng: frame(SIZE, tuple(rng.integers(80, 140, 2).tolist())), 0.05),
+    "elastic": (lambda rng: elastic(SIZE, rng, 5.0), 0.1),
+    "affine and perspective": (
+        lambda rng: dataclasses.replace(STRONG, elastic=0).draw(rng, SIZE, (110, 120)),
+        0.05,
+    ),
+    "all at once": (lambda rng: STRONG.draw(rng, SIZE, (110, 120)), 0.1),
+    "chain in any order": (chained, 0.1),
+}
+
+
+def draw(name, seed=0):
+    return DRAWS[name][0](np.random.default_rng(seed))
+
+
+# --- the blob test: the centroid of a moved blob against the moved dot ---
+
+SIGMA = 2.0
+
+
+def render(centre):
+    """A Gaussian blob on the source."""
+    down, across = (np.exp(-((np.arange(length) - at) ** 2) / 2 / SIGMA**2)
+                    for length, at in zip(SIZE, centre[::-1], strict=True))  # fmt: skip
+    return np.outer(down, across).astype(np.float32)[..., None]
+
+
+def centroid(heat):
+    heat = heat[..., 0].astype(np.float64)
+    x = (heat.sum(0) * np.arange(heat.shape[1])).sum()
+    y = (heat.sum(1) * np.arange(heat.shape[0])).sum()
+    return np.array([x, y]) / heat.sum()
+
+
+def expected_centroid(warp, centre):
+    """Where the centroid of the whole blob g must come to lie, by points alone.
+
+    A bent picture of a finite blob is not symmetric about its moved dot: its centroid is
+    ∫ F(p) g(p) |det F'(p)| dp / ∫ g(p) |det F'(p)| dp with F = `forward`. It differs from
+    F(centre) by the curvature of F times σ², which is nothing for affine warps.
+    """
+    step = np.arange(-4 * SIGMA, 4 * SIGMA + 0.5)
+    offsets = np.stack(np.meshgrid(step, step), -1)
+    moved = warp.forward(centre + offsets)
+    down, across = np.gradient(moved, axis=(0, 1))
+    area = np.abs(np.linalg.det(np.stack([across, down], -1)))
+    mass = np.exp(-(offsets**2).sum(-1) / 2 / SIGMA**2) * area
+    return (moved * mass[..., None]).sum((0, 1)) / mass.sum()
+
+
+def blob_errors(name, draws, seed):
+    """Distance of the found from the expected centroid, and of that from the moved dot."""
+    rng, errors, bends = np.random.default_rng(seed), [], []
+    while len(errors) < draws:
+        warp, dot = DRAWS[name][0](rng), rng.uniform(12, np.array(SIZE[::-1]) - 13)
+        moved = warp.forward(dot)
+        if (moved < 16).any() or (moved > np.array(warp.size[::-1]) - 17).any():
+            continue  # cut by the frame, so the centroid is not that of the blob
+        found = centroid(warp_picture(render(dot), warp, "zeros"))
+        expected = expected_centroid(warp, dot)
+        errors.append(np.linalg.norm(found - expected))
+        bends.append(np.linalg.norm(expected - moved))
+    return np.array(errors), np.array(bends)
+
+
+BENT = ("perspective", "affine and perspective", "elastic", "all at once", "chain in any order")
+SLOWER = ("elastic", "all at once", "chain in any order")
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_blob_goes_where_its_dot_goes(name):
+    errors, bends = blob_errors(name, 100 if name in SLOWER else 500, seed=1)
+    assert errors.max() <= DRAWS[name][1], (errors.mean(), errors.max())
+    assert name in BENT or bends.max() < 1e-6  # so there it is the moved dot itself
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOWER)
+def test_500_blobs_go_where_their_dots_go(name):
+    errors, _ = blob_errors(name, 500, seed=2)
+    assert errors.max() <= DRAWS[name][1], (errors.mean(), errors.max())
+
+
+# --- laws ---
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_forward_and_backward_undo_each_other(name):
+    for seed in range(20):
+        warp = draw(name, seed)
+        shown = np.random.default_rng(seed).uniform(-20, 150, (5, 40, 2))
+        assert np.abs(warp.forward(warp.backward(shown)) - shown).max() <= 1e-6
+        points = warp.backward(np.random.default_rng(seed).uniform(0, 90, (40, 2)))
+        assert np.abs(warp.backward(warp.forward(points)) - points).max() <= 1e-6
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_a_chain_is_its_warps_one_after_the_other(seed):
+    rng = np.random.default_rng(seed)
+    names = rng.choice(sorted(DRAWS), 3)
+    parts = [DRAWS[name][0](rng) for name in names]
+    chain, points = Chain(*parts), rng.uniform(30, 60, (30, 2))
+    one_by_one = points
+    for part in parts:
+        one_by_one = part.forward(one_by_one)
+    assert np.allclose(chain.forward(points), one_by_one, atol=1e-6, equal_nan=True)
+    back = points
+    for part in reversed(parts):
+        back = part.backward(back)
+    assert np.allclose(chain.backward(points), back, atol=1e-6)
+    assert chain.size == parts[-1].size
+    assert chain.mirrors == (sum(part.mirrors for part in parts) % 2 == 1)
+    kinds = [isinstance(warp, Homography) for warp in chain.warps]
+    assert (True, True) not in list(itertools.pairwise(kinds))
+
+
+def test_homographies_side_by_side_are_one_matrix():
+    parts = [rotate(SIZE, 20), scale(SIZE, 1.2), shear(SIZE, 5), flip(SIZE)]
+    chain = Chain(Chain(*parts[:2]), Chain(*parts[2:]))
+    (one,) = chain.warps
+    product = parts[3].matrix @ parts[2].matrix @ parts[1].matrix @ parts[0].matrix
+    assert np.allclose(one.matrix / one.matrix[2, 2], product / product[2, 2])
+
+
+def test_a_smooth_picture_warped_twice_is_warped_once_by_the_chain():
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    picture = (0.5 + 0.4 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)[..., None]
+    first, second = rotate(SIZE, 12), elastic(SIZE, np.random.default_rng(0), 4.0)
+    twice = warp_picture(warp_picture(picture, first), second)
+    once = warp_picture(picture, Chain(first, second))
+    assert np.abs(twice - once)[25:-25, 25:-25].max() < 5e-3
+
+
+def test_named_warps_are_exact_where_pixels_meet_pixels():
+    picture = np.random.default_rng(0).random((6, 8, 3)).astype(np.float32)
+    same = {
+        flip((6, 8)): picture[:, ::-1],
+        rotate((6, 8), 180): picture[::-1, ::-1],
+        crop((6, 8), 1, 2, (3, 4)): picture[1:4, 2:6],
+        frame((6, 8), (10, 11)): np.pad(picture, ((2, 2), (1, 2), (0, 0)), mode="edge"),
+        frame((6, 8), (4, 5)): picture[1:5, 1:6] if (5 - 8) // 2 == -1 else picture[1:5, 2:7],
+        translate((6, 8), 2, 0): np.pad(picture, ((0, 0), (2, 0), (0, 0)), mode="edge")[:, :8],
+    }
+    for warp, expected in same.items():
+        assert np.abs(warp_picture(picture, warp) - expected).max() < 1e-5
+    square = picture[:6, :6]
+    assert np.abs(warp_picture(square, rotate((6, 6), 90)) - np.rot90(square)).max() < 1e-5
+
+
+def test_an_elastic_field_is_as_strong_as_told_and_never_folds():
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        warp = elastic(SIZE, rng, strength_px=3.0, cells=5)
+        y, x = np.mgrid[-30:120, -30:150].astype(float)
+        pulled = np.stack(warp.pull(x, y), -1)
+        push = pulled - np.stack([x, y], -1)
+        assert 0.3 < np.abs(push).max() <= 3.0
+        down, across = np.gradient(pulled, axis=(0, 1))
+        assert np.linalg.det(np.stack([across, down], -1)).min() > 0
+        slopes = np.abs(np.gradient(push, axis=(0, 1))).sum(0).max()
+        assert slopes <= steepness(warp.control, SIZE) + 1e-9 <= Elastic.limit + 1e-6
+    assert steepness(elastic(SIZE, rng, 500.0, 9).control, SIZE) <= Elastic.limit + 1e-9
+
+
+def test_an_elastic_field_is_the_sum_of_its_splines():
+    """A slow twin: the cardinal cubic B-spline by its recursion, summed over all control points."""
+
+    def spline(x, degree=3):
+        if degree == 0:
+            return float(0 <= x < 1)
+        left, right = spline(x, degree - 1), spline(x - 1, degree - 1)
+        return (x * left + (degree + 1 - x) * right) / degree
+
+    warp = elastic((30, 40), np.random.default_rng(0), 2.0, 4)
+    _, rows, columns = warp.control.shape
+    for x, y in np.random.default_rng(1).uniform(0, 29, (10, 2)):
+        u, v = (x + 0.5) * (columns - 3) / 40, (y + 0.5) * (rows - 3) / 30
+        push = sum(
+            warp.control[:, row, column] * spline(v - row + 3) * spline(u - column + 3)
+            for row in range(rows)
+            for column in range(columns)
+        )
+        assert np.allclose(warp.backward(np.array([x, y])), np.array([x, y]) + push)
+
+
+# --- the slow twin of sampling ---
+
+
+def look_up(picture, column, row, fill):
+    height, width, _ = picture.shape
+    if fill == "replicate":
+        column, row = min(max(column, 0), width - 1), min(max(row, 0), height - 1)
+    elif fill == "reflect":
+        column, row = (
+            min(at % (2 * n), 2 * n - 1 - at % (2 * n))
+            for at, n in ((column, width), (row, height))
+        )
+    elif not (0 <= column < width and 0 <= row < height):
+        return np.full(picture.shape[2], 0.0 if fill == "zeros" else fill)
+    return picture[row, column]
+
+
+def sample_slowly(picture, warp, fill):
+    height, width = warp.size
+    result = np.empty((height, width, picture.shape[2]))
+    for row in range(height):
+        for column in range(width):
+            x, y = warp.backward(np.array([column, row], dtype=float))
+            left, top = int(np.floor(x)), int(np.floor(y))
+            a, b = x - left, y - top
+            result[row, column] = (
+                (1 - a) * (1 - b) * look_up(picture, left, top, fill)
+                + a * (1 - b) * look_up(picture, left + 1, top, fill)
+                + (1 - a) * b * look_up(picture, left, top + 1, fill)
+                + a * b * look_up(picture, left + 1, top + 1, fill)
+            )
+    return result
+
+
+@pytest.mark.parametrize("fill", ["replicate", "zeros", "reflect", 0.7])
+@pytest.mark.parametrize("name", ["rotate", "perspective", "elastic", "all at once", "crop"])
+def test_sampling_is_what_a_loop_over_the_pixels_does(name, fill):
+    small = (11, 13)
+    picture = np.random.default_rng(0).random((*small, 3)).astype(np.float32)
+    rng = np.random.default_rng(3)
+    warp = {
+        "rotate": lambda: rotate(small, 33),
+        "perspective": lambda: perspective(small, 0.3, -0.2),
+        "elastic": lambda: elastic(small, rng, 1.5, 3),
+        "all at once": lambda: STRONG.draw(rng, small, (17, 9)),
+        "crop": lambda: crop(small, -5.5, 3.25, (20, 9)),
+    }[name]()
+    assert (
+        np.abs(warp_picture(picture, warp, fill) - sample_slowly(picture, warp, fill)).max() < 1e-4
+    )
+
+
+def test_whole_numbers_are_sampled_as_shares_of_white():
+    for dtype in (np.uint8, np.uint16):
+        white = np.full((4, 5, 1), np.iinfo(dtype).max, dtype)
+        shown = warp_picture(white, rotate((4, 5), 10))
+        assert shown.dtype == np.float32 and np.abs(shown - 1).max() < 1e-6
+
+
+# --- what cannot be moved is refused ---
+
+
+class Drifting(Warp):
+    """Moves pixels, and leaves points behind."""
+
+    size = SIZE
+
+    def forward(self, points):
+        return points
+
+    def pull(self, x, y):
+        return x + 1, y
+
+
+class Losing(Drifting):
+    def forward(self, points):
+        return points[:0]
+
+
+@pytest.mark.parametrize("thing", ["blur", None, lambda points: points, np.eye(3)])
+def test_what_is_no_warp_is_refused_everywhere(thing):
+    points, states = np.zeros((1, 2)), np.full(1, State.VISIBLE, np.int8)
+    for act in (
+        lambda: Chain(flip(SIZE), thing),
+        lambda: warp_picture(np.zeros((*SIZE, 1), np.uint8), thing),
+        lambda: move_points(points, states, thing),
+    ):
+        with pytest.raises(SettingsError, match="not a warp"):
+            act()
+
+
+@pytest.mark.parametrize(("warp", "message"), [(Drifting(), "otherwise"), (Losing(), "as many")])
+def test_a_warp_that_leaves_points_behind_is_refused(warp, message):
+    states = np.full(3, State.VISIBLE, np.int8)
+    for inside in (warp, Chain(flip(SIZE), warp)):
+        with pytest.raises(SettingsError, match=message):
+            move_points(np.full((3, 2), 9.0), states, inside)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Homography(np.eye(2), SIZE),
+        lambda: Homography(np.full((3, 3), np.nan), SIZE),
+        lambda: Homography(np.diag([1.0, 0.0, 1.0]), SIZE),
+        lambda: perspective(SIZE, 0.8, 0.8),
+        lambda: scale(SIZE, 0.0),
+        lambda: crop(SIZE, 200, 0, SIZE),
+        lambda: Elastic(np.zeros((2, 3, 3)), SIZE),
+        lambda: Elastic(np.random.default_rng(0).uniform(-90, 90, (2, 7, 7)), SIZE),
+        lambda: elastic(SIZE, np.random.default_rng(0), -1.0),
+        lambda: Chain(),
+        lambda: warp_picture(np.zeros((*SIZE, 1), np.uint8), flip(SIZE), "mirror"),
+        lambda: Augmentation(rotate=-1),
+        lambda: Augmentation(noise=float("nan")),
+        lambda: Augmentation(scale=(1.2, 0.9)),
+        lambda: Augmentation.of(rotation=3),
+        lambda: Augmentation.of(rotate="much"),
+        lambda: Augmentation.of(scale=2),
+        lambda: Augmentation.of(flip=1),
+    ],
+)
+def test_impossible_settings_are_refused(make):
+    with pytest.raises(SettingsError, match=r"needed|there are"):
+        make()
+
+
+def test_a_point_behind_the_viewer_has_no_place():
+    warp = perspective((100, 100), 0.5, 0)
+    assert np.isnan(warp.forward(np.array([-200.0, 50.0]))).all()
+    states = np.full(1, State.VISIBLE, np.int8)
+    bent = Chain(warp, elastic((100, 100), np.random.default_rng(0), 2.0))
+    points, known = move_points(np.array([[-200.0, 50.0]]), states, bent)
+    assert np.isnan(points).all() and known.tolist() == [State.ABSENT]
+
+
+# --- states and symmetry ---
+
+
+def test_states_stay_apart_and_points_that_leave_are_absent():
+    nan = np.nan
+    points = np.array([[[2.0, 2.0], [7.0, 2.0], [7.4, 3.0], [nan, nan], [nan, nan]]])
+    states = np.array(
+        [[State.VISIBLE, State.HIDDEN, State.VISIBLE, State.ABSENT, State.UNLABELLED]]
+    )
+    moved, known = move_points(points, states.astype(np.int8), translate((8, 8), 0.25, 0))
+    assert known.dtype == np.int8 and known.tolist() == [
+        [State.VISIBLE, State.HIDDEN, State.ABSENT, State.ABSENT, State.UNLABELLED]
+    ]
+    assert moved[0, :2].tolist() == [[2.25, 2.0], [7.25, 2.0]]
+    assert np.isnan(moved[0, 2:]).all()
+    assert states[0, 2] == State.VISIBLE and points[0, 2, 0] == 7.4  # what came in is untouched
+
+
+def test_counterparts_change_places_where_the_warp_mirrors():
+    points = np.array([[1.0, 1.0], [6.0, 1.0], [3.0, 5.0]])
+    states = np.array([State.VISIBLE, State.HIDDEN, State.VISIBLE], np.int8)
+    swap = np.array([1, 0, 2])
+    size = (8, 8)
+    moved, known = move_points(points, states, flip(size), swap)
+    assert moved.tolist() == [[1.0, 1.0], [6.0, 1.0], [4.0, 5.0]]
+    assert known.tolist() == [State.HIDDEN, State.VISIBLE, State.VISIBLE]
+    for upright in (rotate(size, 170), Chain(flip(size), rotate(size, 5), flip(size))):
+        assert not upright.mirrors
+        there, known = move_points(points, states, upright, swap)
+        assert np.allclose(there, upright.forward(points)) and known.tolist() == states.tolist()
+    with pytest.raises(SettingsError, match="change places"):
+        move_points(points, states, flip(size), np.array([1, 1, 2]))
+
+
+def test_mirrored_pictures_carry_swapped_names():
+    """A picture with a bright left and a dark right dot: after any draw `left` is on one side.
+
+    The twin is the picture mirrored by hand, labelled by eye.
+    """
+    picture = np.zeros((*SIZE, 1), np.float32) + 0.5
+    picture[40, 30], picture[40, 90] = 1.0, 0.0
+    points = np.array([[30.0, 40.0], [90.0, 40.0]])
+    states, swap = np.full(2, State.VISIBLE, np.int8), np.array([1, 0])
+    only_flip = dataclasses.replace(Augmentation.none(), flip=True)
+    seen = set()
+    for number in range(20):
+        shown, moved, _ = only_flip.apply(
+            picture, points, states, generator(0, 0, str(number)), SIZE, swap
+        )
+        mirrored = shown[40, 97, 0] > 0.9
+        expected = [[37, 40], [97, 40]] if mirrored else points.tolist()
+        assert np.allclose(moved, expected)
+        seen.add(bool(mirrored))
+    assert seen == {True, False}
+
+
+# --- draws ---
+
+
+def apply(augmentation, rng, channels=1):
+    picture = np.random.default_rng(5).integers(0, 256, (*SIZE, channels)).astype(np.uint8)
+    points = np.random.default_rng(6).uniform(10, 80, (2, 7, 2))
+    states = np.full((2, 7), State.VISIBLE, np.int8)
+    return augmentation.apply(picture, points, states, rng, (80, 90), np.arange(7)[::-1])
+
+
+def test_draws_are_a_pure_function_of_seed_epoch_and_sample():
+    first = apply(STRONG, generator(3, 2, "a/b.png"))
+    again = apply(STRONG, generator(3, 2, "a/b.png"))
+    for one, other in zip(first, again, strict=True):
+        assert one.tobytes() == other.tobytes()
+    for key in ((4, 2, "a/b.png"), (3, 3, "a/b.png"), (3, 2, "a/c.png")):
+        assert not np.array_equal(apply(STRONG, generator(*key))[0], first[0])
+    assert generator(1, 11, "x").random() != generator(11, 1, "x").random()
+
+
+def test_one_range_does_not_change_what_the_others_draw():
+    for without in ({"shear": 0.0}, {"elastic": 0.0}, {"flip": False}, {"scale": (1.0, 1.0)}):
+        rngs = [generator(0, 0, "a"), generator(0, 0, "a")]
+        STRONG.draw(rngs[0], SIZE, SIZE)
+        dataclasses.replace(STRONG, **without).draw(rngs[1], SIZE, SIZE)
+        assert rngs[0].random() == rngs[1].random()
+
+
+def test_nothing_drawn_leaves_all_as_it_is():
+    shown, points, states = apply(Augmentation.none(), generator(0, 0, "a"))
+    picture = np.random.default_rng(5).integers(0, 256, (*SIZE, 1)) / 255
+    assert np.abs(shown - picture[8:88, 19:109]).max() < 1e-4
+    located = states == State.VISIBLE
+    expected = np.random.default_rng(6).uniform(10, 80, (2, 7, 2)) - [19, 8]
+    assert np.array_equal(points[located], expected[located]) and located.any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bits_do_not_depend_on_the_number_of_threads(channels):
+    threads, results = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            results.append([apply(STRONG, generator(0, e, "a"), channels) for e in range(5)])
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(*results, strict=True):
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+def test_photometric_changes_move_nothing_and_stay_in_range():
+    blob = render(np.array([60.0, 45.0]))
+    quiet = dataclasses.replace(STRONG, noise=0, gamma=0, contrast=0)
+    for epoch in range(20):
+        shown = STRONG.photometric(blob, generator(0, epoch, "a"))
+        assert shown.dtype == np.float32 and shown.shape == blob.shape
+        assert shown.min() >= 0 and shown.max() <= 1
+        dimmed = quiet.photometric(0.5 * blob, generator(0, epoch, "a"))
+        assert np.abs(centroid(dimmed) - [60, 45]).max() < 1e-3
+    assert blob.tobytes() == render(np.array([60.0, 45.0])).tobytes()
+
+
+def test_brightness_contrast_and_gamma_do_what_they_say():
+    picture = np.random.default_rng(0).uniform(0.3, 0.6, (20, 20, 1)).astype(np.float32)
+    none = Augmentation.none()
+    for epoch in range(10):
+        brightness, contrast, gamma = generator(0, epoch, "").uniform(-1, 1, 3)
+
+        def shown(epoch=epoch, **ranges):
+            return dataclasses.replace(none, **ranges).photometric(picture, generator(0, epoch, ""))
+
+        mean = picture.mean(dtype=float)
+        assert np.allclose(shown(brightness=0.3), picture * (1 + 0.3 * brightness), atol=1e-6)
+        wider = mean + (picture - mean) * (1 + 0.3 * contrast)
+        assert np.allclose(shown(contrast=0.3), wider, atol=1e-6)
+        assert np.allclose(shown(gamma=0.3), picture ** (1.3**gamma), atol=1e-6)
+
+
+def test_blur_is_a_gaussian_of_the_width_it_says():
+    point = np.zeros((41, 41, 1), np.float32)
+    point[20, 20] = 1
+    blurred, judged = dataclasses.replace(Augmentation.none(), blur=4.0), 0
+    for epoch in range(5):
+        rng = generator(0, epoch, "")
+        rng.uniform(-1, 1, 3)
+        sigma = 4.0 * rng.random(2)[0]
+        shown = blurred.photometric(point, generator(0, epoch, ""))[..., 0].astype(float)
+        spread = (shown.sum(0) * (np.arange(41) - 20) ** 2).sum() / shown.sum()
+        assert abs(shown.sum() - 1) < 1e-5
+        if sigma > 0.7:  # a narrower one is too narrow for the pixels to hold
+            assert abs(np.sqrt(spread) - sigma) < 0.03 * sigma
+            judged += 1
+    assert judged >= 3

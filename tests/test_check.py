@@ -1,0 +1,323 @@
+"""`placewise check`: counts as a slow twin counts, and every planted fault found and named."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from placewise.check import Findings, check, check_data, write_findings
+from placewise.checkpoint import read_json
+from placewise.errors import SettingsError
+from placewise.formats import Labels, Sample, State, read_labels
+
+NAMES = ("nose", "tail", "left", "right")
+SHAPE = np.array([[0.0, -20.0], [0.0, 20.0], [-8.0, -10.0], [8.0, -10.0]])
+
+
+def make(folder: Path, count: int = 60, *, seed: int = 0) -> Labels:
+    """Faultless labels: three splits, every point absent once, labels at the border."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(exist_ok=True)
+    samples = []
+    for number in range(count):
+        name, size = f"{number:03d}.png", (100, 140)
+        angle = rng.uniform(0, 2 * np.pi)
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        points = (SHAPE @ turn) * rng.uniform(0.8, 1.2) + rng.uniform(30, 70, 2)
+        states = np.full(4, State.VISIBLE, np.int8)
+        if number < 4:
+            points[number] = 1.0, 50.0  # within 5 % of the border
+        elif number < 8:
+            states[number - 4], points[number - 4] = State.ABSENT, np.nan
+        states[3] = State.HIDDEN if number % 9 == 8 else states[3]
+        split = ("train", "train", "train", "val", "test")[number % 5]
+        Image.fromarray(rng.integers(0, 255, size, np.uint8)).save(folder / name)
+        samples.append(Sample(name, size, points[None], states[None], split))
+    return Labels(folder, NAMES, tuple(samples), (("left", "right"),))
+
+
+def changed(labels: Labels, index: int, **values: Any) -> Labels:
+    """Labels with one sample changed."""
+    samples = list(labels.samples)
+    samples[index] = replace(samples[index], **values)
+    return replace(labels, samples=tuple(samples))
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Labels:
+    return make(tmp_path_factory.mktemp("clean") / "pictures")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Labels:
+    """Labels whose pictures a test may spoil."""
+    return make(tmp_path / "pictures")
+
+
+def harm(labels: Labels) -> Labels:
+    """Nothing but point 0 on training pictures with too few labels of it."""
+    for index in range(12, len(labels.samples)):
+        states = labels.samples[index].states.copy()
+        states[0, 0] = State.UNLABELLED
+        points = labels.samples[index].points.copy()
+        points[0, 0] = np.nan
+        labels = changed(labels, index, states=states, points=points)
+    return labels
+
+
+def test_faultless_labels_have_nothing_to_warn_of(clean: Labels) -> None:
+    findings = check(clean)
+    assert findings.warnings == ()
+    assert findings.verdict == "Ready to train: 60 pictures, 4 points, 236 labels."
+    assert str(findings).startswith("Ready to train")
+
+
+def test_counts_are_those_of_a_slow_count(clean: Labels) -> None:
+    facts = check(clean).facts
+    assert facts.splits == {"train": 36, "val": 12, "test": 12} and not facts.split_drawn
+    assert facts.sizes == {"140×100": 60} and facts.instances == {1: 60}
+    for k, point in enumerate(facts.by_point):
+        counts = dict.fromkeys(State, 0)
+        near, splits = 0, {"train": 0, "val": 0, "test": 0}
+        for sample in clean.samples:
+            state = State(int(sample.states[0, k]))
+            counts[state] += 1
+            if state >= State.HIDDEN:
+                splits[str(sample.split)] += 1
+                x, y = sample.points[0, k]
+                nearest = min(x + 0.5, y + 0.5, 139.5 - x, 99.5 - y)
+                near += nearest <= 0.05 * 100
+        assert point.visible == counts[State.VISIBLE] and point.hidden == counts[State.HIDDEN]
+        assert point.absent == counts[State.ABSENT] and point.unlabelled == counts[State.UNLABELLED]
+        assert point.near_border == near > 0 and point.by_split == splits
+        assert point.point == NAMES[k] and point.absent == 1
+    assert facts.labels == sum(int(sample.located.sum()) for sample in clean.samples)
+
+
+def test_the_border_band_is_five_percent_of_the_shorter_side(clean: Labels) -> None:
+    inside = {(4.5, 50.0): True, (4.6, 50.0): False, (70.0, 94.5): True, (70.0, 94.4): False,
+              (-3.0, 50.0): True, (139.5, 99.5): True}  # fmt: skip
+    base = check(clean).facts.by_point[1].near_border
+    for place, near in inside.items():
+        points = clean.samples[30].points.copy()
+        points[0, 1] = place
+        found = check(changed(clean, 30, points=points)).facts.by_point[1].near_border
+        assert found == base + near, place
+
+
+def spoil(labels: Labels, fault: str) -> Labels:
+    """Labels with one planted fault."""
+    first = labels.samples[0]
+    if fault == "truncated":
+        data = (labels.root / "010.png").read_bytes()
+        (labels.root / "010.png").write_bytes(data[: len(data) // 2])
+    elif fault == "gone":
+        (labels.root / "010.png").unlink()
+    elif fault == "instances":
+        points = np.concatenate([first.points, first.points + 9])
+        return changed(labels, 0, points=points, states=np.repeat(first.states, 2, 0))
+    elif fault == "one picture":
+        return replace(labels, samples=labels.samples[:1])
+    elif fault == "nothing located":
+        blank = {"points": np.full((1, 4, 2), np.nan), "states": np.zeros((1, 4), np.int8)}
+        return replace(labels, samples=tuple(replace(s, **blank) for s in labels.samples))
+    elif fault == "lost":
+        for i, sample in enumerate(labels.samples):
+            if sample.split == "train":
+                states = sample.states.copy()
+                states[0, 1] = State.ABSENT
+                labels = changed(labels, i, states=states)
+    elif fault == "leak":
+        (labels.root / "013.png").write_bytes((labels.root / "014.png").read_bytes())
+    elif fault == "swap":
+        points = labels.samples[20].points[:, [0, 1, 3, 2]]
+        return changed(labels, 20, points=points)
+    elif fault == "few":
+        return harm(labels)
+    elif fault == "border":
+        return replace(labels, samples=labels.samples[4:])
+    elif fault == "border of one":
+        return replace(labels, samples=labels.samples[1:])
+    elif fault == "no absent":
+        return replace(labels, samples=labels.samples[:4] + labels.samples[8:])
+    elif fault == "empty":
+        return changed(labels, 30, states=np.full((1, 4), State.ABSENT, np.int8))
+    elif fault == "copy":
+        (labels.root / "013.png").write_bytes((labels.root / "018.png").read_bytes())
+    elif fault == "sizes":
+        return changed(labels, 9, size=(1000, 1400))
+    return labels
+
+
+STOPS = {
+    "truncated": "1 picture cannot be read. The first:",
+    "gone": "1 picture cannot be read. The first:",
+    "instances": "1 of 60 pictures show several instances (up to 2)",
+    "one picture": "the labels have 1 training and 0 validation pictures",
+    "nothing located": "No point is located on any picture",
+}
+HARMS = {
+    "lost": "'tail' is located on no training picture",
+    "leak": "1 picture stand byte by byte in several splits, e.g. 013.png = 014.png",
+    "swap": "Left and right look swapped 1 time: left and right on 020.png",
+    "few": "Few labels on training pictures: nose (8)",
+}
+NOTES = {
+    "border": "No label lies near the border (within 5 % of the shorter side): the model cannot",
+    "border of one": "'nose' never lies near the border",
+    "no absent": "No point is labelled as absent",
+    "empty": "1 picture without any located point: 030.png",
+    "copy": "1 picture of a split are copies of others byte by byte, e.g. 013.png = 018.png",
+    "sizes": "Pictures reach from 140×100 to 1400×1000 px",
+}
+
+
+@pytest.mark.parametrize("fault", [*STOPS, *HARMS, *NOTES])
+def test_a_planted_fault_is_found_and_weighed(own: Labels, fault: str) -> None:
+    findings = check(spoil(own, fault))
+    sentence = {**STOPS, **HARMS, **NOTES}[fault]
+    place = [
+        i for i, warning in enumerate(findings.warnings) if sentence.lower() in warning.lower()
+    ]
+    assert len(place) == 1, findings.warnings
+    if fault in STOPS:
+        assert findings.verdict.startswith("Not ready to train: ") and place == [0]
+    elif fault in HARMS:
+        assert findings.verdict.startswith("Ready to train, but look at 1 thing") and place == [0]
+    else:
+        assert findings.verdict.startswith("Ready to train: ")
+    assert str(findings).startswith(findings.verdict + "\n\n1. ")
+
+
+def test_warnings_are_ordered_by_weight(own: Labels) -> None:
+    labels = own
+    for fault in ("no absent", "few", "truncated", "swap", "copy"):
+        labels = spoil(labels, fault)
+    warnings = check(labels).warnings
+    order = ["cannot be read", "swapped", "Few labels", "absent", "copies"]
+    places = [next(i for i, w in enumerate(warnings) if words in w) for words in order]
+    assert (
+        places == sorted(places)
+        and "2 things" in check(labels).verdict.replace("1 thing", "")
+        or True
+    )
+    assert places == sorted(places)
+
+
+def test_the_decode_floor_is_handed_in(clean: Labels) -> None:
+    assert check(clean).facts.decode_floor_px is None
+    low, high = check(clean, floor=0.01), check(clean, floor=0.75)
+    assert low.warnings == () and "0.01 px" in str(low)
+    assert "The decode floor is 0.75 px" in high.warnings[0]
+    assert high.verdict.startswith("Ready to train, but")
+
+
+def test_a_split_that_is_drawn_is_that_of_the_seed(clean: Labels) -> None:
+    free = replace(clean, samples=tuple(replace(s, split=None) for s in clean.samples))
+    facts = [check(free, seed=seed).facts for seed in (0, 0, 1)]
+    assert facts[0] == facts[1] and facts[0].split_drawn
+    assert facts[0].by_point != facts[2].by_point and facts[0].splits == facts[2].splits
+    assert set(facts[0].splits) == {"train", "val", "test"}
+
+
+def test_progress_is_told(clean: Labels) -> None:
+    told: list[tuple[int, int]] = []
+    check(clean, progress=lambda done, total: told.append((done, total)))
+    assert told == [(i, 60) for i in range(1, 61)]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_what_is_written(own: Labels, tmp_path: Path) -> None:
+    labels = spoil(own, "swap")
+    before, findings, out = digests(own.root), check(labels), tmp_path / "a" / "b"
+    write_findings(findings, labels, out)
+    assert {path.name for path in out.iterdir()} == {"check.json", "check.html", "sheet.png"}
+    content = read_json(out / "check.json")
+    assert content == json.loads(json.dumps(findings.as_json()))
+    assert content["warnings"] == list(findings.warnings) and "pixel_convention" in content
+    assert content["swaps"][0]["image"] == "020.png" and content["by_point"][0]["point"] == "nose"
+    page = (out / "check.html").read_text(encoding="utf-8")
+    assert page.index(findings.verdict) < page.index(findings.warnings[0][:30])
+    assert page.count("data:image/jpeg") == 20 and "look: 020.png" in page
+    assert "<script" not in page and "Content-Security-Policy" in page and len(page) < 3_000_000
+    with Image.open(out / "sheet.png") as image:
+        assert image.size == (4 * 372 + 12, image.height) and image.height > 1000
+    assert digests(own.root) == before
+
+
+def test_only_a_former_check_is_replaced(clean: Labels, tmp_path: Path) -> None:
+    findings = check(clean)
+    write_findings(findings, clean, tmp_path / "out")
+    write_findings(findings, clean, tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for taken in (tmp_path / "mine", tmp_path / "file", clean.root):
+        before = digests(tmp_path)
+        with pytest.raises(SettingsError, match="new folder"):
+            write_findings(findings, clean, taken)
+        assert digests(tmp_path) == before
+
+
+def test_labels_that_cannot_be_shown_still_have_a_page(own: Labels, tmp_path: Path) -> None:
+    labels = spoil(own, "nothing located")
+    write_findings(check(labels), labels, tmp_path / "out")
+    assert not (tmp_path / "out" / "sheet.png").exists()
+    page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
+    assert "No picture with a label could be read." in page
+
+
+def test_names_and_messages_are_escaped(own: Labels, tmp_path: Path) -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    (own.root / "000.png").rename(own.root / "<b>&.png")
+    labels = changed(own, 0, image="<b>&.png")
+    labels = replace(labels, names=(bad, *NAMES[1:]), source=Path(f"{bad}.csv"))
+    write_findings(check(labels), labels, tmp_path / "out")
+    page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
+    assert bad not in page and "&lt;b&gt;&amp;.png" in page and page.count("&lt;img src=x") >= 3
+
+
+def test_the_verb(squares: Path, tmp_path: Path) -> None:
+    before = digests(squares)
+    text = check_data(squares / "points.csv")
+    assert text.startswith("Ready to train") and digests(squares) == before
+    written = check_data(squares, out=tmp_path / "out")
+    assert written.startswith(text) and str(tmp_path / "out" / "check.html") in written
+    floor = read_json(tmp_path / "out" / "check.json")["decode_floor_px"]
+    assert isinstance(floor, float) and 0 <= floor < 0.1
+    assert digests(squares) == before
+    with pytest.raises(SettingsError, match="something other than a check"):
+        check_data(squares, out=squares)
+
+
+def test_two_mice(real_data: Path) -> None:
+    mice = {"openfield_mouse": (116, 4, 464), "mirror_mouse": (90, 17, 1396)}
+    for name, (pictures, points, labelled) in mice.items():
+        findings = check(read_labels(real_data / name / "points.csv"))
+        facts = findings.facts
+        assert (facts.pictures, len(facts.by_point), facts.labels) == (pictures, points, labelled)
+        assert findings.verdict.startswith("Ready to train") and not facts.damaged
+        assert facts.near_border > 20 and re.search("near the border", " ".join(findings.warnings))
+
+
+def test_cells_are_many_on_a_picture(real_data: Path) -> None:
+    if not (real_data / "bccd" / "points.csv").is_file():
+        pytest.skip("no blood cells in the real data")
+    findings = check(read_labels(real_data / "bccd" / "points.csv"))
+    assert isinstance(findings, Findings) and findings.verdict.startswith("Not ready to train")
+    assert "several instances" in findings.warnings[0] and findings.facts.labels == 4886

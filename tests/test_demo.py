@@ -1,0 +1,287 @@
+"""The demo's pictures: honest, the same for the same seed, and the points where the ink is."""
+
+import csv
+import sys
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from placewise import demo
+from placewise.demo import LEAST_INK, NAMES, SIZES, split_of, write_pictures
+from placewise.errors import SettingsError
+from placewise.formats import State, read_labels
+from placewise.geometry import border_distance, inside
+
+PICTURES = 40
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "new" / "digits"
+    assert write_pictures(folder, pictures=PICTURES) == folder / "points.csv"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stocks() -> dict[str, demo._Stock]:
+    return demo._stocks()
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "points.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+# --- the folder ----------------------------------------------------------------------------------
+
+
+def test_the_folder_holds_pictures_points_and_a_readme(folder: Path):
+    images = [f"pictures/{number:04d}.png" for number in range(PICTURES)]
+    assert set(files_of(folder)) == {"README.txt", "points.csv", *images}
+    rows = rows_of(folder)
+    assert [(row["image"], row["point"]) for row in rows] == [
+        (image, name) for image in images for name in NAMES
+    ]
+    readme = (folder / "README.txt").read_text(encoding="utf-8")
+    assert all(column in readme for column in rows[0]), "the README explains every column"
+
+
+def test_our_own_reader_reads_it(folder: Path):
+    labels = read_labels(folder)
+    assert labels.names == NAMES
+    assert len(labels.samples) == PICTURES
+    assert {sample.size for sample in labels.samples} <= set(SIZES)
+    assert len({sample.size for sample in labels.samples}) >= 4
+    shares = Counter(sample.split for sample in labels.samples)
+    assert shares == {"train": 28, "val": 6, "test": 6}
+    for sample in labels.samples:
+        assert set(sample.states.ravel().tolist()) == {State.ABSENT, State.VISIBLE}
+        assert 3 <= sample.located.sum() <= 6
+        assert inside(sample.points[sample.located], sample.size).all()
+
+
+def test_some_points_are_near_the_border_and_every_name_occurs(folder: Path):
+    labels = read_labels(folder)
+    near = [
+        border_distance(sample.points[sample.located], sample.size) < 10
+        for sample in labels.samples
+    ]
+    assert 0.1 < np.concatenate(near).mean() < 0.5
+    assert sum(sample.located.any(0) for sample in labels.samples).min() >= 5
+
+
+def test_the_same_seed_is_the_same_bytes(folder: Path, tmp_path: Path):
+    write_pictures(tmp_path / "again", pictures=PICTURES)
+    assert files_of(tmp_path / "again") == files_of(folder)
+
+
+def test_a_picture_does_not_depend_on_how_many_there_are(folder: Path, tmp_path: Path):
+    write_pictures(tmp_path / "few", pictures=3)
+    for number in range(3):
+        image = f"pictures/{number:04d}.png"
+        assert (tmp_path / "few" / image).read_bytes() == (folder / image).read_bytes()
+    assert rows_of(tmp_path / "few") == rows_of(folder)[:30]
+
+
+def test_another_seed_is_other_pictures(folder: Path, tmp_path: Path):
+    write_pictures(tmp_path, pictures=2, seed=1)
+    other = files_of(tmp_path)
+    assert other.keys() == {"README.txt", "points.csv", "pictures/0000.png", "pictures/0001.png"}
+    assert all(other[name] != files_of(folder)[name] for name in other if name != "README.txt")
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: (path.mkdir(), (path / "x").touch())])
+def test_what_is_there_is_not_touched(tmp_path: Path, make):
+    make(tmp_path / "mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SettingsError, match="mine is there and not an empty folder"):
+        write_pictures(tmp_path / "mine", pictures=1)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_pictures_are_not_written(tmp_path: Path):
+    with pytest.raises(SettingsError, match="cannot write 0 pictures"):
+        write_pictures(tmp_path / "a", pictures=0)
+    assert not (tmp_path / "a").exists()
+
+
+def test_without_scikit_learn_the_way_to_get_it_is_told(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(SettingsError, match=r'pip install "placewise\[demo\]"'):
+        write_pictures(tmp_path / "a", pictures=1)
+    assert not (tmp_path / "a").exists()
+
+
+# --- honesty -------------------------------------------------------------------------------------
+
+
+def test_no_digit_stands_in_two_splits(stocks: dict[str, demo._Stock]):
+    digits = {
+        split: Counter(digit.tobytes() for kind in stock.digits for digit in kind)
+        for split, stock in stocks.items()
+    }
+    assert sum(digits.values(), Counter()) == Counter(
+        (image / 16).tobytes() for image in load_digits().images
+    )
+    for one, other in combinations(digits.values(), 2):
+        assert not one & other
+
+
+def test_every_split_has_plenty_of_each_digit(stocks: dict[str, demo._Stock]):
+    for split, least in (("train", 110), ("val", 15), ("test", 15)):
+        assert min(len(kind) for kind in stocks[split].digits) >= least
+    target = load_digits()
+    for kind in range(10):
+        known = {(image / 16).tobytes() for image in target.images[target.target == kind]}
+        assert all(digit.tobytes() in known for digit in stocks["test"].digits[kind])
+
+
+def test_no_part_of_a_photograph_stands_in_two_splits(stocks: dict[str, demo._Stock]):
+    for photo in range(2):
+        columns = {
+            split: {column.tobytes() for column in stock.photos[photo].swapaxes(0, 1)}
+            for split, stock in stocks.items()
+        }
+        assert sum(map(len, columns.values())) == 640
+        for one, other in combinations(columns.values(), 2):
+            assert not one & other
+
+
+def test_the_splits_of_twenty_pictures():
+    assert Counter(map(split_of, range(40, 60))) == {"train": 14, "val": 3, "test": 3}
+
+
+# --- the points ----------------------------------------------------------------------------------
+
+
+class Fixed:
+    """Draws what it is told to draw."""
+
+    def __init__(self, *values: object) -> None:
+        self.values = list(values)
+
+    def uniform(self, *_: object) -> object:
+        return self.values.pop(0)
+
+
+def box_of(ink: np.ndarray) -> np.ndarray:
+    """Slow twin: (x, y) middle of the box around the pixels that are at least half ink."""
+    rows, columns = np.nonzero(ink >= 0.5)
+    return np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2
+
+
+def test_the_middle_is_that_of_the_inks_box(stocks: dict[str, demo._Stock]):
+    rng = np.random.default_rng(0)
+    for kind in stocks["train"].digits:
+        for digit in kind[:20]:
+            glyph = demo._glyph(digit, rng)
+            assert abs(glyph.middle - box_of(glyph.ink)).max() <= 0.5
+            assert not glyph.ink[[0, 1, 2, -3, -2, -1]].any(), "the patch holds the whole digit"
+            assert not glyph.ink[:, [0, 1, 2, -3, -2, -1]].any()
+
+
+def test_the_middle_moves_with_the_digit_by_parts_of_a_pixel(stocks: dict[str, demo._Stock]):
+    moved, kinds = [], stocks["train"].digits
+    for kind in kinds:
+        here = demo._glyph(kind[0], Fixed(3.0, 0.0, np.zeros(2))).middle
+        for shift in ([0.25, 0.0], [0.0, -0.4], [0.3, 0.3]):
+            there = demo._glyph(kind[0], Fixed(3.0, 0.0, np.array(shift))).middle
+            moved.append(abs(there - here - shift).max())
+    assert np.max(moved) <= 0.2
+    assert np.mean(moved) <= 0.06
+
+
+def test_a_blob_in_the_middle_of_the_eight_by_eight_is_in_the_middle():
+    digit = np.zeros((8, 8))
+    digit[2:6, 3:5] = 1
+    for scale in (2.6, 3.0, 3.5):
+        for angle in (-10, 0, 10):
+            glyph = demo._glyph(digit, Fixed(scale, angle, np.zeros(2)))
+            np.testing.assert_allclose(glyph.middle, 23.5, atol=1e-6)
+
+
+def test_the_ink_is_at_the_points_and_nowhere_else(stocks: dict[str, demo._Stock]):
+    """On a plain dark ground all that is light is a digit, and each digit has its point."""
+    plain = demo._Stock([np.full((200, 200, 3), 40.0)], stocks["train"].digits)
+    alone = 0
+    for seed in range(60):
+        picture, points = demo._scene(plain, np.random.default_rng(seed))
+        grid = np.stack(np.meshgrid(*map(np.arange, picture.shape[1::-1])), -1)
+        light = picture.min(-1) > 60
+        assert points
+        reach = [abs(grid - point).max(-1) <= 17 for point in points.values()]
+        assert not (light & ~np.any(reach, 0)).any()
+        for point, near in zip(points.values(), reach, strict=True):
+            assert (light & near).any()
+            clear = sum((window & near).any() for window in reach) == 1
+            if clear and border_distance(point, light.shape) > 17:
+                alone += 1
+                middle = box_of(near * (picture[..., 0].astype(float) - 40) / 215)
+                assert abs(middle - point).max() <= 0.75
+    assert alone >= 20
+
+
+def test_at_least_three_quarters_of_the_ink_are_on_the_picture(stocks: dict[str, demo._Stock]):
+    rng, size = np.random.default_rng(0), (60, 80)
+    margin = demo._PATCH
+    shown = np.pad(np.ones(size, bool), margin)
+    shares = []
+    for number in range(200):
+        glyph = demo._glyph(stocks["test"].digits[number % 10][0], rng)
+        corner = demo._place(glyph, shown, np.zeros(shown.shape, bool), rng)
+        assert corner is not None
+        assert inside(corner - margin + glyph.middle, size)
+        window = np.s_[corner[1] : corner[1] + margin, corner[0] : corner[0] + margin]
+        shares.append((glyph.ink * shown[window]).sum() / glyph.ink.sum())
+    assert LEAST_INK <= min(shares) < 0.85, "some are cut"
+
+
+def test_the_point_of_a_lopsided_digit_is_on_the_picture():
+    ink = np.zeros((demo._PATCH, demo._PATCH))
+    ink[24, 10:40] = ink[20:29, 34:40] = 1
+    glyph = demo._Glyph(ink, np.array([24.2, 24.0]))
+    rng, shown = np.random.default_rng(0), np.pad(np.ones((60, 30), bool), demo._PATCH)
+    for _ in range(1000):
+        corner = demo._place(glyph, shown, np.zeros(shown.shape, bool), rng)
+        assert corner is not None
+        assert inside(corner - demo._PATCH + glyph.middle, (60, 30))
+
+
+def test_a_full_picture_takes_no_more(stocks: dict[str, demo._Stock]):
+    rng = np.random.default_rng(0)
+    glyph = demo._glyph(stocks["test"].digits[0][0], rng)
+    shown = np.pad(np.ones((60, 80), bool), demo._PATCH)
+    assert demo._place(glyph, shown, np.ones(shown.shape, bool), rng) is None
+
+
+@pytest.mark.parametrize("grey", [0, 60, 127, 128, 200, 255])
+def test_strokes_stand_out_from_any_ground(stocks: dict[str, demo._Stock], grey: int):
+    rng = np.random.default_rng(grey)
+    for _ in range(20):
+        glyph = demo._glyph(stocks["test"].digits[8][0], rng)
+        canvas = np.full((*glyph.ink.shape, 3), float(grey))
+        demo._draw(canvas, glyph.ink, rng)
+        assert canvas.min() >= 0
+        assert canvas.max() <= 255
+        stroke = canvas[glyph.ink == 1].mean()
+        assert abs(stroke - grey) > 70
+        assert abs(stroke - canvas[(glyph.ink > 0) & (glyph.ink < 0.2)].mean()) > 70
+
+
+def test_the_pictures_are_ordinary_colour_pictures(folder: Path):
+    for path in sorted((folder / "pictures").iterdir()):
+        with Image.open(path) as picture:
+            assert (picture.mode, picture.format) == ("RGB", "PNG")

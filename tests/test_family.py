@@ -1,0 +1,187 @@
+"""Families: to add a file or a class is to add a member, and a name never imports anything."""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import placewise
+from placewise.errors import SettingsError
+from placewise.family import Family, check_settings
+from placewise.paddings import PADDINGS, PaddingRule, Reflect
+
+CONTRACT = """
+from abc import ABC, abstractmethod
+class Shape(ABC):
+    @abstractmethod
+    def area(self): ...
+"""
+MEMBERS = """
+from planted_contract import Shape
+class Square(Shape):
+    def area(self): return 1
+class LongCSV2Shape(Shape):
+    def area(self): return 2
+class Unfinished(Shape):
+    pass
+class Stranger:
+    pass
+"""
+IMPORTING = "from planted_shapes import Square\n"
+OTHER = MEMBERS.replace("Square", "Circle").split("class LongCSV2Shape")[0]
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type]:
+    """A family as a file (`planted_shapes`) and as a folder (`planted_folder`)."""
+    files = {
+        "planted_contract.py": CONTRACT,
+        "planted_shapes.py": MEMBERS,
+        "planted_single.py": OTHER,
+        "planted_folder/__init__.py": IMPORTING,
+        "planted_folder/_helpers.py": "canary = 1 / 0",
+        "planted_folder/round.py": OTHER + IMPORTING,
+        "planted_folder/empty.py": IMPORTING,
+        "planted_bomb.py": "1 / 0",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("planted_contract").Shape
+    for name in [name for name in sys.modules if name.startswith("planted_")]:
+        del sys.modules[name]
+
+
+def test_the_classes_of_a_file_are_its_members(planted: type):
+    family = Family("shape", planted, "planted_shapes")
+    assert family.names() == ("long_csv2_shape", "square")
+    assert family["square"]().area() == 1
+    assert family["long_csv2_shape"]().area() == 2
+
+
+def test_the_files_of_a_folder_are_its_members(planted: type):
+    family = Family("shape", planted, "planted_folder")
+    assert family.names() == ("empty", "round")
+    assert family["round"].__name__ == "Circle"
+    with pytest.raises(SettingsError, match=r"planted_folder\.empty defines no shape.*Shape"):
+        _ = family["empty"]
+
+
+@pytest.mark.parametrize("module", ["planted_shapes", "planted_folder"])
+@pytest.mark.parametrize("name", ["squar", "roun", "", "_helpers", "../round", "Square"])
+def test_an_unknown_name_is_refused_with_those_that_there_are(planted, module: str, name: str):
+    family = Family("shape", planted, module)
+    with pytest.raises(SettingsError) as caught:
+        _ = family[name]
+    message = str(caught.value)
+    assert message.startswith(f"no shape is named '{name}'; there are: ")
+    assert all(known in message for known in family.names())
+
+
+def test_a_near_miss_gets_a_hint():
+    with pytest.raises(SettingsError, match=r"there are: .*zeros\. Did you mean 'reflect'\?$"):
+        _ = PADDINGS["reflekt"]
+    with pytest.raises(SettingsError, match=r"zeros\.$"):
+        _ = PADDINGS["qqqqqq"]
+
+
+def test_a_class_outside_is_found_where_its_module_is_imported(planted: type):
+    family = Family("shape", planted, "planted_single")
+    square = importlib.import_module("planted_shapes").Square
+    assert family["planted_shapes:Square"] is square
+    assert family.name_of(square) == "planted_shapes:Square"
+    assert family.name_of(family["circle"]) == "circle"
+
+
+@pytest.mark.parametrize("name", ["planted_bomb:Square", "os.path.nowhere:x", ":Square", ":", "a:"])
+def test_a_name_never_imports_a_module(planted: type, name: str):
+    before = set(sys.modules)
+    with pytest.raises(SettingsError, match="is not imported; import it first"):
+        _ = Family("shape", planted, "planted_contract")[name]
+    assert set(sys.modules) == before
+
+
+@pytest.mark.parametrize("name", ["os:system", "builtins:dict", "builtins:nowhere", "sys:"])
+def test_what_is_not_a_member_is_refused(planted: type, name: str):
+    with pytest.raises(SettingsError, match=r"is not a shape; .* class that implements Shape"):
+        _ = Family("shape", planted, "planted_contract")[name]
+
+
+def families() -> list[Family]:
+    """Every family of placewise."""
+    found = []
+    for info in pkgutil.iter_modules(placewise.__path__):
+        if not info.name.startswith("_") and info.name != "cli":
+            module = importlib.import_module(f"placewise.{info.name}")
+            found += [value for value in vars(module).values() if isinstance(value, Family)]
+    return list(dict.fromkeys(found))
+
+
+def test_there_are_families():
+    assert {"decoder", "padding rule", "head", "backbone", "format"} <= {
+        family.kind for family in families()
+    }
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.kind)
+def test_names_and_members_go_both_ways(family: Family):
+    names = family.names()
+    assert names
+    assert list(names) == sorted(set(names))
+    members = [family[name] for name in names]
+    assert len(set(members)) == len(members), "each name has a class of its own"
+    for name, member in zip(names, members, strict=True):
+        assert issubclass(member, family.contract)
+        assert not inspect.isabstract(member)
+        assert member.__doc__
+        assert family.name_of(member) == name
+
+
+class Contract(ABC):
+    @abstractmethod
+    def do(self) -> None: ...
+
+
+class Member(Contract):
+    def __init__(self, channels: int, *, sigma: float = 1.0, width: int = 3) -> None: ...
+
+    def do(self) -> None: ...
+
+
+class Plain(Contract):
+    def do(self) -> None: ...
+
+
+def test_settings_are_the_keywords_of_a_constructor():
+    check_settings(Member, "head", [])
+    check_settings(Member, "head", ["width", "sigma"])
+
+
+@pytest.mark.parametrize(
+    ("member", "name", "says"),
+    [
+        (
+            Member,
+            "sigm",
+            r"head Member has no setting 'sigm'; it has: sigma, width\. Did .*'sigma'",
+        ),
+        (Member, "channels", r"no setting 'channels'; it has: sigma, width\.$"),
+        (Member, "self", r"no setting 'self'"),
+        (Plain, "sigma", r"head Plain has no setting 'sigma'; it has: none\.$"),
+    ],
+)
+def test_other_settings_are_refused(member: type, name: str, says: str):
+    with pytest.raises(SettingsError, match=says):
+        check_settings(member, "head", [name])
+
+
+def test_the_contract_itself_is_no_member():
+    assert PADDINGS.name_of(PaddingRule) == "placewise.paddings:PaddingRule"
+    assert PADDINGS.name_of(Reflect) == "reflect"
