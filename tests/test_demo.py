@@ -177,40 +177,41 @@ class Fixed:
         return self.values.pop(0)
 
 
-def box_of(ink: np.ndarray) -> np.ndarray:
-    """Slow twin: (x, y) middle of the box around the pixels that are at least half ink."""
-    rows, columns = np.nonzero(ink >= 0.5)
-    return np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2
+def gravity(ink: np.ndarray) -> np.ndarray:
+    """Slow twin: (x, y) centre of gravity, one pixel after another."""
+    total = np.zeros(2)
+    for y, row in enumerate(ink.tolist()):
+        for x, weight in enumerate(row):
+            total += np.array([x, y]) * weight
+    return total / ink.sum()
 
 
-def test_the_middle_is_that_of_the_inks_box(stocks: dict[str, demo._Stock]):
+def test_the_point_is_the_centre_of_gravity(stocks: dict[str, demo._Stock]):
     rng = np.random.default_rng(0)
     for kind in stocks["train"].digits:
-        for digit in kind[:20]:
+        for digit in kind[:5]:
             glyph = demo._glyph(digit, rng)
-            assert abs(glyph.middle - box_of(glyph.ink)).max() <= 0.5
+            np.testing.assert_allclose(glyph.centre, gravity(glyph.ink), atol=1e-9)
             assert not glyph.ink[[0, 1, 2, -3, -2, -1]].any(), "the patch holds the whole digit"
             assert not glyph.ink[:, [0, 1, 2, -3, -2, -1]].any()
 
 
-def test_the_middle_moves_with_the_digit_by_parts_of_a_pixel(stocks: dict[str, demo._Stock]):
-    moved, kinds = [], stocks["train"].digits
-    for kind in kinds:
-        here = demo._glyph(kind[0], Fixed(3.0, 0.0, np.zeros(2))).middle
+def test_the_point_moves_with_the_digit_by_parts_of_a_pixel(stocks: dict[str, demo._Stock]):
+    for kind in stocks["train"].digits:
+        here = demo._glyph(kind[0], Fixed(3.0, 0.0, np.zeros(2))).centre
         for shift in ([0.25, 0.0], [0.0, -0.4], [0.3, 0.3]):
-            there = demo._glyph(kind[0], Fixed(3.0, 0.0, np.array(shift))).middle
-            moved.append(abs(there - here - shift).max())
-    assert np.max(moved) <= 0.2
-    assert np.mean(moved) <= 0.06
+            there = demo._glyph(kind[0], Fixed(3.0, 0.0, np.array(shift))).centre
+            np.testing.assert_allclose(there - here, shift, atol=0.08)
 
 
-def test_a_blob_in_the_middle_of_the_eight_by_eight_is_in_the_middle():
-    digit = np.zeros((8, 8))
-    digit[2:6, 3:5] = 1
-    for scale in (2.6, 3.0, 3.5):
-        for angle in (-10, 0, 10):
-            glyph = demo._glyph(digit, Fixed(scale, angle, np.zeros(2)))
-            np.testing.assert_allclose(glyph.middle, 23.5, atol=1e-6)
+def test_the_point_turns_and_grows_with_the_digit(stocks: dict[str, demo._Stock]):
+    """So it stays the right point under the warps of the augmentation."""
+    middle = np.full(2, demo._PATCH / 2 - 0.5)  # of the 8 × 8, when it is not shifted
+    turn = np.array([[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]])
+    for kind in stocks["train"].digits:
+        here = demo._glyph(kind[1], Fixed(3.0, 0.0, np.zeros(2))).centre - middle
+        there = demo._glyph(kind[1], Fixed(3.3, np.degrees(0.1), np.zeros(2))).centre - middle
+        np.testing.assert_allclose(there, turn @ here * 1.1, atol=0.1)
 
 
 def test_the_ink_is_at_the_points_and_nowhere_else(stocks: dict[str, demo._Stock]):
@@ -220,21 +221,21 @@ def test_the_ink_is_at_the_points_and_nowhere_else(stocks: dict[str, demo._Stock
     for seed in range(60):
         picture, points = demo._scene(plain, np.random.default_rng(seed))
         grid = np.stack(np.meshgrid(*map(np.arange, picture.shape[1::-1])), -1)
-        light = picture.min(-1) > 60
+        light = picture.max(-1) > 60
         assert points
-        reach = [abs(grid - point).max(-1) <= 17 for point in points.values()]
+        reach = [abs(grid - point).max(-1) <= 20 for point in points.values()]
         assert not (light & ~np.any(reach, 0)).any()
         for point, near in zip(points.values(), reach, strict=True):
             assert (light & near).any()
             clear = sum((window & near).any() for window in reach) == 1
-            if clear and border_distance(point, light.shape) > 17:
+            if clear and border_distance(point, light.shape) > 20:
                 alone += 1
-                middle = box_of(near * (picture[..., 0].astype(float) - 40) / 215)
-                assert abs(middle - point).max() <= 0.75
-    assert alone >= 20
+                centre = gravity(near * (picture.max(-1) > 128))
+                assert abs(centre - point).max() <= 0.4
+    assert alone >= 15
 
 
-def test_at_least_three_quarters_of_the_ink_are_on_the_picture(stocks: dict[str, demo._Stock]):
+def test_most_of_the_ink_is_on_the_picture(stocks: dict[str, demo._Stock]):
     rng, size = np.random.default_rng(0), (60, 80)
     margin = demo._PATCH
     shown = np.pad(np.ones(size, bool), margin)
@@ -243,21 +244,21 @@ def test_at_least_three_quarters_of_the_ink_are_on_the_picture(stocks: dict[str,
         glyph = demo._glyph(stocks["test"].digits[number % 10][0], rng)
         corner = demo._place(glyph, shown, np.zeros(shown.shape, bool), rng)
         assert corner is not None
-        assert inside(corner - margin + glyph.middle, size)
+        assert inside(corner - margin + glyph.centre, size)
         window = np.s_[corner[1] : corner[1] + margin, corner[0] : corner[0] + margin]
         shares.append((glyph.ink * shown[window]).sum() / glyph.ink.sum())
-    assert LEAST_INK <= min(shares) < 0.85, "some are cut"
+    assert LEAST_INK <= min(shares) < 0.9, "some are cut"
 
 
 def test_the_point_of_a_lopsided_digit_is_on_the_picture():
     ink = np.zeros((demo._PATCH, demo._PATCH))
-    ink[24, 10:40] = ink[20:29, 34:40] = 1
+    ink[24, 10:40] = ink[18:31, 26:40] = 1
     glyph = demo._Glyph(ink, np.array([24.2, 24.0]))
     rng, shown = np.random.default_rng(0), np.pad(np.ones((60, 30), bool), demo._PATCH)
     for _ in range(1000):
         corner = demo._place(glyph, shown, np.zeros(shown.shape, bool), rng)
         assert corner is not None
-        assert inside(corner - demo._PATCH + glyph.middle, (60, 30))
+        assert inside(corner - demo._PATCH + glyph.centre, (60, 30))
 
 
 def test_a_full_picture_takes_no_more(stocks: dict[str, demo._Stock]):

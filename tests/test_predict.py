@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_squares
 from PIL import Image
 
+from conftest import draw_squares
 from placewise.checkpoint import read_json
 from placewise.errors import PictureError, SettingsError
 from placewise.evaluate import evaluate

@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import draw_squares
 from safetensors.torch import load_file
-from survival import campaign
 
+from conftest import draw_squares
 from placewise.errors import SettingsError, TrainingError
 from placewise.formats import Labels, read_labels
 from placewise.heads.heatmap import Heatmap
 from placewise.run import Run
 from placewise.train import TrainSettings, train
+from placewise.train._plan import TIMED, WARM_STEPS
 from placewise.train._step import LONGEST, learning_rate, move_average
+from survival import campaign
 
 QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch": 4}
 
@@ -189,7 +190,7 @@ def inject(monkeypatch: pytest.MonkeyPatch, at: int, value: float) -> None:
 def test_not_a_number_is_caught_before_it_is_learnt(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, value: float
 ) -> None:
-    timed = 5
+    timed = WARM_STEPS + TIMED  # the same loss is called there, on copies
     inject(monkeypatch, timed + step, value)
     with pytest.raises(TrainingError, match=rf"step {step + 1}: .*pictures/\d+\.png"):
         trained(squares, tmp_path / "run", steps=24, validate_every=8)
@@ -206,7 +207,7 @@ def test_not_a_number_at_fifty_steps(
 ) -> None:
     for step in range(50):
         with monkeypatch.context() as patch:
-            inject(patch, 5 + step, float("nan"))
+            inject(patch, WARM_STEPS + TIMED + step, float("nan"))
             with pytest.raises(TrainingError, match=f"step {step + 1}:"):
                 trained(squares, tmp_path / str(step), steps=60, validate_every=5)
         files = list((tmp_path / str(step) / "checkpoints").glob("*.safetensors"))

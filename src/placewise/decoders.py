@@ -29,6 +29,9 @@ from placewise.family import Family
 FAINT = 1e-6
 """Share of the peak's heat below which `Taylor` sees no difference; keeps its logs finite."""
 
+FAR = 1.5
+"""Pixels along each axis that `Taylor` goes from the hottest pixel at most."""
+
 NEWTON_STEPS = 12
 """Steps of `Integral`'s moment matching; more change nothing for 0.4 ≤ σ in map pixels."""
 
@@ -71,12 +74,13 @@ class Taylor(Decoder):
     The log of a Gaussian *is* a quadratic, ln h = c + b·p + pᵀA p, and its top −½A⁻¹b is the
     centre (DARK, Zhang et al. 2020, arXiv 1910.06278, takes b and A from central differences, for
     which a border pixel has no neighbour). Here c, b and A are the least-squares fit to the pixels
-    within 2 of the hottest one that are on the map, weighted with h², because noise of one size on
-    all h is noise of size 1/h on ln h (Guo 2011, IEEE Signal Processing Magazine 28:5).
+    within 3 of the hottest one that are on the map, weighted with their heat h. A window as wide
+    as the blob matters: the maps of a trained network are lopsided, and what lies about the very
+    top says less of where the truth is than the blob as a whole (measured: docs/decoders.md).
 
     Where the surface has no top, each axis is tried alone, and an axis without a top keeps the
-    hottest pixel; so does an axis of 1 or 2 pixels. The answer is within 1 px of the hottest pixel
-    along each axis.
+    hottest pixel; so does an axis of 1 or 2 pixels. The answer is within 1.5 px of the hottest
+    pixel along each axis.
 
     Example:
         >>> columns = torch.arange(8.0)
@@ -86,7 +90,7 @@ class Taylor(Decoder):
 
     def __call__(self, maps: torch.Tensor) -> torch.Tensor:
         """Top of the log map's fit; see `Decoder`."""
-        return _decode(maps, 2, _top_of_log)
+        return _decode(maps, 3, _top_of_log)
 
 
 class Integral(Decoder):
@@ -183,7 +187,7 @@ def _top_of_log(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     known = torch.stack((torch.ones_like(across), across, down, across, across * down, down), -1)
 
     heat = windows.clamp_min(FAINT)
-    weights = (heat.square() * inside[:, 1, :, None] * inside[:, 0, None, :]).flatten(1)
+    weights = (heat * inside[:, 1, :, None] * inside[:, 0, None, :]).flatten(1)
     normal = (weights @ (terms[:, :, None] * terms[:, None, :]).flatten(1)).view(-1, 6, 6)
     normal = normal * known[:, :, None] * known[:, None, :] + torch.diag_embed(1 - known)
     right = (weights * heat.log().flatten(1)) @ terms * known
@@ -194,7 +198,7 @@ def _top_of_log(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     slopes, bends = torch.stack((bx, by), -1), torch.stack((axx, ayy), -1)
     single = torch.where(bends < 0, -slopes / (2 * bends), 0.0)
     has_top = (determinant > 0) & (axx < 0)
-    return torch.where(has_top[:, None], joint / determinant[:, None], single).clamp(-1, 1)
+    return torch.where(has_top[:, None], joint / determinant[:, None], single).clamp(-FAR, FAR)
 
 
 def _mended_mean(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

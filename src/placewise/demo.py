@@ -28,12 +28,12 @@ SIZES: tuple[Size, ...] = ((80, 128), (88, 120), (96, 128), (97, 113), (104, 136
 NEAR, PRESENT = 3.0, 0.5
 """Pixels within which a dot is on its digit, and the least score of a digit that is there."""
 
-LEAST_INK = 0.75
+LEAST_INK = 0.85
 """Share of a digit's ink that is on the picture at least."""
 
 _PATCH = 48
 _LIGHT = ((255, 255, 255), (255, 246, 214), (224, 246, 255), (255, 232, 120))
-_DARK = ((12, 12, 20), (16, 30, 84), (84, 10, 34), (8, 60, 50))
+_DARK = ((10, 10, 16), (12, 22, 72), (72, 6, 28), (4, 46, 40))
 
 README = """placewise demo pictures
 =======================
@@ -45,8 +45,8 @@ Columns of points.csv:
   image  file, relative to this folder
   split  train, val or test
   point  zero, one, ... nine
-  x, y   middle of the digit's ink (of the smallest box around it) in pixels: x to the right, y
-         down, the middle of the first pixel is 0,0; empty where the digit is absent
+  x, y   centre of gravity of the digit's ink in pixels: x to the right, y down, the middle of the
+         first pixel is 0,0; empty where the digit is absent
   state  visible, or absent: this digit is not on this picture
 
 Digits may be cut by the border, but the point itself is always on the picture. No digit and no part
@@ -78,11 +78,12 @@ class _Glyph:
 
     Attributes:
         ink: (_PATCH, _PATCH) opacity 0 ... 1.
-        middle: (x, y) middle of the box around the ink, in pixels of the patch.
+        centre: (x, y) centre of gravity of the ink, in pixels of the patch. Unlike the middle of
+            the box around it, it stays with the digit when the picture is turned or sheared.
     """
 
     ink: FloatArray
-    middle: FloatArray
+    centre: FloatArray
 
 
 def write_pictures(folder: Path, *, pictures: int = 600, seed: int = 0) -> Path:
@@ -247,7 +248,7 @@ def _scene(
             window = np.s_[corner[1] : corner[1] + _PATCH, corner[0] : corner[0] + _PATCH]
             _draw(canvas[window], glyph.ink, rng)
             taken[window] |= _box(glyph)
-            points[NAMES[kind]] = corner + glyph.middle - _PATCH
+            points[NAMES[kind]] = corner + glyph.centre - _PATCH
     picture = canvas[_PATCH:-_PATCH, _PATCH:-_PATCH]
     return np.rint(picture).clip(0, 255).astype(np.uint8), points
 
@@ -263,8 +264,8 @@ def _crop(stock: _Stock, size: Size, rng: np.random.Generator) -> FloatArray:
 
 
 def _glyph(digit: FloatArray, rng: np.random.Generator) -> _Glyph:
-    """Enlarge a digit of 8 × 8 to 21 ... 28 px, turn it a little, and make its strokes crisp."""
-    scale, angle = rng.uniform(2.6, 3.5), math.radians(rng.uniform(-10, 10))
+    """Enlarge a digit of 8 × 8 to 24 ... 28 px, turn it a little, and make its strokes crisp."""
+    scale, angle = rng.uniform(3.0, 3.5), math.radians(rng.uniform(-10, 10))
     across, down = math.cos(angle) / scale, math.sin(angle) / scale
     x, y = _PATCH / 2 + rng.uniform(-0.5, 0.5, 2)  # where the middle of the 8 × 8 goes
     matrix = (across, down, 6 - across * x - down * y, -down, across, 6 + down * x - across * y)
@@ -273,16 +274,8 @@ def _glyph(digit: FloatArray, rng: np.random.Generator) -> _Glyph:
         (_PATCH, _PATCH), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
     )
     ink = ((np.asarray(grey, np.float64) - 0.3) * 2.5).clip(0, 1)
-    return _Glyph(ink, np.array([_middle(ink.max(axis)) for axis in (0, 1)]))
-
-
-def _middle(profile: FloatArray) -> float:
-    """Middle between the outermost places where a profile crosses ½, to a part of a pixel."""
-    (above,) = np.nonzero(profile >= 0.5)
-    first, last = above[0], above[-1]
-    start = first - (profile[first] - 0.5) / (profile[first] - profile[first - 1])
-    end = last + (profile[last] - 0.5) / (profile[last] - profile[last + 1])
-    return float(start + end) / 2
+    places = np.arange(_PATCH)
+    return _Glyph(ink, np.array([places @ ink.sum(axis) for axis in (0, 1)]) / ink.sum())
 
 
 def _place(
@@ -292,8 +285,8 @@ def _place(
     high, wide = shown.shape[0] - 2 * _PATCH, shown.shape[1] - 2 * _PATCH
     box = _box(glyph)
     for _ in range(100):
-        corner = np.rint(rng.uniform(0, (wide, high)) - 0.5 - glyph.middle).astype(np.int64)
-        if not inside(corner + glyph.middle, (high, wide)):
+        corner = np.rint(rng.uniform(0, (wide, high)) - 0.5 - glyph.centre).astype(np.int64)
+        if not inside(corner + glyph.centre, (high, wide)):
             continue
         corner += _PATCH
         window = np.s_[corner[1] : corner[1] + _PATCH, corner[0] : corner[0] + _PATCH]
@@ -317,6 +310,6 @@ def _draw(canvas: FloatArray, ink: FloatArray, rng: np.random.Generator) -> None
     paints, ground = (_LIGHT, 0.0) if light else (_DARK, 255.0)
     paint = np.array(paints[rng.integers(len(paints))], np.float64)
     soft = Image.fromarray((ink * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(2))
-    halo = np.asarray(soft, np.float64)[..., None] / 255 * 0.5
+    halo = np.asarray(soft, np.float64)[..., None] / 255 * 0.75
     canvas += (ground - canvas) * halo
     canvas += (paint - canvas) * ink[..., None]

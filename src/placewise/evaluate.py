@@ -28,6 +28,9 @@ from placewise.run import Run
 CARDS = 6
 """Best and worst pictures on the report, of each."""
 
+CARD_SIDE = (360, 480)
+"""Least and most pixels along the longer side of such a picture."""
+
 
 def evaluate(
     run: Run,
@@ -60,6 +63,11 @@ def evaluate(
 
     Raises:
         SettingsError: other points, no picture in the split, or a folder in use.
+
+    Example:
+        >>> labels = read_labels("my_folder")  # doctest: +SKIP
+        >>> evaluate(Run.open(Path("my_run")), labels)["mean_error_px"]  # doctest: +SKIP
+        1.2
     """
     folder = out or run.path / "evaluation"
     _check_folder(folder)
@@ -194,6 +202,8 @@ def _page(
             radii=one.radii,
             scores=one.scores,
             skeleton=run.facts.model.skeleton,
+            crop=True,
+            side=CARD_SIDE,
         )
         return f"{one.image}: mean error {mean[index]:.2f} px", drawn
 
@@ -201,6 +211,7 @@ def _page(
         title=run.path.resolve().name,
         verdict=verdict(scores),
         scores=scores,
+        errors=off,
         log=run.log(),
         best=[card(i) for i in best],
         worst=[card(i) for i in worst],

@@ -47,7 +47,7 @@ def rescale(points: Points, ratio: float | tuple[float, float]) -> Points:
         factor = points.new_tensor(ratio) if isinstance(points, torch.Tensor) else np.asarray(ratio)
     else:
         factor = ratio
-    return (points + 0.5) * factor - 0.5  # type: ignore[return-value]
+    return (points + 0.5) * factor - 0.5
 
 
 def to_map(points: Points, stride: float) -> Points:
@@ -99,4 +99,5 @@ def border_distance(points: FloatArray, size: Size) -> FloatArray:
         array([0.5])
     """
     far = np.array([size[1] - 0.5, size[0] - 0.5])
-    return np.minimum(points + 0.5, far - points).min(-1)
+    distance: FloatArray = np.minimum(points + 0.5, far - points).min(-1)
+    return distance

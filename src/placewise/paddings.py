@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch.nn import functional
@@ -25,7 +25,7 @@ class PaddingRule(ABC):
         marks_border: whether a network can tell from the padding that a border is near.
     """
 
-    mode: ClassVar[str]
+    mode: ClassVar[Literal["zeros", "reflect", "replicate", "circular"]]
     marks_border: ClassVar[bool]
 
     @abstractmethod

@@ -49,11 +49,10 @@ def processes(device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def from_first(value: list[object]) -> list[object]:
-    """What the first process has; the others wait for it."""
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
     if world() > 1:
-        dist.broadcast_object_list(value, src=0)
-    return value
+        dist.barrier()
 
 
 def any_process(flag: bool, device: torch.device) -> bool:
@@ -87,12 +86,14 @@ class SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(maps)
         values = maps.to(self.weight.dtype)
         moments = torch.cat((values.mean((0, 2, 3)), values.square().mean((0, 2, 3))))
-        mean, square = (all_reduce(moments) / world()).chunk(2)
+        shared: torch.Tensor = all_reduce(moments)  # type: ignore[no-untyped-call]
+        mean, square = (shared / world()).chunk(2)
         variance = square - mean.square()
         self._remember(mean.detach(), variance.detach(), maps)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        return (values * scale[:, None, None] + shift[:, None, None]).to(maps.dtype)
+        normal: torch.Tensor = values * scale[:, None, None] + shift[:, None, None]
+        return normal.to(maps.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: torch.Tensor, variance: torch.Tensor, maps: torch.Tensor) -> None:

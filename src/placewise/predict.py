@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,6 +76,11 @@ def predict(
     Raises:
         SettingsError: the folder for the results is in use.
         PictureError: there is no picture.
+
+    Example:
+        >>> found = predict(Run.open(Path("my_run")), Path("new"), Path("dots"))  # doctest: +SKIP
+        >>> found[0].points.shape  # doctest: +SKIP
+        (4, 2)
     """
     _check_folder(out)
     files = list_pictures(pictures)
@@ -127,6 +133,7 @@ def _overlay(
         scores=one.scores,
         threshold=threshold,
         skeleton=model.skeleton,
+        legend=True,
     )
     save_picture(folder / (one.image.replace("/", "__") + ".png"), drawn)
 
@@ -180,7 +187,7 @@ def _write(
     write_text(out / "predictions.csv", table(model.names, found))
     write_coco(labels, scores, out / "predictions.coco.json")
     write_deeplabcut(labels, scores, out / "predictions.deeplabcut.csv")
-    content = {
+    content: dict[str, Any] = {
         "pixel_convention": run.facts.pixel_convention,
         "run": str(run.path),
         "versions": run.facts.versions,

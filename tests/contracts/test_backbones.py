@@ -93,7 +93,9 @@ def test_every_padding_rule_works(padding: str) -> None:
     assert net(torch.rand(1, 1, 64, 48)).shape == (1, 16, 16, 12)
 
 
-@pytest.mark.parametrize(("width", "least", "most"), [(48, 0.2e6, 0.4e6), (128, 1.5e6, 2.2e6), (192, 3.5e6, 5e6)])
+@pytest.mark.parametrize(
+    ("width", "least", "most"), [(48, 0.2e6, 0.4e6), (128, 1.5e6, 2.2e6), (192, 3.5e6, 5e6)]
+)
 def test_width_sets_the_size(width: int, least: float, most: float) -> None:
     net = BACKBONES["unet"](1, width=width)
     assert least < sum(p.numel() for p in net.parameters()) < most

@@ -135,6 +135,4 @@ def test_maps_move_with_the_points(name: str) -> None:
     output = head.ideal(truth, VISIBLE, FRAME)
     shifted = head.ideal(truth + STRIDE, VISIBLE, FRAME)
     cells = STRIDE // head.stride
-    assert torch.allclose(
-        shifted[..., cells:, cells:], output[..., :-cells, :-cells], atol=1e-9
-    )
+    assert torch.allclose(shifted[..., cells:, cells:], output[..., :-cells, :-cells], atol=1e-9)

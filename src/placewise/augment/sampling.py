@@ -129,10 +129,11 @@ def _follow(points: FloatArray, warp: Warp) -> FloatArray:
             "needed as many; mend its `forward`"
         )
     seen = np.isfinite(moved).all(-1)
-    astray = np.abs(warp.backward(moved[seen]) - points[seen]).max(initial=0)
-    if not astray < 0.01:
+    far = np.abs(moved[seen]).max(-1, initial=0)
+    away = np.abs(warp.backward(moved[seen]) - points[seen]).max(-1, initial=0)
+    if not (away < 0.01 + 1e-6 * far).all():  # far beyond the frame digits are lost
         raise SettingsError(
-            f"{type(warp).__name__} moves points otherwise than pixels, by up to {astray:.3g} px; "
+            f"{type(warp).__name__} moves points otherwise than pixels, by {away.max():.3g} px; "
             "needed `forward` to be the inverse of `pull`; mend the warp"
         )
     return moved

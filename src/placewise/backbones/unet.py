@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import nn
@@ -11,6 +12,8 @@ from torch.nn import functional
 from placewise.backbones import Backbone
 from placewise.errors import SettingsError
 from placewise.paddings import PADDINGS
+
+Mode = Literal["zeros", "reflect", "replicate", "circular"]
 
 STEM = 4
 """Side of the cells that the picture is unshuffled into: stride of the first maps."""
@@ -136,7 +139,7 @@ def enough_depth(frame: tuple[int, int], extent: float) -> int:
 class _Residual(nn.Module):
     """relu(x + f(x)), f two 3×3 convolutions; f begins as nothing."""
 
-    def __init__(self, channels: int, mode: str) -> None:
+    def __init__(self, channels: int, mode: Mode) -> None:
         super().__init__()
         self.first = _convolution(channels, channels, mode)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False, padding_mode=mode)
@@ -150,7 +153,7 @@ class _Residual(nn.Module):
 class _Up(nn.Module):
     """Double the deep maps, add the skip, mix."""
 
-    def __init__(self, deep: int, skip: int, out: int, mode: str) -> None:
+    def __init__(self, deep: int, skip: int, out: int, mode: Mode) -> None:
         super().__init__()
         self.deep = nn.Conv2d(deep, out, 1, bias=False)
         self.skip = nn.Conv2d(skip, out, 1, bias=False)
@@ -163,7 +166,7 @@ class _Up(nn.Module):
         return mixed
 
 
-def _convolution(before: int, after: int, mode: str) -> nn.Sequential:
+def _convolution(before: int, after: int, mode: Mode) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, padding=1, bias=False, padding_mode=mode),
         nn.BatchNorm2d(after),

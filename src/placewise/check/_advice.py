@@ -67,7 +67,7 @@ def _instances(facts: Facts) -> Iterator[Advice]:
     if several:
         yield (
             Weight.STOPS,
-            f"{several} of {_many(facts.pictures, 'picture')} show several instances (up to "
+            f"Several instances stand on {several} of {_many(facts.pictures, 'picture')} (up to "
             f"{max(facts.instances)}). A run places each point once on a picture: crop the "
             "pictures to one instance each, or give the instances names of their own.",
         )
@@ -95,7 +95,7 @@ def _leaks(facts: Facts) -> Iterator[Advice]:
     if facts.leaks:
         yield (
             Weight.HARMS,
-            f"{_many(len(facts.leaks), 'picture')} stand byte by byte in several splits, e.g. "
+            f"Identical pictures stand in different splits ({_times(len(facts.leaks))}), e.g. "
             f"{' = '.join(facts.leaks[0][:3])}: scores will flatter. Keep all copies in one split.",
         )
 
@@ -105,8 +105,8 @@ def _swaps(facts: Facts) -> Iterator[Advice]:
         where = _listed([f"{s.left} and {s.right} on {s.image}" for s in facts.swaps])
         yield (
             Weight.HARMS,
-            f"Left and right look swapped {_many(len(facts.swaps), 'time')}: {where}. The other "
-            "points of these pictures speak for the opposite; look at them and correct them.",
+            f"Left and right look swapped {_times(len(facts.swaps))}: {where}. The other points "
+            "there speak for the opposite; look at these pictures and correct what is wrong.",
         )
 
 
@@ -153,7 +153,7 @@ def _absent(facts: Facts) -> Iterator[Advice]:
         most = sorted(missing, key=lambda name: -missing[name])
         yield (
             Weight.NOTE,
-            f"Not labelled everywhere: {_listed([f'{n} ({missing[n]} times)' for n in most])}. "
+            f"Not labelled everywhere: {_listed([f'{n} ({_times(missing[n])})' for n in most])}. "
             "Nothing is learnt from a missing label; where the point is not on the picture, label "
             "it as absent.",
         )
@@ -179,8 +179,8 @@ def _copies(facts: Facts) -> Iterator[Advice]:
     if inside:
         yield (
             Weight.NOTE,
-            f"{_many(sum(len(g) - 1 for g in inside), 'picture')} of a split are copies of others "
-            f"byte by byte, e.g. {' = '.join(inside[0][:3])}.",
+            f"Identical pictures stand in one split ({_times(len(inside))}), e.g. "
+            f"{' = '.join(inside[0][:3])}.",
         )
 
 
@@ -203,6 +203,10 @@ def _area(size: str) -> int:
 def _many(count: int, what: str) -> str:
     """A count with its noun."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _is(names: Sequence[str]) -> str:

@@ -178,7 +178,7 @@ def _by_point(labels: Labels, splits: Sequence[str]) -> tuple[PointFacts, ...]:
     for sample, split in zip(labels.samples, splits, strict=True):
         for state, total in states.items():
             total += (sample.states == state).sum(0)
-        near += (sample.located & _near(sample)).sum(0)
+        near += _near(sample).sum(0)
         located[split] += sample.located.sum(0)
     return tuple(
         PointFacts(
@@ -195,7 +195,7 @@ def _by_point(labels: Labels, splits: Sequence[str]) -> tuple[PointFacts, ...]:
 
 
 def _near(sample: Sample) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """(instances, points): labels within `NEAR` of the border, or outside."""
+    """(instances, points): labels with a place within `NEAR` of the border, or outside."""
     return np.asarray(border_distance(sample.points, sample.size) <= NEAR * min(sample.size))
 
 

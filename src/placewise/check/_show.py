@@ -11,10 +11,9 @@ from placewise.errors import PictureError
 from placewise.formats import SPLITS, Labels, Sample
 from placewise.pictures import read_picture
 from placewise.report import blocks
-from placewise.report.drawing import dots, legend_of, to_png
+from placewise.report.drawing import dots
 from placewise.report.glossary import WORDS, number, share
 from placewise.report.marks import Overlay
-from placewise.report.style import Theme
 from placewise.report.text import printable, table
 
 SHOWN = 20
@@ -64,7 +63,7 @@ def cards(facts: Facts, labels: Labels) -> list[Card]:
     spread = [rest[i] for i in np.linspace(0, len(rest) - 1, count).round().astype(int)]
     found = []
     for image in suspects + spread:
-        caption = f"look: {image}" if image in suspects else image
+        caption = f"{image} (left and right?)" if image in suspects else image
         try:
             found.append((caption, _drawn(labels, by_image[image])))
         except PictureError:
@@ -106,15 +105,11 @@ def _pictures(labels: Labels, shown: Sequence[Card]) -> list[blocks.Html]:
     if not shown:
         return [blocks.element("p", "No picture with a label could be read.")]
 
-    def draw(theme: Theme) -> bytes:
-        return to_png(legend_of(labels.names, 720, theme))
-
     said = "The surroundings of the labels on pictures from all over the set. Does each mark stand "
     said += "where its name says?"
-    legend = blocks.strip(draw, f"Marks of the points {', '.join(labels.names)}"[:600])
     return [
         blocks.element("p", said),
-        legend,
+        blocks.legend(labels.names),
         *blocks.photographs([shown], "Picture with its labels"),
     ]
 

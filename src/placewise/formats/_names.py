@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 import unicodedata
+from functools import lru_cache
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DEVICE = re.compile(
@@ -52,6 +53,7 @@ def why_unsafe(name: str) -> str:
     return f"holds '{device}', which Windows keeps for a device" if device else ""
 
 
+@lru_cache(maxsize=4096)
 def why_unfit(name: str) -> str:
     """Why this cannot be the name of a point; empty if it can.
 
@@ -63,6 +65,8 @@ def why_unfit(name: str) -> str:
     """
     if not name:
         return "is empty"
+    if len(name) > 255:
+        return "is longer than 255 characters"
     if name != name.strip():
         return "begins or ends with a blank"
     return "holds a character that no name may hold" if has_control(name) else ""

@@ -98,8 +98,8 @@ def log_gaussian_maps(
     """Logarithm of `gaussian_maps`, cut off at −80 where the Gaussian is as good as nothing.
 
     Example:
-        >>> log_gaussian_maps(torch.tensor([[0.5, 0.5]]), (1, 3), 2, 1.0)
-        tensor([[[ 0.0000, -0.5000, -2.0000]]])
+        >>> log_gaussian_maps(torch.tensor([[0.5, 0.5]]), (1, 3), 2, 1.0)[0, 0, 1:]
+        tensor([-0.5000, -2.0000])
     """
     centres = to_map(points, stride)
     columns = torch.arange(size[1], device=points.device, dtype=points.dtype)
@@ -123,7 +123,8 @@ def spreads(maps: torch.Tensor, points: torch.Tensor, stride: int) -> torch.Tens
     """Root mean squared distance of a map's heat from its dot, in pixels of the picture.
 
     A second peak far away makes it large: the map itself says that it is undecided. Heat below a
-    tenth of the peak is background and does not count.
+    tenth of the peak is background and does not count. It is at least half a pixel of the map,
+    which is as much as a map that is hot at one pixel alone can say.
 
     Args:
         maps: (..., height, width) heat ≥ 0.
@@ -132,7 +133,7 @@ def spreads(maps: torch.Tensor, points: torch.Tensor, stride: int) -> torch.Tens
 
     Example:
         >>> spreads(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([1.0, 0.0]), 4)
-        tensor(0.)
+        tensor(2.)
     """
     heat = maps * (maps >= FAINT * maps.amax((-2, -1), keepdim=True))
     weights = normalised(heat)
@@ -140,7 +141,7 @@ def spreads(maps: torch.Tensor, points: torch.Tensor, stride: int) -> torch.Tens
     rows = torch.arange(maps.shape[-2], device=maps.device, dtype=maps.dtype)
     across = (weights.sum(-2) * (columns - points[..., 0:1]) ** 2).sum(-1)
     down = (weights.sum(-1) * (rows - points[..., 1:2]) ** 2).sum(-1)
-    return (across + down).sqrt() * stride
+    return (across + down).sqrt().clamp_min(0.5) * stride
 
 
 def presence_loss(logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:

@@ -81,7 +81,7 @@ class Coordinates(Head):
             vector = pooled.flatten(1)
         hidden = torch.relu(self.hidden(vector))
         output: torch.Tensor = self.out(hidden)
-        return output.unflatten(-1, (-1, 3))
+        return output.view(len(output), -1, 3)
 
     def loss(
         self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
@@ -90,7 +90,8 @@ class Coordinates(Head):
         located = states >= State.HIDDEN
         truth = torch.where(located[..., None], points, 0.0)
         distance = (self._pixels(output[..., :2]) - truth).norm(dim=-1) / max(self.frame)
-        return distance * located + presence_loss(output[..., 2], states)
+        losses: torch.Tensor = distance * located + presence_loss(output[..., 2], states)
+        return losses
 
     def ideal(
         self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]

@@ -70,7 +70,7 @@ class Heatmap(Head):
         *,
         loss: Loss = "joint",
         sigma: float = 1.5,
-        decoder: str = "taylor",
+        decoder: str = "integral",
         finer: int = 2,
     ) -> None:
         super().__init__()
@@ -97,7 +97,8 @@ class Heatmap(Head):
         """(batch, points) losses; see `Head.loss`."""
         located = states >= State.HIDDEN
         drawn = torch.where(located[..., None], points, torch.nan)
-        target = gaussian_maps(drawn, tuple(output.shape[-2:]), self.stride, self.sigma)
+        size = (output.shape[-2], output.shape[-1])
+        target = gaussian_maps(drawn, size, self.stride, self.sigma)
         if self.kind == "cross_entropy":
             pixels = functional.binary_cross_entropy_with_logits(output, target, reduction="none")
             return pixels.sum((-2, -1)) * (states != State.UNLABELLED)

@@ -76,10 +76,13 @@ class Integral(Head):
         located = states >= State.HIDDEN
         truth = torch.where(located[..., None], points, 0.0)
         maps = softmax(output)
-        target = normalised(gaussian_maps(truth, tuple(maps.shape[-2:]), self.stride, self.sigma))
+        target = normalised(
+            gaussian_maps(truth, (maps.shape[-2], maps.shape[-1]), self.stride, self.sigma)
+        )
         distance = (to_picture(_mean_place(maps), self.stride) - truth).norm(dim=-1) / self.stride
         placed = distance + self.shape * _jensen_shannon(maps, target)
-        return placed * located + presence_loss(_presence(output), states)
+        losses: torch.Tensor = placed * located + presence_loss(_presence(output), states)
+        return losses
 
     def ideal(
         self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]

@@ -64,7 +64,7 @@ def conformal_factor(errors: FloatArray, spreads: FloatArray, level: float = 0.9
 
     Split conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018, §2.2 and 5.2): with n
     calibration errors, q is the ⌈(n+1)·level⌉-th smallest ratio error / spread. If a new point is
-    exchangeable with these, its coverage is within level … level + 1/(n+1).
+    exchangeable with these, it is covered with a probability of level … level + 1/(n+1).
 
     No finite q holds the level with too few points, n < level / (1 − level), or where spreads of 0
     make it infinite. The largest finite ratio stands in; of n points it covers n / (n+1).

@@ -14,7 +14,7 @@ from typing import Any
 from placewise.report.drawing import to_jpeg
 from placewise.report.glossary import number
 from placewise.report.marks import Overlay
-from placewise.report.style import DARK, LIGHT, STYLE_SHEET, Theme
+from placewise.report.style import DARK, LIGHT, STYLE_SHEET, Theme, mark
 from placewise.report.text import printable
 
 POLICY = (
@@ -29,8 +29,8 @@ PICTURE_BYTES = 1_600_000
 STEPS = ((900, 88), (720, 85), (560, 80), (420, 75), (300, 65))
 """(longer side, JPEG quality) that are tried until the photographs fit."""
 
-ROWS, LETTERS = 300, 600
-"""Rows of a table and letters of a cell that are shown at most."""
+ROWS, LETTERS, NAMED = 300, 600, 84
+"""Rows of a table, letters of a cell, and points of a legend that are shown at most."""
 
 
 class Html(str):
@@ -59,7 +59,12 @@ def element(tag: str, *content: str, **attributes: str) -> Html:
 
 
 def joined(content: Iterable[str]) -> Html:
-    """Elements and text one after the other, the text escaped."""
+    """Elements and text one after the other, the text escaped.
+
+    Example:
+        >>> joined(["a & b", element("br")])
+        'a &amp; b<br>'
+    """
     return Html("".join(part if isinstance(part, Html) else _text(part) for part in content))
 
 
@@ -95,7 +100,12 @@ def page(title: str, verdict: str, content: Iterable[Html]) -> str:
 
 
 def section(title: str, *content: str) -> Html:
-    """A part of a page under its heading."""
+    """A part of a page under its heading.
+
+    Example:
+        >>> section("Notes", "none")
+        '<section><h2>Notes</h2>none</section>'
+    """
     return element("section", element("h2", title), *content)
 
 
@@ -104,6 +114,10 @@ def tiles(facts: Sequence[tuple[str, str]]) -> Html:
 
     Args:
         facts: (name, number with unit) of each.
+
+    Example:
+        >>> tiles([("mean error", "2 px")])
+        '<dl class="tiles"><div><dt>mean error</dt><dd>2 px</dd></div></dl>'
     """
     return element(
         "dl",
@@ -113,12 +127,22 @@ def tiles(facts: Sequence[tuple[str, str]]) -> Html:
 
 
 def listed(sentences: Sequence[str]) -> Html:
-    """Sentences as a list."""
+    """Sentences as a list.
+
+    Example:
+        >>> listed(["One."])
+        '<ul><li>One.</li></ul>'
+    """
     return element("ul", *(element("li", sentence) for sentence in sentences))
 
 
 def words(entries: Sequence[tuple[str, str]]) -> Html:
-    """Words with their explanations."""
+    """Words with their explanations.
+
+    Example:
+        >>> words([("px", "Pixels.")])
+        '<dl class="words"><dt>px</dt><dd>Pixels.</dd></dl>'
+    """
     parts = [(element("dt", word), element("dd", meaning)) for word, meaning in entries]
     return element("dl", *(part for pair in parts for part in pair), class_="words")
 
@@ -136,6 +160,10 @@ def table(
         rows: as many cells each; the first 300 rows are shown.
         numbers: columns that stand to the right.
         caption: what the table shows.
+
+    Example:
+        >>> '<td class="number">1.5</td>' in table(["point", "px"], [["nose", "1.5"]], numbers=[1])
+        True
     """
     kinds = ["number" if column in numbers else "" for column in range(len(header))]
     left_out = f" ({len(rows) - ROWS:,} more rows are left out)" if len(rows) > ROWS else ""
@@ -157,7 +185,12 @@ def table(
 
 
 def settings_table(settings: Mapping[str, Any], caption: str = "") -> Html:
-    """A nested mapping as rows of dotted names and values."""
+    """A nested mapping as rows of dotted names and values.
+
+    Example:
+        >>> "<th>a.b</th><td>yes</td>" in settings_table({"a": {"b": True}})
+        True
+    """
     return table(["", ""], list(_flat(settings)), caption=caption)
 
 
@@ -168,17 +201,43 @@ def plot(draw: Callable[[Theme], bytes], caption: str, alt: str) -> Html:
         draw: figure of a theme, as the bytes of a PNG.
         caption: what to see in it.
         alt: the same for who cannot see it.
+
+    Example:
+        >>> plot(lambda theme: b"png", "Falls.", "a falling curve")[:16]
+        '<figure><picture'
     """
     dark = element("source", srcset=_uri(draw(DARK), "png"), media="(prefers-color-scheme: dark)")
     light = element("img", src=_uri(draw(LIGHT), "png"), alt=alt)
     return element("figure", element("picture", dark, light), element("figcaption", caption))
 
 
-def strip(draw: Callable[[Theme], bytes], alt: str) -> Html:
-    """A small picture without a caption, in two versions."""
-    dark = element("source", srcset=_uri(draw(DARK), "png"), media="(prefers-color-scheme: dark)")
-    light = element("img", src=_uri(draw(LIGHT), "png"), alt=alt)
-    return element("div", element("picture", dark, light), class_="legend")
+def legend(names: Sequence[str]) -> Html:
+    """Which mark is which point; of many points the first 84.
+
+    Args:
+        names: the points' names.
+
+    Example:
+        >>> legend(["nose"]).count("<svg")
+        1
+    """
+    more = [f"and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
+    parts = [element("li", _swatch(i), f" {name}") for i, name in enumerate(names[:NAMED])]
+    return element("ul", *parts, *(element("li", text) for text in more), class_="legend")
+
+
+def _swatch(index: int) -> Html:
+    """The mark of a point as a drawing."""
+    colour, shape = mark(index)
+    form = {
+        "disc": "M-5 0A5 5 0 0 1 5 0A5 5 0 0 1-5 0Z",
+        "square": "M-5-5H5V5H-5Z",
+        "diamond": "M0-6L6 0L0 6L-6 0Z",
+    }[shape]
+    rims = ((5.0, "#101010"), (2.5, "#fff"))
+    paths = [element("path", d=form, stroke=ink, stroke_width=str(width)) for width, ink in rims]
+    fill = element("path", d=form, fill=f"rgb{colour}")
+    return element("svg", *paths, fill, viewBox="-9 -9 18 18", aria_hidden="true")
 
 
 def photographs(groups: Sequence[Sequence[tuple[str, Overlay]]], alt: str) -> list[Html]:
@@ -190,6 +249,12 @@ def photographs(groups: Sequence[Sequence[tuple[str, Overlay]]], alt: str) -> li
 
     Returns:
         A grid for each group; pictures that do not fit even when small are left out, and said so.
+
+    Example:
+        >>> import numpy as np
+        >>> grids = photographs([[("a.png", np.zeros((4, 4, 3), np.uint8))]], "A picture")
+        >>> grids[0].count("<img")
+        1
     """
     coded = _coded([picture for group in groups for _, picture in group])
     grids = []

@@ -193,6 +193,13 @@ def save_picture(path: Path, picture: Overlay) -> None:
 
     Raises:
         PictureError: the system refused, e.g. because the disk is full.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     save_picture(Path(folder, "a.png"), np.zeros((2, 3, 3), np.uint8))
+        ...     Path(folder, "a.png").read_bytes()[1:4]
+        b'PNG'
     """
     try:
         path.write_bytes(to_png(picture))

@@ -170,14 +170,14 @@ def number(value: float | None, digits: int = 3) -> str:
         >>> number(1.9384), number(143.52), number(12345.6), number(0.0), number(None)
         ('1.94', '144', '12,346', '0', '–')
         >>> number(0.000012)
-        '< 0.0001'
+        '< 0.001'
     """
     if value is None or value != value:
         return "–"
     if value == 0 or abs(value) == float("inf"):
         return f"{value:.0f}"
-    if abs(value) < 1e-4:
-        return "< 0.0001"
+    if abs(value) < 1e-3:
+        return "< 0.001"
     if abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
     return f"{float(f'{value:.{digits}g}')}"
@@ -196,6 +196,11 @@ def share(value: float | None) -> str:
 
 
 def meaning_of_pck(scores: Scores) -> str:
-    """Sentence on the reference length of PCK."""
+    """Sentence on the reference length of PCK.
+
+    Example:
+        >>> meaning_of_pck({"pck": {"norm": "diagonal"}})
+        'The reference length of PCK is: diagonal.'
+    """
     norm = (scores.get("pck") or {}).get("norm")
     return f"The reference length of PCK is: {norm}." if norm else ""

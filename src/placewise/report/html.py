@@ -12,18 +12,17 @@ from placewise.report.blocks import (
     Html,
     element,
     joined,
+    legend,
     listed,
     page,
     photographs,
     plot,
     section,
     settings_table,
-    strip,
     table,
     tiles,
     words,
 )
-from placewise.report.drawing import legend_of, to_png
 from placewise.report.figures import curves, error_curve, errors_by_border, errors_by_point
 from placewise.report.glossary import SCORES, WORDS, Scores, meaning_of_pck, number, share
 from placewise.report.marks import Overlay
@@ -160,14 +159,7 @@ def _pictures(report: RunReport) -> list[Html]:
         "A filled mark is a dot, hollow where the network is not sure that the point is there; a "
         "white cross is the labelled place, a line joins the two, and a circle is the radius r90."
     )
-    legend = Html()
-    if names:
-
-        def draw(theme: Any) -> bytes:
-            return to_png(legend_of(names, 720, theme))
-
-        legend = strip(draw, f"Marks of the points {', '.join(names)}"[:600])
-    shown = [element("p", key), legend]
+    shown = [element("p", key), legend(names)]
     if report.worst:
         shown += [element("h3", "Largest errors"), worst]
     if report.best:

@@ -66,6 +66,12 @@ def draw_circle(
         radius: in pixels of the canvas.
         colour: of the circle.
         unit: thickness that belongs to this size of canvas, in pixels.
+
+    Example:
+        >>> canvas = np.zeros((3, 9, 3), np.uint8)
+        >>> draw_circle(canvas, np.array([1.0, 1.0]), 5.0, WHITE, 1.0)
+        >>> canvas[1, :, 0].tolist()
+        [0, 0, 0, 0, 0, 44, 255, 44, 0]
     """
     edge = _hull(_shape("disc", point, radius))
     _paint(canvas, _box(point, point, radius + 2 * unit), edge, _thin(colour, unit))
@@ -74,12 +80,26 @@ def draw_circle(
 def draw_line(
     canvas: Overlay, start: FloatArray, stop: FloatArray, colour: RGB, unit: float
 ) -> None:
-    """Draw a thin line between two points (2,); NaN is not drawn."""
+    """Draw a thin line between two points (2,); NaN is not drawn.
+
+    Example:
+        >>> canvas = np.zeros((5, 3, 3), np.uint8)
+        >>> draw_line(canvas, np.array([-9.0, 2.0]), np.array([9.0, 2.0]), WHITE, 1.0)
+        >>> canvas[:, 1, 0].tolist()
+        [0, 44, 255, 44, 0]
+    """
     _paint(canvas, _box(start, stop, 2 * unit), _segment(start, stop), _thin(colour, unit))
 
 
 def draw_cross(canvas: Overlay, point: FloatArray, unit: float) -> None:
-    """Draw a small white cross at a point (2,); NaN is not drawn."""
+    """Draw a small white cross at a point (2,); NaN is not drawn.
+
+    Example:
+        >>> canvas = np.zeros((9, 9, 3), np.uint8)
+        >>> draw_cross(canvas, np.array([4.0, 4.0]), 1.0)
+        >>> canvas[4, 1, 0] == canvas[1, 4, 0] == 255
+        np.True_
+    """
     across, down = np.array([4.0 * unit, 0.0]), np.array([0.0, 4.0 * unit])
     arms = _segment(point - across, point + across), _segment(point - down, point + down)
     skins = [(1.6 * unit, BLACK, 1.0), (0.6 * unit, WHITE, 1.0)]

@@ -117,7 +117,8 @@ p, dd, li { max-width: 46rem; overflow-wrap: anywhere; }
 figure { margin: 0; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; border-radius: .25rem; }
 figcaption { margin-top: .375rem; overflow-wrap: anywhere; }
-.legend img { display: block; max-width: 100%; height: auto; margin-top: .75rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none; padding: 0; }
+.legend svg { width: 1em; height: 1em; vertical-align: -.125em; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9375rem; margin-top: .75rem; }
 caption { text-align: left; color: var(--muted); font-size: .875rem; padding-bottom: .375rem; }

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from placewise.errors import SettingsError
 from placewise.formats import Labels
-from placewise.parallel import check_batch, from_first, processes, rank
+from placewise.parallel import check_batch, processes, rank, wait_for_all
 from placewise.run import Run
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -56,8 +56,8 @@ class TrainSettings(BaseModel):
     batch: int = Field(default=8, ge=2)
     workers: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=0.02, ge=0)
-    average: float = Field(default=0.995, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    average: float = Field(default=0.99, ge=0, lt=1)
     backbone: str = "unet"
     backbone_settings: dict[str, int | float | str | bool] = {}
     head: str = "heatmap"
@@ -109,6 +109,10 @@ def train(
         SettingsError: settings that cannot be, or a folder that is in use.
         TrainingError: the loss is not a number; the message names the pictures.
         Interrupted: SIGTERM or SIGINT came; a checkpoint has been written.
+
+    Example:
+        >>> labels = read_labels("my_folder")  # doctest: +SKIP
+        >>> run = train(labels, Path("my_run"), TrainSettings(minutes=8))  # doctest: +SKIP
     """
     from placewise.train._loop import Trainer
     from placewise.train._plan import begin
@@ -121,7 +125,7 @@ def train(
         _check_folder(out, resume)
         if rank() == 0 and not (out / "run.json").is_file():
             begin(labels, out, settings, device, console)
-        from_first([None])
+        wait_for_all()
         run = Run.open(out)
         Trainer(labels, run, device, console).train()
         return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from placewise.pictures import read_picture
 from placewise.report.drawing import dots, sheet, to_png
 from placewise.run import Run, load_weights, prefixed
 from placewise.train import TrainSettings
-from placewise.train._progress import Console, Stop
+from placewise.train._progress import Bar, Console, Pace, Stop
 from placewise.train._step import (
     LONGEST,
     Objective,
@@ -94,17 +94,34 @@ class Trainer:
 
     def _loop(self) -> None:
         view = self.run.facts.model.input
-        augmentation = Augmentation.of(**self.settings.augmentation)
+        self.val_pictures = Pictures(self.labels.root, self.val_samples[:VALIDATED], view)
+        objective = DistributedDataParallel(self.objective) if world() > 1 else self.objective
+        objective.train()
+        every = self.settings.validate_every or self.steps
+        with Stop() as stop, self.console.training(self.step, self.steps) as bar:
+            pace, started = Pace(self.settings.batch), time.monotonic()
+            for batch in self._batches():
+                self.window.append(self._one_step(objective, batch))
+                pace.step(time.monotonic() - started)
+                if self.step % LOG_EVERY == 0 or self.step == self.steps:
+                    self._tell(pace, bar)
+                if self.step % every == 0 or self.step == self.steps:
+                    bar.validated(self._validate())
+                if any_process(stop.asked, self.device):
+                    self._save()
+                    stop.leave(self.run.path, self.step)
+                started = time.monotonic()
+
+    def _batches(self) -> Iterator[Batch]:
+        """This process's share of the batches from the next step on."""
         shown = TrainingPictures(
             self.labels,
             self.train_samples,
-            view,
+            self.run.facts.model.input,
             self.model.frame,
-            augmentation,
+            Augmentation.of(**self.settings.augmentation),
             self.settings.seed,
         )
-        shown.pictures.fill(self.console.reading)
-        self.val_pictures = Pictures(self.labels.root, self.val_samples[:VALIDATED], view)
         order = Order(
             len(self.train_samples),
             self.settings.batch,
@@ -114,27 +131,14 @@ class Trainer:
             rank=rank(),
             world=world(),
         )
-        objective = DistributedDataParallel(self.objective) if world() > 1 else self.objective
-        objective.train()
-        every = self.settings.validate_every or self.steps
-        with Stop() as stop, self.console.training(self.step, self.steps) as bar:
-            started = time.monotonic()
-            for batch in batches(shown, order, self.settings.workers):
-                loss = self._one_step(objective, batch)
-                self.window.append(loss)
-                if self.step % LOG_EVERY == 0 or self.step == self.steps:
-                    speed = len(self.window) * self.settings.batch / (time.monotonic() - started)
-                    mean = sum(self.window) / len(self.window)
-                    self._log({"step": self.step, "loss": mean, "pictures_per_second": speed})
-                    bar.step(self.step, loss=mean, speed=speed)
-                    self.window.clear()
-                    started = time.monotonic()
-                if self.step % every == 0 or self.step == self.steps:
-                    bar.validated(self._validate())
-                    started = time.monotonic()
-                if any_process(stop.asked, self.device):
-                    self._save()
-                    stop.leave(self.run.path, self.step)
+        return batches(shown, order, self.settings.workers)
+
+    def _tell(self, pace: Pace, bar: Bar) -> None:
+        """A line in the log, and the bar: mean loss and speed since the last one."""
+        mean, speed = sum(self.window) / len(self.window), pace.speed()
+        self._log({"step": self.step, "loss": mean, "pictures_per_second": speed})
+        bar.step(self.step, loss=mean, speed=speed)
+        self.window.clear()
 
     def _one_step(self, objective: torch.nn.Module, batch: Batch) -> float:
         """Loss of the step; weights, average and `step` are one further afterwards."""
@@ -211,7 +215,7 @@ class Trainer:
                 )
             )
         captions = [sample.image for sample in self.val_samples[:SHOWN]]
-        write_bytes(self.run.path / "preview.png", to_png(sheet(drawn, captions)))
+        write_bytes(self.run.path / "preview.png", to_png(sheet(drawn, captions, names=model.names)))
 
     def _save(self) -> None:
         if rank() == 0:
@@ -227,10 +231,10 @@ class Trainer:
         self.model.load_state_dict(prefixed(found.tensors, "model."))
         load_weights(self.average, found)
         restore_optimizer(self.optimizer, found.tensors)
-        self.step = int(found.facts["step"])  # type: ignore[arg-type]
+        self.step = int(found.facts["step"])
         best = found.facts["best"]
-        self.best = float("inf") if best is None else float(best)  # type: ignore[arg-type]
-        self.window = [float(value) for value in found.facts["window"]]  # type: ignore[union-attr]
+        self.best = float("inf") if best is None else float(best)
+        self.window = [float(value) for value in found.facts["window"]]
 
     def _log(self, line: Mapping[str, Any]) -> None:
         if rank() == 0:

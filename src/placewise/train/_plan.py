@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 DEFAULT_STEPS = 3000
 """Steps where neither steps nor minutes are asked for: about ten minutes on two cores."""
 
-TIMED = 4
-"""Steps that are timed for each precision, after one to warm up."""
+WARM_STEPS, TIMED = 2, 10
+"""Steps that are taken and thrown away for each precision, and those that are timed after them."""
 
 FIRST_PICTURE = 25.0
 """Seconds of training before the first validation, which draws the first picture."""
@@ -135,15 +136,19 @@ def _measure(
     shown = TrainingPictures(
         labels, samples, model.input, localiser.frame, augmentation, settings.seed
     )
-    order = Order(len(samples), settings.batch, settings.seed, start=0, stop=TIMED + 1)
+    order = Order(len(samples), settings.batch, settings.seed, start=0, stop=WARM_STEPS + TIMED)
     fast_memory()
+    for _ in batches(shown, order, 0):
+        pass  # reads the pictures, which happens but once
     tried = ("float32", "bfloat16") if settings.precision == "auto" else (settings.precision,)
     seconds: dict[str, float] = {}
     for precision in tried:
         objective = Objective(copy.deepcopy(localiser), precision).to(device)
-        seconds[precision] = _time_steps(objective, batches(shown, order, 0), settings, device)
+        seconds[precision], loss = _time_steps(
+            objective, batches(shown, order, 0), settings, device
+        )
         console.say(
-            f"a first loss; {precision}: {settings.batch / seconds[precision]:.1f} pictures/s"
+            f"{precision}: {settings.batch / seconds[precision]:.1f} pictures/s, loss {loss:.3g}"
         )
     fastest = min(seconds, key=lambda name: seconds[name])
     return fastest, seconds[fastest]
@@ -151,20 +156,21 @@ def _measure(
 
 def _time_steps(
     objective: Objective, shown: Iterator[Batch], settings: TrainSettings, device: torch.device
-) -> float:
-    """Median seconds of a step, pictures included; the first step is not counted."""
+) -> tuple[float, float]:
+    """(seconds of a step, last loss): the median of the steps after the warm-up."""
     optimizer = optimiser(objective, settings)
     taken: list[float] = []
+    value = math.nan
     started = time.monotonic()
     for batch in shown:
         loss = objective(*(part.to(device) for part in batch[:3]))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        loss.item()
+        value = loss.item()
         taken.append(time.monotonic() - started)
         started = time.monotonic()
-    return sorted(taken[1:])[(len(taken) - 1) // 2]
+    return statistics.median(taken[WARM_STEPS:]), value
 
 
 def _steps(settings: TrainSettings, seconds: float, spent: float) -> int:

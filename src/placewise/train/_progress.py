@@ -32,17 +32,10 @@ class Console:
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self._rich = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._last = time.monotonic()
 
     def say(self, text: str) -> None:
         """One line."""
         self._rich.print(text, markup=False)
-
-    def reading(self, done: int, total: int) -> None:
-        """Progress of reading pictures, where it takes long."""
-        if time.monotonic() - self._last > HEARTBEAT:
-            self._last = time.monotonic()
-            self.say(f"read {done} of {total} pictures")
 
     @contextmanager
     def training(self, step: int, steps: int) -> Iterator[Bar]:
@@ -59,6 +52,33 @@ class Console:
         with Progress(*columns, console=self._rich) as progress:
             task = progress.add_task("", total=steps, completed=step)
             yield Live(progress, int(task))
+
+
+class Pace:
+    """Pictures a second, validations and pauses left out.
+
+    Args:
+        batch: pictures in a step.
+
+    Example:
+        >>> pace = Pace(8)
+        >>> pace.step(0.5), pace.step(0.3), pace.speed()
+        (None, None, 20.0)
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch, self.steps, self.seconds = batch, 0, 0.0
+
+    def step(self, seconds: float) -> None:
+        """A step took this long."""
+        self.steps += 1
+        self.seconds += seconds
+
+    def speed(self) -> float:
+        """Pictures a second since the last call."""
+        speed = self.steps * self.batch / max(self.seconds, 1e-9)
+        self.steps, self.seconds = 0, 0.0
+        return speed
 
 
 class Bar:

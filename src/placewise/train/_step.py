@@ -46,7 +46,8 @@ class Objective(nn.Module):
         lower = torch.autocast(pictures.device.type, torch.bfloat16)
         with lower if self.precision == "bfloat16" else contextlib.nullcontext():
             output = self.model(pictures.contiguous(memory_format=torch.channels_last))
-        return self.model.head.loss(output.float(), points, states).mean()
+        loss: torch.Tensor = self.model.head.loss(output.float(), points, states)
+        return loss.mean()
 
 
 def optimiser(objective: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:

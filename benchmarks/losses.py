@@ -1,0 +1,92 @@
+"""Which loss should be the default? Four losses on three data sets, on validation pictures alone.
+
+    python benchmarks/losses.py --data FOLDER
+
+FOLDER holds `openfield_mouse` and `mirror_mouse`; the third set is the demo's digits. A fifth of the
+training pictures is set aside (by the file's names, not by chance of the run); no test picture is
+read. Each loss gets the same number of steps, and of its learning rates the best by the same
+pictures, so that each is tuned as well as the others. Results: benchmarks/results/losses.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from placewise import TrainSettings, evaluate, read_labels, train
+from placewise.demo import write_pictures
+from placewise.formats import Labels
+
+RESULTS = Path(__file__).parent / "results" / "losses.json"
+LOSSES = ("joint", "softmax", "cross_entropy", "mse")
+RATES = (1e-3, 4e-3)
+
+
+def without_test(labels: Labels) -> Labels:
+    """Training and validation pictures; every fifth of what is not for testing validates."""
+    samples = sorted((s for s in labels.samples if s.split != "test"), key=lambda s: s.image)
+    split = ["val" if number % 5 == 2 else "train" for number in range(len(samples))]
+    kept = tuple(replace(s, split=name) for s, name in zip(samples, split, strict=True))
+    return replace(labels, samples=kept)
+
+
+def measure(labels: Labels, loss: str, rate: float, steps: int, out: Path) -> dict:
+    settings = TrainSettings.of(
+        steps=steps,
+        head_settings={"loss": loss},
+        learning_rate=rate,
+        precision="bfloat16",
+        validate_every=steps,
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    run = train(labels, out, settings, quiet=True)
+    scores = evaluate(run, labels, split="val")
+    presence = scores["presence"]
+    return {
+        "loss": loss,
+        "learning_rate": rate,
+        "steps": steps,
+        "mean_error_px": scores["mean_error_px"],
+        "median_error_px": scores["median_error_px"],
+        "p95_error_px": scores["p95_error_px"],
+        "presence_precision": presence["precision"],
+        "presence_recall": presence["recall"],
+        "presence_calibration_error": presence["calibration_error"],
+        "coverage_90": scores["radius"]["coverage_90"],
+        "points": int(np.sum([row["count"] for row in scores["by_point"]])),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES)
+    given = parser.parse_args()
+    found: dict[str, list[dict]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        digits = write_pictures(Path(folder, "digits"), pictures=300)
+        sets = {name: given.data / name for name in ("openfield_mouse", "mirror_mouse")}
+        for name, path in {**sets, "digits": digits}.items():
+            labels = without_test(read_labels(path))
+            found[name] = []
+            for loss in LOSSES:
+                for rate in given.rates:
+                    one = measure(labels, loss, rate, given.steps, Path(folder, "run"))
+                    found[name].append(one)
+                    print(name, json.dumps(one), flush=True)
+                    content = {
+                        "command": f"python benchmarks/losses.py --steps {given.steps}",
+                        "sets": found,
+                    }
+                    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
