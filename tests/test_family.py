@@ -12,7 +12,7 @@ import pytest
 
 import placewise
 from placewise.errors import SettingsError
-from placewise.family import Family, check_settings
+from placewise.family import Family, complete_settings
 from placewise.paddings import PADDINGS, PaddingRule, Reflect
 
 CONTRACT = """
@@ -159,9 +159,9 @@ class Plain(Contract):
     def do(self) -> None: ...
 
 
-def test_settings_are_the_keywords_of_a_constructor():
-    check_settings(Member, "head", [])
-    check_settings(Member, "head", ["width", "sigma"])
+def test_settings_are_the_keywords_of_a_constructor_with_their_defaults():
+    assert complete_settings(Member, "head", {}) == {"sigma": 1.0, "width": 3}
+    assert complete_settings(Member, "head", {"width": 5}) == {"sigma": 1.0, "width": 5}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_settings_are_the_keywords_of_a_constructor():
 )
 def test_other_settings_are_refused(member: type, name: str, says: str):
     with pytest.raises(SettingsError, match=says):
-        check_settings(member, "head", [name])
+        complete_settings(member, "head", {name: 1})
 
 
 def test_the_contract_itself_is_no_member():

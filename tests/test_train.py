@@ -132,7 +132,9 @@ def test_resuming_with_other_labels_is_refused(squares: Path, short: Run) -> Non
 def start(data: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
     verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(out)]
     settings = "--steps 400 --precision float32 --width 16 --batch 4 --validate-every 50".split()
-    return subprocess.Popen([*verb, *settings, *flags], text=True, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [*verb, *settings, *flags], text=True, stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 def wait_for_steps(run: Path, step: int) -> None:
@@ -145,14 +147,16 @@ def wait_for_steps(run: Path, step: int) -> None:
     raise AssertionError("the run took no steps within a minute")
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_with_a_checkpoint_and_is_documented(
-    squares: Path, tmp_path: Path, number: signal.Signals
+    squares: Path, tmp_path: Path, number: signal.Signals, workers: str
 ) -> None:
+    """Sent to the whole group, as a terminal and a scheduler do."""
     run = tmp_path / "run"
-    process = start(squares, run, "--resume")
+    process = start(squares, run, "--resume", "--workers", workers)
     wait_for_steps(run, 20)
-    process.send_signal(number)
+    os.killpg(process.pid, number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert "--resume" in told

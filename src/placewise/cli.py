@@ -113,6 +113,7 @@ def train(
     backbone_set: Pairs = (),
     width: int | None = None,
     augment: Pairs = (),
+    pixels: int | None = None,
     batch: int = 8,
     learning_rate: float | None = None,
     workers: int = 0,
@@ -145,6 +146,7 @@ def train(
         backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.
         width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
+        pixels: of the median picture after scaling; 320×240 by default, more is finer and slower.
         batch: pictures in a step.
         learning_rate: peak of the learning rate.
         workers: processes that prepare batches; 0 prepares them between the steps.
@@ -181,8 +183,8 @@ def train(
         "augmentation": _settings(augment),
         "validate_every": validate_every,
     }
-    if learning_rate is not None:
-        values["learning_rate"] = learning_rate
+    given = {"learning_rate": learning_rate, "pixels": pixels}
+    values |= {name: value for name, value in given.items() if value is not None}
     labels = read_labels(data, format=format)
     run = run_training(labels, out, TrainSettings.of(**values), resume=resume, quiet=quiet)
     report_training(run, labels, quiet=quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -124,14 +125,16 @@ def single(sample: Sample, source: Path | None) -> tuple[FloatArray, NDArray[np.
     return sample.points[0], sample.states[0]
 
 
-def choose_input(labels: Labels, samples: Sequence[Sample], seed: int) -> InputSettings:
+def choose_input(
+    labels: Labels, samples: Sequence[Sample], seed: int, pixels: int = PIXELS
+) -> InputSettings:
     """Scale, frame, channels and normalisation for the training pictures.
 
-    The scale brings the median picture to `PIXELS` pixels, but leaves the median object at least
+    The scale brings the median picture to `pixels` pixels, but leaves the median object at least
     `OBJECT` pixels long, and never enlarges.
     """
     sizes = np.array([sample.size for sample in samples], dtype=float)
-    scale = float(np.sqrt(PIXELS / np.median(sizes.prod(1))))
+    scale = float(np.sqrt(pixels / np.median(sizes.prod(1))))
     extent = object_extent(samples)
     if extent:
         scale = max(scale, OBJECT / extent)
@@ -357,6 +360,13 @@ def batches(pictures: TrainingPictures, order: Order, workers: int) -> Iterator[
         batch_sampler=order,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_the_loop,
         generator=torch.Generator().manual_seed(0),
     )
     yield from loader
+
+
+def _leave_signals_to_the_loop(worker: int) -> None:
+    """A signal to the whole group must not end workers before the loop has saved; it ends them."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

@@ -244,7 +244,8 @@ def verdict(scores: dict[str, Any]) -> str:
     baseline = scores["mean_position_baseline_px"]
     beside = f" (always answering the mean place: {baseline:.1f} px)" if baseline else ""
     mean, median = scores["mean_error_px"], scores["median_error_px"]
+    kind = {"val": "validation", "train": "training"}.get(scores["split"], scores["split"])
     return (
-        f"On {scores['pictures']} {scores['split']} pictures the dots are {mean:.2f} px off on "
+        f"On {scores['pictures']} {kind} pictures the dots are {mean:.2f} px off on "
         f"average, half of them less than {median:.2f} px{beside}."
     )

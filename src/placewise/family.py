@@ -14,12 +14,14 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from placewise.errors import SettingsError
 
 T = TypeVar("T")
+
+Setting = int | float | str | bool
 
 
 class Family(Generic[T]):
@@ -113,26 +115,29 @@ class Family(Generic[T]):
         return f"no {self.kind} is named '{name}'; there are: {', '.join(names)}.{hint}"
 
 
-def check_settings(member: type[object], kind: str, settings: Iterable[str]) -> None:
-    """Refuse settings that a member's constructor does not take.
+def complete_settings(
+    member: type[object], kind: str, settings: Mapping[str, Setting]
+) -> dict[str, Setting]:
+    """Settings of a member with its defaults filled in, so that a run says all it was made with.
 
     Args:
         member: the class whose keyword arguments are the settings.
         kind: what a member is called in messages.
-        settings: names of the settings that were given.
+        settings: what is set.
 
     Raises:
         SettingsError: a name is not a keyword argument of the constructor.
 
     Example:
-        >>> from placewise.heads.heatmap import Heatmap
-        >>> check_settings(Heatmap, "head", ["sigma"])
+        >>> from placewise.heads.integral import Integral
+        >>> complete_settings(Integral, "head", {"sigma": 2})
+        {'sigma': 2, 'shape': 1.0, 'finer': 2}
     """
-    known = [
-        parameter.name
+    known = {
+        parameter.name: parameter.default
         for parameter in inspect.signature(member).parameters.values()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
+    }
     for name in settings:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -141,6 +146,7 @@ def check_settings(member: type[object], kind: str, settings: Iterable[str]) -> 
                 f"{kind} {member.__name__} has no setting '{name}'; "
                 f"it has: {', '.join(known) or 'none'}.{hint}"
             )
+    return {**known, **settings}
 
 
 def _snake(name: str) -> str:

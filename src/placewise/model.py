@@ -14,16 +14,16 @@ from torch import nn
 
 from placewise.backbones import BACKBONES, Backbone
 from placewise.backbones.unet import enough_depth
-from placewise.data import InputSettings, as_input, choose_input, object_extent, scaled_size
+from placewise.data import PIXELS, InputSettings, as_input, choose_input, object_extent, scaled_size
 from placewise.errors import SettingsError
-from placewise.family import check_settings
+from placewise.family import Setting, complete_settings
 from placewise.formats import Labels, Sample, State
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.heads import HEADS, Dots, Head
 from placewise.metrics import errors
 from placewise.paddings import PADDINGS
 
-Settings = dict[str, int | float | str | bool]
+Settings = dict[str, Setting]
 
 
 class ModelSettings(BaseModel):
@@ -57,6 +57,13 @@ class ModelSettings(BaseModel):
     head: str = "heatmap"
     head_settings: Settings = {}
     padding: str = "replicate"
+
+
+SIGMA = 1.5
+"""Standard deviation of soft labels in map pixels, for objects that are not small."""
+
+SMALL = 0.025
+"""σ in map pixels for a pixel of the object's extent, where that is less than `SIGMA`."""
 
 
 @dataclass(frozen=True)
@@ -102,19 +109,19 @@ class Localiser(nn.Module):
 
     def _backbone(self) -> Backbone:
         member: Any = BACKBONES[self.settings.backbone]
-        check_settings(member, "backbone", self.settings.backbone_settings)
-        built: Backbone = member(self.settings.input.channels, **self.settings.backbone_settings)
+        settings = complete_settings(member, "backbone", self.settings.backbone_settings)
+        built: Backbone = member(self.settings.input.channels, **settings)
         return built
 
     def _head(self) -> Head:
         member: Any = HEADS[self.settings.head]
-        check_settings(member, "head", self.settings.head_settings)
+        settings = complete_settings(member, "head", self.settings.head_settings)
         built: Head = member(
             self.backbone.channels,
             len(self.settings.names),
             self.backbone.stride,
             self.frame,
-            **self.settings.head_settings,
+            **settings,
         )
         return built
 
@@ -212,36 +219,44 @@ def choose_model(
     samples: Sequence[Sample],
     *,
     seed: int = 0,
+    pixels: int = PIXELS,
     backbone: str = "unet",
     backbone_settings: Settings | None = None,
     head: str = "heatmap",
     head_settings: Settings | None = None,
 ) -> ModelSettings:
-    """Model settings for these data: scale, frame, and a depth that sees the whole object.
+    """Model settings for these data, complete: scale, frame, depth and σ are chosen.
+
+    The depth of the U-Net is enough to see the whole object. σ is `SIGMA` pixels of the map, or
+    less, down to 1, where the object is so small that its points lie within a few σ.
 
     Args:
         labels: the labels, for names, symmetry and skeleton.
         samples: the training samples.
         seed: which pictures are looked at for mean and contrast.
+        pixels: of the median picture after scaling.
         backbone: member of `BACKBONES`.
-        backbone_settings: what is set; a missing depth of the U-Net is chosen.
+        backbone_settings: what is set; the rest is chosen or the backbone's default.
         head: member of `HEADS`.
-        head_settings: what is set; the rest is the head's default.
+        head_settings: what is set; the rest is chosen or the head's default.
     """
-    view = choose_input(labels, samples, seed)
-    chosen = dict(backbone_settings or {})
-    if backbone == "unet":
-        extent = (object_extent(samples) or 0.0) * view.scale
-        chosen.setdefault("depth", enough_depth(view.frame, extent))
+    view = choose_input(labels, samples, seed, pixels)
+    extent = (object_extent(samples) or 0.0) * view.scale
+    of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})
+    of_head = complete_settings(HEADS[head], "head", head_settings or {})
+    if backbone == "unet" and "depth" not in (backbone_settings or {}):
+        of_backbone["depth"] = enough_depth(view.frame, extent)
+    if "sigma" in of_head and "sigma" not in (head_settings or {}) and extent:
+        of_head["sigma"] = float(np.clip(round(SMALL * extent, 2), 1.0, SIGMA))
     return ModelSettings(
         names=labels.names,
         symmetry=labels.symmetry,
         skeleton=labels.skeleton,
         input=view,
         backbone=backbone,
-        backbone_settings=chosen,
+        backbone_settings=of_backbone,
         head=head,
-        head_settings=dict(head_settings or {}),
+        head_settings=of_head,
     )
 
 

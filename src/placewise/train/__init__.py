@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from placewise.data import PIXELS
 from placewise.errors import SettingsError
 from placewise.formats import Labels
 from placewise.parallel import check_batch, processes, rank, wait_for_all
@@ -29,6 +30,7 @@ class TrainSettings(BaseModel):
         seed: everything drawn is a pure function of it.
         device: "cpu", "cuda", "cuda:1", …
         precision: "auto" takes the faster of the two on this machine, measured at the start.
+        pixels: pixels of the median picture after scaling; more is finer and slower.
         batch: pictures in a step, over all processes.
         workers: processes that prepare batches.
         learning_rate: peak of the learning rate: warm-up, then cosine to 0.
@@ -53,6 +55,7 @@ class TrainSettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     device: str = "cpu"
     precision: Precision = "auto"
+    pixels: int = Field(default=PIXELS, ge=1024)
     batch: int = Field(default=8, ge=2)
     workers: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=2e-3, gt=0)

@@ -61,6 +61,7 @@ def begin(
         labels,
         samples,
         seed=settings.seed,
+        pixels=settings.pixels,
         backbone=settings.backbone,
         backbone_settings=settings.backbone_settings,
         head=settings.head,

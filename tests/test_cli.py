@@ -1,0 +1,122 @@
+"""The command line as a user meets it: real processes, real files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from placewise import __version__
+from placewise.cli import VERBS, _settings, main
+from placewise.errors import PlacewiseError
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "placewise", *words], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_help_names_every_verb_and_how_to_begin() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in VERBS)
+    assert "placewise train my_folder --out my_run" in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_examples_and_a_page(verb: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"placewise {verb}" in capsys.readouterr().out
+    page = (DOCS / f"{verb}.md").read_text(encoding="utf-8")
+    assert f"placewise {verb}" in page
+    assert f"({verb}.md)" in (DOCS / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_flag_says_what_it_is(capsys) -> None:
+    for verb in VERBS:
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        told = capsys.readouterr().out
+        assert told.count("--") > 1
+        for line in told.splitlines():
+            assert not line.strip(" │").startswith("(default"), f"{verb}: {line}"
+
+
+def test_version(capsys) -> None:
+    main(["--version"])
+    assert capsys.readouterr().out.strip() == f"placewise {__version__}"
+
+
+def test_errors_are_one_message_and_exit_code_2(tmp_path: Path) -> None:
+    for words in (
+        ["check", str(tmp_path / "nowhere")],
+        ["evaluate", str(tmp_path), str(tmp_path)],
+        ["train", str(tmp_path), "--out", str(tmp_path / "run")],
+    ):
+        done = run(*words)
+        assert done.returncode == 2, words
+        assert done.stderr.startswith("placewise: ")
+        assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_flag_is_refused() -> None:
+    done = run("train", "somewhere", "--outt", "x")
+    assert done.returncode == 2
+    assert "--outt" in done.stderr + done.stdout
+
+
+def test_settings_are_numbers_words_and_lists() -> None:
+    found = _settings(["sigma=2", "loss=mse", "flip=true", "scale=[0.9, 1.1]", "a-b=x=y"])
+    assert found == {"sigma": 2, "loss": "mse", "flip": True, "scale": [0.9, 1.1], "a_b": "x=y"}
+    with pytest.raises(PlacewiseError, match="KEY=VALUE"):
+        _settings(["sigma"])
+
+
+def test_the_main_job_from_folder_to_dots(squares: Path, tmp_path: Path) -> None:
+    """check, convert, train, evaluate, predict, one after the other."""
+    out = tmp_path / "run"
+    checked = run("check", str(squares))
+    assert checked.returncode == 0 and "light" in checked.stdout
+    other = tmp_path / "coco.json"
+    converted = run("convert", str(squares), str(other))
+    assert converted.returncode == 0 and other.is_file()
+    flags = ["--steps", "12", "--width", "16", "--precision", "float32"]
+    trained = run("train", str(squares), "--out", str(out), *flags)
+    assert trained.returncode == 0, trained.stderr
+    assert "step 12/12" in trained.stderr
+    assert "mean error" in trained.stdout
+    scored = run("evaluate", str(out), str(squares))
+    assert scored.returncode == 0, scored.stderr
+    assert "8 test pictures" in scored.stdout
+    dots = run("predict", str(out), str(squares / "pictures"), "--out", str(tmp_path / "dots"))
+    assert dots.returncode == 0, dots.stderr
+    assert (tmp_path / "dots" / "predictions.csv").is_file()
+
+
+PLUGIN = '''
+from placewise.heads.heatmap import Heatmap
+
+
+class MyHead(Heatmap):
+    """A head of the user's own."""
+'''
+
+
+def test_a_head_of_the_users_own(squares: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "my_heads.py").write_text(PLUGIN)
+    monkeypatch.chdir(tmp_path)
+    flags = ["--steps", "4", "--width", "16", "--precision", "float32"]
+    own = ["--head", "my_heads:MyHead"]
+    without = run("train", str(squares), "--out", "one", *flags, *own)
+    assert without.returncode == 2 and "--plugin my_heads" in without.stderr
+    trained = run("train", str(squares), "--out", "two", *flags, *own, "--plugin", "my_heads")
+    assert trained.returncode == 0, trained.stderr
+    opened = run("evaluate", "two", str(squares))
+    assert opened.returncode == 2 and "--plugin my_heads" in opened.stderr

@@ -1,0 +1,138 @@
+"""Backbone and head joined: any size, exact place, and what a run keeps of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from placewise.checkpoint import write_json
+from placewise.data import InputSettings
+from placewise.errors import CheckpointError, SettingsError
+from placewise.formats import State
+from placewise.heads import HEADS
+from placewise.model import Localiser, ModelSettings, decode_floor
+from placewise.run import Run, RunFacts, prefixed, versions
+
+VIEW = InputSettings(scale=1.0, frame=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
+
+
+def build(head: str = "heatmap", scale: float = 1.0, **settings: object) -> Localiser:
+    model = ModelSettings(
+        names=("a", "b", "c"),
+        input=VIEW.model_copy(update={"scale": scale}),
+        backbone_settings={"width": 16, "depth": 2},
+        head=head,
+        head_settings=settings,
+    )
+    return Localiser(model).eval()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 90), (48, 64), (131, 40)])
+@pytest.mark.parametrize("head", [n for n in HEADS.names() if n != "coordinates"])
+def test_any_size_and_no_dot_beyond_the_picture(head: str, size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
+    for scale in (1.0, 0.6):
+        found = build(head, scale).locate(picture)
+        assert found.points.shape == (3, 2)
+        assert (found.points >= -0.5 - 1e-4).all()
+        assert (found.points <= [size[1] - 0.5 + 1e-4, size[0] - 0.5 + 1e-4]).all()
+
+
+def test_the_flattening_head_says_why_it_cannot() -> None:
+    model = build("coordinates")
+    assert model.locate(np.zeros((40, 64, 1), np.uint8)).points.shape == (3, 2)
+    with pytest.raises(SettingsError, match=r"flattens .*'heatmap', which takes any size"):
+        model.locate(np.zeros((49, 64, 1), np.uint8))
+
+
+def test_padding_to_a_multiple_moves_no_dot() -> None:
+    """A picture and the same picture with its own replicated margin get the same dots."""
+    model = build()
+    with torch.no_grad():
+        model.head.maps.values.weight.normal_(0, 1)
+    picture = np.random.default_rng(1).random((45, 61, 1)).astype(np.float32)
+    padded = np.pad(picture, ((0, 3), (0, 3), (0, 0)), mode="edge")
+    shown = torch.from_numpy(padded).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        direct = model.head.dots(model(shown).float(), (45, 61))
+    assert model.locate(picture).points == pytest.approx(direct.points[0].numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.51])
+@pytest.mark.parametrize("head", HEADS.names())
+def test_the_decode_floor_is_low(head: str, scale: float) -> None:
+    """What is written down is read off again, in the picture's pixels, at any scale."""
+    size = (48, 64) if scale == 1 else (94, 125)
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.3, 0.7, (8, 3, 2)) * [size[1], size[0]]
+    states = np.full((8, 3), State.VISIBLE, np.int8)
+
+    class Shape:
+        def __init__(self) -> None:
+            self.size = size
+
+    floor = decode_floor(build(head, scale), [Shape()] * 8, truth, states)
+    assert floor is not None
+    assert floor < 0.05
+    nothing = np.full((8, 3), State.UNLABELLED, np.int8)
+    assert decode_floor(build(head, scale), [Shape()] * 8, truth, nothing) is None
+
+
+def test_settings_refuse_unknown_keys() -> None:
+    with pytest.raises(ValidationError):
+        ModelSettings.model_validate({**build().settings.model_dump(), "colour": 1})
+    with pytest.raises(SettingsError, match="no setting 'sgima'"):
+        build(sgima=2)
+
+
+def facts(**changes: object) -> RunFacts:
+    content = {
+        "versions": versions(),
+        "data": "points.csv",
+        "fingerprint": "0" * 64,
+        "split": {"train": ("a.png",), "val": (), "test": ()},
+        "model": build().settings,
+        "training": {"steps": 3},
+    }
+    return RunFacts(**{**content, **changes})
+
+
+def test_a_run_is_what_was_written(tmp_path: Path) -> None:
+    Run.create(tmp_path / "run", facts())
+    opened = Run.open(tmp_path / "run")
+    assert opened.facts == facts()
+    assert opened.log() == []
+    assert opened.radius_factor() is None
+
+
+def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no run\.json"):
+        Run.open(tmp_path)
+    run = Run.create(tmp_path / "run", facts())
+    content = facts().model_dump(mode="json")
+    (run.path / "run.json").unlink()
+    write_json(run.path / "run.json", {**content, "colour": 1})
+    with pytest.raises(CheckpointError, match="colour"):
+        Run.open(run.path)
+    text = (run.path / "run.json").read_text()
+    (run.path / "run.json").write_text(text.replace("a.png", "b.png"))
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        Run.open(run.path)
+
+
+def test_a_log_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", facts())
+    lines = [json.dumps({"step": step, "loss": 1.0}) for step in (10, 20)]
+    (run.path / "log.jsonl").write_text("\n".join(lines) + '\n{"step": 30, "lo')
+    assert [line["step"] for line in run.log()] == [10, 20]
+
+
+def test_prefixes() -> None:
+    tensors = {"model.a": torch.zeros(1), "average.a": torch.ones(1)}
+    assert prefixed(tensors, "average.")["a"].item() == 1
+    assert prefixed(tensors, "optimizer.") == {}
