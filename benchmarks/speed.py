@@ -17,6 +17,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -50,7 +51,7 @@ class PlainUNet(nn.Module):
         self.down = nn.ModuleList(
             double(a, b) for a, b in zip((1, *widths[:-1]), widths, strict=True)
         )
-        pairs = list(zip(widths[1:-1], widths[2:], strict=True))[::-1]
+        pairs = list(pairwise(widths[1:]))[::-1]
         self.up = nn.ModuleList(double(skip + deep, skip) for skip, deep in pairs)
         self.out = nn.Conv2d(widths[1], points, 1)
 

@@ -1,6 +1,6 @@
 """Make benchmarks/README.md from the raw numbers in benchmarks/results.
 
-    python benchmarks/tables.py
+python benchmarks/tables.py
 """
 
 from __future__ import annotations
@@ -73,12 +73,15 @@ def demo(content: dict) -> str:
         ["mean error on test pictures", f"{content['mean_error_px']:.2f} px"],
         ["median error", f"{content['median_error_px']:.2f} px"],
         ["present digits within 3 px, and said to be there", content["present_within_3_px"]],
-        ["presence: precision, recall", f"{percent(presence['precision'])}, "
-         f"{percent(presence['recall'])}"],
+        [
+            "presence: precision, recall",
+            f"{percent(presence['precision'])}, {percent(presence['recall'])}",
+        ],
         ["r90 holds", percent(content["radius"]["coverage_90"])],
     ]
-    return "## Demo\n\n`python benchmarks/demo.py`: a fresh environment, then `placewise demo`.\n\n" + (
-        table(["what", "figure"], rows)
+    return (
+        "## Demo\n\n`python benchmarks/demo.py`: a fresh environment, then `placewise demo`.\n\n"
+        + (table(["what", "figure"], rows))
     )
 
 

@@ -33,6 +33,7 @@ from placewise.metrics import (
     presence,
     rmse,
     score_table,
+    turns,
 )
 
 N, K = 40, 5
@@ -662,3 +663,17 @@ def test_arrays_that_do_not_belong_together_are_refused(case, key, change, messa
     case[key] = change(case.get(key))
     with pytest.raises(SettingsError, match=message):
         score_table(**case)
+
+
+def test_turns_are_the_angles_by_which_pictures_were_turned(rng):
+    """Turn, shift and scale a shape by known amounts; the turns differ by just the angles."""
+    shape = rng.normal(size=(6, 2)) * 20
+    angles = rng.uniform(-40, 40, 9)
+    cos, sin = np.cos(np.radians(angles)), np.sin(np.radians(angles))
+    turned = np.stack([cos, -sin, sin, cos], -1).reshape(-1, 2, 2) @ shape.T
+    points = turned.swapaxes(1, 2) * rng.uniform(0.5, 2, (9, 1, 1)) + rng.normal(size=(9, 1, 2))
+    points[4, 2] = np.nan
+    found = turns(points)
+    assert found - found[0] == pytest.approx(angles - angles[0], abs=1e-6)
+    points[3, 1:] = np.nan
+    assert np.isnan(turns(points)[3])

@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 from conftest import draw_squares
 from placewise.errors import SettingsError, TrainingError
-from placewise.formats import Labels, read_labels
+from placewise.formats import Labels, Sample, State, read_labels
 from placewise.heads.heatmap import Heatmap
 from placewise.run import Run
 from placewise.train import TrainSettings, train
-from placewise.train._plan import TIMED, WARM_STEPS
+from placewise.train._plan import TIMED, WARM_STEPS, choose_augmentation
 from placewise.train._step import LONGEST, learning_rate, move_average
 from survival import campaign
 
@@ -316,3 +316,27 @@ def test_the_average_is_the_average() -> None:
             expected[name] = old + share * (value - old) if value.ndim else value.double()
     for name, value in average.state_dict().items():
         assert torch.allclose(value.double(), expected[name], atol=1e-5)
+
+
+def upright(turn: float, count: int = 12) -> Labels:
+    """Labels of a shape that stands at random angles of this standard deviation."""
+    rng = np.random.default_rng(0)
+    shape = np.array([[0.0, 0.0], [0.0, 30.0], [12.0, 14.0]])
+    samples = []
+    for number, angle in enumerate(np.radians(rng.normal(0, turn, count))):
+        matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        states = np.full((1, 3), State.VISIBLE, np.int8)
+        samples.append(Sample(f"{number}.png", (90, 90), (shape @ matrix + 40)[None], states))
+    return Labels(Path(), ("a", "b", "c"), tuple(samples))
+
+
+@pytest.mark.parametrize(("turn", "least", "most"), [(0.5, 5, 5), (4, 6, 10), (60, 15, 15)])
+def test_pictures_are_turned_as_much_as_the_labels_are(
+    turn: float, least: float, most: float
+) -> None:
+    labels = upright(turn)
+    chosen = choose_augmentation(labels, labels.samples, quick())
+    assert least <= chosen.rotate <= most
+    assert not chosen.flip
+    asked = choose_augmentation(labels, labels.samples, quick(augmentation={"rotate": 90}))
+    assert asked.rotate == 90

@@ -20,7 +20,7 @@ Pairs = tuple[str, ...]
 """Settings as KEY=VALUE."""
 
 SPINS = 10_000
-"""Turns that a thread waits awake for the others; the default, 30 times more, starves other work."""
+"""Turns that a thread waits awake for others; the default, 30 times more, starves other work."""
 
 DESCRIPTION = """Networks that keep place: dots on pictures of any size.
 

@@ -36,7 +36,7 @@ from placewise.metrics._distances import (
     pck,
     rmse,
 )
-from placewise.metrics._swaps import left_right_swaps
+from placewise.metrics._shapes import left_right_swaps, turns
 
 __all__ = [
     "BORDER_EDGES",
@@ -59,6 +59,7 @@ __all__ = [
     "presence",
     "rmse",
     "score_table",
+    "turns",
 ]
 
 UNLABELLED, HIDDEN = 0, 2

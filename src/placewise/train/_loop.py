@@ -215,7 +215,9 @@ class Trainer:
                 )
             )
         captions = [sample.image for sample in self.val_samples[:SHOWN]]
-        write_bytes(self.run.path / "preview.png", to_png(sheet(drawn, captions, names=model.names)))
+        write_bytes(
+            self.run.path / "preview.png", to_png(sheet(drawn, captions, names=model.names))
+        )
 
     def _save(self) -> None:
         if rank() == 0:

@@ -7,10 +7,11 @@ import hashlib
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from placewise.augment import Augmentation
@@ -20,10 +21,12 @@ from placewise.data import (
     TrainingPictures,
     batches,
     of_split,
+    single,
     split_images,
 )
 from placewise.errors import SettingsError
 from placewise.formats import SPLITS, Labels, Sample
+from placewise.metrics import turns
 from placewise.model import Localiser, ModelSettings, choose_model
 from placewise.run import Run, RunFacts, versions
 from placewise.train._step import Objective, fast_memory, optimiser
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 
 DEFAULT_STEPS = 3000
 """Steps where neither steps nor minutes are asked for: about ten minutes on two cores."""
+
+LEAST_TURN, MOST_TURN = 5.0, 15.0
+"""Degrees by which pictures are turned at random, either way."""
 
 WARM_STEPS, TIMED = 2, 10
 """Steps that are taken and thrown away for each precision, and those that are timed after them."""
@@ -67,7 +73,7 @@ def begin(
         head=settings.head,
         head_settings=settings.head_settings,
     )
-    augmentation = choose_augmentation(labels, settings)
+    augmentation = choose_augmentation(labels, samples, settings)
     console.say(_summary(labels, splits, model))
     fingerprint = fingerprint_of(labels)
     precision, seconds = _measure(labels, samples, model, augmentation, settings, device, console)
@@ -92,9 +98,25 @@ def begin(
     return Run.create(out, facts)
 
 
-def choose_augmentation(labels: Labels, settings: TrainSettings) -> Augmentation:
-    """Augmentation for these data: mirrored only where names say which points change places."""
-    chosen: dict[str, Any] = {"flip": bool(labels.symmetry)}
+def choose_augmentation(
+    labels: Labels, samples: Sequence[Sample], settings: TrainSettings
+) -> Augmentation:
+    """Augmentation for these data.
+
+    Pictures are mirrored only where names say which points change places. They are turned by as
+    much as the labels themselves are turned, twice the standard deviation of their angles, but by
+    5° at least and 15° at most: a fixed camera and a held animal make "left of" and "below" a
+    hint, and turning every picture by 15° would take it away.
+    """
+    points = np.stack([single(sample, labels.source)[0] for sample in samples])
+    angles = turns(points)
+    spread = float(np.nanstd(angles)) if np.isfinite(angles).sum() > 1 else np.inf
+    rotate = round(float(np.clip(2 * spread, LEAST_TURN, MOST_TURN)), 1)
+    chosen: dict[str, Any] = {
+        "flip": bool(labels.symmetry),
+        "rotate": rotate,
+        "shear": round(rotate / 3, 1),
+    }
     return Augmentation.of(**{**chosen, **settings.augmentation})
 
 

@@ -1,4 +1,4 @@
-"""Labels of left and right that seem to have changed places."""
+"""The shape that a set of points has on all pictures, and what it tells of single ones."""
 
 from __future__ import annotations
 
@@ -64,6 +64,30 @@ def left_right_swaps(
         if usual and len(odd) <= SELDOM * len(known):
             found += [(int(picture), number, float(ratios[picture])) for picture in odd]
     return sorted(found, key=lambda swap: -swap[2])
+
+
+def turns(points: FloatArray) -> FloatArray:
+    """How far each picture's points are turned against their median shape.
+
+    The angle of the similarity (shift, turn and scale) that takes the median shape to the points
+    best, in least squares.
+
+    Args:
+        points: (N, K, 2), NaN where not located.
+
+    Returns:
+        (N,) degrees in −180 … 180, clockwise on the screen; NaN where fewer than two are located.
+
+    Example:
+        >>> shape = np.array([[0.0, 0.0], [0.0, 9.0], [-3.0, 2.0]])
+        >>> quarter = shape[:, ::-1] * [-1, 1]
+        >>> np.ptp(turns(np.stack([shape, shape + 5, quarter]))).round(6)
+        np.float64(90.0)
+    """
+    places = points[..., 0] + 1j * points[..., 1]
+    shape = _median_shape(places)
+    turn, _ = _similarities(shape, places, np.ones(len(shape), bool))
+    return np.degrees(np.angle(turn))
 
 
 def _ratios(
