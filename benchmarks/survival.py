@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results" / "survival.json"
-STEPS = 60
+STEPS = 40
 
 
 def command(data: Path, run: Path, workers: int) -> list[str]:
-    settings = f"--steps {STEPS} --precision float32 --width 16 --validate-every 6 --seed 3"
+    settings = f"--steps {STEPS} --precision float32 --width 16 --validate-every 5 --seed 3"
     verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(run), "--resume"]
     return [*verb, *settings.split(), "--workers", str(workers)]
 
@@ -145,7 +145,7 @@ def main() -> None:
         "runs_finished": tally.finished,
         "checkpoints_lost": tally.checkpoints_lost,
         "most_steps_redone": max(redone, default=0),
-        "save_interval": 6,
+        "save_interval": 5,
         "runs_that_differ": tally.different,
         "failures": tally.failures,
     }

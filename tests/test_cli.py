@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +44,13 @@ def test_every_flag_says_what_it_is(capsys) -> None:
     for verb in VERBS:
         with pytest.raises(SystemExit):
             main([verb, "--help"])
-        told = capsys.readouterr().out
-        assert told.count("--") > 1
-        for line in told.splitlines():
-            assert not line.strip(" │").startswith("(default"), f"{verb}: {line}"
+        lines = [line.strip(" │╭╰╮╯─") for line in capsys.readouterr().out.splitlines()]
+        flags = [number for number, line in enumerate(lines) if line.startswith("--")]
+        assert len(flags) >= 4
+        for number in flags:
+            words = lines[number].split("  ", 1)[-1] + " " + lines[number + 1]
+            described = re.sub(r"\(default:.*|--[\w-]+|\{.*?\}|\|?[A-Z]{3,}", "", words)
+            assert len(described.split()) >= 2, f"{verb}: {lines[number]}"
 
 
 def test_version(capsys) -> None:

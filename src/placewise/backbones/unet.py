@@ -103,7 +103,7 @@ def receptive_field(depth: int) -> int:
 
     Example:
         >>> [receptive_field(depth) for depth in (1, 2, 3)]
-        [112, 264, 568]
+        [112, 280, 616]
     """
     field, jump = STEM, STEM
     field += jump * (2 + 4 * blocks(0))  # the stem's 3×3 convolution, two in each block

@@ -66,7 +66,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
     Example:
         >>> [round(learning_rate(s, 101, 1.0), 3) for s in (0, 4, 52, 100)]
-        [0.2, 1.0, 0.508, 0.0]
+        [0.2, 1.0, 0.5, 0.0]
     """
     warm = max(1, round(WARM_UP * steps))
     if step < warm:
