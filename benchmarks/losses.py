@@ -3,7 +3,7 @@
     python benchmarks/losses.py --data FOLDER
 
 FOLDER holds `openfield_mouse` and `mirror_mouse`; the third set is the demo's digits. A fifth of the
-training pictures is set aside (by the file's names, not by chance of the run); no test picture is
+training pictures is set aside (by the files' names, not by chance of the run); no test picture is
 read. Each loss gets the same number of steps, and of its learning rates the best by the same
 pictures, so that each is tuned as well as the others. Results: benchmarks/results/losses.json.
 """
@@ -66,25 +66,23 @@ def measure(labels: Labels, loss: str, rate: float, steps: int, out: Path) -> di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--sets", nargs="+", default=("digits", "openfield_mouse", "mirror_mouse"))
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)
     given = parser.parse_args()
-    found: dict[str, list[dict]] = {}
+    content = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"sets": {}}
+    content["command"] = "python benchmarks/losses.py --data FOLDER"
     with tempfile.TemporaryDirectory() as folder:
-        digits = write_pictures(Path(folder, "digits"), pictures=300)
-        sets = {name: given.data / name for name in ("openfield_mouse", "mirror_mouse")}
-        for name, path in {**sets, "digits": digits}.items():
+        for name in given.sets:
+            path = given.data / name
+            if name == "digits":
+                path = write_pictures(Path(folder, name), pictures=300)
             labels = without_test(read_labels(path))
-            found[name] = []
+            found = content["sets"][name] = []
             for loss in LOSSES:
                 for rate in given.rates:
-                    one = measure(labels, loss, rate, given.steps, Path(folder, "run"))
-                    found[name].append(one)
-                    print(name, json.dumps(one), flush=True)
-                    content = {
-                        "command": f"python benchmarks/losses.py --steps {given.steps}",
-                        "sets": found,
-                    }
+                    found.append(measure(labels, loss, rate, given.steps, Path(folder, "run")))
+                    print(name, json.dumps(found[-1]), flush=True)
                     RESULTS.write_text(json.dumps(content, indent=1) + "\n")
 
 

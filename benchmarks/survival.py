@@ -18,15 +18,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results" / "survival.json"
-STEPS = 40
+STEPS, SAVED_EVERY = 40, 5
 
 
 def command(data: Path, run: Path, workers: int) -> list[str]:
-    settings = f"--steps {STEPS} --precision float32 --width 16 --validate-every 5 --seed 3"
+    settings = f"--steps {STEPS} --precision float32 --width 16 --validate-every {SAVED_EVERY} --seed 3"
     verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(run), "--resume"]
     return [*verb, *settings.split(), "--workers", str(workers)]
 
@@ -83,7 +85,13 @@ def logged_step(run: Path) -> int:
     return max(whole, default=0)
 
 
-def campaign(data: Path, kills: int, scratch: Path, seed: int = 0) -> Tally:
+def campaign(
+    data: Path,
+    kills: int,
+    scratch: Path,
+    seed: int = 0,
+    tell: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
     """Kill until there were enough, finishing and comparing every run that was begun."""
     rng = random.Random(seed)
     tally = Tally()
@@ -99,6 +107,7 @@ def campaign(data: Path, kills: int, scratch: Path, seed: int = 0) -> Tally:
         number += 1
         found = essence(run, data / "pictures", scratch)
         tally.different += [f"{run.name}: {k}" for k in expected if found[k] != expected[k]]
+        tell(tally)
     return tally
 
 
@@ -111,7 +120,7 @@ def _disturb(
         process = start(data, run, workers)
         try:
             enough = tally.kills >= kills
-            process.wait(timeout=300 if enough else rng.uniform(0.3, 1.0) * length)
+            process.wait(timeout=300 if enough else rng.uniform(0.25, 0.9) * length)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -127,30 +136,38 @@ def _disturb(
         return
 
 
+def record(seed: int, kills: int, tally: Tally) -> None:
+    """Write the campaign beside those of other seeds; several may run at once."""
+    content = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"campaigns": {}}
+    content["command"] = "python benchmarks/survival.py --kills N --seed S"
+    content["save_interval"] = SAVED_EVERY
+    content["campaigns"][str(seed)] = {
+        "asked": kills,
+        "kills": tally.kills,
+        "kills_before_first_checkpoint": tally.kills_before_first_checkpoint,
+        "runs_finished": tally.finished,
+        "checkpoints_lost": tally.checkpoints_lost,
+        "most_steps_redone": max(tally.steps_redone, default=0),
+        "runs_that_differ": tally.different,
+        "failures": tally.failures,
+    }
+    RESULTS.write_text(json.dumps(content, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    kills = parser.parse_args().kills
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from conftest import draw_squares
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        tally = campaign(draw_squares(scratch / "data", 40), kills, scratch)
-    redone = tally.steps_redone
-    content = {
-        "command": f"python benchmarks/survival.py --kills {kills}",
-        "kills": tally.kills,
-        "kills_before_first_checkpoint": tally.kills_before_first_checkpoint,
-        "runs_finished": tally.finished,
-        "checkpoints_lost": tally.checkpoints_lost,
-        "most_steps_redone": max(redone, default=0),
-        "save_interval": 5,
-        "runs_that_differ": tally.different,
-        "failures": tally.failures,
-    }
-    RESULTS.write_text(json.dumps(content, indent=2) + "\n")
-    print(json.dumps(content, indent=2))
+        data = draw_squares(scratch / "data", 40)
+        tell = partial(record, given.seed, given.kills)
+        tally = campaign(data, given.kills, scratch, given.seed, tell)
+    print(tally)
 
 
 if __name__ == "__main__":

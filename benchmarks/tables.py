@@ -72,7 +72,11 @@ def demo(content: dict) -> str:
         ["by the clock, after installation", f"{content['wall_seconds_after_installation']:.0f} s"],
         ["mean error on test pictures", f"{content['mean_error_px']:.2f} px"],
         ["median error", f"{content['median_error_px']:.2f} px"],
-        ["present digits within 3 px, and said to be there", content["present_within_3_px"]],
+        [
+            "present digits with their dot within 3 px",
+            f"{content['present_within_3_px_percent']} %",
+        ],
+        ["… and a score of 0.5 or more", f"{content['and_said_to_be_there_percent']} %"],
         [
             "presence: precision, recall",
             f"{percent(presence['precision'])}, {percent(presence['recall'])}",
@@ -120,22 +124,28 @@ def losses(content: dict) -> str:
                 ]
             )
         header = ["loss", "mean px", "median", "rate", "precision", "recall", "calibration error"]
-        parts.append(f"{name}, {entries[0]['points']} points:\n\n" + table(header, rows) + "\n")
+        what = f"{name}, {entries[0]['points']} points, {entries[0]['steps']} steps"
+        parts.append(f"{what}:\n\n{table(header, rows)}\n")
     return "\n".join(parts).rstrip()
 
 
 def survival(content: dict) -> str:
+    campaigns = list(content["campaigns"].values())
+
+    def total(key: str) -> int:
+        return sum(len(c[key]) if isinstance(c[key], list) else c[key] for c in campaigns)
+
     rows = [
-        ["SIGKILLs of the process group, workers 0 and 2 in turn", content["kills"]],
-        ["of those before the first checkpoint", content["kills_before_first_checkpoint"]],
-        ["runs that came to their end", content["runs_finished"]],
-        ["checkpoints lost", content["checkpoints_lost"]],
+        ["SIGKILLs of the process group, workers 0 and 2 in turn", total("kills")],
+        ["of those before the first checkpoint", total("kills_before_first_checkpoint")],
+        ["runs that came to their end", total("runs_finished")],
+        ["checkpoints lost", total("checkpoints_lost")],
         [
             f"most steps done again (saved every {content['save_interval']})",
-            content["most_steps_redone"],
+            max(c["most_steps_redone"] for c in campaigns),
         ],
-        ["curves, weights or predictions that differ", len(content["runs_that_differ"])],
-        ["runs that failed", len(content["failures"])],
+        ["curves, weights or predictions that differ", total("runs_that_differ")],
+        ["runs that failed", total("failures")],
     ]
     return f"## Killed and resumed\n\n`{content['command']}`\n\n" + table(["what", "number"], rows)
 

@@ -286,3 +286,28 @@ def test_the_pictures_are_ordinary_colour_pictures(folder: Path):
     for path in sorted((folder / "pictures").iterdir()):
         with Image.open(path) as picture:
             assert (picture.mode, picture.format) == ("RGB", "PNG")
+
+
+def test_the_whole_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Pictures, training, scores and dots; far too short to be good at it."""
+    out = tmp_path / "demo"
+    scores = demo.run_demo(out, minutes=0.05, seed=0, pictures=20)
+    told = capsys.readouterr().out
+    assert (scores["split"], scores["pictures"]) == ("test", 3)
+    assert 0 <= scores["within_3_px_and_said"] <= scores["within_3_px"] <= 1
+    report = out / "run" / "evaluation" / "report.html"
+    assert report.is_file() and f"report: {report}" in told
+    assert len(list((out / "dots" / "overlays").glob("*.png"))) == 20
+    assert (out / "dots" / "predictions.csv").is_file()
+
+
+def test_near_is_a_distance_and_said_needs_a_score(folder: Path, tmp_path: Path):
+    labels = read_labels(folder)
+    sample = labels.samples[0]
+    there = np.flatnonzero(sample.located[0])
+    rows = ["image,point,x,y,score,r90"]
+    for number, (step, score) in enumerate([(0.0, 0.9), (2.9, 0.1), (3.1, 0.9)]):
+        x, y = sample.points[0, there[number]]
+        rows.append(f"{sample.image},{NAMES[there[number]]},{x + step},{y},{score},")
+    (tmp_path / "predictions.csv").write_text("\n".join(rows))
+    assert demo.within(tmp_path / "predictions.csv", labels) == pytest.approx((2 / 3, 1 / 3))

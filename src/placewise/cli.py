@@ -290,7 +290,7 @@ def evaluate(
 
 
 def demo(
-    out: Path = Path("placewise-demo"), minutes: float = 2.5, seed: int = 0, pictures: int = 600
+    out: Path = Path("placewise-demo"), minutes: float = 3.3, seed: int = 0, pictures: int = 600
 ) -> None:
     """Make a folder of pictures with known dots, train on it, and show what came of it.
 
