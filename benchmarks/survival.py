@@ -28,7 +28,9 @@ STEPS, SAVED_EVERY = 40, 5
 
 
 def command(data: Path, run: Path, workers: int) -> list[str]:
-    settings = f"--steps {STEPS} --precision float32 --width 16 --validate-every {SAVED_EVERY} --seed 3"
+    settings = (
+        f"--steps {STEPS} --precision float32 --width 16 --validate-every {SAVED_EVERY} --seed 3"
+    )
     verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(run), "--resume"]
     return [*verb, *settings.split(), "--workers", str(workers)]
 
@@ -46,6 +48,7 @@ def start(data: Path, run: Path, workers: int) -> subprocess.Popen[bytes]:
 
 @dataclass
 class Tally:
+    length: float = 60.0  # seconds that an undisturbed run takes, the least that was seen
     kills: int = 0
     finished: int = 0
     kills_before_first_checkpoint: int = 0
@@ -98,12 +101,12 @@ def campaign(
     reference = scratch / "reference"
     begun = time.monotonic()
     start(data, reference, 0).wait()
-    length = time.monotonic() - begun
+    tally.length = time.monotonic() - begun
     expected = essence(reference, data / "pictures", scratch)
     number = 0
     while tally.kills < kills:
         run = scratch / f"run-{number}"
-        _disturb(data, run, 2 * (number % 2), kills, length, rng, tally)
+        _disturb(data, run, 2 * (number % 2), kills, rng, tally)
         number += 1
         found = essence(run, data / "pictures", scratch)
         tally.different += [f"{run.name}: {k}" for k in expected if found[k] != expected[k]]
@@ -112,15 +115,15 @@ def campaign(
 
 
 def _disturb(
-    data: Path, run: Path, workers: int, kills: int, length: float, rng: random.Random, tally: Tally
+    data: Path, run: Path, workers: int, kills: int, rng: random.Random, tally: Tally
 ) -> None:
     """Start, kill and resume one run until it ends by itself; then it counts as finished."""
     while True:
-        before = last_step(run)
+        before, begun = last_step(run), time.monotonic()
         process = start(data, run, workers)
         try:
             enough = tally.kills >= kills
-            process.wait(timeout=300 if enough else rng.uniform(0.25, 0.9) * length)
+            process.wait(timeout=300 if enough else rng.uniform(0.25, 0.9) * tally.length)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -133,6 +136,8 @@ def _disturb(
         if process.returncode:
             tally.failures.append(run.with_suffix(".err").read_text()[-500:])
         tally.finished += 1
+        if not before:
+            tally.length = min(tally.length, time.monotonic() - begun)
         return
 
 
