@@ -144,8 +144,8 @@ def choose_input(
     chosen = rng.permutation(len(samples))[:PEEK]
     peek = [read_picture(labels.root / samples[i].image) for i in chosen]
     channels = 1 if all(is_grey(picture) for picture in peek) else 3
-    pixels = [_channels(as_float(p), channels)[::4, ::4].reshape(-1, channels) for p in peek]
-    values = np.concatenate(pixels).astype(np.float64)
+    seen = [_channels(as_float(p), channels)[::4, ::4].reshape(-1, channels) for p in peek]
+    values = np.concatenate(seen).astype(np.float64)
     return InputSettings(
         scale=scale,
         frame=(high, wide),

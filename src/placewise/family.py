@@ -100,8 +100,11 @@ class Family(Generic[T]):
                 f"import it first (on the command line: --plugin {module_name})"
             )
         member = getattr(sys.modules[module_name], class_name, None)
-        fits = inspect.isclass(member) and issubclass(member, self.contract)
-        if not fits or inspect.isabstract(member):
+        if (
+            not inspect.isclass(member)
+            or not issubclass(member, self.contract)
+            or inspect.isabstract(member)
+        ):
             raise SettingsError(
                 f"'{name}' is not a {self.kind}; "
                 f"it must be a final class that implements {self.contract.__name__}"
