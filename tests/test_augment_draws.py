@@ -122,10 +122,13 @@ def test_the_widest_ranges_draw_warps_for_every_size():
 def test_nothing_drawn_leaves_all_as_it_is():
     shown, points, states = apply(Augmentation.none(), generator(0, 0, "a"))
     picture = np.random.default_rng(5).integers(0, 256, (*SIZE, 1)) / 255
-    assert np.abs(shown - picture[8:88, 19:109]).max() < 1e-4
     located = states == State.VISIBLE
-    expected = np.random.default_rng(6).uniform(10, 80, (2, 7, 2)) - [19, 8]
-    assert np.array_equal(points[located], expected[located]) and located.any()
+    before = np.random.default_rng(6).uniform(10, 80, (2, 7, 2))
+    shift = (before - points)[located][0].round().astype(int)
+    left, top = shift.tolist()
+    assert 0 <= left <= SIZE[1] - 90 and 0 <= top <= SIZE[0] - 80
+    assert np.abs(shown - picture[top : top + 80, left : left + 90]).max() < 1e-4
+    assert np.allclose(points[located], (before - shift)[located]) and located.sum() > 3
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -184,3 +187,42 @@ def test_blur_is_a_gaussian_of_the_width_it_says():
             assert abs(np.sqrt(spread) - sigma) < 0.03 * sigma
             judged += 1
     assert judged >= 3
+
+
+def test_windows_on_large_pictures_show_the_dots():
+    """Nine windows in ten show the focus, somewhere in them; none shows what lies beyond a border.
+
+    In such a window a point stands on the pixel that it was put on.
+    """
+    picture = np.full((200, 300, 1), 0.25, np.float32)
+    point = np.array([[40.0, 190.0]])
+    picture[190, 40] = 1.0
+    states = np.array([State.VISIBLE], np.int8)
+    seen, places = 0, set()
+    for epoch in range(300):
+        rng = generator(5, epoch, "a.png")
+        shown, moved, known = Augmentation.none().apply(picture, point, states, rng, (48, 64))
+        assert shown.shape == (48, 64, 1)
+        if known[0] == State.VISIBLE:
+            x, y = moved[0].astype(int)
+            assert shown[y, x, 0] > 0.999
+            places.add((x, y))
+            seen += 1
+    assert 0.87 * 300 < seen < 300
+    xs, ys = zip(*places, strict=True)
+    assert min(xs) <= 2 and max(xs) <= 40, "the left border is 40 px away"
+    assert min(ys) >= 48 - 10 and max(ys) >= 46, "the lower border is 10 px away"
+
+
+def test_windows_look_anywhere_where_nothing_is_labelled():
+    picture = np.zeros((90, 400, 1), np.float32)
+    picture[..., 0] = np.linspace(0, 1, 400)
+    nothing, states = np.full((1, 2), np.nan), np.array([State.UNLABELLED], np.int8)
+    starts = [
+        Augmentation.none().apply(picture, nothing, states, generator(1, epoch, "a"), (90, 40))[0][
+            0, 0, 0
+        ]
+        for epoch in range(200)
+    ]
+    assert min(starts) < 0.02 and max(starts) > 0.88
+    assert 0.35 < np.mean(starts) < 0.55

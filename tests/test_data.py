@@ -12,12 +12,18 @@ from hypothesis import strategies as st
 
 from placewise.augment import Augmentation
 from placewise.data import (
+    FINER,
+    OBJECT,
+    PIXELS,
+    ROOM,
+    SMALLEST,
     Order,
     TrainingPictures,
     as_input,
     batches,
     choose_input,
     mirror_order,
+    object_extent,
     of_split,
     scaled_size,
     single,
@@ -115,7 +121,7 @@ def test_mirror_order_is_its_own_inverse() -> None:
 def test_input_is_chosen_from_the_data(squares: Path) -> None:
     found = read_labels(squares)
     train = of_split(found, split_images(found, 0), "train")
-    view = choose_input(found, train, 0)
+    view = choose_input(found, train, object_extent(train), 0)
     assert view.scale == 1.0
     assert view.frame == (48, 56)
     assert view.channels == 1
@@ -123,22 +129,49 @@ def test_input_is_chosen_from_the_data(squares: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(480, 640), (481, 633), (3000, 4000)])
+@pytest.mark.parametrize("share", [None, 0.6])
 def test_large_pictures_are_shrunk_to_the_budget(
-    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], share: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where the object is unknown or large, the pixels decide."""
     monkeypatch.setattr("placewise.data.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8))
-    samples = [
-        Sample(
-            f"{i}.png",
-            size,
-            np.array([[[0.0, 0.0], [size[1] / 2, size[0] / 2]]]),
-            np.full((1, 2), State.VISIBLE, np.int8),
-        )
-        for i in range(3)
-    ]
-    view = choose_input(Labels(Path(), ("a", "b"), tuple(samples)), samples, 0)
+    samples = [sample(f"{i}.png", size=size) for i in range(3)]
+    found = Labels(Path(), ("a", "b"), tuple(samples))
+    view = choose_input(found, samples, share and share * size[0], 0)
     high, wide = scaled_size(size, view.scale)
     assert high * wide == pytest.approx(320 * 240, rel=0.02)
+
+
+@given(st.floats(1, 400), st.sampled_from([(480, 640), (3000, 4000), (20, 30)]))
+@settings(max_examples=30, deadline=None)
+def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> None:
+    """Small objects are kept large as far as that is cheap; nothing is enlarged."""
+    samples = [sample(f"{i}.png", size=size) for i in range(3)]
+    found = Labels(Path(), ("a", "b"), tuple(samples))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("placewise.data.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8))
+        scale = choose_input(found, samples, extent, 0).scale
+        free = choose_input(found, samples, None, 0).scale
+    assert free <= scale <= 1
+    bounds = (free, 1.0, OBJECT / extent, FINER * free, SMALLEST / extent)
+    assert any(scale == pytest.approx(bound) for bound in bounds)
+    assert scale * extent >= min(SMALLEST, extent) * (1 - 1e-9)
+    assert scale * extent <= OBJECT * (1 + 1e-9) or scale == free
+    assert scale <= FINER * free * (1 + 1e-9) or scale * extent <= SMALLEST * (1 + 1e-9)
+
+
+def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are shown at a scale that keeps the object large, through windows of the budget."""
+    monkeypatch.setattr("placewise.data.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8))
+    samples = [sample(f"{i}.png", size=(960, 1280)) for i in range(3)]
+    found = Labels(Path(), ("a", "b"), tuple(samples))
+    view = choose_input(found, samples, 2 * OBJECT, 0)
+    assert view.scale == 0.5
+    assert scaled_size((960, 1280), view.scale) == (480, 640)
+    assert view.frame[0] * view.frame[1] == pytest.approx(PIXELS, rel=0.15)
+    assert min(view.frame) >= ROOM * OBJECT
+    whole = choose_input(found, samples, 2 * OBJECT, 0, whole=True)
+    assert whole.frame == scaled_size((960, 1280), whole.scale) == (240, 320)
 
 
 def test_as_input_keeps_place() -> None:
@@ -161,7 +194,7 @@ def choose_view(scale: float):
 def training_pictures(squares: Path) -> TrainingPictures:
     found = read_labels(squares)
     train = of_split(found, split_images(found, 0), "train")
-    view = choose_input(found, train, 0)
+    view = choose_input(found, train, object_extent(train), 0)
     return TrainingPictures(found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
 
 

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from placewise.checkpoint import write_json
 from placewise.data import InputSettings
 from placewise.errors import CheckpointError, SettingsError
-from placewise.formats import State
+from placewise.formats import Labels, Sample, State
 from placewise.heads import HEADS
-from placewise.model import Localiser, ModelSettings, decode_floor
+from placewise.model import Localiser, ModelSettings, choose_model, decode_floor
 from placewise.run import Run, RunFacts, prefixed, versions
 
 VIEW = InputSettings(scale=1.0, frame=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
@@ -81,6 +81,35 @@ def test_the_decode_floor_is_low(head: str, scale: float) -> None:
     assert floor < 0.05
     nothing = np.full((8, 3), State.UNLABELLED, np.int8)
     assert decode_floor(build(head, scale), [Shape()] * 8, truth, nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "extent", "scale", "sigma"),
+    [
+        ((240, 320), 200.0, 1.0, 1.5),
+        ((240, 320), 50.0, 1.0, 1.25),
+        ((240, 320), 9.0, 1.0, 1.0),
+        ((240, 320), 0.0, 1.0, 1.5),
+        ((2400, 3200), 800.0, 0.16, 1.5),
+        ((2400, 3200), 1600.0, 0.1, 1.5),
+        ((2400, 3200), 200.0, 0.4, 1.5),
+        ((2400, 3200), 100.0, 0.48, 1.2),
+    ],
+)
+def test_scale_and_sigma_follow_the_object(
+    size: tuple[int, int],
+    extent: float,
+    scale: float,
+    sigma: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """σ is 0.025 of the object's extent *after* scaling, from 1 to 1.5 px of the map."""
+    monkeypatch.setattr("placewise.data.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8))
+    points = np.array([[[10.0, 10.0], [10 + 0.6 * extent, 10 + 0.8 * extent]]])
+    sample = Sample("a.png", size, points, np.full((1, 2), State.VISIBLE, np.int8))
+    chosen = choose_model(Labels(Path(), ("a", "b"), (sample,)), [sample])
+    assert chosen.input.scale == pytest.approx(scale)
+    assert chosen.head_settings["sigma"] == pytest.approx(sigma)
 
 
 def test_settings_refuse_unknown_keys() -> None:

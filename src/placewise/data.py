@@ -22,8 +22,18 @@ from placewise.pictures import as_float, is_grey, read_picture, resize
 PIXELS = 320 * 240
 """Pixels that a picture has after scaling: trains in minutes on two cores."""
 
-OBJECT = 48.0
-"""Pixels that the object (diagonal of the box about its points) keeps at least after scaling."""
+OBJECT = 128.0
+"""Pixels that the object (diagonal of the box about its points) keeps after scaling, where that
+makes a picture's sides at most `FINER` times as long as the budget alone would."""
+
+FINER = 4.0
+"""See `OBJECT`: 16 times the pixels is what a small object may cost when predicting."""
+
+SMALLEST = 48.0
+"""Pixels that the object keeps whatever that costs."""
+
+ROOM = 2.0
+"""Sides of a training window at least, in extents of the object."""
 
 CACHE_BYTES = 2 << 30
 """Scaled pictures are kept in memory up to this, in each process that prepares batches."""
@@ -43,7 +53,7 @@ class InputSettings(BaseModel):
 
     Attributes:
         scale: network pixels for one picture pixel, at most 1.
-        frame: (height, width) of training pictures after scaling.
+        frame: (height, width) of training pictures, or of windows on them, after scaling.
         channels: 1 (grey) or 3 (RGB).
         mean: of each channel of the training pictures, in 0..1.
         std: of each channel of the training pictures, in 0..1.
@@ -126,20 +136,38 @@ def single(sample: Sample, source: Path | None) -> tuple[FloatArray, NDArray[np.
 
 
 def choose_input(
-    labels: Labels, samples: Sequence[Sample], seed: int, pixels: int = PIXELS
+    labels: Labels,
+    samples: Sequence[Sample],
+    extent: float | None,
+    seed: int,
+    pixels: int = PIXELS,
+    *,
+    whole: bool = False,
 ) -> InputSettings:
     """Scale, frame, channels and normalisation for the training pictures.
 
-    The scale brings the median picture to `pixels` pixels, but leaves the median object at least
-    `OBJECT` pixels long, and never enlarges.
+    The scale brings the median picture to `pixels` pixels, but keeps small objects larger (see
+    `OBJECT`), and never enlarges. Pictures that are still larger are shown in training through
+    windows of about `pixels` pixels, whose sides are `ROOM` extents at least.
+
+    Args:
+        labels: the labels, for the root of the pictures.
+        samples: the training samples.
+        extent: of the object in picture pixels, as `object_extent` found it.
+        seed: which pictures are looked at for mean and contrast.
+        pixels: of the median picture after scaling.
+        whole: the frame must hold whole pictures, so small objects are not kept large.
     """
     sizes = np.array([sample.size for sample in samples], dtype=float)
     scale = float(np.sqrt(pixels / np.median(sizes.prod(1))))
-    extent = object_extent(samples)
-    if extent:
-        scale = max(scale, OBJECT / extent)
+    if extent and not whole:
+        scale = max(scale, min(OBJECT / extent, FINER * scale), SMALLEST / extent)
     scale = min(1.0, scale)
-    high, wide = np.ceil(np.percentile(sizes, 90, axis=0) * scale).astype(int).tolist()
+    sides = np.percentile(sizes, 90, axis=0) * scale
+    if not whole:
+        shrink = min(1.0, float(np.sqrt(pixels / np.median(sizes.prod(1))) / scale))
+        sides = np.minimum(sides, np.maximum(sides * shrink, ROOM * scale * (extent or 0.0)))
+    high, wide = np.ceil(sides).astype(int).tolist()
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(samples))[:PEEK]
     peek = [read_picture(labels.root / samples[i].image) for i in chosen]

@@ -240,8 +240,10 @@ def choose_model(
         head: member of `HEADS`.
         head_settings: what is set; the rest is chosen or the head's default.
     """
-    view = choose_input(labels, samples, seed, pixels)
-    extent = (object_extent(samples) or 0.0) * view.scale
+    unscaled = object_extent(samples)
+    whole = not HEADS[head].windows
+    view = choose_input(labels, samples, unscaled, seed, pixels, whole=whole)
+    extent = (unscaled or 0.0) * view.scale
     of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})
     of_head = complete_settings(HEADS[head], "head", head_settings or {})
     if backbone == "unet" and "depth" not in (backbone_settings or {}):

@@ -73,6 +73,14 @@ def test_ideal_output_says_absent(head: Head) -> None:
     assert (scores[:, [0, 2]] > 0.9).all()
 
 
+@pytest.mark.parametrize("name", ["heatmap", "integral", "coordinates"])
+def test_ideal_output_is_certain_wherever_the_point_lies(name: str) -> None:
+    """Presence is an answer of its own: it does not hang on how the pixels lie about the point."""
+    head = build(name, {})
+    scores = head.dots(head.ideal(points(64), VISIBLE[:1].expand(64, 3), FRAME), FRAME).scores
+    assert (scores > 0.9999).all()
+
+
 def test_the_loss_is_least_at_the_truth(head: Head) -> None:
     """Moving the ideal output to another place costs more, for every point of the batch."""
     truth = points(32)

@@ -30,6 +30,9 @@ _TOP = {
 }
 """Largest value of each range; the smallest is 0."""
 
+ANYWHERE = 0.1
+"""Share of the windows on large pictures that look anywhere, so that background is seen too."""
+
 
 def generator(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
     """The random numbers of one sample in one epoch, the same wherever they are drawn.
@@ -145,7 +148,13 @@ class Augmentation:
         """
         return {**asdict(self), "scale": list(self.scale)}
 
-    def draw(self, rng: np.random.Generator, size_in: Size, size_out: Size) -> Warp:
+    def draw(
+        self,
+        rng: np.random.Generator,
+        size_in: Size,
+        size_out: Size,
+        focus: tuple[float, float] | None = None,
+    ) -> Warp:
         """Draw one geometric change.
 
         As many numbers are drawn whatever the ranges, so one range does not change what the
@@ -154,7 +163,9 @@ class Augmentation:
         Args:
             rng: where the numbers come from.
             size_in: (height, width) of the picture in pixels.
-            size_out: (height, width) of the frame that it is laid into, middle on middle.
+            size_out: (height, width) of the frame that it is laid into, middle on middle; where
+                the picture is larger, the frame is a window on it.
+            focus: (x, y) that most windows show, somewhere in them; the others look anywhere.
 
         Returns:
             The warp; its `mirrors` says whether left and right change places.
@@ -162,8 +173,11 @@ class Augmentation:
         mirrored = rng.random() < 0.5
         turn, lean, across, down, tilt_x, tilt_y = rng.uniform(-1, 1, 6).tolist()
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
+        away, at_x, at_y, share_x, share_y = rng.random(5).tolist()
+        if focus is None or away < ANYWHERE:
+            focus = (at_x * size_in[1], at_y * size_in[0])
         changes = [
-            homographies.frame(size_in, size_out),
+            homographies.frame(size_in, size_out, focus, (share_x, share_y)),
             homographies.scale(size_out, factor),
             homographies.shear(size_out, lean * self.shear),
             homographies.rotate(size_out, turn * self.rotate),
@@ -243,7 +257,9 @@ class Augmentation:
             >>> Augmentation.none().apply(picture, points, states, rng, (10, 10))[1]
             array([[4., 4.]])
         """
-        warp = self.draw(rng, (picture.shape[0], picture.shape[1]), size_out)
+        located = points[np.isfinite(points).all(-1)]
+        focus = (float(located[:, 0].mean()), float(located[:, 1].mean())) if len(located) else None
+        warp = self.draw(rng, (picture.shape[0], picture.shape[1]), size_out, focus)
         shown = self.photometric(warp_picture(picture, warp, fill), rng)
         return shown, *move_points(points, states, warp, swap)
 

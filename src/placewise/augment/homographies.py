@@ -131,19 +131,42 @@ def crop(size: Size, top: float, left: float, out_size: Size) -> Homography:
     return translate(out_size, -left, -top)
 
 
-def frame(size_in: Size, size_out: Size) -> Homography:
-    """Lay the picture in the middle of a frame without scaling, by whole pixels.
+def frame(
+    size_in: Size,
+    size_out: Size,
+    focus: tuple[float, float] | None = None,
+    share: tuple[float, float] = (0.5, 0.5),
+) -> Homography:
+    """Lay the picture into a frame without scaling, by whole pixels.
+
+    Along an axis on which the picture fits, it comes into the middle. On one where it is larger,
+    the frame is a window: it shows the focus at a share of its side, but nothing beyond the
+    picture's border while there is picture left to show.
 
     Args:
         size_in: (height, width) of the source in pixels.
         size_out: (height, width) of the output in pixels.
+        focus: (x, y) in the source that a window shows; the middle unless told.
+        share: of the window's (width, height) at which the focus comes to lie, each 0 to 1.
 
     Example:
         >>> frame((4, 4), (8, 7)).forward(np.array([[0.0, 0.0]]))
         array([[1., 2.]])
+        >>> frame((9, 90), (9, 20), (70.0, 4.0), (0.25, 0.25)).forward(np.array([[70.0, 4.0]]))
+        array([[5., 4.]])
     """
-    down, across = ((after - before) // 2 for before, after in zip(size_in, size_out, strict=True))
+    across, down = (
+        _offset(size_in[axis], size_out[axis], None if focus is None else focus[1 - axis], at)
+        for axis, at in ((1, share[0]), (0, share[1]))
+    )
     return translate(size_out, across, down)
+
+
+def _offset(before: int, after: int, focus: float | None, share: float) -> int:
+    """Where the first pixel of an axis comes to lie."""
+    if focus is None or before <= after:
+        return (after - before) // 2
+    return -int(np.clip(round(focus - share * after), 0, before - after))
 
 
 def _about_middle(size: Size, matrix: list[list[float]]) -> Homography:

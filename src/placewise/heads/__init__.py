@@ -38,6 +38,9 @@ class Head(nn.Module, ABC):
     any_size = True
     """Whether the head answers on pictures of other sizes than those it was trained on."""
 
+    windows = True
+    """Whether it can learn from windows on large pictures; else it must see whole ones."""
+
     @abstractmethod
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Raw output for features (batch, channels, height, width)."""

@@ -109,6 +109,27 @@ def log_gaussian_maps(
     return (down[..., :, None] + across[..., None, :]).nan_to_num(nan=FAR).clamp_min(FAR)
 
 
+def log_soft_labels(
+    points: torch.Tensor, states: torch.Tensor, size: tuple[int, int], stride: int, sigma: float
+) -> torch.Tensor:
+    """`log_gaussian_maps` of the located points over a picture; the maps of others are empty.
+
+    Args:
+        points: (..., 2) in pixels of the picture.
+        states: (...) of `State`.
+        size: (height, width) of the picture in pixels, multiples of the stride.
+        stride: picture pixels for one pixel of the map.
+        sigma: standard deviation in pixels of the map.
+
+    Example:
+        >>> states = torch.tensor([State.HIDDEN, State.ABSENT])
+        >>> log_soft_labels(torch.full((2, 2), 1.5), states, (2, 4), 2, 1.0).tolist()
+        [[[-0.25, -0.25]], [[-80.0, -80.0]]]
+    """
+    located = torch.where((states >= State.HIDDEN)[..., None], points, torch.nan)
+    return log_gaussian_maps(located, (size[0] // stride, size[1] // stride), stride, sigma)
+
+
 def normalised(maps: torch.Tensor) -> torch.Tensor:
     """Maps divided by their sum over the places, so that each is a distribution.
 

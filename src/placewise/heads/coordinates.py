@@ -39,6 +39,8 @@ class Coordinates(Head):
         torch.Size([1, 2, 2])
     """
 
+    windows = False
+
     def __init__(
         self,
         channels: int,

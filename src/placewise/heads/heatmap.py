@@ -18,7 +18,7 @@ from placewise.heads._maps import (
     CERTAIN,
     Maps,
     gaussian_maps,
-    log_gaussian_maps,
+    log_soft_labels,
     normalised,
     on_picture,
     softmax,
@@ -115,15 +115,12 @@ class Heatmap(Head):
         self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
         """Logits of the soft labels themselves; see `Head.ideal`."""
-        located = (states >= State.HIDDEN)[..., None]
-        cells = (size[0] // self.stride, size[1] // self.stride)
-        drawn = torch.where(located, points, torch.nan)
-        logs = log_gaussian_maps(drawn, cells, self.stride, self.sigma)
+        logs = log_soft_labels(points, states, size, self.stride, self.sigma)
         if self.kind == "mse":
             return logs.exp()
         if self.kind == "cross_entropy":
             return logs - torch.log1p(-logs.exp().clamp_max(1 - 1e-6))
-        return logs + torch.where(located[..., None], CERTAIN, 0.0)
+        return logs + CERTAIN * (states >= State.HIDDEN)[..., None, None]
 
     def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
         """Dots off the maps; see `Head.dots`."""

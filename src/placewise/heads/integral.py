@@ -12,7 +12,7 @@ from placewise.heads._maps import (
     CERTAIN,
     Maps,
     gaussian_maps,
-    log_gaussian_maps,
+    log_soft_labels,
     normalised,
     on_picture,
     presence_loss,
@@ -88,11 +88,8 @@ class Integral(Head):
         self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
         """Logits of the Gaussian that maps are drawn towards; see `Head.ideal`."""
-        located = (states >= State.HIDDEN)[..., None]
-        cells = (size[0] // self.stride, size[1] // self.stride)
-        drawn = torch.where(located, points, torch.nan)
-        logs = log_gaussian_maps(drawn, cells, self.stride, self.sigma)
-        return logs + torch.where(located[..., None], CERTAIN, 0.0)
+        logs = log_soft_labels(points, states, size, self.stride, self.sigma)
+        return logs + CERTAIN * (states >= State.HIDDEN)[..., None, None]
 
     def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
         """Dots off the maps; see `Head.dots`."""

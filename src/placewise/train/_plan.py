@@ -21,6 +21,7 @@ from placewise.data import (
     TrainingPictures,
     batches,
     of_split,
+    scaled_size,
     single,
     split_images,
 )
@@ -49,6 +50,9 @@ FIRST_PICTURE = 25.0
 
 LEAST_REST = 8.0
 """Seconds of training between validations at least."""
+
+VALIDATING = 0.04
+"""Share of the time that validations may take."""
 
 VALIDATIONS = 24
 """Validations in a run that is long enough."""
@@ -79,7 +83,8 @@ def begin(
     precision, seconds = _measure(labels, samples, model, augmentation, settings, device, console)
     spent = time.monotonic() - started
     steps = settings.steps or _steps(settings, seconds, spent)
-    every = settings.validate_every or _validate_every(steps, seconds)
+    rest = _rest(model, of_split(labels, splits, "val"), seconds / settings.batch)
+    every = settings.validate_every or _validate_every(steps, seconds, rest)
     resolved = settings.model_copy(
         update={"steps": steps, "precision": precision, "validate_every": every}
     )
@@ -201,10 +206,26 @@ def _steps(settings: TrainSettings, seconds: float, spent: float) -> int:
     if settings.minutes is None:
         return DEFAULT_STEPS
     left = max(settings.minutes * 60 - spent, 0.2 * settings.minutes * 60)
-    return max(1, math.floor(left * 0.96 / seconds))
+    return max(1, math.floor(left * (1 - VALIDATING) / seconds))
 
 
-def _validate_every(steps: int, seconds: float) -> int:
+def _rest(model: ModelSettings, samples: Sequence[Sample], seconds: float) -> float:
+    """Seconds of training that a validation is worth, so that it takes a small share of them.
+
+    Predicting takes a third of a training step's time for a pixel, and validation pictures are
+    seen whole where training may see them through windows.
+
+    Args:
+        model: for scale and frame.
+        samples: the validation pictures.
+        seconds: of training for a picture.
+    """
+    frame = math.prod(model.input.frame)
+    shown = sum(math.prod(scaled_size(sample.size, model.input.scale)) for sample in samples)
+    return max(LEAST_REST, shown / frame * seconds / 3 / VALIDATING)
+
+
+def _validate_every(steps: int, seconds: float, rest: float) -> int:
     """About `VALIDATIONS` in all, but neither so rare nor so frequent that the user minds."""
-    least, most = (max(1, math.ceil(rest / seconds)) for rest in (LEAST_REST, FIRST_PICTURE))
+    least, most = (max(1, math.ceil(time / seconds)) for time in (rest, FIRST_PICTURE))
     return min(steps, max(least, min(most, math.ceil(steps / VALIDATIONS))))
