@@ -35,7 +35,9 @@ def main() -> None:
         command = [sys.executable, "-m", "pytest", *both, f"--junitxml={report}", *FILES]
         code = subprocess.run(command, cwd=REPOSITORY).returncode
         cases = list(ElementTree.parse(report).iter("testcase"))
-    bad = [c.get("name") for c in cases if c.find("failure") is not None]
+    bad = [
+        c.get("name") for c in cases if any(c.find(how) is not None for how in ("failure", "error"))
+    ]
     skipped = [c.get("name") for c in cases if c.find("skipped") is not None]
     content = {
         "command": "python benchmarks/robustness.py",

@@ -6,17 +6,19 @@ python benchmarks/tables.py
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 HERE = Path(__file__).parent
 HEAD = """# Benchmarks
 
 Made by `python benchmarks/tables.py` from the raw numbers in [results](results); each section names
-the command that measured it. Two cores, no accelerator, unless said otherwise. Single runs: on data
-sets of this size, differences of a tenth of a pixel mean nothing. Timings are worth something as
-ratios only.
+the command that measured it. Two cores, no accelerator, unless said otherwise. Single runs unless a
+mean is named: on data sets of this size, differences of a tenth of a pixel mean nothing. Timings are
+worth something as ratios only.
 """
 
 
@@ -35,34 +37,57 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
+def number(decimals: int) -> Callable[[float | None], str]:
+    return lambda value: "–" if value is None else f"{value:.{decimals}f}"
+
+
+MICE: dict[str, tuple[Callable[[dict], float | None], Callable[[float | None], str]]] = {
+    "mean px": (lambda e: e["mean_error_px"], number(2)),
+    "median": (lambda e: e["median_error_px"], number(2)),
+    "p95": (lambda e: e["p95_error_px"], number(1)),
+    "r90 holds": (lambda e: e["radius"]["coverage_90"], percent),
+    "r90 px": (lambda e: e["radius"]["mean_r90_px"], number(1)),
+    "steps": (lambda e: e["steps"], number(0)),
+    "pictures/s": (lambda e: e["pictures_per_second"], number(0)),
+    "minutes by the clock": (lambda e: e["wall_seconds"] / 60, number(1)),
+}
+"""Columns of the mice: what they show of an entry, and how it is written."""
+
+
+def mice_row(runs: Sequence[dict], seed: str) -> list[str]:
+    """A run, or the mean of some; what one of them does not know the mean does not."""
+    first = runs[0]
+    cells = [first["set"], f"{first['minutes']:g}", " ".join(first["flags"]) or "–", seed]
+    for value, written in MICE.values():
+        found = [value(run) for run in runs]
+        known = [one for one in found if one is not None]
+        cells.append(written(fmean(known) if len(known) == len(found) else None))
+    return cells
+
+
+def mice_rows(entries: Sequence[dict]) -> list[list[str]]:
+    """One row for each run, and one for the mean where several differ in nothing but the seed."""
+
+    def kind(entry: dict) -> tuple[str, float, list[str]]:
+        return entry["set"], entry["minutes"], entry["flags"]
+
+    rows = []
+    for _, same in groupby(sorted(entries, key=lambda e: (*kind(e), e["seed"])), key=kind):
+        runs = list({run["seed"]: run for run in same}.values())
+        rows += [mice_row([run], str(run["seed"])) for run in runs]
+        if len(runs) > 1:
+            rows.append(mice_row(runs, f"mean of {len(runs)}"))
+    return rows
+
+
 def mice(entries: list[dict]) -> str:
-    rows = [
-        [
-            e["set"],
-            f"{e['minutes']:g}",
-            f"{e['mean_error_px']:.2f}",
-            f"{e['median_error_px']:.2f}",
-            f"{e['p95_error_px']:.1f}",
-            percent(e["radius"]["coverage_90"]),
-            f"{e['radius']['mean_r90_px']:.1f}",
-            e["steps"],
-            f"{e['pictures_per_second']:.0f}",
-            f"{e['wall_seconds'] / 60:.1f}",
-            " ".join(e["flags"]) or "–",
-        ]
-        for e in entries
-    ]
-    header = ["set", "minutes", "mean px", "median", "p95", "r90 holds", "r90 px", "steps"]
+    baseline = {e["set"]: e["mean_position_baseline_px"] for e in entries}
+    places = ", ".join(f"{name} {baseline[name]:.1f} px" for name in sorted(baseline))
     return (
         "## Two mice, from scratch\n\n"
         "`python benchmarks/mice.py --data FOLDER`: test pictures of the sets' own split, read once\n"
-        "by each run. Always answering the mean place: "
-        + ", ".join(
-            f"{name} {px:.1f} px"
-            for name, px in {e["set"]: e["mean_position_baseline_px"] for e in entries}.items()
-        )
-        + ".\n\n"
-        + table([*header, "pictures/s", "minutes by the clock", "flags"], rows)
+        f"by each run. Always answering the mean place: {places}.\n\n"
+        + table(["set", "minutes", "flags", "seed", *MICE], mice_rows(entries))
     )
 
 
@@ -152,6 +177,22 @@ def survival(content: dict) -> str:
     return f"## Killed and resumed\n\n`{content['command']}`\n\n" + table(["what", "number"], rows)
 
 
+def robustness(content: dict) -> str:
+    failed, skipped = len(content["failed"]), len(content["skipped"])
+    rows = [
+        ["tests, the long forms too", content["tests"]],
+        ["passed", content["tests"] - failed - skipped],
+        ["failed", failed],
+        ["skipped", skipped],
+    ]
+    return (
+        f"## Robustness\n\n`{content['command']}`: flipped bits, truncations, full disks, mutated "
+        "pictures and labels, and steps that are not a number. What each test asserts stands in its "
+        f"name and docstring. Exit code of pytest: {content['exit_code']}.\n\n"
+        + table(["what", "number"], rows)
+    )
+
+
 def decoders(content: dict) -> str:
     rows = []
     for name, by_sigma in content["decoders"].items():
@@ -183,7 +224,7 @@ def augmentation(content: dict) -> str:
 
 def main() -> None:
     sections = [HEAD.rstrip()]
-    for make in (mice, demo, speed, losses, survival, decoders, augmentation):
+    for make in (mice, demo, speed, losses, survival, robustness, decoders, augmentation):
         content = load(make.__name__)
         if content:
             sections.append(make(content))

@@ -200,7 +200,7 @@ def test_an_evaluation_replaces_only_an_evaluation(run: Run, data: Path, tmp_pat
     evaluate(run, labels, split="val", out=tmp_path / "scores")
     assert evaluate(run, labels, split="train", out=tmp_path / "scores")["split"] == "train"
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(SettingsError, match="something other"):
+    with pytest.raises(SettingsError, match=r"is in use and holds no metrics\.json"):
         evaluate(run, labels, out=tmp_path)
 
 

@@ -21,6 +21,7 @@ from placewise.parallel import is_first
 from placewise.pictures import read_picture
 from placewise.predict import Prediction, prediction, table
 from placewise.report.drawing import dots
+from placewise.report.folder import check_folder
 from placewise.report.html import RunReport, run_page
 from placewise.report.text import scores_table
 from placewise.run import Run
@@ -70,7 +71,7 @@ def evaluate(
         1.2
     """
     folder = out or run.path / "evaluation"
-    _check_folder(folder)
+    check_folder(folder, "metrics.json")
     order = _order(run.facts.model.names, labels)
     split, samples = choose_samples(run, labels, split)
     truth, states = _truth(samples, labels, order)
@@ -92,15 +93,6 @@ def evaluate(
     page = _page(run, labels, found, truth, scores)
     write_text(folder / "report.html", page)
     return scores
-
-
-def _check_folder(folder: Path) -> None:
-    used = folder.is_dir() and any(folder.iterdir()) and not (folder / "metrics.json").is_file()
-    if used or (folder.exists() and not folder.is_dir()):
-        raise SettingsError(
-            f"{folder} holds something other than an evaluation; --out must name a new folder, an "
-            "empty one, or that of a former evaluation"
-        )
 
 
 def _order(names: Sequence[str], labels: Labels) -> list[int]:

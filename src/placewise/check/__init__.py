@@ -11,10 +11,11 @@ from placewise.check._advice import advise
 from placewise.check._facts import Facts, PointFacts, Swap, gather
 from placewise.check._show import as_text, cards, page
 from placewise.checkpoint import write_bytes, write_json, write_text
-from placewise.errors import PlacewiseError, SettingsError
+from placewise.errors import PlacewiseError
 from placewise.formats import Labels, read_labels
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.report.drawing import sheet, to_png
+from placewise.report.folder import check_folder
 from placewise.report.text import counting
 
 __all__ = ["Facts", "Findings", "PointFacts", "Swap", "check", "check_data", "write_findings"]
@@ -90,7 +91,7 @@ def check_data(
         SettingsError: the folder is in use.
     """
     if out is not None:
-        _check_folder(out)
+        check_folder(out, "check.json")
     labels = read_labels(data, format=format)
     with counting("pictures") as progress:
         findings = check(labels, floor=_floor(labels, seed), seed=seed, progress=progress)
@@ -111,7 +112,7 @@ def write_findings(findings: Findings, labels: Labels, out: Path) -> None:
     Raises:
         SettingsError: the folder holds something else.
     """
-    _check_folder(out)
+    check_folder(out, "check.json")
     out.mkdir(parents=True, exist_ok=True)
     shown = cards(findings.facts, labels)
     write_json(out / "check.json", findings.as_json())
@@ -120,15 +121,6 @@ def write_findings(findings: Findings, labels: Labels, out: Path) -> None:
         write_bytes(out / "sheet.png", to_png(sheet(pictures, captions, names=labels.names)))
     text = page(findings.facts, findings.verdict, findings.warnings, labels, shown)
     write_text(out / "check.html", text)
-
-
-def _check_folder(out: Path) -> None:
-    used = out.is_dir() and any(out.iterdir()) and not (out / "check.json").is_file()
-    if used or (out.exists() and not out.is_dir()):
-        raise SettingsError(
-            f"{out} holds something other than a check; --out must name a new folder, an empty "
-            "one, or that of a former check"
-        )
 
 
 def _floor(labels: Labels, seed: int) -> float | None:

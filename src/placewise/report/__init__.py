@@ -9,6 +9,7 @@ drawing    pictures with dots, contact sheets
 figures    curves and bars as PNG
 blocks     HTML that escapes everything
 html       the page of a run
+folder     which folder may be written to
 ```
 
 Nothing here knows a step: what is shown comes in as arrays, numbers and words.
