@@ -118,6 +118,9 @@ def test_folders_in_use_are_refused(squares: Path, short: Run, tmp_path: Path) -
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(SettingsError, match="not empty"):
         trained(squares, tmp_path, steps=4)
+    with pytest.raises(SettingsError, match="holds no run"):
+        trained(squares, tmp_path, steps=4, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(SettingsError, match="is a file"):
         trained(squares, tmp_path / "mine.txt", steps=4)
 

@@ -149,11 +149,18 @@ def _check_folder(out: Path, resume: bool) -> None:
     """A run never writes into a folder of something else, nor over another run."""
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out} is a file; --out must name a new folder")
-    used = out.is_dir() and any(out.iterdir())
+    used = out.is_dir() and any(not _leftover(path) for path in out.iterdir())
     begun = (out / "run.json").is_file()
     if begun and not resume:
         raise SettingsError(
             f"{out} holds a run already; add --resume to continue it, or name another"
         )
-    if used and not begun and not resume:
-        raise SettingsError(f"{out} is not empty; --out must name a new or empty folder")
+    if used and not begun:
+        raise SettingsError(
+            f"{out} is not empty and holds no run; --out must name a new or empty folder"
+        )
+
+
+def _leftover(path: Path) -> bool:
+    """Whether this is what a run leaves that was killed before its first file was whole."""
+    return path.name.startswith(".run.json.") and path.suffix == ".tmp"
