@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 
 from placewise.augment import Augmentation
 from placewise.data import (
+    DETAIL,
     FINER,
     OBJECT,
     PIXELS,
-    ROOM,
     SMALLEST,
     Order,
     TrainingPictures,
@@ -139,7 +140,8 @@ def test_large_pictures_are_shrunk_to_the_budget(
     found = Labels(Path(), ("a", "b"), tuple(samples))
     view = choose_input(found, samples, share and share * size[0], 0)
     high, wide = scaled_size(size, view.scale)
-    assert high * wide == pytest.approx(320 * 240, rel=0.02)
+    assert high * wide == pytest.approx(min(DETAIL * PIXELS, math.prod(size)), rel=0.02)
+    assert math.prod(view.frame) == pytest.approx(PIXELS, rel=0.02)
 
 
 @given(st.floats(1, 400), st.sampled_from([(480, 640), (3000, 4000), (20, 30)]))
@@ -153,11 +155,13 @@ def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> No
         scale = choose_input(found, samples, extent, 0).scale
         free = choose_input(found, samples, None, 0).scale
     assert free <= scale <= 1
-    bounds = (free, 1.0, OBJECT / extent, FINER * free, SMALLEST / extent)
+    bounds = (free, 1.0, OBJECT / extent, FINER * free / math.sqrt(DETAIL), SMALLEST / extent)
     assert any(scale == pytest.approx(bound) for bound in bounds)
     assert scale * extent >= min(SMALLEST, extent) * (1 - 1e-9)
     assert scale * extent <= OBJECT * (1 + 1e-9) or scale == free
-    assert scale <= FINER * free * (1 + 1e-9) or scale * extent <= SMALLEST * (1 + 1e-9)
+    assert scale <= FINER * free / math.sqrt(DETAIL) * (1 + 1e-9) or scale * extent <= SMALLEST * (
+        1 + 1e-9
+    )
 
 
 def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +172,7 @@ def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) 
     view = choose_input(found, samples, 2 * OBJECT, 0)
     assert view.scale == 0.5
     assert scaled_size((960, 1280), view.scale) == (480, 640)
-    assert view.frame[0] * view.frame[1] == pytest.approx(PIXELS, rel=0.15)
-    assert min(view.frame) >= ROOM * OBJECT
+    assert view.frame == (240, 320)
     whole = choose_input(found, samples, 2 * OBJECT, 0, whole=True)
     assert whole.frame == scaled_size((960, 1280), whole.scale) == (240, 320)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_the_decode_floor_is_low(head: str, scale: float) -> None:
         ((240, 320), 9.0, 1.0, 1.0),
         ((240, 320), 0.0, 1.0, 1.5),
         ((2400, 3200), 800.0, 0.16, 1.5),
-        ((2400, 3200), 1600.0, 0.1, 1.5),
+        ((2400, 3200), 1600.0, 0.1 * math.sqrt(2), 1.5),
         ((2400, 3200), 200.0, 0.4, 1.5),
         ((2400, 3200), 100.0, 0.48, 1.2),
     ],

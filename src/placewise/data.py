@@ -20,7 +20,10 @@ from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.pictures import as_float, is_grey, read_picture, resize
 
 PIXELS = 320 * 240
-"""Pixels that a picture has after scaling: trains in minutes on two cores."""
+"""Pixels of a training picture, or of a window on it: trains in minutes on two cores."""
+
+DETAIL = 2.0
+"""Pixels of a picture after scaling, in those that training shows of it."""
 
 OBJECT = 128.0
 """Pixels that the object (diagonal of the box about its points) keeps after scaling, where that
@@ -31,9 +34,6 @@ FINER = 4.0
 
 SMALLEST = 48.0
 """Pixels that the object keeps whatever that costs."""
-
-ROOM = 2.0
-"""Sides of a training window at least, in extents of the object."""
 
 CACHE_BYTES = 2 << 30
 """Scaled pictures are kept in memory up to this, in each process that prepares batches."""
@@ -146,27 +146,27 @@ def choose_input(
 ) -> InputSettings:
     """Scale, frame, channels and normalisation for the training pictures.
 
-    The scale brings the median picture to `pixels` pixels, but keeps small objects larger (see
-    `OBJECT`), and never enlarges. Pictures that are still larger are shown in training through
-    windows of about `pixels` pixels, whose sides are `ROOM` extents at least.
+    The scale brings the median picture to `DETAIL` times `pixels` pixels, but keeps small objects
+    larger (see `OBJECT`), and never enlarges. Pictures of more than `pixels` pixels are shown in
+    training through windows of that many.
 
     Args:
         labels: the labels, for the root of the pictures.
         samples: the training samples.
         extent: of the object in picture pixels, as `object_extent` found it.
         seed: which pictures are looked at for mean and contrast.
-        pixels: of the median picture after scaling.
-        whole: the frame must hold whole pictures, so small objects are not kept large.
+        pixels: that training shows of the median picture.
+        whole: it must show the whole picture, which then has that many pixels.
     """
     sizes = np.array([sample.size for sample in samples], dtype=float)
-    scale = float(np.sqrt(pixels / np.median(sizes.prod(1))))
-    if extent and not whole:
-        scale = max(scale, min(OBJECT / extent, FINER * scale), SMALLEST / extent)
-    scale = min(1.0, scale)
-    sides = np.percentile(sizes, 90, axis=0) * scale
+    base = float(np.sqrt(pixels / np.median(sizes.prod(1))))
+    scale = base
     if not whole:
-        shrink = min(1.0, float(np.sqrt(pixels / np.median(sizes.prod(1))) / scale))
-        sides = np.minimum(sides, np.maximum(sides * shrink, ROOM * scale * (extent or 0.0)))
+        scale *= float(np.sqrt(DETAIL))
+        if extent:
+            scale = max(scale, min(OBJECT / extent, FINER * base), SMALLEST / extent)
+    scale = min(1.0, scale)
+    sides = np.percentile(sizes, 90, axis=0) * min(scale, base)
     high, wide = np.ceil(sides).astype(int).tolist()
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(samples))[:PEEK]
