@@ -91,6 +91,28 @@ def mice(entries: list[dict]) -> str:
     )
 
 
+def agreement(content: dict) -> str:
+    def written(found: list[dict]) -> str:
+        return "; ".join(f"{one['mean_px']:.2f} / {one['median_px']:.2f}" for one in found)
+
+    rows = [
+        [
+            name,
+            written(found["from_the_labels"]),
+            written(found["from_each_other"]),
+            written([found["median_of_the_runs_from_the_labels"]]),
+        ]
+        for name, found in content.items()
+    ]
+    header = ["set", "each from the labels", "from each other", "their median from the labels"]
+    return (
+        "## The labels' own jitter\n\n"
+        "`python benchmarks/agreement.py --data SET RUN RUN RUN`: distances of three networks that\n"
+        "were trained apart, mean / median px over the test pictures' points.\n\n"
+        + table(header, rows)
+    )
+
+
 def demo(content: dict) -> str:
     presence = content["presence"]
     rows = [
@@ -224,7 +246,17 @@ def augmentation(content: dict) -> str:
 
 def main() -> None:
     sections = [HEAD.rstrip()]
-    for make in (mice, demo, speed, losses, survival, robustness, decoders, augmentation):
+    for make in (
+        mice,
+        agreement,
+        demo,
+        speed,
+        losses,
+        survival,
+        robustness,
+        decoders,
+        augmentation,
+    ):
         content = load(make.__name__)
         if content:
             sections.append(make(content))
