@@ -26,7 +26,7 @@ layers data audit
 backbones heads remedies
 model
 run
-train predict export check
+train predict export check target
 evaluate
 compare demo
 studies page

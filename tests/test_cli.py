@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from placewise import __version__
-from placewise.cli import VERBS, _settings, main
+from placewise.cli import VERBS, main
+from placewise.cli._words import parse_settings
 from placewise.errors import PlacewiseError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -76,10 +77,10 @@ def test_an_unknown_flag_is_refused() -> None:
 
 
 def test_settings_are_numbers_words_and_lists() -> None:
-    found = _settings(["sigma=2", "loss=mse", "flip=true", "scale=[0.9, 1.1]", "a-b=x=y"])
+    found = parse_settings(["sigma=2", "loss=mse", "flip=true", "scale=[0.9, 1.1]", "a-b=x=y"])
     assert found == {"sigma": 2, "loss": "mse", "flip": True, "scale": [0.9, 1.1], "a_b": "x=y"}
     with pytest.raises(PlacewiseError, match="KEY=VALUE"):
-        _settings(["sigma"])
+        parse_settings(["sigma"])
 
 
 def test_the_main_job_from_folder_to_dots(squares: Path, tmp_path: Path) -> None:

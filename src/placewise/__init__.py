@@ -3,6 +3,9 @@
 ```
 pictures to dots
     formats → data → model (backbone + head) → train → predict (decoder) → evaluate → report
+
+any network to findings
+    nn.Module → graph → audit → report
 ```
 
 The public names below load what they need when they are first used, so that `import placewise`
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from placewise.audit import Audit, audit
     from placewise.augment import Augmentation
     from placewise.check import check
     from placewise.errors import PlacewiseError
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from placewise.train import TrainSettings, train
 
 _HOMES = {
+    "Audit": "audit",
     "Augmentation": "augment",
     "Labels": "formats",
     "Localiser": "model",
@@ -45,6 +50,7 @@ _HOMES = {
     "Sample": "formats",
     "State": "formats",
     "TrainSettings": "train",
+    "audit": "audit",
     "check": "check",
     "convert": "formats",
     "evaluate": "evaluate",
@@ -56,6 +62,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Audit",
     "Augmentation",
     "Labels",
     "Localiser",
@@ -65,6 +72,7 @@ __all__ = [
     "Sample",
     "State",
     "TrainSettings",
+    "audit",
     "check",
     "convert",
     "evaluate",

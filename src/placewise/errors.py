@@ -6,7 +6,8 @@ PlacewiseError (ValueError)
 ├── LabelError       faults in a file of labels, all of them at once
 ├── PictureError     a file that is not a picture we read
 ├── CheckpointError  a checkpoint that is damaged or of another kind
-└── TrainingError    a run that cannot go on
+├── TrainingError    a run that cannot go on
+└── CaptureError     a network whose operations cannot be followed
 ```
 
 Every message says what was got, what is needed and what to do.
@@ -36,6 +37,10 @@ class CheckpointError(PlacewiseError):
 
 class TrainingError(PlacewiseError):
     """A training run that cannot go on, e.g. because the loss is not a number."""
+
+
+class CaptureError(PlacewiseError):
+    """A network whose operations cannot be followed; it can only be measured from outside."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ glossary   what the scores mean
 text       tables for the console
 marks      dots, lines and circles, exact to a small part of a pixel
 drawing    pictures with dots, contact sheets
-figures    curves and bars as PNG
+canvas     what figures are drawn on
+figures    curves and bars of a run as PNG
+maps       maps of places as PNG
+layers     curves and bars by layer as PNG
 blocks     HTML that escapes everything
 html       the page of a run
 folder     which folder may be written to

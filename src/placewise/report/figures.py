@@ -5,27 +5,23 @@ They are drawn by matplotlib's objects, never by pyplot, so nothing global chang
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from placewise.geometry import FloatArray
+from placewise.report.canvas import canvas
+from placewise.report.canvas import png as _png
 from placewise.report.glossary import number
 from placewise.report.style import LIGHT, Theme
 from placewise.report.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
-
-WIDTH, DPI = 5.0, 190
-"""Inches and dots per inch: legible on a telephone, sharp on a large screen."""
 
 SHOWN = 40
 """Points on the figure by point: the worst are kept."""
@@ -45,7 +41,7 @@ def curves(log: Rows, theme: Theme = LIGHT) -> bytes:
         >>> curves([{"step": 1, "loss": 2.0}, {"step": 2, "val_error_px": 9.5}])[1:4]
         b'PNG'
     """
-    figure, (above, below) = _figure(4.4, theme, panels=2)
+    figure, (above, below) = canvas(4.4, theme, panels=2)
     steps, losses = _series(log, "loss")
     above.plot(steps, losses, color=theme.first, alpha=0.35, linewidth=1)
     above.plot(steps, _smooth(losses), color=theme.first, linewidth=1.8)
@@ -87,7 +83,7 @@ def errors_by_point(rows: Rows, theme: Theme = LIGHT) -> bytes:
     """
     known = [row for row in rows if row.get("mean_error_px") is not None]
     worst = sorted(known, key=lambda row: row["mean_error_px"])[-SHOWN:]
-    figure, (axes,) = _figure(1.35 + 0.26 * max(3, len(worst)), theme)
+    figure, (axes,) = canvas(1.35 + 0.26 * max(3, len(worst)), theme)
     if not worst:
         _say(axes, "no labelled point", theme)
         return _png(figure)
@@ -121,7 +117,7 @@ def errors_by_border(rows: Rows, theme: Theme = LIGHT) -> bytes:
         ...     "mean_error_px": 2.5}])[1:4]
         b'PNG'
     """
-    figure, (axes,) = _figure(3.4, theme)
+    figure, (axes,) = canvas(3.4, theme)
     means = np.array([_float(row["mean_error_px"]) for row in rows])
     if not np.isfinite(means).any():
         _say(axes, "no labelled point", theme)
@@ -160,7 +156,7 @@ def error_curve(errors: ArrayLike, theme: Theme = LIGHT) -> bytes:
         >>> error_curve([0.5, 1.5, 8.0])[1:4]
         b'PNG'
     """
-    figure, (axes,) = _figure(3.4, theme)
+    figure, (axes,) = canvas(3.4, theme)
     known = np.asarray(errors, dtype=np.float64).ravel()
     known = np.sort(known[np.isfinite(known)])
     if not len(known):
@@ -195,35 +191,6 @@ def error_curve(errors: ArrayLike, theme: Theme = LIGHT) -> bytes:
     axes.set_ylabel("dots that are closer (%)")
     _plain_ticks(axes)
     return _png(figure)
-
-
-def _figure(height: float, theme: Theme, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure in the house style, with panels above each other that share their x axis."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=theme.paper)
-    FigureCanvasAgg(figure)
-    found = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0].tolist()
-    for axes in found:
-        axes.set_facecolor(theme.paper)
-        axes.grid(color=theme.line, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(which="both", colors=theme.muted, length=0, labelsize=9)
-        axes.xaxis.label.set(color=theme.ink, fontsize=9.5)
-        axes.yaxis.label.set(color=theme.ink, fontsize=9.5)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side == "bottom")
-            spine.set_color(theme.muted)
-    return figure, found
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that the font lacks
-        figure.savefig(buffer, format="png", metadata={"Software": None}, facecolor="auto")
-    return buffer.getvalue()
 
 
 def _series(log: Rows, key: str) -> tuple[FloatArray, FloatArray]:

@@ -163,6 +163,71 @@ WORDS = (
 """(word, explanation) for a reader who has never seen the project."""
 
 
+AUDIT_WORDS = (
+    (
+        "path",
+        "A way from a pixel through the layers to the output: in each layer through one place of "
+        "one window. A pixel with few paths weighs little before anything is learnt; training can "
+        "make up for some of that.",
+    ),
+    (
+        "spatial, channel-aware",
+        "Two ways to count: with all channels of a layer as one, or each told apart.",
+    ),
+    (
+        "padding",
+        "What stands beyond the border of a picture or a map so that windows fit there, mostly "
+        "zeros.",
+    ),
+    (
+        "even size",
+        "A size at which no layer drops a padded row or column. At other sizes padding is used at "
+        "one side only, and the network leans to that side.",
+    ),
+    (
+        "receptive field",
+        "The pixels that a place of a layer can read at all. It is aligned if all ways agree on "
+        "where it lies.",
+    ),
+    (
+        "effective receptive field",
+        "The pixels that it does listen to, by how much a change of them changes it (Luo et al. "
+        "2016); as a rule far fewer.",
+    ),
+    ("stride", "Pixels of the picture from one place of a map to the next."),
+    (
+        "exact, bound, unknown",
+        "Exact: counted, whatever the weights. Bound: no more than that, perhaps less. Unknown: an "
+        "operation that the audit does not know is on the way, and is taken to read everything.",
+    ),
+    (
+        "noise",
+        "Made pictures of smooth noise that look alike everywhere: what differs from place to "
+        "place is the network’s doing, not that of what pictures show.",
+    ),
+    (
+        "sensitivity",
+        "How much the answer changes when one place of the picture is changed a little, or is "
+        "painted over.",
+    ),
+    (
+        "phase",
+        "Where the picture lies on the grid that a strided network samples at. Moving it by a "
+        "whole stride brings the phase back.",
+    ),
+    (
+        "equivariance",
+        "If the picture moves, the features move with it. Padding breaks that near the border.",
+    ),
+    (
+        "place that can be read",
+        "A linear probe is asked for the place of features that it sees alone. What it knows "
+        "beyond the picture’s own hints, the network has put there.",
+    ),
+)
+"""(word, explanation) for the reader of an audit."""
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number with a few digits, whole from 100 on; a dash for none.
 

@@ -1,37 +1,17 @@
-"""The command line: one thin function for each verb. Heavy imports stand inside."""
+"""Verbs of the first flow: pictures to dots."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import tyro
 from tyro.conf import Positional
 
-from placewise import __version__
-from placewise.errors import PlacewiseError
-
-Pairs = tuple[str, ...]
-"""Settings as KEY=VALUE."""
+from placewise.cli._words import Pairs, import_all, parse_settings, teller
 
 SPINS = 10_000
 """Turns that a thread waits awake for others; the default, 30 times more, starves other work."""
-
-DESCRIPTION = """Networks that keep place: dots on pictures of any size.
-
-A first run, from a folder with pictures and points.csv (image,point,x,y):
-
-  placewise check my_folder
-  placewise train my_folder --out my_run --minutes 8
-  placewise evaluate my_run my_folder
-  placewise predict my_run new_pictures --out dots
-
-Or see it all at once: placewise demo"""
 
 
 def check(
@@ -158,14 +138,14 @@ def train(
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
     """
-    _import(plugin)
+    import_all(plugin)
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     from placewise.evaluate import report_training
     from placewise.formats import read_labels
     from placewise.train import TrainSettings
     from placewise.train import train as run_training
 
-    backbone_settings = _settings(backbone_set)
+    backbone_settings = parse_settings(backbone_set)
     if width is not None:
         backbone_settings["width"] = width
     values: dict[str, object] = {
@@ -179,8 +159,8 @@ def train(
         "backbone": backbone,
         "backbone_settings": backbone_settings,
         "head": head,
-        "head_settings": _settings(head_set),
-        "augmentation": _settings(augment),
+        "head_settings": parse_settings(head_set),
+        "augmentation": parse_settings(augment),
         "validate_every": validate_every,
     }
     given = {"learning_rate": learning_rate, "pixels": pixels}
@@ -218,7 +198,7 @@ def predict(
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
     """
-    _import(plugin)
+    import_all(plugin)
     from placewise.predict import predict as run_prediction
     from placewise.report.text import counting
     from placewise.run import Run
@@ -231,10 +211,10 @@ def predict(
             device=device,
             overlays=overlays,
             threshold=threshold,
-            tell=_teller(quiet),
+            tell=teller(quiet),
             progress=progress,
         )
-    _teller(quiet)(f"dots on {len(found)} pictures: {out / 'predictions.csv'}")
+    teller(quiet)(f"dots on {len(found)} pictures: {out / 'predictions.csv'}")
 
 
 def evaluate(
@@ -267,7 +247,7 @@ def evaluate(
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
     """
-    _import(plugin)
+    import_all(plugin)
     from placewise.evaluate import evaluate as run_evaluation
     from placewise.formats import read_labels
     from placewise.report.text import counting, scores_table
@@ -282,11 +262,11 @@ def evaluate(
             out=out,
             pck_pair=pck_pair,
             device=device,
-            tell=_teller(quiet),
+            tell=teller(quiet),
             progress=progress,
         )
-    _teller(quiet)(scores_table(scores))
-    _teller(quiet)(f"report: {(out or run / 'evaluation') / 'report.html'}")
+    teller(quiet)(scores_table(scores))
+    teller(quiet)(f"report: {(out or run / 'evaluation') / 'report.html'}")
 
 
 def demo(
@@ -308,61 +288,3 @@ def demo(
     from placewise.demo import run_demo
 
     run_demo(out, minutes=minutes, seed=seed, pictures=pictures)
-
-
-VERBS: dict[str, Callable[..., None]] = {
-    "check": check,
-    "convert": convert,
-    "train": train,
-    "predict": predict,
-    "evaluate": evaluate,
-    "demo": demo,
-}
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Run a verb; errors of ours are one message and exit code 2."""
-    given = list(sys.argv[1:] if args is None else args)
-    if given == ["--version"]:
-        print(f"placewise {__version__}")
-        return
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            VERBS,
-            prog="placewise",
-            description=DESCRIPTION,
-            args=given,
-            sort_subcommands=False,
-        )
-    except PlacewiseError as error:
-        print(f"placewise: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("placewise: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
-def _import(modules: Sequence[str]) -> None:
-    """Import what the user named, from the working folder too."""
-    if modules and "" not in sys.path:
-        sys.path.insert(0, "")
-    for name in modules:
-        import_module(name)
-
-
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE pairs; a value is JSON where it parses as such, else text."""
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise PlacewiseError(f"'{pair}' is not KEY=VALUE, e.g. sigma=2")
-        try:
-            settings[key.replace("-", "_")] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[key.replace("-", "_")] = value
-    return settings
-
-
-def _teller(quiet: bool) -> Callable[[str], None]:
-    return (lambda text: None) if quiet else print

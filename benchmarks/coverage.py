@@ -1,0 +1,239 @@
+"""How many networks of others the audit can follow: torchvision, timm, segmentation_models_pytorch.
+
+    python benchmarks/coverage.py [--family torchvision|timm|smp] [--limit N]
+
+All classifiers and segmenters of torchvision, 200 models of timm drawn with a fixed seed, and every
+decoder of segmentation_models_pytorch, without weights, at the size that they were made for. Each is
+captured by torch.export and, to compare, by a recorded run. What is in the results already is not
+done again. The environment needs the three libraries; they are not among placewise's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import random
+import resource
+import statistics
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from placewise.graph import Graph, capture
+from placewise.ops import COUNTS, Status
+
+RESULTS = Path(__file__).parent / "results" / "coverage.json"
+DRAWN, SEED = 200, 0
+LARGE = 300_000_000
+"""Parameters from which on a network is built without memory, so that few gigabytes do."""
+
+Built = tuple[nn.Module, tuple[int, ...]]
+Build = Callable[..., Built]
+Case = tuple[str, Build]
+"""A name, and how to build the network and its picture's shape."""
+
+
+def torchvision_cases() -> Iterator[Case]:
+    from torchvision import models
+
+    for package in (models, models.segmentation):
+        for name in sorted(models.list_models(module=package)):
+
+            def build(name: str = name, package: Any = package) -> Built:
+                transforms = models.get_model_weights(name).DEFAULT.transforms()
+                size = getattr(transforms, "crop_size", None) or [520]
+                quick = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+                settings = {"weights": None, **quick}
+                if package is models.segmentation:
+                    settings["weights_backbone"] = None
+                return models.get_model(name, **settings), (3, size[0], size[0])
+
+            yield f"torchvision:{name}", build
+
+
+def timm_cases() -> Iterator[Case]:
+    import timm
+
+    for name in random.Random(SEED).sample(sorted(timm.list_models()), DRAWN):
+
+        def build(name: str = name) -> Built:
+            model = timm.create_model(name, pretrained=False)
+            return model, tuple(model.pretrained_cfg["input_size"])
+
+        yield f"timm:{name}", build
+
+
+def smp_cases() -> Iterator[Case]:
+    import segmentation_models_pytorch as smp
+
+    for name in sorted(smp.MODEL_ARCHITECTURES_MAPPING):
+        encoder = "tu-vit_tiny_patch16_224" if name == "dpt" else "resnet18"
+
+        def build(name: str = name, encoder: str = encoder) -> Built:
+            size = 224 if name == "dpt" else 256
+            return smp.create_model(name, encoder, encoder_weights=None), (3, size, size)
+
+        yield f"smp:{name}", build
+
+
+FAMILIES = {"torchvision": torchvision_cases, "timm": timm_cases, "smp": smp_cases}
+
+
+@contextlib.contextmanager
+def without_drawing() -> Iterator[None]:
+    """Building, without the time that random weights take."""
+    names = [n for n in vars(nn.init) if n.endswith("_") and not n.startswith("_")]
+    kept = {name: getattr(nn.init, name) for name in names}
+    try:
+        for name in names:
+            setattr(nn.init, name, lambda tensor, *args, **settings: tensor)
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(nn.init, name, function)
+
+
+def built(
+    build: Build,
+) -> tuple[nn.Module, tuple[int, ...], str]:
+    """The network, its shape, and where it was built."""
+    with contextlib.suppress(Exception), torch.device("meta"):
+        model, shape = build()
+        if sum(p.numel() for p in model.parameters()) > LARGE:
+            return model, shape, "meta"
+    with without_drawing():
+        return *build(), "cpu"
+
+
+def worst(graph: Graph) -> str:
+    found = {node.status for node in graph.nodes}
+    return next(s.value for s in (Status.UNKNOWN, Status.BOUND, Status.EXACT) if s in found)
+
+
+def ways(graph: Graph) -> int:
+    """From the whole picture to the first output."""
+    seed = {graph.outputs[0]: COUNTS.filled(graph.nodes[graph.outputs[0]].layout.grid, 1)}
+    found = graph.backward(seed, COUNTS)[0]
+    return 0 if found is None else int(found.sum())
+
+
+def measured(build: Build) -> dict[str, Any]:
+    start = time.perf_counter()
+    model, shape, device = built(build)
+    ready = time.perf_counter()
+    graph = capture(model, shape)
+    captured = time.perf_counter()
+    total = ways(graph)
+    counted = time.perf_counter()
+    recorded = capture(model, shape, how="recorded")
+    again = time.perf_counter()
+    bound = Counter(node.op for node in graph.nodes if node.status is Status.BOUND)
+    notes = {node.op: node.note for node in graph.nodes if node.note}
+    return {
+        "shape": shape,
+        "built": device,
+        "capture": graph.capture,
+        "why": graph.why,
+        "status": worst(graph),
+        "nodes": len(graph.nodes),
+        "unknown": dict(graph.unknown),
+        "bound": dict(bound),
+        "notes": notes,
+        "ways": str(total),
+        "recorded_alike": ways(recorded) == total and len(recorded.nodes) == len(graph.nodes),
+        "seconds": {
+            "build": round(ready - start, 2),
+            "capture": round(captured - ready, 2),
+            "count": round(counted - captured, 3),
+            "record": round(again - counted, 2),
+        },
+    }
+
+
+def attempted(build: Build) -> dict[str, Any]:
+    """What was measured, or what went wrong: not captured is one thing, a crash another."""
+    try:
+        return measured(build)
+    except ValueError as error:
+        kind = "not captured" if type(error).__name__ == "CaptureError" else "crash"
+        return {"failed": kind, "error": str(error)}
+    except Exception as error:
+        return {
+            "failed": "crash",
+            "error": f"{type(error).__name__}: {error}"[:1000],
+            "where": traceback.format_exc().strip().split("\n")[-3:],
+        }
+
+
+def summary(models: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for family in (*FAMILIES, "all"):
+        of = [m for name, m in models.items() if family in ("all", name.split(":")[0])]
+        if not of:
+            continue
+        done = [m for m in of if "failed" not in m]
+        unknown: Counter[str] = Counter()
+        for model in done:
+            unknown.update(model["unknown"].keys())
+        found[family] = {
+            "models": len(of),
+            "captured": len(done),
+            "captured_share": round(len(done) / len(of), 4),
+            "crashes": sum(m.get("failed") == "crash" for m in of),
+            "by": dict(Counter(m["capture"] for m in done)),
+            "status": dict(Counter(m["status"] for m in done)),
+            "shares": {
+                k: round(v / len(of), 4) for k, v in Counter(m["status"] for m in done).items()
+            },
+            "recorded_alike": sum(m["recorded_alike"] for m in done),
+            "unknown": dict(unknown.most_common()),
+            "median_seconds": {
+                k: statistics.median(m["seconds"][k] for m in done)
+                for k in ("capture", "record", "count")
+            }
+            if done
+            else {},
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--family", choices=list(FAMILIES))
+    parser.add_argument("--limit", type=int, help="models of each family")
+    parser.add_argument("--again", default="", help="do models whose name holds this once more")
+    given = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    models: dict[str, Any] = {}
+    if RESULTS.is_file():
+        models = json.loads(RESULTS.read_text(encoding="utf-8"))["models"]
+    for family in [given.family] if given.family else list(FAMILIES):
+        for number, (name, build) in enumerate(FAMILIES[family]()):
+            if number == given.limit:
+                break
+            if name in models and not (given.again and given.again in name):
+                continue
+            models[name] = attempted(build)
+            gc.collect()
+            text = json.dumps({"summary": summary(models), "models": models}, indent=1)
+            RESULTS.write_text(text + "\n", encoding="utf-8")
+            short = {
+                k: models[name].get(k) for k in ("failed", "error", "status", "unknown", "why")
+            }
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            print(name, {k: v for k, v in short.items() if v}, f"{peak} MB", flush=True)
+    print(json.dumps(summary(models), indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""All measured findings of one network, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from placewise.audit._finding import Finding
+from placewise.audit._layers import Strides, common_shift, find_layers
+from placewise.audit._probe import noise_pictures
+from placewise.audit._windows import room, window
+from placewise.audit.effective import EffectiveField, effective_field
+from placewise.audit.equivariance import Equivariance, equivariance
+from placewise.audit.position import BorderSwap, PositionProbe, border_swap, position_probe
+from placewise.audit.sensitivity import (
+    Comparison,
+    Sensitivity,
+    compare,
+    gradient_sensitivity,
+    occlusion,
+    perturbation,
+)
+from placewise.audit.shift import (
+    Consistency,
+    PhaseMap,
+    PlaceMap,
+    consistency,
+    phase_map,
+    place_map,
+)
+from placewise.errors import SettingsError
+from placewise.geometry import FloatArray
+from placewise.graph import undisturbed
+
+MANY, SOME, FEW = 32, 8, 4
+"""Pictures for what is cheap, for what is not, and for what runs the network at many places."""
+
+ROOM = 2
+"""Sides of the pictures for a side of what the network gets: real picture lies around it."""
+
+PLACES = {1: 16, 2: 7, 3: 3}
+"""Places of an object or of an occluded cell along each axis, by the number of axes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hints:
+    """What counting tells measuring.
+
+    Attributes:
+        theoretical: sides of the receptive field of the last map, in pixels.
+        prediction: (*space) what the sensitivity is held against: the number of paths.
+        stride: pixels per axis after which phases repeat, where no layer tells.
+    """
+
+    theoretical: Sequence[int] | None = None
+    prediction: FloatArray | None = None
+    stride: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class Measured(Finding):
+    """What was measured; None where that was not possible, and `missing` says why.
+
+    Attributes:
+        source: "pictures" or "noise".
+        pictures: how many were looked at, at most.
+        effective_field: of the middle place of the last map.
+        sensitivity: to small noise, by pixel.
+        occlusion: to painting over, by cell.
+        comparison: of the sensitivity with the number of paths.
+        consistency: of the class of shifted crops.
+        phases: shifts by less than the stride.
+        places: of an object on even ground.
+        equivariance: of each layer's map, by distance from the border.
+        border_swap: padding against real picture, by distance from the border.
+        position: how well the place can be read off each layer.
+        missing: what could not be measured, and why.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(2))
+        >>> found = measure(net, (1, 16, 16))
+        >>> found.source, found.effective_field.theoretical is None
+        ('noise', True)
+    """
+
+    source: str
+    pictures: int
+    effective_field: EffectiveField | None = None
+    sensitivity: Sensitivity | None = None
+    occlusion: Sensitivity | None = None
+    comparison: Comparison | None = None
+    consistency: Consistency | None = None
+    phases: PhaseMap | None = None
+    places: PlaceMap | None = None
+    equivariance: tuple[Equivariance, ...] | None = None
+    border_swap: tuple[BorderSwap, ...] | None = None
+    position: tuple[PositionProbe, ...] | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def measure(
+    model: nn.Module,
+    shape: Sequence[int],
+    pictures: Tensor | None = None,
+    hints: Hints | None = None,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Measured:
+    """Measure all that this network lets be measured.
+
+    Args:
+        model: any network; it stays as found.
+        shape: (C, *space) of the picture that it gets.
+        pictures: (N, C, *space) as the network wants them, of this size or larger: of larger ones
+            it gets the middle, and what lies around serves for shifts and borders, for which twice
+            the size is a good choice. None: noise.
+        hints: what is known from counting.
+        seed: of all draws.
+        progress: told (done, total) runs of the network, about.
+
+    Raises:
+        SettingsError: the pictures do not fit, or nothing can be measured with them.
+    """
+    space = tuple(shape[1:])
+    source = "noise" if pictures is None else "pictures"
+    if pictures is None:
+        wide = (shape[0], *(ROOM * side for side in space))
+        pictures = noise_pictures(wide, MANY, seed)
+    with undisturbed(model):
+        layers = _layers(model, shape)
+    bench = _Bench(model, _fitted(pictures, shape), space, layers, hints or Hints(), seed)
+    steps = bench.steps()
+    found: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    done, total = 0, sum(runs for _, runs, _ in steps)
+    for name, runs, step in steps:
+        try:
+            found[name] = step()
+        except SettingsError as error:
+            missing[name] = str(error)
+        done += runs
+        if progress:
+            progress(done, total)
+    if not found:
+        raise SettingsError(f"nothing could be measured: {missing[steps[0][0]]}")
+    sensitivity = found.get("sensitivity")
+    if sensitivity is not None and hints and hints.prediction is not None:
+        found["comparison"] = compare(sensitivity, hints.prediction)
+    return Measured(source, min(MANY, len(pictures)), **found, missing=missing)
+
+
+def _fitted(pictures: Tensor, shape: Sequence[int]) -> Tensor:
+    """The pictures that are looked at, if they have these channels and at least this size."""
+    if pictures.ndim != len(shape) + 1 or pictures.shape[1] != shape[0]:
+        raise SettingsError(
+            f"the pictures have shape {tuple(pictures.shape)}, and the network is audited at "
+            f"{tuple(shape)}; give (pictures, {', '.join(map(str, shape))}) or larger ones"
+        )
+    room(pictures, tuple(shape[1:]), (0,) * (len(shape) - 1))
+    return pictures[:MANY]
+
+
+def _layers(model: nn.Module, shape: Sequence[int]) -> dict[str, Strides]:
+    """Layers that give maps; none where none does."""
+    try:
+        return find_layers(model, tuple(shape))
+    except SettingsError:
+        return {}
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """One network with its pictures, ready to be measured."""
+
+    model: nn.Module
+    wide: Tensor
+    space: tuple[int, ...]
+    layers: dict[str, Strides]
+    hints: Hints
+    seed: int
+
+    def middle(self, count: int, spare: Sequence[int] | None = None) -> Tensor:
+        """Middles of pictures, of the network's size and so many pixels more."""
+        sides = (
+            self.space if spare is None else tuple(map(sum, zip(self.space, spare, strict=True)))
+        )
+        free = room(self.wide, sides, (0,) * len(sides))
+        return self.wide[:count][window([left // 2 for left in free], sides)]
+
+    def steps(self) -> list[tuple[str, int, Callable[[], object]]]:
+        """(name, runs of the network, what to do) of each measurement."""
+        cells = PLACES[len(self.space)] ** len(self.space)
+        return [
+            ("effective_field", 9 * SOME, self.effective_field),
+            ("sensitivity", 10 * SOME, self.sensitivity),
+            ("position", MANY, self.position),
+            ("equivariance", (1 + len(self.space)) * SOME, self.equivariance),
+            ("border_swap", (1 + ROOM ** len(self.space)) * SOME, self.border_swap),
+            ("consistency", 2 * FEW * MANY // 2, self.consistency),
+            ("phases", 49 * FEW, self.phases),
+            ("places", cells * FEW, self.places),
+            ("occlusion", cells * FEW, self.occlusion),
+        ]
+
+    def effective_field(self) -> EffectiveField:
+        name = list(self.layers)[-1] if self.layers else ""
+        return effective_field(
+            self.model,
+            self.middle(SOME),
+            layer=name,
+            theoretical=self.hints.theoretical,
+            seed=self.seed,
+        )
+
+    def sensitivity(self) -> Sensitivity:
+        """By differentiation; of networks that cannot be differentiated, by trying."""
+        try:
+            return gradient_sensitivity(self.model, self.middle(SOME), seed=self.seed)
+        except SettingsError:
+            cells = PLACES[len(self.space)]
+            return perturbation(self.model, self.middle(FEW), grid=cells, seed=self.seed)
+
+    def occlusion(self) -> Sensitivity:
+        return occlusion(self.model, self.middle(FEW), grid=PLACES[len(self.space)])
+
+    def position(self) -> tuple[PositionProbe, ...]:
+        return position_probe(self.model, self.middle(MANY), layers=self._named(), seed=self.seed)
+
+    def equivariance(self) -> tuple[Equivariance, ...]:
+        wide = self.middle(SOME, self._shift())
+        return equivariance(self.model, wide, size=self.space, layers=self._named())
+
+    def border_swap(self) -> tuple[BorderSwap, ...]:
+        return border_swap(self.model, self.wide[:SOME], size=self.space, layers=self._named())
+
+    def consistency(self) -> Consistency:
+        """As with 256 pixels for 224, and a whole stride at least."""
+        spare = [max(s, side // 7) for s, side in zip(self._shift(), self.space, strict=True)]
+        wide = self.middle(MANY // 2, spare)
+        return consistency(self.model, wide, size=self.space, pairs=FEW, seed=self.seed)
+
+    def phases(self) -> PhaseMap:
+        stride = self._shift()
+        few = [sorted({0, step // 2, step}) for step in stride] if len(stride) == 3 else None
+        wide = self.middle(FEW, stride)
+        return phase_map(self.model, wide, size=self.space, stride=stride, offsets=few)
+
+    def places(self) -> PlaceMap:
+        at = PLACES[len(self.space)]
+        return place_map(self.model, self.middle(FEW), stride=self._shift(), places=at)
+
+    def _named(self) -> dict[str, Strides]:
+        if not self.layers:
+            raise SettingsError(
+                "no layer gives a map that grows with the picture, so there is nothing to compare "
+                "place by place"
+            )
+        return self.layers
+
+    def _shift(self) -> tuple[int, ...]:
+        if not self.layers and self.hints.stride is not None:
+            return tuple(self.hints.stride)
+        return common_shift(self._named())

@@ -1,0 +1,110 @@
+"""Verbs of the second flow: any network to findings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from placewise.cli._words import Pairs, teller
+
+
+def audit(
+    target: Positional[str],
+    /,
+    size: str | None = None,
+    input_channels: int | None = None,
+    data: Path | None = None,
+    normalise: Literal["auto", "imagenet", "none"] = "auto",
+    out: Path | None = None,
+    fail_if: Pairs = (),
+    sizes: str | None = None,
+    channel_aware: bool = False,
+    measure: bool = True,
+    seed: int = 0,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> None:
+    """Show any network's blind places: paths, borders, shifts, even sizes.
+
+    Like this:
+
+      placewise audit torchvision:resnet18 --out findings
+      placewise audit my_net.py:build --size 240x320 --data my_pictures
+      placewise audit timm:resnet50 --no-measure --fail-if "max_over_corner>150" "even==false"
+
+    A budget of --fail-if that is broken is told, and the exit code is 1. Numbers for budgets:
+    max_over_corner, max_over_edge, corner_ratio, gini, unseen_pixels, even, uneven_layers,
+    receptive_field, stride, padding_share, unknown; and, measured, effective_field,
+    sensitivity_ratio, consistency, phase_share, position. See docs/audit.md.
+
+    Args:
+        target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, a program.pt2 that
+            torch.export.save wrote, or the folder of a run.
+        size: sides of the picture, e.g. 224, 240x320 (height x width) or 32x64x64; by default
+            what the network says, else 224.
+        input_channels: of the picture; by default those of the first convolution.
+        data: picture or folder of pictures to measure with, seen at twice the size; noise without.
+        normalise: auto does what torchvision's and timm's networks want, and leaves 0..1 to others.
+        out: folder for audit.json, figures and report.html; nothing is written without it.
+        fail_if: budgets, e.g. "max_over_corner>150"; one of > >= < <= == != and a number, true
+            or false.
+        sizes: range of sides whose evenness is told, e.g. 192:256; those near --size by default.
+        channel_aware: tell channels apart when paths are counted.
+        measure: run the network on pictures; --no-measure takes seconds.
+        seed: everything that is drawn follows from it.
+        device: where the network runs: cpu, cuda, …
+        quiet: print nothing but broken budgets.
+    """
+    from placewise.target import audit_target
+
+    broken = audit_target(
+        target,
+        size=size,
+        channels=input_channels,
+        data=data,
+        normalise=normalise,
+        out=out,
+        budgets=fail_if,
+        sizes=sizes,
+        channel_aware=channel_aware,
+        measure=measure,
+        seed=seed,
+        device=device,
+        quiet=quiet,
+    )
+    if broken:
+        print("\n".join(broken), file=sys.stderr)
+        raise SystemExit(1)
+
+
+def study(
+    name: Positional[str],
+    /,
+    scale: Literal["tiny", "small", "full"] = "small",
+    out: Path = Path("docs/studies"),
+    data: Path | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> None:
+    """Answer a question by measuring, and write its page anew.
+
+    Like this:
+
+      placewise study edges
+      placewise study edges --scale full --data my_data --out pages
+
+    Args:
+        name: of the study: edges.
+        scale: small takes minutes on two cores, full longer; tiny is for trying out.
+        out: folder for NAME.md, NAME.json and figures; only a former page of it is replaced.
+        data: folder that holds folders of data sets; what needs none is studied without.
+        seed: everything that is drawn follows from it.
+        quiet: print nothing.
+    """
+    from placewise.studies import Plan, run_study
+
+    page = run_study(name, out, Plan(scale, seed, data, teller(quiet)))
+    teller(quiet)(f"page: {page}")

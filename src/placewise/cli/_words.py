@@ -1,0 +1,41 @@
+"""What the verbs share: how words of the command line are read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from placewise.errors import PlacewiseError
+
+Pairs = tuple[str, ...]
+"""Settings as KEY=VALUE."""
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import what the user named, from the working folder too."""
+    if modules and "" not in sys.path:
+        sys.path.insert(0, "")
+    for name in modules:
+        import_module(name)
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs; a value is JSON where it parses as such, else text."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise PlacewiseError(f"'{pair}' is not KEY=VALUE, e.g. sigma=2")
+        try:
+            settings[key.replace("-", "_")] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key.replace("-", "_")] = value
+    return settings
+
+
+def teller(quiet: bool) -> Callable[[str], None]:
+    """What prints, or does not."""
+    return (lambda text: None) if quiet else print

@@ -1,0 +1,342 @@
+"""A recorded run to a graph: constants are calculated, views followed, writes carried to all views.
+
+Tensors that share memory are one `Memory`, and each of them is a `Seen`: the memory's whole, or a
+chain of views of it. A write through one of them changes what all others hold; they are derived
+again from the memory when they are next read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from placewise.errors import CaptureError
+from placewise.graph._record import Made, Recorded, Recording, Ref
+from placewise.graph.build import Builder, Part
+from placewise.graph.graph import Graph
+from placewise.ops import Operand, Operator, Status, Step
+
+LARGEST = 2**20
+"""Constants of up to so many elements are calculated; of larger ones the shape has to do."""
+
+Content = Operand | Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """One step from a tensor to a part of it, or to another look at it."""
+
+    call: Recorded
+    base: int
+    made: Made
+    output: int
+
+
+@dataclass
+class Memory:
+    """What tensors share that are views of one another.
+
+    Attributes:
+        whole: what it holds; without what is `late`.
+        writes: how often it was written to.
+        late: the last write, if it went through views and nobody has looked at the whole since.
+        lent: whether it is a constant of the network's own, not to be written to.
+    """
+
+    whole: Content
+    writes: int = 0
+    late: tuple[Seen, Operand, str] | None = None
+    lent: bool = False
+
+    @property
+    def placed(self) -> bool:
+        """Whether anything in it depends on the picture."""
+        return self.late is not None or isinstance(self.whole, Operand)
+
+
+@dataclass
+class Seen:
+    """A tensor: views of a memory one after the other, none for the whole.
+
+    Attributes:
+        memory: that it shares.
+        views: from the whole to it.
+        content: what it held when the memory had been written to `writes` times.
+        writes: see there.
+    """
+
+    memory: Memory
+    views: tuple[View, ...]
+    content: Content
+    writes: int = field(default=0)
+
+
+def follow(
+    recording: Recording, shape: tuple[int, ...], *, channels: bool, capture: str, why: str = ""
+) -> Graph:
+    """The graph of a recorded run.
+
+    Args:
+        recording: of a picture of this shape.
+        shape: (batch, channels, *space).
+        channels: whether channels are told apart.
+        capture: how the run was found.
+        why: what stood in the way of a better capture.
+
+    Raises:
+        CaptureError: nothing that the network gives depends on the picture.
+    """
+    builder = Builder(shape, channels=channels)
+    run = _Run(recording, builder)
+    for call in recording.calls:
+        run.step(call)
+    ends = [run.read(number) for number in recording.outputs]
+    nodes = dict.fromkeys(end.node for end in ends if isinstance(end, Operand))
+    if not nodes:
+        raise CaptureError(
+            "no tensor that the network gives depends on the picture by way of torch; return "
+            "tensors, alone or in tuples, lists, dictionaries or dataclasses"
+        )
+    return builder.graph(tuple(nodes), capture, why)
+
+
+class _Run:
+    """The state of a run that is followed call by call."""
+
+    def __init__(self, recording: Recording, builder: Builder) -> None:
+        self.builder = builder
+        self._constants = recording.constants
+        picture = builder.picture
+        self._seen = {recording.picture: Seen(Memory(picture), (), picture)}
+        read = ((call.args, call.kwargs) for call in recording.calls)
+        refs = (leaf for leaf in tree_leaves(list(read)) if isinstance(leaf, Ref))
+        self._wanted = {ref.number for ref in refs} | set(recording.outputs)
+
+    # --- reading and writing ---------------------------------------------------------------------
+
+    def read(self, number: int) -> Content:
+        """What a tensor holds now."""
+        seen = self._at(number)
+        memory = seen.memory
+        if seen.writes < memory.writes:
+            self._settle(memory)
+            content = memory.whole
+            for view in seen.views:
+                content = self._view(view, content)
+            seen.content, seen.writes = content, memory.writes
+        return seen.content
+
+    def _at(self, number: int) -> Seen:
+        if number not in self._seen:
+            if number not in self._constants:
+                raise CaptureError("a tensor came from nowhere that torch tells of")
+            content = _constant(self._constants[number])
+            self._seen[number] = Seen(Memory(content, lent=True), (), content)
+        return self._seen[number]
+
+    def _write(self, number: int, content: Content, module: str) -> None:
+        """Let a tensor hold something else, and with it all that share its memory."""
+        seen = self._at(number)
+        memory = seen.memory
+        if isinstance(content, Tensor) and memory.placed:
+            given = {"self": self.read(number), "value": 0}
+            content = self.builder.add("fill", module, given, _shape(content))
+        if not seen.views:
+            memory.whole, memory.late = content, None
+        elif isinstance(content, Operand):
+            if memory.late is not None and memory.late[0] is not seen:
+                self._settle(memory)
+            memory.late = (seen, content, module)
+        elif content.is_meta and isinstance(memory.whole, Tensor):
+            memory.whole = memory.whole.to("meta")
+        memory.writes += 1
+        seen.content, seen.writes = content, memory.writes
+
+    def _settle(self, memory: Memory) -> None:
+        """Carry the last write to the whole."""
+        if memory.late is None:
+            return
+        seen, written, module = memory.late
+        memory.late = None
+        whole = memory.whole
+        if isinstance(whole, Tensor):
+            whole = self.builder.blank(module, whole.shape, written)
+        at, steps, exact = whole, list[Step](), True
+        for view in seen.views:
+            given = self._given(view.call, {view.base: at})
+            found = self.builder.follow(_name(view.call), given, view.made.shape, view.output)
+            steps += found.edges[0].operator.steps
+            exact &= found.status is Status.EXACT
+            at = Operand(-1, found.layout)
+        part = Part(Operator(tuple(steps)), at.layout, exact)
+        memory.whole = self.builder.write(module, whole, part, written)
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def step(self, call: Recorded) -> None:
+        """Follow one call."""
+        if _name(call) == "copy_":
+            return self._copy(call)
+        given = self._given(call)
+        if not any(isinstance(leaf, Operand) for leaf in tree_leaves(given)):
+            return self._calculate(call)
+        written = _written(call)
+        for output, made in enumerate(call.made):
+            if made is not None and self._matters(call, made, written):
+                content = self.builder.add(_name(call), call.module, given, made.shape, output)
+                self._keep(call, made, output, content, written)
+        for number in written - {made.number for made in call.made if made is not None}:
+            seen = self._at(number)
+            op = f"{_name(call)} (what it writes)"
+            content = self.builder.add(op, call.module, given, _shape(seen.content))
+            self._write(number, content, call.module)
+        return None
+
+    def _matters(self, call: Recorded, made: Made, written: set[int]) -> bool:
+        """Whether a tensor is new or changed, and not a by-product that nobody reads."""
+        if made.number in written:
+            return True
+        if made.number in self._seen:
+            return torch.Tag.inplace_view in call.function.tags
+        first = call.made[0] is made or made.base is not None
+        return first or made.number in self._wanted
+
+    def _keep(
+        self, call: Recorded, made: Made, output: int, content: Content, written: set[int]
+    ) -> None:
+        """Remember what a call gives: a write, a view, or a tensor of its own."""
+        if made.number in written and torch.Tag.inplace_view not in call.function.tags:
+            self._write(made.number, content, call.module)
+        elif made.base is not None:
+            base = self._at(made.base)
+            views = (*base.views, View(call, made.base, made, output))
+            self._seen[made.number] = Seen(base.memory, views, content, base.memory.writes)
+        else:
+            self._seen[made.number] = Seen(Memory(content), (), content)
+
+    def _copy(self, call: Recorded) -> None:
+        """One tensor's elements in the place of another's."""
+        target, source = call.args[0].number, call.args[1]
+        content = self.read(source.number) if isinstance(source, Ref) else source
+        if not isinstance(content, Operand) and not self._at(target).memory.placed:
+            return self._calculate(call)
+        blank = torch.empty(_shape(self._at(target).content), device="meta")
+        if isinstance(content, Operand):
+            given = {"self": blank, "src": content}
+            content = self.builder.add("copy", call.module, given, _shape(blank))
+        else:
+            content = blank
+        return self._write(target, content, call.module)
+
+    def _view(self, view: View, content: Content) -> Content:
+        """A view of what its base holds now."""
+        if isinstance(content, Tensor):
+            found = _calculated(view.call, self._given(view.call, {view.base: content}, full=False))
+            return found[view.output]
+        given = self._given(view.call, {view.base: content})
+        call = view.call
+        return self.builder.add(_name(call), call.module, given, view.made.shape, view.output)
+
+    def _given(
+        self, call: Recorded, instead: dict[int, Content] | None = None, *, full: bool = True
+    ) -> dict[str, Any]:
+        """Arguments by name; tensors as what they hold, without those that only take a result.
+
+        Args:
+            call: whose they are.
+            instead: what some tensors are taken to hold.
+            full: whether to fill in defaults.
+        """
+        known = instead or {}
+
+        def held(leaf: Any) -> Any:
+            if not isinstance(leaf, Ref):
+                return leaf
+            return known[leaf.number] if leaf.number in known else self.read(leaf.number)
+
+        given = {}
+        for position, argument in enumerate(call.function._schema.arguments):
+            if argument.is_out:
+                continue
+            if position < len(call.args):
+                given[argument.name] = tree_map(held, call.args[position])
+            elif argument.name in call.kwargs:
+                given[argument.name] = tree_map(held, call.kwargs[argument.name])
+            elif full:
+                given[argument.name] = argument.default_value
+        return given
+
+    # --- constants -------------------------------------------------------------------------------
+
+    def _calculate(self, call: Recorded) -> None:
+        """Follow a call that does not depend on the picture."""
+        written = _written(call)
+        for number in written:
+            self._own(self._at(number).memory)
+        found = _calculated(call, self._given(call, full=False))
+        for output, (made, value) in enumerate(zip(call.made, found, strict=True)):
+            if made is not None and (made.number in written or made.number not in self._seen):
+                self._keep(call, made, output, value, written)
+
+    def _own(self, memory: Memory) -> None:
+        """Make a copy of what the network holds before it is written to."""
+        if memory.lent and isinstance(memory.whole, Tensor):
+            memory.whole = memory.whole.clone()
+            memory.lent = False
+            memory.writes += 1
+
+
+def _calculated(call: Recorded, given: dict[str, Any]) -> list[Tensor]:
+    """What a call on constants gives; without values where these are not known or too many."""
+    nothing = [_nothing(made) for made in call.made]
+    unknown = any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves(given))
+    random = torch.Tag.nondeterministic_seeded in call.function.tags
+    if unknown or random or sum(tensor.numel() for tensor in nothing) > LARGEST:
+        return nothing
+    if given.get("device") is not None:
+        given["device"] = torch.device("cpu")
+    try:
+        with torch.no_grad():
+            found = tree_leaves(call.function(**given))
+    except Exception:
+        return nothing
+    pairs = zip(found, nothing, strict=True)
+    return [value if isinstance(value, Tensor) else none for value, none in pairs]
+
+
+def _constant(tensor: Tensor) -> Tensor:
+    """A small constant as it is, on the CPU; of a large one the shape."""
+    if tensor.numel() > LARGEST or tensor.is_meta:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return tensor.detach().cpu()
+
+
+def _nothing(made: Made | None) -> Tensor:
+    """A tensor without values."""
+    if made is None:
+        return torch.empty(0, device="meta")
+    return torch.empty(made.shape, dtype=made.dtype, device="meta")
+
+
+def _name(call: Recorded) -> str:
+    return str(call.function._schema.name).removeprefix("aten::")
+
+
+def _shape(content: Content) -> tuple[int, ...]:
+    return tuple(content.shape)
+
+
+def _written(call: Recorded) -> set[int]:
+    """Numbers of the tensors that a call writes to."""
+    found: set[int] = set()
+    for position, argument in enumerate(call.function._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = (
+                call.args[position] if position < len(call.args) else call.kwargs.get(argument.name)
+            )
+            found |= {leaf.number for leaf in tree_leaves(value) if isinstance(leaf, Ref)}
+    return found

@@ -1,0 +1,215 @@
+"""Calls to nodes, by the table of rules."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from placewise.errors import PlacewiseError
+from placewise.graph.graph import Graph, Node
+from placewise.ops import (
+    EXISTS,
+    Algebra,
+    Call,
+    Edge,
+    Grid,
+    Layout,
+    Operand,
+    Operator,
+    Outcome,
+    Route,
+    Status,
+    Step,
+    Unplaced,
+    entry,
+    everything,
+)
+from placewise.ops.layout import axis_of, dimension
+
+
+@dataclass(frozen=True)
+class Kept(Step):
+    """Some places as they are, nothing of the others."""
+
+    places: Grid = field(repr=False)
+
+    def forward(self, grid: Grid, algebra: Algebra, fill: object = None) -> Grid:
+        """Along the network."""
+        return np.where(self.places, grid, algebra.filled(grid.shape))
+
+    def adjoint(self, grid: Grid, algebra: Algebra) -> Grid:
+        """Against the network."""
+        return self.forward(grid, algebra)
+
+
+@dataclass(frozen=True)
+class Reversed(Step):
+    """An operator the other way round: what a view reads is what a write to it changes."""
+
+    operator: Operator
+
+    def forward(self, grid: Grid, algebra: Algebra, fill: object = None) -> Grid:
+        """Along the network."""
+        return self.operator.adjoint(grid, algebra)
+
+    def adjoint(self, grid: Grid, algebra: Algebra) -> Grid:
+        """Against the network."""
+        return self.operator.forward(grid, algebra)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A view of a tensor.
+
+    Attributes:
+        operator: from the tensor to the view.
+        layout: of the view.
+        exact: whether that is all that the view shows and no more.
+    """
+
+    operator: Operator
+    layout: Layout
+    exact: bool
+
+
+class Builder:
+    """Adds one node for each call that depends on the picture.
+
+    Args:
+        shape: (batch, channels, *space) of the picture.
+        channels: whether channels are told apart.
+
+    Example:
+        >>> builder = Builder((1, 3, 8, 8))
+        >>> builder.add("relu", "", {"self": builder.picture}, (1, 3, 8, 8)).node
+        1
+    """
+
+    def __init__(self, shape: Sequence[int], *, channels: bool = False) -> None:
+        self.channels = channels
+        layout = Layout.picture(shape, channels=channels)
+        self.picture = Operand(0, layout)
+        self._nodes = [Node("picture", "picture", "picture", "", layout, (), Status.EXACT)]
+        self._names: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
+
+    def add(
+        self, op: str, module: str, given: dict[str, Any], shape: Sequence[int], output: int = 0
+    ) -> Operand:
+        """Add the node of a call.
+
+        Args:
+            op: name in ATen without overload, or "namespace::name".
+            module: dotted path of the submodule that runs it.
+            given: arguments by name.
+            shape: of the tensor that it gives.
+            output: which of its tensors that is.
+        """
+        call = Call(op, given, tuple(shape), output, self.channels)
+        role, found, note = self._by_the_table(call)
+        if found.status is Status.UNKNOWN:
+            self._unknown[op] += 1
+        return self._node(op, role, module, found, note)
+
+    def follow(self, op: str, given: dict[str, Any], shape: Sequence[int], output: int) -> Outcome:
+        """What a call does, without a node."""
+        return self._by_the_table(Call(op, given, tuple(shape), output, self.channels))[1]
+
+    def blank(self, module: str, shape: Sequence[int], written: Operand) -> Operand:
+        """Add the node of a constant that is about to be written to.
+
+        Args:
+            module: dotted path of the submodule that writes.
+            shape: of the constant.
+            written: what is written to a part of it, from which it is guessed where places are.
+        """
+        rank, sizes, dims = len(shape), written.shape, written.layout.dims
+        if len(sizes) == rank:
+            layout = Layout(
+                tuple(
+                    own
+                    if size == have
+                    else dimension(size, place=any(a.place for a in own), axis=axis_of(own))
+                    for own, have, size in zip(dims, sizes, shape, strict=True)
+                )
+            )
+        elif rank == len(self.picture.shape):
+            layout = Layout.picture(shape, channels=self.channels)
+        else:
+            layout = Layout(tuple(dimension(size, place=True) for size in shape))
+        return self._node("constant", "constant", module, Outcome(layout, ()))
+
+    def write(self, module: str, whole: Operand, part: Part, written: Operand) -> Operand:
+        """Add the node of a tensor of which a part was written to.
+
+        Args:
+            module: dotted path of the submodule that writes.
+            whole: the tensor before.
+            part: the view through which it is written to.
+            written: what stands in the part now.
+        """
+        route = Route(written.layout, channels=self.channels).like(part.layout)
+        came = route.operator().forward(EXISTS.filled(written.layout.grid, True), EXISTS)
+        if came.shape != part.layout.grid:
+            self._unknown["write"] += 1
+            call = Call("write", {"self": whole, "src": written}, whole.shape, 0, self.channels)
+            return self._node("write", "write", module, everything(call, Status.UNKNOWN))
+        steps = (*route.operator().steps, Reversed(part.operator))
+        edges, layout = [Edge(written.node, Operator(steps))], whole.layout
+        changed = part.operator.adjoint(EXISTS.filled(part.layout.grid, True), EXISTS)
+        if not part.exact or _depth(part.layout) < _depth(layout):
+            edges.append(Edge(whole.node, Operator()))
+            layout = _blurred(layout)
+        elif not changed.all():
+            edges.append(Edge(whole.node, Operator((Kept(~changed),))))
+        status = Status.EXACT if part.exact and not route.bound else Status.BOUND
+        return self._node("write", "write", module, Outcome(layout, tuple(edges), status))
+
+    def graph(self, outputs: Sequence[int], capture: str, why: str = "") -> Graph:
+        """The graph of all nodes up to here."""
+        unknown = dict(self._unknown)
+        return Graph(tuple(self._nodes), tuple(outputs), capture, unknown, why, self.channels)
+
+    def _by_the_table(self, call: Call) -> tuple[str, Outcome, str]:
+        """Role, outcome, and a note where no rule could be applied."""
+        line = entry(call.op)
+        if line is None:
+            return "unknown", everything(call, Status.UNKNOWN), ""
+        try:
+            found = line.rule(call)
+            if found.layout.shape != call.shape:
+                raise Unplaced(f"the rule gives {found.layout.shape} instead of {call.shape}")
+        except Exception as error:
+            note = f"{type(error).__name__}: {error}"
+            known = isinstance(error, PlacewiseError)
+            status = Status.BOUND if known else Status.UNKNOWN
+            return "everything", everything(call, status), note
+        return line.role, found, ""
+
+    def _node(self, op: str, role: str, module: str, found: Outcome, note: str = "") -> Operand:
+        name = op if op not in self._names else f"{op}_{self._names[op]}"
+        self._names[op] += 1
+        self._nodes.append(
+            Node(
+                name, op, role, module, found.layout, found.edges, found.status,
+                found.global_statistics, note,
+            )
+        )  # fmt: skip
+        return Operand(len(self._nodes) - 1, found.layout)
+
+
+def _depth(layout: Layout) -> int:
+    """How many elements stand at one place."""
+    return math.prod(layout.shape) // max(1, math.prod(layout.grid))
+
+
+def _blurred(layout: Layout) -> Layout:
+    """The same with channels that read different places."""
+    return Layout(
+        tuple(tuple(a if a.place else replace(a, blurred=True) for a in dim) for dim in layout.dims)
+    )

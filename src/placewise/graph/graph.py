@@ -1,0 +1,113 @@
+"""A network as a graph of relations between places, to be walked both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from placewise.ops import Algebra, Edge, Grid, Layout, Status
+
+
+@dataclass(frozen=True)
+class Node:
+    """One tensor that depends on the picture.
+
+    Attributes:
+        name: of its own in the graph.
+        op: operation of ATen that makes it; "picture" for the picture, "write" for a tensor of
+            which a part was written to.
+        role: what the operation does to place.
+        module: dotted path of the submodule that runs it.
+        layout: where its places are.
+        edges: what it reads.
+        status: whether that is all that it reads and no more.
+        global_statistics: whether it reads the mean and the variance of all places besides.
+        note: why the status is what it is, where a rule could not be applied.
+    """
+
+    name: str
+    op: str
+    role: str
+    module: str
+    layout: Layout
+    edges: tuple[Edge, ...]
+    status: Status
+    global_statistics: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in the order in which they run; node 0 is the picture.
+
+    Attributes:
+        nodes: see `Node`.
+        outputs: numbers of the nodes that the network gives.
+        capture: how it was found: "export" or "recorded".
+        unknown: how often operations occur that the table does not hold.
+        why: what stood in the way of a better capture.
+        channels: whether channels are told apart, not only places.
+    """
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[int, ...]
+    capture: str
+    unknown: Mapping[str, int]
+    why: str = ""
+    channels: bool = False
+
+    def backward(self, seeds: Mapping[int, Grid], algebra: Algebra) -> list[Grid | None]:
+        """Carry numbers from some nodes back to all that they read, the picture last.
+
+        Args:
+            seeds: numbers to begin with, by node.
+            algebra: of the numbers.
+
+        Returns:
+            The numbers of each node; None where none arrive.
+
+        Example:
+            >>> import numpy as np
+            >>> from torch import nn
+            >>> from placewise.graph import capture
+            >>> from placewise.ops import COUNTS
+            >>> graph = capture(nn.Conv1d(1, 1, 3), (1, 5))
+            >>> ways = graph.backward({1: COUNTS.filled((1, 1, 3), 1)}, COUNTS)
+            >>> ways[0].ravel().tolist()
+            [1, 2, 3, 2, 1]
+        """
+        grids: list[Grid | None] = [None] * len(self.nodes)
+        for number in range(len(self.nodes) - 1, -1, -1):
+            grid = _join(grids[number], seeds.get(number), algebra)
+            grids[number] = grid
+            if grid is None:
+                continue
+            for edge in self.nodes[number].edges:
+                back = edge.operator.adjoint(grid, algebra)
+                grids[edge.source] = _join(grids[edge.source], back, algebra)
+        return grids
+
+    def forward(self, start: Grid, algebra: Algebra, fill: object = None) -> list[Grid]:
+        """Carry numbers from the picture on to all nodes.
+
+        Args:
+            start: numbers of the picture's places.
+            algebra: of the numbers.
+            fill: number of each place that zero padding adds; zero unless told.
+        """
+        grids: list[Grid] = [start]
+        for node in self.nodes[1:]:
+            grid: Grid | None = None
+            for edge in node.edges:
+                read = edge.operator.forward(grids[edge.source], algebra, fill)
+                grid = _join(grid, read, algebra)
+            grids.append(algebra.filled(node.layout.grid) if grid is None else grid)
+        return grids
+
+
+def _join(first: Grid | None, second: Grid | None, algebra: Algebra) -> Grid | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return np.asarray(algebra.join(first, second), dtype=algebra.dtype)

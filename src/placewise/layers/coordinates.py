@@ -1,0 +1,50 @@
+"""Channels that say where each place is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from placewise.layers import Layer, Sides
+from placewise.layers._windows import each
+
+
+class Coordinates(Layer):
+    """The maps, and for each axis a channel of its coordinate from −1 to 1, x first.
+
+    A map spans −1 to 1 from edge to edge, so place i of n stands at (2i + 1)/n − 1, the centre of
+    its pixel. A convolution after it is a CoordConv ("An Intriguing Failing of Convolutional Neural
+    Networks", Liu et al., NeurIPS 2018, who put the centres of the outermost pixels at −1 and 1).
+
+    Args:
+        channels: of the maps.
+        dimensions: 1, 2 or 3 axes.
+        radius: whether to add the distance from the middle, √(x² + y² + …), as a last channel.
+
+    Example:
+        >>> Coordinates(1, dimensions=1)(torch.zeros(1, 1, 4))
+        tensor([[[ 0.0000,  0.0000,  0.0000,  0.0000],
+                 [-0.7500, -0.2500,  0.2500,  0.7500]]])
+    """
+
+    def __init__(self, channels: int, *, dimensions: int = 2, radius: bool = False) -> None:
+        super().__init__()
+        each(1, dimensions, "dimensions")
+        self.channels, self.dimensions, self.radius = channels, dimensions, radius
+        self.out_channels = channels + dimensions + radius
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(batch, out_channels, *sides) of maps (batch, channels, *sides)."""
+        self.check(maps)
+        sides, wide = maps.shape[2:], torch.promote_types(maps.dtype, torch.float32)
+        axes = [(2 * torch.arange(n, dtype=wide, device=maps.device) + 1) / n - 1 for n in sides]
+        grids = list(torch.meshgrid(*axes, indexing="ij"))[::-1]
+        if self.radius:
+            grids.append(torch.stack(grids).square().sum(0).sqrt())
+        places = torch.stack(grids).to(maps.dtype)
+        return torch.cat((maps, places.expand(maps.shape[0], -1, *sides)), 1)
+
+    def sides_after(self, sides: Sequence[int]) -> Sides:
+        """The same."""
+        return tuple(sides)

@@ -1,0 +1,123 @@
+"""ON and OFF cells: what is brighter and what is darker than its surroundings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from placewise.errors import SettingsError
+from placewise.layers import Layer, Sides
+from placewise.layers._windows import Each, Windows, filtered
+
+
+class OnOff(Layer):
+    """Difference of Gaussians, its positive half in ON maps and its negative half in OFF maps.
+
+    r = DoG * x, ON = max(r, 0), OFF = max(−r, 0), as cells of the retina and of V1 answer. At most
+    one of the two is more than 0, so at least half of the values are exactly 0; ON − OFF gives r
+    back. An even map gives nothing, with every padding rule that keeps it even.
+
+    Args:
+        channels: of the maps; each is filtered on its own.
+        radius: of the centre, in places: where the filter changes its sign.
+        ratio: γ, of the centre's Gaussian to that of the surround, between 0 and 1.
+        dimensions: 1, 2 or 3 axes.
+        stride: from one window to the next.
+        learnable: whether each channel's filter is learned, starting as the difference of
+            Gaussians. Its mean is taken off, so that an even map still gives nothing.
+        padding: member of `PADDINGS`.
+
+    Attributes:
+        kernel: (channels, 1, *size) of the filters if they are learned, else (*size) of the one.
+
+    Example:
+        >>> layer = OnOff(1, dimensions=1)
+        >>> on, off = layer(torch.tensor([[[1.0] * 4 + [2.0] * 4]]))[0]
+        >>> on.round(decimals=2), torch.allclose(off, on.flip(0), atol=1e-6)
+        (tensor([0.0000, 0.0000, 0.0000, 0.0000, 0.2200, 0.5000, 0.5000, 0.0000]), True)
+    """
+
+    kernel: torch.Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        radius: float = 2.0,
+        ratio: float = 2 / 3,
+        dimensions: int = 2,
+        stride: Each = 1,
+        learnable: bool = False,
+        padding: str = "symmetric",
+    ) -> None:
+        super().__init__()
+        kernel = difference_of_gaussians(radius, ratio, dimensions)
+        self.channels, self.out_channels = channels, 2 * channels
+        self.dimensions, self.learnable = dimensions, learnable
+        size = tuple(kernel.shape)
+        self.windows = Windows(dimensions, size, stride=stride, padding=padding, channels=channels)
+        if learnable:
+            self.kernel = nn.Parameter(kernel.expand(channels, 1, *size).clone())
+        else:
+            self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(batch, 2 · channels, *sides_after): all ON maps, then all OFF maps."""
+        response = self.response(maps)
+        return torch.relu(torch.cat((response, -response), 1))
+
+    def response(self, maps: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, *sides_after): the filtered maps, ON − OFF."""
+        self.check(maps)
+        kernel = self.kernel
+        if self.learnable:
+            kernel = kernel - kernel.flatten(1).mean(1).view(-1, *[1] * (self.dimensions + 1))
+        return filtered(maps, kernel, self.windows)
+
+    def sides_after(self, sides: Sequence[int]) -> Sides:
+        """How many windows there are along each axis."""
+        return self.windows.sides_after(sides)
+
+
+def difference_of_gaussians(radius: float, ratio: float, dimensions: int) -> torch.Tensor:
+    """The filter that `OnOff` begins with.
+
+    DoG(x) ∝ γ^−d · exp(−|x|² / 2γ²σ²) − exp(−|x|² / 2σ²) in d dimensions, which changes its sign at
+    |x| = r if σ = r/γ · √((1 − γ²) / (−2d · ln γ)); for d = 2 that is the formula of "On-Off
+    Center-Surround Receptive Fields" (Babaiee et al., ICML 2021). Its side is 2⌈r/γ⌉ − 1 places,
+    or 2⌊r/√d⌋ + 3 where that is more, so that some lie beyond r. The positive part is scaled to a
+    sum of 1 and the negative to −1.
+
+    Args:
+        radius: r in places, at least 1.
+        ratio: γ, between 0 and 1.
+        dimensions: d.
+
+    Returns:
+        (*size) of float32, whose sum is 0.
+
+    Raises:
+        SettingsError: the radius or the ratio cannot be.
+
+    Example:
+        >>> difference_of_gaussians(1.5, 0.6, 1)
+        tensor([-0.5000,  0.2321,  0.5358,  0.2321, -0.5000])
+    """
+    if radius < 1 or not 0 < ratio < 1:
+        raise SettingsError(
+            f"radius is {radius} and ratio is {ratio}; the radius must be 1 place or more and the "
+            "ratio between 0 and 1, both ends excluded"
+        )
+    half = max(math.ceil(radius / ratio) - 1, int(radius / math.sqrt(dimensions)) + 1)
+    squares = torch.arange(-half, half + 1, dtype=torch.float64).square()
+    distance = torch.zeros((), dtype=torch.float64)
+    for _ in range(dimensions):
+        distance = distance[..., None] + squares
+    variance = (radius / ratio) ** 2 * (1 - ratio**2) / (-2 * dimensions * math.log(ratio))
+    centre = ratio**-dimensions * torch.exp(-distance / (2 * ratio**2 * variance))
+    difference = centre - torch.exp(-distance / (2 * variance))
+    above, below = difference.clamp_min(0), difference.clamp_max(0)
+    return (above / above.sum() - below / below.sum()).float()

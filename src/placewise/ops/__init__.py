@@ -1,0 +1,40 @@
+"""What each operation does to place: relations between places over any algebra, and a table."""
+
+from placewise.ops.algebra import ALGEBRAS, COUNTS, EXISTS, FLOATS, HIGHEST, LOWEST, Algebra, Grid
+from placewise.ops.axis_map import AxisMap
+from placewise.ops.borders import layer
+from placewise.ops.layout import Atom, Layout, Unplaced
+from placewise.ops.route import Along, Operator, Route, Step
+from placewise.ops.rules import everything, pointwise
+from placewise.ops.table import TABLE, Call, Edge, Entry, Operand, Outcome, Status, entry, rule
+
+__all__ = [
+    "ALGEBRAS",
+    "COUNTS",
+    "EXISTS",
+    "FLOATS",
+    "HIGHEST",
+    "LOWEST",
+    "TABLE",
+    "Algebra",
+    "Along",
+    "Atom",
+    "AxisMap",
+    "Call",
+    "Edge",
+    "Entry",
+    "Grid",
+    "Layout",
+    "Operand",
+    "Operator",
+    "Outcome",
+    "Route",
+    "Status",
+    "Step",
+    "Unplaced",
+    "entry",
+    "everything",
+    "layer",
+    "pointwise",
+    "rule",
+]

@@ -1,0 +1,58 @@
+"""What the numbers on a grid are, and how two that meet at one place become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Grid = NDArray[Any]
+"""One number for each place of a tensor: an axis for each of its dimensions, of length 1 where
+places are not told apart."""
+
+
+@dataclass(frozen=True)
+class Algebra:
+    """A commutative way to join numbers, with its neutral element.
+
+    Attributes:
+        name: what it is called.
+        join: associative and commutative.
+        zero: joins with anything to that thing.
+        dtype: of the grids.
+        counts: whether joining a number with itself changes it, so that multiplicities matter.
+
+    Example:
+        >>> EXISTS.filled((2,)).tolist(), COUNTS.filled((2,)).tolist()
+        ([False, False], [0, 0])
+    """
+
+    name: str
+    join: np.ufunc
+    zero: Any
+    dtype: Any
+    counts: bool
+
+    def filled(self, shape: tuple[int, ...], value: Any = None) -> Grid:
+        """A grid of one number, zero unless told."""
+        return np.full(shape, self.zero if value is None else value, dtype=self.dtype)
+
+
+COUNTS = Algebra("counts", np.add, 0, object, True)
+"""Python's integers (and fractions): exact whatever their size."""
+
+FLOATS = Algebra("floats", np.add, 0.0, np.float64, True)
+"""Sums in double precision."""
+
+EXISTS = Algebra("exists", np.logical_or, False, bool, False)
+"""Whether there is a way at all."""
+
+LOWEST = Algebra("lowest", np.minimum, np.iinfo(np.int64).max, np.int64, False)
+"""Lower ends of intervals."""
+
+HIGHEST = Algebra("highest", np.maximum, np.iinfo(np.int64).min, np.int64, False)
+"""Upper ends of intervals."""
+
+ALGEBRAS = {a.name: a for a in (COUNTS, FLOATS, EXISTS, LOWEST, HIGHEST)}

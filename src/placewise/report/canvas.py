@@ -1,0 +1,84 @@
+"""What figures are drawn on: axes in the house style, and their bytes.
+
+They are drawn by matplotlib's objects, never by pyplot, so nothing global changes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from placewise.report.style import Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, DPI = 5.0, 190
+"""Inches and dots per inch: legible on a telephone, sharp on a large screen."""
+
+COLOURS = 256
+"""Different colours of a figure: a palette makes its file a third as large."""
+
+
+def canvas(
+    height: float, theme: Theme, panels: int = 1, columns: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """A figure with empty panels, which share their x axis where they stand in one column.
+
+    Args:
+        height: in inches.
+        theme: colours.
+        panels: how many.
+        columns: panels in a row.
+
+    Example:
+        >>> from placewise.report.style import LIGHT
+        >>> len(canvas(3.0, LIGHT, panels=5, columns=3)[1])
+        5
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=theme.paper)
+    FigureCanvasAgg(figure)
+    rows = -(-panels // columns)
+    found = figure.subplots(rows, columns, sharex=columns == 1, squeeze=False).ravel().tolist()
+    for axes in found:
+        _dress(axes, theme)
+    for axes in found[panels:]:
+        axes.set_visible(False)
+    return figure, found[:panels]
+
+
+def _dress(axes: Axes, theme: Theme) -> None:
+    axes.set_facecolor(theme.paper)
+    axes.grid(color=theme.line, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=theme.muted, length=0, labelsize=9)
+    axes.xaxis.label.set(color=theme.ink, fontsize=9.5)
+    axes.yaxis.label.set(color=theme.ink, fontsize=9.5)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(theme.muted)
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file.
+
+    Example:
+        >>> from placewise.report.style import LIGHT
+        >>> png(canvas(1.0, LIGHT)[0])[1:4]
+        b'PNG'
+    """
+    drawn, packed = BytesIO(), BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that the font lacks
+        figure.savefig(drawn, format="png", facecolor="auto")
+    with Image.open(drawn) as image:
+        plain = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    plain.save(packed, "PNG", optimize=True)
+    return packed.getvalue()

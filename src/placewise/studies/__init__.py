@@ -1,0 +1,118 @@
+"""Studies: questions with measured answers, each a page that one command writes anew.
+
+```
+NAME.py or NAME/    a study: measures, and says what holds
+NAME.md             the text of its page, in which every number is a place to be filled
+_page.py            text + numbers + figures -> the files of the page
+_figures.py         what the figures share
+_material.py        pictures, sounds and trained weights
+```
+
+No number of a page is typed by hand: the text holds no digit, and `NAME.json` holds all that the
+page says.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from placewise import __version__
+from placewise.family import Family
+from placewise.studies._page import check_place, write_page
+
+Scale = Literal["tiny", "small", "full"]
+
+__all__ = ["STUDIES", "Findings", "Plan", "Scale", "Study", "run_study"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a study is to be run.
+
+    Attributes:
+        scale: "small" takes minutes on two cores, "full" longer; "tiny" is for trying out.
+        seed: everything that is drawn follows from it.
+        data: folder that holds folders of data sets; None: what needs none.
+        tell: told what is being done.
+
+    Example:
+        >>> Plan(seed=3).scale
+        'small'
+    """
+
+    scale: Scale = "small"
+    seed: int = 0
+    data: Path | None = None
+    tell: Callable[[str], None] = print
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study found.
+
+    Attributes:
+        numbers: all that the page says: dictionaries, lists, words and numbers; exact counts as
+            words, since JSON's numbers end at 2^53 for many readers. A dictionary with `header`
+            and `rows` is a table.
+        figures: name -> bytes of a PNG.
+
+    Example:
+        >>> Findings({"ways": "59049"}).figures
+        {}
+    """
+
+    numbers: dict[str, Any]
+    figures: dict[str, bytes] = field(default_factory=dict)
+
+
+class Study(ABC):
+    """A question, and how it is answered by measuring."""
+
+    @abstractmethod
+    def run(self, plan: Plan) -> Findings:
+        """Measure everything that the page says."""
+
+
+STUDIES = Family("study", Study, "placewise.studies")
+
+
+def run_study(name: str, out: Path, plan: Plan) -> Path:
+    """Run a study and write its page.
+
+    Args:
+        name: of the study.
+        out: folder for NAME.md, NAME.json and the folder NAME of figures. Nothing there is
+            replaced but a former page of this study.
+        plan: how it is to be run.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        SettingsError: there is no such study, something else stands in the way, or what the study
+            needs is missing.
+
+    Example:
+        >>> run_study("edge", Path("pages"), Plan())
+        Traceback (most recent call last):
+        placewise.errors.SettingsError: no study is named 'edge'; ... Did you mean 'edges'?
+    """
+    study = STUDIES[name]()
+    check_place(out, name)
+    found = study.run(plan)
+    given = " --data FOLDER" if plan.data else ""
+    about = {
+        "study": name,
+        "placewise": __version__,
+        "command": f"placewise study {name} --scale {plan.scale} --seed {plan.seed}{given}",
+        "record": f"{name}.json",
+        "scale": plan.scale,
+        "seed": plan.seed,
+    }
+    template = files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8")
+    return write_page(out, name, template, {**about, **found.numbers}, found.figures)

@@ -1,0 +1,110 @@
+"""Small nets on digits that may stand anywhere, so that no place shows more than another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from placewise.studies import Plan
+from placewise.studies._material import Labelled, load_digits
+from placewise.studies.edges.felt import Budget, Seen, bands
+from placewise.studies.edges.nets import Arm, Draw, accuracy, drawing, fit, moved, settle
+from placewise.studies.edges.ways import significant, ways_of
+
+SIDE, LAYERS = 16, 6
+"""Pixels on a side and convolutions of the small nets on digits."""
+
+ARMS = (
+    Arm("circular", "average"),
+    Arm("zeros", "average"),
+    Arm("zeros", "flatten"),
+    Arm("valid", "average"),
+    Arm("valid", "flatten"),
+)
+
+
+def digits(plan: Plan, budget: Budget) -> dict[str, Any]:
+    """Small nets trained on digits of which no place of the picture shows more than another."""
+    material = load_digits()
+    arms = []
+    for arm in ARMS:
+        plan.tell(f"digits anywhere: {arm.padding}, {arm.end}")
+        arms.append(_arm(arm, material, budget, plan.seed))
+    rows = [
+        [
+            arm["padding"],
+            arm["end"],
+            arm["accuracy"],
+            *(
+                arm[key][place]
+                for place in ("over_edge", "over_corner")
+                for key in ("roots", "before", "after")
+            ),
+        ]
+        for arm in arms
+    ]
+    header = [
+        "beyond the border",
+        "end",
+        "right (%)",
+        "edge: expected",
+        "random weights",
+        "trained",
+        "corner: expected",
+        "random weights",
+        "trained",
+    ]
+    return {
+        "side": SIDE,
+        "layers": LAYERS,
+        "digit": material.test.shape[-1],
+        "seeds": budget.seeds,
+        "steps": budget.steps,
+        "tested": len(material.test),
+        "arms": arms,
+        "by": {f"{arm['padding']}_{arm['end']}": arm for arm in arms},
+        "table": {"header": header, "rows": rows},
+    }
+
+
+def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any]:
+    """One net, trained with several seeds."""
+    ways = ways_of(arm.net(SIDE, LAYERS), (1, SIDE, SIDE))
+    before, after, right = [], [], []
+    for number in range(seed, seed + budget.seeds):
+        with drawing(number) as generator:
+            test = canvas(digits.test, generator)
+            shown = test[: 2 * budget.pictures]
+            net = arm.net(SIDE, LAYERS)
+            settle(net, test)
+            before.append(Seen.of(net, shown, np.sqrt(ways), number))
+            fit(net, _draw_digits(digits), budget.steps, generator)
+            after.append(Seen.of(net, shown, np.sqrt(ways), number))
+            right.append(accuracy(net, test, digits.test_classes))
+    return {
+        "padding": arm.padding,
+        "end": arm.end,
+        "accuracy": significant(float(np.mean(right))),
+        "ways": bands(ways),
+        "roots": bands(np.sqrt(ways)),
+        "before": Seen.joined(before).numbers(),
+        "after": Seen.joined(after).numbers(),
+    }
+
+
+def canvas(digits: Tensor, generator: torch.Generator) -> Tensor:
+    """Digits anywhere on black pictures; what leaves on one side comes in on the other."""
+    wide = digits.new_zeros(len(digits), 1, SIDE, SIDE)
+    wide[..., : digits.shape[-2], : digits.shape[-1]] = digits
+    return moved(wide, generator)
+
+
+def _draw_digits(digits: Labelled) -> Draw:
+    def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(0, len(digits.train), (number,), generator=generator)
+        return canvas(digits.train[chosen], generator), digits.train_classes[chosen]
+
+    return draw

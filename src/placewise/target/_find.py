@@ -1,0 +1,316 @@
+"""From the name of a network to the network."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from placewise.errors import SettingsError
+from placewise.run import Run
+from placewise.target._program import read_program
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation of the channels of ImageNet's pictures in 0..1."""
+
+SIDE = 224
+"""Pixels of a side where nothing says how large the pictures are."""
+
+UNTRAINED = (
+    "Its weights are those of a new network: what was measured says nothing about a trained one. "
+    "Give your own as file.py:function."
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network, and what its pictures are like.
+
+    Attributes:
+        name: as the user gave it.
+        model: the network.
+        shape: (channels, *space) of a picture.
+        mean: of each channel, that its pictures want taken away; None: they stay in 0..1.
+        std: of each channel, that they want to be divided by.
+        note: what the reader of an audit has to know; may be empty.
+
+    Example:
+        >>> Target("mine.py:net", nn.Identity(), (3, 224, 224)).mean is None
+        True
+    """
+
+    name: str
+    model: nn.Module | ExportedProgram
+    shape: tuple[int, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    note: str = ""
+
+    @property
+    def said(self) -> str:
+        """How pictures are brought to the network, in words."""
+        if self.mean is None or self.std is None:
+            return "in 0..1"
+        mean, std = (", ".join(f"{value:g}" for value in each) for each in (self.mean, self.std))
+        return f"in 0..1, less {mean} and over {std}"
+
+    def normalised(self, how: str) -> Target:
+        """The target with pictures brought to it in another way.
+
+        Args:
+            how: "auto" leaves it as it is known for this network, "imagenet" takes mean and
+                standard deviation of ImageNet's channels, "none" leaves pictures in 0..1.
+
+        Raises:
+            SettingsError: the network has other channels than ImageNet's pictures.
+        """
+        if how == "auto":
+            return self
+        if how == "imagenet" and self.shape[0] != 3:
+            raise SettingsError(
+                f"ImageNet's pictures have 3 channels, and this network's {self.shape[0]}; "
+                "choose --normalise none"
+            )
+        mean, std = IMAGENET if how == "imagenet" else (None, None)
+        return replace(self, mean=mean, std=std)
+
+    def on(self, device: str) -> Target:
+        """The target on a device.
+
+        Raises:
+            SettingsError: there is no such device, or the network cannot be moved.
+        """
+        if device == "cpu":
+            return self
+        if not isinstance(self.model, nn.Module):
+            raise SettingsError("an exported program stays on the device it was exported for")
+        try:
+            return replace(self, model=self.model.to(torch.device(device)))
+        except (RuntimeError, AssertionError) as error:
+            raise SettingsError(f"the network cannot be moved to '{device}': {error}") from error
+
+
+def find_target(
+    text: str,
+    *,
+    size: Sequence[int] = (),
+    channels: int | None = None,
+    notice: Callable[[str], None] = print,
+) -> Target:
+    """Find and build a network that is named on the command line.
+
+    Args:
+        text: see `placewise.target`.
+        size: sides of the picture in pixels; one number is taken for all axes that the network's
+            convolutions have; none: the network's own size, else 224.
+        channels: of the picture; None: those of the network's first convolution, else 3.
+        notice: told what the user should know.
+
+    Raises:
+        SettingsError: there is no such network, or what is there is none.
+
+    Example:
+        >>> find_target("torch.nn:Identity", size=(32, 48)).shape
+        (3, 32, 48)
+    """
+    library, _, name = text.partition(":")
+    if Path(text).is_dir():
+        found = _of_run(text, notice)
+    elif text.endswith(".pt2"):
+        found = _of_program(text)
+    elif library in _LIBRARIES and name:
+        found = _LIBRARIES[library](name)
+    elif name:
+        found = _of_callable(text)
+    else:
+        raise SettingsError(
+            f"'{text}' is neither a folder nor a network; needed is torchvision:NAME, timm:NAME, "
+            "module:callable, file.py:callable, a program.pt2, or the folder of a run"
+        )
+    return _shaped(found, tuple(size), channels)
+
+
+def parse_size(text: str) -> tuple[int, ...]:
+    """Sides in pixels from how a user writes them.
+
+    Args:
+        text: "224", "240x320" (height × width) or "32x64x64" (depth × height × width).
+
+    Raises:
+        SettingsError: that is no size.
+
+    Example:
+        >>> parse_size("224"), parse_size("240x320")
+        ((224,), (240, 320))
+    """
+    sides = text.lower().replace("×", "x").split("x")
+    if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 3:
+        raise SettingsError(
+            f"'{text}' is not a size; needed are 1 to 3 whole numbers of pixels joined by x, "
+            "e.g. 224, 240x320 (height x width) or 32x64x64"
+        )
+    return tuple(int(side) for side in sides)
+
+
+def parse_sizes(text: str) -> range:
+    """Sides in pixels from the first to the last.
+
+    Raises:
+        SettingsError: that is no range.
+
+    Example:
+        >>> parse_sizes("192:256")
+        range(192, 257)
+    """
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last)):
+        raise SettingsError(
+            f"'{text}' is not a range of sizes; needed is FIRST:LAST in pixels, e.g. 192:256"
+        )
+    return range(int(first), int(last) + 1)
+
+
+def _shaped(found: Target, size: tuple[int, ...], channels: int | None) -> Target:
+    """The target with the size and the channels that the user asks for."""
+    own = found.shape or _guessed(found.model)
+    sides = size * (len(own) - 1) if len(size) == 1 else size or own[1:]
+    return replace(found, shape=(channels or own[0], *sides))
+
+
+def _guessed(model: nn.Module | ExportedProgram) -> tuple[int, ...]:
+    """The shape that the first convolution reads; that of pictures where there is none."""
+    for module in model.modules() if isinstance(model, nn.Module) else ():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            return module.in_channels or 3, *(SIDE,) * len(module.kernel_size)
+    return 3, SIDE, SIDE
+
+
+def _of_run(text: str, notice: Callable[[str], None]) -> Target:
+    run = Run.open(Path(text))
+    model = run.model(notice)
+    return Target(text, model, (run.facts.model.input.channels, *model.frame))
+
+
+def _of_program(text: str) -> Target:
+    if not Path(text).is_file():
+        raise SettingsError(f"{text}: there is no such file; check the path")
+    return Target(text, *read_program(Path(text)))
+
+
+def _of_torchvision(name: str) -> Target:
+    models = _library("torchvision.models", "torchvision")
+    _known(name, models.list_models(), "torchvision")
+    builder = models.get_model_builder(name)
+    # Some networks fetch the weights of their backbone unless told not to.
+    weights = [
+        w for w in ("weights", "weights_backbone") if w in inspect.signature(builder).parameters
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = builder(**dict.fromkeys(weights))
+    return Target(f"torchvision:{name}", model, (), *IMAGENET, note=UNTRAINED)
+
+
+def _of_timm(name: str) -> Target:
+    timm = _library("timm", "timm")
+    _known(name.split(".")[0], timm.list_models(), "timm")
+    model = timm.create_model(name, pretrained=False)
+    facts = getattr(model, "pretrained_cfg", None) or {}
+    shape = tuple(facts.get("input_size", ()))
+    mean, std = facts.get("mean", IMAGENET[0]), facts.get("std", IMAGENET[1])
+    return Target(f"timm:{name}", model, shape, tuple(mean), tuple(std), note=UNTRAINED)
+
+
+_LIBRARIES = {"torchvision": _of_torchvision, "timm": _of_timm}
+
+
+def _library(module: str, package: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise SettingsError(
+            f"{package} cannot be imported ({error}); install the build of it that fits your torch "
+            f"{torch.__version__}: pip install {package}"
+        ) from error
+
+
+def _known(name: str, names: Sequence[str], package: str) -> None:
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise SettingsError(f"{package} has no network named '{name}' among its {len(names)}{hint}")
+
+
+def _of_callable(text: str) -> Target:
+    """A network from the user's own code."""
+    where, _, name = text.rpartition(":")
+    module = _own_module(where)
+    made: Any = module
+    for part in name.split("."):
+        if not hasattr(made, part):
+            names = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise SettingsError(f"{where} has no '{name}'{hint}")
+        made = getattr(made, part)
+    if not isinstance(made, nn.Module):
+        if not callable(made):
+            raise SettingsError(f"'{text}' is a {type(made).__name__}; {_NEEDED}")
+        made = _trying(made, f"'{text}' cannot be called without arguments")
+    if not isinstance(made, nn.Module):
+        raise SettingsError(f"'{text}' gives a {type(made).__name__}; {_NEEDED}")
+    return Target(text, made, ())
+
+
+_NEEDED = (
+    "needed is a torch.nn.Module, its class, or a function that gives one without being given "
+    "anything"
+)
+
+
+def _own_module(where: str) -> ModuleType:
+    """Import a module from the working folder or the environment, or a file by its path."""
+    if not where.endswith(".py"):
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        return _trying(lambda: importlib.import_module(where), f"{where} cannot be imported")
+    path = Path(where)
+    if not path.is_file():
+        raise SettingsError(f"{where}: there is no such file; check the path")
+    name = f"_of_{path.stem}"  # as it is, it could hide a module that others import
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SettingsError(f"{where} cannot be imported; needed is a file of Python")
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
+    sys.path.insert(0, str(path.resolve().parent))  # as `python file.py` does, for its neighbours
+    sys.modules[name] = module
+    _trying(lambda: loader.exec_module(module), f"{where} cannot be imported")
+    return module
+
+
+def _trying(run: Callable[[], T], what: str) -> T:
+    """Run the user's code; what goes wrong there is told with its line."""
+    try:
+        return run()
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename != __file__]
+        where = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+        raise SettingsError(
+            f"{what} ({type(error).__name__}: {error}{where}); change it there"
+        ) from error

@@ -1,0 +1,245 @@
+"""Even sizes: published progressions, and real runs at each size against the walk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from audit_backbones import Residual, conv, graph, graph_of
+from placewise.audit.evenness import evenness, evenness_over
+from placewise.audit.paths import count_paths
+
+REST = {
+    "resnet18": 1,
+    "resnet50": 1,
+    "mobilenet_v1": 1,
+    "mobilenet_v2": 1,
+    "efficientnet_b0": 1,
+    "vgg16": 0,
+    "convnext_tiny": 0,
+    "densenet121": 29,
+    "alexnet": 31,
+    "alexnet_valid": 3,
+}
+"""Even sizes are 32·a + this."""
+
+
+@pytest.mark.parametrize("name", REST)
+def test_even_sizes_of_backbones(name: str):
+    found = graph_of(name, 224, 224)
+    curve = evenness_over(found, range(192, 260))
+    assert [one.size for one in curve if one.even] == [
+        size for size in range(192, 260) if size % 32 == REST[name]
+    ]
+    assert all(one.possible for one in curve)
+    one = evenness(found)
+    assert one.step == (32, 32)
+    below = max(size for size in range(190, 225) if size % 32 == REST[name])
+    above = min(size for size in range(224, 260) if size % 32 == REST[name])
+    assert one.nearest_even == ((below, above),) * 2
+    assert one.even == (below == above)
+    assert one.complete
+
+
+def test_resnet_at_224_is_uneven_at_all_its_strided_layers():
+    found = evenness(graph_of("resnet18", 224, 224))
+    rows = [layer for layer in found.layers if layer.axis == 0]
+    assert [(left.length, left.kernel, left.unused, left.real) for left in rows] == [
+        (230, 7, 1, 0),
+        (114, 3, 1, 0),
+        (58, 3, 1, 0),
+        (56, 1, 1, 1),
+        (30, 3, 1, 0),
+        (28, 1, 1, 1),
+        (16, 3, 1, 0),
+        (14, 1, 1, 1),
+    ]
+    assert rows[0].layer == "0"
+    assert all(left.unused == 0 for left in evenness(graph_of("resnet18", 225, 225)).layers)
+
+
+def test_an_even_size_is_its_own_neighbour():
+    found = evenness(graph_of("resnet18", 225, 224))
+    assert found.nearest_even == ((225, 225), (193, 225))
+    assert not found.even
+    assert evenness(graph_of("resnet18", 225, 225)).even
+
+
+def test_at_an_even_size_a_symmetric_network_has_symmetric_paths():
+    for name in ("resnet18", "mobilenet_v2"):
+        (below, above), _ = evenness(graph_of(name, 110, 97)).nearest_even
+        assert (below, above) == (97, 129)
+        for side, even in ((97, True), (110, False)):
+            counts = count_paths(graph_of(name, side, 97)).counts
+            assert (counts == counts[::-1]).all() == even
+
+
+# --- the slow twin: capture, and run, at each size -----------------------------------------------
+
+
+class UNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.bottom, self.last = conv(3, 1, 1), conv(3, 1, 1), conv(3, 1, 1, before=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(x)
+        deep = self.bottom(nn.functional.max_pool2d(x, 2))
+        up = nn.functional.interpolate(deep, scale_factor=2.0, mode="nearest")
+        return self.last(torch.cat([x, up], 1))
+
+
+class Gated(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.mean((2, 3), keepdim=True).sigmoid()
+
+
+class Crossed(nn.Module):
+    """Two ways of the same length, of which one is cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.padded, self.valid = conv(3, 2, 1), conv(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.padded(x)[..., 1:, 1:] + self.valid(x)[..., :, :]
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "chain": lambda: nn.Sequential(conv(5, 3, 1), conv(3, 2, 1), conv(2, 2)),
+    "padding before": lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), conv(3, 2), conv(3, 2, 1)),
+    "reflected": lambda: nn.Sequential(nn.ReflectionPad2d((2, 1, 1, 2)), conv(4, 3), conv(1, 2)),
+    "residual": lambda: Residual([conv(3, 2, 1), conv(3, 2, 1)], conv(1, 4)),
+    "rounded up": lambda: nn.Sequential(conv(3, 2, 1), nn.MaxPool2d(3, 2, ceil_mode=True)),
+    "gated": lambda: nn.Sequential(conv(3, 2, 1), Gated(), conv(3, 3, 1)),
+    "softmax over rows": lambda: nn.Sequential(conv(3, 2, 1), nn.Softmax(2), conv(3, 2, 1)),
+    "classifier": lambda: nn.Sequential(
+        conv(3, 2, 1), nn.MaxPool2d(3, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4, 3)
+    ),
+    "sliced": lambda: nn.Sequential(conv(3, 2), Crossed(), conv(3, 2)),
+    "U": UNet,
+}
+SIZES = range(24, 44)
+
+
+def runs(net: nn.Module, side: int) -> bool:
+    try:
+        net(torch.zeros(1, 1, side, side))
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_walk_says_what_a_capture_at_each_size_says(name: str):
+    net = NETS[name]().eval()
+    start = next(size for size in SIZES if size > 30 and runs(net, size))
+    found = graph(net, 1, start, start)
+    assert evenness(found).complete
+    compared = 0
+    for one in evenness_over(found, SIZES):
+        assert one.possible == runs(net, one.size)
+        if one.possible:
+            real = evenness(graph(net, 1, one.size, one.size))
+            uneven = {left.node for left in real.layers if not left.even}
+            assert (one.even, one.uneven_layers) == (real.even, len(uneven)), one.size
+            compared += one.even
+    assert compared
+
+
+def test_leftovers_are_those_of_the_shapes_that_layers_meet():
+    net = NETS["chain"]()
+    for side in SIZES:
+        x, expected = torch.zeros(1, 1, side, side), []
+        for layer in net:
+            padded = x.shape[2] + 2 * layer.padding[0]
+            expected.append((padded - layer.kernel_size[0]) % layer.stride[0])
+            x = layer(x)
+        layers = evenness(graph(net, 1, side, side)).layers
+        assert [left.unused for left in layers if left.axis == 1] == expected
+
+
+# --- where the walk ends -------------------------------------------------------------------------
+
+
+def test_a_fixed_size_stops_the_walk_and_is_named():
+    net = nn.Sequential(conv(3, 2, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3))
+    found = evenness(graph(net, 1, 32, 32))
+    assert (found.complete, found.stopped) == (False, "3")
+    assert found.nearest_even == ((31, 35),) * 2
+    assert found.step == (4, 4)
+
+
+def test_slices_that_were_perhaps_calculated_stop_the_walk_where_maps_do_not_fit():
+    class Cropped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.up = conv(2, 2), nn.ConvTranspose2d(1, 1, 3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            high, wide = x.shape[2:]
+            return x + self.up(self.down(x))[:, :, :high, :wide]
+
+    found = evenness(graph(Cropped(), 1, 12, 13))
+    assert not found.complete
+    assert found.nearest_even == ((12, 12), (12, 14))
+
+
+def test_an_axis_that_is_cut_stops_the_walk():
+    class Windows(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.view(1, 1, 4, 4, 16).flatten(2, 3)
+
+    net = nn.Sequential(conv(2, 2), Windows(), conv(3, 2))
+    found = evenness(graph(net, 1, 32, 32))
+    assert found.stopped == "1"
+    assert not found.even
+    assert [left.layer for left in found.layers if not left.even] == ["2", "2"]
+
+
+def test_what_the_last_window_overhangs_is_uneven():
+    found = evenness(graph(nn.MaxPool2d(3, 2, ceil_mode=True), 1, 12, 13))
+    rows, columns = found.layers
+    assert (rows.overhang, rows.unused, rows.even) == (1, 0, False)
+    assert columns.even
+
+
+def test_real_rows_and_padding_are_told_apart():
+    (left,) = evenness(graph(nn.Conv1d(1, 1, 2, 4, 1), 1, 10)).layers
+    assert (left.length, left.unused, left.real) == (12, 2, 1)
+    net = nn.Sequential(nn.ZeroPad1d((0, 2)), nn.ReLU(), nn.Conv1d(1, 1, 2, 4))
+    (left,) = evenness(graph(net, 1, 11)).layers
+    assert (left.length, left.unused, left.real) == (13, 3, 1)
+    net = nn.Sequential(nn.ZeroPad1d((0, 1)), nn.Conv1d(1, 1, 2, 4, 1))
+    (left,) = evenness(graph(net, 1, 10)).layers
+    assert (left.length, left.unused, left.real) == (13, 3, 1)
+
+
+@pytest.mark.parametrize("space", [(20,), (20, 21), (20, 21, 22)])
+def test_one_to_three_axes(space: tuple[int, ...]):
+    kind = [nn.Conv1d, nn.Conv2d, nn.Conv3d][len(space) - 1]
+    found = evenness(graph(kind(1, 1, 3, 2, 1), 1, *space))
+    assert found.nearest_even == ((19, 21), (21, 21), (21, 23))[: len(space)]
+    assert found.step == (2,) * len(space)
+
+
+def test_a_network_without_strides_is_even_everywhere():
+    found = evenness(graph(conv(3, 1, 1), 1, 8, 9))
+    assert (found.even, found.layers, found.step) == (True, (), (1, 1))
+    assert found.nearest_even == ((8, 8), (9, 9))
+
+
+def test_findings_are_plain():
+    found = evenness(graph_of("resnet18", 224, 224)).to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert (found["even"], found["nearest_even"], found["step"]) == (
+        False,
+        [[193, 225], [193, 225]],
+        [32, 32],
+    )
+    (one,) = evenness_over(graph_of("resnet18", 224, 224), [224])
+    assert one.to_dict() == {"size": 224, "even": False, "uneven_layers": 8, "possible": True}
