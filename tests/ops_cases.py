@@ -206,6 +206,7 @@ case("add.Tensor", P((1, 3, 4, 2)), P((1, 1, 1, 2)))
 case("add.Tensor", P((2, 3, 2, 2)), P((2, 3, 1, 1)))
 case("mul.Tensor", P((4, 3)), P((2, 4, 3), (1,)))
 case("mul.Tensor", P((1, 4, 3, 3), ()), P((1, 4, 3, 3)))
+cases("mul.Tensor multiply.Tensor", ABOVE, P((1, 1, 3), kind="above"))
 case("to.dtype", FLAT, torch.float32)
 case("to.other", FLAT, ABOVE)
 case("type_as", FLAT, ABOVE)
@@ -249,7 +250,16 @@ for op in ("convolution", "convolution_overrideable", "_convolution"):
         if op != "convolution_overrideable":
             settings = (*LONG, turned, [1, 0] if turned else [0, 0], 2)
             case(op if flags == () else f"{op}.default", SQUARE, out, NO_BIAS, *settings, *flags)
-case("mkldnn_convolution", P((1, 2, 4, 3)), weight(2, 2, 3, 3).float(), NO_BIAS, [1, 1], [2, 1], [1, 1], 1)
+case(
+    "mkldnn_convolution",
+    P((1, 2, 4, 3)),
+    weight(2, 2, 3, 3).float(),
+    NO_BIAS,
+    [1, 1],
+    [2, 1],
+    [1, 1],
+    1,
+)
 case("thnn_conv2d", MAP, weight(3, 2, 3, 3), [3, 3], NO_BIAS, [1, 1], [1, 1])
 case("_slow_conv2d_forward", MAP, weight(3, 2, 3, 3), [3, 3], NO_BIAS, [1, 2], [1, 1])
 case("slow_conv3d", SOLID, weight(2, 1, 2, 2, 2), [2, 2, 2])
@@ -274,9 +284,7 @@ for padded in (True, False):
     case("avg_pool3d", SOLID, [2, 2, 1], [1, 1, 1], [1, 1, 0], True, padded)
 for length in (1, 3, 4, 6, 9):
     cases("adaptive_avg_pool1d adaptive_max_pool1d", LINE, [length])
-cases(
-    "adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d", MAP, [3, 4]
-)
+cases("adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d", MAP, [3, 4])
 cases("adaptive_avg_pool3d _adaptive_avg_pool3d adaptive_max_pool3d", SOLID, [2, 1, 2])
 case("im2col", MAP, [2, 3], [1, 1], [1, 1], [2, 1])
 case("im2col", P((1, 2, 7, 3)), [3, 1], [2, 1], [0, 0], [1, 1])
@@ -428,6 +436,10 @@ case("index_put", MAP, [None, None, whole(3, 3)], P((1,), ()))
 case("index_put", MAP, [None, None, whole(3)], weight(1))
 case("index_fill.int_Scalar", MAP, 2, whole(4, 0), 2.0)
 
+BAG = (whole(3, 0, 3, 1, 2), whole(0, 2, 2))
+case("embedding_bag", P((4, 2), (0,)), *BAG)
+case("embedding_bag.padding_idx", P((4, 2), (0,)), *BAG, False, 0, False, None, False, None)
+
 # --- shapes ---------------------------------------------------------------------------------------
 
 cases("view reshape _unsafe_view view_copy", MAP, [1, 2, 20])
@@ -489,7 +501,9 @@ case("nansum", MAP, [3])
 case("nanmean", MAP, [3])
 case("linalg_vector_norm", MAP, 2, [3])
 case("norm.ScalarOpt_dim", MAP, 2, [2], True)
-cases("std.correction var.correction std_mean.correction var_mean.correction", MAP, [2], correction=0)
+cases(
+    "std.correction var.correction std_mean.correction var_mean.correction", MAP, [2], correction=0
+)
 cases("quantile.scalar nanquantile.scalar", LINE, 0.3, 2)
 case("quantile", LINE, torch.tensor([0.2, 0.8], dtype=torch.float64), 2)
 cases("softmax.int log_softmax.int", MAP, 2)
@@ -591,6 +605,17 @@ case("linalg_cross", P((1, 3, 2)), P((1, 3, 2)), dim=1)
 for op, args in UNFOLLOWED_CASES.items():
     case(op, *args)
 
+ELSEWHERE = """
+_conv_depthwise2d _native_multi_head_attention _nnpack_spatial_convolution
+_scaled_dot_product_attention_math_for_mps _scaled_dot_product_cudnn_attention
+_scaled_dot_product_efficient_attention _scaled_dot_product_flash_attention
+_scaled_dot_product_fused_attention_overrideable _transformer_encoder_layer_fwd conv_depthwise3d
+convolution_overrideable cudnn_batch_norm cudnn_convolution cudnn_convolution_add_relu
+cudnn_convolution_relu cudnn_convolution_transpose cudnn_grid_sampler miopen_batch_norm
+miopen_convolution miopen_convolution_transpose miopen_depthwise_convolution
+mkldnn_adaptive_avg_pool2d mkldnn_linear mkldnn_max_pool2d mkldnn_max_pool3d mkldnn_rnn_layer
+""".split()
+
 NOT_CALLED = {
     "linalg_cholesky": "wants a positive matrix, which small changes do not keep",
     "nonzero": "how many it gives depends on the numbers",
@@ -599,22 +624,8 @@ NOT_CALLED = {
     "new_empty": "holds no numbers yet",
     "new_empty_strided": "holds no numbers yet",
     "_trilinear": "only called by bilinear, which is called here",
-} | {
-    op: "belongs to another library"
-    for op in UNFOLLOWED
-    if "::" in op
-} | {
-    op: "runs on another device or build alone; goes by the rule of one that is called here"
-    for op in """
-    _conv_depthwise2d _nnpack_spatial_convolution conv_depthwise3d convolution_overrideable
-    cudnn_convolution cudnn_convolution_add_relu cudnn_convolution_relu cudnn_convolution_transpose
-    miopen_convolution miopen_convolution_transpose miopen_depthwise_convolution
-    cudnn_batch_norm miopen_batch_norm cudnn_grid_sampler mkldnn_max_pool2d mkldnn_max_pool3d
-    mkldnn_adaptive_avg_pool2d mkldnn_linear mkldnn_rnn_layer
-    _scaled_dot_product_attention_math_for_mps _scaled_dot_product_cudnn_attention
-    _scaled_dot_product_efficient_attention _scaled_dot_product_flash_attention
-    _scaled_dot_product_fused_attention_overrideable _native_multi_head_attention
-    _transformer_encoder_layer_fwd
-    """.split()
 }
 """Entries of the table that no case calls, and why."""
+
+NOT_CALLED |= dict.fromkeys([op for op in UNFOLLOWED if "::" in op], "of another library")
+NOT_CALLED |= dict.fromkeys(ELSEWHERE, "of another device or build; its rule is called otherwise")

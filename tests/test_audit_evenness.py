@@ -201,11 +201,23 @@ def test_an_axis_that_is_cut_stops_the_walk():
     assert [left.layer for left in found.layers if not left.even] == ["2", "2"]
 
 
-def test_what_the_last_window_overhangs_is_uneven():
+def test_what_the_last_window_overhangs_is_told_and_drops_nothing():
     found = evenness(graph(nn.MaxPool2d(3, 2, ceil_mode=True), 1, 12, 13))
     rows, columns = found.layers
-    assert (rows.overhang, rows.unused, rows.even) == (1, 0, False)
-    assert columns.even
+    assert (rows.overhang, columns.overhang) == (1, 0)
+    assert (rows.unused, columns.unused, found.even) == (0, 0, True)
+
+
+def test_a_resize_to_a_given_size_stops_the_walk_where_maps_do_not_fit():
+    class Pyramid(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = nn.functional.avg_pool2d(x, 4)
+            small = nn.functional.adaptive_avg_pool2d(x, 2)
+            return x + nn.functional.interpolate(small, size=x.shape[2:], mode="nearest")
+
+    found = evenness(graph(Pyramid(), 1, 24, 26))
+    assert not found.complete
+    assert found.nearest_even == ((24, 24), (24, 28))
 
 
 def test_real_rows_and_padding_are_told_apart():

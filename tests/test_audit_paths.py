@@ -282,6 +282,7 @@ def test_figures_of_counts():
     assert found.max_over_edge == ((25.0, 6.25), (12.5, 50 / 6))
     assert found.max_over_corner == 50 / 7
     assert found.asymmetry == ((6 - 15) / 21, (12 - 9) / 21)
+    assert some_counts([1, 2, 3, 4]).centre == 3
 
 
 @pytest.mark.parametrize("seed", range(5))

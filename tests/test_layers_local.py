@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from placewise.errors import SettingsError
+from placewise.graph import capture
 from placewise.layers import _products
 from placewise.layers import local as module
 from placewise.layers._products import plain_products, products
 from placewise.layers.convolution import Convolution
 from placewise.layers.local import LocallyConnected
+from placewise.ops import COUNTS
 from placewise.paddings import PADDINGS
 
 WAYS = ("dense", "gathered", "in parts")
@@ -155,6 +157,22 @@ def test_results_begin_with_the_variance_of_he(padding):
     assert variance.shape == layer.sides_after((6, 6))
     for part in (variance, variance[0], variance[:, -1], variance[0, 0]):
         assert float(part.mean()) == pytest.approx(2, rel=0.15)
+
+
+@pytest.mark.parametrize("padding", ["clamped", "zeros", "symmetric"])
+@pytest.mark.parametrize("sides", [(6,), (6, 5)], ids=str)
+def test_the_audit_counts_what_each_place_reads(sides, padding):
+    """Small layers too, whose dense matrix would hide it."""
+    layer = LocallyConnected(1, 1, sides, 3, bias=False, padding=padding).double()
+    nn.init.ones_(layer.weight)
+    given = torch.zeros(1, 1, *sides, dtype=torch.float64, requires_grad=True)
+    layer(given).sum().backward()
+    graph = capture(layer, (1, *sides))
+    assert not graph.unknown
+    (output,) = graph.outputs
+    seed = COUNTS.filled(graph.nodes[output].layout.grid, 1)
+    counts = graph.backward({output: seed}, COUNTS)[0]
+    assert counts.ravel().tolist() == given.grad.flatten().tolist()
 
 
 def test_state_has_weights_alone():

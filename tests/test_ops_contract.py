@@ -17,7 +17,18 @@ import torch
 from numpy.typing import NDArray
 
 from ops_cases import CASES, NOT_CALLED, Case, Picture
-from placewise.ops import COUNTS, EXISTS, FLOATS, TABLE, Call, Edge, Layout, Operand, Outcome, Status
+from placewise.ops import (
+    COUNTS,
+    EXISTS,
+    FLOATS,
+    TABLE,
+    Call,
+    Edge,
+    Layout,
+    Operand,
+    Outcome,
+    Status,
+)
 
 Matrix = NDArray[Any]
 """A row for each place that is read, a column for each that is written."""
@@ -35,7 +46,9 @@ HARDER = (0.5, -1.0, 1.0, -0.2, -10.0, -3.0, math.inf, -math.inf, math.nan)
 
 SEEDS = 8
 
-ALL = [pytest.param(one, id=f"{one.op}-{n}") for found in CASES.values() for n, one in enumerate(found)]
+ALL = [
+    pytest.param(one, id=f"{one.op}-{n}") for found in CASES.values() for n, one in enumerate(found)
+]
 
 
 def test_every_line_of_the_table_is_called_or_says_why_not():
@@ -121,7 +134,7 @@ def run(one: Case, tensors: list[torch.Tensor]) -> list[torch.Tensor] | None:
     """What the operation gives; None where it refuses these numbers."""
     args, kwargs = filled(one, [t.clone() for t in tensors])
     args = tuple(a.clone() if isinstance(a, torch.Tensor) else a for a in args)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     try:
         result = function_of(one)(*args, **kwargs)
     except (RuntimeError, IndexError):
@@ -225,9 +238,9 @@ def matrix(edges: Sequence[Edge], read: Layout, written: Layout) -> Matrix:
             ways[place] += edge.operator.forward(start, FLOATS).reshape(-1)
         for place in range(outside):
             start = np.array([int(n == place) for n in range(outside)], dtype=object)
-            back[:, place] += edge.operator.adjoint(
-                start.reshape(written.grid), COUNTS
-            ).reshape(-1).astype(float)
+            back[:, place] += (
+                edge.operator.adjoint(start.reshape(written.grid), COUNTS).reshape(-1).astype(float)
+            )
         exists |= edge.operator.forward(some.reshape(read.grid), EXISTS).reshape(-1)
     assert (ways == back).all(), "forward and adjoint are not the same relation"
     assert (exists == (some @ ways > 0)).all(), "two algebras differ"

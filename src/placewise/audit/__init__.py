@@ -29,7 +29,7 @@ from torch.export import ExportedProgram
 from placewise import __version__
 from placewise.audit._budgets import SCALARS, Budget, scalars_of
 from placewise.audit._count import Counted, count, shares
-from placewise.audit._drawings import Drawing, all_drawings
+from placewise.audit._drawings import NAMES, Drawing, all_drawings
 from placewise.audit._measure import ROOM, Hints, Measured
 from placewise.audit._measure import measure as run_measurements
 from placewise.audit._page import audit_page
@@ -174,8 +174,12 @@ class Audit:
         check_folder(folder, RESULT)
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         write_json(folder / RESULT, self.to_dict())
-        for drawing in self.drawings.values():
-            write_bytes(folder / "figures" / f"{drawing.name}.png", drawing.draw(LIGHT))
+        for name in NAMES:
+            file = folder / "figures" / f"{name}.png"
+            if name in self.drawings:
+                write_bytes(file, self.drawings[name].draw(LIGHT))
+            else:
+                file.unlink(missing_ok=True)
         write_text(folder / "report.html", audit_page(self))
         return folder / "report.html"
 

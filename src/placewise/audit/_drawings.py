@@ -28,6 +28,13 @@ CELLS = 32
 """Cells per axis of a measured map that is drawn: finer, it is noise."""
 
 
+NAMES = (
+    "paths paths_by_layer ratio_by_layer sizes support padding sensitivity effective_field phases "
+    "places equivariance border_swap position"
+).split()
+"""Of all figures that an audit can have."""
+
+
 @dataclass(frozen=True)
 class Drawing:
     """One figure.
@@ -130,7 +137,7 @@ def _depth_drawings(counted: Counted) -> list[Drawing]:
 
 def size_drawings(sizes: Sequence[SizeEvenness], own: Sequence[int]) -> list[Drawing]:
     """The chart of evenness over sizes."""
-    if not sizes:
+    if not any(one.uneven_layers for one in sizes):
         return []
     even = [one.size for one in sizes if one.even]
     rows = [(one.size, one.uneven_layers) for one in sizes if one.possible]

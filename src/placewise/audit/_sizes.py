@@ -31,10 +31,10 @@ class Leftover:
         unused: places at the end that no window reads.
         real: of these, how many are activations; the others are padding.
         overhang: places by which the last window reaches beyond the end, as it may where sizes are
-            rounded up.
+            rounded up; nothing is dropped then, so that the layer is even.
 
     Example:
-        >>> Leftover(1, "conv1", "conv2d", 0, 230, 7, 2, 1, 0, 0).even
+        >>> Leftover(1, "conv1", "conv2d", 0, 230, 7, 2, unused=1, real=0, overhang=0).even
         False
     """
 
@@ -51,8 +51,8 @@ class Leftover:
 
     @property
     def even(self) -> bool:
-        """Whether the last window ends where the axis ends."""
-        return not self.unused and not self.overhang
+        """Whether no place is left unused."""
+        return not self.unused
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON can hold it."""
@@ -87,8 +87,8 @@ class _Row:
         length: how many; None where as many as others have that it meets.
         tail: how many of them, at the end, are padding.
         same: whether there are as many as when the graph was captured.
-        sure: whether no slice or pad stands alone on the way, of which the graph does not tell
-            whether it was calculated from the size.
+        sure: whether nothing is on the way (a slice or a pad by itself, a resize to a given size)
+            of which the graph does not tell whether it was calculated from the size.
     """
 
     length: int | None
@@ -225,7 +225,8 @@ class _Step:
         if affine and affine.stride > 1 and relation.name == "window":
             self.windows.append((relation, affine, row.tail))
         same = relation.written == captured.written
-        self.row = _Row(relation.written, tail, same, row.sure)
+        sure = row.sure and (self._same or captured.resized is not None)
+        self.row = _Row(relation.written, tail, same, sure)
 
 
 def _met(rows: list[_Row], same: bool) -> _Row:

@@ -233,7 +233,8 @@ def _beside_best(
     shares = [fraction(float(Fraction(count) / most)) for count in counts]
     if len(set(shares)) == 1:
         return shares[0], "of the best-served pixel's, at all of them"
-    return "  ".join(shares), f"of the best-served pixel's: {', '.join(names)}"
+    said = ", ".join(names) if len(names) <= 4 else f"{names[0]}, …, {names[-1]}"
+    return "  ".join(shares), f"of the best-served pixel's: {said}"
 
 
 def even_sizes(counted: Counted) -> str:

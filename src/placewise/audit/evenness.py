@@ -1,9 +1,9 @@
-"""Even sizes: whether the last window of each layer ends where the axis ends.
+"""Even sizes: whether some layer drops rows or columns at the end of an axis.
 
 A window that reaches over k places and moves by s, on an axis of n places, padding included,
-leaves the last (n − k) mod s places unread, or reaches beyond the end where sizes are rounded up.
-Then padding is used at one side more than at the other, and all that follows is shifted. A size at
-which no layer does so is even.
+leaves the last (n − k) mod s places unread, unless sizes are rounded up. Where it does, padding is
+used at one side more than at the other, and all that follows is shifted. A size at which no layer
+does so is even.
 """
 
 from __future__ import annotations

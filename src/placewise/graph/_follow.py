@@ -18,7 +18,7 @@ from placewise.errors import CaptureError
 from placewise.graph._record import Made, Recorded, Recording, Ref
 from placewise.graph.build import Builder, Part
 from placewise.graph.graph import Graph
-from placewise.ops import Operand, Operator, Status, Step
+from placewise.ops import Layout, Operand, Operator, Status, Step, entry
 
 LARGEST = 2**20
 """Constants of up to so many elements are calculated; of larger ones the shape has to do."""
@@ -45,12 +45,14 @@ class Memory:
         writes: how often it was written to.
         late: the last write, if it went through views and nobody has looked at the whole since.
         lent: whether it is a constant of the network's own, not to be written to.
+        layout: where a constant's places would be, if that is known.
     """
 
     whole: Content
     writes: int = 0
     late: tuple[Seen, Operand, str] | None = None
     lent: bool = False
+    layout: Layout | None = None
 
     @property
     def placed(self) -> bool:
@@ -142,6 +144,8 @@ class _Run:
         """Let a tensor hold something else, and with it all that share its memory."""
         seen = self._at(number)
         memory = seen.memory
+        if 0 in _shape(content):
+            return
         if isinstance(content, Tensor) and memory.placed:
             given = {"self": self.read(number), "value": 0}
             content = self.builder.add("fill", module, given, _shape(content))
@@ -164,7 +168,7 @@ class _Run:
         memory.late = None
         whole = memory.whole
         if isinstance(whole, Tensor):
-            whole = self.builder.blank(module, whole.shape, written)
+            whole = self.builder.blank(module, whole.shape, written, memory.layout)
         at, steps, exact = whole, list[Step](), True
         for view in seen.views:
             given = self._given(view.call, {view.base: at})
@@ -182,12 +186,14 @@ class _Run:
         if _name(call) == "copy_":
             return self._copy(call)
         given = self._given(call)
+        written = _written(call)
         if not any(isinstance(leaf, Operand) for leaf in tree_leaves(given)):
             return self._calculate(call)
-        written = _written(call)
+        if not written and _takes_shapes_alone(call):
+            return self._like(call, given)
         for output, made in enumerate(call.made):
             if made is not None and self._matters(call, made, written):
-                content = self.builder.add(_name(call), call.module, given, made.shape, output)
+                content = self._content(call, given, made, output)
                 self._keep(call, made, output, content, written)
         for number in written - {made.number for made in call.made if made is not None}:
             seen = self._at(number)
@@ -195,6 +201,12 @@ class _Run:
             content = self.builder.add(op, call.module, given, _shape(seen.content))
             self._write(number, content, call.module)
         return None
+
+    def _content(self, call: Recorded, given: dict[str, Any], made: Made, output: int) -> Content:
+        """What a call on operands gives: a node, or nothing where there are no elements."""
+        if 0 in made.shape:
+            return torch.empty(made.shape, dtype=made.dtype)
+        return self.builder.add(_name(call), call.module, given, made.shape, output)
 
     def _matters(self, call: Recorded, made: Made, written: set[int]) -> bool:
         """Whether a tensor is new or changed, and not a by-product that nobody reads."""
@@ -238,8 +250,7 @@ class _Run:
             found = _calculated(view.call, self._given(view.call, {view.base: content}, full=False))
             return found[view.output]
         given = self._given(view.call, {view.base: content})
-        call = view.call
-        return self.builder.add(_name(call), call.module, given, view.made.shape, view.output)
+        return self._content(view.call, given, view.made, view.output)
 
     def _given(
         self, call: Recorded, instead: dict[int, Content] | None = None, *, full: bool = True
@@ -282,6 +293,16 @@ class _Run:
             if made is not None and (made.number in written or made.number not in self._seen):
                 self._keep(call, made, output, value, written)
 
+    def _like(self, call: Recorded, given: dict[str, Any]) -> None:
+        """Follow a call that makes a constant in the likeness of an operand."""
+        made = next(made for made in call.made if made is not None)
+        models = [leaf for leaf in tree_leaves(given) if isinstance(leaf, Operand)]
+        stand_in = {name: _stand_in(value) for name, value in self._given(call, full=False).items()}
+        kind = {"dtype": made.dtype, "device": torch.device("cpu")}
+        (value,) = _calculated(call, stand_in | kind)
+        layout = next((model.layout for model in models if model.shape == made.shape), None)
+        self._seen[made.number] = Seen(Memory(value, layout=layout), (), value)
+
     def _own(self, memory: Memory) -> None:
         """Make a copy of what the network holds before it is written to."""
         if memory.lent and isinstance(memory.whole, Tensor):
@@ -320,6 +341,17 @@ def _nothing(made: Made | None) -> Tensor:
     if made is None:
         return torch.empty(0, device="meta")
     return torch.empty(made.shape, dtype=made.dtype, device="meta")
+
+
+def _stand_in(value: Any) -> Any:
+    """For an operand, a tensor of its shape that takes no memory."""
+    return torch.zeros(()).expand(value.shape) if isinstance(value, Operand) else value
+
+
+def _takes_shapes_alone(call: Recorded) -> bool:
+    """Whether a call makes a constant, whatever it is given."""
+    line = entry(_name(call))
+    return line is not None and line.role == "constant"
 
 
 def _name(call: Recorded) -> str:

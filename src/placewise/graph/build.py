@@ -120,29 +120,19 @@ class Builder:
         """What a call does, without a node."""
         return self._by_the_table(Call(op, given, tuple(shape), output, self.channels))[1]
 
-    def blank(self, module: str, shape: Sequence[int], written: Operand) -> Operand:
+    def blank(
+        self, module: str, shape: Sequence[int], written: Operand, layout: Layout | None = None
+    ) -> Operand:
         """Add the node of a constant that is about to be written to.
 
         Args:
             module: dotted path of the submodule that writes.
             shape: of the constant.
             written: what is written to a part of it, from which it is guessed where places are.
+            layout: where they are, if that is known.
         """
-        rank, sizes, dims = len(shape), written.shape, written.layout.dims
-        if len(sizes) == rank:
-            layout = Layout(
-                tuple(
-                    own
-                    if size == have
-                    else dimension(size, place=any(a.place for a in own), axis=axis_of(own))
-                    for own, have, size in zip(dims, sizes, shape, strict=True)
-                )
-            )
-        elif rank == len(self.picture.shape):
-            layout = Layout.picture(shape, channels=self.channels)
-        else:
-            layout = Layout(tuple(dimension(size, place=True) for size in shape))
-        return self._node("constant", "constant", module, Outcome(layout, ()))
+        found = Outcome(layout or self._guessed(shape, written), ())
+        return self._node("constant", "constant", module, found)
 
     def write(self, module: str, whole: Operand, part: Part, written: Operand) -> Operand:
         """Add the node of a tensor of which a part was written to.
@@ -174,6 +164,22 @@ class Builder:
         """The graph of all nodes up to here."""
         unknown = dict(self._unknown)
         return Graph(tuple(self._nodes), tuple(outputs), capture, unknown, why, self.channels)
+
+    def _guessed(self, shape: Sequence[int], part: Operand) -> Layout:
+        """Where the places of a tensor are of which a part is known."""
+        if len(shape) == len(part.shape):
+            dims = zip(shape, part.layout.dims, part.shape, strict=True)
+            return Layout(
+                tuple(
+                    own
+                    if size == have
+                    else dimension(size, place=any(a.place for a in own), axis=axis_of(own))
+                    for size, own, have in dims
+                )
+            )
+        if len(shape) == len(self.picture.shape):
+            return Layout.picture(shape, channels=self.channels)
+        return Layout(tuple(dimension(size, place=True) for size in shape))
 
     def _by_the_table(self, call: Call) -> tuple[str, Outcome, str]:
         """Role, outcome, and a note where no rule could be applied."""

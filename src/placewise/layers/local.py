@@ -33,6 +33,9 @@ class LocallyConnected(Layer):
     size^d true values. Weights begin normal with variance 2 / fan-in (He et al., 2015), the fan-in
     counted place by place, so that windows that read zeros begin with larger weights.
 
+    Small layers calculate by one dense matrix, but are exported (and audited) as what they are:
+    rows gathered for each place, and a product.
+
     Args:
         channels: of the maps that it reads.
         out_channels: of the maps that it gives.
@@ -134,7 +137,7 @@ class LocallyConnected(Layer):
         self.check(maps)
         self.sides_after(maps.shape[2:])
         padded = maps if self.clamped else self.windows.pad(maps)
-        entries = self.entries
+        entries = None if torch.compiler.is_exporting() else self.entries
         result = self._by_place(padded) if entries is None else self._at_once(padded, entries)
         if self.windows.rule.renormalises:
             result = result * self._shares(maps)

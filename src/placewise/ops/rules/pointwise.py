@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import reduce
+from typing import Any
 
+import numpy as np
+
+from placewise.ops.algebra import Grid
 from placewise.ops.layout import Layout, joined
-from placewise.ops.route import Route
+from placewise.ops.route import Operator, Route, Scale
+from placewise.ops.rules.arguments import values
 from placewise.ops.rules.everything import constant, everything
-from placewise.ops.table import Call, Operand, Outcome, Status, outcome, rule
+from placewise.ops.table import Call, Edge, Operand, Outcome, Status, outcome, rule
+
+SMALL = 1000
+"""Largest number of places of a window of which shares are told."""
 
 ONE = """
 _conj _conj_physical _to_copy abs absolute acos acosh alias alpha_dropout angle arccos arccosh
@@ -61,6 +70,54 @@ def pointwise(call: Call) -> Outcome:
     if call.op == "where" and call.get("self") is None:
         return everything(call)
     return broadcasting(call, call.operands)
+
+
+@rule("pointwise", "mul", "multiply")
+def multiplied(call: Call) -> Outcome:
+    """Pointwise; the shares of windows that lie within a map are weights, as in `layer`."""
+    found = pointwise(call)
+    constants = [f for f in (call["self"], call["other"]) if not isinstance(f, Operand)]
+    factors = shares(constants[0], found.layout) if constants else None
+    if factors is None:
+        return found
+    edge = found.edges[0]
+    operator = Operator((*edge.operator.steps, Scale(factors)))
+    return replace(found, edges=(Edge(edge.source, operator),))
+
+
+def shares(constant: Any, layout: Layout) -> Grid | None:
+    """Weights of places as fractions, where a constant is such; else None.
+
+    A partial convolution multiplies each place by k/valid, of the k places of its window those that
+    lie within the map: ratios of small numbers that are never below 1 and not all alike. All other
+    constants are weights, and path counts take weights for 1.
+
+    Args:
+        constant: what a map is multiplied by.
+        layout: of the product.
+
+    Example:
+        >>> import torch
+        >>> line = Layout.picture((1, 2, 4))
+        >>> [str(f) for f in shares(torch.tensor([1.5, 1.0, 1.0, 1.5]), line).ravel()]
+        ['3/2', '1', '1', '3/2']
+        >>> shares(torch.tensor([0.1, 0.9, 0.9, 0.1]), line) is None
+        True
+    """
+    numbers = values(constant) if hasattr(constant, "shape") else None
+    if numbers is None or numbers.dtype.kind != "f" or numbers.size < 2:
+        return None
+    numbers = numbers.reshape((1,) * (len(layout.dims) - numbers.ndim) + numbers.shape)
+    sides = zip(numbers.shape, layout.grid, layout.shape, strict=True)
+    if any(side not in (1, grid) or (side > 1 and grid != size) for side, grid, size in sides):
+        return None
+    distinct, where = np.unique(numbers, return_inverse=True)
+    if len(distinct) < 2 or distinct[0] < 1 or not np.isfinite(distinct).all():
+        return None
+    ratios = [Fraction(float(number)).limit_denominator(SMALL) for number in distinct]
+    if not np.allclose(distinct, [float(ratio) for ratio in ratios], rtol=1e-6, atol=0):
+        return None
+    return np.array(ratios, dtype=object)[where.reshape(numbers.shape)]
 
 
 @rule("pointwise", "native_dropout", "frexp")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.ops.axes import gather, part
+from placewise.ops.axes import gather, part, taps
 from placewise.ops.axis_map import AxisMap
 from placewise.ops.layout import size_of
 from placewise.ops.route import Route
 from placewise.ops.rules.arguments import bounds, dims_of, values
 from placewise.ops.rules.everything import everything
 from placewise.ops.rules.pointwise import together
-from placewise.ops.table import Call, Operand, Outcome, alone, rule
+from placewise.ops.table import Call, Operand, Outcome, Status, alone, rule
 
 Places = NDArray[np.int64]
 
@@ -146,6 +147,25 @@ def embedding(call: Call) -> Outcome:
         return everything(call)
     route = call.route(index).view((*index.shape, 1))
     return alone(call, route.spread(len(index.shape), call.shape[-1]))
+
+
+@rule("contraction", "embedding_bag")
+def bags(call: Call) -> Outcome:
+    """Sums of rows: each place of the result reads the places of its list."""
+    operand = call["weight"]
+    index, offsets = values(call["indices"]), values(call["offsets"])
+    known = index is not None and offsets is not None and index.ndim == 1
+    summed = isinstance(operand, Operand) and not call.get("mode", default=0)
+    if not known or not summed or len(call.operands) > 1 or call.output > 0:
+        return everything(call)
+    matrix = np.zeros((call.shape[0], operand.shape[0]), bool)
+    status = Status.EXACT
+    for bag, (first, end) in enumerate(pairwise([*offsets, len(index)][: call.shape[0] + 1])):
+        rows = index[first:end][index[first:end] != call.get("padding_idx")]
+        matrix[bag, rows] = True
+        if len(np.unique(rows)) < len(rows):
+            status = Status.BOUND
+    return alone(call, call.route().along(0, taps(matrix, "bags")), status)
 
 
 @rule("slice", "_unsafe_index", "index")

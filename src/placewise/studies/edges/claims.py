@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
 from typing import Any
 
 from placewise.studies._page import shown
@@ -37,24 +36,25 @@ def judge(claim: str, what: str, cases: Sequence[Case]) -> dict[str, Any]:
 
     Example:
         >>> judge("It grows.", "by", [Case("here", 2, True), Case("there", 1, False)])
-        {'claim': 'It grows.', 'verdict': 'partly', 'said': 'by: here 2; there 1'}
+        {'claim': 'It grows.', 'verdict': 'partly', 'said': 'by: 2 (here); 1 (there)'}
     """
     holds = [case.holds for case in cases]
     verdict = "true" if all(holds) else "partly" if any(holds) else "false"
-    said = "; ".join(f"{case.name} {shown(case.number)}" for case in cases)
+    said = "; ".join(f"{shown(case.number)} ({case.name})" for case in cases)
     return {"claim": claim, "verdict": verdict, "said": f"{what}: {said}"}
 
 
 def claims(found: Numbers) -> dict[str, Any]:
     """All claims with their verdicts, and a table of them."""
-    every = {**_counted(found), **_bordered(found), **_ended(found), **_measured(found)}
+    nets = _nets(found)
+    every = {**_counted(found), **_bordered(found), **_ended(found), **_measured(found, nets)}
     return {
         **every,
-        "rooted": all(_near(net["roots"], net["felt"]) for net in _nets(found)),
-        "unmended": every["learnt"]["verdict"] == "false",
+        "rooted": all(1 / NEAR < net.before / net.expected < NEAR for net in nets),
         "grows": GROWS,
         "many": MANY,
         "half": HALF,
+        "near": NEAR,
         "table": {
             "header": ["the thread says", "verdict", "because"],
             "rows": [[c["claim"], f"**{c['verdict']}**", c["said"]] for c in every.values()],
@@ -62,16 +62,43 @@ def claims(found: Numbers) -> dict[str, Any]:
     }
 
 
-def _nets(found: Numbers) -> list[dict[str, Any]]:
-    """All trained nets on pictures whose places show the same on average."""
-    residual = [{**net, "felt": net["moved"]} for net in found["residual"].get("nets", ())]
-    return residual + [{**arm, "felt": arm["after"]} for arm in found["digits"]["arms"]]
+@dataclass(frozen=True)
+class _Net:
+    """What was measured on a net, on pictures of which no place shows more than another.
+
+    Attributes:
+        name: as it is told.
+        expected: root of the ratio of the ways from the middle and from the edge.
+        before: how much more the middle is felt than the edge, with random weights.
+        corner: how much more the middle is felt than the corners when it is trained.
+        made_up: percent of the ratio's logarithm that training has taken away.
+    """
+
+    name: str
+    expected: float
+    before: float
+    corner: float
+    made_up: float
 
 
-def _near(expected: Numbers, felt: Numbers) -> bool:
-    """Whether two ratios of middle and edge are less than a factor apart."""
-    factor = float(felt["over_edge"] / expected["over_edge"])
-    return 1 / NEAR < factor < NEAR
+def _nets(found: Numbers) -> list[_Net]:
+    """All trained nets whose wiring has an edge."""
+    kept = [(n["name"], n, "untrained", "moved") for n in found["residual"].get("nets", ())]
+    kept += [
+        (f"{arm['padding']}, {arm['end']}", arm, "before", "after")
+        for arm in found["digits"]["arms"]
+        if arm["padding"] != "circular"
+    ]
+    return [
+        _Net(
+            name,
+            net["roots"]["over_edge"],
+            net[before]["over_edge"],
+            net[after]["over_corner"],
+            net["made_up"],
+        )
+        for name, net, before, after in kept
+    ]
 
 
 def _counted(found: Numbers) -> dict[str, Any]:
@@ -84,10 +111,11 @@ def _counted(found: Numbers) -> dict[str, Any]:
     layers, ways, _, units, _ = wide["table"]["rows"][1]
     squared = int(wide["middle"]) ** 2
     sizes = [pascal[size] for size in ("two", "three")]
+    product = f"{wide['per_axis']} × {wide['per_axis']}"
     return {
         "unequal": judge(
             "A pixel in the middle has more ways through a deep net than one at the edge.",
-            "from the middle and from the edge",
+            "ways from the middle and from the edge",
             [
                 Case(rule, " and ".join(map(shown, pair)), int(pair[0]) > int(pair[1]))
                 for rule, pair in pairs.items()
@@ -95,7 +123,7 @@ def _counted(found: Numbers) -> dict[str, Any]:
         ),
         "single": judge(
             "A pixel at the edge has about one way.",
-            "from the edge",
+            "ways from the edge",
             [
                 Case(rule, pairs[rule][1], int(pairs[rule][1]) < LARGE)
                 for rule in ("valid", "zeros")
@@ -103,7 +131,7 @@ def _counted(found: Numbers) -> dict[str, Any]:
         ),
         "pascal": judge(
             "The ways form Pascal's triangle.",
-            "from the middle",
+            "ways from the middle",
             [
                 Case(f"windows of {size['window']}", size["middle"], size["agrees"])
                 for size in sizes
@@ -112,8 +140,8 @@ def _counted(found: Numbers) -> dict[str, Any]:
         "product": judge(
             f"A window of {wide['size']} × {wide['size']} in steps of {wide['step']} sends a pixel "
             f"to {wide['said']} units.",
-            f"{wide['per_axis']} × {wide['per_axis']}",
-            [Case("is", wide["middle"], int(wide["middle"]) == wide["said"])],
+            "windows that hold a pixel",
+            [Case(product, wide["middle"], int(wide["middle"]) == wide["said"])],
         ),
         "square": judge(
             "A second such layer sends it to the square of that many.",
@@ -138,7 +166,7 @@ def _bordered(found: Numbers) -> dict[str, Any]:
         ),
         "mirroring": judge(
             "Mirroring the picture beyond its border does not help.",
-            f"middle / edge, with zeros {shown(zeros)}",
+            f"middle / edge, which is {shown(zeros)} with zeros",
             [
                 Case(rule, growth[rule]["over_edge"], growth[rule]["over_edge"] >= zeros)
                 for rule in ("reflect", "symmetric")
@@ -165,48 +193,30 @@ def _ended(found: Numbers) -> dict[str, Any]:
             [
                 Case("full connection alone", only, only == 1),
                 Case("at the end of the net", last, last == 1),
-                Case("none, but circular", circular, circular != 1),
+                Case("none, circular padding", circular, circular != 1),
             ],
         ),
     }
 
 
-def _measured(found: Numbers) -> dict[str, Any]:
+def _measured(found: Numbers, nets: Sequence[_Net]) -> dict[str, Any]:
     """Claims about what a small change does, and what training does about it."""
-    nets = [
-        (net["name"], net["untrained"], net["moved"]) for net in found["residual"].get("nets", ())
-    ]
-    nets += [
-        (f"{arm['padding']}, {arm['end']}", arm["before"], arm["after"])
-        for arm in found["digits"]["arms"]
-        if arm["padding"] != "circular"
-    ]
     ways = found["sound"]["ways"]
     return {
         "orders": judge(
             "If all pixels change a little, those in the middle change the output by several "
             "orders of magnitude more.",
-            "felt in the middle / in the corner",
-            [
-                Case(name, felt["over_corner"], felt["over_corner"] >= MANY)
-                for name, _, felt in nets
-            ],
+            "felt in the middle / in the corner, trained",
+            [Case(net.name, net.corner, net.corner >= MANY) for net in nets],
         ),
         "learnt": judge(
             "The weights adjust, and training makes up for it.",
-            "felt in the middle / at the edge, before and after training",
-            [_made_up(name, before, after) for name, before, after in nets],
+            "percent that is made up for, middle / edge",
+            [Case(net.name, net.made_up, net.made_up >= HALF) for net in nets],
         ),
         "sound": judge(
             "It is the same with sound.",
-            "ways from the middle",
-            [Case("/ from the first sample", ways["first"], ways["first"] > 1)],
+            "ways from the middle / from the first sample",
+            [Case("a net along time", ways["first"], ways["first"] > 1)],
         ),
     }
-
-
-def _made_up(name: str, before: Numbers, after: Numbers) -> Case:
-    """By how much of its logarithm the ratio of middle and edge has shrunk in training."""
-    share = 100 * (1 - log(after["over_edge"]) / log(before["over_edge"]))
-    pair = f"{shown(before['over_edge'])} and {shown(after['over_edge'])}"
-    return Case(name, pair, share >= HALF)

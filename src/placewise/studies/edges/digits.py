@@ -10,7 +10,7 @@ from torch import Tensor
 
 from placewise.studies import Plan
 from placewise.studies._material import Labelled, load_digits
-from placewise.studies.edges.felt import Budget, Seen, bands
+from placewise.studies.edges.felt import Budget, Seen, bands, made_up
 from placewise.studies.edges.nets import Arm, Draw, accuracy, drawing, fit, moved, settle
 from placewise.studies.edges.ways import significant, ways_of
 
@@ -33,6 +33,7 @@ def digits(plan: Plan, budget: Budget) -> dict[str, Any]:
     for arm in ARMS:
         plan.tell(f"digits anywhere: {arm.padding}, {arm.end}")
         arms.append(_arm(arm, material, budget, plan.seed))
+    shares = [arm["made_up"] for arm in arms if arm["made_up"] is not None]
     rows = [
         [
             arm["padding"],
@@ -65,6 +66,8 @@ def digits(plan: Plan, budget: Budget) -> dict[str, Any]:
         "steps": budget.steps,
         "tested": len(material.test),
         "arms": arms,
+        "least": min(shares),
+        "most": max(shares),
         "by": {f"{arm['padding']}_{arm['end']}": arm for arm in arms},
         "table": {"header": header, "rows": rows},
     }
@@ -84,14 +87,16 @@ def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any
             fit(net, _draw_digits(digits), budget.steps, generator)
             after.append(Seen.of(net, shown, np.sqrt(ways), number))
             right.append(accuracy(net, test, digits.test_classes))
+    start, end = Seen.joined(before).numbers(), Seen.joined(after).numbers()
     return {
         "padding": arm.padding,
         "end": arm.end,
         "accuracy": significant(float(np.mean(right))),
         "ways": bands(ways),
         "roots": bands(np.sqrt(ways)),
-        "before": Seen.joined(before).numbers(),
-        "after": Seen.joined(after).numbers(),
+        "before": start,
+        "after": end,
+        "made_up": None if arm.padding == "circular" else made_up(start, end),
     }
 
 

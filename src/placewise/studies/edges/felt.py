@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import numpy as np
@@ -93,3 +94,13 @@ class Seen:
         """Its bands and its rank."""
         rank = None if np.isnan(self.rank) else significant(self.rank)
         return {**bands(self.map, border), "rank": rank}
+
+
+def made_up(before: dict[str, Any], after: dict[str, Any]) -> float:
+    """Percent of the logarithm of the ratio of middle and edge that training has taken away.
+
+    Example:
+        >>> made_up({"over_edge": 9.0}, {"over_edge": 3.0})
+        50.0
+    """
+    return significant(100 * (1 - log(after["over_edge"]) / log(before["over_edge"])))

@@ -16,7 +16,7 @@ Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 
 Mode = Literal["zeros", "circular"]
 
-WIDTH, BATCH, RATE = 12, 64, 1e-2
+WIDTH, BATCH, RATE = 12, 32, 1e-2
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from placewise.geometry import FloatArray
 from placewise.studies import Plan
 from placewise.studies._material import CifarResNet, load_cifar, load_resnet, missing_resnets
-from placewise.studies.edges.felt import Budget, Seen, bands
+from placewise.studies.edges.felt import Budget, Seen, bands, made_up
 from placewise.studies.edges.nets import accuracy, drawing, moved, settle
 from placewise.studies.edges.ways import significant, ways_of
 
@@ -51,13 +51,17 @@ def residual(plan: Plan, budget: Budget) -> tuple[dict[str, Any], dict[str, Floa
         least = significant(100 * float((ways < 0.5).mean()))
         right = significant(accuracy(net, cifar.test[:TESTED], cifar.test_classes[:TESTED]))
         name = f"ResNet-{depth}"
-        nets.append({"name": name, "accuracy": right, "below_half": least, **numbers})
+        share = made_up(numbers["untrained"], numbers["moved"])
+        facts = {"name": name, "accuracy": right, "below_half": least, "made_up": share}
+        nets.append({**facts, **numbers})
     return {
         "there": True,
         "data": "CIFAR-10",
         "pictures": len(pictures),
         "untrained": budget.untrained,
         "tested": TESTED,
+        "least": min(net["made_up"] for net in nets),
+        "most": max(net["made_up"] for net in nets),
         "first": nets[0],
         "nets": nets,
         "edges": _residual_table(nets, "over_edge"),
