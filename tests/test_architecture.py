@@ -40,7 +40,7 @@ LOCALISING = {"formats", "augment", "decoders", "metrics", "data", "backbones", 
 """The second flow imports nothing of the first; what stands lower is out of its reach anyway."""
 
 LIBRARIES = {"torch", "numpy", "PIL", "safetensors", "pydantic", "tyro", "rich", "matplotlib"}
-OPTIONAL = {"demo": {"sklearn"}}
+OPTIONAL = {"demo": {"sklearn"}, "layers": {"scipy"}, "studies": {"sklearn"}}
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 CALLING_OUT = {"socket", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "ssl", "webbrowser"}
 LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION, USUAL_SHARE = 400, 60, 30, 0.9

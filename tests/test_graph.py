@@ -83,9 +83,9 @@ def test_a_run_on_numbers_finds_the_same_as_one_on_shapes(name: str):
     assert graph.capture == "recorded"
     assert "torch.export: " in graph.why
     assert "recording on shapes: " in graph.why
-    assert [n.op for n in graph.nodes if n.op not in ("sum", "lt")] == [
-        n.op for n in straight.nodes
-    ]
+    by_the_way = ("sum", "lt", "dropout")  # on numbers, dropout gives its operand itself back
+    found, expected = ([n.op for n in g.nodes if n.op not in by_the_way] for g in (graph, straight))
+    assert found == expected
     assert (ways(graph) == ways(straight)).all()
 
 
@@ -649,7 +649,6 @@ def same(first: Any, second: Any) -> bool:
 def test_a_nasty_network_stays_as_found(how: Any, fault: Any):
     net = Nasty()
     net.frozen.eval()
-    net.norm.eval()
     net.fault, net.branch = (None, True) if fault == "branch" else (fault, False)
     before = state(net)
     attributes = {k: v for k, v in vars(net).items() if not isinstance(v, dict | list)}
@@ -662,7 +661,7 @@ def test_a_nasty_network_stays_as_found(how: Any, fault: Any):
     else:
         graph = capture(net, SHAPE, how=how)
         assert {"conv2d", "batch_norm"} <= {n.op for n in graph.nodes}
-        assert "dropout" not in {n.op for n in graph.nodes}
+        assert all(n.status is Status.EXACT for n in graph.nodes if n.op == "batch_norm")
     assert same(state(net), before)
     assert {k: v for k, v in vars(net).items() if not isinstance(v, dict | list)} == attributes
     assert (net.seen, net.names, net.cache) == ([], {"a": 1}, None)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from placewise.backbones import BACKBONES, Backbone
+from placewise.errors import SettingsError
 from placewise.paddings import PADDINGS
 
 SMALL = {"unet": {"width": 32, "depth": 2}}
@@ -88,9 +89,18 @@ def test_left_and_right_are_treated_alike(backbone: Backbone) -> None:
 
 
 @pytest.mark.parametrize("padding", PADDINGS.names())
-def test_every_padding_rule_works(padding: str) -> None:
+def test_every_padding_rule_works_or_is_refused(padding: str) -> None:
+    if PADDINGS[padding].torch_mode is None:
+        with pytest.raises(SettingsError, match=padding):
+            BACKBONES["unet"](1, width=32, depth=2, padding=padding)
+        return
     net = BACKBONES["unet"](1, width=32, depth=2, padding=padding).eval()
     assert net(torch.rand(1, 1, 64, 48)).shape == (1, 16, 16, 12)
+
+
+def test_the_usual_padding_rules_are_among_those_that_work() -> None:
+    usual = {"zeros", "reflect", "replicate", "circular"}
+    assert usual == {name for name in PADDINGS.names() if PADDINGS[name].torch_mode}
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,8 @@ def joined(first: Dimension, second: Dimension) -> Dimension:
 
 
 def _either(first: Atom, second: Atom) -> Atom:
+    """What two operands agree upon; one that was spread from a single place has no axis to say."""
     place = first.place or second.place
-    axis = axis_of((first, second)) if place else None
+    axes = {atom.axis for atom in (first, second) if atom.place and atom.axis is not None}
+    axis = axes.pop() if len(axes) == 1 else None
     return Atom(first.size, place, axis, not place and (first.blurred or second.blurred))

@@ -154,9 +154,9 @@ def bags(call: Call) -> Outcome:
     """Sums of rows: each place of the result reads the places of its list."""
     operand = call["weight"]
     index, offsets = values(call["indices"]), values(call["offsets"])
-    known = index is not None and offsets is not None and index.ndim == 1
-    summed = isinstance(operand, Operand) and not call.get("mode", default=0)
-    if not known or not summed or len(call.operands) > 1 or call.output > 0:
+    if index is None or offsets is None or index.ndim > 1 or len(call.operands) > 1:
+        return everything(call)
+    if not isinstance(operand, Operand) or call.get("mode", default=0) or call.output > 0:
         return everything(call)
     matrix = np.zeros((call.shape[0], operand.shape[0]), bool)
     status = Status.EXACT

@@ -38,8 +38,8 @@ class Budget:
 
 BUDGETS = {
     "tiny": Budget((20,), 4, 1, 1, 2, 60),
-    "small": Budget((20, 32, 44, 56), 64, 3, 2, 200, None),
-    "full": Budget((20, 32, 44, 56), 512, 10, 5, 800, None),
+    "small": Budget((20, 32, 44, 56), 64, 3, 1, 500, None),
+    "full": Budget((20, 32, 44, 56), 256, 5, 3, 2000, None),
 }
 
 

@@ -93,12 +93,14 @@ def trained(first: Numbers, maps: Mapping[str, FloatArray]) -> bytes:
     """Maps of the first residual net, and their rings from the border inwards."""
     from matplotlib.colors import LogNorm
 
-    figure, frames = panels(10, 3.0, columns=4, ratios=(1, 1, 1, 1.7))
+    figure, frames = panels(10, 3.4, columns=4, ratios=(1, 1, 1, 1.6))
     shown = (("ways", "expected"), ("untrained", "random weights"), ("moved", "trained"))
     for axes, (key, name) in zip(frames, shown, strict=False):
         values = maps[key] / np.median(maps[key])
         image = axes.imshow(values, cmap="cividis", norm=LogNorm(0.1, 2.0))
-        axes.set_axis_off()
+        axes.grid(visible=False)
+        axes.set(xticks=[], yticks=[])
+        axes.spines["bottom"].set_visible(False)
         title(axes, name)
     bar = figure.colorbar(image, ax=frames[:3], location="bottom", shrink=0.6, aspect=40, pad=0.04)
     bar.set_ticks([0.1, 0.2, 0.5, 1, 2], labels=["0.1", "0.2", "0.5", "1", "2"])
@@ -117,7 +119,8 @@ def _rings(axes: Axes, first: Numbers) -> None:
             linewidth=1.8,
             linestyle="--" if key == "roots" else "-",
         )
-    axes.set(xlabel="pixels from the border", ylabel="relative to the middle", ylim=(0, 1.3))
+    axes.set(xlabel="pixels from the border", ylabel="relative to the middle", ylim=(0, 1.2))
+    axes.set_xticks(range(0, len(first["roots"]["rings"]), 5))
     axes.legend(frameon=False, fontsize=8, loc="lower right", labelcolor=INK)
 
 
@@ -160,7 +163,7 @@ def digits(arms: Sequence[Numbers]) -> bytes:
 def sound(found: Numbers) -> bytes:
     """Sensitivity along time: a word at the start, and a word anywhere."""
     figure, frames = panels(10, 3.0, columns=2)
-    places = np.arange(found["parts"]) + 0.5
+    places = (np.arange(found["parts"]) + 0.5) * found["samples"] / found["parts"] / found["hertz"]
     names = {"start": "the word is at the start", "anywhere": "the word is anywhere"}
     for axes, (where, name) in zip(frames, names.items(), strict=True):
         net = found["nets"][where]
@@ -173,7 +176,7 @@ def sound(found: Numbers) -> bytes:
         )
         axes.plot(places, net["before"]["parts"], color=COLOURS[3], label="random weights")
         axes.plot(places, net["after"]["parts"], color=COLOURS[0], label="trained")
-        axes.set(xlabel=f"time, in parts of {found['parts']}", ylabel="relative to the mean")
+        axes.set(xlabel="seconds", ylabel="relative to the mean")
         axes.set_ylim(0)
         title(axes, name)
     frames[0].legend(frameon=False, fontsize=9, labelcolor=INK)

@@ -37,23 +37,11 @@ def residual(plan: Plan, budget: Budget) -> tuple[dict[str, Any], dict[str, Floa
     for depth in budget.depths:
         plan.tell(f"residual net of {depth} layers")
         net = load_resnet(plan.data, depth)
-        ways = ways_of(net, (3, 32, 32))
-        roots = np.sqrt(ways)
-        fresh = [_untrained(depth, rolled, roots, plan.seed + n) for n in range(budget.untrained)]
-        seen = {
-            "untrained": Seen.joined(fresh),
-            "trained": Seen.of(net, pictures, roots, plan.seed),
-            "moved": Seen.of(net, rolled, roots, plan.seed),
-        }
+        roots = np.sqrt(ways_of(net, (3, 32, 32)))
+        seen = _seen(net, depth, (pictures, rolled), roots, plan.seed, budget.untrained)
         maps = maps or {"ways": roots, **{name: one.map for name, one in seen.items()}}
-        numbers = {"ways": bands(ways), "roots": bands(roots)}
-        numbers |= {name: one.numbers() for name, one in seen.items()}
-        least = significant(100 * float((ways < 0.5).mean()))
-        right = significant(accuracy(net, cifar.test[:TESTED], cifar.test_classes[:TESTED]))
-        name = f"ResNet-{depth}"
-        share = made_up(numbers["untrained"], numbers["moved"])
-        facts = {"name": name, "accuracy": right, "below_half": least, "made_up": share}
-        nets.append({**facts, **numbers})
+        right = accuracy(net, cifar.test[:TESTED], cifar.test_classes[:TESTED])
+        nets.append({"name": f"ResNet-{depth}", **_numbers(roots, seen, right)})
     return {
         "there": True,
         "data": "CIFAR-10",
@@ -68,6 +56,36 @@ def residual(plan: Plan, budget: Budget) -> tuple[dict[str, Any], dict[str, Floa
         "corners": _residual_table(nets, "over_corner"),
         "ranks": _rank_table(nets),
     }, maps
+
+
+def _seen(
+    net: nn.Module,
+    depth: int,
+    pictures: tuple[Tensor, Tensor],
+    roots: FloatArray,
+    seed: int,
+    untrained: int,
+) -> dict[str, Seen]:
+    """The trained net on pictures and on moved pictures, and nets with random weights on these."""
+    plain, rolled = pictures
+    fresh = [_untrained(depth, rolled, roots, seed + number) for number in range(untrained)]
+    return {
+        "untrained": Seen.joined(fresh),
+        "trained": Seen.of(net, plain, roots, seed),
+        "moved": Seen.of(net, rolled, roots, seed),
+    }
+
+
+def _numbers(roots: FloatArray, seen: dict[str, Seen], right: float) -> dict[str, Any]:
+    numbers = {name: one.numbers() for name, one in seen.items()}
+    return {
+        "accuracy": significant(right),
+        "below_half": significant(100 * float((roots**2 < 0.5).mean())),
+        "made_up": made_up(numbers["untrained"], numbers["moved"]),
+        "ways": bands(roots**2),
+        "roots": bands(roots),
+        **numbers,
+    }
 
 
 def _untrained(depth: int, pictures: Tensor, roots: FloatArray, seed: int) -> Seen:
