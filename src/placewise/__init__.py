@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from placewise.evaluate import evaluate
     from placewise.formats import Labels, Sample, State, convert, read_labels, write_labels
     from placewise.model import Localiser, ModelSettings
+    from placewise.ops import rule
     from placewise.pictures import read_picture
     from placewise.predict import predict
     from placewise.run import Run
@@ -57,6 +58,7 @@ _HOMES = {
     "predict": "predict",
     "read_labels": "formats",
     "read_picture": "pictures",
+    "rule": "ops",
     "train": "train",
     "write_labels": "formats",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "predict",
     "read_labels",
     "read_picture",
+    "rule",
     "train",
     "write_labels",
 ]
