@@ -9,7 +9,7 @@ import tyro
 
 from placewise import __version__
 from placewise.cli._dots import check, convert, demo, evaluate, predict, train
-from placewise.cli._places import audit, study
+from placewise.cli._places import audit, remedy, study
 from placewise.errors import PlacewiseError
 
 __all__ = ["VERBS", "main"]
@@ -35,6 +35,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "evaluate": evaluate,
     "audit": audit,
+    "remedy": remedy,
     "study": study,
     "demo": demo,
 }

@@ -80,6 +80,57 @@ def audit(
         raise SystemExit(1)
 
 
+def remedy(
+    target: Positional[str],
+    /,
+    padding: str | None = None,
+    blur: bool = False,
+    even: bool = False,
+    recommend: Pairs = (),
+    size: str | None = None,
+    input_channels: int | None = None,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> None:
+    """Mend a copy of a network, its weights kept, and audit it before and after.
+
+    Like this:
+
+      placewise remedy torchvision:resnet18 --padding symmetric --blur
+      placewise remedy my_net.py:build --even --out mended
+      placewise remedy my_net.py:build --recommend "max_over_corner<2" "corner_ratio<=1.1"
+
+    With --recommend the exit code is 1 where no remedies keep the bounds. See docs/remedies.md.
+
+    Args:
+        target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, or the folder of
+            a run.
+        padding: rule for every padded layer: symmetric, circular, replicate, reflect, partial, …
+        blur: blur before each stride.
+        even: go to the nearest even size; no layer is changed.
+        recommend: bounds that have to hold; the cheapest remedies that do it are looked for.
+        size: sides of the picture, e.g. 224 or 240x320 (height x width).
+        input_channels: of the picture; by default those of the first convolution.
+        out: folder for remedy.json and mended.safetensors; nothing is written without it.
+        quiet: print nothing.
+    """
+    from placewise.target.remedied import remedy_target
+
+    made = remedy_target(
+        target,
+        size=size,
+        channels=input_channels,
+        padding=padding,
+        blur=blur,
+        even=even,
+        bounds=recommend,
+        out=out,
+        quiet=quiet,
+    )
+    if made is None:
+        raise SystemExit(1)
+
+
 def study(
     name: Positional[str],
     /,

@@ -1,0 +1,80 @@
+"""What the nodes of a traced network do to the shape of a map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+POINTWISE_NAMES = frozenset(
+    "relu relu_ relu6 leaky_relu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh tanh "
+    "sigmoid logsigmoid softplus softsign dropout alpha_dropout contiguous clone float".split()
+)
+"""Functions and methods that treat all numbers alike."""
+
+BATCH = 2
+"""Pictures in the run that finds shapes; not 1, so that a batch is not taken for a side of 1."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """What a flattened vector stands for.
+
+    Attributes:
+        channels: of the map.
+        sides: of the map, at the training size.
+    """
+
+    channels: int
+    sides: tuple[int, ...]
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Of the tensor that a node makes; nothing where it makes none."""
+    found = getattr(node.meta.get("tensor_meta"), "shape", ())
+    return tuple(found)
+
+
+def flattens(node: fx.Node) -> Flat | None:
+    """The map that a node flattens as torch does, all places of the first channel first."""
+    inputs = [one for one in node.all_input_nodes if shape_of(one)]
+    if not inputs or node.op not in ("call_module", "call_function", "call_method"):
+        return None
+    before, after = shape_of(inputs[0]), shape_of(node)
+    if is_mean(node):
+        return Flat(before[1], (1,) * len(before[2:])) if after == before[:2] else None
+    if not is_view(node) or len(before) < 3:
+        return None
+    found = Flat(before[1], before[2:])
+    return found if after == (BATCH, math.prod(before[1:])) else None
+
+
+def called(node: fx.Node) -> str:
+    """Of the function or the method that a node calls."""
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def is_view(node: fx.Node) -> bool:
+    """Whether a node can be a flattening."""
+    if node.op == "call_module":
+        owner = node.graph.owning_module
+        module = owner.get_submodule(str(node.target)) if owner is not None else None
+        return isinstance(module, nn.Flatten)
+    return called(node) in ("flatten", "view", "reshape", "squeeze")
+
+
+def is_mean(node: fx.Node) -> bool:
+    """Whether a node calls `mean`."""
+    return node.op in ("call_method", "call_function") and called(node) == "mean"
+
+
+def is_pointwise(node: fx.Node) -> bool:
+    """Whether a node calls a function that treats all numbers alike; they fall into one tensor."""
+    calls = node.op in ("call_method", "call_function") and len(node.all_input_nodes) == 1
+    return calls and called(node) in POINTWISE_NAMES
+
+
+def asks_for_shape(node: fx.Node) -> bool:
+    """Whether a node only reads sizes, for a view that has gone."""
+    return not shape_of(node) and called(node) in ("size", "getattr", "getitem")

@@ -1,0 +1,347 @@
+"""A mended copy: the same weights and sizes, and the numbers that the audit then promises."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from audit_backbones import resnet
+from placewise.audit.paths import count_paths, last_map
+from placewise.checkpoint import load
+from placewise.cli import main
+from placewise.errors import CheckpointError, SettingsError
+from placewise.graph import capture
+from placewise.layers.blur import BlurPool
+from placewise.layers.convolution import Convolution
+from placewise.paddings import PADDINGS
+from placewise.remedies import Mended, Plan, mend, recommend
+from placewise.remedies._exchange import Exchange, exchanged
+from placewise.remedies._layers import blur_sizes
+
+KEEPING = [name for name in PADDINGS.names() if PADDINGS[name].keeps_size]
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+MAXIMA = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+
+
+def small(axes: int = 2) -> nn.Sequential:
+    """Strides of a convolution, a maximum and an average; one pooling at two places."""
+    torch.manual_seed(1)
+    conv, pool = CONVOLUTIONS[axes - 1], MAXIMA[axes - 1](3, 2, 1)
+    return nn.Sequential(
+        conv(1, 3, 7, stride=2, padding=3),
+        pool,
+        conv(3, 4, 3, padding=1, bias=False),
+        nn.ReLU(),
+        pool,
+        AVERAGES[axes - 1](3, 1, 1),
+    )
+
+
+def ratio(net: nn.Module, *shape: int) -> float:
+    """Most paths of a pixel over the fewest."""
+    graph = capture(net, shape)
+    counts = count_paths(graph, last_map(graph)).counts
+    return float(counts.max() / counts.min())
+
+
+def swapped(module: nn.Module, **plan: object) -> nn.Module:
+    found = exchanged(copy.deepcopy(module), Plan(**plan))  # type: ignore[arg-type]
+    assert isinstance(found, Exchange)
+    return found.module
+
+
+# --- the laws of every remedy --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("blur", [False, True])
+@pytest.mark.parametrize("padding", [None, *KEEPING])
+def test_maps_keep_their_sizes(axes: int, blur: bool, padding: str | None):
+    for size in (3, 2, 5):
+        for stride in (1, 2, 3):
+            for side in (6, 7, 8, 11):
+                maps = torch.rand(2, 2, *[side] * axes)
+                margin = size // 2
+                conv = CONVOLUTIONS[axes - 1](2, 3, size, stride, margin)
+                pool = MAXIMA[axes - 1](size, stride, margin)
+                for layer in (conv, pool):
+                    made = exchanged(copy.deepcopy(layer), Plan(padding, blur))
+                    new = made.module if isinstance(made, Exchange) else layer
+                    assert not isinstance(made, str)
+                    assert new(maps).shape == layer(maps).shape, (size, stride, side, layer)
+
+
+@pytest.mark.parametrize("blur", [False, True])
+@pytest.mark.parametrize("padding", ["circular", "partial"])
+def test_weights_are_kept_and_the_network_stays_as_found(blur: bool, padding: str):
+    net = small().train()
+    before = copy.deepcopy(net)
+    state = torch.random.get_rng_state()
+    mended = mend(net, (1, 32, 32), padding=padding, blur=blur)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert str(net) == str(before)
+    old, new = before.state_dict(), mended.model.state_dict()
+    assert old.keys() == new.keys() == net.state_dict().keys()
+    assert all(torch.equal(old[key], new[key]) for key in old)
+    assert all(module.training for module in mended.model.modules())
+    with torch.no_grad():
+        for value in mended.model.parameters():
+            value.add_(1)
+    assert all(torch.equal(old[key], net.state_dict()[key]) for key in old)
+
+
+def test_nothing_asked_for_is_nothing_changed():
+    net = small()
+    mended = mend(net, (1, 32, 32))
+    x = torch.rand(1, 1, 32, 32)
+    assert mended.changes == () and mended.left == ()
+    assert torch.equal(mended.model(x), net(x))
+    assert mended.before.scalars() == mended.after.scalars()
+
+
+def test_far_from_the_border_a_rule_changes_nothing():
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 2, 3, padding=1)).double()
+    x = torch.rand(1, 1, 12, 12, dtype=torch.float64)
+    for padding in KEEPING:
+        made = mend(net, (1, 12, 12), padding=padding).model
+        inside = (..., slice(2, -2), slice(2, -2))
+        torch.testing.assert_close(made(x)[inside], net(x)[inside], rtol=0, atol=1e-12)
+        if padding != "zeros":
+            assert not torch.allclose(made(x), net(x))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_a_rule_that_torch_knows_is_torchs_own(mode: str):
+    """Margins other than half a window are kept too."""
+    conv = nn.Conv2d(2, 3, 5, stride=2, padding=(1, 2), padding_mode="zeros")
+    twin = nn.Conv2d(2, 3, 5, stride=2, padding=(1, 2), padding_mode=mode)
+    twin.load_state_dict(conv.state_dict())
+    x = torch.rand(2, 2, 9, 10)
+    torch.testing.assert_close(swapped(conv, padding=mode)(x), twin(x))
+
+
+# --- what is promised ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes, side", [(1, 48), (2, 32)])
+@pytest.mark.parametrize("padding", ["circular", "symmetric"])
+def test_every_pixel_has_equally_many_paths(axes: int, side: int, padding: str):
+    net = small(axes)[:5]
+    shape = (1, *[side] * axes)
+    mended = mend(net, shape, padding=padding, blur=True)
+    assert ratio(net, *shape) > 2
+    assert ratio(mended.model, *shape) == 1
+    assert mended.after.scalars()["corner_ratio"] == mended.after.scalars()["max_over_corner"] == 1
+    assert mended.after.scalars()["even"] is True
+
+
+@pytest.mark.parametrize("padding", ["circular", "symmetric"])
+def test_every_pixel_of_a_residual_network_too(padding: str):
+    net = resnet([1, 1], bottleneck=False)
+    shape = (1, 24, 24)
+    assert ratio(net, *shape) > 10
+    mended = mend(net, shape, padding=padding, blur=True)
+    assert not mended.left
+    assert ratio(mended.model, *shape) == 1
+
+
+def test_blur_alone_makes_left_and_right_alike():
+    mended = mend(small(), (1, 32, 32), blur=True)
+    assert mended.before.scalars()["corner_ratio"] > 1.5
+    assert mended.after.scalars()["corner_ratio"] == 1
+
+
+def test_a_blur_before_a_stride_is_one_after_a_convolution_that_does_not_stride():
+    """The slow twin: convolve everywhere on a torus, blur, and take every second place."""
+    conv = nn.Conv2d(2, 3, 3, stride=2, padding=1).double()
+    slow = Convolution.of(conv, "circular")
+    slow.windows.stride = (1, 1)
+    blur = BlurPool(3, 4, padding="circular")
+    x = torch.rand(1, 2, 8, 10, dtype=torch.float64)
+    fast = swapped(conv, padding="circular", blur=True)
+    torch.testing.assert_close(fast(x), blur(slow(x)), rtol=0, atol=1e-12)
+
+
+def test_a_blurred_maximum_is_the_maximum_of_all_windows_blurred():
+    pool = nn.MaxPool2d(3, 2, 1)
+    x = torch.rand(1, 2, 8, 10, dtype=torch.float64)
+    blur = BlurPool(2, 4, padding="circular")
+    ring = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="circular")
+    twin = blur(torch.nn.functional.max_pool2d(ring, 3, 1))
+    found = swapped(pool, padding="circular", blur=True)(x)
+    torch.testing.assert_close(found, twin, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_blurred_windows_read_every_place_equally_often(size: int, stride: int):
+    """Path counts of a blur and a window after it, by the phase of the place."""
+    blur = blur_sizes((size,), (stride,))[0]
+    kernel = torch.nn.functional.conv1d(
+        torch.ones(1, 1, size), torch.ones(1, 1, blur), padding=blur - 1
+    )[0, 0]
+    phases = [float(kernel[phase::stride].sum()) for phase in range(stride)]
+    assert len(set(phases)) == 1
+
+
+def test_an_even_size_changes_no_layer():
+    mended = mend(small(), (1, 32, 32), even=True)
+    assert [change.name for change in mended.changes] == ["picture"]
+    assert mended.after.shape == (1, 33, 33)
+    assert mended.after.scalars()["even"] is True
+    assert mended.after.scalars()["corner_ratio"] == 1
+
+
+def test_full_gives_every_place_all_its_windows():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 5, padding=2))
+    mended = mend(net, (1, 10, 10), padding="full")
+    assert mended.model(torch.rand(1, 1, 10, 10)).shape[2:] == (16, 16)
+    assert ratio(net, 1, 10, 10) > 2
+    assert ratio(mended.model, 1, 10, 10) == 1
+
+
+def test_full_is_refused_where_branches_no_longer_fit():
+    net = resnet([1], bottleneck=False)
+    with pytest.raises(SettingsError, match="'symmetric' and 'circular'"):
+        mend(net, (1, 16, 16), padding="full")
+
+
+# --- layers of all kinds -------------------------------------------------------------------------
+
+
+def test_tied_and_shared_layers_stay_so():
+    shared = nn.Conv2d(1, 1, 3, padding=1)
+    other = nn.Conv2d(1, 1, 3, padding=1)
+    other.weight = shared.weight
+    made = mend(nn.Sequential(shared, shared, other), (1, 8, 8), padding="circular").model
+    assert made[0] is made[1]
+    assert made[2].weight is made[0].weight is not shared.weight
+
+
+class Own(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class Functional(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.max_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1)), 2)
+
+
+def test_what_is_left_is_named():
+    hooked = nn.Conv2d(1, 1, 3, padding=1)
+    hooked.register_forward_hook(lambda *_: None)
+    net = nn.Sequential(
+        Own(1, 1, 3, padding=1),
+        hooked,
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 1, 3, padding=1)),
+        Functional(),
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+        nn.Conv2d(1, 1, 3, padding=1),
+    )
+    mended = mend(net, (1, 16, 16), padding="reflect", blur=True)
+    assert [change.name for change in mended.changes] == ["5"]
+    assert sorted({left.name for left in mended.left}) == ["0", "1", "2", "3", "4"]
+
+
+def test_averages_pads_and_layers_of_ours():
+    net = nn.Sequential(
+        nn.ZeroPad2d((1, 2, 3, 4)), nn.AvgPool2d(3, 1, 1), Convolution(1, 1, 3, padding="zeros")
+    )
+    mended = mend(net, (1, 8, 9), padding="circular")
+    x = torch.rand(1, 1, 8, 9)
+    assert mended.model(x).shape == net(x).shape
+    assert [change.name for change in mended.changes] == ["0", "1", "2"]
+    assert not mended.left
+    pads = torch.nn.functional.pad(x, (1, 2, 3, 4), mode="circular")
+    torch.testing.assert_close(mended.model[0](x), pads)
+    assert net[2].windows.padding == "zeros"
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(SettingsError, match="symmetric"):
+        mend(small(), (1, 32, 32), padding="symetric")
+
+
+def test_a_mended_network_learns_and_is_saved(tmp_path: Path):
+    mended = mend(small(), (1, 32, 32), padding="learned", blur=True)
+    mended.model(torch.rand(1, 1, 32, 32)).sum().backward()
+    grads = [p.grad is not None for p in mended.model.parameters()]
+    assert grads and all(grads)
+    path = mended.save(tmp_path / "out")
+    facts = json.loads(path.read_text())
+    assert facts["after"]["scalars"] == pytest.approx(facts["after"]["scalars"])
+    assert len(facts["changes"]) == len(mended.changes) > 0
+    kept = load(path.parent / "mended.safetensors").tensors
+    assert all(torch.equal(kept[k], v) for k, v in mended.model.state_dict().items())
+    assert mended.save(tmp_path / "out") == path
+    with pytest.raises((SettingsError, CheckpointError)):
+        mended.save(Path(__file__).parent)
+
+
+# --- what is recommended -------------------------------------------------------------------------
+
+
+def test_the_cheapest_set_that_works_is_recommended():
+    easy = recommend(small(), (1, 32, 32), ["corner_ratio<1.01"])
+    hard = recommend(
+        small()[:5], (1, 32, 32), ["corner_ratio<1.01", "max_over_corner<1.01", "gini<.01"]
+    )
+    assert [one.remedies for one in easy.tried] == ["nothing", "even size"]
+    assert easy.best is not None and hard.best is not None
+    assert hard.tried[-1].remedies == "padding symmetric, blur"
+    assert all(one.missed for one in hard.tried[:-1])
+    assert "gini" in hard.table()
+
+
+def test_bounds_that_nothing_keeps():
+    found = recommend(nn.Sequential(nn.Conv1d(1, 1, 3)), (1, 9), ["max_over_corner<1.5"])
+    assert found.best is None
+    assert "none of these" in found.table()
+    assert found.to_dict()["best"] is None
+
+
+@pytest.mark.parametrize("bounds", [[], ["nonsense<2"], ["consistency>90"]])
+def test_bounds_that_cannot_be(bounds: list[str]):
+    with pytest.raises(SettingsError):
+        recommend(small(), (1, 16, 16), bounds)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+NET = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Conv2d(1, 2, 3, stride=2, padding=1), nn.Conv2d(2, 2, 3, padding=1))
+"""
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "mine.py"
+    file.write_text(NET)
+    out = tmp_path / "out"
+    target = ["remedy", f"{file}:net", "--size", "16"]
+    main([*target, "--padding", "circular", "--blur", "--out", str(out)])
+    told = capsys.readouterr().out
+    assert "window 3, circular 1, blur 4, stride 2" in told
+    assert (out / "remedy.json").is_file() and (out / "mended.safetensors").is_file()
+    main([*target, "--recommend", "corner_ratio<1.01", "--quiet"])
+    assert capsys.readouterr().out == ""
+    for wrong, code in ([], 2), (["--recommend", "gini<0", "--quiet"], 1):
+        with pytest.raises(SystemExit) as stopped:
+            main([*target, *wrong])
+        assert stopped.value.code == code
+
+
+def test_both_audits_stand_side_by_side():
+    mended = mend(small(), (1, 32, 32), padding="symmetric", blur=True)
+    assert isinstance(mended, Mended)
+    words = str(mended)
+    assert "corner_ratio" in words and "before: The" in words and "after: " in words
