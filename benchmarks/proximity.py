@@ -28,6 +28,7 @@ from placewise.layers.proximity import Nearness, Places, Proximity
 from placewise.layers.proximity._figures import connections_figure, lengths_figure
 from placewise.layers.proximity.placement import assign, place
 from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, rewire
+from placewise.train._step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "proximity.json"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -296,6 +297,7 @@ def pictures() -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    fast_memory()
     torch.manual_seed(0)
     wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 400), nn.ReLU(), nn.Linear(400, 10))
     trained(wide, None, 0)

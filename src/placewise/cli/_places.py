@@ -100,7 +100,7 @@ def remedy(
       placewise remedy my_net.py:build --even --out mended
       placewise remedy my_net.py:build --recommend "max_over_corner<2" "corner_ratio<=1.1"
 
-    With --recommend the exit code is 1 where no remedies keep the bounds. See docs/remedies.md.
+    With --recommend the exit code is 1 where no remedies keep the bounds. See docs/remedy.md.
 
     Args:
         target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, or the folder of
