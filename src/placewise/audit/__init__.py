@@ -70,7 +70,7 @@ class Audit:
     Example:
         >>> found = audit(nn.Conv2d(3, 4, 3, padding=1), (3, 16, 16), measure=False)
         >>> found.verdict
-        'The best-served pixel has 2.3 times the paths of a corner.'
+        'The best-served pixel has 2.2 times the paths of a corner.'
     """
 
     name: str
@@ -229,9 +229,8 @@ def audit(
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 7, stride=2, padding=3), nn.ReLU())
-        >>> audit(net, (3, 64, 64), measure=False)
-        Audit of Sequential at 3 × 64 × 64: The top-left corner has 1.8 times the paths of the
-        bottom-right; 65 would be even.
+        >>> audit(net, (3, 64, 64), measure=False).verdict
+        'The best-served pixel has 4.0 times the paths of a corner; 65 would be even.'
     """
     found = _counted(model, tuple(shape), channels, sizes)
     found = replace(found, name=name or found.name, notes=tuple(notes), seed=seed)
