@@ -19,7 +19,7 @@ from placewise.errors import SettingsError
 from placewise.family import Setting, complete_settings
 from placewise.formats import Labels, Sample, State
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
-from placewise.heads import HEADS, Dots, Head
+from placewise.heads import HEADS, DotHead, Dots
 from placewise.metrics import errors
 from placewise.paddings import PADDINGS
 
@@ -113,10 +113,10 @@ class Localiser(nn.Module):
         built: Backbone = member(self.settings.input.channels, **settings)
         return built
 
-    def _head(self) -> Head:
+    def _head(self) -> DotHead:
         member: Any = HEADS[self.settings.head]
         settings = complete_settings(member, "head", self.settings.head_settings)
-        built: Head = member(
+        built: DotHead = member(
             self.backbone.channels,
             len(self.settings.names),
             self.backbone.stride,
@@ -241,7 +241,7 @@ def choose_model(
         head_settings: what is set; the rest is chosen or the head's default.
     """
     unscaled = object_extent(samples)
-    whole = not HEADS[head].windows
+    whole = not getattr(HEADS[head], "windows", True)
     view = choose_input(labels, samples, unscaled, seed, pixels, whole=whole)
     extent = (unscaled or 0.0) * view.scale
     of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from placewise.formats import State
-from placewise.heads import HEADS, Head
+from placewise.heads import HEADS, DotHead
 
 FRAME = (48, 64)
 STRIDE = 4
@@ -18,12 +18,12 @@ SETTINGS = {
 CASES = [(name, s) for name in HEADS.names() for s in SETTINGS.get(name, [{}])]
 
 
-def build(name: str, settings: dict) -> Head:
+def build(name: str, settings: dict) -> DotHead:
     return HEADS[name](6, 3, STRIDE, FRAME, **settings).double()
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{'-'.join(case[1].values())}")
-def head(request: pytest.FixtureRequest) -> Head:
+def head(request: pytest.FixtureRequest) -> DotHead:
     return build(*request.param)
 
 
@@ -43,7 +43,7 @@ def test_every_member_is_covered() -> None:
     assert len(CASES) >= 7
 
 
-def test_shapes_and_ranges(head: Head) -> None:
+def test_shapes_and_ranges(head: DotHead) -> None:
     dots = head.dots(head(features()), FRAME)
     assert dots.points.shape == (2, 3, 2)
     assert dots.scores.shape == dots.spreads.shape == (2, 3)
@@ -53,7 +53,7 @@ def test_shapes_and_ranges(head: Head) -> None:
     assert (dots.points <= torch.tensor([FRAME[1] - 0.5, FRAME[0] - 0.5])).all()
 
 
-def test_ideal_output_is_read_as_the_truth(head: Head) -> None:
+def test_ideal_output_is_read_as_the_truth(head: DotHead) -> None:
     """The decode floor: what the loss draws towards is read back to a hundredth of a pixel."""
     truth = points(64).clamp(12, 36)  # a mean over the map needs the whole Gaussian on it
     states = VISIBLE[:1].expand(64, 3)
@@ -63,7 +63,7 @@ def test_ideal_output_is_read_as_the_truth(head: Head) -> None:
     assert (read.scores > 0.9).all()
 
 
-def test_ideal_output_says_absent(head: Head) -> None:
+def test_ideal_output_says_absent(head: DotHead) -> None:
     if getattr(head, "kind", "") == "softmax":
         pytest.skip("a softmax over places alone cannot say absent")
     states = VISIBLE.clone()
@@ -81,7 +81,7 @@ def test_ideal_output_is_certain_wherever_the_point_lies(name: str) -> None:
     assert (scores > 0.9999).all()
 
 
-def test_the_loss_is_least_at_the_truth(head: Head) -> None:
+def test_the_loss_is_least_at_the_truth(head: DotHead) -> None:
     """Moving the ideal output to another place costs more, for every point of the batch."""
     truth = points(32)
     states = VISIBLE[:1].expand(32, 3)
@@ -92,7 +92,7 @@ def test_the_loss_is_least_at_the_truth(head: Head) -> None:
     assert (right < wrong).all()
 
 
-def test_unlabelled_points_have_no_loss_and_no_gradient(head: Head) -> None:
+def test_unlabelled_points_have_no_loss_and_no_gradient(head: DotHead) -> None:
     states = VISIBLE.clone()
     states[:, 1] = State.UNLABELLED
     truth = points()
@@ -107,7 +107,7 @@ def test_unlabelled_points_have_no_loss_and_no_gradient(head: Head) -> None:
     assert (per_point[:, 1] == 0).all()
 
 
-def test_absent_is_not_unlabelled(head: Head) -> None:
+def test_absent_is_not_unlabelled(head: DotHead) -> None:
     if getattr(head, "kind", "") == "softmax":
         pytest.skip("a softmax over places alone takes absent for unlabelled")
     states = VISIBLE.clone()
@@ -119,14 +119,14 @@ def test_absent_is_not_unlabelled(head: Head) -> None:
     assert (loss[:, 1] > 0).all()
 
 
-def test_the_loss_is_differentiable(head: Head) -> None:
+def test_the_loss_is_differentiable(head: DotHead) -> None:
     output = head(features(1)).detach().requires_grad_()
     truth, states = points(1), VISIBLE[:1].clone()
     states[0, 2] = State.ABSENT
     assert torch.autograd.gradcheck(lambda out: head.loss(out, truth, states), output)
 
 
-def test_other_sizes(head: Head) -> None:
+def test_other_sizes(head: DotHead) -> None:
     other = torch.rand(1, 6, 10, 9, dtype=torch.float64)
     if head.any_size:
         assert head.dots(head(other), (40, 36)).points.shape == (1, 3, 2)

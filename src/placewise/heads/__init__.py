@@ -1,14 +1,20 @@
-"""Heads: features to dots, each with its own target and loss. Each file is a member."""
+"""Heads: features to dots or to classes, each with its own loss. Each file is a member."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 from placewise.family import Family
+
+Task = Literal["dots", "classes"]
+
+NOT_LABELLED = -1
+"""The class of a picture whose class is not known."""
 
 
 @dataclass(frozen=True)
@@ -28,22 +34,30 @@ class Dots:
 
 
 class Head(nn.Module, ABC):
+    """Features to an answer. What it answers is its task: a `DotHead` or a `ClassHead`."""
+
+    task: ClassVar[Task]
+
+    any_size: bool = True
+    """Whether the head answers on pictures of other sizes than those it was trained on."""
+
+    @abstractmethod
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Raw output for features (batch, channels, *map)."""
+
+
+class DotHead(Head):
     """Features to dots.
 
-    A head is built with `(channels, points, stride, frame)`: channels and stride of the features,
+    It is built with `(channels, points, stride, frame)`: channels and stride of the features,
     number of points, and the (height, width) in pixels of the pictures that it is trained on;
     everything else is a keyword and so a setting.
     """
 
-    any_size = True
-    """Whether the head answers on pictures of other sizes than those it was trained on."""
+    task = "dots"
 
     windows = True
     """Whether it can learn from windows on large pictures; else it must see whole ones."""
-
-    @abstractmethod
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Raw output for features (batch, channels, height, width)."""
 
     @abstractmethod
     def loss(
@@ -84,6 +98,31 @@ class Head(nn.Module, ABC):
             size: (height, width) of the picture proper; what lies beyond is padding, and no dot
                 is put there.
         """
+
+
+class ClassHead(Head):
+    """Features to one logit for each class.
+
+    It is built with `(channels, classes, size)`: channels of the features, number of classes, and
+    the size of the map that a training picture gives, one number for each of its 1, 2 or 3 axes;
+    everything else is a keyword and so a setting. `forward` returns (batch, classes) logits.
+    """
+
+    task = "classes"
+
+    def loss(self, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of each picture: −log softmax(output)[label].
+
+        Args:
+            output: (batch, classes) logits.
+            labels: (batch,) int64; `NOT_LABELLED` where the class is not known.
+
+        Returns:
+            (batch,) losses, exactly 0 where the class is not known.
+        """
+        return nn.functional.cross_entropy(
+            output, labels, ignore_index=NOT_LABELLED, reduction="none"
+        )
 
 
 HEADS = Family("head", Head, "placewise.heads")

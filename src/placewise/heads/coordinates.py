@@ -9,13 +9,13 @@ from torch import nn
 
 from placewise.errors import SettingsError
 from placewise.formats import State
-from placewise.heads import Dots, Head
+from placewise.heads import DotHead, Dots
 from placewise.heads._maps import CERTAIN, presence_loss
 
 Gather = Literal["flatten", "pool"]
 
 
-class Coordinates(Head):
+class Coordinates(DotHead):
     """Flatten (or average) the features and regress the coordinates: the baseline.
 
     `flatten` joins every place of the features to every output, so the network is tied to the
@@ -88,7 +88,7 @@ class Coordinates(Head):
     def loss(
         self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `Head.loss`."""
+        """(batch, points) losses; see `DotHead.loss`."""
         located = states >= State.HIDDEN
         truth = torch.where(located[..., None], points, 0.0)
         distance = (self._pixels(output[..., :2]) - truth).norm(dim=-1) / max(self.frame)
@@ -98,7 +98,7 @@ class Coordinates(Head):
     def ideal(
         self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """The coordinates themselves; see `Head.ideal`."""
+        """The coordinates themselves; see `DotHead.ideal`."""
         located = (states >= State.HIDDEN)[..., None]
         sides = points.new_tensor([self.frame[1], self.frame[0]])
         relative = torch.where(located, (points + 0.5) / sides * 2 - 1, 0.0)

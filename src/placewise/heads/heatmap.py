@@ -13,7 +13,7 @@ from placewise.decoders import DECODERS
 from placewise.errors import SettingsError
 from placewise.formats import State
 from placewise.geometry import to_picture
-from placewise.heads import Dots, Head
+from placewise.heads import DotHead, Dots
 from placewise.heads._maps import (
     CERTAIN,
     Maps,
@@ -31,7 +31,7 @@ RARE = -4.0
 """Logit that the sigmoid's maps begin with: nearly every pixel of every map is cold."""
 
 
-class Heatmap(Head):
+class Heatmap(DotHead):
     """One map for each point, trained on Gaussian soft labels G = exp(−d² / 2σ²).
 
     | loss | what is compared | can say "absent" |
@@ -94,7 +94,7 @@ class Heatmap(Head):
     def loss(
         self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `Head.loss`."""
+        """(batch, points) losses; see `DotHead.loss`."""
         located = states >= State.HIDDEN
         drawn = torch.where(located[..., None], points, torch.nan)
         size = (output.shape[-2], output.shape[-1])
@@ -114,7 +114,7 @@ class Heatmap(Head):
     def ideal(
         self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """Logits of the soft labels themselves; see `Head.ideal`."""
+        """Logits of the soft labels themselves; see `DotHead.ideal`."""
         logs = log_soft_labels(points, states, size, self.stride, self.sigma)
         if self.kind == "mse":
             return logs.exp()
@@ -123,7 +123,7 @@ class Heatmap(Head):
         return logs + CERTAIN * (states >= State.HIDDEN)[..., None, None]
 
     def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
-        """Dots off the maps; see `Head.dots`."""
+        """Dots off the maps; see `DotHead.dots`."""
         logits = on_picture(output.float(), size, self.stride)
         heat, scores = self._heat(logits)
         points = self.decoder(heat)

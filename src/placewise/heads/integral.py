@@ -7,7 +7,7 @@ import torch
 from placewise.errors import SettingsError
 from placewise.formats import State
 from placewise.geometry import to_picture
-from placewise.heads import Dots, Head
+from placewise.heads import DotHead, Dots
 from placewise.heads._maps import (
     CERTAIN,
     Maps,
@@ -21,7 +21,7 @@ from placewise.heads._maps import (
 )
 
 
-class Integral(Head):
+class Integral(DotHead):
     """Soft-argmax: the dot is the mean place of softmax(z), p = Σ softmax(z) · place.
 
     Trained as DSNT (Nibali et al. 2018, arXiv 1801.07372): Euclidean distance of the mean place to
@@ -72,7 +72,7 @@ class Integral(Head):
     def loss(
         self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `Head.loss`."""
+        """(batch, points) losses; see `DotHead.loss`."""
         located = states >= State.HIDDEN
         truth = torch.where(located[..., None], points, 0.0)
         maps = softmax(output)
@@ -87,12 +87,12 @@ class Integral(Head):
     def ideal(
         self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """Logits of the Gaussian that maps are drawn towards; see `Head.ideal`."""
+        """Logits of the Gaussian that maps are drawn towards; see `DotHead.ideal`."""
         logs = log_soft_labels(points, states, size, self.stride, self.sigma)
         return logs + CERTAIN * (states >= State.HIDDEN)[..., None, None]
 
     def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
-        """Dots off the maps; see `Head.dots`."""
+        """Dots off the maps; see `DotHead.dots`."""
         logits = on_picture(output.float(), size, self.stride)
         maps = softmax(logits)
         points = _mean_place(maps)
