@@ -42,7 +42,7 @@ LOCALISING = {"formats", "augment", "decoders", "metrics", "data", "backbones", 
 LIBRARIES = {"torch", "numpy", "PIL", "safetensors", "pydantic", "tyro", "rich", "matplotlib"}
 OPTIONAL = {
     "backbones": {"timm"},
-    "compare": {"joblib"},
+    "compare": {"distributed", "joblib", "ray"},
     "demo": {"sklearn"},
     "layers": {"scipy"},
     "statistics": {"scipy"},
