@@ -52,8 +52,11 @@ def torchvision_cases() -> Iterator[Case]:
             def build(name: str = name, package: Any = package) -> Built:
                 transforms = models.get_model_weights(name).DEFAULT.transforms()
                 size = getattr(transforms, "crop_size", None) or [520]
-                quick = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-                settings = {"weights": None, **quick}
+                settings: dict[str, Any] = {"weights": None}
+                if name in ("googlenet", "inception_v3"):
+                    settings["init_weights"] = False
+                if name.startswith("vit_"):
+                    settings["image_size"] = size[0]
                 if package is models.segmentation:
                     settings["weights_backbone"] = None
                 return models.get_model(name, **settings), (3, size[0], size[0])

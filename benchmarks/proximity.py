@@ -1,14 +1,16 @@
 """Layers that connect by nearness: speed, placement, and whether they learn.
 
-    OMP_NUM_THREADS=1 python benchmarks/proximity.py
+    OMP_NUM_THREADS=1 python benchmarks/proximity.py [--parts speed placement digits pictures]
 
 All timings are of processor time on one thread, by turns in one process, and a ratio is taken within
-a round, so that a slow moment of the machine falls on all alike; medians over the rounds. Digits are scikit-learn's 8×8 pixels; the
-split is fixed, a seed sets weights, connections and order. Test digits are read once by each run.
+a round, so that a slow moment of the machine falls on all alike; medians over the rounds. Digits are
+scikit-learn's 8×8 pixels; the split is fixed, a seed sets weights, connections and order. Test digits
+are read once by each run. Parts that are not asked for keep their former results.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -31,7 +33,7 @@ from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, rewi
 from placewise.train._step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "proximity.json"
-DOCS = Path(__file__).parents[1] / "docs"
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 BATCH, ROUNDS, SEEDS, EPOCHS = 128, 15, 3, 30
 Step = Callable[[], object]
 
@@ -55,6 +57,10 @@ def compared(times: dict[str, list[float]], base: str) -> dict[str, dict[str, fl
             "ms": round(statistics.median(each), 3),
             f"times faster than {base}": round(
                 statistics.median(b / a for a, b in zip(each, times[base], strict=True)), 2
+            ),
+            "quickest, ms": round(min(each), 3),
+            f"times faster than {base}, both at their quickest": round(
+                min(times[base]) / min(each), 2
             ),
         }
         for name, each in times.items()
@@ -81,6 +87,13 @@ def speed(side: int, fan_in: int) -> dict[str, object]:
         out = layer(maps).flatten(1)
         return torch.autograd.grad(out, (maps, layer.weight, layer.bias), back)
 
+    rows = maps.detach().flatten(1).t().contiguous().t().view_as(maps).requires_grad_()
+    rows_back = back.t().contiguous().t()
+
+    def between() -> tuple[torch.Tensor, ...]:
+        out = layer(rows).flatten(1)
+        return torch.autograd.grad(out, (rows, layer.weight, layer.bias), rows_back)
+
     def full() -> tuple[torch.Tensor, ...]:
         out = dense(maps.flatten(1))
         return torch.autograd.grad(out, (maps, dense.weight, dense.bias), back)
@@ -99,14 +112,14 @@ def speed(side: int, fan_in: int) -> dict[str, object]:
     pairs = zip(mine, (theirs[0], theirs[1].gather(1, layer.index), theirs[2]), strict=True)
     error = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
     steps = {"nn.Linear": full, "masked dense": masked, "embedding_bag, torch's backward": stock}
-    times = by_turns({**steps, "Proximity": ours}, turn=8 if side == 32 else 2)
+    steps |= {"Proximity": ours, "Proximity, between two of its kind": between}
+    times = by_turns(steps, turn=8 if side == 32 else 2)
     growth = Growth(Nearness(side / 8), gradient=1.0, noise=1.0)
     gradient = torch.randn(sheet.units, sheet.units)
     seldom = {"nn.Linear": full, "rewire": lambda: rewire(layer, growth, fan_in // 4, gradient)}
     rewiring = by_turns(seldom, turn=1, rounds=3)
     return {
         "forward and backward": compared(times, "nn.Linear"),
-        "quickest of all rounds, ms": {name: round(min(each), 3) for name, each in times.items()},
         "largest error of a gradient, of its largest value": error,
         "rewiring once, in steps of nn.Linear": round(
             1 / compared(rewiring, "nn.Linear")["rewire"]["times faster than nn.Linear"], 1
@@ -243,8 +256,8 @@ def lengths_of(network: nn.Module) -> torch.Tensor:
     return torch.cat(found) if found else torch.tensor([math.nan])
 
 
-def learning() -> dict[str, dict[str, object]]:
-    rows: dict[str, dict[str, object]] = {}
+def learning() -> dict[str, object]:
+    rows: dict[str, object] = {}
     for name, (nearness, growth) in ARMS.items():
         runs = []
         for seed in range(SEEDS):
@@ -277,7 +290,7 @@ def pictures() -> None:
             ("λ = ∞", Nearness(math.inf)),
         )
     }
-    file = DOCS / "proximity-connections.png"
+    file = FIGURES / "proximity_connections.png"
     file.write_bytes(connections_figure(wirings, [16 * 4 + 4, 16 * 11 + 10]))
     torch.manual_seed(0)
     before = a_network(Nearness(math.inf))
@@ -288,37 +301,57 @@ def pictures() -> None:
         ),
     }
     lengths = {"before training": lengths_of(before)}
+    second = {"before training": before[2]}
     for name, growth in rules.items():
         torch.manual_seed(0)
-        lengths[name] = lengths_of(trained(a_network(Nearness(math.inf)), growth, 0)[0])
+        network = trained(a_network(Nearness(math.inf)), growth, 0)[0]
+        lengths[name], second[name.replace("after training ", "")] = lengths_of(network), network[2]
+    drawn = connections_figure(second, [16 * 4 + 4, 16 * 11 + 10])
+    (FIGURES / "proximity_rewired.png").write_bytes(drawn)
     pairs = torch.cat([before[n].outputs.distances(before[n].inputs).flatten() for n in (0, 2)])
-    (DOCS / "proximity-lengths.png").write_bytes(lengths_figure(lengths, pairs))
+    (FIGURES / "proximity_lengths.png").write_bytes(lengths_figure(lengths, pairs))
+
+
+def speeds() -> dict[str, object]:
+    return {
+        "1024 to 1024, K = 32, batch 128": speed(32, 32),
+        "4096 to 4096, K = 41, batch 128": speed(64, 41),
+        "load of the machine while measuring": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def placements() -> dict[str, object]:
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 400), nn.ReLU(), nn.Linear(400, 10))
+    trained(wide, None, 0)
+    return {
+        "heavy-tailed weights": [placement(10), placement(20), placement(32)],
+        "trained on digits": placement(20, [wide[1], wide[3]]),
+    }
+
+
+PARTS: dict[str, Callable[[], dict[str, object] | None]] = {
+    "speed": speeds,
+    "placement": placements,
+    "digits": learning,
+    "pictures": pictures,
+}
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     torch.set_num_threads(1)
     fast_memory()
-    torch.manual_seed(0)
-    wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 400), nn.ReLU(), nn.Linear(400, 10))
-    trained(wide, None, 0)
-    content = {
-        "command": "OMP_NUM_THREADS=1 python benchmarks/proximity.py",
-        "speed": {
-            "1024 to 1024, K = 32, batch 128": speed(32, 32),
-            "4096 to 4096, K = 41, batch 128": speed(64, 41),
-        },
-        "placement": {
-            "heavy-tailed weights": [placement(10), placement(20), placement(32)],
-            "trained on digits": placement(20, [wide[1], wide[3]]),
-        },
-        "digits": learning(),
-        "torch": torch.__version__,
-        "threads": 1,
-        "load of the machine while measuring": [round(load, 1) for load in os.getloadavg()],
-    }
-    pictures()
-    RESULTS.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    content = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    content["command"] = "OMP_NUM_THREADS=1 python benchmarks/proximity.py"
+    content |= {"torch": torch.__version__, "threads": 1}
+    for part in parser.parse_args().parts:
+        torch.manual_seed(0)
+        if found := PARTS[part]():
+            content[part] = found
+            print(part, json.dumps(found, indent=1, ensure_ascii=False), flush=True)
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            RESULTS.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

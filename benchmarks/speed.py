@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from placewise import read_labels
 from placewise.augment import Augmentation
-from placewise.data import Order, TrainingPictures, batches, of_split, split_images
+from placewise.data import DotPictures, Order, batches, of_split, split_images
 from placewise.model import Localiser, choose_model
 from placewise.train import TrainSettings
 from placewise.train._step import Objective, fast_memory, optimiser
@@ -93,7 +93,7 @@ def ours(data: Path, precision: str) -> tuple[Callable[[], None], tuple[int, int
     model = Localiser(choose_model(labels, samples))
     settings = TrainSettings()
     augmentation = Augmentation(flip=bool(labels.symmetry))
-    shown = TrainingPictures(labels, samples, model.settings.input, model.frame, augmentation, 0)
+    shown = DotPictures(labels, samples, model.settings.input, model.frame, augmentation, 0)
     total = 3 + (1 + ROUNDS) * STEPS + -(-len(samples) // BATCH)
     stream = batches(shown, Order(len(samples), BATCH, 0, start=0, stop=total), 0)
     for _ in range(-(-len(samples) // BATCH)):

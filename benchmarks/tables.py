@@ -244,6 +244,114 @@ def augmentation(content: dict) -> str:
     )
 
 
+def audit_speed(content: dict) -> str:
+    rows = [
+        [
+            name,
+            f"{content['median_seconds'][name]:.2f}",
+            f"{content['median_processor_seconds'][name]:.2f}",
+            content["times_as_long_as_counting"][name],
+        ]
+        for name in content["median_seconds"]
+    ]
+    return (
+        f"## Speed of the audit\n\n`{content['command']}`: {content['network']}, medians of "
+        f"{content['rounds']} rounds by turns, {content['threads']} threads, a load of "
+        f"{content['load']:.1f}, torch {content['torch']}. The first audit of a process took "
+        f"{content['first_audit_seconds']:.2f} s. The all-ones gradient costs a run of the whole "
+        "network in floating point, and gives no exact integers.\n\n"
+        + table(["what", "s by the clock", "s of processors", "in those of counting"], rows)
+    )
+
+
+def coverage(content: dict) -> str:
+    rows = []
+    for source, found in content["summary"].items():
+        shares, seconds = found["shares"], found["median_seconds"]
+        rows.append(
+            [
+                source,
+                found["models"],
+                percent(found["captured_share"]),
+                found["crashes"],
+                *(percent(shares.get(kind, 0.0)) for kind in ("exact", "bound", "unknown")),
+                found["recorded_alike"],
+                f"{seconds['capture']:.1f}",
+            ]
+        )
+    header = ["networks of", "number", "followed", "crashes", "exact", "bound", "unknown"]
+    return (
+        "## Networks that the audit follows\n\n`python benchmarks/coverage.py`: followed by "
+        "`torch.export` or recorded, status of all operations together; *recorded alike* is how many "
+        "give the same number of paths when they are recorded instead. Seconds are medians on a busy "
+        "machine.\n\n" + table([*header, "recorded alike", "s to follow"], rows)
+    )
+
+
+def layers(content: dict) -> str:
+    timings, memory = content["timings"], content["memory"]
+    speeds = [
+        [
+            name,
+            number(1)(timings["median_ms"].get(name)),
+            number(2)(timings["ratio_to_locally_connected"].get(name)),
+            memory[name]["peak_mb"],
+        ]
+        for name in memory
+    ]
+    edges = [
+        [rule, *(f"{share:.3g}" for share in found.values())]
+        for rule, found in content["paths_edge_to_centre_after_10_layers"].items()
+    ]
+    return (
+        f"## Locally connected layers\n\n`{content['command']}`: {content['step']}; "
+        f"{content['machine']}, torch {content['torch']}.\n\n"
+        + table(["layer", "median ms", "in those of ours", "peak MB"], speeds)
+        + "\n\n## Paths by padding rule\n\nThe same command: paths of the outermost place over those "
+        "of the middle, along one axis, after 10 layers.\n\n"
+        + table(["padding", "window 3", "window 5"], edges)
+    )
+
+
+def proximity(content: dict) -> str:
+    parts = [f"## Connections by nearness\n\n`{content['command']}`, torch {content['torch']}."]
+    for size, found in content.get("speed", {}).items():
+        if isinstance(found, dict):
+            rows = [
+                [name, one["ms"], one["times faster than nn.Linear"]]
+                for name, one in found["forward and backward"].items()
+            ]
+            header = ["forward and backward", "median ms", "times faster than nn.Linear"]
+            parts.append(f"{size}:\n\n{table(header, rows)}")
+    for name, placed in content.get("placement", {}).items():
+        several = placed if isinstance(placed, list) else [placed]
+        rows = [
+            [
+                one["units"],
+                f"{one['wire before']:,.0f}",
+                f"{one['wire after']:,.0f}",
+                f"{one['seconds']:.3f}",
+            ]
+            for one in several
+        ]
+        header = ["units", "wire before", "wire after", "s"]
+        parts.append(f"Placement, {name}:\n\n{table(header, rows)}")
+    if "digits" in content:
+        rows = [
+            [
+                name,
+                " ".join(f"{one:.2f}" for one in found["accuracy %"]),
+                f"{found['mean']:.2f}",
+                f"{found['weights']:,}",
+                number(2)(found["mean length"]),
+            ]
+            for name, found in content["digits"].items()
+        ]
+        header = ["digits", "right %, by seed", "mean", "weights", "mean length"]
+        parts.append(table(header, rows))
+    return "\n\n".join(parts)
+
+
 def main() -> None:
     sections = [HEAD.rstrip()]
     for make in (
@@ -256,6 +364,10 @@ def main() -> None:
         robustness,
         decoders,
         augmentation,
+        audit_speed,
+        coverage,
+        layers,
+        proximity,
     ):
         content = load(make.__name__)
         if content:

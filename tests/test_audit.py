@@ -250,9 +250,26 @@ def test_all_is_measured_on_noise_and_the_same_again(few: None) -> None:
     assert audit(classifier(), (3, 32, 32), seed=3).to_dict() == first.to_dict()
     assert audit(classifier(), (3, 32, 32), seed=4).to_dict() != first.to_dict()
     done = [one for one, _ in told]
-    assert done == sorted(done) and told[-1][0] == told[-1][1] == told[0][1]
+    assert max(done) == done[-1] == told[-1][1] == told[0][1] and len(done) > 20
+    assert done == sorted(done)
     assert all(value is not None for value in first.scalars().values())
     assert "Measured on 4 pictures of noise:" in first.table()
+
+
+@pytest.mark.parametrize(
+    ("stride", "most", "offsets"),
+    [
+        (1, 5, [0, 1]),
+        (4, 5, [0, 1, 2, 3, 4]),
+        (8, 5, [0, 1, 2, 4, 8]),
+        (32, 5, [0, 1, 4, 16, 32]),
+        (32, 3, [0, 1, 32]),
+        (12, 16, list(range(13))),
+        (32, 16, [0, 1, 2, 4, 8, 16, 32]),
+    ],
+)
+def test_few_phases_reach_from_0_to_the_stride(stride: int, most: int, offsets: list[int]) -> None:
+    assert _measure._few_phases(stride, most) == offsets
 
 
 def test_measurements_look_at_the_pictures_that_are_given(few: None) -> None:

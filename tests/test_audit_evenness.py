@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from audit_backbones import Residual, conv, graph, graph_of
 from placewise.audit.evenness import evenness, evenness_over
 from placewise.audit.paths import count_paths
+from placewise.graph import capture
 
 REST = {
     "resnet18": 1,
@@ -255,3 +256,14 @@ def test_findings_are_plain():
     )
     (one,) = evenness_over(graph_of("resnet18", 224, 224), [224])
     assert one.to_dict() == {"size": 224, "even": False, "uneven_layers": 8, "possible": True}
+
+
+def test_strided_layers_beyond_what_can_be_followed_are_told():
+    """Places that are moved into channels end the walk; what strides behind them has no say."""
+    hidden = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 3, 2, 1))
+    found = evenness(capture(hidden, (1, 32, 32)))
+    assert len(found.layers) == 2
+    assert (found.stopped is None, found.missed) == (False, 1)
+    before = nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), nn.PixelUnshuffle(2))
+    assert evenness(capture(before, (1, 32, 32))).missed == 0
+    assert evenness(capture(before[:1], (1, 32, 32))).missed == 0

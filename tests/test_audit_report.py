@@ -165,7 +165,7 @@ def test_a_page_of_what_could_not_be_followed(quick: None) -> None:
 def test_what_was_not_measured_is_said(quick: None) -> None:
     pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     page = audit_page(audit(net(2, 3), (3, 32, 32), pictures=pictures))
-    assert "Not measured: border_swap: " in Tags(page).shown
+    assert "Not measured: border swap: " in Tags(page).shown
 
 
 @pytest.mark.slow

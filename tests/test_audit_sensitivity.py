@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from placewise.audit._directions import mean_cosine
 from placewise.audit.sensitivity import (
     Places,
     compare,
@@ -81,21 +83,60 @@ def test_gradients_are_the_limit_of_small_perturbations(space):
     assert np.std(limit) > 0.02 * limit.mean(), "there is something to tell apart"
 
 
+def lengths_of(jacobian: torch.Tensor) -> np.ndarray:
+    """(*space) mean over all signs of the channels of |J·signs|, from (outputs, C, *space)."""
+    channels = jacobian.shape[1]
+    changes = [
+        sum(sign * jacobian[:, c] for c, sign in enumerate(signs)).square().mean(0).sqrt()
+        for signs in itertools.product((-1, 1), repeat=channels)
+    ]
+    return torch.stack(changes).mean(0).numpy()
+
+
 def test_gradients_by_pixel_like_their_slow_twin():
-    """All rows of the Jacobian instead of random sums of them."""
+    """All rows of the Jacobian instead of random sums of them, all signs instead of some."""
     net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, 2, 3)).double()
     pictures = pictures_of((4, 5), 3, 2)
     truth = np.zeros((4, 5))
     for picture in pictures:
         jacobian = torch.autograd.functional.jacobian(lambda x: net(x[None]).flatten(), picture)
-        truth += jacobian.square().sum(1).mean(0).numpy() / len(pictures)
-    expected = np.sqrt(truth) * std_of(pictures) / spread_of(net, pictures)
+        truth += lengths_of(jacobian) / len(pictures)
+    expected = truth * std_of(pictures) / spread_of(net, pictures)
     errors = []
     for projections in (50, 800):
         found = gradient_sensitivity(net, pictures, projections=projections)
         errors.append(np.abs(found.map / expected - 1).mean())
     assert errors[1] < 0.02
     assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("measure", [perturbation, gradient_sensitivity])
+def test_the_absolute_change_is_averaged_over_pictures(measure):
+    """Not its square: one picture in four that answers ten times as much counts as it is."""
+
+    class Gain(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, 0, 1:] * torch.where(x[:, 0, :1] > 0, 10.0, 1.0)
+
+    pictures = torch.tensor([[[9.0, 1.0]], [[-9.0, 1.0]], [[-9.0, 2.0]], [[-9.0, 3.0]]]).double()
+    found = measure(Gain(), pictures, grid=2)
+    unit = std_of(pictures) / spread_of(Gain(), pictures)
+    assert found.map == pytest.approx([0, unit * (10 + 1 + 1 + 1) / 4])
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3, 10])
+def test_directions_are_drawn_evenly(outputs: int):
+    """The mean of |v·u| over unit vectors v is the constant that is divided by."""
+    drawn = torch.randn(200_000, outputs, generator=torch.Generator().manual_seed(0)).double()
+    cosines = (drawn[:, 0] / drawn.norm(dim=1)).abs()
+    assert float(cosines.mean()) == pytest.approx(mean_cosine(outputs), rel=0.01)
+
+
+def test_the_size_of_a_batch_changes_nothing():
+    net = nn.Sequential(*linear((6, 8), 3, 2), nn.Tanh())
+    pictures = pictures_of((6, 8), 5, 2)
+    whole, parts = (gradient_sensitivity(net, pictures, batch=n).map for n in (8, 2))
+    assert np.allclose(whole, parts)
 
 
 def test_drawn_signs_find_what_brightening_a_cell_would_not():
@@ -115,7 +156,7 @@ def test_occlusion_like_its_slow_twin(space):
     found = occlusion(net, pictures, grid=2)
     spread = spread_of(net, pictures)
     for place in np.ndindex(*(2,) * len(space)):
-        squares = []
+        changes = []
         for picture in pictures:
             changed = picture.clone()
             for channel in range(2):
@@ -123,8 +164,9 @@ def test_occlusion_like_its_slow_twin(space):
                     if place == tuple(int(i >= n // 2) for i, n in zip(pixel, space, strict=True)):
                         changed[(channel, *pixel)] = picture[channel].mean()
             with torch.no_grad():
-                squares += (net(changed[None]) - net(picture[None])).square().flatten().tolist()
-        assert found.map[place] == pytest.approx(math.sqrt(np.mean(squares)) / spread)
+                differences = (net(changed[None]) - net(picture[None])).flatten().tolist()
+            changes.append(math.sqrt(sum(one**2 for one in differences) / len(differences)))
+        assert found.map[place] == pytest.approx(sum(changes) / len(changes) / spread)
 
 
 def test_what_a_network_does_not_read_has_no_weight():

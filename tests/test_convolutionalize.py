@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from placewise.backbones.lenet import LeNet as Backbone
 from placewise.errors import SettingsError
+from placewise.heads.flatten import Flatten
 from placewise.layers.convolution import Convolution
 from placewise.layers.pooling import Pooling
 from placewise.remedies import convolutionalize
@@ -65,6 +67,17 @@ def sequential(*tail: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), *tail)
 
 
+class Ours(nn.Module):
+    """The backbone `lenet` with the head `flatten`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.head = Backbone(1), Flatten(6, 10, (5, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x))
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "lenet 1d": (lambda: LeNet(1), 1, 32),
     "lenet 2d": (lambda: LeNet(2), 1, 32),
@@ -102,6 +115,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
         2,
         16,
     ),
+    "ours, lenet and flatten": (Ours, 1, 32),
     "ours": (
         lambda: nn.Sequential(
             Convolution(2, 4, 3, padding="symmetric"),
@@ -150,7 +164,7 @@ def test_each_place_of_the_map_is_the_network_on_a_window(name: str):
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             module.padding = (0, 0)
-    if name not in ("mean",) and not name.startswith("lenet"):
+    if name != "mean" and "lenet" not in name:
         side += 2
     axes, step = axes_of(net), {"mean": 2, "divided": 4}.get(name, 4 if "lenet" in name else 2)
     x = pictures(net, channels, side + step, *[side] * (axes - 1))

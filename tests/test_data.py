@@ -18,8 +18,8 @@ from placewise.data import (
     OBJECT,
     PIXELS,
     SMALLEST,
+    DotPictures,
     Order,
-    TrainingPictures,
     as_input,
     batches,
     choose_input,
@@ -135,7 +135,9 @@ def test_large_pictures_are_shrunk_to_the_budget(
     size: tuple[int, int], share: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the object is unknown or large, the pixels decide."""
-    monkeypatch.setattr("placewise.data.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(
+        "placewise.formats._sets.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8)
+    )
     samples = [sample(f"{i}.png", size=size) for i in range(3)]
     found = Labels(Path(), ("a", "b"), tuple(samples))
     view = choose_input(found, samples, share and share * size[0], 0)
@@ -151,7 +153,9 @@ def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> No
     samples = [sample(f"{i}.png", size=size) for i in range(3)]
     found = Labels(Path(), ("a", "b"), tuple(samples))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("placewise.data.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8))
+        patch.setattr(
+            "placewise.formats._sets.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8)
+        )
         scale = choose_input(found, samples, extent, 0).scale
         free = choose_input(found, samples, None, 0).scale
     assert free <= scale <= 1
@@ -166,7 +170,9 @@ def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> No
 
 def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are shown at a scale that keeps the object large, through windows of the budget."""
-    monkeypatch.setattr("placewise.data.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(
+        "placewise.formats._sets.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8)
+    )
     samples = [sample(f"{i}.png", size=(960, 1280)) for i in range(3)]
     found = Labels(Path(), ("a", "b"), tuple(samples))
     view = choose_input(found, samples, 2 * OBJECT, 0)
@@ -194,11 +200,11 @@ def choose_view(scale: float):
     return InputSettings(scale=scale, frame=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
 
 
-def training_pictures(squares: Path) -> TrainingPictures:
+def training_pictures(squares: Path) -> DotPictures:
     found = read_labels(squares)
     train = of_split(found, split_images(found, 0), "train")
     view = choose_input(found, train, object_extent(train), 0)
-    return TrainingPictures(found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
+    return DotPictures(found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

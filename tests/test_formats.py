@@ -32,7 +32,7 @@ from placewise.formats import (
 )
 from placewise.formats._names import normal, why_unsafe
 
-NAMES = FORMATS.names()
+NAMES = [name for name in FORMATS.names() if FORMATS[name].task == "dots"]
 
 
 def picture(path: Path, width: int = 40, height: int = 30) -> Path:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from placewise.audit.provenance import provenance
 from placewise.errors import SettingsError
 from placewise.graph import capture
 from placewise.layers.convolution import Convolution
@@ -209,9 +210,10 @@ EDGE_TO_CENTRE = {
 middle."""
 
 
-def stack(name: str, size: int) -> nn.Sequential:
+def stack(name: str, size: int, depth: int = 10) -> nn.Sequential:
     layers = [
-        Convolution(1, 1, size, dimensions=1, padding=name, bias=False).double() for _ in range(10)
+        Convolution(1, 1, size, dimensions=1, padding=name, bias=False).double()
+        for _ in range(depth)
     ]
     for layer in layers:
         nn.init.ones_(layer.weight)
@@ -230,8 +232,6 @@ def test_path_counts_as_gradients(name: str, size: int):
 @pytest.mark.parametrize("name, size", EDGE_TO_CENTRE, ids=str)
 def test_path_counts_by_the_audit(name: str, size: int):
     """The audit reads the rules' operations and counts the same ways in whole numbers."""
-    if name == "partial":
-        pytest.skip("its factors are numbers, not ways")
     graph = capture(stack(name, size), (1, 64))
     assert not graph.unknown
     (output,) = graph.outputs
@@ -240,6 +240,22 @@ def test_path_counts_by_the_audit(name: str, size: int):
     ratio = Fraction(int(counts[0]), int(counts[32]))
     assert float(ratio) == pytest.approx(EDGE_TO_CENTRE[name, size], abs=5e-4)
     assert (ratio == 1) == (EDGE_TO_CENTRE[name, size] == 1)
+
+
+@pytest.mark.parametrize("name", PADDINGS.names())
+def test_facts_by_the_audit(name: str):
+    """What a rule says of itself is what the audit finds in its operations."""
+    rule, uniform = PADDINGS[name], []
+    for size in (3, 5):
+        graph = capture(stack(name, size, depth=3), (1, 16))
+        (output,) = graph.outputs
+        seed = COUNTS.filled(graph.nodes[output].layout.grid, 1)
+        counts = graph.backward({output: seed}, COUNTS)[0].ravel()
+        uniform.append(len(set(counts.tolist())) == 1)
+        assert not graph.unknown
+        assert (graph.nodes[output].layout.grid[-1] == 16) == rule.keeps_size
+        assert (provenance(graph).overall > 0) == rule.adds_zeros
+    assert all(uniform) == rule.uniform_paths
 
 
 def test_valid_counts_are_those_of_pascal():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from placewise.paddings import PADDINGS
 from placewise.remedies import Mended, Plan, mend, recommend
 from placewise.remedies._exchange import Exchange, exchanged
 from placewise.remedies._layers import blur_sizes
+from placewise.remedies._meeting import Meet
 
 KEEPING = [name for name in PADDINGS.names() if PADDINGS[name].keeps_size]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -206,10 +208,73 @@ def test_full_gives_every_place_all_its_windows():
     assert ratio(mended.model, 1, 10, 10) == 1
 
 
-def test_full_is_refused_where_branches_no_longer_fit():
-    net = resnet([1], bottleneck=False)
+@pytest.mark.parametrize("blur", [False, True])
+def test_branches_meet_in_the_middle_of_zeros(blur: bool):
+    """A residual network grows by `full`, and every place is in all its windows."""
+    net = resnet([1, 1], bottleneck=False).double()
+    mended = mend(net, (1, 33, 33), padding="full", blur=blur)
+    assert [c.name for c in mended.changes if c.after == "zeros about the smaller map"]
+    assert not mended.left
+    counted = mended.after.scalars()
+    assert counted["corner_ratio"] == pytest.approx(1, abs=1e-3)
+    assert counted["max_over_corner"] < 1.02 < mended.before.scalars()["max_over_corner"]
+    assert mended.model.state_dict().keys() == net.state_dict().keys()
+
+
+@pytest.mark.parametrize("grows", [True, False])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_maps_meet_with_their_middles_on_each_other(grows: bool, axes: int):
+    """Slow twin: each place of the smaller map finds its place of the larger one."""
+    wide, narrow = torch.rand(1, 2, *(7, 8, 4)[:axes]), torch.rand(1, 2, *(3, 5, 4)[:axes])
+    first, second = Meet(grows)(wide, narrow)
+    assert first.shape == second.shape == (wide if grows else narrow).shape
+    small, large = (second, wide) if grows else (narrow, wide)
+    for place in product(*(range(n) for n in narrow.shape[2:])):
+        moved = tuple(
+            p + (w - n) // 2
+            for p, w, n in zip(place, wide.shape[2:], narrow.shape[2:], strict=True)
+        )
+        if grows:
+            assert torch.equal(small[(..., *moved)], narrow[(..., *place)])
+        else:
+            assert torch.equal(first[(..., *place)], large[(..., *moved)])
+    if grows:
+        assert float(second.sum()) == pytest.approx(float(narrow.sum()))
+
+
+def test_numbers_of_channels_are_not_made_to_meet():
+    maps, gate = torch.rand(1, 2, 5, 5), torch.rand(1, 2, 1, 1)
+    assert Meet(True)(maps, gate)[1] is gate
+
+
+def test_valid_cuts_a_skip():
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([self.conv(x), x], 1)
+
+    net = Skip()
+    mended = mend(net, (1, 8, 8), padding="valid")
+    x = torch.rand(1, 1, 8, 8)
+    found = mended.model(x)
+    assert torch.equal(found[:, 1:], x[:, :, 1:-1, 1:-1])
+    assert torch.allclose(found[:, :1], net(x)[:, :1, 1:-1, 1:-1], atol=1e-6)
+
+
+def test_full_is_refused_where_branches_cannot_be_followed():
+    class Choosy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x) + x if x.shape[0] > 0 else x
+
     with pytest.raises(SettingsError, match="'symmetric' and 'circular'"):
-        mend(net, (1, 16, 16), padding="full")
+        mend(Choosy(), (1, 16, 16), padding="full")
 
 
 # --- layers of all kinds -------------------------------------------------------------------------

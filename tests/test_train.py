@@ -21,7 +21,8 @@ from placewise.formats import Labels, Sample, State, read_labels
 from placewise.heads.heatmap import Heatmap
 from placewise.run import Run
 from placewise.train import TrainSettings, train
-from placewise.train._plan import TIMED, WARM_STEPS, choose_augmentation
+from placewise.train._dots import Dots
+from placewise.train._plan import TIMED, WARM_STEPS
 from placewise.train._step import LONGEST, learning_rate, move_average
 from survival import campaign
 
@@ -338,8 +339,12 @@ def test_pictures_are_turned_as_much_as_the_labels_are(
     turn: float, least: float, most: float
 ) -> None:
     labels = upright(turn)
-    chosen = choose_augmentation(labels, labels.samples, quick())
-    assert least <= chosen.rotate <= most
-    assert not chosen.flip
-    asked = choose_augmentation(labels, labels.samples, quick(augmentation={"rotate": 90}))
-    assert asked.rotate == 90
+    chosen = Dots(labels).augmentation(labels.samples)
+    assert least <= chosen["rotate"] <= most
+    assert not chosen["flip"]
+
+
+def test_augmentation_that_is_asked_for_is_taken(squares: Path, tmp_path: Path) -> None:
+    run = trained(squares, tmp_path / "run", steps=2, augmentation={"rotate": 90})
+    assert run.facts.training["augmentation"]["rotate"] == 90
+    assert run.facts.training["augmentation"]["scale"] == [0.8, 1.25]

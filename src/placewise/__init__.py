@@ -1,11 +1,11 @@
 """placewise: networks that keep place.
 
 ```
-pictures to dots
+pictures to dots or classes
     formats → data → model (backbone + head) → train → predict (decoder) → evaluate → report
 
 any network to findings
-    nn.Module → graph → audit → report
+    nn.Module → graph → audit → remedies → report
 ```
 
 The public names below load what they need when they are first used, so that `import placewise`
@@ -32,33 +32,51 @@ if TYPE_CHECKING:
     from placewise.check import check
     from placewise.errors import PlacewiseError
     from placewise.evaluate import evaluate
-    from placewise.formats import Labels, Sample, State, convert, read_labels, write_labels
-    from placewise.model import Localiser, ModelSettings
+    from placewise.formats import (
+        ClassLabels,
+        ClassSample,
+        Labels,
+        Sample,
+        State,
+        convert,
+        read_labels,
+        write_labels,
+    )
+    from placewise.model import Classifier, Localiser, ModelSettings
     from placewise.ops import rule
     from placewise.pictures import read_picture
     from placewise.predict import predict
+    from placewise.remedies import convolutionalize, mend
     from placewise.run import Run
+    from placewise.show import Shown, show
     from placewise.train import TrainSettings, train
 
 _HOMES = {
     "Audit": "audit",
     "Augmentation": "augment",
+    "ClassLabels": "formats",
+    "ClassSample": "formats",
+    "Classifier": "model",
     "Labels": "formats",
     "Localiser": "model",
     "ModelSettings": "model",
     "PlacewiseError": "errors",
     "Run": "run",
     "Sample": "formats",
+    "Shown": "show",
     "State": "formats",
     "TrainSettings": "train",
     "audit": "audit",
     "check": "check",
     "convert": "formats",
+    "convolutionalize": "remedies",
     "evaluate": "evaluate",
+    "mend": "remedies",
     "predict": "predict",
     "read_labels": "formats",
     "read_picture": "pictures",
     "rule": "ops",
+    "show": "show",
     "train": "train",
     "write_labels": "formats",
 }
@@ -66,22 +84,29 @@ _HOMES = {
 __all__ = [
     "Audit",
     "Augmentation",
+    "ClassLabels",
+    "ClassSample",
+    "Classifier",
     "Labels",
     "Localiser",
     "ModelSettings",
     "PlacewiseError",
     "Run",
     "Sample",
+    "Shown",
     "State",
     "TrainSettings",
     "audit",
     "check",
     "convert",
+    "convolutionalize",
     "evaluate",
+    "mend",
     "predict",
     "read_labels",
     "read_picture",
     "rule",
+    "show",
     "train",
     "write_labels",
 ]

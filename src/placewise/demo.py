@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 
 from placewise.checkpoint import write_text
 from placewise.errors import SettingsError
-from placewise.formats import Labels, read_labels
+from placewise.formats import LabelSet, read_labels
 from placewise.geometry import FloatArray, Size, inside
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -166,7 +166,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, pictures: int) -> dict[str
     return {**scores, "within_3_px": near, "within_3_px_and_said": said}
 
 
-def within(predictions: Path, labels: Labels) -> tuple[float, float]:
+def within(predictions: Path, labels: LabelSet[Any]) -> tuple[float, float]:
     """Shares of located test points whose dot is near, and near and said to be there.
 
     Args:

@@ -4,8 +4,8 @@
 RUN/
   run.json           settings, split, versions and the fingerprint of the data
   log.jsonl          a line every few steps
-  preview.png        validation pictures with the dots of now
-  calibration.json   what turns spreads into radii; written at the end
+  preview.png        validation pictures with the answers of now
+  calibration.json   what turns the model's own confidence into one that holds; at the end
   checkpoints/       best.safetensors and the last two step-*.safetensors
   validation/        scores and report on the validation pictures; written at the end
 ```
@@ -27,7 +27,7 @@ from placewise import __version__
 from placewise.checkpoint import Checkpoint, Checkpoints, read_json, write_json
 from placewise.errors import CheckpointError, SettingsError
 from placewise.geometry import PIXEL_CONVENTION
-from placewise.model import Localiser, ModelSettings
+from placewise.model import Classifier, Localiser, ModelSettings, Network, build
 
 Notice = Callable[[str], None]
 
@@ -105,14 +105,16 @@ class Run:
                 f"written by another version, this is {__version__}"
             ) from error
 
-    def model(self, notice: Notice) -> Localiser:
-        """The best model of the run, ready to answer.
+    def model(self, notice: Notice) -> Localiser | Classifier:
+        """The best model of the run, ready to answer; a classifier with its temperature.
 
         Args:
             notice: told where a damaged checkpoint was passed over.
         """
-        model = Localiser(self.facts.model)
+        model = build(self.facts.model)
         load_weights(model, self.checkpoints.best(notice))
+        if isinstance(model, Classifier):
+            model.temperature = float(self.calibration().get("temperature", 1.0))
         return model.eval()
 
     def log(self) -> list[dict[str, Any]]:
@@ -121,13 +123,18 @@ class Run:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
+    def calibration(self) -> dict[str, Any]:
+        """What `calibration.json` holds; nothing before calibration."""
+        file = self.path / "calibration.json"
+        return read_json(file) if file.is_file() else {}
+
     def radius_factor(self) -> float | None:
         """What turns a spread into a radius that holds 90 % of truths; None before calibration."""
-        file = self.path / "calibration.json"
-        return float(read_json(file)["factor"]) if file.is_file() else None
+        factor = self.calibration().get("factor")
+        return None if factor is None else float(factor)
 
 
-def load_weights(model: Localiser, checkpoint: Checkpoint) -> None:
+def load_weights(model: Network, checkpoint: Checkpoint) -> None:
     """Put the averaged weights of a checkpoint into a model.
 
     Raises:

@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from placewise.errors import SettingsError
 from placewise.formats import State
-from placewise.heads import HEADS, DotHead
+from placewise.heads import HEADS, NOT_LABELLED, ClassHead, DotHead
 
-FRAME = (48, 64)
-STRIDE = 4
-SETTINGS = {
+SETTINGS: dict[str, list[dict]] = {
     "heatmap": [{"loss": loss} for loss in ("cross_entropy", "mse", "softmax", "joint")],
     "integral": [{}],
     "coordinates": [{"gather": "flatten"}, {"gather": "pool"}],
+    "convolutional": [{}, {"layers": 0}],
+    "flatten": [{}, {"layers": 2, "hidden": 20}, {"layers": 0}],
+    "sheet": [{}, {"layers": 2, "window": 2}, {"volume": True, "hidden": 4}],
+    "proximity": [{}, {"layers": 2, "fan_in": 9}, {"reach": math.inf}],
+    "palm_tree": [{"hidden": 4}],
+    "low_rank": [{"kind": "tucker"}, {"kind": "cp", "rank": 9}],
 }
-CASES = [(name, s) for name in HEADS.names() for s in SETTINGS.get(name, [{}])]
+ALL = [(name, settings) for name in HEADS.names() for settings in SETTINGS.get(name, [{}])]
+CASES = [case for case in ALL if HEADS[case[0]].task == "dots"]
+CLASS_CASES = [case for case in ALL if HEADS[case[0]].task == "classes"]
+
+
+def test_every_member_is_covered() -> None:
+    assert {name for name, _ in CASES + CLASS_CASES} == set(HEADS.names())
+    assert len(CASES) >= 7
+    assert len({name for name, _ in CLASS_CASES}) >= 6
+    for name, _ in ALL:
+        assert issubclass(HEADS[name], DotHead if HEADS[name].task == "dots" else ClassHead)
+
+
+def case_id(case: tuple[str, dict]) -> str:
+    return "-".join([case[0], *(f"{key}={value}" for key, value in case[1].items())])
+
+
+# --- heads that give dots ------------------------------------------------------------------------
+
+FRAME = (48, 64)
+STRIDE = 4
 
 
 def build(name: str, settings: dict) -> DotHead:
     return HEADS[name](6, 3, STRIDE, FRAME, **settings).double()
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{'-'.join(case[1].values())}")
+@pytest.fixture(params=CASES, ids=case_id)
 def head(request: pytest.FixtureRequest) -> DotHead:
     return build(*request.param)
 
@@ -36,11 +65,6 @@ def points(batch: int = 2) -> torch.Tensor:
 
 
 VISIBLE = torch.full((2, 3), int(State.VISIBLE), dtype=torch.int8)
-
-
-def test_every_member_is_covered() -> None:
-    assert {name for name, _ in CASES} == set(HEADS.names())
-    assert len(CASES) >= 7
 
 
 def test_shapes_and_ranges(head: DotHead) -> None:
@@ -144,3 +168,156 @@ def test_maps_move_with_the_points(name: str) -> None:
     shifted = head.ideal(truth + STRIDE, VISIBLE, FRAME)
     cells = STRIDE // head.stride
     assert torch.allclose(shifted[..., cells:, cells:], output[..., :-cells, :-cells], atol=1e-9)
+
+
+# --- heads that give classes ---------------------------------------------------------------------
+
+CHANNELS, CLASSES = 4, 3
+SIZES = [(5,), (6,), (1,), (5, 7), (6, 4), (1, 2), (3, 4, 5), (2, 6, 4)]
+
+each_class_head = pytest.mark.parametrize("case", CLASS_CASES, ids=case_id)
+each_size = pytest.mark.parametrize("size", SIZES, ids=str)
+each_dimension = pytest.mark.parametrize("size", [(5,), (5, 4), (3, 4, 5)], ids=str)
+
+
+def classifier(case: tuple[str, dict], size: tuple[int, ...], seed: int = 0) -> ClassHead:
+    name, settings = case
+    if settings.get("volume") and len(size) == 3:
+        with pytest.raises(SettingsError, match="3 already"):
+            HEADS[name](CHANNELS, CLASSES, size, **settings)
+        pytest.skip("a volume of volumes is refused")
+    torch.manual_seed(seed)
+    return HEADS[name](CHANNELS, CLASSES, size, **settings).eval()
+
+
+def maps(size: tuple[int, ...], batch: int = 2, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    seeded = torch.Generator().manual_seed(7)
+    return torch.randn(batch, CHANNELS, *size, generator=seeded).to(dtype)
+
+
+@each_size
+@each_class_head
+def test_a_logit_for_each_class(case, size) -> None:
+    head = classifier(case, size)
+    assert head(maps(size)).shape == (2, CLASSES)
+    assert torch.allclose(head(maps(size)[:1]), head(maps(size))[:1], atol=1e-5)
+
+
+@each_dimension
+@each_class_head
+def test_another_size_is_answered_or_refused(case, size) -> None:
+    head, other = classifier(case, size), maps(tuple(side + 1 for side in size))
+    if head.any_size:
+        assert head(other).shape == (2, CLASSES)
+        return
+    with pytest.raises(SettingsError, match=r"it got 4 channels .* which takes any size"):
+        head(other)
+
+
+@each_dimension
+@each_class_head
+def test_gradient_reaches_every_parameter_and_every_feature(case, size) -> None:
+    head = classifier(case, size).train()
+    features = maps(size, batch=16).requires_grad_()
+    head.loss(head(features), torch.arange(16) % CLASSES).sum().backward()
+    parameters = dict(head.named_parameters())
+    assert parameters
+    assert [name for name, p in parameters.items() if p.grad is None or not p.grad.any()] == []
+    if case != ("proximity", {"layers": 2, "fan_in": 9}):  # its few connections may leave one out
+        assert (features.grad.abs().sum(0) > 0).all()
+
+
+@each_dimension
+@each_class_head
+def test_weights_are_saved_and_loaded(case, size, tmp_path: Path) -> None:
+    mine, other = classifier(case, size, seed=1), classifier(case, size, seed=2)
+    save_file(mine.state_dict(), tmp_path / "head.safetensors")
+    assert not torch.equal(mine(maps(size)), other(maps(size)))
+    other.load_state_dict(load_file(tmp_path / "head.safetensors"))
+    assert torch.equal(mine(maps(size)), other(maps(size)))
+
+
+@each_class_head
+def test_the_seed_says_all(case) -> None:
+    first, second = (classifier(case, (5, 4), seed=3)(maps((5, 4))) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@each_dimension
+@each_class_head
+def test_any_dtype(case, size, dtype) -> None:
+    head, features = classifier(case, size), maps(size)
+    exact = head.double()(features.double())
+    logits = head.to(dtype)(features.to(dtype))
+    assert logits.dtype == dtype
+    assert torch.allclose(logits.double(), exact, atol=1e-5 if dtype != torch.bfloat16 else 0.15)
+
+
+@each_class_head
+def test_export_with_any_batch(case) -> None:
+    head, features = classifier(case, (5, 4)), maps((5, 4), batch=3)
+    batch = {0: torch.export.Dim("batch", min=1, max=64)}
+    program = torch.export.export(head, (features[:2],), dynamic_shapes=(batch,))
+    assert torch.allclose(program.module()(features), head(features), atol=1e-6)
+
+
+@each_dimension
+@each_class_head
+def test_logits_begin_with_a_variance_of_about_one(case, size) -> None:
+    """Features of mean square 1 give logits neither drowned nor saturated: the true fan-in."""
+    classifier(case, size)
+    heads = [HEADS[case[0]](CHANNELS, 40, size, **case[1]).eval() for _ in range(5)]
+    logits = torch.stack([head(maps(size, batch=200)) for head in heads])
+    averages_the_features = case == ("convolutional", {"layers": 0})
+    expected = 1 / math.prod(size) if averages_the_features else 1
+    assert expected / 4 < logits.square().mean() < 2 * expected
+
+
+@each_class_head
+def test_cross_entropy_and_nothing_where_no_class_is_known(case) -> None:
+    head = classifier(case, (5, 4))
+    logits = head(maps((5, 4), batch=3)).detach().requires_grad_()
+    loss = head.loss(logits, torch.tensor([2, NOT_LABELLED, 0]))
+    wanted = [-torch.log(logits[n].exp()[c] / logits[n].exp().sum()) for n, c in ((0, 2), (2, 0))]
+    assert torch.allclose(loss[[0, 2]], torch.stack(wanted))
+    loss.sum().backward()
+    assert loss[1] == 0 and not logits.grad[1].any() and logits.grad[[0, 2]].all()
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in CLASS_CASES}))
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((0, 3, (5, 5)), "channels is 0; it must be 1 or more"),
+        ((4, 0, (5, 5)), "classes is 0; it must be 1 or more"),
+        ((4, 3, ()), r"size of the map is \(\)"),
+        ((4, 3, (5, 0)), r"size of the map is \(5, 0\)"),
+        ((4, 3, (5, 5, 5, 5)), "1, 2 or 3 axes"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(name, given, says) -> None:
+    with pytest.raises(SettingsError, match=says):
+        HEADS[name](*given)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("flatten", {"hidden": 0}, "hidden is 0"),
+        ("flatten", {"layers": -1}, "layers is -1; it must be 0 or more"),
+        ("flatten", {"dropout": 1.0}, "dropout is 1.0; it must be 0 or more and less than 1"),
+        ("convolutional", {"hidden": 0}, "hidden is 0"),
+        ("convolutional", {"dropout": -0.1}, "dropout is -0.1"),
+        ("sheet", {"window": 0}, "window is 0"),
+        ("sheet", {"layers": 0}, "layers is 0"),
+        ("proximity", {"fan_in": 0}, "fan_in is 0"),
+        ("proximity", {"reach": 0.0}, "got reach 0"),
+        ("palm_tree", {"window": 1}, "window is 1; it must be 2 or more"),
+        ("low_rank", {"rank": 0}, "rank is 0"),
+        ("low_rank", {"kind": "tt"}, "kind is 'tt'; it must be one of tucker, cp"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(name, settings, says) -> None:
+    with pytest.raises(SettingsError, match=says):
+        HEADS[name](4, 3, (5, 5), **settings)

@@ -64,7 +64,8 @@ def all_drawings(
     found: list[Drawing] = []
     if counted is not None:
         found += path_drawings(counted)
-        found += size_drawings(sizes, counted.evenness.size)
+        if not counted.evenness.missed:
+            found += size_drawings(sizes, counted.evenness.size)
         found += padding_drawings(counted)
     if measured is not None:
         found += sensitivity_drawings(measured, counted)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from placewise.audit._finding import Finding
@@ -41,8 +44,11 @@ MANY, SOME, FEW = 32, 8, 4
 ROOM = 2
 """Sides of the pictures for a side of what the network gets: real picture lies around it."""
 
-PLACES = {1: 16, 2: 7, 3: 3}
-"""Places of an object or of an occluded cell along each axis, by the number of axes."""
+PLACES = {1: 16, 2: 5, 3: 3}
+"""Occluded cells, places of an object, and phases along each axis, by the number of axes."""
+
+GRADIENTS = 4
+"""For each picture, of the effective field and of the sensitivity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +77,7 @@ class Measured(Finding):
         sensitivity: to small noise, by pixel.
         occlusion: to painting over, by cell.
         comparison: of the sensitivity with the number of paths.
+        occlusion_comparison: of the occlusion with them.
         consistency: of the class of shifted crops.
         phases: shifts by less than the stride.
         places: of an object on even ground.
@@ -92,6 +99,7 @@ class Measured(Finding):
     sensitivity: Sensitivity | None = None
     occlusion: Sensitivity | None = None
     comparison: Comparison | None = None
+    occlusion_comparison: Comparison | None = None
     consistency: Consistency | None = None
     phases: PhaseMap | None = None
     places: PlaceMap | None = None
@@ -120,7 +128,8 @@ def measure(
             the size is a good choice. None: noise.
         hints: what is known from counting.
         seed: of all draws.
-        progress: told (done, total) runs of the network, about.
+        progress: told (done, total) runs of the network after each of them; a run on larger
+            pictures counts as several, and so does a gradient.
 
     Raises:
         SettingsError: the pictures do not fit, or nothing can be measured with them.
@@ -136,20 +145,20 @@ def measure(
     steps = bench.steps()
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    done, total = 0, sum(runs for _, runs, _ in steps)
-    for name, runs, step in steps:
-        try:
-            found[name] = step()
-        except SettingsError as error:
-            missing[name] = str(error)
-        done += runs
-        if progress:
-            progress(done, total)
+    meter = _Meter(math.prod(shape), sum(runs for _, runs, _ in steps), progress)
+    with meter.on(model):
+        for name, runs, step in steps:
+            with meter.during(runs):
+                try:
+                    found[name] = step()
+                except SettingsError as error:
+                    missing[name] = str(error)
     if not found:
         raise SettingsError(f"nothing could be measured: {missing[steps[0][0]]}")
-    sensitivity = found.get("sensitivity")
-    if sensitivity is not None and hints and hints.prediction is not None:
-        found["comparison"] = compare(sensitivity, hints.prediction)
+    if hints and hints.prediction is not None:
+        for name, held in (("sensitivity", "comparison"), ("occlusion", "occlusion_comparison")):
+            if name in found:
+                found[held] = compare(found[name], hints.prediction)
     return Measured(source, min(MANY, len(pictures)), **found, missing=missing)
 
 
@@ -170,6 +179,51 @@ def _layers(model: nn.Module, shape: Sequence[int]) -> dict[str, Strides]:
         return find_layers(model, tuple(shape))
     except SettingsError:
         return {}
+
+
+class _Meter:
+    """Counts the runs of a network while it runs, and tells how many are done."""
+
+    def __init__(
+        self, values: int, total: int, tell: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.values, self.total, self.tell = values, total, tell
+        self.done, self.end = 0.0, 0
+
+    @contextmanager
+    def on(self, model: nn.Module) -> Iterator[None]:
+        """Listen to a network; the hook is gone afterwards."""
+        handle = model.register_forward_hook(self._ran)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def during(self, runs: int) -> Iterator[None]:
+        """A measurement for which so many runs are planned."""
+        self.end += runs
+        yield
+        self.done = self.end
+        self._say()
+
+    def _ran(self, _model: nn.Module, inputs: tuple[Any, ...], _output: object) -> None:
+        done = self.done + inputs[0].numel() / self.values
+        self.done = min(done, self.end)
+        self._say()
+
+    def _say(self) -> None:
+        if self.tell:
+            self.tell(round(self.done), self.total)
+
+
+def _few_phases(stride: int, most: int) -> list[int]:
+    """Offsets from 0 to the stride: all, or powers of two, of which each breaks other layers."""
+    if stride < most:
+        return list(range(stride + 1))
+    powers = [2**n for n in range(stride.bit_length()) if 2**n < stride]
+    chosen = np.linspace(0, len(powers) - 1, min(most - 2, len(powers))).round().astype(int)
+    return [0, *(powers[one] for one in chosen), stride]
 
 
 @dataclass(frozen=True)
@@ -193,17 +247,18 @@ class _Bench:
 
     def steps(self) -> list[tuple[str, int, Callable[[], object]]]:
         """(name, runs of the network, what to do) of each measurement."""
-        cells = PLACES[len(self.space)] ** len(self.space)
+        axes = len(self.space)
+        cells = PLACES[axes] ** axes
         return [
-            ("effective_field", 9 * SOME, self.effective_field),
-            ("sensitivity", 10 * SOME, self.sensitivity),
+            ("effective_field", (1 + GRADIENTS) * SOME, self.effective_field),
+            ("sensitivity", (2 + GRADIENTS) * SOME, self.sensitivity),
             ("position", MANY, self.position),
-            ("equivariance", (1 + len(self.space)) * SOME, self.equivariance),
-            ("border_swap", (1 + ROOM ** len(self.space)) * SOME, self.border_swap),
-            ("consistency", 2 * FEW * MANY // 2, self.consistency),
-            ("phases", 49 * FEW, self.phases),
+            ("equivariance", (1 + axes) * SOME, self.equivariance),
+            ("border_swap", (1 + ROOM**axes) * SOME, self.border_swap),
+            ("consistency", 2 * MANY, self.consistency),
+            ("phases", cells * FEW, self.phases),
             ("places", cells * FEW, self.places),
-            ("occlusion", cells * FEW, self.occlusion),
+            ("occlusion", (1 + cells) * FEW, self.occlusion),
         ]
 
     def effective_field(self) -> EffectiveField:
@@ -212,14 +267,16 @@ class _Bench:
             self.model,
             self.middle(SOME),
             layer=name,
-            theoretical=self.hints.theoretical,
+            channels=GRADIENTS,
+            theoretical=self.hints.theoretical if self.layers else None,
             seed=self.seed,
         )
 
     def sensitivity(self) -> Sensitivity:
         """By differentiation; of networks that cannot be differentiated, by trying."""
         try:
-            return gradient_sensitivity(self.model, self.middle(SOME), seed=self.seed)
+            pictures = self.middle(SOME)
+            return gradient_sensitivity(self.model, pictures, projections=GRADIENTS, seed=self.seed)
         except SettingsError:
             cells = PLACES[len(self.space)]
             return perturbation(self.model, self.middle(FEW), grid=cells, seed=self.seed)
@@ -240,12 +297,12 @@ class _Bench:
     def consistency(self) -> Consistency:
         """As with 256 pixels for 224, and a whole stride at least."""
         spare = [max(s, side // 7) for s, side in zip(self._shift(), self.space, strict=True)]
-        wide = self.middle(MANY // 2, spare)
-        return consistency(self.model, wide, size=self.space, pairs=FEW, seed=self.seed)
+        wide = self.middle(MANY, spare)
+        return consistency(self.model, wide, size=self.space, pairs=1, seed=self.seed)
 
     def phases(self) -> PhaseMap:
         stride = self._shift()
-        few = [sorted({0, step // 2, step}) for step in stride] if len(stride) == 3 else None
+        few = [_few_phases(step, PLACES[len(stride)]) for step in stride]
         wide = self.middle(FEW, stride)
         return phase_map(self.model, wide, size=self.space, stride=stride, offsets=few)
 

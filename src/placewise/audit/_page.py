@@ -12,6 +12,7 @@ from placewise.audit._words import (
     SIDES,
     even_sizes,
     layer_rows,
+    missing_said,
     sides_of,
     unknown_names,
 )
@@ -96,7 +97,7 @@ def _notes(audit: Audit) -> Html:
             "see docs/audit.md."
         )
     if audit.measured is not None:
-        said += [f"Not measured: {name}: {why}" for name, why in audit.measured.missing.items()]
+        said += [f"{line[0].upper()}{line[1:]}" for line in missing_said(audit.measured)]
     return section("Notes", listed(said)) if said else Html()
 
 

@@ -215,12 +215,14 @@ def noise_pictures(shape: Sequence[int], count: int, seed: int = 0) -> Tensor:
     """
     space = tuple(shape[1:])
     axes = tuple(range(-len(space), 0))
-    frequencies = torch.meshgrid(*(torch.fft.fftfreq(2 * n) for n in space), indexing="ij")
+    axis = [torch.fft.fftfreq(2 * n) for n in space]
+    axis[-1] = torch.fft.rfftfreq(2 * space[-1])
+    frequencies = torch.meshgrid(*axis, indexing="ij")
     gain = (torch.stack(frequencies).square().sum(0) + 1 / 16**2) ** (-len(space) / 4)
     pictures = []
     for number in range(count):
         white = torch.randn(shape[0], *(2 * n for n in space), generator=generator(seed, number))
-        smooth = torch.fft.ifftn(torch.fft.fftn(white, dim=axes) * gain, dim=axes).real
+        smooth = torch.fft.irfftn(torch.fft.rfftn(white, dim=axes) * gain, dim=axes)
         picture = smooth[(slice(None), *(slice(n) for n in space))]
         picture = picture - picture.mean(axes, keepdim=True)
         spread = picture.square().mean(axes, keepdim=True).sqrt()

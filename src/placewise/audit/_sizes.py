@@ -143,6 +143,13 @@ class Sizes:
         self.at(self._side + self.period)
         return next((walk.stopped for walk in self._walks.values() if walk.stopped), None)
 
+    @property
+    def missed(self) -> set[int]:
+        """Strided layers that some walk up to now did not reach, since it stopped before them."""
+        own = {left.node for left in self.at(self._side).left}
+        stopped = [walk for walk in self._walks.values() if walk.stopped and walk.possible]
+        return {node for walk in stopped for node in own - {left.node for left in walk.left}}
+
     def _walk(self, size: int) -> Walk:
         same = size == self._side
         rows: dict[int, _Row] = {0: _Row(size, 0, same)}

@@ -126,6 +126,8 @@ def _even_said(counted: Counted) -> str:
     nearest = [
         _nearest(side, pair) for side, pair in zip(found.size, found.nearest_even, strict=True)
     ]
+    if found.missed:
+        return f"{sides_of(_squared(found.size))} is not even"
     if None in nearest:
         return "no size near it is even"
     return f"{sides_of(_squared([side for side in nearest if side]))} would be even"
@@ -211,9 +213,19 @@ def counted_rows(counted: Counted) -> list[Row]:
             f"{HOW[counted.graph.capture]}, {len(counted.graph.nodes) - 1} operations, "
             f"{sum(counted.graph.unknown.values())} unknown",
         ),
-        ("paths: corners", *_beside_best(counted, paths.corners, corner_names(axes))),
-        ("paths: edges", *_beside_best(counted, edges, [f"middle {end}" for end in ends])),
-        ("receptive field", *_field_said(counted.field)),
+        (
+            "paths: corners" if axes > 1 else "paths: ends",
+            *_beside_best(counted, paths.corners, corner_names(axes)),
+        ),
+        *(
+            [("paths: edges", *_beside_best(counted, edges, [f"middle {end}" for end in ends]))]
+            if axes > 1
+            else []
+        ),
+        (
+            "receptive field",
+            *_field_said(counted.field, layer_name(counted.graph, counted.field.node)),
+        ),
         ("uneven layers", str(len(uneven)), even_sizes(counted)),
         ("unseen pixels", f"{counted.unseen.pixels:,}", "that no output reads"),
         (
@@ -242,6 +254,11 @@ def even_sizes(counted: Counted) -> str:
     found = counted.evenness
     if not found.layers:
         return "no layer strides, so that every size is even"
+    if found.missed:
+        own = f"{sides_of(_squared(found.size))} is {'' if found.even else 'not '}even"
+        return f"{own}; other sizes cannot be followed beyond {found.stopped}"
+    if set(found.step) == {1}:
+        return "every size near it is even"
     said = []
     for axis, (pair, step) in enumerate(zip(found.nearest_even, found.step, strict=True)):
         known = [str(size) for size in dict.fromkeys(pair) if size]
@@ -253,12 +270,12 @@ def even_sizes(counted: Counted) -> str:
     return "even sizes: " + "; ".join(f"{name} {words}" for name, words in said)
 
 
-def _field_said(field: ReceptiveField) -> tuple[str, str]:
+def _field_said(field: ReceptiveField, name: str) -> tuple[str, str]:
     stride = sides_of(_squared([_plain(s) for s in field.stride])) if field.stride else "–"
     aligned = "aligned" if field.aligned else "not aligned"
     return (
         f"{sides_of(_squared(field.size))} px",
-        f"of {field.layer}; stride {stride}, {aligned}, {field.status}",
+        f"of {_layer(name)}; stride {stride}, {aligned}, {field.status}",
     )
 
 
@@ -294,11 +311,17 @@ def _answer_rows(measured: Measured) -> Iterator[Row]:
         of = "" if field.ratio is None else f"; {share(field.ratio)} of the receptive field's"
         yield "effective field", f"{number(field.size)} px", f"side of its square{of}"
     if (found := measured.sensitivity) is not None:
-        yield "sensitivity", number(found.places.centre_over_corner), "of the middle over corners"
+        told = "of the middle over corners, to small noise"
+        yield "sensitivity", number(found.places.centre_over_corner), told
     if (against := measured.comparison) is not None:
         predicted = number(against.predicted.centre_over_corner)
         told = f"rank correlation with the paths, which predict {predicted}"
         yield "sensitivity, paths", number(against.spearman), told
+    if (painted := measured.occlusion) is not None:
+        told = "of the middle over corners, to cells that are painted over"
+        if (cells := measured.occlusion_comparison) is not None:
+            told += f"; the paths predict {number(cells.predicted.centre_over_corner)}"
+        yield "occlusion", number(painted.places.centre_over_corner), told
     if (crops := measured.consistency) is not None:
         only = "; only one class is ever answered" if crops.classes == 1 else ""
         error = number(crops.standard_error, 2)
@@ -326,7 +349,8 @@ def _feature_rows(measured: Measured) -> Iterator[Row]:
 
 
 def _layer(name: str) -> str:
-    return name or "the output"
+    """A layer in a sentence; names of numbers alone would be read as numbers."""
+    return f"layer {name}" if name[:1].isdigit() else name or "the output"
 
 
 def table(audit: Audit) -> str:
@@ -346,9 +370,18 @@ def measured_table(measured: Measured) -> str:
     """What was measured, for the console."""
     of = " of noise" if measured.source == "noise" else ""
     rows = measured_rows(measured)
-    missing = [f"not measured: {name}: {why}" for name, why in measured.missing.items()]
     found = [text.table(["", "", ""], rows)] if rows else []
-    return "\n".join([f"Measured on {measured.pictures} pictures{of}:", *found, *missing])
+    return "\n".join(
+        [f"Measured on {measured.pictures} pictures{of}:", *found, *missing_said(measured)]
+    )
+
+
+def missing_said(measured: Measured) -> list[str]:
+    """What could not be measured, a sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in measured.missing.items():
+        reasons.setdefault(why, []).append(name.replace("_", " "))
+    return [f"not measured: {', '.join(names)}: {why}" for why, names in reasons.items()]
 
 
 LAYER_HEADER = ["layer", "map", "receptive field px", "stride", "status", "best/corner"]

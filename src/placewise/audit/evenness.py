@@ -32,6 +32,7 @@ class Evenness:
         stopped: the layer beyond which some other sizes cannot be followed, because something
             there is of a fixed size or cuts an axis; None where all can. For those, what lies
             beyond has no say in `nearest_even`.
+        missed: strided layers that lie beyond it.
 
     Example:
         >>> from torch import nn
@@ -46,6 +47,7 @@ class Evenness:
     nearest_even: tuple[tuple[int | None, int | None], ...]
     step: tuple[int | None, ...]
     stopped: str | None
+    missed: int = 0
 
     @property
     def even(self) -> bool:
@@ -67,6 +69,7 @@ class Evenness:
             "step": list(self.step),
             "complete": self.complete,
             "stopped": self.stopped,
+            "missed": self.missed,
         }
 
 
@@ -127,7 +130,8 @@ def evenness(graph: Graph) -> Evenness:
         steps.append(_step(walk, below, above))
         stopped = stopped or walk.stopped
     ordered = tuple(sorted(layers, key=lambda left: (left.node, left.axis)))
-    return Evenness(sides, ordered, tuple(nearest), tuple(steps), stopped)
+    missed = {node for walk in walks for node in walk.missed}
+    return Evenness(sides, ordered, tuple(nearest), tuple(steps), stopped, len(missed))
 
 
 def _even(walk: Sizes, sizes: Iterable[int]) -> Iterator[int]:

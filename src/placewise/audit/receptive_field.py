@@ -20,6 +20,7 @@ from placewise.audit._structure import (
     Target,
     label,
     last_map,
+    map_dims,
     middle,
     numbers_of,
     outputs,
@@ -44,7 +45,7 @@ class ReceptiveField:
         size: pixels from the first to the last that a place reads through windows; all of them
             where it reads through dense relations alone.
         stride: pixels from the field of one place to that of the next, nominal where the fields
-            are not all alike; None where they are all the whole picture.
+            are not all alike; None where they are all the whole picture or no map is left.
         padding: pixels by which the field of place 0 begins before the picture; None where the
             fields are not all alike.
         centre: of the field of place 0, in pixels; None where the fields are not all alike.
@@ -168,7 +169,7 @@ def _report(
         layer=label(graph, number),
         op=graph.nodes[number].op,
         size=tuple(sizes),
-        stride=tuple(field.stride if field.size else None for field in fields),
+        stride=tuple(_stride(graph, number, axis, field) for axis, field in enumerate(fields)),
         padding=tuple(-field.start if same else None for field, same in zipped),
         centre=tuple(
             field.start + Fraction(field.size - 1, 2) if same else None for field, same in zipped
@@ -177,6 +178,16 @@ def _report(
         clipped=clipped,
         status=str(status),
     )
+
+
+def _stride(graph: Graph, number: int, axis: int, field: Field) -> Fraction | None:
+    """From one place to the next; where that could not be followed, pixels over places."""
+    if not field.size or field.period or not field.torn:
+        return field.stride if field.size else None
+    layout, sides = graph.nodes[number].layout, picture_sides(graph)
+    dims = map_dims(layout, sides)
+    dim = dims[axis] if dims else None
+    return None if dim is None else Fraction(sides[axis], layout.grid[dim])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,8 @@
 """Sensitivity by position: how much the output changes when one place of the picture changes.
 
-Three ways to ask, with one answer: a map of figures without a unit.
+Three ways to ask, with one answer: the absolute change |Δ| of the output, averaged over pictures,
+in standard deviations of the output. Of an output of O values |Δ| = √(Σ Δ² / O), the length of its
+change; of a single value it is the absolute value.
 
 - `perturbation` adds a little noise to one cell of the picture: the question itself.
 - `gradient_sensitivity` is its limit for small noise, by differentiation: all pixels at once, for
@@ -21,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from placewise.audit._finding import Finding, block_means, block_sums, spearman
+from placewise.audit._directions import projected_changes
+from placewise.audit._finding import Finding, block_means, spearman
 from placewise.audit._probe import OUTPUT, generator, outputs, run
 from placewise.audit._windows import as_input
 from placewise.errors import SettingsError
@@ -83,13 +86,13 @@ class Sensitivity(Finding):
         amount: standard deviation of the noise, in standard deviations of the pictures; None for
             occlusion and gradients.
         spread: standard deviation of the output over pictures, √(mean over outputs of variance).
-        map: change of the output by cell, in units of `spread`, per `amount`.
+        map: mean absolute change of the output by cell, in units of `spread`, per `amount`.
         places: the map's centre, edges and corners.
 
     Example:
         >>> net = nn.Flatten()
-        >>> occlusion(net, torch.eye(2)[:, None], grid=2).map.tolist()
-        [0.7071067811865476, 0.7071067811865476]
+        >>> occlusion(net, torch.eye(2)[:, None], grid=2).map.round(4).tolist()
+        [0.7071, 0.7071]
     """
 
     kind: str
@@ -134,10 +137,10 @@ def perturbation(
 ) -> Sensitivity:
     """Change of the output when a cell is perturbed a little.
 
-    S(cell) = √(mean over pictures and outputs of (f(x + δ) − f(x))²) / (spread · amount), where δ
-    is ± amount · (standard deviation of the pictures) at each value of the cell, with signs drawn
-    anew for each cell and picture, and 0 elsewhere. Signs, because a layer that finds edges does
-    not answer to a cell that is brightened as a whole.
+    S(cell) = mean over pictures of |f(x + δ) − f(x)| / (spread · amount), where δ is ± amount ·
+    (standard deviation of the pictures) at each value of the cell, with signs drawn anew for each
+    cell and picture, and 0 elsewhere. Signs, because a layer that finds edges does not answer to a
+    cell that is brightened as a whole.
 
     Costs cells × pictures runs of the network.
 
@@ -183,8 +186,8 @@ def occlusion(
 ) -> Sensitivity:
     """Change of the output when a cell is painted over with its picture's mean, channel by channel.
 
-    S(cell) = √(mean over pictures and outputs of (f(x without the cell) − f(x))²) / spread
-    (Zeiler & Fergus 2014 occlude; the unit is ours). Costs cells × pictures runs of the network.
+    S(cell) = mean over pictures of |f(x without the cell) − f(x)| / spread (Zeiler & Fergus 2014
+    occlude; the unit is ours). Costs cells × pictures runs of the network.
 
     Args:
         model: any network.
@@ -222,11 +225,12 @@ def gradient_sensitivity(
 ) -> Sensitivity:
     """The limit of `perturbation` for small noise, at the price of a few backward passes.
 
-    The mean square of J·δ over random signs is Σ over the cell of J²; and the mean over O outputs
-    of J² is the expectation of (∂(v·f)/∂x)² with v of random signs ± 1/√O (Hutchinson 1989). So
-    S(cell) = √(mean over pictures and v of Σ_cell (∂(v·f)/∂x)²) · (standard deviation of the
-    pictures) / spread. With P pictures and V vectors a pixel's figure has a relative standard error
-    of about 1 / √(2 P V); of a single output it has none.
+    There f(x + δ) − f(x) is J·δ, and for unit vectors v from all directions of O outputs alike the
+    mean of |v·J·δ| is c · ‖J·δ‖ = c √O |J·δ| with c = Γ(O/2) / (√π Γ((O+1)/2)). So S(cell) = mean
+    over pictures, v and signs ± of |Σ_cell ± ∂(v·f)/∂x| / (c √O) · (standard deviation of the
+    pictures) / spread. With P pictures and V vectors a pixel's figure has a relative standard
+    error of about 0.76 / √(P V); of a single output only the signs are left to chance, and of a
+    single channel nothing.
 
     Args:
         model: any network that can be differentiated.
@@ -251,17 +255,17 @@ def gradient_sensitivity(
     if projections < 1:
         raise SettingsError(f"projections={projections}: give at least 1")
     unit = _picture_spread(pictures)
-    total: FloatArray = np.zeros(tuple(pictures.shape[2:]))
+    starts = [_starts(size, grid or size) for size in pictures.shape[2:]]
+    total: FloatArray = np.zeros([len(start) for start in starts])
     with undisturbed(model):
         pictures = as_input(model, pictures, least=2)
         spread = _spread(outputs(model, pictures, layer, batch))
         for start in range(0, len(pictures), batch):
             numbers = range(start, min(start + batch, len(pictures)))
             leaf = pictures[numbers.start : numbers.stop].clone().requires_grad_()
-            total += _projected(run(model, leaf, (layer,))[layer], leaf, numbers, projections, seed)
-    squares = total / (len(pictures) * projections)
-    starts = [_starts(size, grid or size) for size in squares.shape]
-    values = np.sqrt(block_sums(squares, starts)) * unit / spread
+            output = run(model, leaf, (layer,))[layer]
+            total += projected_changes(output, leaf, numbers, starts, projections, seed)
+    values = total / len(pictures) * unit / spread
     return _finding("gradient", layer, len(pictures), None, spread, values)
 
 
@@ -355,7 +359,7 @@ def _by_cell(
     grid = min(16, math.floor(CELLS ** (1 / len(space)) + 1e-9)) if grid is None else grid
     starts = [_starts(size, grid) for size in space]
     cells = _cells(space, starts)
-    squares: list[float] = []
+    changes: list[float] = []
     with undisturbed(model):
         pictures = as_input(model, pictures, least=2)
         truth = outputs(model, pictures, layer, batch)
@@ -368,30 +372,6 @@ def _by_cell(
                 part[cells[number]] = change(pictures, cells[number], number)
             answers = outputs(model, changed.flatten(0, 1), layer, batch)
             differences = answers.reshape(len(numbers), *truth.shape) - truth
-            squares += differences.square().flatten(1).mean(1).tolist()
-    return np.sqrt(np.reshape(squares, [len(start) for start in starts])) / spread, spread
-
-
-def _projected(
-    output: Tensor, leaf: Tensor, numbers: range, projections: int, seed: int
-) -> FloatArray:
-    """Squared gradients of random projections, summed over pictures and the input's channels."""
-    if not output.requires_grad:
-        raise SettingsError(
-            "the output does not depend smoothly on the picture; use perturbation() instead, or "
-            "choose a layer before the detach or argmax"
-        )
-    total = torch.zeros(leaf.shape[2:], dtype=torch.float64)
-    count = output[0].numel()
-    for turn in range(projections):
-        signs = [
-            torch.randint(0, 2, output[0].shape, generator=generator(seed, number, turn)) * 2 - 1
-            for number in numbers
-        ]
-        weights = torch.stack(signs).to(output)
-        (gradient,) = torch.autograd.grad(
-            (output * weights).sum(), leaf, retain_graph=True, allow_unused=True
-        )
-        if gradient is not None:
-            total += gradient.double().square().sum((0, 1)).cpu() / count
-    return total.numpy()
+            lengths = differences.reshape(len(numbers), len(truth), -1).square().mean(2).sqrt()
+            changes += lengths.mean(1).tolist()
+    return np.reshape(changes, [len(start) for start in starts]) / spread, spread

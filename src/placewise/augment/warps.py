@@ -7,6 +7,7 @@ of the output, points go through the same function, or through its inverse.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from typing import Any, final
 
@@ -18,6 +19,9 @@ from placewise.geometry import FloatArray, Size
 
 Coordinates = NDArray[np.floating[Any]]
 """x or y coordinates in pixels, of any shape; those of one call broadcast."""
+
+WORST = 1e12
+"""Condition of a matrix from which its inverse is mostly rounding."""
 
 
 class Warp(ABC):
@@ -90,12 +94,7 @@ class Homography(Warp):
             raise SettingsError(
                 f"a homography of {forward.tolist()}; needed 3 × 3 finite numbers; check the matrix"
             )
-        if not np.linalg.cond(forward) < 1e12:
-            raise SettingsError(
-                f"the matrix {forward.tolist()} cannot be inverted; needed one that keeps the "
-                "picture two-dimensional; check its scales"
-            )
-        backward = np.linalg.inv(forward)
+        backward = _inverse(forward)
         corners = np.array(
             [[x, y, 1.0] for x in (-0.5, size[1] - 0.5) for y in (-0.5, size[0] - 0.5)]
         )
@@ -124,6 +123,22 @@ class Homography(Warp):
             return source_x, source_y
         depth = 1 / ((g * x + i) + h * y)
         return source_x * depth, source_y * depth
+
+
+def _inverse(forward: FloatArray) -> FloatArray:
+    """Inverse of a 3 × 3 matrix whose condition, by its largest entries, is below `WORST`.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    with contextlib.suppress(np.linalg.LinAlgError):
+        backward: FloatArray = np.asarray(np.linalg.inv(forward), dtype=np.float64)
+        if abs(forward).max() * abs(backward).max() < WORST:
+            return backward
+    raise SettingsError(
+        f"the matrix {forward.tolist()} cannot be inverted; needed one that keeps the "
+        "picture two-dimensional; check its scales"
+    )
 
 
 @final

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from placewise.backbones import Backbone
+from placewise.backbones._rules import check_keeps_size
 from placewise.errors import SettingsError
-from placewise.paddings import PADDINGS
-
-Mode = Literal["zeros", "reflect", "replicate", "circular"]
+from placewise.layers.convolution import Convolution
 
 STEM = 4
 """Side of the cells that the picture is unshuffled into: stride of the first maps."""
@@ -33,7 +31,7 @@ class UNet(Backbone):
         width: channels of the deep maps; the first have 3/8 as many, the second 3/4, and on the
             way up there are at most half as many.
         depth: number of halvings after the stem; more depth sees further.
-        padding: member of `PADDINGS` for the 3×3 convolutions.
+        padding: member of `PADDINGS` for the 3×3 convolutions; any that keeps the map's size.
 
     Example:
         >>> net = UNet(1, width=32, depth=2)
@@ -49,14 +47,14 @@ class UNet(Backbone):
             raise SettingsError(f"width is {width}; it must be 16 to 1024")
         if not 1 <= depth <= 8:
             raise SettingsError(f"depth is {depth}; it must be 1 to 8")
-        mode = PADDINGS[padding].mode
+        check_keeps_size(padding)
         widths = [_channels(width, level) for level in range(depth + 1)]
         thin = [min(wide, _channels(width / 2, depth)) for wide in widths[:-1]]
         self.channels, self.stride, self.multiple = thin[0], STEM, STEM * 2**depth
         self.receptive_field = receptive_field(depth)
-        self.stem = _convolution(in_channels * STEM**2, widths[0], mode)
+        self.stem = _convolution(in_channels * STEM**2, widths[0], padding)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_Residual(wide, mode) for _ in range(blocks(level))))
+            nn.Sequential(*(_Residual(wide, padding) for _ in range(blocks(level))))
             for level, wide in enumerate(widths)
         )
         self.halve = nn.ModuleList(
@@ -69,9 +67,9 @@ class UNet(Backbone):
         )
         deep = [*thin[1:], widths[-1]]
         ways = list(zip(deep, widths[:-1], thin, strict=True))
-        self.ups = nn.ModuleList(_Up(below, skip, out, mode) for below, skip, out in ways[::-1])
+        self.ups = nn.ModuleList(_Up(below, skip, out, padding) for below, skip, out in ways[::-1])
         for part in self.modules():
-            if isinstance(part, nn.Conv2d):
+            if isinstance(part, nn.Conv2d | Convolution):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -139,10 +137,10 @@ def enough_depth(frame: tuple[int, int], extent: float) -> int:
 class _Residual(nn.Module):
     """relu(x + f(x)), f two 3×3 convolutions; f begins as nothing."""
 
-    def __init__(self, channels: int, mode: Mode) -> None:
+    def __init__(self, channels: int, padding: str) -> None:
         super().__init__()
-        self.first = _convolution(channels, channels, mode)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False, padding_mode=mode)
+        self.first = _convolution(channels, channels, padding)
+        self.second = Convolution(channels, channels, 3, bias=False, padding=padding)
         self.norm = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm.weight)
 
@@ -153,12 +151,12 @@ class _Residual(nn.Module):
 class _Up(nn.Module):
     """Double the deep maps, add the skip, mix."""
 
-    def __init__(self, deep: int, skip: int, out: int, mode: Mode) -> None:
+    def __init__(self, deep: int, skip: int, out: int, padding: str) -> None:
         super().__init__()
         self.deep = nn.Conv2d(deep, out, 1, bias=False)
         self.skip = nn.Conv2d(skip, out, 1, bias=False)
         self.norm = nn.BatchNorm2d(out)
-        self.mix = _convolution(out, out, mode)
+        self.mix = _convolution(out, out, padding)
 
     def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         doubled = functional.interpolate(self.deep(deep), scale_factor=2.0, mode="bilinear")
@@ -166,9 +164,9 @@ class _Up(nn.Module):
         return mixed
 
 
-def _convolution(before: int, after: int, mode: Mode) -> nn.Sequential:
+def _convolution(before: int, after: int, padding: str) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1, bias=False, padding_mode=mode),
+        Convolution(before, after, 3, bias=False, padding=padding),
         nn.BatchNorm2d(after),
         nn.ReLU(inplace=True),
     )

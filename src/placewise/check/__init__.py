@@ -3,51 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from placewise.check._advice import advise
-from placewise.check._facts import Facts, PointFacts, Swap, gather
-from placewise.check._show import as_text, cards, page
+from placewise.check import _classes, _dots
+from placewise.check._classes import ClassFacts, ClassFindings
+from placewise.check._dots import DotFindings
+from placewise.check._facts import Facts, PointFacts, Swap
+from placewise.check._findings import Findings
 from placewise.checkpoint import write_bytes, write_json, write_text
-from placewise.errors import PlacewiseError
-from placewise.formats import Labels, read_labels
-from placewise.geometry import PIXEL_CONVENTION
+from placewise.errors import SettingsError
+from placewise.formats import ClassLabels, Labels, LabelSet, read_labels
 from placewise.report.drawing import sheet, to_png
 from placewise.report.folder import check_folder
 from placewise.report.text import counting
 
-__all__ = ["Facts", "Findings", "PointFacts", "Swap", "check", "check_data", "write_findings"]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a look at the labels found.
-
-    Attributes:
-        verdict: in a sentence, whether training on them makes sense.
-        warnings: sentences, the weightiest first.
-        facts: what was counted.
-    """
-
-    verdict: str
-    warnings: tuple[str, ...]
-    facts: Facts
-
-    def __str__(self) -> str:
-        return as_text(self.facts, self.verdict, self.warnings)
-
-    def as_json(self) -> dict[str, Any]:
-        """What `check.json` holds."""
-        facts = asdict(self.facts)
-        facts["instances"] = {str(count): n for count, n in self.facts.instances.items()}
-        head = {"verdict": self.verdict, "warnings": list(self.warnings)}
-        return {**head, "pixel_convention": PIXEL_CONVENTION, **facts}
+__all__ = [
+    "ClassFacts",
+    "ClassFindings",
+    "DotFindings",
+    "Facts",
+    "Findings",
+    "PointFacts",
+    "Swap",
+    "check",
+    "check_data",
+    "write_findings",
+]
 
 
 def check(
-    labels: Labels,
+    labels: LabelSet[Any],
     *,
     floor: float | None = None,
     seed: int = 0,
@@ -57,19 +43,22 @@ def check(
 
     Args:
         labels: what `read_labels` returned.
-        floor: decode floor in px, where it has been measured.
+        floor: decode floor of points in px, where it has been measured.
         seed: seed of the split that training would draw.
         progress: told (done, total) pictures.
 
     Example:
         >>> import numpy as np
-        >>> from placewise.formats import Sample
+        >>> from placewise.formats import Labels, Sample
         >>> sample = Sample("gone.png", (48, 64), np.ones((1, 1, 2)), np.full((1, 1), 3, np.int8))
         >>> check(Labels(Path("nowhere"), ("nose",), (sample,))).verdict
         'Not ready to train: 2 things must be mended first (1 picture, 1 point).'
     """
-    facts = gather(labels, floor, seed, progress)
-    return Findings(*advise(facts), facts)
+    if isinstance(labels, Labels):
+        return _dots.look(labels, floor, seed, progress)
+    if isinstance(labels, ClassLabels):
+        return _classes.look(labels, seed, progress)
+    raise SettingsError(f"nothing is known of labels of {labels.what}; give Labels or ClassLabels")
 
 
 def check_data(
@@ -94,14 +83,15 @@ def check_data(
         check_folder(out, "check.json")
     labels = read_labels(data, format=format)
     with counting("pictures") as progress:
-        findings = check(labels, floor=_floor(labels, seed), seed=seed, progress=progress)
+        floor = _dots.floor_of(labels, seed) if isinstance(labels, Labels) else None
+        findings = check(labels, floor=floor, seed=seed, progress=progress)
     if out is None:
         return str(findings)
     write_findings(findings, labels, out)
     return f"{findings}\n\npage: {out / 'check.html'}"
 
 
-def write_findings(findings: Findings, labels: Labels, out: Path) -> None:
+def write_findings(findings: Findings, labels: LabelSet[Any], out: Path) -> None:
     """Write check.json, sheet.png and check.html, in place of those of a former check.
 
     Args:
@@ -114,27 +104,11 @@ def write_findings(findings: Findings, labels: Labels, out: Path) -> None:
     """
     check_folder(out, "check.json")
     out.mkdir(parents=True, exist_ok=True)
-    shown = cards(findings.facts, labels)
+    shown = findings.cards(labels)
     write_json(out / "check.json", findings.as_json())
     if shown:
         captions, pictures = zip(*shown, strict=True)
-        write_bytes(out / "sheet.png", to_png(sheet(pictures, captions, names=labels.names)))
-    text = page(findings.facts, findings.verdict, findings.warnings, labels, shown)
-    write_text(out / "check.html", text)
-
-
-def _floor(labels: Labels, seed: int) -> float | None:
-    """Decode floor in px with the model that training would choose; None where it cannot train."""
-    import numpy as np
-
-    from placewise.data import of_split, single, split_images
-    from placewise.model import Localiser, choose_model, decode_floor
-
-    try:
-        samples = of_split(labels, split_images(labels, seed), "train")
-        truth = [single(sample, labels.source) for sample in samples]
-        model = Localiser(choose_model(labels, samples, seed=seed))
-        points, states = (np.stack(arrays) for arrays in zip(*truth, strict=True))
-        return decode_floor(model, samples, points, states)
-    except PlacewiseError:
-        return None
+        write_bytes(
+            out / "sheet.png", to_png(sheet(pictures, captions, names=findings.legend(labels)))
+        )
+    write_text(out / "check.html", findings.page(labels, shown))

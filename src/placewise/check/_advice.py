@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 
 from placewise.check._facts import NEAR, Facts
@@ -38,26 +38,39 @@ def advise(facts: Facts) -> tuple[str, tuple[str, ...]]:
     rules = (_damaged, _instances, _splits, _lost, _leaks, _swaps, _few, _floor, _border, _absent)
     found = [advice for rule in (*rules, _empty, _copies, _sizes) for advice in rule(facts)]
     found.sort(key=lambda advice: -advice[0])
-    return _verdict(facts, found), tuple(sentence for _, sentence in found)
+    what = f"{many(facts.pictures, 'picture')}, {many(len(facts.by_point), 'point')}"
+    said = verdict(found, what, f"{what}, {many(facts.labels, 'label')}")
+    return said, tuple(sentence for _, sentence in found)
 
 
-def _verdict(facts: Facts, found: Sequence[Advice]) -> str:
+def verdict(found: Sequence[Advice], what: str, ready: str) -> str:
+    """Whether training makes sense, in a sentence.
+
+    Args:
+        found: all advice.
+        what: what was looked at.
+        ready: the same where all is well.
+    """
     stops = sum(weight == Weight.STOPS for weight, _ in found)
     harms = sum(weight == Weight.HARMS for weight, _ in found)
-    what = f"{_many(facts.pictures, 'picture')}, {_many(len(facts.by_point), 'point')}"
     if stops:
-        return f"Not ready to train: {_many(stops, 'thing')} must be mended first ({what})."
+        return f"Not ready to train: {many(stops, 'thing')} must be mended first ({what})."
     if harms:
-        return f"Ready to train, but look at {_many(harms, 'thing')} first ({what})."
-    return f"Ready to train: {what}, {_many(facts.labels, 'label')}."
+        return f"Ready to train, but look at {many(harms, 'thing')} first ({what})."
+    return f"Ready to train: {ready}."
 
 
 def _damaged(facts: Facts) -> Iterator[Advice]:
-    if facts.damaged:
-        first = next(iter(facts.damaged.values()))
+    yield from damaged(facts.damaged)
+
+
+def damaged(reasons: Mapping[str, str]) -> Iterator[Advice]:
+    """Pictures that cannot be read, and why."""
+    if reasons:
+        first = next(iter(reasons.values()))
         yield (
             Weight.STOPS,
-            f"{_many(len(facts.damaged), 'picture')} cannot be read. The first: {first}. Replace "
+            f"{many(len(reasons), 'picture')} cannot be read. The first: {first}. Replace "
             "such pictures or take them out of the labels.",
         )
 
@@ -67,7 +80,7 @@ def _instances(facts: Facts) -> Iterator[Advice]:
     if several:
         yield (
             Weight.STOPS,
-            f"Several instances stand on {several} of {_many(facts.pictures, 'picture')} (up to "
+            f"Several instances stand on {several} of {many(facts.pictures, 'picture')} (up to "
             f"{max(facts.instances)}). A run places each point once on a picture: crop the "
             "pictures to one instance each, or give the instances names of their own.",
         )
@@ -92,17 +105,22 @@ def _lost(facts: Facts) -> Iterator[Advice]:
 
 
 def _leaks(facts: Facts) -> Iterator[Advice]:
-    if facts.leaks:
+    yield from leaks(facts.leaks)
+
+
+def leaks(groups: Sequence[Sequence[str]]) -> Iterator[Advice]:
+    """Groups of the same picture in several splits."""
+    if groups:
         yield (
             Weight.HARMS,
-            f"Identical pictures stand in different splits ({_times(len(facts.leaks))}), e.g. "
-            f"{' = '.join(facts.leaks[0][:3])}: scores will flatter. Keep all copies in one split.",
+            f"Identical pictures stand in different splits ({_times(len(groups))}), e.g. "
+            f"{' = '.join(groups[0][:3])}: scores will flatter. Keep all copies in one split.",
         )
 
 
 def _swaps(facts: Facts) -> Iterator[Advice]:
     if facts.swaps:
-        where = _listed([f"{s.left} and {s.right} on {s.image}" for s in facts.swaps])
+        where = listed([f"{s.left} and {s.right} on {s.image}" for s in facts.swaps])
         yield (
             Weight.HARMS,
             f"Left and right look swapped {_times(len(facts.swaps))}: {where}. The other points "
@@ -116,7 +134,7 @@ def _few(facts: Facts) -> Iterator[Advice]:
     if few:
         yield (
             Weight.HARMS,
-            f"Few labels on training pictures: {_listed(few)}. Below {FEW} a network learns them "
+            f"Few labels on training pictures: {listed(few)}. Below {FEW} a network learns them "
             "by heart instead of the look of the point; label more.",
         )
 
@@ -153,7 +171,7 @@ def _absent(facts: Facts) -> Iterator[Advice]:
         most = sorted(missing, key=lambda name: -missing[name])
         yield (
             Weight.NOTE,
-            f"Not labelled everywhere: {_listed([f'{n} ({_times(missing[n])})' for n in most])}. "
+            f"Not labelled everywhere: {listed([f'{n} ({_times(missing[n])})' for n in most])}. "
             "Nothing is learnt from a missing label; where the point is not on the picture, label "
             "it as absent.",
         )
@@ -169,18 +187,22 @@ def _empty(facts: Facts) -> Iterator[Advice]:
     if facts.empty and facts.labels:
         yield (
             Weight.NOTE,
-            f"{_many(len(facts.empty), 'picture')} without any located point: "
-            f"{_listed(list(facts.empty))}.",
+            f"{many(len(facts.empty), 'picture')} without any located point: "
+            f"{listed(list(facts.empty))}.",
         )
 
 
 def _copies(facts: Facts) -> Iterator[Advice]:
-    inside = [group for group in facts.copies if group not in facts.leaks]
-    if inside:
+    yield from copies([group for group in facts.copies if group not in facts.leaks])
+
+
+def copies(groups: Sequence[Sequence[str]]) -> Iterator[Advice]:
+    """Groups of the same picture that do no harm."""
+    if groups:
         yield (
             Weight.NOTE,
-            f"Identical pictures stand in one split ({_times(len(inside))}), e.g. "
-            f"{' = '.join(inside[0][:3])}.",
+            f"Identical pictures stand in one split ({_times(len(groups))}), e.g. "
+            f"{' = '.join(groups[0][:3])}.",
         )
 
 
@@ -200,9 +222,14 @@ def _area(size: str) -> int:
     return int(width) * int(height)
 
 
-def _many(count: int, what: str) -> str:
-    """A count with its noun."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def many(count: int, what: str, several: str = "") -> str:
+    """A count with its noun.
+
+    Example:
+        >>> many(1, "picture"), many(2, "picture"), many(2, "class", "classes")
+        ('1 picture', '2 pictures', '2 classes')
+    """
+    return f"{count:,} {what if count == 1 else several or f'{what}s'}"
 
 
 def _times(count: int) -> str:
@@ -214,10 +241,10 @@ def _is(names: Sequence[str]) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    return _listed([f"'{name}'" for name in names])
+    return listed([f"'{name}'" for name in names])
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """The first few, and how many more there are."""
     more = f" and {len(words) - LISTED} more" if len(words) > LISTED else ""
     return ", ".join(words[:LISTED]) + more

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from placewise.data import split_images
 from placewise.errors import PictureError, SettingsError
-from placewise.formats import SPLITS, Labels, Sample, State
+from placewise.formats import SPLITS, Labels, LabelSet, Sample, State
 from placewise.geometry import border_distance
 from placewise.metrics import left_right_swaps
-from placewise.pictures import read_picture
 
 NEAR = 0.05
 """A label is near the border within this share of the picture's shorter side."""
@@ -119,8 +118,8 @@ def gather(
     progress: Callable[[int, int], None] | None,
 ) -> Facts:
     """Count; every picture is read once."""
-    splits, fault = _splits(labels, seed)
-    damaged, copies = _read_all(labels, progress)
+    splits, fault = splits_of(labels, seed)
+    damaged, copies = read_all(labels, progress)
     of = dict(zip((sample.image for sample in labels.samples), splits, strict=True))
     sizes = Counter(f"{width}×{height}" for height, width in (s.size for s in labels.samples))
     return Facts(
@@ -141,7 +140,7 @@ def gather(
     )
 
 
-def _splits(labels: Labels, seed: int) -> tuple[list[str], str]:
+def splits_of(labels: LabelSet[Any], seed: int) -> tuple[list[str], str]:
     """Split of each sample, and why training could not be split."""
     try:
         return split_images(labels, seed), ""
@@ -149,22 +148,18 @@ def _splits(labels: Labels, seed: int) -> tuple[list[str], str]:
         return [sample.split or "train" for sample in labels.samples], str(error)
 
 
-def _read_all(
-    labels: Labels, progress: Callable[[int, int], None] | None
+def read_all(
+    labels: LabelSet[Any], progress: Callable[[int, int], None] | None
 ) -> tuple[dict[str, str], tuple[tuple[str, ...], ...]]:
-    """Pictures that cannot be read with the reason, and groups of pictures with the same bytes."""
+    """Pictures that cannot be read with the reason, and groups with the same content."""
     damaged: dict[str, str] = {}
     same: dict[bytes, list[str]] = defaultdict(list)
     for number, sample in enumerate(labels.samples):
-        path = labels.root / sample.image
         try:
-            with path.open("rb") as file:
-                same[hashlib.file_digest(file, "sha256").digest()].append(sample.image)
-            read_picture(path)
+            same[labels.pictures.digest(sample.image)].append(sample.image)
+            labels.picture(sample.image)
         except PictureError as error:
             damaged[sample.image] = str(error)
-        except OSError as error:
-            damaged[sample.image] = f"{path} cannot be opened: {error.strerror or error}"
         if progress:
             progress(number + 1, len(labels.samples))
     return damaged, tuple(tuple(images) for images in same.values() if len(images) > 1)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from placewise.check._facts import NEAR, Facts, PointFacts
+from placewise.check._findings import Card
 from placewise.errors import PictureError
 from placewise.formats import SPLITS, Labels, Sample
-from placewise.pictures import read_picture
 from placewise.report import blocks
 from placewise.report.drawing import dots
 from placewise.report.glossary import WORDS, number, share
@@ -21,8 +21,6 @@ SHOWN = 20
 
 SIDE = (360, 480)
 """Least and most pixels of their longer side."""
-
-Card = tuple[str, Overlay]
 
 
 def as_text(facts: Facts, verdict: str, warnings: Sequence[str]) -> str:
@@ -115,7 +113,7 @@ def _pictures(labels: Labels, shown: Sequence[Card]) -> list[blocks.Html]:
 
 
 def _drawn(labels: Labels, sample: Sample) -> Overlay:
-    picture = read_picture(labels.root / sample.image)
+    picture = labels.picture(sample.image)
     return dots(
         picture, sample.points, labels.names, skeleton=labels.skeleton, crop=True, side=SIDE
     )

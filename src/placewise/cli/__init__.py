@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from placewise import __version__
+from placewise.cli._compare import compare
 from placewise.cli._dots import check, convert, demo, evaluate, predict, train
 from placewise.cli._places import audit, remedy, study
+from placewise.cli._show import show
 from placewise.errors import PlacewiseError
 
 __all__ = ["VERBS", "main"]
@@ -36,6 +38,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "audit": audit,
     "remedy": remedy,
+    "compare": compare,
+    "show": show,
     "study": study,
     "demo": demo,
 }

@@ -1,4 +1,4 @@
-"""Verbs of the first flow: pictures to dots."""
+"""Verbs of the first flow: pictures to dots, or to classes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ def check(
     format: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Look at labels before training: counts, gaps, borders, swaps, and the decode floor.
+    """Look at labels before training: counts, gaps, copies, swaps, and the decode floor.
 
     Like this:
 
       placewise check my_folder
       placewise check my_folder/points.csv --out findings
+      placewise check folder_of_classes
 
     Args:
-        data: file of labels, or the folder that holds one.
+        data: file of labels, the folder that holds one, or a folder of pictures for each class.
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
         seed: seed of the split that training would draw.
     """
     from placewise.check import check_data
@@ -55,6 +57,7 @@ def convert(
 
       placewise convert my_folder/CollectedData.csv my_folder/points.csv
       placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
+      placewise convert folder_of_classes folder_of_classes/labels.csv
 
     Args:
         data: file of labels, or the folder that holds one.
@@ -87,14 +90,14 @@ def train(
     steps: int | None = None,
     minutes: float | None = None,
     resume: bool = False,
-    head: str = "heatmap",
+    head: str | None = None,
     head_set: Pairs = (),
     backbone: str = "unet",
     backbone_set: Pairs = (),
     width: int | None = None,
     augment: Pairs = (),
     pixels: int | None = None,
-    batch: int = 8,
+    batch: int | None = None,
     learning_rate: float | None = None,
     workers: int = 0,
     seed: int = 0,
@@ -105,11 +108,12 @@ def train(
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Train a network on labelled pictures.
+    """Train a network on labelled pictures: of points, or of classes.
 
     Like this:
 
       placewise train my_folder --out my_run --minutes 8
+      placewise train folder_of_classes --out my_run --head flatten
       placewise train my_folder --out my_run --resume
       placewise train my_folder --out plain --head coordinates --head-set gather=pool
       torchrun --nproc-per-node 2 -m placewise train my_folder --out my_run --steps 3000
@@ -120,21 +124,23 @@ def train(
         steps: optimiser steps.
         minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; begin it where there is none.
-        head: heatmap, integral, coordinates, or module:Class with --plugin.
+        head: of points heatmap, integral, coordinates; of classes convolutional, flatten, sheet,
+            proximity, palm_tree, low_rank; or module:Class with --plugin.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
-        backbone: unet, or module:Class with --plugin.
+        backbone: unet, resnet, lenet, or module:Class with --plugin.
         backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.
         width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
         pixels: of the median picture after scaling; 320×240 by default, more is finer and slower.
-        batch: pictures in a step.
+        batch: pictures in a step; 8 for points, 32 for classes.
         learning_rate: peak of the learning rate.
         workers: processes that prepare batches; 0 prepares them between the steps.
         seed: everything that is drawn follows from it.
         device: cpu, cuda, cuda:1, …
         precision: auto measures which is faster here.
         validate_every: steps between validations.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
     """
@@ -181,17 +187,17 @@ def predict(
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Put dots on new pictures of any size.
+    """Answer new pictures of any size: with dots, or with classes.
 
     Like this:
 
-      placewise predict my_run new_pictures --out dots
-      placewise predict my_run picture.png --out dots --overlays 0
+      placewise predict my_run new_pictures --out answers
+      placewise predict my_run picture.png --out answers --overlays 0
 
     Args:
         run: folder of the run.
-        pictures: a picture, or a folder that is searched with its subfolders.
-        out: new folder for predictions.csv, COCO, DeepLabCut and the overlays.
+        pictures: a picture, a folder that is searched with its subfolders, or arrays (.npz, idx).
+        out: new folder for predictions.csv and the overlays; of dots also COCO and DeepLabCut.
         overlays: how many overlays are drawn at most.
         threshold: dots with a lower score are drawn hollow.
         device: cpu, cuda, …
@@ -214,7 +220,7 @@ def predict(
             tell=teller(quiet),
             progress=progress,
         )
-    teller(quiet)(f"dots on {len(found)} pictures: {out / 'predictions.csv'}")
+    teller(quiet)(f"{len(found)} pictures answered: {out / 'predictions.csv'}")
 
 
 def evaluate(
@@ -242,15 +248,17 @@ def evaluate(
         split: train, val or test; test if there is one, else val.
         out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
         pck_pair: two points whose distance is the unit of PCK instead of the diagonal.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
         device: cpu, cuda, …
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
     """
     import_all(plugin)
     from placewise.evaluate import evaluate as run_evaluation
+    from placewise.evaluate import scores_text
     from placewise.formats import read_labels
-    from placewise.report.text import counting, scores_table
+    from placewise.report.text import counting
     from placewise.run import Run
 
     opened = Run.open(run)
@@ -265,7 +273,7 @@ def evaluate(
             tell=teller(quiet),
             progress=progress,
         )
-    teller(quiet)(scores_table(scores))
+    teller(quiet)(scores_text(scores))
     teller(quiet)(f"report: {(out or run / 'evaluation') / 'report.html'}")
 
 

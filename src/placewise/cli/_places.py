@@ -44,7 +44,7 @@ def audit(
         target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, a program.pt2 that
             torch.export.save wrote, or the folder of a run.
         size: sides of the picture, e.g. 224, 240x320 (height x width) or 32x64x64; by default
-            what the network says, else 224.
+            what the network says, else 224 (64 of a volume).
         input_channels: of the picture; by default those of the first convolution.
         data: picture or folder of pictures to measure with, seen at twice the size; noise without.
         normalise: auto does what torchvision's and timm's networks want, and leaves 0..1 to others.

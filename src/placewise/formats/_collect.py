@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -10,8 +11,9 @@ from typing import NoReturn
 import numpy as np
 
 from placewise.errors import Fault, LabelError, PictureError, SettingsError
+from placewise.formats._classes import ClassLabels, ClassSample
 from placewise.formats._labels import Labels, Sample, State
-from placewise.formats._names import has_control, normal, shown, why_unfit, why_unsafe
+from placewise.formats._names import has_control, natural, normal, shown, why_unfit, why_unsafe
 from placewise.formats._symmetry import guess_symmetry
 from placewise.geometry import Size
 from placewise.pictures import picture_size
@@ -24,9 +26,9 @@ MAX_BYTES = 1 << 30
 """Largest file of labels that is read."""
 
 MAX_NAMES = 2000
-"""Most points that a set of labels may name; more is a column of something else."""
+"""Most points or classes that labels may name; more is a column of something else."""
 
-_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
 @dataclass
@@ -46,6 +48,7 @@ class _Picture:
 
     size: Size | None
     split: str | None = None
+    label: str = ""
     marks: list[_Mark] = field(default_factory=list)
 
 
@@ -153,7 +156,7 @@ class Collector:
         """Note the split of a picture; an empty text says nothing."""
         if not text.strip():
             return
-        split = _SPLITS.get(text.strip().lower())
+        split = SPLIT_NAMES.get(text.strip().lower())
         if split is None:
             todo = "write train, val, test or nothing"
             self.fault(row, field, f"{shown(text)} is not a split", todo)
@@ -165,12 +168,18 @@ class Collector:
             picture.split = picture.split or split
 
     def name(self, text: str, row: int, field: str) -> str | None:
-        """A point's name without outer blanks, None where it is a fault."""
+        """Name of a point or class without outer blanks, None where it is a fault."""
         name = text.strip()
         if why_unfit(name):
-            self.fault(row, field, f"{shown(name)} {why_unfit(name)}", "write the point's name")
+            self.fault(row, field, f"{shown(name)} {why_unfit(name)}", f"write the {field}'s name")
             return None
         return name
+
+    def label(self, image: str | None, text: str, row: int, field: str) -> None:
+        """Note the class of a picture; an empty text says that it is not known."""
+        name = self.name(text, row, field) if text.strip() else ""
+        if image is not None and name:
+            self.pictures[image].label = name
 
     def mark(self, image: str | None, mark: tuple[int, str, State, float, float]) -> None:
         """Keep (instance, name, state, x, y) of a picture whose name is good."""
@@ -208,17 +217,45 @@ class Collector:
         Raises:
             LabelError: all faults together.
         """
-        if len(names) > MAX_NAMES:
-            got = f"{len(names)} points are named, the most is {MAX_NAMES}"
-            self.fault(1, "point", got, "write the names of points there, not places or pictures")
-        if not self.faults and not (names and self.pictures):
-            self.fault(1, "file", "there is no label in it", "label at least one picture")
-        if self.faults:
-            self.stop()
+        self._check("point", "points", names)
         index = {name: i for i, name in enumerate(names)}
         samples = tuple(_sample(*item, index) for item in self.pictures.items())
         pairs = guess_symmetry(names) if symmetry is None else symmetry
         return Labels(self.root, names, samples, pairs, skeleton, self.path)
+
+    def class_labels(self) -> ClassLabels:
+        """The pictures with their classes, which are sorted by name, if nothing was wrong.
+
+        Raises:
+            LabelError: all faults together.
+        """
+        found = {picture.label for picture in self.pictures.values()} - {""}
+        names = tuple(sorted(found, key=natural))
+        self._check("class", "classes", names)
+        self.check_classes(names)
+        index = {name: i for i, name in enumerate(names)}
+        samples = tuple(
+            ClassSample(image, _size(image, picture), index.get(picture.label), picture.split)
+            for image, picture in self.pictures.items()
+        )
+        return ClassLabels(self.root, names, samples, self.path)
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Refuse a single class, with which there is nothing to learn."""
+        if len(names) == 1:
+            got = f"there is one class, {shown(names[0])}"
+            self.fault(0, "class", got, "label at least two classes")
+            self.stop()
+
+    def _check(self, what: str, several: str, names: tuple[str, ...]) -> None:
+        """Raise what was wrong."""
+        if len(names) > MAX_NAMES:
+            got = f"{len(names)} {several} are named, the most is {MAX_NAMES}"
+            self.fault(1, what, got, f"write the names of {several} there, not places or pictures")
+        if not self.faults and not (names and self.pictures):
+            self.fault(1, "file", "there is no label in it", "label at least one picture")
+        if self.faults:
+            self.stop()
 
 
 def _sample(image: str, picture: _Picture, index: dict[str, int]) -> Sample:
@@ -230,9 +267,13 @@ def _sample(image: str, picture: _Picture, index: dict[str, int]) -> Sample:
         states[place] = mark.state
         if mark.state >= State.HIDDEN:
             points[place] = mark.x, mark.y
+    return Sample(image, _size(image, picture), points, states, picture.split)
+
+
+def _size(image: str, picture: _Picture) -> Size:
     if picture.size is None:
         raise SettingsError(f"the size of {shown(image)} is not known; read the picture first")
-    return Sample(image, picture.size, points, states, picture.split)
+    return picture.size
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector, read_bytes
-from placewise.formats._labels import FORMATS, Format, Labels
+from placewise.formats._format import FORMATS, Format, Written
 from placewise.formats._names import shown
+from placewise.formats._sets import LabelSet, Task
 
 HEAD_BYTES = 1 << 16
 """A format is judged by this much of a file."""
 
 _PREFERRED = ("points.csv", "labels.csv", "labels.json")
-_BY_SUFFIX = {".csv": "long_csv", ".json": "coco"}
+_BY_SUFFIX: dict[tuple[Task, str], str] = {
+    ("dots", ".csv"): "long_csv",
+    ("dots", ".json"): "coco",
+    ("classes", ".csv"): "class_csv",
+}
 
 
 def read_labels(
     path: Path | str, *, format: str | None = None, root: Path | str | None = None
-) -> Labels:
+) -> LabelSet[Any]:
     r"""Read labels, in whichever format they are.
 
     Args:
         path: the file, or a folder in which it is found: `points.csv`, else `labels.csv`, else
             `labels.json`, else the only file in a known format there, else the only DeepLabCut
-            file in `labeled-data`.
+            file in `labeled-data`, else idx files, else a folder for each class.
         format: name of the format; None: find it by looking at the data.
         root: folder of the pictures; None: the file's folder, for DeepLabCut files also one above
             it where the pictures are.
+
+    Returns:
+        `Labels` of points, or `ClassLabels`.
 
     Raises:
         SettingsError: there is no such file, or several could be meant.
@@ -44,13 +52,12 @@ def read_labels(
         >>> labels.names, labels.samples[0].size, labels.samples[0].points.tolist()
         (('nose',), (6, 8), [[[3.0, 4.5]]])
     """
-    file = _find(Path(path))
-    member = FORMATS[format]() if format else _recognise(file)
+    file, member = _find(Path(path), FORMATS[format]() if format else None)
     return member.read(file, member.root(file) if root is None else Path(root))
 
 
 def write_labels(
-    labels: Labels,
+    labels: LabelSet[Any],
     path: Path | str,
     format: str | None = None,
     *,
@@ -65,17 +72,18 @@ def write_labels(
     Args:
         labels: the labels.
         path: the file.
-        format: name of the format; None: `coco` for `.json`, `long_csv` for `.csv`.
+        format: name of the format; None: `coco` for `.json`; `long_csv` or `class_csv` for `.csv`.
         overwrite: replace a file that is there (never the one the labels were read from).
         lossy: leave out what the format cannot hold.
 
     Raises:
-        SettingsError: the file is there, or something would be lost.
+        SettingsError: the file is there, something would be lost, or the format cannot be
+            written or is for other labels.
 
     Example:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
-        >>> from placewise.formats import Sample
+        >>> from placewise.formats import Labels, Sample
         >>> sample = Sample("a.png", (6, 8), np.array([[[3.0, 4.5]]]), np.array([[3]], dtype="i1"))
         >>> with TemporaryDirectory() as folder:
         ...     labels = Labels(Path(folder), ("nose",), (sample,))
@@ -85,7 +93,24 @@ def write_labels(
         a.png,nose,3.0,4.5,visible
     """
     path = Path(path)
-    FORMATS[format or _by_ending(path)]().write(labels, path, overwrite=overwrite, lossy=lossy)
+    writer = _writer(labels, format or _by_ending(labels, path))
+    writer.write(labels, path, overwrite=overwrite, lossy=lossy)
+
+
+def _writer(labels: LabelSet[Any], name: str) -> Written[Any]:
+    """The format of this name, if it can be written and is for such labels."""
+    member = FORMATS[name]()
+    able = [
+        other
+        for other in FORMATS.names()
+        if issubclass(FORMATS[other], Written) and FORMATS[other].task == labels.task
+    ]
+    if isinstance(member, Written) and member.task == labels.task:
+        return member
+    reason = "holds something else" if member.task != labels.task else "is only read"
+    raise SettingsError(
+        f"these are labels of {labels.what}, and {name} {reason}; write {' or '.join(able)}"
+    )
 
 
 def convert(
@@ -125,16 +150,31 @@ def convert(
         '...a.json: 1 pictures, 1 points, written as coco'
     """
     labels, path = read_labels(source, format=format, root=root), Path(target)
-    name = to_format or _by_ending(path)
+    name = to_format or _by_ending(labels, path)
     write_labels(labels, path, name, overwrite=overwrite, lossy=lossy)
-    losses = FORMATS[name]().losses(labels)
-    said = f"{path}: {len(labels.samples)} pictures, {len(labels.names)} points, written as {name}"
+    losses = _writer(labels, name).losses(labels)
+    what = f"{len(labels.samples)} pictures, {len(labels.names)} {labels.what}"
+    said = f"{path}: {what}, written as {name}"
     return f"{said}; left out: {', '.join(losses)}" if losses else said
 
 
-def _by_ending(path: Path) -> str:
+def holds_arrays(path: Path) -> bool:
+    """Whether a path means arrays of pictures (.npz, idx), not files of pictures.
+
+    Example:
+        >>> holds_arrays(Path("train-images-idx3-ubyte.gz"))
+        False
+    """
+    members = [FORMATS[name]() for name in ("npz", "idx")]
+    if path.is_dir():
+        arrays = len(list(path.glob("*.npz"))) == 1
+        return arrays or any(member.recognises_folder(path) for member in members)
+    return path.is_file() and any(member.recognises(path, _head(path)) for member in members)
+
+
+def _by_ending(labels: LabelSet[Any], path: Path) -> str:
     """The format that the ending of a name suggests."""
-    name = _BY_SUFFIX.get(path.suffix.lower())
+    name = _BY_SUFFIX.get((labels.task, path.suffix.lower()))
     if name is None:
         raise SettingsError(
             f"{path} does not tell its format; name one of: {', '.join(FORMATS.names())}"
@@ -142,25 +182,36 @@ def _by_ending(path: Path) -> str:
     return name
 
 
-def _find(path: Path) -> Path:
-    """The file of labels that a path means."""
+def _find(path: Path, forced: Format | None) -> tuple[Path, Format]:
+    """The file or folder of labels that a path means, and its format."""
     if path.is_file():
-        return path
+        return path, forced or _recognise(path)
     if not path.is_dir():
         raise SettingsError(f"there is no file or folder {path}; name a file of labels")
+    if forced and forced.whole_folders:
+        return path, forced
+    if file := _file_in(path):
+        return file, forced or _recognise(file)
+    for member in [FORMATS[name]() for name in FORMATS.names()]:
+        if member.recognises_folder(path):
+            return path, member
+    raise SettingsError(
+        f"there is no file of labels in {path}, and no folder for each of several classes; "
+        "name the file, or call it points.csv or labels.json"
+    )
+
+
+def _file_in(path: Path) -> Path | None:
+    """The file of labels in a folder, None where there is none."""
     for name in _PREFERRED:
         if (path / name).is_file():
             return path / name
-    found = _known(path, "*.csv") + _known(path, "*.json")
+    found = [file for pattern in ("*.csv", "*.json", "*.npz") for file in _known(path, pattern)]
     found = found or _known(path, "labeled-data/*/CollectedData*.csv")
-    if not found:
-        raise SettingsError(
-            f"there is no file of labels in {path}; name it, or call it points.csv or labels.json"
-        )
     if len(found) > 1:
         names = ", ".join(file.relative_to(path).as_posix() for file in found)
         raise SettingsError(f"{path} holds several files of labels: {names}; name one of them")
-    return found[0]
+    return found[0] if found else None
 
 
 def _known(folder: Path, pattern: str) -> list[Path]:

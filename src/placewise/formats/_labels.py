@@ -1,9 +1,7 @@
-"""What labels are: states, samples, and the contract of a format."""
+"""Labels that say where points lie on pictures: states and samples."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -11,13 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.checkpoint import write_text
 from placewise.errors import SettingsError
-from placewise.family import Family
-from placewise.formats._names import normal, shown, why_unfit, why_unsafe
+from placewise.formats._names import repeated, shown, why_unfit
+from placewise.formats._sets import SPLITS, Files, LabelSet, Source
 from placewise.geometry import FloatArray, Size
-
-SPLITS = ("train", "val", "test")
 
 
 class State(IntEnum):
@@ -90,7 +85,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(LabelSet[Sample]):
     """The labels of a folder of pictures.
 
     Attributes:
@@ -109,6 +104,9 @@ class Labels:
         0
     """
 
+    task = "dots"
+    what = "points"
+
     root: Path
     names: tuple[str, ...]
     samples: tuple[Sample, ...]
@@ -120,10 +118,10 @@ class Labels:
         _check_names(self.names)
         _check_pairs("symmetry", self.symmetry, self.names)
         _check_pairs("skeleton", self.skeleton, self.names)
-        twice = _repeated(name for pair in self.symmetry for name in pair)
+        twice = repeated(name for pair in self.symmetry for name in pair)
         if twice is not None:
             raise SettingsError(f"the symmetry names {shown(twice)} twice; a point has one partner")
-        image = _repeated(sample.image for sample in self.samples)
+        image = repeated(sample.image for sample in self.samples)
         if image is not None:
             raise SettingsError(f"two samples are of {shown(image)}; make them instances of one")
         for sample in self.samples:
@@ -132,6 +130,11 @@ class Labels:
                     f"sample {shown(sample.image)} has {sample.points.shape[1]} points, the labels "
                     f"name {len(self.names)}; give one for each name"
                 )
+
+    @property
+    def pictures(self) -> Source:
+        """Where the pictures lie: in files under the root."""
+        return Files(self.root)
 
     @property
     def instances(self) -> int:
@@ -145,7 +148,7 @@ def _check_names(names: tuple[str, ...]) -> None:
     for name in names:
         if why_unfit(name):
             raise SettingsError(f"a point's name {why_unfit(name)}: {shown(name)}; rename it")
-    twice = _repeated(names)
+    twice = repeated(names)
     if twice is not None:
         raise SettingsError(f"two points are named {shown(twice)}; rename one")
 
@@ -156,115 +159,3 @@ def _check_pairs(what: str, pairs: tuple[tuple[str, str], ...], names: tuple[str
             raise SettingsError(
                 f"the {what} holds {shown(pair)}; a pair is two names of: {', '.join(names)}"
             )
-
-
-def _repeated(values: Iterable[str]) -> str | None:
-    """The first value that comes a second time."""
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            return value
-        seen.add(value)
-    return None
-
-
-class Format(ABC):
-    """A file format of labels. Members are found by `FORMATS`.
-
-    The first line of a member's docstring says what its files look like: it is shown where no
-    format recognises a file.
-    """
-
-    @abstractmethod
-    def recognises(self, path: Path, head: str) -> bool:
-        """Whether a file is of this format, judged by its name and its first 64 KiB of text."""
-
-    @abstractmethod
-    def read(self, path: Path, root: Path) -> Labels:
-        """Read labels of pictures under `root`; raises LabelError with all faults at once."""
-
-    @abstractmethod
-    def losses(self, labels: Labels) -> list[str]:
-        """What these labels hold and the format cannot, in words; empty if nothing."""
-
-    @abstractmethod
-    def text(self, labels: Labels) -> str:
-        """The content of a file of these labels, without what the format cannot hold."""
-
-    def root(self, path: Path) -> Path:
-        """Folder that a file's pictures are relative to: its own."""
-        return path.parent
-
-    def write(
-        self, labels: Labels, path: Path, *, overwrite: bool = False, lossy: bool = False
-    ) -> None:
-        """Write labels to a new file, whole or not at all.
-
-        Args:
-            labels: the labels; pictures are named relative to `labels.root`.
-            path: the file.
-            overwrite: replace a file that is there (never the one the labels were read from).
-            lossy: leave out what the format cannot hold.
-
-        Raises:
-            SettingsError: the file is there, or something would be lost.
-            CheckpointError: the system refused, e.g. because the disk is full.
-        """
-        _check_images(labels)
-        losses = self.losses(labels)
-        if losses and not lossy:
-            raise SettingsError(
-                f"{path}: {FORMATS.name_of(type(self))} cannot hold {', '.join(losses)}; "
-                "write coco, or leave it out with lossy=True (--lossy)"
-            )
-        if labels.source is not None and path.resolve() == labels.source.resolve():
-            raise SettingsError(f"{path} is the file the labels were read from; name another")
-        write_new(path, self.text(labels), overwrite=overwrite)
-
-
-def _check_images(labels: Labels) -> None:
-    """Refuse names of pictures that no reader would take."""
-    if not labels.samples:
-        raise SettingsError("labels without a picture cannot be written; add a sample")
-    for image in (sample.image for sample in labels.samples):
-        reason = why_unsafe(image) or ("" if normal(image) == image else "is not in normal form")
-        if reason:
-            raise SettingsError(
-                f"{shown(image)} {reason}; name pictures relative to the folder of the labels, "
-                "with forward slashes"
-            )
-
-
-def fit_scores(labels: Labels, scores: Sequence[FloatArray]) -> list[FloatArray]:
-    """Scores as one array (instances, points) for each sample.
-
-    Args:
-        labels: the labels.
-        scores: for each sample (instances, points), or (points,) where it has one instance.
-
-    Raises:
-        SettingsError: the scores do not fit the samples.
-    """
-    fitted = [np.atleast_2d(np.asarray(score, dtype=np.float64)) for score in scores]
-    got, needed = [s.shape for s in fitted], [sample.states.shape for sample in labels.samples]
-    if got != needed:
-        raise SettingsError(
-            f"scores of shapes {shown(got)}, needed for {len(needed)} samples are {shown(needed)}; "
-            "give (instances, points) for each sample"
-        )
-    return fitted
-
-
-def write_new(path: Path, text: str, *, overwrite: bool = False) -> None:
-    """Write a file, whole or not at all; one that is there is kept unless `overwrite`.
-
-    Raises:
-        SettingsError: the file is there.
-        CheckpointError: the system refused.
-    """
-    if (path.exists() or path.is_symlink()) and not overwrite:
-        raise SettingsError(f"{path} exists; name another, or say overwrite=True (--overwrite)")
-    write_text(path, text)
-
-
-FORMATS = Family("format", Format, "placewise.formats")

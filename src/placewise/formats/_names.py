@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -88,3 +89,29 @@ def shown(value: object) -> str:
     short = text if len(text) <= 60 else text[:57] + "..."
     quoted = ascii(short) if has_control(short) else f"'{short}'"
     return quoted if isinstance(value, str) else quoted[1:-1]
+
+
+def repeated(values: Iterable[str]) -> str | None:
+    """The first value that comes a second time.
+
+    Example:
+        >>> repeated(["a", "b", "a"]), repeated(["a", "b"])
+        ('a', None)
+    """
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Sorting key in which digits count as numbers.
+
+    Example:
+        >>> sorted(["10", "9", "a"], key=natural)
+        ['9', '10', 'a']
+    """
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name

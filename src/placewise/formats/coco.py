@@ -19,17 +19,20 @@ import numpy as np
 
 from placewise.formats._coco import VISIBILITY, Json, Reader
 from placewise.formats._collect import Collector
-from placewise.formats._labels import Format, Labels, Sample, State, fit_scores, write_new
+from placewise.formats._format import PointFormat, fit_scores, write_new
+from placewise.formats._labels import Labels, Sample, State
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
 
 _HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
 
 
-class Coco(Format):
+class Coco(PointFormat):
     """COCO key points: JSON with the lists images, annotations and categories.
 
     Boxes and masks are not needed and not looked at. Holds everything that labels are.
     """
+
+    task = "dots"
 
     def recognises(self, path: Path, head: str) -> bool:
         """An object with one of the three lists."""

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector
-from placewise.formats._labels import Format, Labels, State, fit_scores, write_new
+from placewise.formats._format import PointFormat, fit_scores, write_new
+from placewise.formats._labels import Labels, State
 from placewise.formats._names import normal, shown, why_unsafe
 from placewise.formats._tables import (
     header_of,
@@ -43,11 +44,13 @@ _Columns = dict[str, dict[str, int]]
 """For each point the index of its x, y and, perhaps, likelihood."""
 
 
-class Deeplabcut(Format):
+class Deeplabcut(PointFormat):
     """CSV of DeepLabCut: three header rows scorer, bodyparts, coords; the first column is the path.
 
     Empty x and y are a point that is not labelled. A column `likelihood` is left aside.
     """
+
+    task = "dots"
 
     def recognises(self, path: Path, head: str) -> bool:
         """The first cell is `scorer`."""

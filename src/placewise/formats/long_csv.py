@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from placewise.formats._collect import Collector
-from placewise.formats._labels import Format, Labels, State
+from placewise.formats._format import PointFormat
+from placewise.formats._labels import Labels, State
 from placewise.formats._names import shown
 from placewise.formats._tables import (
     Row,
@@ -50,7 +51,7 @@ class _Entry:
     instance: int = 0
 
 
-class LongCsv(Format):
+class LongCsv(PointFormat):
     """CSV with one row for each point: columns image, point, x, y[, state][, split][, instance].
 
     The order of the columns is free and further columns are ignored. Empty x and y without a state
@@ -58,6 +59,8 @@ class LongCsv(Format):
     the repetitions of a point are instances where the whole file is of many of a kind (cells), and
     faults otherwise.
     """
+
+    task = "dots"
 
     def recognises(self, path: Path, head: str) -> bool:
         """At least three of the four columns in the first line."""

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from placewise.formats._collect import Collector
-from placewise.formats._labels import Format, Labels, State
+from placewise.formats._format import PointFormat
+from placewise.formats._labels import Labels, State
 from placewise.formats._tables import (
     Row,
     header_of,
@@ -32,12 +33,14 @@ _Columns = dict[str, dict[str, str]]
 """For each point the columns of its x, y and, perhaps, state."""
 
 
-class WideCsv(Format):
+class WideCsv(PointFormat):
     """CSV with one row for each picture: columns image[, split], <point>_x, <point>_y[, _state].
 
     The order of the columns is free, `<point>.x` is as good, and columns that name no coordinate
     are ignored. Empty x and y without a state are a point that is not labelled.
     """
+
+    task = "dots"
 
     def recognises(self, path: Path, head: str) -> bool:
         """A column `image`, and one that ends in `_x` or `_y`."""

@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 from placewise.family import Family
+from placewise.formats import NOT_LABELLED
 
 Task = Literal["dots", "classes"]
 
-NOT_LABELLED = -1
-"""The class of a picture whose class is not known."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,17 @@ from numpy.typing import NDArray
 
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
+from placewise.metrics._classes import (
+    CLASS_BINS,
+    brier,
+    by_class,
+    calibration_error,
+    class_table,
+    confusion,
+    log_loss,
+    reliability,
+    temperature,
+)
 from placewise.metrics._confidence import conformal_factor, coverage, presence
 from placewise.metrics._distances import (
     BORDER_EDGES,
@@ -40,15 +51,22 @@ from placewise.metrics._shapes import left_right_swaps, turns
 
 __all__ = [
     "BORDER_EDGES",
+    "CLASS_BINS",
     "PCK_THRESHOLDS",
+    "brier",
     "by_border_distance",
+    "by_class",
     "by_point",
+    "calibration_error",
+    "class_table",
     "conformal_factor",
+    "confusion",
     "coverage",
     "diagonals",
     "errors",
     "label_areas",
     "left_right_swaps",
+    "log_loss",
     "mean_error",
     "mean_position_baseline",
     "median_error",
@@ -57,8 +75,10 @@ __all__ = [
     "pair_distances",
     "pck",
     "presence",
+    "reliability",
     "rmse",
     "score_table",
+    "temperature",
     "turns",
 ]
 

@@ -17,6 +17,7 @@ from placewise.errors import SettingsError
 from placewise.remedies._nodes import (
     BATCH,
     Flat,
+    Tracer,
     asks_for_shape,
     flattens,
     is_mean,
@@ -126,22 +127,12 @@ def _convolves(module: nn.Module) -> bool:
     return isinstance(weight, Tensor) and 3 <= weight.ndim <= 5
 
 
-class _Tracer(fx.Tracer):
-    """Layers of torch and of placewise are taken whole."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether what the module does inside is left alone."""
-        if isinstance(m, nn.Sequential):
-            return False
-        return m.__module__.startswith(("torch.nn", "placewise.layers"))
-
-
 def _traced(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
     """A copy of the network as a graph whose nodes know their shapes."""
     try:
         own = copy.deepcopy(model)
         with _evaluating(own), torch.no_grad():
-            traced = fx.GraphModule(own, _Tracer().trace(own))
+            traced = fx.GraphModule(own, Tracer().trace(own))
             weight = next(t for t in own.parameters())
             pictures = torch.zeros(BATCH, *shape, dtype=weight.dtype, device=weight.device)
             ShapeProp(traced).propagate(pictures)

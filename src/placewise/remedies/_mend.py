@@ -19,6 +19,7 @@ from placewise.graph import Graph, Node
 from placewise.ops import Along
 from placewise.paddings import PADDINGS
 from placewise.remedies._exchange import Change, Exchange, Left, Plan, exchanged
+from placewise.remedies._meeting import meeting
 from placewise.report.folder import check_folder
 from placewise.report.glossary import number
 from placewise.report.text import table
@@ -131,7 +132,9 @@ def mend(
 
     Padding: every padded convolution and pooling, and every padding layer, gets another rule and
     keeps its margins, so that maps keep their sizes; but with `full` maps grow and with `valid`
-    they shrink, which only networks without additions and fixed sizes can take. Blur: what strides
+    they shrink. There what is added or joined is made one size, by zeros about the smaller maps or
+    by a cut of the larger; the copy is then a graph (`torch.fx`) of the same layers, and dropout
+    that the model calls as a function stays as it was called in this mode. Blur: what strides
     (convolutions and maxima; an average is a blur already) is blurred first. Even: no layer is
     changed; the copy is audited at the even size nearest to this one. Weights of another padding
     were trained with the old one: train on for a while where the answer near the border counts.
@@ -165,6 +168,9 @@ def mended_from(model: nn.Module, before: Audit, plan: Plan, *, even: bool = Fal
     if plan.padding is not None:
         PADDINGS[plan.padding]
     made, changes, left = _changed(model, plan)
+    if plan.padding is not None and not PADDINGS[plan.padding].keeps_size:
+        made, met = meeting(made, grows=PADDINGS[plan.padding].adds_zeros)
+        changes += met
     shape = before.shape
     after = _audited(made, shape, before.name, plan)
     left += _unreached(after, plan, {one.name for one in changes} | {one.name for one in left})

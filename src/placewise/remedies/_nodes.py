@@ -1,9 +1,11 @@
-"""What the nodes of a traced network do to the shape of a map."""
+"""A network as a graph, and what its nodes do to the shape of a map."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import fx, nn
 
@@ -15,6 +17,35 @@ POINTWISE_NAMES = frozenset(
 
 BATCH = 2
 """Pictures in the run that finds shapes; not 1, so that a batch is not taken for a side of 1."""
+
+
+class Tracer(fx.Tracer):
+    """Layers of torch and of placewise are taken whole."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether what the module does inside is left alone."""
+        if isinstance(m, nn.Sequential):
+            return False
+        return m.__module__.startswith(("torch.nn", "placewise.layers", "placewise.remedies"))
+
+    def trace(
+        self, root: Callable[..., Any] | nn.Module, concrete_args: dict[str, Any] | None = None
+    ) -> fx.Graph:
+        """The graph; our own layers and heads do not check shapes, which a trace does not know."""
+        modules = root.modules() if isinstance(root, nn.Module) else ()
+        ours = [one for one in modules if one.__module__.startswith("placewise.")]
+        checked = [one for one in ours if hasattr(one, "check")]
+        for one in checked:
+            vars(one)["check"] = _nothing
+        try:
+            return super().trace(root, concrete_args)
+        finally:
+            for one in checked:
+                del vars(one)["check"]
+
+
+def _nothing(*_: object) -> None:
+    """In the place of a check."""
 
 
 @dataclass(frozen=True)

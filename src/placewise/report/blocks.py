@@ -270,6 +270,24 @@ def photographs(groups: Sequence[Sequence[tuple[str, Overlay]]], alt: str) -> li
     return grids
 
 
+def wide(picture: Overlay, caption: str, alt: str) -> Html:
+    """One picture across the page, such as a contact sheet.
+
+    Args:
+        picture: (height, width, 3) uint8.
+        caption: what to see in it.
+        alt: the same for who cannot see it.
+
+    Example:
+        >>> import numpy as np
+        >>> wide(np.zeros((4, 4, 3), np.uint8), "Cats.", "Four cats")[:12]
+        '<figure><img'
+    """
+    (uri,) = _coded([picture])
+    image = element("img", src=uri, alt=alt[:LETTERS])
+    return element("figure", image, element("figcaption", caption))
+
+
 def _card(caption: str, uri: str, alt: str) -> Html:
     image = element("img", src=uri, alt=f"{alt}: {caption}"[:LETTERS])
     return element("figure", image, element("figcaption", caption[:LETTERS]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -40,11 +40,9 @@ def canvas(
         >>> len(canvas(3.0, LIGHT, panels=5, columns=3)[1])
         5
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=theme.paper)
-    FigureCanvasAgg(figure)
     rows = -(-panels // columns)
     found = figure.subplots(rows, columns, sharex=columns == 1, squeeze=False).ravel().tolist()
     for axes in found:
@@ -74,11 +72,14 @@ def png(figure: Figure) -> bytes:
         >>> png(canvas(1.0, LIGHT)[0])[1:4]
         b'PNG'
     """
-    drawn, packed = BytesIO(), BytesIO()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    sheet: Any = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that the font lacks
-        figure.savefig(drawn, format="png", facecolor="auto")
-    with Image.open(drawn) as image:
-        plain = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        sheet.draw()
+    image = Image.frombytes("RGBA", sheet.get_width_height(), bytes(sheet.buffer_rgba()))
+    plain = image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+    packed = BytesIO()
     plain.save(packed, "PNG", optimize=True)
     return packed.getvalue()

@@ -84,7 +84,7 @@ def dots(
     if crop:
         left, top, right, bottom = _surroundings(marks, (shown.shape[0], shown.shape[1]))
         shown, marks = shown[top:bottom, left:right], marks.shifted(left, top)
-    canvas = _at_size(shown, side)
+    canvas = at_size(shown, side)
     marks = marks.scaled(ratio_of(shown.shape[:2], canvas.shape[:2]))
     _draw(canvas, marks, names, skeleton)
     return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
@@ -287,8 +287,17 @@ def _surroundings(marks: _Marks, size: Size) -> tuple[int, int, int, int]:
     return left, top, left + int(sides[0]), top + int(sides[1])
 
 
-def _at_size(picture: Overlay, side: tuple[int, int]) -> Overlay:
-    """The picture enlarged by a whole number, or made smaller."""
+def at_size(picture: Overlay, side: tuple[int, int]) -> Overlay:
+    """A picture enlarged by a whole number, or made smaller.
+
+    Args:
+        picture: (height, width, 3) uint8.
+        side: least and most pixels of its longer side.
+
+    Example:
+        >>> at_size(np.zeros((4, 6, 3), np.uint8), (10, 20)).shape
+        (8, 12, 3)
+    """
     height, width = picture.shape[:2]
     least, most = side
     longest = max(height, width)
@@ -330,21 +339,21 @@ def _outside(point: FloatArray, truth: FloatArray, radius: float) -> tuple[Float
 
 def _tile(picture: Overlay, caption: str, width: int, theme: Theme) -> Image.Image:
     """A picture as wide as its tile and at most one and a half times as high, with its caption."""
-    image, font = Image.fromarray(picture), _font(13)
+    image, font = Image.fromarray(picture), font_of(13)
     ratio = min(width / image.width, 1.5 * width / image.height)
     size = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
     tile = Image.new("RGB", (width, size[1] + 26), theme.paper)
     tile.paste(image.resize(size, Image.Resampling.LANCZOS), (0, 0))
-    words = _short(caption, width, font)
+    words = shortened(caption, width, font)
     ImageDraw.Draw(tile).text((0, size[1] + 5), words, theme.muted, font)
     return tile
 
 
 @lru_cache(maxsize=8)
 def _legend(names: tuple[str, ...], width: int, theme: Theme) -> Overlay:
-    font, high = _font(14), 26
+    font, high = font_of(14), 26
     more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
-    words = [_short(name, width - 52, font) for name in [*names[:NAMED], *more]]
+    words = [shortened(name, width - 52, font) for name in [*names[:NAMED], *more]]
     places: list[tuple[int, int]] = []
     x, row = 10, 0
     for word in words:
@@ -364,7 +373,7 @@ def _legend(names: tuple[str, ...], width: int, theme: Theme) -> Overlay:
 
 
 @lru_cache(maxsize=4)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and knows many alphabets."""
     import matplotlib
 
@@ -372,7 +381,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
 
 
-def _short(words: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+def shortened(words: str, width: float, font: ImageFont.FreeTypeFont) -> str:
     """Words that fit into a width; what is left out of their middle is an ellipsis."""
     words = printable(words)[:500]
     if font.getlength(words) <= width:

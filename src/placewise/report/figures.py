@@ -28,10 +28,11 @@ SHOWN = 40
 
 
 def curves(log: Rows, theme: Theme = LIGHT) -> bytes:
-    """Loss and validation error over the steps.
+    """Loss and score on validation pictures over the steps.
 
     Args:
-        log: lines of `log.jsonl`: {"step", "loss", ...} and {"step", "val_error_px"}.
+        log: lines of `log.jsonl`: {"step", "loss", ...}, and {"step", "val_error_px"} or {"step",
+            "val_log_loss"}.
         theme: colours.
 
     Returns:
@@ -48,16 +49,18 @@ def curves(log: Rows, theme: Theme = LIGHT) -> bytes:
     above.set_ylabel("training loss")
     if len(losses) and losses.min() > 0 and losses.max() > 20 * losses.min():
         above.set_yscale("log")
-    steps, found = _series(log, "val_error_px")
+    classes = any("val_log_loss" in line for line in log)
+    steps, found = _series(log, "val_log_loss" if classes else "val_error_px")
     below.plot(steps, found, color=theme.second, linewidth=1.8, marker="o", markersize=3)
-    below.set_ylabel("validation error (px)")
+    below.set_ylabel("validation log loss" if classes else "validation error (px)")
     below.set_xlabel("step")
     if len(found):
         if found.min() > 0 and found.max() > 8 * found.min():
             below.set_yscale("log")
         best = int(found.argmin())
         below.plot(steps[best], found[best], "o", color=theme.third, markersize=7)
-        words = f"best: {number(float(found[best]))} px at step {int(steps[best]):,}"
+        unit = "" if classes else " px"
+        words = f"best: {number(float(found[best]))}{unit} at step {int(steps[best]):,}"
         below.set_title(words, loc="right", color=theme.third, fontsize=9)
     for axes, values in ((above, losses), (below, found)):
         _plain_ticks(axes)

@@ -116,6 +116,68 @@ SCORES = (
     ),
 )
 
+CLASS_SCORES = (
+    Score(("accuracy",), "accuracy", "%", "share of pictures that are named rightly"),
+    Score(
+        ("balanced_accuracy",),
+        "balanced accuracy",
+        "%",
+        "mean over the classes of the share that is named rightly: rare classes weigh as much",
+    ),
+    Score(("macro_f1",), "mean F₁", "", "mean over the classes of F₁ = 2PR / (P + R)"),
+    Score(
+        ("majority_baseline",),
+        "blind baseline",
+        "%",
+        "accuracy of always answering the commonest class, without looking",
+    ),
+    Score(
+        ("log_loss",),
+        "log loss",
+        "",
+        "mean of −log of the probability that the true class was given; 0 is perfect",
+    ),
+    Score(("brier",), "Brier score", "", "mean squared error of the probabilities, 0 to 2"),
+    Score(
+        ("calibration_error",),
+        "calibration error",
+        "%",
+        "how far the probability of an answer strays from how often it is right; 0 is honest",
+    ),
+    Score(
+        ("temperature",),
+        "temperature",
+        "",
+        "what logits are divided by, fitted on validation pictures; above 1 the network was too "
+        "sure",
+    ),
+)
+
+CLASS_WORDS = (
+    (
+        "training, validation and test pictures",
+        "The network learns from training pictures. Validation pictures choose the best moment of "
+        "the training and calibrate the probabilities. Test pictures take part in neither, so "
+        "their scores are what to expect on new pictures of the same kind.",
+    ),
+    (
+        "precision and recall",
+        "Of a class: precision P is the share of right answers among those that name it, recall R "
+        "the share of its pictures that are named rightly.",
+    ),
+    (
+        "evidence",
+        "Where on the picture the answer comes from: features times the gradient of the class’s "
+        "logit, summed over channels. Where the head is linear, the places add up to the logit.",
+    ),
+    (
+        "loss",
+        "What the training makes small. Its size says little; that it falls and then settles "
+        "is what matters.",
+    ),
+)
+"""(word, explanation) for the reader of a run that answers with classes."""
+
 WORDS = (
     (
         "dot and point",

@@ -79,7 +79,7 @@ def run_page(report: RunReport) -> str:
         section("Where the errors are", *_plots(report)),
         *_pictures(report),
         section("Scores", _scores(report.scores)),
-        section("How it was made", *_making(report)),
+        section("How it was made", *making(report.settings, report.versions, report.fingerprint)),
         section("Words", words(WORDS)),
         element(
             "footer", "Made by placewise. This page holds everything it shows.", class_="muted"
@@ -184,14 +184,27 @@ def _scores(scores: Scores) -> Html:
     return joined(parts)
 
 
-def _making(report: RunReport) -> list[Html]:
+def making(
+    settings: Mapping[str, Any], versions: Mapping[str, str], fingerprint: str
+) -> list[Html]:
+    """How a run was made.
+
+    Args:
+        settings: of the run, may be nested.
+        versions: versions of what decides numbers.
+        fingerprint: fingerprint of the data.
+
+    Example:
+        >>> making({}, {}, "")
+        ['<p class="muted">Nothing was recorded.</p>']
+    """
     parts = []
-    if report.fingerprint:
-        facts = {"fingerprint of the data (SHA-256)": report.fingerprint}
+    if fingerprint:
+        facts = {"fingerprint of the data (SHA-256)": fingerprint}
         note = "Two runs with the same fingerprint saw the same pictures and labels."
         parts.append(settings_table(facts, note))
-    if report.settings:
-        parts += [element("h3", "Settings"), settings_table(report.settings)]
-    if report.versions:
-        parts += [element("h3", "Versions"), settings_table(report.versions)]
+    if settings:
+        parts += [element("h3", "Settings"), settings_table(settings)]
+    if versions:
+        parts += [element("h3", "Versions"), settings_table(versions)]
     return parts or [element("p", "Nothing was recorded.", class_="muted")]

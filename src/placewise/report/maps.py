@@ -242,7 +242,9 @@ def _draw(
             axes.set_yscale("log")
             axes.set_ylim(low / 1.2, 1.2)
             axes.yaxis.set_major_formatter(lambda value, _: fraction(value))
-            axes.yaxis.set_minor_formatter(lambda value, _: "" if low < 0.09 else fraction(value))
+            axes.yaxis.set_minor_formatter(lambda value, _: "")
+            if low > 0.09:
+                axes.set_yticks([1 / over for over in (1, 2, 3, 5, 10) if 1 / over >= low])
             blind = np.flatnonzero(values <= 0)
             axes.plot(blind, np.full(len(blind), low), "|", color=theme.second, markersize=9)
         else:

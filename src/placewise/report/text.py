@@ -175,13 +175,15 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _lines(what: str) -> Callable[[int, int], None]:
-    last = time.monotonic()
+    begin = last = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last > QUIET:
-            last = time.monotonic()
-            print(f"{done} of {total} {what}", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if now - last > QUIET and done:
+            last = now
+            left = (now - begin) * (total - done) / done
+            print(f"{done} of {total} {what}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     return progress
 

@@ -26,8 +26,8 @@ from placewise.target._program import read_program
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of the channels of ImageNet's pictures in 0..1."""
 
-SIDE = 224
-"""Pixels of a side where nothing says how large the pictures are."""
+SIDE = {1: 224, 2: 224, 3: 64}
+"""Pixels of a side where nothing says how large the pictures are, by the number of axes."""
 
 UNTRAINED = (
     "Its weights are those of a new network: what was measured says nothing about a trained one. "
@@ -101,7 +101,7 @@ class Target:
             raise SettingsError("an exported program stays on the device it was exported for")
         try:
             return replace(self, model=self.model.to(torch.device(device)))
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, AssertionError, ImportError) as error:
             raise SettingsError(f"the network cannot be moved to '{device}': {error}") from error
 
 
@@ -117,7 +117,7 @@ def find_target(
     Args:
         text: see `placewise.target`.
         size: sides of the picture in pixels; one number is taken for all axes that the network's
-            convolutions have; none: the network's own size, else 224.
+            convolutions have; none: the network's own size, else 224, and 64 of a volume.
         channels: of the picture; None: those of the network's first convolution, else 3.
         notice: told what the user should know.
 
@@ -196,8 +196,9 @@ def _guessed(model: nn.Module | ExportedProgram) -> tuple[int, ...]:
     """The shape that the first convolution reads; that of pictures where there is none."""
     for module in model.modules() if isinstance(model, nn.Module) else ():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            return module.in_channels or 3, *(SIDE,) * len(module.kernel_size)
-    return 3, SIDE, SIDE
+            axes = len(module.kernel_size)
+            return module.in_channels or 3, *(SIDE[axes],) * axes
+    return 3, SIDE[2], SIDE[2]
 
 
 def _of_run(text: str, notice: Callable[[str], None]) -> Target:

@@ -1,4 +1,4 @@
-"""Train a localiser: pictures and labels in, a run folder out.
+"""Train a network: pictures and labels in, a run folder out.
 
 The loop is an exact function of (labels, settings): interrupted and resumed, with or without
 worker processes, a run on a CPU ends in the same bits.
@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from placewise.data import PIXELS
 from placewise.errors import SettingsError
-from placewise.formats import Labels
+from placewise.formats import LabelSet
+from placewise.model import check_head
 from placewise.parallel import check_batch, processes, rank, wait_for_all
 from placewise.run import Run
 
@@ -31,21 +32,21 @@ class TrainSettings(BaseModel):
         device: "cpu", "cuda", "cuda:1", …
         precision: "auto" takes the faster of the two on this machine, measured at the start.
         pixels: pixels of the median picture after scaling; more is finer and slower.
-        batch: pictures in a step, over all processes.
+        batch: pictures in a step, over all processes; None: 8 for dots, 32 for classes.
         workers: processes that prepare batches.
         learning_rate: peak of the learning rate: warm-up, then cosine to 0.
         weight_decay: of AdamW.
         average: decay of the moving average of the weights, which is what answers.
         backbone: member of `BACKBONES`.
         backbone_settings: e.g. {"width": 128}; what is missing is chosen from the data.
-        head: member of `HEADS`.
+        head: member of `HEADS`; None: the usual one for what the labels say.
         head_settings: e.g. {"loss": "mse"}; what is missing is the head's default.
         augmentation: changes to the augmentation that is chosen for the data.
         validate_every: steps between validations; None: chosen from the speed.
 
     Example:
-        >>> TrainSettings(minutes=8, head_settings={"loss": "mse"}).batch
-        8
+        >>> TrainSettings(minutes=8, head_settings={"loss": "mse"}).head_settings
+        {'loss': 'mse'}
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,14 +57,14 @@ class TrainSettings(BaseModel):
     device: str = "cpu"
     precision: Precision = "auto"
     pixels: int = Field(default=PIXELS, ge=1024)
-    batch: int = Field(default=8, ge=2)
+    batch: int | None = Field(default=None, ge=2)
     workers: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     average: float = Field(default=0.99, ge=0, lt=1)
     backbone: str = "unet"
     backbone_settings: dict[str, int | float | str | bool] = {}
-    head: str = "heatmap"
+    head: str | None = None
     head_settings: dict[str, int | float | str | bool] = {}
     augmentation: dict[str, Any] = {}
     validate_every: int | None = Field(default=None, ge=1)
@@ -94,12 +95,17 @@ class TrainSettings(BaseModel):
 
 
 def train(
-    labels: Labels, out: Path, settings: TrainSettings, *, resume: bool = False, quiet: bool = False
+    labels: LabelSet[Any],
+    out: Path,
+    settings: TrainSettings,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
 ) -> Run:
     """Train on labels and write a run folder.
 
     Args:
-        labels: what `read_labels` returned.
+        labels: what `read_labels` returned: of points, or of classes.
         out: the run folder; it must be new or empty unless `resume`.
         settings: how to train; a resumed run keeps those it was begun with.
         resume: continue the run where it was; where there is none yet, begin it.
@@ -118,19 +124,22 @@ def train(
         >>> run = train(labels, Path("my_run"), TrainSettings(minutes=8))  # doctest: +SKIP
     """
     from placewise.train._loop import Trainer
-    from placewise.train._plan import begin
+    from placewise.train._plan import begin, task_of
     from placewise.train._progress import Console
 
-    device = _device(settings.device)
+    device, task = _device(settings.device), task_of(labels)
+    settings = settings.model_copy(
+        update={"batch": settings.batch or task.batch, "head": check_head(labels, settings.head)}
+    )
     with processes(device):
-        check_batch(settings.batch)
+        check_batch(settings.batch or task.batch)
         console = Console(quiet or rank() > 0)
         _check_folder(out, resume)
         if rank() == 0 and not (out / "run.json").is_file():
-            begin(labels, out, settings, device, console)
+            begin(task, out, settings, device, console)
         wait_for_all()
         run = Run.open(out)
-        Trainer(labels, run, device, console).train()
+        Trainer(task, run, device, console).train()
         return run
 
 

@@ -6,7 +6,6 @@ import copy
 import json
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from placewise.augment import Augmentation
 from placewise.checkpoint import Checkpoint, write_bytes, write_json, write_text
-from placewise.data import Batch, Order, Pictures, TrainingPictures, batches, single
+from placewise.data import Batch, Order, Pictures, batches
 from placewise.errors import SettingsError, TrainingError
-from placewise.formats import Labels, Sample
-from placewise.geometry import FloatArray
-from placewise.metrics import conformal_factor, errors
-from placewise.model import Localiser, Located
+from placewise.formats import AnySample
+from placewise.model import build
 from placewise.parallel import any_process, rank, share_batch_norms, world
-from placewise.pictures import read_picture
-from placewise.report.drawing import dots, sheet, to_png
 from placewise.run import Run, load_weights, prefixed
 from placewise.train import TrainSettings
 from placewise.train._progress import Bar, Console, Pace, Stop
@@ -35,15 +30,10 @@ from placewise.train._step import (
     move_average,
     optimiser,
 )
+from placewise.train._task import Task
 
 LOG_EVERY = 10
 """Steps between lines of the log."""
-
-VALIDATED = 64
-"""Validation pictures that a validation during training looks at, at most."""
-
-SHOWN = 12
-"""Pictures on the preview."""
 
 NAMED = 20
 """Pictures that an error names, at most."""
@@ -53,22 +43,24 @@ class Trainer:
     """Trains one run, from its last checkpoint on.
 
     Args:
-        labels: the labels that the run was begun with.
+        task: what the run learns, with the labels that it was begun with.
         run: the run.
         device: where to train.
         console: what tells the user.
     """
 
-    def __init__(self, labels: Labels, run: Run, device: torch.device, console: Console) -> None:
-        self.run, self.device, self.console = run, device, console
+    def __init__(
+        self, task: Task[Any, Any], run: Run, device: torch.device, console: Console
+    ) -> None:
+        self.task, self.run, self.device, self.console = task, run, device, console
         self.settings = TrainSettings.of(**run.facts.training)
         self.steps = self.settings.steps or 1
-        by_image = {sample.image: sample for sample in labels.samples}
+        self.batch = self.settings.batch or task.batch
+        by_image = {sample.image: sample for sample in task.labels.samples}
         self.train_samples = _samples(by_image, run, "train")
         self.val_samples = _samples(by_image, run, "val")
-        self.labels = labels
         torch.manual_seed(self.settings.seed)
-        self.model = Localiser(run.facts.model).to(device)
+        self.model = build(run.facts.model).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         if world() > 1:
             share_batch_norms(self.model)
@@ -89,17 +81,18 @@ class Trainer:
             self._cut_log()
         if self.step < self.steps:
             self._loop()
-        if rank() == 0 and self.run.radius_factor() is None:
+        if rank() == 0 and not self.run.calibration():
             self._calibrate()
 
     def _loop(self) -> None:
         view = self.run.facts.model.input
-        self.val_pictures = Pictures(self.labels.root, self.val_samples[:VALIDATED], view)
+        looked_at = self.val_samples[: self.task.validated]
+        self.val_pictures = Pictures(self.task.labels, looked_at, view)
         objective = DistributedDataParallel(self.objective) if world() > 1 else self.objective
         objective.train()
         every = self.settings.validate_every or self.steps
         with Stop() as stop, self.console.training(self.step, self.steps) as bar:
-            pace, started = Pace(self.settings.batch), time.monotonic()
+            pace, started = Pace(self.batch), time.monotonic()
             for batch in self._batches():
                 self.window.append(self._one_step(objective, batch))
                 pace.step(time.monotonic() - started)
@@ -114,8 +107,8 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         """This process's share of the batches from the next step on."""
-        shown = TrainingPictures(
-            self.labels,
+        shown = self.task.learning(
+            self.task.labels,
             self.train_samples,
             self.run.facts.model.input,
             self.model.frame,
@@ -124,7 +117,7 @@ class Trainer:
         )
         order = Order(
             len(self.train_samples),
-            self.settings.batch,
+            self.batch,
             self.settings.seed,
             start=self.step,
             stop=self.steps,
@@ -145,8 +138,8 @@ class Trainer:
         rate = learning_rate(self.step, self.steps, self.settings.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        pictures, points, states, indices = batch
-        loss = objective(pictures.to(self.device), points.to(self.device), states.to(self.device))
+        *shown, indices = batch
+        loss = objective(*(part.to(self.device) for part in shown))
         loss.backward()
         length = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), LONGEST)
         value = self._mean_over_processes(loss)
@@ -174,50 +167,20 @@ class Trainer:
             f"and --learning-rate {self.settings.learning_rate / 4:g}"
         )
 
-    def _validate(self) -> float | None:
-        """Mean error in px of the averaged weights; keeps the best, draws a preview, saves."""
+    def _validate(self) -> str:
+        """Score of the averaged weights in words; keeps the best, draws a preview, saves."""
         if rank() > 0:
-            return None
-        found = [self._located(i) for i in range(len(self.val_pictures.samples))]
-        error = mean_error(self.val_samples[:VALIDATED], found, self.labels)
-        self._log({"step": self.step, "val_error_px": error})
-        score = error if error is not None else float(self.steps - self.step)
+            return ""
+        samples = self.val_samples[: self.task.validated]
+        found = self.task.validate(self.average, self.val_pictures, samples)
+        self._log({"step": self.step, **found.log})
+        score = found.score if found.score is not None else float(self.steps - self.step)
         if score < self.best:
             self.best = score
             self.run.checkpoints.save_best(_tensors(average=self.average), self._facts())
-        self._preview(found)
+        write_bytes(self.run.path / "preview.png", found.preview)
         self._save()
-        return error
-
-    def _located(self, index: int) -> Located:
-        """Dots on a validation picture, in its own pixels."""
-        shown = self.val_pictures[index]
-        return self.average.locate_scaled(shown, self.val_samples[index].size)
-
-    def _val_path(self, index: int) -> Path:
-        return self.labels.root / self.val_samples[index].image
-
-    def _preview(self, found: list[Located]) -> None:
-        model = self.run.facts.model
-        drawn = []
-        for index, (sample, located) in enumerate(
-            zip(self.val_samples[:SHOWN], found[:SHOWN], strict=True)
-        ):
-            truth = single(sample, None)[0]
-            drawn.append(
-                dots(
-                    read_picture(self._val_path(index)),
-                    located.points,
-                    model.names,
-                    truth=truth,
-                    scores=located.scores,
-                    skeleton=model.skeleton,
-                )
-            )
-        captions = [sample.image for sample in self.val_samples[:SHOWN]]
-        write_bytes(
-            self.run.path / "preview.png", to_png(sheet(drawn, captions, names=model.names))
-        )
+        return found.said
 
     def _save(self) -> None:
         if rank() == 0:
@@ -250,20 +213,14 @@ class Trainer:
         write_text(self.run.path / "log.jsonl", text)
 
     def _calibrate(self) -> None:
-        """Split conformal prediction on all validation pictures, with the best weights."""
+        """On all validation pictures, with the best weights."""
         model = self.run.model(self.console.say).to(self.device)
-        found = [
-            model.locate(read_picture(self.labels.root / sample.image))
-            for sample in self.val_samples
-        ]
-        off, spread = errors_and_spreads(self.val_samples, found, self.labels)
-        content: dict[str, Any] = {"level": 0.9, "points": len(off), "factor": None}
-        if len(off):
-            content["factor"] = conformal_factor(off, spread, 0.9)
-            write_json(self.run.path / "calibration.json", content)
+        found = self.task.calibrate(model, self.val_samples)
+        if found is not None:
+            write_json(self.run.path / "calibration.json", found)
 
 
-def _samples(by_image: Mapping[str, Sample], run: Run, split: str) -> tuple[Sample, ...]:
+def _samples(by_image: Mapping[str, AnySample], run: Run, split: str) -> tuple[AnySample, ...]:
     """The samples that the run says belong to a split."""
     missing = [image for image in run.facts.split[split] if image not in by_image]
     if missing:
@@ -273,22 +230,6 @@ def _samples(by_image: Mapping[str, Sample], run: Run, split: str) -> tuple[Samp
             f"({run.facts.data})"
         )
     return tuple(by_image[image] for image in run.facts.split[split])
-
-
-def errors_and_spreads(
-    samples: tuple[Sample, ...], found: list[Located], labels: Labels
-) -> tuple[FloatArray, FloatArray]:
-    """(n,) errors in px of all located points and the (n,) spreads that were said of them."""
-    truth = np.stack([single(sample, labels.source)[0] for sample in samples])
-    off = errors(np.stack([one.points for one in found]), truth)
-    known = np.isfinite(off)
-    return off[known], np.stack([one.spreads for one in found])[known]
-
-
-def mean_error(samples: tuple[Sample, ...], found: list[Located], labels: Labels) -> float | None:
-    """Mean Euclidean error in px over the located points; None where there are none."""
-    off, _ = errors_and_spreads(samples, found, labels)
-    return float(off.mean()) if len(off) else None
 
 
 def _tensors(**modules: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -11,26 +11,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from placewise.augment import Augmentation
-from placewise.data import (
-    Batch,
-    Order,
-    TrainingPictures,
-    batches,
-    of_split,
-    scaled_size,
-    single,
-    split_images,
-)
+from placewise.data import Batch, Order, batches, of_split, shown_size, split_images
 from placewise.errors import SettingsError
-from placewise.formats import SPLITS, Labels, Sample
-from placewise.metrics import turns
-from placewise.model import Localiser, ModelSettings, choose_model
+from placewise.formats import SPLITS, AnySample, LabelSet
+from placewise.model import ModelSettings, build, choose_model
 from placewise.run import Run, RunFacts, versions
+from placewise.train._classes import Classes
+from placewise.train._dots import Dots
 from placewise.train._step import Objective, fast_memory, optimiser
+from placewise.train._task import Task
 
 if TYPE_CHECKING:
     from placewise.train import TrainSettings
@@ -38,9 +30,6 @@ if TYPE_CHECKING:
 
 DEFAULT_STEPS = 3000
 """Steps where neither steps nor minutes are asked for: about ten minutes on two cores."""
-
-LEAST_TURN, MOST_TURN = 5.0, 15.0
-"""Degrees by which pictures are turned at random, either way."""
 
 WARM_STEPS, TIMED = 2, 10
 """Steps that are taken and thrown away for each precision, and those that are timed after them."""
@@ -58,13 +47,24 @@ VALIDATIONS = 24
 """Validations in a run that is long enough."""
 
 
+def task_of(labels: LabelSet[Any]) -> Task[Any, Any]:
+    """What a run on these labels learns."""
+    tasks: dict[str, type[Task[Any, Any]]] = {"dots": Dots, "classes": Classes}
+    return tasks[labels.task](labels)
+
+
 def begin(
-    labels: Labels, out: Path, settings: TrainSettings, device: torch.device, console: Console
+    task: Task[Any, Any],
+    out: Path,
+    settings: TrainSettings,
+    device: torch.device,
+    console: Console,
 ) -> Run:
     """Decide everything that the data and the machine decide, and write it into the run."""
     started = time.monotonic()
     if settings.steps and settings.minutes:
         raise SettingsError("--steps and --minutes were both given; give one of them")
+    labels, batch = task.usable(), settings.batch or task.batch
     splits = split_images(labels, settings.seed)
     samples = of_split(labels, splits, "train")
     model = choose_model(
@@ -77,13 +77,15 @@ def begin(
         head=settings.head,
         head_settings=settings.head_settings,
     )
-    augmentation = choose_augmentation(labels, samples, settings)
+    ranges = {**task.augmentation(samples), **settings.augmentation}
+    augmentation = Augmentation.of(**ranges)
     console.say(_summary(labels, splits, model))
-    fingerprint = fingerprint_of(labels)
-    precision, seconds = _measure(labels, samples, model, augmentation, settings, device, console)
+    fingerprint = fingerprint_of(task)
+    precision, seconds = _measure(task, samples, model, augmentation, settings, device, console)
     spent = time.monotonic() - started
     steps = settings.steps or _steps(settings, seconds, spent)
-    rest = _rest(model, of_split(labels, splits, "val"), seconds / settings.batch)
+    looked_at = of_split(labels, splits, "val")[: task.validated]
+    rest = _rest(model, looked_at, seconds / batch)
     every = settings.validate_every or _validate_every(steps, seconds, rest)
     resolved = settings.model_copy(
         update={"steps": steps, "precision": precision, "validate_every": every}
@@ -97,61 +99,38 @@ def begin(
         training=resolved.model_dump(mode="json") | {"augmentation": augmentation.as_dict()},
     )
     console.say(
-        f"{steps} steps of {settings.batch} pictures, {precision}, about "
-        f"{settings.batch / seconds:.0f} pictures/s: {steps * seconds / 60:.1f} minutes"
+        f"{steps} steps of {batch} pictures, {precision}, about "
+        f"{batch / seconds:.0f} pictures/s: {steps * seconds / 60:.1f} minutes"
     )
     return Run.create(out, facts)
 
 
-def choose_augmentation(
-    labels: Labels, samples: Sequence[Sample], settings: TrainSettings
-) -> Augmentation:
-    """Augmentation for these data.
-
-    Pictures are mirrored only where names say which points change places. They are turned by as
-    much as the labels themselves are turned, twice the standard deviation of their angles, but by
-    5° at least and 15° at most: a fixed camera and a held animal make "left of" and "below" a
-    hint, and turning every picture by 15° would take it away.
-    """
-    points = np.stack([single(sample, labels.source)[0] for sample in samples])
-    angles = turns(points)
-    spread = float(np.nanstd(angles)) if np.isfinite(angles).sum() > 1 else np.inf
-    rotate = round(float(np.clip(2 * spread, LEAST_TURN, MOST_TURN)), 1)
-    chosen: dict[str, Any] = {
-        "flip": bool(labels.symmetry),
-        "rotate": rotate,
-        "shear": round(rotate / 3, 1),
-    }
-    return Augmentation.of(**{**chosen, **settings.augmentation})
-
-
-def fingerprint_of(labels: Labels) -> str:
-    """SHA-256 over names, coordinates, states and the bytes of every picture.
+def fingerprint_of(task: Task[Any, Any]) -> str:
+    """SHA-256 over names, what is labelled, and the content of every picture.
 
     The order of the samples, the format of the file and the split do not matter.
     """
+    labels = task.labels
     digest = hashlib.sha256("\0".join(labels.names).encode())
     for sample in sorted(labels.samples, key=lambda s: s.image):
-        with (labels.root / sample.image).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(labels.pictures.digest(sample.image))
         digest.update(sample.image.encode())
-        digest.update(sample.points.round(6).tobytes())
-        digest.update(sample.states.tobytes())
+        digest.update(task.stamp(sample))
     return digest.hexdigest()
 
 
-def _summary(labels: Labels, splits: list[str], model: ModelSettings) -> str:
+def _summary(labels: LabelSet[Any], splits: list[str], model: ModelSettings) -> str:
     counts = ", ".join(f"{splits.count(s)} {s}" for s in SPLITS if s in splits)
     height, width = model.input.frame
     return (
-        f"{len(labels.samples)} pictures ({counts}), {len(labels.names)} points; the network sees "
-        f"{width}×{height} px at scale {model.input.scale:.3g}"
+        f"{len(labels.samples)} pictures ({counts}), {len(labels.names)} {labels.what}; "
+        f"the network sees {width}×{height} px at scale {model.input.scale:.3g}"
     )
 
 
 def _measure(
-    labels: Labels,
-    samples: tuple[Sample, ...],
+    task: Task[Any, Any],
+    samples: tuple[AnySample, ...],
     model: ModelSettings,
     augmentation: Augmentation,
     settings: TrainSettings,
@@ -160,24 +139,22 @@ def _measure(
 ) -> tuple[str, float]:
     """(precision, seconds of a step): the faster one, timed on copies that are thrown away."""
     torch.manual_seed(settings.seed)
-    localiser = Localiser(model).to(device)
-    shown = TrainingPictures(
-        labels, samples, model.input, localiser.frame, augmentation, settings.seed
+    network, batch = build(model).to(device), settings.batch or task.batch
+    shown = task.learning(
+        task.labels, samples, model.input, network.frame, augmentation, settings.seed
     )
-    order = Order(len(samples), settings.batch, settings.seed, start=0, stop=WARM_STEPS + TIMED)
+    order = Order(len(samples), batch, settings.seed, start=0, stop=WARM_STEPS + TIMED)
     fast_memory()
     for _ in batches(shown, order, 0):
         pass  # reads the pictures, which happens but once
     tried = ("float32", "bfloat16") if settings.precision == "auto" else (settings.precision,)
     seconds: dict[str, float] = {}
     for precision in tried:
-        objective = Objective(copy.deepcopy(localiser), precision).to(device)
+        objective = Objective(copy.deepcopy(network), precision).to(device)
         seconds[precision], loss = _time_steps(
             objective, batches(shown, order, 0), settings, device
         )
-        console.say(
-            f"{precision}: {settings.batch / seconds[precision]:.1f} pictures/s, loss {loss:.3g}"
-        )
+        console.say(f"{precision}: {batch / seconds[precision]:.1f} pictures/s, loss {loss:.3g}")
     fastest = min(seconds, key=lambda name: seconds[name])
     return fastest, seconds[fastest]
 
@@ -191,7 +168,7 @@ def _time_steps(
     value = math.nan
     started = time.monotonic()
     for batch in shown:
-        loss = objective(*(part.to(device) for part in batch[:3]))
+        loss = objective(*(part.to(device) for part in batch[:-1]))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -209,7 +186,7 @@ def _steps(settings: TrainSettings, seconds: float, spent: float) -> int:
     return max(1, math.floor(left * (1 - VALIDATING) / seconds))
 
 
-def _rest(model: ModelSettings, samples: Sequence[Sample], seconds: float) -> float:
+def _rest(model: ModelSettings, samples: Sequence[AnySample], seconds: float) -> float:
     """Seconds of training that a validation is worth, so that it takes a small share of them.
 
     Predicting takes a third of a training step's time for a pixel, and validation pictures are
@@ -221,7 +198,7 @@ def _rest(model: ModelSettings, samples: Sequence[Sample], seconds: float) -> fl
         seconds: of training for a picture.
     """
     frame = math.prod(model.input.frame)
-    shown = sum(math.prod(scaled_size(sample.size, model.input.scale)) for sample in samples)
+    shown = sum(math.prod(shown_size(sample.size, model.input)) for sample in samples)
     return max(LEAST_REST, shown / frame * seconds / 3 / VALIDATING)
 
 

@@ -86,24 +86,24 @@ class Bar:
 
     def __init__(self) -> None:
         self.loss = self.speed = float("nan")
-        self.error: float | None = None
+        self.validation = ""
 
     def step(self, step: int, *, loss: float, speed: float) -> None:
         """After some steps."""
         self.loss, self.speed = loss, speed
         self.show(step)
 
-    def validated(self, error: float | None) -> None:
-        """After a validation."""
-        self.error = error
+    def validated(self, said: str) -> None:
+        """After a validation, with its score in words."""
+        self.validation = said
 
     def show(self, step: int) -> None:
         """Bring the display up to date."""
 
     def words(self) -> str:
-        """Loss, validation error and speed."""
-        error = "" if self.error is None else f"validation {self.error:.2f} px  "
-        return f"loss {self.loss:.4g}  {error}{self.speed:.1f} pictures/s"
+        """Loss, score on validation pictures and speed."""
+        score = f"{self.validation}  " if self.validation else ""
+        return f"loss {self.loss:.4g}  {score}{self.speed:.1f} pictures/s"
 
 
 class Live(Bar):

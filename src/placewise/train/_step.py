@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from placewise.model import Localiser
+from placewise.model import Network
 
 if TYPE_CHECKING:
     from placewise.train import TrainSettings
@@ -26,27 +26,25 @@ LONGEST = 1.0
 class Objective(nn.Module):
     """Pictures and labels to one number to make small.
 
-    The mean is over all points of the batch, labelled or not, so that it is the same number
-    however a batch is shared between processes.
+    The mean is over all points or pictures of the batch, labelled or not, so that it is the same
+    number however a batch is shared between processes.
 
     Args:
-        model: the localiser.
+        model: the network.
         precision: "float32", or "bfloat16" for convolutions in bfloat16 and the rest in float32.
     """
 
-    def __init__(self, model: Localiser, precision: str) -> None:
+    def __init__(self, model: Network, precision: str) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = precision
 
-    def forward(
-        self, pictures: torch.Tensor, points: torch.Tensor, states: torch.Tensor
-    ) -> torch.Tensor:
-        """Loss of (B, C, h, w) pictures with (B, K, 2) points in (B, K) states."""
+    def forward(self, pictures: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+        """Loss of (B, C, h, w) pictures with what the head's loss wants to know of each."""
         lower = torch.autocast(pictures.device.type, torch.bfloat16)
         with lower if self.precision == "bfloat16" else contextlib.nullcontext():
             output = self.model(pictures.contiguous(memory_format=torch.channels_last))
-        loss: torch.Tensor = self.model.head.loss(output.float(), points, states)
+        loss: torch.Tensor = self.model.head.loss(output.float(), *targets)
         return loss.mean()
 
 

@@ -33,7 +33,7 @@ def lengths_figure(
         >>> lengths_figure({"before": torch.rand(50)}, torch.rand(50, 50))[1:4]
         b'PNG'
     """
-    figure, (axes,) = _figure(1, (5.0, 3.0), theme)
+    figure, (axes,) = _figure(1, (5.0, 3.4), theme)
     edges = np.linspace(0, float(pairs.max()), 31)
     chance, _ = np.histogram(pairs.flatten().cpu().numpy(), edges)
     axes.stairs(chance / chance.sum(), edges, fill=True, color=theme.line, label="any two units")
@@ -45,7 +45,10 @@ def lengths_figure(
     axes.set_xlabel("length of a connection")
     axes.set_ylabel("share of connections")
     axes.set_xlim(0, edges[-1])
-    axes.legend(frameon=False, labelcolor=theme.ink)
+    axes.set_ylim(bottom=0)
+    figure.legend(
+        frameon=False, labelcolor=theme.ink, fontsize=8, loc="outside upper left", ncols=2
+    )
     return _png(figure)
 
 

@@ -86,9 +86,9 @@ class Seen:
 
     @classmethod
     def joined(cls, several: Sequence[Seen]) -> Seen:
-        """Root of the mean square of the maps, mean of the ranks."""
-        squares = np.mean([np.square(one.map) for one in several], axis=0)
-        return cls(np.sqrt(squares), float(np.mean([one.rank for one in several])))
+        """Mean of the maps, mean of the ranks."""
+        maps: FloatArray = np.mean([one.map for one in several], axis=0)
+        return cls(maps, float(np.mean([one.rank for one in several])))
 
     def numbers(self, border: int = 1) -> dict[str, Any]:
         """Its bands and its rank."""

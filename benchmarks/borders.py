@@ -1,0 +1,157 @@
+"""Which padding rule serves the main job? Error near the border and elsewhere, on validation folds.
+
+    python benchmarks/borders.py --data FOLDER --seeds 5 --steps 600
+
+FOLDER holds `openfield_mouse`; the other set is the demo's digits. No test picture is read. Of the
+others, those numbered seed, seed + 5, seed + 10 … by name validate the run of that seed, so that five
+seeds answer each picture once, by a network that has not seen it; rules are compared within a seed: the
+same pictures, first weights and order. Near is within `--band` of the shorter side from the border.
+What is in benchmarks/results/borders.json already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from placewise import TrainSettings, evaluate, read_labels, train
+from placewise.demo import write_pictures
+from placewise.formats import Labels
+from placewise.geometry import border_distance
+from placewise.paddings import PADDINGS
+
+RESULTS = Path(__file__).parent / "results" / "borders.json"
+SETS, FOLDS = ("openfield_mouse", "digits"), 5
+RULES = tuple(name for name in PADDINGS.names() if PADDINGS[name].keeps_size)
+SAME = ("set", "rule", "seed", "steps", "band")
+
+
+def folded(labels: Labels, fold: int) -> Labels:
+    """Without the test pictures; every fifth of the others validates."""
+    samples = sorted((s for s in labels.samples if s.split != "test"), key=lambda s: s.image)
+    split = ["val" if number % FOLDS == fold else "train" for number in range(len(samples))]
+    kept = tuple(replace(s, split=name) for s, name in zip(samples, split, strict=True))
+    return replace(labels, samples=kept)
+
+
+def shares_and_errors(labels: Labels, predictions: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of each located point that was to be found: share of the side from the border, and error."""
+    with predictions.open(newline="", encoding="utf-8") as file:
+        found = {
+            (row["image"], row["point"]): (float(row["x"]), float(row["y"]))
+            for row in csv.DictReader(file)
+        }
+    shares, errors = [], []
+    for sample in (s for s in labels.samples if s.split == "val"):
+        points = sample.points.reshape(-1, 2)
+        near = border_distance(points, sample.size) / min(sample.size)
+        for name, point, share in zip(labels.names, points, near, strict=True):
+            if np.isfinite(share):
+                shares.append(max(share, 0.0))
+                errors.append(np.hypot(*(point - found[sample.image, name])))
+    return np.array(shares), np.array(errors)
+
+
+def part(errors: np.ndarray) -> dict[str, Any]:
+    if not len(errors):
+        return {"points": 0, "mean_px": None, "median_px": None}
+    return {
+        "points": len(errors),
+        "mean_px": round(float(errors.mean()), 4),
+        "median_px": round(float(np.median(errors)), 4),
+    }
+
+
+def measure(labels: Labels, rule: str, seed: int, steps: int, band: float, out: Path) -> dict:
+    labels = folded(labels, seed % FOLDS)
+    settings = TrainSettings.of(
+        steps=steps,
+        seed=seed,
+        backbone_settings={"padding": rule},
+        precision="bfloat16",
+        validate_every=steps,
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    run = train(labels, out, settings, quiet=True)
+    evaluate(run, labels, split="val", tell=lambda words: None)
+    shares, errors = shares_and_errors(labels, run.path / "evaluation" / "predictions.csv")
+    return {
+        "border": part(errors[shares < band]),
+        "elsewhere": part(errors[shares >= band]),
+        "all": part(errors),
+    }
+
+
+def table(entries: list[dict], steps: int, band: float) -> str:
+    """Means over seeds with their standard deviation, and what each seed says beside zeros."""
+    rows = ["| set | rule | seeds | border px | elsewhere px | ratio | border, beside zeros |"]
+    rows.append("|---" * 7 + "|")
+    entries = [e for e in entries if (e["steps"], e["band"]) == (steps, band)]
+    zeros = {(e["set"], e["seed"]): e for e in entries if e["rule"] == "zeros"}
+    for key in dict.fromkeys((e["set"], e["rule"]) for e in entries):
+        same = [e for e in entries if (e["set"], e["rule"]) == key]
+        near = [e["border"]["mean_px"] for e in same if e["border"]["points"]]
+        far = [e["elsewhere"]["mean_px"] for e in same if e["elsewhere"]["points"]]
+        pairs = [(e, zeros[key[0], e["seed"]]) for e in same if (key[0], e["seed"]) in zeros]
+        beside = [
+            mine["border"]["mean_px"] / theirs["border"]["mean_px"]
+            for mine, theirs in pairs
+            if theirs["border"]["points"]
+        ]
+        cells = [*key, len(same), spread(near), spread(far)]
+        ratio = f"{statistics.fmean(near) / statistics.fmean(far):.2f}" if near and far else "–"
+        rows.append("| " + " | ".join(map(str, [*cells, ratio, spread(beside)])) + " |")
+    return "\n".join(rows)
+
+
+def spread(values: list[float]) -> str:
+    if not values:
+        return "–"
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{deviation}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES)
+    parser.add_argument("--seeds", type=int, default=FOLDS)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--band", type=float, default=0.1)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    content = json.loads(given.results.read_text()) if given.results.is_file() else {"runs": []}
+    content["command"] = "python benchmarks/borders.py --data FOLDER"
+    done = {tuple(entry[key] for key in SAME) for entry in content["runs"]}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.sets:
+            path = given.data / name
+            if name == "digits":
+                path = write_pictures(Path(folder, name), pictures=300)
+            labels = read_labels(path)
+            for seed in range(given.seeds):
+                for rule in given.rules:
+                    key = (name, rule, seed, given.steps, given.band)
+                    if key in done:
+                        continue
+                    found = measure(
+                        labels, rule, seed, given.steps, given.band, Path(folder, "run")
+                    )
+                    content["runs"].append(dict(zip(SAME, key, strict=True)) | found)
+                    print(*key[:4], json.dumps(found), flush=True)
+                    given.results.write_text(json.dumps(content, indent=1) + "\n")
+    print(table(content["runs"], given.steps, given.band))
+
+
+if __name__ == "__main__":
+    main()

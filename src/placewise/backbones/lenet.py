@@ -1,0 +1,81 @@
+"""The small net that this project began with: two convolutions, two poolings."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from placewise.backbones import Backbone
+from placewise.errors import SettingsError
+from placewise.geometry import Size
+from placewise.layers.convolution import Convolution
+from placewise.paddings import PADDINGS
+
+Pool = Literal["max", "average"]
+
+WINDOW = 5
+"""Places of a filter along each axis."""
+
+
+class LeNet(Backbone):
+    """Two 5×5 convolutions, each followed by a relu and a pooling over 2×2.
+
+    At 32×32: 3 maps of 28×28, pooled to 14×14, 6 maps of 10×10, pooled to 5×5. With the head
+    'flatten' and 10 classes these are 150 numbers to 100 units to 10, and 16,644 parameters for
+    pictures of one channel. After LeNet-5 (LeCun et al., 1998), whose second filters also are
+    volumes: 5×5×3, one slice for each map before.
+
+    Windows stay inside, so that maps shrink and pixels at the edge are read less often; with
+    another padding rule maps keep their size and place.
+
+    Args:
+        in_channels: channels of the picture.
+        width: maps of the first convolution; the second has twice as many.
+        padding: member of `PADDINGS` for both convolutions.
+        pool: "max" or "average".
+
+    Example:
+        >>> net = LeNet(1)
+        >>> net.size((32, 32)), net(torch.zeros(1, 1, 32, 32)).shape
+        ((5, 5), torch.Size([1, 6, 5, 5]))
+    """
+
+    stride = 4
+    multiple = 4
+    receptive_field = 16
+
+    def __init__(
+        self, in_channels: int, *, width: int = 3, padding: str = "valid", pool: Pool = "max"
+    ) -> None:
+        super().__init__()
+        if width < 1:
+            raise SettingsError(f"width is {width}; it must be 1 or more")
+        if pool not in get_args(Pool):
+            raise SettingsError(f"pool is '{pool}'; it must be one of {', '.join(get_args(Pool))}")
+        self.channels, self.aligned = 2 * width, PADDINGS[padding].keeps_size
+        self.first = Convolution(in_channels, width, WINDOW, padding=padding)
+        self.second = Convolution(width, self.channels, WINDOW, padding=padding)
+        self.pool = nn.MaxPool2d(2) if pool == "max" else nn.AvgPool2d(2)
+        for layer in (self.first, self.second):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, *size) features; see `Backbone.forward`."""
+        maps = self.pool(torch.relu(self.first(pictures)))
+        features: torch.Tensor = self.pool(torch.relu(self.second(maps)))
+        return features
+
+    def size(self, picture: Size) -> Size:
+        """(height, width) of the features; with windows that stay inside, n / 4 − 3.
+
+        Raises:
+            SettingsError: the picture is smaller than the windows.
+        """
+        sides = tuple(picture)
+        for layer in (self.first, self.second):
+            sides = tuple(side // 2 for side in layer.sides_after(sides))
+        return sides[0], sides[1]

@@ -1,0 +1,224 @@
+"""Who does the runs: processes of this machine, or a Ray or Dask cluster, all through joblib."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from placewise.compare._jobs import Job
+from placewise.errors import SettingsError, TrainingError
+
+LOOK, SAY = 0.5, 15.0
+"""Seconds between looks at the runs, and between lines where there is no terminal."""
+
+Work = Callable[[Job], None]
+
+
+def run_all(
+    work: Work,
+    jobs: Sequence[Job],
+    progress: Callable[[Job], float],
+    *,
+    what: str,
+    engine: str = "local",
+    workers: int | None = None,
+    quiet: bool = False,
+) -> None:
+    """Do what is left of some jobs, and show how far they are.
+
+    Args:
+        work: does one job.
+        jobs: all of them.
+        progress: share of a job that is done, 1 when nothing is left.
+        what: what is counted, e.g. "runs".
+        engine: "local", "ray", "dask", or "ray://…" or "dask://…" with the address of a cluster.
+        workers: processes; None: as many as there are cores here, or places on the cluster.
+        quiet: show nothing.
+
+    Raises:
+        SettingsError: no such engine, or what it needs is not installed.
+        TrainingError: a worker was ended from outside.
+    """
+    left = [job for job in jobs if progress(job) < 1]
+    if not left:
+        return
+    with Progress(jobs, progress, what, quiet):
+        if engine == "local" and (workers or cores()) == 1:
+            for job in left:
+                work(job)
+            return
+        joblib = _joblib()
+        with _backend(engine, workers):
+            try:
+                joblib.Parallel(batch_size=1)(joblib.delayed(work)(job) for job in left)
+            except joblib.externals.loky.process_executor.BrokenProcessPool as error:
+                raise TrainingError(
+                    "a worker was ended from outside, perhaps for want of memory; what is done is "
+                    "kept: give the same command again to go on, with fewer --jobs if memory is "
+                    "short"
+                ) from error
+
+
+def check_engine(engine: str, workers: int | None) -> None:
+    """Refuse an engine that cannot be used, before anything is spent.
+
+    Raises:
+        SettingsError: no such engine, or what it needs is not installed.
+
+    Example:
+        >>> check_engine("sheep", None)
+        Traceback (most recent call last):
+        ...
+        placewise.errors.SettingsError: there is no engine 'sheep'; take local, ray, ray://HOST:PORT...
+    """
+    name = engine.partition("://")[0]
+    if name not in ("local", "ray", "dask"):
+        raise SettingsError(
+            f"there is no engine '{engine}'; take local, ray, ray://HOST:PORT, dask or "
+            "dask://HOST:PORT"
+        )
+    if workers is not None and workers < 1:
+        raise SettingsError(f"--jobs is {workers}; at least one process is needed")
+    if name != "local" or (workers or cores()) > 1:
+        _joblib()
+    if name == "ray":
+        _ray()
+    if name == "dask":
+        _distributed()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _backend(engine: str, workers: int | None) -> Iterator[None]:
+    """Joblib set to an engine; a cluster that was begun here ends here."""
+    name, _, address = engine.partition("://")
+    config = _joblib().parallel_config
+    if name == "local":
+        with config("loky", n_jobs=workers or cores(), inner_max_num_threads=1):
+            yield
+    elif name == "ray":
+        with (
+            _ray_backend(engine if address else None, workers),
+            config("ray", n_jobs=workers or -1),
+        ):
+            yield
+    else:
+        place: dict[str, Any] = {"address": f"tcp://{address}"}
+        if not address:
+            place = {"n_workers": workers or cores(), "threads_per_worker": 1}
+        with _distributed().Client(**place), config("dask", n_jobs=workers or -1):
+            yield
+
+
+@contextlib.contextmanager
+def _ray_backend(address: str | None, workers: int | None) -> Iterator[None]:
+    ray = _ray()
+    if address:
+        ray.init(address=address)
+    else:
+        ray.init(num_cpus=workers or cores(), include_dashboard=False)
+    try:
+        ray.util.joblib.register_ray()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _missing(what: str, package: str) -> SettingsError:
+    return SettingsError(f"this needs {what}, which is not installed; run: pip install {package}")
+
+
+def _joblib() -> Any:
+    try:
+        import joblib  # type: ignore[import-untyped]
+        import joblib.externals.loky.process_executor  # type: ignore[import-untyped]
+    except ImportError:
+        raise _missing("joblib (or --jobs 1)", '"placewise[sweeps]"') from None
+    return joblib
+
+
+def _ray() -> Any:
+    try:
+        import ray  # type: ignore[import-not-found]
+        import ray.util.joblib  # type: ignore[import-not-found]
+    except ImportError:
+        raise _missing("Ray", "ray") from None
+    return ray
+
+
+def _distributed() -> Any:
+    try:
+        import distributed  # type: ignore[import-not-found]
+    except ImportError:
+        raise _missing("Dask", "distributed") from None
+    return distributed
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Shows how far jobs are by looking at what they leave: the same on any engine.
+
+    Args:
+        jobs: all jobs.
+        share: of a job that is done.
+        what: what is counted.
+        quiet: show nothing.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], share: Callable[[Job], float], what: str, quiet: bool
+    ) -> None:
+        self.jobs, self.share, self.what = jobs, share, what
+        self.over = threading.Event()
+        self.thread = None if quiet else threading.Thread(target=self._watch, daemon=True)
+        self.first, self.started = self.done(), time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if self.thread:
+            self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        if self.thread:
+            self.thread.join()
+
+    def done(self) -> float:
+        """Jobs that are done, the shares of begun ones added."""
+        return sum(self.share(job) for job in self.jobs)
+
+    def left(self, done: float) -> float | None:
+        """Seconds that remain at the pace so far; None before there is one."""
+        since = done - self.first
+        spent = time.monotonic() - self.started
+        return spent / since * (len(self.jobs) - done) if since > 0 else None
+
+    def words(self) -> str:
+        """How far the jobs are, and what remains."""
+        done = self.done()
+        left = self.left(done)
+        minutes = "" if left is None else f", {left / 60:.1f} min left"
+        return f"{done:.1f} of {len(self.jobs)} {self.what}{minutes}"
+
+    def _watch(self) -> None:
+        terminal = sys.stderr.isatty()
+        said = time.monotonic()
+        while not self.over.wait(LOOK):
+            if terminal:
+                print(f"\r\033[K{self.words()}", end="", file=sys.stderr, flush=True)
+            elif time.monotonic() - said > SAY:
+                said = time.monotonic()
+                print(self.words(), file=sys.stderr, flush=True)
+        if terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

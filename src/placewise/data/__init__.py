@@ -1,0 +1,51 @@
+"""Samples to batches: split, scale, order. Every choice is a pure function of the seed."""
+
+from placewise.data._inputs import (
+    DETAIL,
+    FINER,
+    OBJECT,
+    PIXELS,
+    SMALLEST,
+    InputSettings,
+    as_input,
+    choose_input,
+    object_extent,
+    scaled_size,
+    shown_size,
+)
+from placewise.data._order import Batch, Order, batches
+from placewise.data._pictures import (
+    ClassPictures,
+    DotPictures,
+    Pictures,
+    TrainingPictures,
+    in_groups,
+    mirror_order,
+)
+from placewise.data._splits import of_split, single, split_images
+
+__all__ = [
+    "DETAIL",
+    "FINER",
+    "OBJECT",
+    "PIXELS",
+    "SMALLEST",
+    "Batch",
+    "ClassPictures",
+    "DotPictures",
+    "InputSettings",
+    "Order",
+    "Pictures",
+    "TrainingPictures",
+    "as_input",
+    "batches",
+    "choose_input",
+    "in_groups",
+    "mirror_order",
+    "object_extent",
+    "of_split",
+    "scaled_size",
+    "shown_size",
+    "single",
+    "split_images",
+]

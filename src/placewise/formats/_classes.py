@@ -1,0 +1,117 @@
+"""Labels that say what a picture shows, not where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from placewise.errors import SettingsError
+from placewise.formats._names import repeated, shown, why_unfit
+from placewise.formats._sets import SPLITS, Files, LabelSet, Source
+from placewise.geometry import Size
+
+NOT_LABELLED = -1
+"""The class of a picture whose class is not known, where only a number can stand."""
+
+
+@dataclass(frozen=True)
+class ClassSample:
+    """One picture with its class.
+
+    Attributes:
+        image: name of the picture: its path relative to the root, or its place in an array.
+        size: (height, width) in pixels of the picture as it is shown.
+        label: number of its class among the names; None where it is not labelled.
+        split: "train", "val", "test", or None where the labels do not say.
+
+    Raises:
+        SettingsError: the split is none.
+
+    Example:
+        >>> ClassSample("cat/a.png", (32, 32), 0).split is None
+        True
+    """
+
+    image: str
+    size: Size
+    label: int | None
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in (None, *SPLITS):
+            raise SettingsError(
+                f"sample {shown(self.image)} has the split {self.split!r}, which must be one of "
+                f"{SPLITS} or None"
+            )
+
+
+@dataclass(frozen=True)
+class ClassLabels(LabelSet[ClassSample]):
+    """The classes of pictures.
+
+    Attributes:
+        root: folder of the pictures, or of the file that holds them.
+        names: the classes' names; a sample's label is a number among them.
+        samples: one for each picture, in the order of the file.
+        source: what was read, None where the labels were made in memory.
+        held: where the pictures lie; None: in files under the root.
+
+    Raises:
+        SettingsError: the parts do not fit each other.
+
+    Example:
+        >>> labels = ClassLabels(Path("pets"), ("cat", "dog"), (ClassSample("a.png", (8, 8), 1),))
+        >>> labels.counts()
+        [0, 1]
+    """
+
+    task = "classes"
+    what = "classes"
+
+    root: Path
+    names: tuple[str, ...]
+    samples: tuple[ClassSample, ...]
+    source: Path | None = None
+    held: Source | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if why_unfit(name):
+                raise SettingsError(f"a class's name {why_unfit(name)}: {shown(name)}; rename it")
+        if len(self.names) < 2:
+            raise SettingsError(
+                f"{len(self.names)} class is named ({', '.join(self.names)}); there is something "
+                "to tell apart from two on"
+            )
+        if (twice := repeated(self.names)) is not None:
+            raise SettingsError(f"two classes are named {shown(twice)}; rename one")
+        if (image := repeated(sample.image for sample in self.samples)) is not None:
+            raise SettingsError(f"two samples are of {shown(image)}; a picture has one class")
+        for sample in self.samples:
+            if sample.label is not None and not 0 <= sample.label < len(self.names):
+                raise SettingsError(
+                    f"sample {shown(sample.image)} has the class {sample.label}; it must be 0 to "
+                    f"{len(self.names) - 1}, or None where it is not labelled"
+                )
+
+    @property
+    def pictures(self) -> Source:
+        """Where the pictures lie; see `LabelSet.pictures`."""
+        return self.held or Files(self.root)
+
+    def labelled(self) -> ClassLabels:
+        """The same without pictures whose class is not known."""
+        return replace(self, samples=tuple(s for s in self.samples if s.label is not None))
+
+    def counts(self, samples: Sequence[ClassSample] | None = None) -> list[int]:
+        """Pictures of each class.
+
+        Args:
+            samples: of which; None: all.
+        """
+        counts = [0] * len(self.names)
+        for sample in self.samples if samples is None else samples:
+            if sample.label is not None:
+                counts[sample.label] += 1
+        return counts

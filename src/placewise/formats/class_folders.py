@@ -1,0 +1,91 @@
+"""A folder of pictures for each class, in folders for the splits or without.
+
+```
+pets/cat/a.png               pets/train/cat/a.png
+pets/dog/b.png               pets/test/dog/b.png
+```
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+
+from placewise.errors import PictureError
+from placewise.formats._classes import ClassLabels
+from placewise.formats._collect import SPLIT_NAMES, Collector
+from placewise.formats._format import Format
+from placewise.formats._names import natural, shown
+from placewise.pictures import list_pictures
+
+
+class ClassFolders(Format):
+    """A folder for each class: CLASS/pictures, or train/CLASS/pictures, test/CLASS/pictures.
+
+    The pictures may lie in subfolders of their class. Hidden folders are left out.
+    """
+
+    task = "classes"
+    whole_folders = True
+
+    def recognises(self, path: Path, head: str) -> bool:
+        """No file is."""
+        return False
+
+    def recognises_folder(self, path: Path) -> bool:
+        """Pictures in two subfolders at least."""
+        folders = (folder for group, _ in _groups(path) for folder in _folders(group))
+        showing = (folder for folder in folders if _shows(folder))
+        return len(list(islice(showing, 2))) == 2
+
+    def read(self, path: Path, root: Path) -> ClassLabels:
+        """Read classes from the names of folders; raises LabelError with all faults at once."""
+        collector = Collector(path, path)
+        if not path.is_dir():
+            todo = "name the folder that holds a folder for each class"
+            collector.fault(0, "folder", "this is a file", todo)
+            collector.stop()
+        for group, split in _groups(path):
+            for folder in _folders(group):
+                _read_class(collector, folder, split)
+        return collector.class_labels()
+
+
+def _read_class(collector: Collector, folder: Path, split: str) -> None:
+    """The pictures of one class, in natural order."""
+    try:
+        files = list_pictures(folder)
+    except PictureError:
+        todo = "put pictures of this class there, or take the folder out"
+        where = folder.relative_to(collector.root).as_posix()
+        collector.fault(0, shown(where), "the folder holds no picture", todo)
+        return
+    for file in files:
+        name = file.relative_to(collector.root).as_posix()
+        image = collector.picture(name, 0, "image")
+        collector.label(image, folder.name, 0, "class")
+        collector.split(image, split, 0, "split")
+
+
+def _groups(path: Path) -> list[tuple[Path, str]]:
+    """(folder that holds the classes, its split), one for each split where there are some."""
+    folders = _folders(path)
+    if folders and all(folder.name.lower() in SPLIT_NAMES for folder in folders):
+        return [(folder, folder.name) for folder in folders]
+    return [(path, "")]
+
+
+def _folders(path: Path) -> list[Path]:
+    """Subfolders in natural order, without hidden ones and links."""
+    with os.scandir(path) as entries:
+        found = [e for e in entries if e.is_dir(follow_symlinks=False) and e.name[0] != "."]
+    return [Path(entry.path) for entry in sorted(found, key=lambda entry: natural(entry.name))]
+
+
+def _shows(folder: Path) -> bool:
+    """Whether there is a picture in a folder or below it."""
+    try:
+        return bool(list_pictures(folder))
+    except PictureError:
+        return False

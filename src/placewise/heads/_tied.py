@@ -1,0 +1,106 @@
+"""What class heads share whose places have weights of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from placewise.errors import SettingsError
+from placewise.heads import ClassHead
+
+
+class TiedHead(ClassHead):
+    """A class head that is tied to maps of one size.
+
+    Attributes:
+        channels: of the features.
+        size: of the features' map, one number for each of 1, 2 or 3 axes.
+        does: what it does with the map, for the message when another size comes.
+    """
+
+    any_size = False
+    does: ClassVar[str]
+
+    def __init__(self, channels: int, classes: int, size: Sequence[int]) -> None:
+        super().__init__()
+        check_built(channels, classes, size)
+        self.channels, self.size = channels, tuple(size)
+
+    def check(self, features: torch.Tensor) -> None:
+        """Refuse features of another size.
+
+        Raises:
+            SettingsError: says what was got and what is needed.
+        """
+        got = tuple(features.shape[1:])
+        if got != (self.channels, *self.size):
+            raise SettingsError(
+                f"this head {self.does} maps of {self.channels} channels and {times(self.size)} "
+                f"places, and each place has its own weights; it got {got[0]} channels and "
+                f"{times(got[1:])} places. Bring the pictures to the size of the training, or "
+                "train with the head 'convolutional', which takes any size"
+            )
+
+
+def check_built(channels: int, classes: int, size: Sequence[int]) -> None:
+    """Refuse what no class head can be built with.
+
+    Raises:
+        SettingsError: says what was got and what is needed.
+    """
+    check_counts(channels=channels, classes=classes)
+    if not 1 <= len(size) <= 3 or min(size) < 1:
+        raise SettingsError(
+            f"the size of the map is {tuple(size)}; it must have 1, 2 or 3 axes of at least one "
+            "place. Larger pictures, or a backbone with fewer strides, give larger maps"
+        )
+
+
+def check_counts(least: int = 1, **counts: int) -> None:
+    """Refuse counts that are too small.
+
+    Raises:
+        SettingsError: names the first of them.
+
+    Example:
+        >>> check_counts(hidden=100, layers=1)
+    """
+    for name, count in counts.items():
+        if count < least:
+            raise SettingsError(f"{name} is {count}; it must be {least} or more")
+
+
+def check_share(dropout: float) -> None:
+    """Refuse a dropout that is not a share.
+
+    Raises:
+        SettingsError: says what was got and what is needed.
+    """
+    if not 0 <= dropout < 1:
+        raise SettingsError(f"dropout is {dropout}; it must be 0 or more and less than 1")
+
+
+def begin(hidden: Iterable[Any], out: nn.Linear) -> None:
+    """First weights that keep the size of the values: He et al. (2015), biases 0.
+
+    Variance 2 / fan-in before a relu, 1 / fan-in before the answer, so that logits of features
+    of mean square 1 begin with a variance of about 1.
+    """
+    for layer in hidden:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    nn.init.kaiming_normal_(out.weight, nonlinearity="linear")
+    nn.init.zeros_(out.bias)
+
+
+def times(sides: Sequence[int]) -> str:
+    """Sides as one reads them: 5×5.
+
+    Example:
+        >>> times((5, 5, 3))
+        '5×5×3'
+    """
+    return "×".join(map(str, sides))

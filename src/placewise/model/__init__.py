@@ -1,0 +1,20 @@
+"""Backbone and head joined: picture in, dots or classes out."""
+
+from placewise.model._choose import USUAL_HEAD, build, check_head, choose_model
+from placewise.model._classes import Classified, Classifier
+from placewise.model._dots import Localiser, Located, decode_floor
+from placewise.model._network import ModelSettings, Network
+
+__all__ = [
+    "USUAL_HEAD",
+    "Classified",
+    "Classifier",
+    "Localiser",
+    "Located",
+    "ModelSettings",
+    "Network",
+    "build",
+    "check_head",
+    "choose_model",
+    "decode_floor",
+]

@@ -1,0 +1,816 @@
+"""A comparison: what is refused, what is paired, what is counted, and what comes of it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import placewise.compare as compare_module
+from placewise.backbones.lenet import LeNet
+from placewise.checkpoint import read_json, write_json
+from placewise.cli import main
+from placewise.compare import (
+    Budget,
+    budget_of,
+    build_arm,
+    check_matched,
+    compare,
+    make_plan,
+    read_plan,
+)
+from placewise.compare._answers import Change, answers_of
+from placewise.compare._engine import Progress, check_engine
+from placewise.compare._jobs import Job, examine_job, labels_of, permuted, read_items, train_job
+from placewise.compare._place import (
+    audit_ratios,
+    deform,
+    deformation_sensitivity,
+    shift,
+    smooth_field,
+)
+from placewise.compare._plan import Trial, train_settings, trials_of
+from placewise.compare._summary import summarise
+from placewise.compare.permuted import PERMUTED, Permuted
+from placewise.errors import SettingsError
+from placewise.heads import HEADS
+from placewise.heads.flatten import Flatten
+from placewise.heads.proximity import Proximity
+from placewise.heads.sheet import Sheet
+from placewise.report.compare import compare_page
+from placewise.run import Run
+from placewise.statistics import detectable_effect, holm, paired_difference, two_way_interval
+
+TWO = [{"name": "flat", "head": "flatten"}, {"name": "near", "head": "proximity"}]
+
+
+def write_bars(folder: Path, count: int = 40, side: int = 20) -> Path:
+    """Pictures with an upright or a lying bar, in an .npz with its splits."""
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(90, 10, (count, side, side))
+    classes = rng.integers(2, size=count)
+    for picture, upright in zip(pictures, classes, strict=True):
+        at = int(rng.integers(3, side - 3))
+        picture[(slice(None), at) if upright else (at, slice(None))] = 220
+    shown, ends = pictures.clip(0, 255).astype(np.uint8), (0, count // 2, 3 * count // 4, count)
+    parts = {}
+    for split, (start, stop) in zip(
+        ("train", "val", "test"), itertools.pairwise(ends), strict=True
+    ):
+        parts[f"x_{split}"], parts[f"y_{split}"] = shown[start:stop], classes[start:stop]
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "bars.npz", **parts)
+    return folder / "bars.npz"
+
+
+@pytest.fixture(scope="session")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bars(tmp_path_factory.mktemp("bars"))
+
+
+def a_plan(data: Path, arms: list | None = None, **changes):
+    values = {
+        "data": data,
+        "arms": arms or TWO,
+        "backbone": "lenet",
+        "seeds": 2,
+        "training": {"steps": 2, "batch": 4},
+        "tuning": {"trials": 1},
+        "unmatched": True,
+    }
+    return make_plan(**{**values, **changes})
+
+
+# --- the plan ------------------------------------------------------------------------------------
+
+
+def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
+    (tmp_path / "plan.toml").write_text(
+        'data = "pictures"\nseeds = 3\nbackbone = "lenet"\ntraining = { steps = 9 }\n'
+        '[tuning]\ntrials = 2\n[[arms]]\nname = "a"\nhead = "flatten"\n'
+        '[[arms]]\nname = "b"\nhead = "sheet"\nhead_settings = { hidden = 4 }\n',
+        encoding="utf-8",
+    )
+    arms = [
+        {"name": "a", "head": "flatten"},
+        {"name": "b", "head": "sheet", "head_settings": {"hidden": 4}},
+    ]
+    expected = make_plan(
+        data=tmp_path / "pictures",
+        seeds=3,
+        backbone="lenet",
+        training={"steps": 9},
+        tuning={"trials": 2},
+        arms=arms,
+    )
+    assert read_plan(tmp_path / "plan.toml") == expected
+    assert expected.against == "a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seed": 3}, "seed: got 3; extra inputs"),
+        ({"arms": TWO[:1]}, "at least 2"),
+        ({"arms": [TWO[0], TWO[0]]}, "two arms are named flat"),
+        ({"arms": [TWO[0], {**TWO[1], "sigma": 2}]}, r"arms\.1\.sigma"),
+        ({"arms": [TWO[0], {**TWO[1], "name": "../up"}]}, r"arms\.1\.name"),
+        ({"reference": "none"}, "reference: got 'none'; it must be one of the arms: flat, near"),
+        ({"seeds": 1}, "seeds: got 1"),
+        ({"training": {"minutes": 3}}, "'minutes' cannot stand there; runs must be equally long"),
+        ({"training": {"seed": 3}}, "give `seeds`"),
+        ({"training": {"validate_every": 3}}, "judged at its last step"),
+        ({"training": {"head": "sheet"}}, "belongs to the arm"),
+        ({"training": {"bach": 3}}, "bach"),
+        ({"training": {"steps": 0}}, "steps"),
+        ({"arms": [TWO[0], {**TWO[1], "training": {"steps": 3}}]}, "the arms must share it"),
+        ({"measure": "luck"}, "measure"),
+    ],
+)
+def test_what_no_plan_can_be_is_refused(changes: dict, says: str):
+    with pytest.raises(SettingsError, match=says):
+        make_plan(**{"data": "data", "arms": TWO, **changes})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("data = ", "is not TOML"), ('data = "a"\n', "arms"), (None, "cannot be read")],
+)
+def test_a_plan_that_is_no_plan(tmp_path: Path, text: str | None, says: str):
+    if text is not None:
+        (tmp_path / "plan.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=rf"plan\.toml.*{says}"):
+        read_plan(tmp_path / "plan.toml")
+
+
+def test_runs_are_equally_long_and_end_at_the_last_step():
+    plan = make_plan(data="data", arms=TWO, training={"steps": 7, "average": 0.5})
+    for arm in plan.arms:
+        settings = train_settings(plan, arm, 3, Trial(learning_rate=0.1, weight_decay=0.2))
+        assert (settings.steps, settings.validate_every, settings.seed) == (7, 7, 3)
+        assert (settings.learning_rate, settings.weight_decay) == (0.1, 0.2)
+        assert (settings.minutes, settings.precision, settings.average) == (None, "float32", 0.5)
+        assert settings.head == arm.head
+
+
+def test_all_arms_get_equally_many_and_the_same_trials():
+    own = {**TWO[1], "training": {"learning_rate": 0.005}}
+    plan = make_plan(data="data", arms=[TWO[0], own], tuning={"trials": 50})
+    first, second = (trials_of(plan, arm) for arm in plan.arms)
+    assert len(first) == len(second) == 50
+    assert first[1:] == second[1:]
+    assert (first[0].learning_rate, second[0].learning_rate) == (0.002, 0.005)
+    rates = np.log([trial.learning_rate for trial in first[1:]])
+    low, high = np.log(plan.tuning.learning_rate)
+    assert low <= rates.min() and rates.max() <= high * 0.999
+    assert abs(rates.mean() - (low + high) / 2) < 3 * (high - low) / np.sqrt(12 * 49)
+
+
+# --- budgets -------------------------------------------------------------------------------------
+
+
+class Counted:
+    """Slow twin: multiply-adds from the shapes that hooks see."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.total = 0
+        for module in network.modules():
+            module.register_forward_hook(self.count)
+
+    def count(self, module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        if isinstance(module, nn.Linear):
+            self.total += output.numel() * module.in_features
+        elif type(module).__name__ in ("Conv2d", "Convolution"):
+            self.total += output.numel() * module.weight[0].numel()
+        elif type(module).__name__ in ("LocallyConnected", "Proximity") and hasattr(
+            module, "weight"
+        ):
+            self.total += module.weight.numel()
+
+
+@pytest.mark.parametrize(
+    ("head", "parameters"), [(Flatten, 16_644), (Proximity, 16_794), (Sheet, 16_794)]
+)
+def test_the_exact_net_has_its_119_800_multiply_adds(head: type, parameters: int):
+    """78 + 456 parameters of convolutions, 58,800 + 45,000 + 16,000 multiply-adds."""
+    network = nn.Sequential(LeNet(1), head(6, 10, (5, 5)))
+    network.train()
+    assert budget_of(network, (1, 32, 32)) == Budget(parameters, 119_800)
+    assert network.training
+    assert all(not module._forward_hooks for module in network.modules())
+    twin = Counted(network)
+    network(torch.zeros(1, 1, 32, 32))
+    assert twin.total == 119_800
+
+
+def test_frozen_parameters_are_not_learnt():
+    network = nn.Linear(3, 2)
+    network.bias.requires_grad_(False)
+    assert budget_of(network, (3,)) == Budget(6, 6)
+
+
+def test_arms_within_two_percent_are_matched():
+    assert check_matched({"a": Budget(100, 1000), "b": Budget(102, 1020)}) == ""
+
+
+@pytest.mark.parametrize("other", [Budget(103, 1000), Budget(100, 1030), Budget(97, 1000)])
+def test_arms_that_differ_more_are_refused_with_both_budgets(other: Budget):
+    budgets = {"first": Budget(100, 1000), "second": other}
+    what = "parameters" if other.parameters != 100 else "multiply-adds"
+    with pytest.raises(SettingsError) as refused:
+        check_matched(budgets)
+    said = str(refused.value)
+    numbers = [f"{getattr(b, what.replace('-', '_')):,}" for b in budgets.values()]
+    assert all(word in said for word in (what, "first", "second", *numbers, "--unmatched"))
+    assert "NOT matched" in check_matched(budgets, unmatched=True)
+
+
+def test_an_unmatched_plan_is_refused_before_anything_is_written(bars: Path, tmp_path: Path):
+    arms = [TWO[0], {"name": "wide", "head": "flatten", "head_settings": {"hidden": 300}}]
+    with pytest.raises(SettingsError, match=r"flat has .*wide has"):
+        compare(a_plan(bars, arms, unmatched=False), tmp_path / "out", tell=lambda words: None)
+    assert not (tmp_path / "out").exists()
+
+
+# --- pairing -------------------------------------------------------------------------------------
+
+
+def test_a_seed_gives_all_arms_the_same_trunk_and_another_seed_another(bars: Path):
+    arms = [{"name": head, "head": head} for head in ("flatten", "proximity", "sheet", "palm_tree")]
+    plan = a_plan(
+        bars, [*arms, {"name": "again", "head": "flatten", "head_settings": {"hidden": 7}}]
+    )
+    trunks = [build_arm(plan, arm, 3).backbone.state_dict() for arm in plan.arms]
+    shuffled = build_arm(plan, permuted(plan.arms[1]), 3).backbone.state_dict()
+    other = build_arm(plan, plan.arms[0], 4).backbone.state_dict()
+    assert len(trunks[0]) >= 4
+    for trunk in (*trunks[1:], shuffled):
+        assert all(torch.equal(trunk[name], value) for name, value in trunks[0].items())
+    assert not torch.equal(other["first.weight"], trunks[0]["first.weight"])
+
+
+def test_a_seed_gives_all_arms_the_same_batches(bars: Path, tmp_path: Path, monkeypatch):
+    """What training really shows the networks of both arms, bit by bit."""
+    shown: dict[str, list[torch.Tensor]] = {}
+    plan = a_plan(bars)
+    from placewise.train._loop import Trainer
+
+    step = Trainer._one_step
+
+    def watched(self, objective, batch):
+        shown.setdefault(self.settings.head, []).append(batch[0].clone())
+        return step(self, objective, batch)
+
+    monkeypatch.setattr(Trainer, "_one_step", watched)
+    trial = Trial(learning_rate=0.01, weight_decay=0.0)
+    for arm in plan.arms:
+        train_job(Job(tmp_path, plan, arm.name, 1, trial))
+    assert [len(batches) for batches in shown.values()] == [2, 2]
+    for first, second in zip(*shown.values(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_the_trainer_begins_with_the_networks_that_were_shown(
+    bars: Path, tmp_path: Path, monkeypatch
+):
+    """`build_arm` and the trainer draw the same first weights."""
+    from placewise.train._loop import Trainer
+
+    begun = {}
+
+    def loop(self):
+        begun.update(self.model.state_dict())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_loop", loop)
+    plan = a_plan(bars)
+    with pytest.raises(KeyboardInterrupt):
+        train_job(Job(tmp_path, plan, "flat", 5, Trial(learning_rate=0.01, weight_decay=0.0)))
+    expected = build_arm(plan, plan.arms[0], 5).state_dict()
+    assert begun and all(torch.equal(begun[name], value) for name, value in expected.items())
+
+
+def test_labels_without_a_split_get_one_for_all_seeds(squares: Path, tmp_path: Path):
+    table = (squares / "points.csv").read_text(encoding="utf-8")
+    bare = re.sub(r",[a-z]+$", "", table, flags=re.MULTILINE)
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copytree(squares / "pictures", data / "pictures")
+    (data / "points.csv").write_text(bare, encoding="utf-8")
+    splits = [sample.split for sample in labels_of(a_plan(data)).samples]
+    assert {"train", "val", "test"} == set(splits)
+
+
+# --- place ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["flatten", "proximity", "sheet", "convolutional"])
+def test_permuted_is_the_head_on_permuted_places(head: str):
+    torch.manual_seed(1)
+    shuffled = Permuted(3, 4, (5, 2), head=head, order=7)
+    features = torch.rand(2, 3, 5, 2)
+    places = shuffled.places.tolist()
+    assert sorted(places) == list(range(10)) and places != list(range(10))
+    moved = torch.empty_like(features)
+    for to, come in enumerate(places):
+        moved[:, :, to // 2, to % 2] = features[:, :, come // 2, come % 2]
+    assert torch.equal(shuffled(features), shuffled.inner(moved))
+    again = Permuted(3, 4, (5, 2), head=head, order=7)
+    assert torch.equal(again.places, shuffled.places)
+    assert HEADS[PERMUTED] is Permuted
+
+
+def test_flattening_learns_the_same_behind_a_permutation():
+    """Permuted weights and permuted inputs take the same path: so the place-use index is 0."""
+    torch.manual_seed(0)
+    plain, shuffled = Flatten(3, 4, (4, 4)).double(), Permuted(3, 4, (4, 4)).double()
+    shuffled.inner.load_state_dict(plain.state_dict())
+    order = (torch.arange(3)[:, None] * 16 + shuffled.places).flatten()
+    with torch.no_grad():
+        shuffled.inner.hidden[0].weight.copy_(plain.hidden[0].weight[:, order])
+    features, labels = torch.rand(8, 3, 4, 4).double(), torch.arange(8) % 4
+    for head in (plain, shuffled):
+        optimiser = torch.optim.AdamW(head.parameters(), lr=0.01)
+        for _ in range(20):
+            optimiser.zero_grad()
+            head.loss(head(features), labels).mean().backward()
+            optimiser.step()
+    torch.testing.assert_close(plain(features), shuffled(features), rtol=1e-9, atol=1e-9)
+
+
+def test_shifts_move_pictures_and_repeat_their_border():
+    picture = np.random.default_rng(0).random((5, 7, 2)).astype(np.float32)
+    for right, down in ((2, 0), (-3, 1), (0, -4), (9, 9)):
+        moved = shift(picture, right, down)
+        for y, x in np.ndindex(5, 7):
+            source = picture[np.clip(y - down, 0, 4), np.clip(x - right, 0, 6)]
+            assert (moved[y, x] == source).all()
+
+
+def test_fields_are_the_sums_of_waves_that_they_claim_to_be():
+    """Slow twin: loops over pixels and waves; and the promised size, in the mean."""
+    field = smooth_field(np.random.default_rng(5), (6, 9), cut=3, push=2.0)
+    drawn = np.random.default_rng(5).normal(size=(2, 3, 3))
+    pairs = [(i, j) for i in (1, 2, 3) for j in (1, 2, 3) if i * i + j * j <= 9]
+    scale = 2.0 / np.sqrt(2 * sum(1 / (i * i + j * j) for i, j in pairs) / 4)
+    for y, x in np.ndindex(6, 9):
+        v, u = (y + 0.5) / 6, (x + 0.5) / 9
+        waves = {(i, j): np.sin(np.pi * i * v) * np.sin(np.pi * j * u) for i, j in pairs}
+        for axis in (0, 1):
+            sum_ = sum(
+                drawn[axis, i - 1, j - 1] / np.sqrt(i * i + j * j) * wave
+                for (i, j), wave in waves.items()
+            )
+            assert field[y, x, axis] == pytest.approx(scale * sum_)
+    rng = np.random.default_rng(0)
+    squares = [(smooth_field(rng, (12, 12), push=1.5) ** 2).sum(-1).mean() for _ in range(3000)]
+    assert np.sqrt(np.mean(squares)) == pytest.approx(1.5, rel=0.03)
+
+
+def test_deforming_reads_where_the_field_says():
+    ramp = np.indices((8, 10)).astype(np.float32).transpose(1, 2, 0)
+    field = np.full((8, 10, 2), (0.25, -0.5))
+    inner = deform(ramp, field)[1:-1, 1:-1]
+    np.testing.assert_allclose(inner, (ramp - (-0.5, 0.25))[1:-1, 1:-1], atol=1e-5)
+    np.testing.assert_allclose(deform(ramp, np.zeros((8, 10, 2))), ramp, atol=1e-5)
+
+
+class Linear:
+    """A stand-in for a classifier whose logits are linear in the picture."""
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        self.matrix = matrix
+
+    def logits(self, shown: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(shown).double().flatten(1) @ self.matrix.T
+
+
+def answers_for(matrix: torch.Tensor, pictures: list[np.ndarray]):
+    from placewise.compare._answers import ClassAnswers
+
+    made = ClassAnswers.__new__(ClassAnswers)
+    made.model, made.shown = Linear(matrix), pictures
+    made.items = [str(n) for n in range(len(pictures))]
+    return made
+
+
+def test_deformation_sensitivity_of_networks_that_are_known():
+    """What keeps every pixel has 1 and a little; what averages is stable; scale does not count."""
+    rng = np.random.default_rng(0)
+    smooth = [deform(rng.random((12, 12, 1)).astype(np.float32), np.zeros((12, 12, 2)))] * 40
+    keeps = deformation_sensitivity(answers_for(torch.eye(144).double(), smooth), 1)
+    twice = deformation_sensitivity(answers_for(2 * torch.eye(144).double(), smooth), 1)
+    mean = deformation_sensitivity(answers_for(torch.ones(1, 144).double(), smooth), 1)
+    nothing = deformation_sensitivity(answers_for(torch.zeros(2, 144).double(), smooth), 1)
+    assert keeps == pytest.approx(1, rel=0.25)
+    assert twice == pytest.approx(keeps)
+    assert mean < 0.6 * keeps
+    assert nothing is None
+
+
+def test_audit_ratios_tell_of_the_edge():
+    valid = audit_ratios(nn.Conv2d(1, 2, 3), (1, 9, 9))
+    assert valid["edge_coverage"] == pytest.approx(1 / 9)
+    assert valid["unseen_pixels"] == 0
+
+
+@pytest.mark.parametrize(("right", "down"), [(3, 0), (-2, 0), (0, 4)])
+def test_dots_of_a_shifted_picture_are_asked_for_where_they_went(
+    squares: Path, right: int, down: int
+):
+    """A model that knows the shifted truth makes no error; lost points are left out."""
+    from placewise.compare._answers import DotAnswers
+    from placewise.data import single
+    from placewise.geometry import inside
+
+    labels = labels_of(a_plan(squares))
+    samples = labels.samples[:6]
+
+    class Knows:
+        def __init__(self) -> None:
+            self.turn = itertools.cycle(samples)
+            self.settings = type("S", (), {"names": labels.names})
+
+        def locate_scaled(self, shown, size):
+            points = single(next(self.turn), None)[0]
+            return type("L", (), {"points": points + np.array([right, down])})
+
+    made = DotAnswers.__new__(DotAnswers)
+    made.model, made.samples = Knows(), samples
+    pairs = [single(sample, None) for sample in samples]
+    made.truth = np.stack([points for points, _ in pairs])
+    made.known = np.stack([states >= 2 for _, states in pairs])
+    made.shown = [np.zeros((*sample.size, 1), np.float32) for sample in samples]
+    found = made.score(Change(lambda picture: picture, (float(right), float(down))))
+    there = inside(made.truth[made.known] + np.array([right, down]), samples[0].size)
+    assert there.any()
+    np.testing.assert_allclose(found[there], 0, atol=1e-9)
+    assert np.isnan(found[~there]).all()
+
+
+# --- a whole comparison --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def made(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A comparison of classes: 2 arms, 2 seeds, 2 trials, 2 steps."""
+    out = tmp_path_factory.mktemp("compared") / "out"
+    arms = [*TWO]
+    plan = a_plan(bars, arms, seeds=2, tuning={"trials": 2})
+    said: list[str] = []
+    results = compare(plan, out, workers=1, quiet=True, tell=said.append)
+    (out / "said.txt").write_text("\n".join(said), encoding="utf-8")
+    return out, results
+
+
+def test_the_effect_and_both_budgets_are_told_before_the_runs(made: tuple[Path, dict]):
+    out, results = made
+    said = (out / "said.txt").read_text(encoding="utf-8")
+    before = said[: said.index("report:")]
+    assert f"{detectable_effect(2):.2f} standard deviations" in before
+    for arm in results["arms"]:
+        assert f"{arm['parameters']:,}" in before and f"{arm['multiply_adds']:,}" in before
+    assert "4 tuning runs and 4 runs, and 4 with places permuted" in before
+    assert "a claim takes 20" in before
+
+
+def test_every_number_is_that_of_its_runs(made: tuple[Path, dict]):
+    out, results = made
+    values = {}
+    for arm in results["arms"]:
+        assert len(arm["by_seed"]) == 2
+        for one in arm["by_seed"]:
+            folder = out / one["run"]
+            items, each = read_items(folder)
+            assert one["value"] == pytest.approx(np.mean(each))
+            assert len(items) == results["test_items"] == 10
+            assert Run.open(folder).facts.training["seed"] == one["seed"]
+            assert Run.open(folder).facts.training["learning_rate"] == arm["learning_rate"]
+            values.setdefault(arm["name"], []).append(one["value"])
+        assert arm["mean"] == pytest.approx(np.mean(values[arm["name"]]))
+    (one,) = results["comparisons"]
+    expected = paired_difference(values["near"], values["flat"])
+    assert one["difference"] == pytest.approx(expected.mean)
+    assert one["t_interval"] == pytest.approx([expected.student.low, expected.student.high])
+    assert one["p_holm"] == pytest.approx(holm([expected.p])[0])
+    assert one["better"] + one["equal"] + one["worse"] == pytest.approx(1)
+    assert len(one["mcnemar_p"]) == 2
+    assert read_json(out / "results.json") == json.loads(json.dumps(results))
+
+
+def test_the_tested_answers_are_those_of_the_evaluation(made: tuple[Path, dict], bars: Path):
+    """The verb `evaluate` finds the same accuracy in the same run."""
+    from placewise.evaluate import evaluate
+    from placewise.formats import read_labels
+
+    out, results = made
+    one = results["arms"][1]["by_seed"][0]
+    scores = evaluate(
+        Run.open(out / one["run"]),
+        read_labels(bars),
+        split="test",
+        out=out / "again",
+        tell=lambda words: None,
+    )
+    assert scores["accuracy"] == pytest.approx(one["value"])
+
+
+def test_tuning_takes_the_best_on_validation_pictures_and_never_sees_the_test(
+    made: tuple[Path, dict],
+):
+    out, results = made
+    for arm in results["arms"]:
+        trials = arm["tuning"]
+        assert len(trials) == 2
+        best = max(trials, key=lambda trial: trial["value"])
+        assert (arm["learning_rate"], arm["weight_decay"]) == (
+            best["learning_rate"],
+            best["weight_decay"],
+        )
+        for trial in trials:
+            folder = out / trial["run"]
+            assert not (folder / "tested.json").exists() and not (folder / "items.csv").exists()
+            seeds = {one["seed"] for one in arm["by_seed"]}
+            assert Run.open(folder).facts.training["seed"] not in seeds
+
+
+def test_runs_are_judged_by_the_weights_of_their_last_step(made: tuple[Path, dict]):
+    out, results = made
+    run = Run.open(out / results["arms"][0]["by_seed"][0]["run"])
+    best, last = run.checkpoints.best(print), run.checkpoints.latest(print)
+    assert last is not None and best.facts["step"] == last.facts["step"] == results["steps"]
+
+
+def test_the_test_pictures_are_read_after_all_training(made: tuple[Path, dict]):
+    out, _ = made
+    trained = [path.stat().st_mtime_ns for path in out.rglob("calibration.json")]
+    tested = [path.stat().st_mtime_ns for path in out.rglob("items.csv")]
+    assert len(trained) == 4 + 8 and len(tested) == 8
+    assert max(trained) < min(tested)
+
+
+def test_place_is_told_of_every_arm(made: tuple[Path, dict]):
+    out, results = made
+    for arm in results["arms"]:
+        place = arm["place"]
+        control = [
+            read_json(out / run / "tested.json")["value"] for run in place["use_index"]["runs"]
+        ]
+        assert len(control) == 2
+        assert place["use_index"]["mean"] == pytest.approx(arm["mean"] - np.mean(control))
+        assert set(place["shifted"]) == {"1", "2", "4"}
+        assert place["sizes"]["1.25"] is None, "both heads are tied to their size"
+        assert place["sizes"]["0.5"] is not None
+        assert place["deformation"]["mean"] > 0
+        assert place["audit"]["edge_coverage"] > 0
+
+
+def test_pages_show_the_numbers_and_escape_names(made: tuple[Path, dict]):
+    out, results = made
+    page, table = ((out / name).read_text(encoding="utf-8") for name in ("report.html", "table.md"))
+    for arm in results["arms"]:
+        for text in (page, table):
+            assert f"{100 * arm['mean']:.2f}" in text and f"{arm['multiply_adds']:,}" in text
+        assert all(one["run"] in page for one in arm["by_seed"])
+    assert "<script" not in page and page.count("<img") >= 3
+    carried = [block for block in table.split("\n\n") if block.startswith("|")]
+    assert len(carried) == 4
+
+
+def test_unmatched_arms_are_said_to_be_so_in_every_table(made: tuple[Path, dict]):
+    out, results = made
+    assert not results["matched"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    captions = re.findall(r"<caption>(.*?)</caption>", page)
+    assert sum("NOT matched" in caption for caption in captions) == 4
+    blocks = (out / "table.md").read_text(encoding="utf-8").split("\n\n")
+    tables = [number for number, block in enumerate(blocks) if block.startswith("|")]
+    assert len(tables) == 4
+    assert all("NOT matched" in blocks[number - 1] for number in tables)
+
+
+def test_a_finished_comparison_is_not_run_again(made: tuple[Path, dict], bars: Path):
+    out, results = made
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*/**/*") if path.is_file()}
+    again = compare(
+        a_plan(bars, TWO, seeds=2, tuning={"trials": 2}), out, workers=1, quiet=True, tell=str
+    )
+    assert again == results
+    assert before and before == {
+        path: path.stat().st_mtime_ns for path in out.glob("*/*/*/**/*") if path.is_file()
+    }
+
+
+def test_another_plan_does_not_go_into_the_folder(made: tuple[Path, dict], bars: Path):
+    with pytest.raises(SettingsError, match="holds a comparison with another plan"):
+        compare(a_plan(bars, TWO, seeds=6, tuning={"trials": 2}), made[0], tell=str)
+    with pytest.raises(SettingsError, match="in use"):
+        compare(a_plan(bars), made[0] / "runs", tell=str)
+
+
+def test_dots_are_compared_by_their_error(squares: Path, tmp_path: Path):
+    arms = [
+        {"name": "map", "head": "heatmap"},
+        {"name": "numbers", "head": "coordinates", "head_settings": {"gather": "pool"}},
+    ]
+    small = {"width": 16, "depth": 1}
+    plan = a_plan(squares, arms, backbone="unet", backbone_settings=small, rope=0.5)
+    results = compare(plan, tmp_path / "out", workers=1, quiet=True, tell=str)
+    assert (results["measure"], results["better"]) == ("mean_error_px", "lower")
+    means = {arm["name"]: arm["mean"] for arm in results["arms"]}
+    (one,) = results["comparisons"]
+    assert one["difference"] == pytest.approx(means["map"] - means["numbers"])
+    assert one["mcnemar_p"] is None
+    assert results["arms"][0]["place"]["use_index"] is None
+    from placewise.evaluate import evaluate
+    from placewise.formats import read_labels
+
+    run = Run.open(tmp_path / "out" / "runs" / "map" / "seed-0")
+    scores = evaluate(run, read_labels(squares), split="test", tell=lambda words: None)
+    first = results["arms"][0]["by_seed"][0]["value"]
+    assert scores["mean_error_px"] == pytest.approx(first, rel=1e-5)
+
+
+def test_a_measure_that_the_labels_lack_is_refused(squares: Path, tmp_path: Path):
+    arms = [{"name": "a", "head": "heatmap"}, {"name": "b", "head": "integral"}]
+    with pytest.raises(SettingsError, match="holds points, whose measure is 'mean_error_px'"):
+        plan = a_plan(squares, arms, measure="accuracy", backbone="unet")
+        compare(plan, tmp_path / "out", tell=str)
+
+
+def test_a_trial_that_diverges_is_a_bad_trial(bars: Path, tmp_path: Path):
+    plan = a_plan(bars, tuning={"trials": 2})
+    mad = Job(tmp_path, plan, "flat", 0, Trial(learning_rate=1e30, weight_decay=0.0), "tuning")
+    calm = Job(tmp_path, plan, "flat", 1, Trial(learning_rate=1e-3, weight_decay=0.0), "tuning")
+    for job in (mad, calm):
+        train_job(job)
+    assert read_json(mad.result)["value"] is None
+    assert compare_module._best(plan, plan.arms[0], [mad, calm]) == calm.trial
+
+
+def test_a_job_that_is_done_is_not_done_again(bars: Path, tmp_path: Path):
+    plan = a_plan(bars, place=False)
+    job = Job(tmp_path, plan, "flat", 0, Trial(learning_rate=1e-3, weight_decay=0.0))
+    assert job.progress() == 0
+    train_job(job)
+    assert (job.progress(), job.progress_of_result()) == (1, 0)
+    examine_job(job)
+    assert job.progress_of_result() == 1
+    before = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*")}
+    train_job(job)
+    examine_job(job)
+    assert before == {path: path.stat().st_mtime_ns for path in job.folder.rglob("*")}
+
+
+# --- findings, from runs that were never trained --------------------------------------------------
+
+
+def pretend(out: Path, plan, rates: dict[str, float], *, spread: float = 0.0, items: int = 400):
+    """Tested runs of each arm whose items are right that often, but for a spread of seeds."""
+    rng, runs = np.random.default_rng(0), {}
+    luck = rng.random(items)
+    for arm in plan.arms:
+        runs[arm.name] = []
+        for seed in range(plan.seeds):
+            job = Job(out, plan, arm.name, seed, Trial(learning_rate=0.1, weight_decay=0.1))
+            rate = rates[arm.name] + spread * rng.normal()
+            right = (0.7 * luck + 0.3 * rng.random(items)) < rate
+            rows = [f"{n},{int(one)}" for n, one in enumerate(right)]
+            job.folder.mkdir(parents=True)
+            (job.folder / "items.csv").write_text("\n".join(["item,accuracy", *rows]) + "\n")
+            content = {"measure": "accuracy", "value": float(right.mean()), "items": items}
+            told = {"fingerprint": "f", "input": {}, "pictures_per_second": None, "place": None}
+            write_json(job.result, {**content, **told})
+            runs[arm.name].append(job)
+    return runs
+
+
+def summed(plan, runs: dict) -> dict:
+    budgets = {arm.name: Budget(1, 1) for arm in plan.arms}
+    return summarise(plan, budgets, {}, {}, runs, {}, "")
+
+
+@pytest.mark.parametrize(
+    ("gain", "spread", "rope", "verdict"),
+    [
+        (0.1, 0.0, 0.002, "better"),
+        (-0.1, 0.0, 0.002, "worse"),
+        (0.0, 0.0, 0.02, "equal"),
+        (0.02, 0.1, 0.002, "open"),
+    ],
+)
+def test_verdicts(tmp_path: Path, gain: float, spread: float, rope: float, verdict: str):
+    plan = make_plan(data="data", arms=TWO, seeds=20, rope=rope)
+    runs = pretend(tmp_path, plan, {"flat": 0.6, "near": 0.6 + gain}, spread=spread)
+    results = summed(plan, runs)
+    (one,) = results["comparisons"]
+    assert one["verdict"] == verdict
+    assert results["notes"] == []
+    table = np.array([read_items(b.folder)[1] for b in runs["near"]]) - np.array(
+        [read_items(a.folder)[1] for a in runs["flat"]]
+    )
+    both = two_way_interval(table)
+    assert one["two_way_interval"] == [both.low, both.high]
+    assert one["difference"] == pytest.approx(table.mean())
+    assert one["seeds_won"] == int((table.mean(1) > 0).sum())
+    page = compare_page({"placewise": "0", "plan": plan.model_dump(mode="json"), **results}, "<b>")
+    assert {"better": "is better than", "worse": "is worse than"}.get(verdict, "are") in page
+    assert "<b>" not in page and "&lt;b&gt;" in page
+
+
+def test_errors_in_px_count_the_other_way(tmp_path: Path):
+    plan = make_plan(data="data", arms=TWO, seeds=2)
+    runs = pretend(tmp_path, plan, {"flat": 0.9, "near": 0.2})
+    for job in (*runs["flat"], *runs["near"]):
+        write_json(job.result, {**read_json(job.result), "measure": "mean_error_px"})
+    means = {n: np.mean([read_json(j.result)["value"] for j in jobs]) for n, jobs in runs.items()}
+    (one,) = summed(plan, runs)["comparisons"]
+    assert one["difference"] == pytest.approx(means["flat"] - means["near"]) and means["flat"] > 0.8
+    assert one["mcnemar_p"] is None
+
+
+def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path):
+    plan = make_plan(data="data", arms=TWO, seeds=2)
+    runs = pretend(tmp_path, plan, {"flat": 0.5, "near": 0.5})
+    assert "2 seeds explore" in summed(plan, runs)["notes"][0]
+    last = runs["near"][-1]
+    whole = read_json(last.result)
+    write_json(last.result, {**whole, "fingerprint": "g"})
+    with pytest.raises(SettingsError, match="the data changed"):
+        summed(plan, runs)
+    write_json(last.result, {**whole, "input": {"scale": 0.5}})
+    assert "do not see the pictures alike" in summed(plan, runs)["notes"][-1]
+    write_json(last.result, whole)
+    text = (last.folder / "items.csv").read_text(encoding="utf-8")
+    (last.folder / "items.csv").write_text(text.replace("\n7,", "\n700,"), encoding="utf-8")
+    with pytest.raises(SettingsError, match="different items"):
+        summed(plan, runs)
+
+
+# --- the command line, engines -------------------------------------------------------------------
+
+
+def test_the_command_line_takes_heads_or_a_plan(bars: Path, tmp_path: Path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        words = ["--heads", "flatten,convolutional", "--backbone", "lenet"]
+        main(["compare", str(bars), *words, "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    assert "convolutional has" in capsys.readouterr().err
+    (tmp_path / "plan.toml").write_text(
+        f'data = "{bars}"\nseeds = 2\nbackbone = "lenet"\ntraining = {{ steps = 2, batch = 4 }}\n'
+        'tuning = { trials = 1 }\n[[arms]]\nname = "a"\nhead = "flatten"\n'
+        '[[arms]]\nname = "b"\nhead = "flatten"\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", str(tmp_path / "plan.toml"), "--seeds", "3", "--out", str(tmp_path / "o")])
+    assert stop.value.code == 2
+    assert "seeds" in capsys.readouterr().err
+    words = ["--out", str(tmp_path / "o"), "--jobs", "1", "--no-place"]
+    main(["compare", str(tmp_path / "plan.toml"), *words])
+    said = capsys.readouterr().out
+    assert "practically equal" in said and "report.html" in said
+
+
+@pytest.mark.parametrize(
+    ("engine", "workers", "says"),
+    [("sheep", None, "no engine 'sheep'"), ("local", 0, "--jobs is 0")],
+)
+def test_engines_that_there_are_not(engine: str, workers: int | None, says: str):
+    with pytest.raises(SettingsError, match=says):
+        check_engine(engine, workers)
+
+
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("dask://a:1", "distributed")])
+def test_an_engine_that_is_not_installed_is_named(engine: str, package: str, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(SettingsError, match=f"pip install {package}"):
+        check_engine(engine, None)
+
+
+def test_progress_tells_what_remains(bars: Path, tmp_path: Path, monkeypatch):
+    plan = a_plan(bars)
+    trial = Trial(learning_rate=1e-3, weight_decay=0.0)
+    jobs = [Job(tmp_path, plan, "flat", number, trial) for number in range(4)]
+    done = {0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0}
+    progress = Progress(jobs, lambda job: done[job.number], "runs", quiet=True)
+    assert progress.words() == "1.0 of 4 runs"
+    progress.started -= 60
+    done[1] = 0.5
+    assert progress.words() == "1.5 of 4 runs, 5.0 min left"
+
+
+def test_answers_need_a_model_of_the_same_kind(squares: Path, bars: Path):
+    dots, classes = labels_of(a_plan(squares)), labels_of(a_plan(bars))
+    model = build_arm(a_plan(bars), a_plan(bars).arms[0], 0)
+    with pytest.raises(SettingsError, match="cannot be held against"):
+        answers_of(model, dots, dots.samples)
+    with pytest.raises(SettingsError, match="no test picture"):
+        answers_of(model, classes, ())
