@@ -560,7 +560,7 @@ def test_progress_goes_to_standard_error(
         progress(1, 3)
     with counting("pictures", quiet=True) as progress:
         progress(2, 3)
-    assert capsys.readouterr() == ("", "1 of 3 pictures\n")
+    assert capsys.readouterr() == ("", "1 of 3 pictures, about 0 s left\n")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with counting("pictures") as progress:
         progress(3, 3)

@@ -79,7 +79,7 @@ def png(figure: Figure) -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that the font lacks
         sheet.draw()
     image = Image.frombytes("RGBA", sheet.get_width_height(), bytes(sheet.buffer_rgba()))
-    plain = image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+    plain = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     packed = BytesIO()
     plain.save(packed, "PNG", optimize=True)
     return packed.getvalue()
