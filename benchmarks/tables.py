@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -352,6 +352,158 @@ def proximity(content: dict) -> str:
     return "\n\n".join(parts)
 
 
+def palm_tree(content: dict) -> str:
+    rows = [
+        [
+            name,
+            found["batch"],
+            f"{found['median_ms']['together']:.2f}",
+            f"{found['median_ms']['loop']:.2f}",
+            f"{found['loop_to_together']:.1f}",
+            f"{found['largest_difference_over_largest_logit']:.0e}",
+        ]
+        for name, found in content["cases"].items()
+    ]
+    header = ["head", "batch", "together, ms", "loop over branches, ms", "times", "difference"]
+    return (
+        f"## Palm tree: all branches at once\n\n`{content['command']}`: forward and backward, one "
+        f"thread, torch {content['torch']}; *difference* is the largest one of a logit, in those of "
+        "the largest logit.\n\n" + table(header, rows)
+    )
+
+
+def remedies(content: dict) -> str:
+    converted = [
+        [
+            name,
+            found["size"],
+            f"{found['largest difference']:.0e}",
+            "; ".join(f"{size}: {shape}" for size, shape in found["shapes at others"].items()),
+        ]
+        for name, found in content["convolutionalize"].items()
+    ]
+    mended = [
+        [
+            network,
+            remedy,
+            *(number(2)(found.get(key)) for key in ("max_over_corner", "corner_ratio")),
+            number(2)(found.get("left_over_right_at_most")),
+            found["receptive_field"],
+        ]
+        for network, remedied in content["mended"].items()
+        for remedy, found in remedied.items()
+    ]
+    header = ["network", "remedy", "most/corner", "corner/corner", "left/right", "field px"]
+    return (
+        f"## Remedies\n\n`{content['command']}`, random weights, torchvision "
+        f"{content['torchvision']}. Paths to the last map at 224 × 224, before and after:\n\n"
+        + table(header, mended)
+        + "\n\nClassifiers made fully convolutional, largest difference at the size they were made "
+        "for, and the shapes of their answers at others:\n\n"
+        + table(["network", "size", "difference", "at other sizes"], converted)
+    )
+
+
+def location_toy(content: dict) -> str:
+    rows = [
+        [
+            rule,
+            f"{found['same place %']:.1f}",
+            f"{found['other place %']:.1f}",
+            len(found["seeds"]),
+        ]
+        for rule, found in content["rules"].items()
+    ]
+    return (
+        f"## What a network reads from the border\n\n`{content['command']}`: {content['steps']} "
+        f"steps. Published: {content['source']}.\n\n"
+        + table(["padding", "same place %", "other place %", "seeds"], rows)
+    )
+
+
+def shift(content: dict) -> str:
+    keys = [
+        "maps, one pixel",
+        "maps, left and right",
+        "maps moved back, left and right",
+        "global average, left and right",
+        "accuracy %",
+    ]
+    rows = [[name, *(found[key] for key in keys)] for name, found in content["pooling"].items()]
+    return (
+        f"## An object left and right\n\n`{content['command']}`: distance of activations after the "
+        f"last pooling, in those of two different digits; {content['seeds']} seeds.\n\n"
+        + table(["pooling", *keys], rows)
+    )
+
+
+def intervals(content: dict) -> str:
+    paired = [
+        [
+            found["differences"],
+            found["seeds"],
+            percent(found["t_interval_holds"]),
+            percent(found["bootstrap_interval_holds"]),
+        ]
+        for found in content["paired"]
+    ]
+    two_way = [
+        [
+            found["seeds"],
+            found["items"],
+            found["spread_of_seeds"],
+            found["spread_of_items"],
+            percent(found["two_way_interval_holds"]),
+            percent(found["t_interval_of_seeds_alone_holds"]),
+        ]
+        for found in content["two_way"]
+    ]
+    alarms = [
+        [found["arms"], found["seeds"], *map(percent, list(found.values())[2:])]
+        for found in content["false_alarms"]
+    ]
+    return (
+        f"## Intervals\n\n`{content.get('command', 'python benchmarks/intervals.py')}`: "
+        f"{content['simulations']} simulations each; 95 % intervals of a paired difference hold the "
+        "true one in\n\n"
+        + table(["differences", "seeds", "t", "bootstrap"], paired)
+        + "\n\nover seeds and test items at once:\n\n"
+        + table(["seeds", "items", "sd seeds", "sd items", "two-way", "seeds alone"], two_way)
+        + "\n\nFalse alarms where no arm differs:\n\n"
+        + table(["arms", "seeds", "any, without Holm", "any, with Holm", "one arm sure"], alarms)
+    )
+
+
+def borders(content: dict) -> str:
+    """Means over seeds with their standard deviation."""
+    runs = content["runs"]
+    rows = []
+    for kind in dict.fromkeys((run["set"], run["steps"], run["rule"]) for run in runs):
+        same = [run for run in runs if (run["set"], run["steps"], run["rule"]) == kind]
+        cells: list[object] = [*kind, len(same)]
+        for place in ("border", "elsewhere"):
+            for figure in ("mean_px", "median_px"):
+                values = [run[place][figure] for run in same if run[place]["points"]]
+                apart = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+                cells.append(f"{fmean(values):.2f}{apart}")
+        rows.append(cells)
+    header = [
+        "set",
+        "steps",
+        "padding",
+        "seeds",
+        "border: mean px",
+        "median",
+        "elsewhere: mean",
+        "median",
+    ]
+    return (
+        f"## Dots near the border, by padding rule\n\n`{content['command']}`: validation folds of the "
+        "training pictures; *border* is within a tenth of the shorter side; ± is one standard "
+        "deviation over seeds.\n\n" + table(header, rows)
+    )
+
+
 def main() -> None:
     sections = [HEAD.rstrip()]
     for make in (
@@ -368,6 +520,12 @@ def main() -> None:
         coverage,
         layers,
         proximity,
+        palm_tree,
+        location_toy,
+        shift,
+        borders,
+        remedies,
+        intervals,
     ):
         content = load(make.__name__)
         if content:
