@@ -22,6 +22,7 @@ from placewise.audit.receptive_field import pixels_read, receptive_fields
 from placewise.audit.unseen import unseen
 from placewise.errors import SettingsError
 from placewise.graph import capture
+from placewise.ops import COUNTS
 
 
 def plain(layers: int, side: int, **settings) -> list[int]:
@@ -449,3 +450,28 @@ def test_fractions_stay_exact():
     entries = some_counts([Fraction(5, 2), Fraction(7, 2), 3]).to_dict()
     assert (entries["total"], entries["corners"]) == ("9", ["5/2", "3", "5/2", "3"])
     assert entries["log10_map"] == [[0.39794, 0.544068, 0.477121]]
+
+
+class Partial(nn.Module):
+    """A window of three, times the share of it that lies within the map; and a way round it."""
+
+    def __init__(self, side: int, *, shortcut: bool) -> None:
+        super().__init__()
+        self.window, self.shortcut = nn.Conv1d(1, 1, 3, padding=1), shortcut
+        self.register_buffer("share", torch.tensor([1.5, *[1.0] * (side - 2), 1.5]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.window(x) * self.share + (x if self.shortcut else 0)
+
+
+def test_fractions_that_are_counted_in_units_are_those_that_are_counted_one_by_one():
+    parts = [Partial(9, shortcut=number % 2 > 0) for number in range(4)]
+    found = graph(nn.Sequential(*parts, nn.AvgPool1d(3, 2, 1)), 1, 9)
+    assert found.unit == 16
+    one_by_one = found.backward({last_map(found): COUNTS.filled((1, 1, 5), 1)}, COUNTS)[0]
+    ways = count_paths(found)
+    assert ways.counts.tolist() == one_by_one.ravel().tolist()
+    assert any(isinstance(count, Fraction) for count in ways.counts)
+    assert ways.total == sum(ways.counts) and ways.maximum == max(ways.counts)
+    assert ways.asymmetry == (0.0,)
+    assert graph(nn.Sequential(nn.Conv1d(1, 1, 3, padding=1)), 1, 9).unit == 1

@@ -6,6 +6,7 @@ import json
 import random
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from placewise.audit._fields import recurrence
 from placewise.audit.paths import last_map
 from placewise.audit.receptive_field import ReceptiveField, pixels_read, receptive_fields
 from placewise.errors import SettingsError
+from placewise.graph import capture
+from placewise.layers.local import LocallyConnected
 from placewise.ops import axes
 
 TORCHVISION = {
@@ -299,6 +302,58 @@ def test_a_split_axis_is_never_called_exact():
 
     net = nn.Sequential(Turned(), nn.Conv1d(1, 1, 3, 1, 1))
     assert at_last_map(graph(net, 1, 16)).status == "bound"
+
+
+def test_own_weights_at_every_place_read_no_more_than_their_windows():
+    layer = LocallyConnected(2, 3, (10, 10), 3, stride=2)
+    found = capture(nn.Sequential(nn.Conv2d(1, 2, 3), layer), (1, 12, 12))
+    number = found.outputs[0]
+    grid = found.nodes[number].layout.grid
+    boxes = [pixels_read(found, number, (0, 0, *at)).box for at in np.ndindex(*grid[2:])]
+    assert len(boxes) == 25
+    field = receptive_fields(found)[number]
+    assert field.size == tuple(max(b - a for a, b in axis) + 1 for axis in zip(*boxes, strict=True))
+    assert (field.size, field.status) == ((5, 5), "bound")
+
+
+def test_places_that_were_merged_and_then_all_read_are_global():
+    class Token(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.own = nn.Parameter(torch.zeros(1, 2, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = torch.cat([self.own, x.flatten(2)], 2)
+            return tokens + tokens.mean(2, keepdim=True)
+
+    found = graph(nn.Sequential(nn.Conv2d(1, 2, 3), Token()), 1, 8, 9)
+    field = receptive_fields(found)[found.outputs[0]]
+    assert (field.size, field.stride, field.status) == ((8, 9), (None, None), "global")
+
+
+class Mirrored(nn.Module):
+    """A signal with its first and last places again, in reverse: symmetric padding."""
+
+    def __init__(self, margin: int) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, last = x[..., : self.margin], x[..., -self.margin :]
+        return torch.cat([first.flip(-1), x, last.flip(-1)], -1)
+
+
+@pytest.mark.parametrize("halvings", [1, 2, 3])
+def test_mirrored_borders_do_not_turn_the_stride_round(halvings: int):
+    halved = [Mirrored(6), nn.Conv1d(1, 1, 13, 2)]
+    field = at_last_map(graph(nn.Sequential(*halved * halvings), 1, 64))
+    assert field.stride == (2**halvings,)
+
+
+def test_a_map_keeps_its_stride_where_every_place_reads_the_whole_picture():
+    layers = [Mirrored(2), nn.Conv1d(1, 1, 5, 2), Mirrored(2), nn.Conv1d(1, 1, 5)]
+    field = at_last_map(graph(nn.Sequential(*layers, *layers[2:] * 3), 1, 8))
+    assert (field.size, field.stride, field.status) == ((8,), (2,), "bound")
 
 
 # --- sets of pixels ------------------------------------------------------------------------------

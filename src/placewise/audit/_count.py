@@ -73,7 +73,7 @@ class Counted:
         return {
             "receptive_field": self.field.to_dict(),
             "paths": {**self.paths.to_dict(), "corner_ratio": rounded(self.corner_ratio)},
-            "paths_to_output": _without_map(self.output_paths.to_dict()),
+            "paths_to_output": self.output_paths.numbers(),
             "paths_to_unit": {
                 "unit": list(middle(self.graph, last_map(self.graph))),
                 **self.unit_paths.to_dict(),
@@ -83,7 +83,7 @@ class Counted:
             "padding": self.padding.to_dict(),
             "layers": [
                 {
-                    **_without_map(layer.to_dict()),
+                    **layer.to_dict(),
                     "map": self.sides(layer.node),
                     "receptive_field": self.fields[layer.node].to_dict(),
                 }
@@ -135,7 +135,3 @@ def layer_name(graph: Graph, number: int) -> str:
     """What a layer is called: its submodule, and its operation unless that says as much."""
     name, op = label(graph, number), graph.nodes[number].op.rstrip("_")
     return name if op in name or op.startswith("conv") else f"{name} ({op})"
-
-
-def _without_map(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if key != "log10_map"}

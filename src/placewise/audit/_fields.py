@@ -26,6 +26,9 @@ class Field:
         start: first pixel of place 0.
         aligned: whether all ways agree on stride and centre.
         torn: fields are not all alike, so that size and start say nothing.
+        mixed: ways of different strides were joined, so that stride says nothing either.
+        perhaps: places of axes that were merged were read all at once: all pixels, where these are
+            all that is left of the picture.
         period: pixels after which they are alike again; 0 if that is not known.
         dense: all pixels are read besides.
     """
@@ -35,6 +38,8 @@ class Field:
     start: int
     aligned: bool = True
     torn: bool = False
+    mixed: bool = False
+    perhaps: bool = False
     period: int = 1
     dense: bool = False
 
@@ -42,10 +47,11 @@ class Field:
         """The field after one step along its axis."""
         if not self.size:
             return self
-        if touch.kind is Kind.DENSE or (touch.kind is Kind.MAYBE and self.torn):
-            return replace(self, size=0, torn=False, dense=True)
+        if touch.kind is Kind.DENSE:
+            return replace(self, size=0, torn=False, mixed=False, perhaps=False, dense=True)
         if touch.map is None:
-            return replace(self, torn=True, period=0)
+            perhaps = self.perhaps or touch.kind is Kind.MAYBE
+            return replace(self, torn=True, perhaps=perhaps, period=0)
         affine = Affine(1, 0, 0) if touch.map.name == "repeat" else touch.map.affine
         if affine is None:
             return self._uneven(touch.map)
@@ -71,13 +77,25 @@ class Field:
         if not self.size or not other.size:
             return replace(self if self.size else other, dense=dense)
         period = math.lcm(self.period, other.period)
-        if self.torn or other.torn or self.stride != other.stride:
-            return replace(self, aligned=False, torn=True, period=period, dense=dense)
+        mixed = self.mixed or other.mixed or self.stride != other.stride
+        perhaps = self.perhaps or other.perhaps
+        if self.torn or other.torn or mixed:
+            return Field(
+                self.size,
+                self.stride,
+                self.start,
+                aligned=False,
+                torn=True,
+                mixed=mixed,
+                perhaps=perhaps,
+                period=period,
+                dense=dense,
+            )
         start = min(self.start, other.start)
         end = max(self.start + self.size, other.start + other.size)
         centred = 2 * self.start + self.size == 2 * other.start + other.size
         aligned = self.aligned and other.aligned and centred
-        return Field(end - start, self.stride, start, aligned, False, period, dense)
+        return Field(end - start, self.stride, start, aligned, period=period, dense=dense)
 
 
 @lru_cache(maxsize=1024)
@@ -143,9 +161,7 @@ class Intervals:
             wanted: how many places in a row have to read neither the first nor the last pixel,
                 so that these alone tell; 0 if any number would not do.
         """
-        if axis not in self._walks:
-            self._walks[axis] = self._walked(axis)
-        first, last = (grids[number] for grids in self._walks[axis])
+        first, last = self._ends(number, axis)
         sizes = np.where(first <= last, last - first + 1, 0)
         inside = (first > 0) & (last < picture_sides(self._graph)[axis] - 1)
         dims = map_dims(self._graph.nodes[number].layout, picture_sides(self._graph))
@@ -155,6 +171,25 @@ class Intervals:
         alike = inside.all(axis=tuple(d for d in range(inside.ndim) if d != dim))
         free = int(alike.sum()) >= wanted
         return int(sizes[inside].max() if free else sizes.max()), free
+
+    def whole(self, number: int, axis: int) -> bool:
+        """Whether each place of a node that reads anything reads from the first pixel to the last.
+
+        Args:
+            number: of the node.
+            axis: of the picture.
+        """
+        first, last = self._ends(number, axis)
+        read = first <= last
+        every = (first == 0) & (last == picture_sides(self._graph)[axis] - 1)
+        return bool(read.any() and every[read].all())
+
+    def _ends(self, number: int, axis: int) -> tuple[Grid, Grid]:
+        """First and last pixel of each place of a node."""
+        if axis not in self._walks:
+            self._walks[axis] = self._walked(axis)
+        first, last = self._walks[axis]
+        return first[number], last[number]
 
     def _walked(self, axis: int) -> tuple[list[Grid], list[Grid]]:
         grid = self._graph.nodes[0].layout.grid

@@ -193,6 +193,24 @@ def seeds(graph: Graph, number: int, algebra: Algebra, place: Sequence[int] | No
     return grid
 
 
+def in_units(grid: Grid, unit: int) -> Grid:
+    """Counts that were made in multiples of a unit, as they are: integers and fractions.
+
+    Args:
+        grid: Python's integers.
+        unit: what one is in them.
+
+    Example:
+        >>> in_units(np.array([6, 3], dtype=object), 2).tolist()
+        [3, Fraction(3, 2)]
+    """
+    if unit == 1:
+        return grid
+    found = np.empty(grid.shape, dtype=object)
+    found.flat[:] = [n // unit if n % unit == 0 else Fraction(n, unit) for n in grid.flat]
+    return found
+
+
 def middle(graph: Graph, number: int) -> tuple[int, ...]:
     """The middle place of a node, of all channels if it is a map."""
     grid = graph.nodes[number].layout.grid
@@ -239,8 +257,12 @@ def shares(grid: Grid) -> list[Any]:
     return found
 
 
-def logarithms(counts: Grid) -> list[Any]:
+def logarithms(counts: Grid, unit: int = 1) -> list[Any]:
     """log₁₀ of the mean of each block of counts as nested lists; None where all are zero.
+
+    Args:
+        counts: exact numbers.
+        unit: what one is in them.
 
     Example:
         >>> logarithms(np.array([10**400, 0, 2], dtype=object))
@@ -250,7 +272,7 @@ def logarithms(counts: Grid) -> list[Any]:
     for axis, first in enumerate(block_starts(counts.shape)):
         sums = np.add.reduceat(sums, first, axis=axis)
         cells = np.add.reduceat(cells, first, axis=axis)
-    means = [Fraction(s) / c for s, c in zip(sums.flat, cells.flat, strict=True)]
+    means = [Fraction(s) / (c * unit) for s, c in zip(sums.flat, cells.flat, strict=True)]
     found: list[Any] = (
         np.array([_log10(m) for m in means], dtype=object).reshape(sums.shape).tolist()
     )

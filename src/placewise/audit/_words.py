@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from placewise.audit._count import Counted, layer_name, some
 from placewise.audit._measure import Measured
-from placewise.audit.receptive_field import ReceptiveField
 from placewise.report import text
 from placewise.report.glossary import number, share
 from placewise.report.maps import fraction
@@ -222,10 +221,7 @@ def counted_rows(counted: Counted) -> list[Row]:
             if axes > 1
             else []
         ),
-        (
-            "receptive field",
-            *_field_said(counted.field, layer_name(counted.graph, counted.field.node)),
-        ),
+        ("receptive field", *_field_said(counted)),
         ("uneven layers", str(len(uneven)), even_sizes(counted)),
         ("unseen pixels", f"{counted.unseen.pixels:,}", "that no output reads"),
         (
@@ -270,12 +266,15 @@ def even_sizes(counted: Counted) -> str:
     return "even sizes: " + "; ".join(f"{name} {words}" for name, words in said)
 
 
-def _field_said(field: ReceptiveField, name: str) -> tuple[str, str]:
-    stride = sides_of(_squared([_plain(s) for s in field.stride])) if field.stride else "–"
+def _field_said(counted: Counted) -> tuple[str, str]:
+    field = counted.field
+    name = _layer(layer_name(counted.graph, field.node))
+    cut = field.clipped and field.size == counted.paths.counts.shape
+    stride = sides_of(_squared([_plain(step) for step in field.stride]))
     aligned = "aligned" if field.aligned else "not aligned"
     return (
         f"{sides_of(_squared(field.size))} px",
-        f"of {_layer(name)}; stride {stride}, {aligned}, {field.status}",
+        f"of {name}{', the whole picture' * cut}; stride {stride}, {aligned}, {field.status}",
     )
 
 

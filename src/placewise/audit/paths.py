@@ -8,6 +8,7 @@ sum over its window. It is what a pixel weighs before anything is learnt.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ import numpy as np
 
 from placewise.audit._structure import (
     Target,
+    in_units,
     label,
     last_map,
     logarithms,
@@ -32,6 +34,7 @@ from placewise.audit._structure import (
 from placewise.audit._touches import touches
 from placewise.graph import Graph
 from placewise.ops import COUNTS, Grid
+from placewise.ops.algebra import whole
 
 __all__ = ["LayerPaths", "Paths", "count_paths", "last_map", "paths_by_layer", "without_gates"]
 
@@ -63,14 +66,22 @@ class Paths:
     counts: Grid
 
     @cached_property
+    def _in_parts(self) -> tuple[Grid, int]:
+        """The counts as integers, which are quick to add, and what 1 is in them."""
+        unit = math.lcm(*{count.denominator for count in self.counts.flat})
+        return self.counts if unit == 1 else whole(self.counts * unit), unit
+
+    @cached_property
     def total(self) -> Any:
         """All ways from all pixels."""
-        return self.counts.sum()
+        parts, unit = self._in_parts
+        return in_units(parts.sum(keepdims=True), unit).item()
 
     @cached_property
     def maximum(self) -> Any:
         """The largest count of a pixel."""
-        return self.counts.max()
+        parts, unit = self._in_parts
+        return in_units(parts.max(keepdims=True), unit).item()
 
     @property
     def centre(self) -> Any:
@@ -112,9 +123,10 @@ class Paths:
         The middle row of an odd axis is in neither. 0 is even, 1 is all in the first half.
         """
         found = []
-        for axis, side in enumerate(self.counts.shape):
-            first = np.take(self.counts, range(side // 2), axis).sum()
-            last = np.take(self.counts, range(side - side // 2, side), axis).sum()
+        parts, _ = self._in_parts
+        for axis, side in enumerate(parts.shape):
+            first = np.take(parts, range(side // 2), axis).sum()
+            last = np.take(parts, range(side - side // 2, side), axis).sum()
             found.append(ratio(first - last, first + last))
         return tuple(found)
 
@@ -126,7 +138,8 @@ class Paths:
         """
         if not self.maximum:
             return 0.0
-        values = np.sort((self.counts / self.maximum).astype(np.float64), axis=None)
+        parts, _ = self._in_parts
+        values = np.sort((parts / parts.max()).astype(np.float64), axis=None)
         ranks = 2 * np.arange(1, len(values) + 1) - len(values) - 1
         return float(ranks @ values / (len(values) * values.sum()))
 
@@ -140,6 +153,10 @@ class Paths:
 
         What is infinite or not a number is None.
         """
+        return {**self.numbers(), "log10_map": logarithms(*self._in_parts)}
+
+    def numbers(self) -> dict[str, Any]:
+        """The same without the map."""
         return {
             "convention": self.convention,
             "target": self.target,
@@ -153,7 +170,6 @@ class Paths:
             "asymmetry": [rounded(a) for a in self.asymmetry],
             "gini": rounded(self.gini),
             "zeros": self.zeros,
-            "log10_map": logarithms(self.counts),
         }
 
 
@@ -216,9 +232,10 @@ def without_gates(graph: Graph) -> Graph:
 
 
 def _counted(graph: Graph, start: dict[int, Grid]) -> Grid:
-    found = graph.backward(start, COUNTS)[0]
+    seeds_in_units = {number: grid * graph.unit for number, grid in start.items()}
+    found = graph.backward(seeds_in_units, COUNTS)[0]
     grid = COUNTS.filled(graph.nodes[0].layout.grid) if found is None else found
-    return np.asarray(grid.sum(axis=(0, 1)))
+    return in_units(np.asarray(grid.sum(axis=(0, 1))), graph.unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +259,7 @@ class LayerPaths:
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON can hold it."""
         place = {"node": self.node, "layer": self.layer, "op": self.op, "depth": self.depth}
-        return {**place, **self.paths.to_dict()}
+        return {**place, **self.paths.numbers()}
 
 
 MOST_LAYERS = 32

@@ -11,6 +11,7 @@ import numpy as np
 
 from placewise.audit._structure import (
     Target,
+    in_units,
     numbers_of,
     over_picture,
     picture_sides,
@@ -101,10 +102,11 @@ def provenance(graph: Graph, target: Target = None) -> Provenance:
     number = numbers_of(graph, target)[0]
     layout, sides = graph.nodes[number].layout, picture_sides(graph)
     picture = graph.nodes[0].layout.grid
-    padded = graph.forward(COUNTS.filled(picture), COUNTS, fill=1)[number]
-    pictured = graph.forward(COUNTS.filled(picture, 1), COUNTS)[number]
+    unit = graph.unit
+    padded = graph.forward(COUNTS.filled(picture), COUNTS, fill=unit)[number]
+    pictured = graph.forward(COUNTS.filled(picture, unit), COUNTS)[number]
     return Provenance(
         target_label(graph, target),
-        over_picture(padded, layout, sides),
-        over_picture(pictured, layout, sides),
+        in_units(over_picture(padded, layout, sides), unit),
+        in_units(over_picture(pictured, layout, sides), unit),
     )

@@ -150,15 +150,18 @@ def _report(
     graph: Graph, number: int, fields: Sequence[Field], intervals: Intervals, trusted: Status
 ) -> ReceptiveField:
     sides = picture_sides(graph)
-    sizes, clipped = [], False
+    sizes, strides, clipped = [], [], False
+    dense = any(field.dense for field in fields)
     for axis, field in enumerate(fields):
-        size = field.size or sides[axis] * field.dense
+        size, stride = field.size or sides[axis] * field.dense, _stride(graph, number, axis, field)
         if field.torn:
             wanted = field.period / abs(field.stride) if field.stride else Fraction(0)
             size, free = intervals.size(number, axis, wanted)
             clipped |= not free
+            if field.perhaps and intervals.whole(number, axis):
+                dense, stride = True, None
         sizes.append(size)
-    dense = any(field.dense for field in fields)
+        strides.append(stride)
     status = GLOBAL if dense else Status.BOUND if clipped else Status.EXACT
     if trusted is Status.UNKNOWN or (trusted is Status.BOUND and not dense):
         status = trusted
@@ -169,7 +172,7 @@ def _report(
         layer=label(graph, number),
         op=graph.nodes[number].op,
         size=tuple(sizes),
-        stride=tuple(_stride(graph, number, axis, field) for axis, field in enumerate(fields)),
+        stride=tuple(strides),
         padding=tuple(-field.start if same else None for field, same in zipped),
         centre=tuple(
             field.start + Fraction(field.size - 1, 2) if same else None for field, same in zipped
@@ -182,8 +185,10 @@ def _report(
 
 def _stride(graph: Graph, number: int, axis: int, field: Field) -> Fraction | None:
     """From one place to the next; where that could not be followed, pixels over places."""
-    if not field.size or field.period or not field.torn:
-        return field.stride if field.size else None
+    if not field.size:
+        return None
+    if not field.torn or (field.period and not field.mixed):
+        return field.stride
     layout, sides = graph.nodes[number].layout, picture_sides(graph)
     dims = map_dims(layout, sides)
     dim = dims[axis] if dims else None

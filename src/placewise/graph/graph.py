@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -57,6 +59,18 @@ class Graph:
     unknown: Mapping[str, int]
     why: str = ""
     channels: bool = False
+
+    @cached_property
+    def unit(self) -> int:
+        """A number whose multiples stay whole all the way through the graph, forwards or back.
+
+        It is 1 but where places are multiplied by fractions (partial convolutions): counts that
+        begin with it stay integers, which are many times quicker than fractions.
+        """
+        units = [1]
+        for node in self.nodes[1:]:
+            units.append(math.lcm(*(units[e.source] * e.operator.unit for e in node.edges)))
+        return math.lcm(*units)
 
     def backward(self, seeds: Mapping[int, Grid], algebra: Algebra) -> list[Grid | None]:
         """Carry numbers from some nodes back to all that they read, the picture last.

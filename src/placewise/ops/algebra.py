@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -56,3 +57,19 @@ HIGHEST = Algebra("highest", np.maximum, np.iinfo(np.int64).min, np.int64, False
 """Upper ends of intervals."""
 
 ALGEBRAS = {a.name: a for a in (COUNTS, FLOATS, EXISTS, LOWEST, HIGHEST)}
+
+
+def whole(grid: Grid) -> Grid:
+    """The same numbers, those fractions as integers that are whole: these are quick to add.
+
+    Example:
+        >>> whole(np.array([Fraction(6, 2), Fraction(1, 2)], dtype=object)).tolist()
+        [3, Fraction(1, 2)]
+    """
+    found = np.empty(grid.shape, dtype=object)
+    found.flat[:] = [n.numerator if _is_whole(n) else n for n in grid.flat]
+    return found
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, Fraction) and number.denominator == 1

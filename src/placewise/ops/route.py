@@ -6,10 +6,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
-from placewise.ops.algebra import Algebra, Grid
+from placewise.ops.algebra import Algebra, Grid, whole
 from placewise.ops.axes import repeat, total
 from placewise.ops.axis_map import AxisMap
 from placewise.ops.layout import (
@@ -29,6 +30,11 @@ LARGEST = 4_000_000
 
 class Step(ABC):
     """A linear change of a grid, with its transpose."""
+
+    @property
+    def unit(self) -> int:
+        """Smallest number whose multiples stay whole."""
+        return 1
 
     @abstractmethod
     def forward(self, grid: Grid, algebra: Algebra, fill: object = None) -> Grid:
@@ -90,13 +96,32 @@ class Shape(Step):
 
 @dataclass(frozen=True)
 class Scale(Step):
-    """Each place times a number, e.g. the share of its window that is inside."""
+    """Each place times a fraction, e.g. the share of its window that is inside.
+
+    Attributes:
+        factors: for each place; of length 1 along dimensions whose places share them.
+    """
 
     factors: Grid = field(repr=False)
 
+    @cached_property
+    def unit(self) -> int:
+        """Smallest number whose multiples stay whole."""
+        return math.lcm(*{factor.denominator for factor in self.factors.flat})
+
+    @cached_property
+    def _changing(self) -> Grid:
+        return np.asarray(self.factors != 1, dtype=bool)
+
     def forward(self, grid: Grid, algebra: Algebra, fill: object = None) -> Grid:
         """Times the numbers, where numbers count."""
-        return np.asarray(grid * self.factors) if algebra.counts else grid
+        if not algebra.counts:
+            return grid
+        changing = np.broadcast_to(self._changing, grid.shape)
+        factors = np.broadcast_to(self.factors, grid.shape)
+        result = grid.copy()
+        result[changing] = whole(grid[changing] * factors[changing])
+        return result
 
     def adjoint(self, grid: Grid, algebra: Algebra) -> Grid:
         """The same."""
@@ -116,6 +141,11 @@ class Operator:
     """
 
     steps: tuple[Step, ...] = ()
+
+    @property
+    def unit(self) -> int:
+        """A number whose multiples stay whole."""
+        return math.prod(step.unit for step in self.steps)
 
     def forward(self, grid: Grid, algebra: Algebra, fill: object = None) -> Grid:
         """Numbers of the written places from those of the read ones."""
