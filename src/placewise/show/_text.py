@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from placewise.audit.receptive_field import ReceptiveField
 from placewise.report.glossary import number
 from placewise.show._rows import Row
 
@@ -37,10 +38,17 @@ def cells(row: Row, with_paths: bool) -> list[str]:
         row.filters,
         f"{row.parameters:,}" if row.parameters else "",
         f"{row.multiply_adds:,}" if row.multiply_adds else "",
-        "–" if field is None else "all" if field.status == "global" else _alike(field.size),
+        _field(field),
         "–" if field is None else _alike(["–" if s is None else s for s in field.stride]),
     ]
     return made + (list(_ratios(row)) if with_paths else [])
+
+
+def _field(field: ReceptiveField | None) -> str:
+    """Its sides; one that is known only to be no larger has "≤"."""
+    if field is None or field.status == "global":
+        return "–" if field is None else "all"
+    return ("≤ " if field.status == "bound" else "") + _alike(field.size)
 
 
 def _alike(values: Sequence[object]) -> str:
