@@ -109,6 +109,13 @@ def test_links_out_of_the_folder_are_left_out(tmp_path: Path) -> None:
     assert len(labels.samples) == 2
 
 
+@pytest.mark.parametrize("name", ["npz", "class_csv", "long_csv"])
+def test_a_format_that_was_asked_for_is_the_one_that_is_read(tmp_path: Path, name: str) -> None:
+    folders(tmp_path, "cat/a.png", "dog/b.png")
+    with pytest.raises(SettingsError, match=f"holds no file of labels to read as {name}; name the"):
+        read_labels(tmp_path, format=name)
+
+
 def test_a_file_of_labels_goes_before_folders(tmp_path: Path) -> None:
     folders(tmp_path, "one/a.png", "two/b.png")
     (tmp_path / "labels.csv").write_text("image,class\none/a.png,x\ntwo/b.png,y\n")

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from placewise.augment import Augmentation
+from placewise.backbones import Backbone
 from placewise.check import ClassFacts, check, write_findings
 from placewise.cli import main
 from placewise.data import (
@@ -29,7 +30,7 @@ from placewise.data import (
     shown_size,
     split_images,
 )
-from placewise.errors import SettingsError
+from placewise.errors import PictureError, SettingsError
 from placewise.evaluate import evaluate
 from placewise.formats import NOT_LABELLED, ClassLabels, ClassSample, read_labels, write_labels
 from placewise.heads import HEADS, ClassHead
@@ -69,6 +70,23 @@ class Places(ClassHead):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.out(features.flatten(1))
         return logits
+
+
+class FromFile(Backbone):
+    """Halves by one convolution, whose first weights are those of a file."""
+
+    channels, stride, multiple, receptive_field = 4, 2, 2, 2
+    first_weights = ("weights",)
+
+    def __init__(self, in_channels: int, *, weights: str = "") -> None:
+        super().__init__()
+        self.body = nn.Conv2d(in_channels, self.channels, 2, stride=2)
+        if weights:
+            self.body.load_state_dict(load_file(weights))
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.body(pictures)
+        return features
 
 
 def shape(kind: int, rng: np.random.Generator) -> np.ndarray:
@@ -157,6 +175,25 @@ def bits(run: Run) -> dict[str, torch.Tensor]:
 def short(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of 8 steps, undisturbed."""
     return trained(shapes, tmp_path_factory.mktemp("runs") / "short", steps=8, validate_every=4)
+
+
+def test_a_file_of_first_weights_is_read_once(shapes: Path, tmp_path: Path) -> None:
+    """Training begins with them; the run keeps its own, so nobody needs the file again."""
+    file, labels = tmp_path / "first.safetensors", read_labels(shapes)
+    body = nn.Conv2d(labels.pictures.read("train/00000").shape[2], FromFile.channels, 2)
+    save_file(body.state_dict(), file)
+    settings = TrainSettings(
+        steps=2, learning_rate=1e-6, batch=8, precision="float32",
+        backbone=f"{HERE}:FromFile", backbone_settings={"weights": str(file)},
+    )  # fmt: skip
+    run = train(labels, tmp_path / "run", settings, quiet=True)
+    file.unlink()
+    assert run.facts.model.backbone_settings == {"weights": ""}
+    assert run.facts.training["backbone_settings"] == {"weights": str(file)}
+    model = Run.open(run.path).model(quiet)
+    torch.testing.assert_close(model.backbone.body.weight, body.weight, rtol=0, atol=1e-5)
+    shutil.rmtree(run.path / "validation", ignore_errors=True)
+    assert train(labels, run.path, settings, resume=True, quiet=True).facts == run.facts
 
 
 def test_workers_do_not_change_a_bit(shapes: Path, short: Run, tmp_path: Path) -> None:
@@ -403,6 +440,33 @@ def test_predictions_are_files_that_can_be_read_again(run: Run, tmp_path: Path) 
     assert "passed over" in told[0]
     again = read_labels(out / "predictions.csv", root=folder)
     assert again.task == "classes" and len(again.samples) == 9
+
+
+def test_what_the_head_cannot_take_is_passed_over(shapes: Path, tmp_path: Path) -> None:
+    run = train(
+        read_labels(shapes),
+        tmp_path / "run",
+        TrainSettings(**(QUICK | {"head_settings": {}}), steps=2, head=f"{HERE}:Places"),
+        quiet=True,
+    )
+    folder, told = tmp_path / "pictures", []
+    folder.mkdir()
+    for side in (SIDE - 4, 2 * SIDE):
+        Image.new("L", (side, side), 99).save(folder / f"{side}.png")
+    found = predict(run, folder, tmp_path / "out", tell=told.append)
+    assert [one.image for one in found] == [f"{SIDE - 4}.png"]
+    assert told[-1].startswith(
+        f"1 of 2 pictures passed over; about.json names them; the first, {2 * SIDE}.png: "
+    )
+    (folder / f"{SIDE - 4}.png").unlink()
+    with pytest.raises(PictureError, match=rf"no picture could be answered; the first, {2 * SIDE}"):
+        predict(run, folder, tmp_path / "none", tell=quiet)
+
+
+def test_a_device_that_is_none_is_refused(run: Run, shapes: Path, tmp_path: Path) -> None:
+    for device in ("foo", "cuda:99"):
+        with pytest.raises(SettingsError, match=f"device '{device}'.*use cpu"):
+            predict(run, shapes / "shapes.npz", tmp_path / "out", device=device, tell=quiet)
 
 
 def test_arrays_are_predicted_too(run: Run, shapes: Path, tmp_path: Path) -> None:

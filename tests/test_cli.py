@@ -31,6 +31,19 @@ def test_help_names_every_verb_and_how_to_begin() -> None:
     assert "placewise train my_folder --out my_run" in done.stdout
 
 
+def test_help_of_all_verbs_fits_on_a_screen_and_a_half(capsys) -> None:
+    """It says of each verb what it does; the rest is in the verb's own help, each flag in a row."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert len(capsys.readouterr().out.splitlines()) < 60
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = capsys.readouterr().out
+    assert "placewise train [-h] [TRAIN OPTIONS] DATA" in told and "None}" not in told
+    lines = [line.strip("│ ") for line in told.splitlines()]
+    assert not any(re.fullmatch(r"[\w, ]{,30},", line) for line in lines)  # filled to the end
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_examples_and_a_page(verb: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:

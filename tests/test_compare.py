@@ -37,7 +37,7 @@ from placewise.compare._place import (
     smooth_field,
 )
 from placewise.compare._plan import Trial, train_settings, trials_of
-from placewise.compare._summary import summarise
+from placewise.compare._summary import _verdict, summarise
 from placewise.compare.permuted import PERMUTED, Permuted
 from placewise.errors import SettingsError
 from placewise.heads import HEADS
@@ -723,6 +723,22 @@ def test_verdicts(tmp_path: Path, gain: float, spread: float, rope: float, verdi
     page = compare_page({"placewise": "0", "plan": plan.model_dump(mode="json"), **results}, "<b>")
     assert {"better": "is better than", "worse": "is worse than"}.get(verdict, "are") in page
     assert "<b>" not in page and "&lt;b&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("p", "both", "equal", "verdict"),
+    [
+        (0.01, [0.1, 0.3], 0.0, "better"),
+        (0.06, [0.1, 0.3], 0.0, "open"),
+        (0.01, [-0.1, 0.3], 0.0, "open"),
+        (0.01, None, 0.0, "better"),
+        (0.01, [0.1, 0.3], 0.96, "equal"),
+        (0.9, [-0.1, 0.1], 0.96, "equal"),
+    ],
+)
+def test_better_takes_both_other_seeds_and_other_items(p, both, equal: float, verdict: str):
+    one = {"p_holm": p, "two_way_interval": both, "t_interval": [0.1, 0.3], "equal": equal}
+    assert _verdict({**one, "difference": 0.2}) == verdict
 
 
 def test_errors_in_px_count_the_other_way(tmp_path: Path):

@@ -84,30 +84,43 @@ def same_answers(first: Path, second: Path) -> None:
         assert (first / file).read_bytes() == (second / file).read_bytes()
 
 
-def kill_and_finish(folder: Path, kills: int, *words: str, group: bool, **plan: int) -> None:
-    """Kill a sweep again and again, let it end, and compare with one that was left in peace."""
-    path = write_plan(folder, **plan)
-    out, killed_at = folder / "killed", 0
-    kept: dict[Path, int] = {}
-    for number in range(kills):
-        sweep = begin(path, out, *words)
-        aim = time.monotonic() + 300
-        while sweep.poll() is None and time.monotonic() < aim:
-            if len(finished(out)) > len(kept) or (
-                number % 2 and list(out.glob("runs/*/*/run.json"))
-            ):
-                break
-            time.sleep(0.02)
-        if sweep.poll() is None:
-            killed_at += 1
+def moved(out: Path) -> int:
+    """Grows with every line that a run logs and every file that one leaves."""
+    return sum(path.stat().st_size for path in out.glob("*/*/*/log.jsonl"))
+
+
+def kill_soon(path: Path, out: Path, *words: str, group: bool, late: bool) -> bool:
+    """Begin the sweep and kill it: at a moment within a run, or (`late`) at the end of one."""
+    before, at_first = len(finished(out)), moved(out)
+    sweep = begin(path, out, *words)
+    aim = time.monotonic() + 300
+    while sweep.poll() is None and time.monotonic() < aim:
+        if len(finished(out)) > before if late else moved(out) > at_first:
+            break
+        time.sleep(0.02)
+    killed = sweep.poll() is None
+    if killed:
         (os.killpg if group else os.kill)(sweep.pid, signal.SIGKILL)
         sweep.wait()
-        if sweep.stdout:
-            sweep.stdout.close()
+    elif sweep.stdout:
+        assert sweep.returncode == 0, sweep.stdout.read().decode()
+    if sweep.stdout:
+        sweep.stdout.close()
+    return killed
+
+
+def kill_and_finish(folder: Path, kills: int, *words: str, group: bool, **plan: int) -> None:
+    """Kill a sweep again and again, let it end, and compare with one that was left in peace."""
+    path, out = write_plan(folder, **plan), folder / "killed"
+    kept: dict[Path, int] = {}
+    killed = 0
+    for number in range(kills):
+        late = number == 1 or number % 5 == 4
+        killed += kill_soon(path, out, *words, group=group, late=late)
         now = finished(out)
         assert all(now[run] == moment for run, moment in kept.items()), "a run was run twice"
         kept = now
-    assert killed_at >= 1
+    assert killed >= kills / 2, "most of the sweeps had ended before they could be killed"
     finish(path, out, *words)
     last = finished(out)
     assert all(last[run] == moment for run, moment in kept.items()), "a run was run twice"
@@ -126,10 +139,10 @@ def test_a_killed_sweep_goes_on_and_runs_nothing_twice(tmp_path: Path):
 @pytest.mark.parametrize("group", [True, False], ids=["all", "parent"])
 def test_twenty_kills_of_two_processes(tmp_path: Path, group: bool):
     """Where the parent alone is killed, workers may go on: a lock keeps others off their run."""
-    kill_and_finish(tmp_path, 20, "--jobs", "2", group=group, steps=120, trials=2, place=True)
+    kill_and_finish(tmp_path, 20, "--jobs", "2", group=group, steps=400, trials=2, place=True)
 
 
 @pytest.mark.slow
 def test_kills_of_a_sweep_on_a_local_ray(tmp_path: Path):
     pytest.importorskip("ray", reason="Ray is not installed")
-    kill_and_finish(tmp_path, 3, "--engine", "ray", "--jobs", "2", group=True, steps=60)
+    kill_and_finish(tmp_path, 4, "--engine", "ray", "--jobs", "2", group=True, steps=60)

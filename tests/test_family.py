@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -185,3 +186,19 @@ def test_other_settings_are_refused(member: type, name: str, says: str):
 def test_the_contract_itself_is_no_member():
     assert PADDINGS.name_of(PaddingRule) == "placewise.paddings:PaddingRule"
     assert PADDINGS.name_of(Reflect) == "reflect"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"hidden": "abc"}, "hidden is 'abc'; it must be a whole number"),
+        ({"hidden": True}, "hidden is True; it must be a whole number"),
+        ({"dropout": "much"}, "dropout is 'much'; it must be a number"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused(settings: dict, says: str) -> None:
+    from placewise.heads.flatten import Flatten
+
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        complete_settings(Flatten, "head", settings)
+    assert complete_settings(Flatten, "head", {"dropout": 0})["dropout"] == 0

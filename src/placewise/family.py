@@ -118,6 +118,15 @@ class Family(Generic[T]):
         return f"no {self.kind} is named '{name}'; there are: {', '.join(names)}.{hint}"
 
 
+KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "text"),
+}
+"""What a setting may be, by the annotation of its argument; others the constructor judges."""
+
+
 def complete_settings(
     member: type[object], kind: str, settings: Mapping[str, Setting]
 ) -> dict[str, Setting]:
@@ -129,25 +138,32 @@ def complete_settings(
         settings: what is set.
 
     Raises:
-        SettingsError: a name is not a keyword argument of the constructor.
+        SettingsError: a name is not a keyword argument of the constructor, or its value is of
+            another kind than the argument.
 
     Example:
         >>> from placewise.heads.integral import Integral
         >>> complete_settings(Integral, "head", {"sigma": 2})
         {'sigma': 2, 'shape': 1.0, 'finer': 2}
     """
-    known = {
-        parameter.name: parameter.default
+    parameters = {
+        parameter.name: parameter
         for parameter in inspect.signature(member).parameters.values()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    for name in settings:
+    known = {name: parameter.default for name, parameter in parameters.items()}
+    for name, value in settings.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise SettingsError(
                 f"{kind} {member.__name__} has no setting '{name}'; "
                 f"it has: {', '.join(known) or 'none'}.{hint}"
+            )
+        types, words = KINDS.get(str(parameters[name].annotation), (object, ""))
+        if not isinstance(value, types) or (isinstance(value, bool) and "number" in words):
+            raise SettingsError(
+                f"{kind} {member.__name__}: {name} is {value!r}; it must be {words}"
             )
     return {**known, **settings}
 

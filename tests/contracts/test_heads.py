@@ -214,6 +214,16 @@ def test_another_size_is_answered_or_refused(case, size) -> None:
         head(other)
 
 
+@pytest.mark.parametrize("case", CLASS_CASES, ids=case_id)
+def test_half_the_digits_are_enough_as_in_training(case) -> None:
+    """Under autocast features are bfloat16 and weights float32; training takes either."""
+    head, features = classifier(case, (6, 6)), maps((6, 6))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rough = head(features.bfloat16()).float()
+    with torch.no_grad():
+        torch.testing.assert_close(rough, head(features), rtol=0.05, atol=0.05)
+
+
 @each_dimension
 @each_class_head
 def test_gradient_reaches_every_parameter_and_every_feature(case, size) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -21,7 +22,11 @@ class Backbone(nn.Module, ABC):
         receptive_field: side in picture pixels of the theoretical receptive field.
         aligned: whether pixel m of the features lies at picture pixel (m + ½)·stride − ½, which
             dots need; a backbone that cuts the border off (valid convolutions) is not.
+        first_weights: settings that give no more than first weights; empty once a run holds
+            weights of its own.
     """
+
+    first_weights: ClassVar[tuple[str, ...]] = ()
 
     channels: int
     stride: int

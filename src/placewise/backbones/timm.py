@@ -37,6 +37,8 @@ class Timm(Backbone):
         (128, 8)
     """
 
+    first_weights = ("weights",)
+
     def __init__(
         self, in_channels: int, *, model: str = "resnet18", level: int = -1, weights: str = ""
     ) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import get_type_hints
 
 import tyro
+from tyro.conf import DisallowNone, PositionalMetavarFromFieldName
 
 from placewise import __version__
 from placewise.cli._compare import compare
@@ -16,18 +21,24 @@ from placewise.errors import PlacewiseError
 
 __all__ = ["VERBS", "main"]
 
-DESCRIPTION = """Networks that keep place: dots on pictures of any size.
+DESCRIPTION = """Networks that keep place: dots and classes, and any network's blind places.
 
 A first run, from a folder with pictures and points.csv (image,point,x,y):
 
   placewise check my_folder
   placewise train my_folder --out my_run --minutes 8
   placewise evaluate my_run my_folder
-  placewise predict my_run new_pictures --out dots
+  placewise predict my_run new_pictures --out answers
 
-Or see it all at once: placewise demo
+With a folder of pictures for each class instead, or MNIST's files, or arrays, the same lines
+learn classes. Or see it all at once: placewise demo
 
-Any network's blind places: placewise audit torchvision:resnet18"""
+Any network, layer by layer, and its blind places:
+
+  placewise show lenet+flatten
+  placewise audit torchvision:resnet18
+
+How to use a verb, with examples: placewise VERB --help"""
 
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -51,13 +62,15 @@ def main(args: Sequence[str] | None = None) -> None:
     if given == ["--version"]:
         print(f"placewise {__version__}")
         return
+    brief = not given or given[0].startswith("-")
     try:
         tyro.extras.subcommand_cli_from_dict(
-            VERBS,
+            {name: _told(verb, brief) for name, verb in VERBS.items()},
             prog="placewise",
             description=DESCRIPTION,
             args=given,
             sort_subcommands=False,
+            config=(DisallowNone, PositionalMetavarFromFieldName),
         )
     except PlacewiseError as error:
         print(f"placewise: {error}", file=sys.stderr)
@@ -65,3 +78,18 @@ def main(args: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("placewise: stopped", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _told(verb: Callable[..., None], brief: bool) -> Callable[..., None]:
+    """The verb with words as help shows them: arguments on one line, or the first line only."""
+
+    @wraps(verb)
+    def told(*args: object, **given: object) -> None:
+        verb(*args, **given)
+
+    words = inspect.cleandoc(verb.__doc__ or "")
+    told.__doc__ = words.splitlines()[0] if brief else re.sub(r"\n {8,}", " ", words)
+    told.__annotations__ = get_type_hints(verb, include_extras=True)
+    vars(told)["__signature__"] = inspect.signature(verb)
+    del vars(told)["__wrapped__"]  # else its words are read instead
+    return told

@@ -21,7 +21,7 @@ def check(
     format: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Look at labels before training: counts, gaps, copies, swaps, and the decode floor.
+    """Look at labels before training: counts, gaps, copies, swaps, what cannot be learnt.
 
     Like this:
 
@@ -119,15 +119,16 @@ def train(
       torchrun --nproc-per-node 2 -m placewise train my_folder --out my_run --steps 3000
 
     Args:
-        data: file of labels, or the folder that holds one.
+        data: file of labels, the folder that holds one, or a folder of pictures for each class.
         out: folder of the run; new or empty unless --resume.
         steps: optimiser steps.
         minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; begin it where there is none.
-        head: of points heatmap, integral, coordinates; of classes convolutional, flatten, sheet,
-            proximity, palm_tree, low_rank; or module:Class with --plugin.
+        head: of points heatmap (the usual one), integral, coordinates; of classes convolutional
+            (the usual one), flatten, sheet, proximity, palm_tree, low_rank; or module:Class with
+            --plugin. See docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
-        backbone: unet, resnet, lenet, or module:Class with --plugin.
+        backbone: unet, resnet, lenet, timm, or module:Class with --plugin. See docs/backbones.md.
         backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.
         width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
@@ -220,7 +221,7 @@ def predict(
             tell=teller(quiet),
             progress=progress,
         )
-    teller(quiet)(f"{len(found)} pictures answered: {out / 'predictions.csv'}")
+    teller(quiet)(f"{len(found):,} pictures answered: {out / 'predictions.csv'}")
 
 
 def evaluate(
@@ -244,7 +245,7 @@ def evaluate(
 
     Args:
         run: folder of the run.
-        data: file of labels, or the folder that holds one.
+        data: file of labels, the folder that holds one, or a folder of pictures for each class.
         split: train, val or test; test if there is one, else val.
         out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
         pck_pair: two points whose distance is the unit of PCK instead of the diagonal.

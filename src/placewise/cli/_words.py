@@ -19,7 +19,13 @@ def import_all(modules: Sequence[str]) -> None:
     if modules and "" not in sys.path:
         sys.path.insert(0, "")
     for name in modules:
-        import_module(name)
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise PlacewiseError(
+                f"--plugin {name} cannot be imported ({error}); give the name of a module in this "
+                "folder or on PYTHONPATH, without .py"
+            ) from error
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:

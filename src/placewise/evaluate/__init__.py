@@ -6,14 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from placewise.checkpoint import write_json, write_text
 from placewise.errors import SettingsError
 from placewise.evaluate._classes import ClassScoring
 from placewise.evaluate._dots import DotScoring
 from placewise.evaluate._scoring import Scoring
 from placewise.formats import ClassLabels, Labels, LabelSet, S
+from placewise.model import device_of
 from placewise.parallel import is_first
 from placewise.report.class_page import class_scores_table
 from placewise.report.folder import check_folder
@@ -69,7 +68,7 @@ def evaluate(
         )
     split, samples = choose_samples(run, labels, split)
     scoring = _scoring(run, labels, samples, pck_pair)
-    model: Any = run.model(tell).to(torch.device(device))
+    model: Any = run.model(tell).to(device_of(device))
     scores = scoring.score(model, progress) | {"split": split}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", scores)

@@ -192,6 +192,9 @@ def _find(path: Path, forced: Format | None) -> tuple[Path, Format]:
         return path, forced
     if file := _file_in(path):
         return file, forced or _recognise(file)
+    if forced:
+        name = FORMATS.name_of(type(forced))
+        raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
     for member in [FORMATS[name]() for name in FORMATS.names()]:
         if member.recognises_folder(path):
             return path, member

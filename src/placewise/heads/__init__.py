@@ -15,7 +15,6 @@ from placewise.formats import NOT_LABELLED
 Task = Literal["dots", "classes"]
 
 
-
 @dataclass(frozen=True)
 class Dots:
     """Where a head puts its dots.

@@ -78,13 +78,13 @@ class LowRank(TiedHead):
     def _tucker(self, features: torch.Tensor) -> torch.Tensor:
         """(batch, ∏ ranks): each axis projected by its factor."""
         for factor in self.factors:
-            features = torch.tensordot(features, factor, dims=([1], [0]))
+            features = features.movedim(1, -1) @ factor
         return features.flatten(1)
 
     def _cp(self, features: torch.Tensor) -> torch.Tensor:
         """(batch, rank): ⟨features, a_r ⊗ b_r ⊗ c_r⟩ for each r."""
         first, *others = self.factors
-        projected: torch.Tensor = torch.tensordot(features, first, dims=([1], [0]))
+        projected: torch.Tensor = features.movedim(1, -1) @ first
         for factor in others:
             projected = torch.einsum("bn...r,nr->b...r", projected, factor)
         return projected

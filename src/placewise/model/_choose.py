@@ -95,6 +95,33 @@ def choose_model(
     )
 
 
+def reopened(settings: ModelSettings) -> ModelSettings:
+    """The same model without files of first weights: what a run keeps, which has its own.
+
+    Example:
+        >>> from placewise.data import InputSettings
+        >>> view = InputSettings(scale=1.0, frame=(32, 32), channels=3, mean=(0.5,), std=(0.2,))
+        >>> given = {"model": "resnet18", "weights": "resnet18.safetensors"}
+        >>> model = ModelSettings(names=("nose",), input=view, backbone="timm",
+        ...                       backbone_settings=given)
+        >>> reopened(model).backbone_settings
+        {'model': 'resnet18', 'weights': ''}
+    """
+    empty = dict.fromkeys(BACKBONES[settings.backbone].first_weights, "")
+    held = settings.backbone_settings
+    return settings.model_copy(
+        update={"backbone_settings": held | {k: v for k, v in empty.items() if k in held}}
+    )
+
+
+def first_model(settings: ModelSettings, given: Settings) -> ModelSettings:
+    """The model with the files of first weights again that were given; see `reopened`."""
+    files = {
+        name: given[name] for name in BACKBONES[settings.backbone].first_weights if name in given
+    }
+    return settings.model_copy(update={"backbone_settings": settings.backbone_settings | files})
+
+
 def check_head(labels: LabelSet[Any], head: str | None) -> str:
     """The head, or the usual one for these labels.
 

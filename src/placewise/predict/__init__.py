@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from placewise.checkpoint import write_json
 from placewise.errors import PictureError, SettingsError
 from placewise.formats import Files, Source, holds_arrays, read_labels
-from placewise.model import Classifier, Localiser
+from placewise.model import Classifier, Localiser, device_of
 from placewise.pictures import Picture, list_pictures
 from placewise.predict._answers import Answers
 from placewise.predict._classes import ClassAnswers, ClassPrediction, class_table, drawn
@@ -48,7 +46,8 @@ def predict(
 
     Writes `predictions.csv`, of dots also `predictions.coco.json` and
     `predictions.deeplabcut.csv`, `about.json`, and an overlay for each of the first pictures. A
-    file that is not a readable picture is passed over and listed in `about.json`.
+    file that is not a readable picture, or too large for a head that is tied to its size, is
+    passed over and listed in `about.json`.
 
     Args:
         run: a trained run.
@@ -66,7 +65,7 @@ def predict(
 
     Raises:
         SettingsError: the folder for the results is in use.
-        PictureError: there is no picture.
+        PictureError: there is no picture, or none that can be answered.
 
     Example:
         >>> found = predict(Run.open(Path("my_run")), Path("new"), Path("dots"))  # doctest: +SKIP
@@ -75,21 +74,23 @@ def predict(
     """
     _check_folder(out)
     root, source, names = _listed(pictures)
-    answers = answers_of(run, run.model(tell).to(torch.device(device)), threshold)
+    answers = answers_of(run, run.model(tell).to(device_of(device)), threshold)
     found: list[Any] = []
-    skipped = []
+    skipped: list[dict[str, str]] = []
     out.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):
         try:
             picture = source.read(name)
-        except PictureError as error:
+            found.append(answers.answer(name, picture))
+        except (PictureError, SettingsError) as error:
             skipped.append({"image": name, "reason": str(error)})
             continue
-        found.append(answers.answer(name, picture))
         if number < overlays:
             _draw(answers, picture, found[-1], out / "overlays")
         if progress:
             progress(number + 1, len(names))
+    if not found:
+        raise PictureError(f"no picture could be answered; {_first(skipped)}")
     answers.write(root, found, out)
     about: dict[str, Any] = {
         **answers.about(),
@@ -100,8 +101,14 @@ def predict(
     }
     write_json(out / "about.json", about)
     if skipped:
-        tell(f"{len(skipped)} files were passed over; about.json says why")
+        many = f"{len(skipped):,} of {len(names):,} pictures"
+        tell(f"{many} passed over; about.json names them; {_first(skipped)}")
     return found
+
+
+def _first(skipped: Sequence[Mapping[str, str]]) -> str:
+    """The first picture that was passed over, and why."""
+    return f"the first, {skipped[0]['image']}: {skipped[0]['reason']}"
 
 
 def answers_of(

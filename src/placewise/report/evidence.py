@@ -86,8 +86,10 @@ def percent(probability: float) -> str:
 
     Example:
         >>> percent(0.9996), percent(0.5123), percent(0.0001)
-        ('100 %', '51.2 %', '< 0.1 %')
+        ('> 99.9 %', '51.2 %', '< 0.1 %')
     """
+    if 0.999 < probability < 1:
+        return "> 99.9 %"
     return "< 0.1 %" if probability < 0.001 else share(round(probability, 3))
 
 

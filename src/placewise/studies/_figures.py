@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from placewise.report.canvas import canvas
 from placewise.report.style import LIGHT, POINT_COLOURS
+from placewise.studies._findings import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,3 +83,25 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
 def title(axes: Axes, words: str) -> None:
     """A panel's title, at its left."""
     axes.set_title(words, loc="left", fontsize=10, color=INK)
+
+
+def measured_rows(
+    axes: Axes, rows: Mapping[str, Measured], *, colour: str = COLOURS[0], shift: float = 0.0
+) -> None:
+    """A dot with its interval for each row, the first on top.
+
+    Args:
+        axes: the panel.
+        rows: name -> what was measured.
+        colour: of the dots.
+        shift: of the dots, upwards, so that several may stand in a row.
+    """
+    for place, found in enumerate(reversed(list(rows.values()))):
+        height = place + shift
+        if found.interval is not None:
+            ends = (found.interval.low, found.interval.high)
+            axes.plot(ends, (height, height), color=colour, linewidth=2.2)
+        axes.plot(found.mean, height, "o", color=colour, markersize=6)
+    axes.set_yticks(range(len(rows)), list(rows)[::-1])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.grid(axis="y", visible=False)

@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from placewise.data import PIXELS
 from placewise.errors import SettingsError
 from placewise.formats import LabelSet
-from placewise.model import check_head
+from placewise.model import check_head, device_of
 from placewise.parallel import check_batch, processes, rank, wait_for_all
 from placewise.run import Run
 
@@ -127,7 +126,7 @@ def train(
     from placewise.train._plan import begin, task_of
     from placewise.train._progress import Console
 
-    device, task = _device(settings.device), task_of(labels)
+    device, task = device_of(settings.device), task_of(labels)
     settings = settings.model_copy(
         update={"batch": settings.batch or task.batch, "head": check_head(labels, settings.head)}
     )
@@ -141,17 +140,6 @@ def train(
         run = Run.open(out)
         Trainer(task, run, device, console).train()
         return run
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("this machine has no usable CUDA device")
-        return device
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise SettingsError(f"device '{name}': {reason}; use --device cpu") from None
 
 
 def _check_folder(out: Path, resume: bool) -> None:

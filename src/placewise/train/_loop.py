@@ -17,7 +17,7 @@ from placewise.checkpoint import Checkpoint, write_bytes, write_json, write_text
 from placewise.data import Batch, Order, Pictures, batches
 from placewise.errors import SettingsError, TrainingError
 from placewise.formats import AnySample
-from placewise.model import build
+from placewise.model import build, first_model
 from placewise.parallel import any_process, rank, share_batch_norms, world
 from placewise.run import Run, load_weights, prefixed
 from placewise.train import TrainSettings
@@ -59,8 +59,10 @@ class Trainer:
         by_image = {sample.image: sample for sample in task.labels.samples}
         self.train_samples = _samples(by_image, run, "train")
         self.val_samples = _samples(by_image, run, "val")
+        self.found = run.checkpoints.latest(console.say)
+        model, given = run.facts.model, self.settings.backbone_settings
         torch.manual_seed(self.settings.seed)
-        self.model = build(run.facts.model).to(device)
+        self.model = build(model if self.found else first_model(model, given)).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         if world() > 1:
             share_batch_norms(self.model)
@@ -73,9 +75,9 @@ class Trainer:
     def train(self) -> None:
         """Train to the last step, then calibrate; a finished run is left as it is."""
         fast_memory()
-        found = self.run.checkpoints.latest(self.console.say)
-        if found:
-            self._restore(found)
+        if self.found:
+            self._restore(self.found)
+            self.found = None
             self.console.say(f"resumed at step {self.step} of {self.steps}")
         if rank() == 0:
             self._cut_log()

@@ -17,7 +17,7 @@ from placewise.augment import Augmentation
 from placewise.data import Batch, Order, batches, of_split, shown_size, split_images
 from placewise.errors import SettingsError
 from placewise.formats import SPLITS, AnySample, LabelSet
-from placewise.model import ModelSettings, build, choose_model
+from placewise.model import ModelSettings, build, choose_model, reopened
 from placewise.run import Run, RunFacts, versions
 from placewise.train._classes import Classes
 from placewise.train._dots import Dots
@@ -95,7 +95,7 @@ def begin(
         data=str(labels.source or labels.root),
         fingerprint=fingerprint,
         split={s: tuple(x.image for x in of_split(labels, splits, s)) for s in SPLITS},
-        model=model,
+        model=reopened(model),
         training=resolved.model_dump(mode="json") | {"augmentation": augmentation.as_dict()},
     )
     console.say(
@@ -120,10 +120,10 @@ def fingerprint_of(task: Task[Any, Any]) -> str:
 
 
 def _summary(labels: LabelSet[Any], splits: list[str], model: ModelSettings) -> str:
-    counts = ", ".join(f"{splits.count(s)} {s}" for s in SPLITS if s in splits)
+    counts = ", ".join(f"{splits.count(s):,} {s}" for s in SPLITS if s in splits)
     height, width = model.input.frame
     return (
-        f"{len(labels.samples)} pictures ({counts}), {len(labels.names)} {labels.what}; "
+        f"{len(labels.samples):,} pictures ({counts}), {len(labels.names)} {labels.what}; "
         f"the network sees {width}×{height} px at scale {model.input.scale:.3g}"
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from placewise.studies._findings import Case, judge, table_of
 from placewise.studies._page import shown
 
 GROWS, MANY, HALF, NEAR, LARGE = 1.5, 100, 50, 1.5, 10
@@ -14,34 +15,6 @@ magnitude; from which percent on training is said to have made up for it; up to 
 is as expected; how many ways are no longer of the order of one."""
 
 Numbers = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One number that speaks for a claim or against it.
-
-    Attributes:
-        name: what was counted or measured.
-        number: what was found.
-        holds: whether the claim holds here.
-    """
-
-    name: str
-    number: Any
-    holds: bool
-
-
-def judge(claim: str, what: str, cases: Sequence[Case]) -> dict[str, Any]:
-    """True if a claim holds in all cases, false if in none, else partly.
-
-    Example:
-        >>> judge("It grows.", "by", [Case("here", 2, True), Case("there", 1, False)])
-        {'claim': 'It grows.', 'verdict': 'partly', 'said': 'by: 2 (here); 1 (there)'}
-    """
-    holds = [case.holds for case in cases]
-    verdict = "true" if all(holds) else "partly" if any(holds) else "false"
-    said = "; ".join(f"{shown(case.number)} ({case.name})" for case in cases)
-    return {"claim": claim, "verdict": verdict, "said": f"{what}: {said}"}
 
 
 def claims(found: Numbers) -> dict[str, Any]:
@@ -55,10 +28,7 @@ def claims(found: Numbers) -> dict[str, Any]:
         "many": MANY,
         "half": HALF,
         "near": NEAR,
-        "table": {
-            "header": ["the thread says", "verdict", "because"],
-            "rows": [[c["claim"], f"**{c['verdict']}**", c["said"]] for c in every.values()],
-        },
+        "table": table_of(list(every.values())),
     }
 
 

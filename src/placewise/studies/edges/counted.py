@@ -14,6 +14,7 @@ from placewise.geometry import FloatArray
 from placewise.graph import capture
 from placewise.ops import COUNTS, EXISTS
 from placewise.ops.axes import window
+from placewise.studies._findings import significant
 from placewise.studies.edges.nets import small_classic, stack
 from placewise.studies.edges.ways import (
     Layer,
@@ -21,7 +22,6 @@ from placewise.studies.edges.ways import (
     chain,
     limit,
     padded,
-    significant,
     spots,
 )
 

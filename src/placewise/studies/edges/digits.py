@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from placewise.studies import Plan
+from placewise.studies._findings import significant
 from placewise.studies._material import Labelled, load_digits
+from placewise.studies._training import Draw, accuracy, drawing, fit
 from placewise.studies.edges.felt import Budget, Seen, bands, made_up
-from placewise.studies.edges.nets import Arm, Draw, accuracy, drawing, fit, moved, settle
-from placewise.studies.edges.ways import significant, ways_of
+from placewise.studies.edges.nets import Arm, moved, settle
+from placewise.studies.edges.ways import ways_of
 
 SIDE, LAYERS = 16, 6
 """Pixels on a side and convolutions of the small nets on digits."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from placewise.audit.sensitivity import compare, gradient_sensitivity
 from placewise.geometry import FloatArray
-from placewise.studies.edges.ways import significant
+from placewise.studies._findings import significant
 
 
 @dataclass(frozen=True)

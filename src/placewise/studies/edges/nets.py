@@ -1,22 +1,30 @@
-"""Small nets of the study, and how they are trained: in seconds, the same for each."""
+"""Small nets of the study."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
-"""(how many, generator) to pictures and their classes."""
+from placewise.studies._training import accuracy, drawing, fit
+
+__all__ = [
+    "Arm",
+    "accuracy",
+    "drawing",
+    "fit",
+    "moved",
+    "settle",
+    "small_classic",
+    "sound_net",
+    "stack",
+]
 
 Mode = Literal["zeros", "circular"]
 
-WIDTH, BATCH, RATE = 12, 32, 1e-2
+WIDTH = 12
 
 
 @dataclass(frozen=True)
@@ -98,14 +106,6 @@ def small_classic() -> nn.Sequential:
     )
 
 
-@contextmanager
-def drawing(seed: int) -> Iterator[torch.Generator]:
-    """Torch's own randomness from a seed, put back afterwards, and a generator beside it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield torch.Generator().manual_seed(seed)
-
-
 def moved(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Each picture shifted by a random amount; what leaves on one side comes in on the other.
 
@@ -137,25 +137,3 @@ def settle(net: nn.Module, pictures: Tensor) -> None:
     for norm in norms:
         norm.momentum = 0.1
     net.eval()
-
-
-def fit(net: nn.Module, draw: Draw, steps: int, generator: torch.Generator) -> None:
-    """Train with Adam at a learning rate that rises and falls (one cycle)."""
-    net.train()
-    optimiser = torch.optim.Adam(net.parameters())
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, max(steps, 2))
-    for _ in range(steps):
-        pictures, classes = draw(BATCH, generator)
-        loss = functional.cross_entropy(net(pictures), classes)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        cycle.step()
-    net.eval()
-
-
-def accuracy(net: nn.Module, pictures: Tensor, classes: Tensor) -> float:
-    """Percent of the pictures whose class is answered."""
-    with torch.no_grad():
-        answers = torch.cat([net(part).argmax(1) for part in torch.split(pictures, 100)])
-    return 100 * float((answers == classes).double().mean())

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from placewise.geometry import FloatArray
 from placewise.studies import Plan
+from placewise.studies._findings import significant
 from placewise.studies._material import CifarResNet, load_cifar, load_resnet, missing_resnets
+from placewise.studies._training import accuracy, drawing
 from placewise.studies.edges.felt import Budget, Seen, bands, made_up
-from placewise.studies.edges.nets import accuracy, drawing, moved, settle
-from placewise.studies.edges.ways import significant, ways_of
+from placewise.studies.edges.nets import moved, settle
+from placewise.studies.edges.ways import ways_of
 
 TESTED = 1000
 """Pictures that the nets are to name."""

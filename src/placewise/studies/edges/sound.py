@@ -10,10 +10,12 @@ from torch import Tensor
 
 from placewise.geometry import FloatArray
 from placewise.studies import Plan
+from placewise.studies._findings import significant
 from placewise.studies._material import Labelled, load_speech, missing_speech
+from placewise.studies._training import accuracy, drawing, fit
 from placewise.studies.edges.felt import Budget, Seen, bands
-from placewise.studies.edges.nets import accuracy, drawing, fit, moved, settle, sound_net
-from placewise.studies.edges.ways import significant, ways_of
+from placewise.studies.edges.nets import moved, settle, sound_net
+from placewise.studies.edges.ways import ways_of
 
 SAMPLES, PARTS, OUTER = 4096, 16, 64
 """Samples of a sound, parts of its length that are told apart, and samples that are its edge."""

@@ -14,19 +14,10 @@ from placewise.geometry import FloatArray
 from placewise.graph import capture
 from placewise.ops import COUNTS, FLOATS, AxisMap, Grid
 from placewise.ops.axes import pad, window
+from placewise.studies._findings import significant
 
 Layer = Callable[[int], list[AxisMap]]
 """From the length of an axis to the relations that a layer makes along it."""
-
-
-def significant(value: float) -> float:
-    """Three significant digits, whole numbers from a thousand on: what is shown is what is kept.
-
-    Example:
-        >>> significant(10.51234), significant(57881.6)
-        (10.5, 57882.0)
-    """
-    return float(round(value)) if abs(value) >= 1e3 else float(f"{value:.3g}")
 
 
 def ratio(above: Any, below: Any) -> float | None:
