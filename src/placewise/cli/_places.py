@@ -148,7 +148,7 @@ def study(
       placewise study edges --scale full --data my_data --out pages
 
     Args:
-        name: of the study: edges.
+        name: of the study: edges, colours, flattening or sizes.
         scale: small takes minutes on two cores, full longer; tiny is for trying out.
         out: folder for NAME.md, NAME.json and figures; only a former page of it is replaced.
         data: folder that holds folders of data sets; what needs none is studied without.
