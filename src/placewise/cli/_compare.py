@@ -34,7 +34,7 @@ def compare(
     Like this:
 
       placewise compare plan.toml --out comparison
-      placewise compare digits --heads flatten,proximity --backbone lenet --seeds 20 --out heads
+      placewise compare digits --heads sheet,proximity --backbone lenet --seeds 20 --out heads
 
     Arms whose parameters or multiply-adds differ by more than 2 % are refused. Give the same
     command again to go on with a comparison that was ended. See docs/compare.md.

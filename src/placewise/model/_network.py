@@ -38,7 +38,7 @@ def device_of(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         able = "this machine cannot use it" if name.startswith("cuda") else "torch cannot use it"
-        raise SettingsError(f"device '{name}': {able}; use cpu, cuda or cuda:1") from error
+        raise SettingsError(f"device '{name}': {able}; use --device cpu, cuda or cuda:1") from error
     return device
 
 
