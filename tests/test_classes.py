@@ -465,7 +465,7 @@ def test_what_the_head_cannot_take_is_passed_over(shapes: Path, tmp_path: Path) 
 
 def test_a_device_that_is_none_is_refused(run: Run, shapes: Path, tmp_path: Path) -> None:
     for device in ("foo", "cuda:99"):
-        with pytest.raises(SettingsError, match=f"device '{device}'.*use cpu"):
+        with pytest.raises(SettingsError, match=f"device '{device}'.*--device cpu"):
             predict(run, shapes / "shapes.npz", tmp_path / "out", device=device, tell=quiet)
 
 
