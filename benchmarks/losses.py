@@ -5,7 +5,8 @@
 FOLDER holds `openfield_mouse` and `mirror_mouse`; the third set is the demo's digits. A fifth of the
 training pictures is set aside (by the files' names, not by chance of the run); no test picture is
 read. Each loss gets the same number of steps, and of its learning rates the best by the same
-pictures, so that each is tuned as well as the others. Results: benchmarks/results/losses.json.
+pictures, so that each is tuned as well as the others. Results: benchmarks/results/losses.json; what is there
+already is not done again.
 """
 
 from __future__ import annotations
@@ -78,9 +79,12 @@ def main() -> None:
             if name == "digits":
                 path = write_pictures(Path(folder, name), pictures=300)
             labels = without_test(read_labels(path))
-            found = content["sets"][name] = []
+            found = content["sets"].setdefault(name, [])
+            done = {(e["loss"], e["learning_rate"], e["steps"]) for e in found}
             for loss in LOSSES:
                 for rate in given.rates:
+                    if (loss, rate, given.steps) in done:
+                        continue
                     found.append(measure(labels, loss, rate, given.steps, Path(folder, "run")))
                     print(name, json.dumps(found[-1]), flush=True)
                     RESULTS.write_text(json.dumps(content, indent=1) + "\n")
