@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -243,11 +245,14 @@ def test_labels_may_be_words(tmp_path: Path) -> None:
     assert [name for name, _ in told(labels)] == words.tolist()
 
 
+WAS_HERE = Path(tempfile.gettempdir(), f"placewise-was-here-{os.getpid()}")
+
+
 class Bomb:
     """Something that pickle would execute."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Path("/tmp/placewise-was-here").touch, ())
+        return (WAS_HERE.touch, ())
 
 
 NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -279,7 +284,7 @@ def test_faults_of_arrays(tmp_path: Path, kind: str) -> None:
     path = saved(tmp_path, **arrays)
     lines = faults(lambda: read_labels(path))
     assert any(line.startswith(says) for line in lines), lines
-    assert not Path("/tmp/placewise-was-here").exists()
+    assert not WAS_HERE.exists()
 
 
 def test_arrays_that_would_fill_the_memory_are_refused(

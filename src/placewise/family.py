@@ -15,11 +15,14 @@ import pkgutil
 import re
 import sys
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from placewise.errors import SettingsError
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 Setting = int | float | str | bool
 
@@ -166,6 +169,31 @@ def complete_settings(
                 f"{kind} {member.__name__}: {name} is {value!r}; it must be {words}"
             )
     return {**known, **settings}
+
+
+def validated(kind: type[M], values: Mapping[str, Any]) -> M:
+    """Settings from loose values, with our error where one cannot be.
+
+    Raises:
+        SettingsError: a line for each value that cannot be: name, what was got, what is allowed.
+
+    Example:
+        >>> from placewise.train import TrainSettings
+        >>> validated(TrainSettings, {"steps": 0})
+        Traceback (most recent call last):
+        ...
+        placewise.errors.SettingsError: steps: got 0; input should be greater than or equal to 1
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise SettingsError(
+            "\n".join(
+                f"{'.'.join(map(str, what['loc']))}: got {what['input']!r}; "
+                f"{what['msg'][0].lower()}{what['msg'][1:]}"
+                for what in error.errors()
+            )
+        ) from None
 
 
 def _snake(name: str) -> str:

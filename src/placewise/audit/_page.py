@@ -17,6 +17,7 @@ from placewise.audit._words import (
     unknown_names,
 )
 from placewise.report.blocks import (
+    FOOTER,
     Html,
     element,
     joined,
@@ -56,9 +57,7 @@ def audit_page(audit: Audit) -> str:
     parts += [
         section("How it was found", settings_table(audit.settings())),
         section("Words", words(AUDIT_WORDS)),
-        element(
-            "footer", "Made by placewise. This page holds everything it shows.", class_="muted"
-        ),
+        FOOTER,
     ]
     return page(audit.name, audit.verdict, parts)
 

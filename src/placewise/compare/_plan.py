@@ -5,14 +5,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from placewise.augment import generator
 from placewise.errors import SettingsError
-from placewise.family import Setting
+from placewise.family import Setting, validated
 from placewise.train import TrainSettings
 
 Measure = Literal["accuracy", "mean_error_px"]
@@ -29,8 +29,6 @@ DECIDED = frozenset({"minutes", "validate_every"})
 
 SHARED = frozenset({"steps", "batch", "pixels", "precision", "device"})
 """Settings of training that all arms have to share."""
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class Arm(BaseModel):
@@ -163,7 +161,7 @@ def make_plan(**values: Any) -> Plan:
         ...
         placewise.errors.SettingsError: arms: got ...; tuple should have at least 2 items ...
     """
-    plan = _valid(Plan, values)
+    plan = validated(Plan, values)
     names = [arm.name for arm in plan.arms]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -256,16 +254,3 @@ def _refuse(where: str, settings: Mapping[str, Any], names: frozenset[str]) -> N
         if name in OWN - {"seed"}:
             reason = "it belongs to the arm or the plan itself"
         raise SettingsError(f"{where}: '{name}' cannot stand there; {reason}")
-
-
-def _valid(kind: type[M], values: Mapping[str, Any]) -> M:
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        raise SettingsError(
-            "\n".join(
-                f"{'.'.join(map(str, what['loc']))}: got {what['input']!r}; "
-                f"{what['msg'][0].lower()}{what['msg'][1:]}"
-                for what in error.errors()
-            )
-        ) from None

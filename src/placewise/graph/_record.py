@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from placewise.graph.undisturbed import told_modules
 
 
 @dataclass(frozen=True)
@@ -209,13 +210,8 @@ def _told_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
             path.pop()
         recorder.module = path[-1]
 
-    handles = [hooks.register_module_forward_pre_hook(enter)]
-    try:
-        handles.append(hooks.register_module_forward_hook(leave, always_call=True))
+    with told_modules(enter, leave):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def tensors_of(output: object) -> Iterator[Tensor]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
 
 from placewise.errors import SettingsError
@@ -78,6 +79,32 @@ def _flags() -> tuple[bool, bool, bool, bool]:
 def _put_flags_back(deterministic: bool, benchmark: bool, exact: bool, warning: bool) -> None:
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
     torch.use_deterministic_algorithms(exact, warn_only=warning)
+
+
+@contextmanager
+def told_modules(
+    enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, Any, Any], None]
+) -> Iterator[None]:
+    """Tell which module runs: hooks on every module there is, taken away again.
+
+    Args:
+        enter: told (module, inputs) before it runs.
+        leave: told (module, inputs, output) after it ran, also where it raised.
+
+    Example:
+        >>> ran: list[str] = []
+        >>> with told_modules(lambda m, _: ran.append(type(m).__name__), lambda m, _, out: None):
+        ...     _ = nn.Sequential(nn.ReLU())(torch.zeros(1))
+        >>> ran
+        ['Sequential', 'ReLU']
+    """
+    handles = [hooks.register_module_forward_pre_hook(enter)]
+    try:
+        handles.append(hooks.register_module_forward_hook(leave, always_call=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def check_shapes_known(model: nn.Module) -> None:

@@ -342,3 +342,9 @@ def _plain(value: Any) -> str:
 def _text(words: str) -> str:
     """Words as they may stand in an element or an attribute."""
     return words if isinstance(words, Html) else escape(printable(words), quote=True)
+
+
+FOOTER = element(
+    "footer", "Made by placewise. This page holds everything it shows.", class_="muted"
+)
+"""The last block of a report."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from placewise.report import text
 from placewise.report.blocks import (
+    FOOTER,
     Html,
     element,
     joined,
@@ -85,9 +86,7 @@ def class_page(report: ClassReport) -> str:
         section("Scores", _scores(report.scores)),
         section("How it was made", *making(report.settings, report.versions, report.fingerprint)),
         section("Words", words(CLASS_WORDS)),
-        element(
-            "footer", "Made by placewise. This page holds everything it shows.", class_="muted"
-        ),
+        FOOTER,
     ]
     return page(report.title, report.verdict, parts)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from placewise.geometry import FloatArray
 from placewise.report.blocks import (
+    FOOTER,
     Html,
     element,
     joined,
@@ -81,9 +82,7 @@ def run_page(report: RunReport) -> str:
         section("Scores", _scores(report.scores)),
         section("How it was made", *making(report.settings, report.versions, report.fingerprint)),
         section("Words", words(WORDS)),
-        element(
-            "footer", "Made by placewise. This page holds everything it shows.", class_="muted"
-        ),
+        FOOTER,
     ]
     return page(report.title, report.verdict, parts)
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from placewise.errors import SettingsError
-from placewise.graph.undisturbed import undisturbed
+from placewise.graph.undisturbed import told_modules, undisturbed
 from placewise.layers.local import LocallyConnected
 from placewise.layers.proximity import Proximity
 
@@ -139,10 +138,5 @@ def _told(model: nn.Module, counter: _Counter) -> Iterator[None]:
         if len(counter.path) > 1:
             counter.path.pop()
 
-    handles = [hooks.register_module_forward_pre_hook(enter)]
-    try:
-        handles.append(hooks.register_module_forward_hook(leave, always_call=True))
+    with told_modules(enter, leave):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

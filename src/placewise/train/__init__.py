@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from placewise.data import PIXELS
 from placewise.errors import SettingsError
+from placewise.family import validated
 from placewise.formats import LabelSet
 from placewise.model import check_head, device_of
 from placewise.parallel import check_batch, processes, rank, wait_for_all
@@ -81,16 +82,7 @@ class TrainSettings(BaseModel):
             ...
             placewise.errors.SettingsError: steps: got 0; input should be greater than or equal to 1
         """
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise SettingsError(
-                "\n".join(
-                    f"{'.'.join(map(str, what['loc']))}: got {what['input']!r}; "
-                    f"{what['msg'][0].lower()}{what['msg'][1:]}"
-                    for what in error.errors()
-                )
-            ) from None
+        return validated(cls, values)
 
 
 def train(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,8 +58,3 @@ def values(tensor: Any) -> NDArray[Any] | None:
     if isinstance(tensor, Operand) or hasattr(tensor, "fake_mode") or tensor.is_meta:
         return None
     return np.asarray(tensor.detach().cpu().numpy())
-
-
-def broadcast_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The shape that arrays have beside each other."""
-    return tuple(np.broadcast_shapes(*shapes))

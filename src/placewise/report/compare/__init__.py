@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from placewise.report.blocks import (
+    FOOTER,
     Html,
     element,
     listed,
@@ -98,9 +99,7 @@ def compare_page(results: Results, title: str) -> str:
         section("Every run", _every_run(results)),
         section("How it was made", *_making(results)),
         section("Words", words(WORDS)),
-        element(
-            "footer", "Made by placewise. This page holds everything it shows.", class_="muted"
-        ),
+        FOOTER,
     ]
     return page(title, verdict(results), parts)
 
