@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -504,6 +504,67 @@ def borders(content: dict) -> str:
     )
 
 
+def sweeps(content: dict) -> str:
+    """Kills of sweeps, and what a second process gains: ratios of times within pairs."""
+    parts = ["## Sweeps"]
+    if kills := content.get("kills"):
+        rows = [
+            [
+                name,
+                found["kills"],
+                f"{found['while_training']} + {found['while_testing']}",
+                found["runs"],
+                found["runs_done_twice"],
+                percent(found["steps_lost"] / found["steps"]),
+                f"{len(found['files_that_differ'])} of {found['files_compared']}",
+                found["processes_left"],
+            ]
+            for name, found in kills.items()
+        ]
+        header = [
+            "engine, what is killed",
+            "SIGKILLs",
+            "while training + testing",
+            "runs",
+            "finished runs done again",
+            "steps lost and done again",
+            "files that differ",
+            "processes left",
+        ]
+        parts.append(
+            "`python benchmarks/sweeps.py kills --engine E --kill K`: one sweep of two processes,\n"
+            "killed again and again and then left to end, beside one of one process that nobody\n"
+            "disturbed; answers to test pictures, weights and `results.json` but for speeds.\n\n"
+            + table(header, rows)
+        )
+    if measured := content.get("efficiency"):
+        found = measured["two processes"]
+        pairs = list(zip(found["whole"], found["one_step"], strict=True))
+        gains = [whole["1"] / whole["2"] for whole, _ in pairs]
+        later = [(a["1"] - b["1"]) / (a["2"] - b["2"]) for a, b in pairs]
+        shares = [start["2"] / whole["2"] for whole, start in pairs]
+        rows = [
+            ["whole command", f"{median(gains):.2f}×", f"{min(gains):.2f}–{max(gains):.2f}"],
+            [
+                "less that of the same sweep with one step to a run",
+                f"{median(later):.2f}×",
+                f"{min(later):.2f}–{max(later):.2f}",
+            ],
+            [
+                "share of that in the command with two processes",
+                percent(median(shares)),
+                f"{percent(min(shares))}–{percent(max(shares))}",
+            ],
+        ]
+        parts.append(
+            f"`python benchmarks/sweeps.py efficiency`: {found['runs']} runs of {found['steps']} "
+            f"steps of {found['batch']} pictures,\none thread each; time with one process by time "
+            f"with two, {len(pairs)} pairs in turn, median and range.\n\n"
+            + table(["time of", "1 process / 2 processes", "range"], rows)
+        )
+    return "\n\n".join(parts)
+
+
 def main() -> None:
     sections = [HEAD.rstrip()]
     for make in (
@@ -526,6 +587,7 @@ def main() -> None:
         borders,
         remedies,
         intervals,
+        sweeps,
     ):
         content = load(make.__name__)
         if content:

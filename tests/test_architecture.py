@@ -19,7 +19,7 @@ PACKAGE = Path(placewise.__file__).parent
 
 ROWS = """
 errors
-geometry family pictures checkpoint statistics ops parallel
+geometry family pictures checkpoint statistics ops parallel engine
 report paddings decoders formats metrics graph
 augment
 layers data audit
@@ -42,8 +42,8 @@ LOCALISING = {"formats", "augment", "decoders", "metrics", "data", "backbones", 
 LIBRARIES = {"torch", "numpy", "PIL", "safetensors", "pydantic", "tyro", "rich", "matplotlib"}
 OPTIONAL = {
     "backbones": {"timm"},
-    "compare": {"distributed", "joblib", "ray"},
     "demo": {"sklearn"},
+    "engine": {"distributed", "joblib", "ray"},
     "layers": {"scipy"},
     "statistics": {"scipy"},
     "studies": {"sklearn"},

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy.ndimage import map_coordinates
 from torch import nn
 
 import placewise.compare as compare_module
+import placewise.engine as engine_module
+from placewise.augment import generator
 from placewise.backbones.lenet import LeNet
 from placewise.checkpoint import read_json, write_json
 from placewise.cli import main
@@ -26,25 +32,37 @@ from placewise.compare import (
     make_plan,
     read_plan,
 )
+from placewise.compare._against import verdict as verdict_of
 from placewise.compare._answers import Change, answers_of
-from placewise.compare._engine import Progress, check_engine
-from placewise.compare._jobs import Job, examine_job, labels_of, permuted, read_items, train_job
+from placewise.compare._jobs import (
+    Job,
+    examine_job,
+    labels_of,
+    no_control,
+    permuted,
+    read_items,
+    train_job,
+)
 from placewise.compare._place import (
     audit_ratios,
     deform,
+    deformation_left_behind,
     deformation_sensitivity,
+    follow,
     shift,
     smooth_field,
 )
 from placewise.compare._plan import Trial, train_settings, trials_of
-from placewise.compare._summary import _verdict, summarise
-from placewise.compare.permuted import PERMUTED, Permuted
+from placewise.compare._summary import summarise
+from placewise.compare.permuted import PERMUTED, Permuted, PermutedDots
+from placewise.engine import Progress, check_engine
 from placewise.errors import SettingsError
 from placewise.heads import HEADS
+from placewise.heads.coordinates import Coordinates
 from placewise.heads.flatten import Flatten
 from placewise.heads.proximity import Proximity
 from placewise.heads.sheet import Sheet
-from placewise.report.compare import compare_page
+from placewise.report.compare import compare_page, compare_table
 from placewise.run import Run
 from placewise.statistics import detectable_effect, holm, paired_difference, two_way_interval
 
@@ -248,7 +266,7 @@ def test_a_seed_gives_all_arms_the_same_trunk_and_another_seed_another(bars: Pat
         bars, [*arms, {"name": "again", "head": "flatten", "head_settings": {"hidden": 7}}]
     )
     trunks = [build_arm(plan, arm, 3).backbone.state_dict() for arm in plan.arms]
-    shuffled = build_arm(plan, permuted(plan.arms[1]), 3).backbone.state_dict()
+    shuffled = build_arm(plan, permuted(plan, plan.arms[1]), 3).backbone.state_dict()
     other = build_arm(plan, plan.arms[0], 4).backbone.state_dict()
     assert len(trunks[0]) >= 4
     for trunk in (*trunks[1:], shuffled):
@@ -324,7 +342,53 @@ def test_permuted_is_the_head_on_permuted_places(head: str):
     assert torch.equal(shuffled(features), shuffled.inner(moved))
     again = Permuted(3, 4, (5, 2), head=head, order=7)
     assert torch.equal(again.places, shuffled.places)
-    assert HEADS[PERMUTED] is Permuted
+    assert HEADS[PERMUTED["classes"]] is Permuted
+
+
+@pytest.mark.parametrize("head", ["heatmap", "coordinates", "integral"])
+def test_permuted_dots_are_the_head_on_permuted_places(head: str):
+    torch.manual_seed(1)
+    shuffled = PermutedDots(3, 2, 4, (20, 12), head=head, order=7)
+    features = torch.rand(2, 3, 5, 3)
+    moved = torch.empty_like(features)
+    for to, come in enumerate(shuffled.places.tolist()):
+        moved[:, :, to // 3, to % 3] = features[:, :, come // 3, come % 3]
+    output = shuffled(features)
+    assert torch.equal(output, shuffled.inner(moved))
+    assert not torch.equal(moved, features)
+    points, states = torch.tensor([[[3.0, 9.0], [1.0, 2.0]]] * 2), torch.full((2, 2), 3)
+    assert torch.equal(
+        shuffled.loss(output, points, states), shuffled.inner.loss(output, points, states)
+    )
+    ideal = shuffled.ideal(points, states, (20, 12))
+    assert torch.equal(ideal, shuffled.inner.ideal(points, states, (20, 12)))
+    read, expected = (one.dots(ideal, (20, 12)) for one in (shuffled, shuffled.inner))
+    assert torch.equal(read.points, expected.points)
+    assert HEADS[PERMUTED["dots"]] is PermutedDots
+
+
+def test_flattened_coordinates_learn_the_same_behind_a_permutation():
+    """So the place-use index of flattening every place is 0, and that of pooling too."""
+    torch.manual_seed(0)
+    features, states = torch.rand(8, 3, 4, 4).double(), torch.full((8, 2), 3)
+    points = 16 * torch.rand(8, 2, 2).double()
+    for gather in ("flatten", "pool"):
+        settings = {"gather": gather, "cell": 1, "hidden": 16}
+        plain = Coordinates(3, 2, 4, (16, 16), **settings).double()
+        text = json.dumps(settings)
+        shuffled = PermutedDots(3, 2, 4, (16, 16), head="coordinates", settings=text).double()
+        shuffled.inner.load_state_dict(plain.state_dict())
+        if gather == "flatten":
+            order = (torch.arange(3)[:, None] * 16 + shuffled.places).flatten()
+            with torch.no_grad():
+                shuffled.inner.hidden.weight.copy_(plain.hidden.weight[:, order])
+        for head in (plain, shuffled):
+            optimiser = torch.optim.AdamW(head.parameters(), lr=0.01)
+            for _ in range(20):
+                optimiser.zero_grad()
+                head.loss(head(features), points, states).mean().backward()
+                optimiser.step()
+        torch.testing.assert_close(plain(features), shuffled(features), rtol=1e-9, atol=1e-9)
 
 
 def test_flattening_learns_the_same_behind_a_permutation():
@@ -413,6 +477,51 @@ def test_deformation_sensitivity_of_networks_that_are_known():
     assert twice == pytest.approx(keeps)
     assert mean < 0.6 * keeps
     assert nothing is None
+
+
+def test_what_was_at_a_point_is_where_the_deformation_brings_it():
+    """Slow twin: a picture whose pixels say where they are, read at the places where points go."""
+    ramp = np.indices((40, 30)).astype(np.float32).transpose(1, 2, 0)[..., ::-1].copy()
+    field = smooth_field(np.random.default_rng(3), (40, 30), push=1.5)
+    points = np.array([[10.0, 12.0], [20.3, 30.8], [15.5, 20.5], [4.2, 33.0]])
+    moved = deform(ramp, field).astype(np.float64)
+    found = follow(points, field)
+    shown = [map_coordinates(moved[..., axis], found[:, ::-1].T, order=1) for axis in (0, 1)]
+    np.testing.assert_allclose(np.stack(shown, -1), points, atol=1e-3)
+    assert (np.linalg.norm(found - points, axis=-1) > 0.3).all()
+
+
+class Locates:
+    """A stand-in for a localiser: what is asked of each picture in turn."""
+
+    def __init__(self, answers: list[np.ndarray]) -> None:
+        self.turn = itertools.cycle(answers)
+
+    def locate_scaled(self, shown, size):
+        return type("L", (), {"points": next(self.turn)})
+
+
+def left_behind(answers: list[np.ndarray], pictures: int) -> float | None:
+    from placewise.compare._answers import DotAnswers
+
+    made = DotAnswers.__new__(DotAnswers)
+    made.model, made.shown = Locates(answers), [np.zeros((24, 24, 1), np.float32)] * pictures
+    made.known = np.array([[True, True, False]] * pictures)
+    return deformation_left_behind(made, 5)
+
+
+def test_dots_that_follow_a_deformation_are_not_left_behind():
+    plain = np.array([[9.0, 12.0], [15.0, 6.0], [np.nan, np.nan]])
+    rng = generator(5, 0, "deformation")
+    fields = [smooth_field(rng, (24, 24)) for _ in range(3)]
+    followed = [follow(plain[:2], field) for field in fields]
+    lost = np.full((1, 2), np.nan)
+    half = [plain[:2] + (moved - plain[:2]) / 2 for moved in followed]
+    for share, answers in ((0.0, followed), (1.0, [plain[:2]] * 3), (0.5, half)):
+        turns = [one for moved in answers for one in (plain, np.concatenate((moved, lost)))]
+        assert left_behind(turns, 3) == pytest.approx(share, abs=1e-9)
+    corner = np.full((3, 2), -0.5)
+    assert left_behind([corner], 1) == pytest.approx(1)
 
 
 def test_audit_ratios_tell_of_the_edge():
@@ -628,7 +737,16 @@ def test_dots_are_compared_by_their_error(squares: Path, tmp_path: Path):
     (one,) = results["comparisons"]
     assert one["difference"] == pytest.approx(means["map"] - means["numbers"])
     assert one["mcnemar_p"] is None
-    assert results["arms"][0]["place"]["use_index"] is None
+    for arm in results["arms"]:
+        index, deformed = arm["place"]["use_index"], arm["place"]["deformation"]
+        assert index["mean"] == pytest.approx(index["permuted_mean"] - arm["mean"])
+        assert len(index["runs"]) == 2 and deformed["mean"] > 0
+    page, table = ((tmp_path / "out" / name).read_text() for name in ("report.html", "table.md"))
+    assert all("R_τ" in text and "McNemar" not in text for text in (page, table))
+    control = Run.open(tmp_path / "out" / "permuted" / "map" / "seed-0").facts.model
+    own = Run.open(tmp_path / "out" / "runs" / "map" / "seed-0").facts.model
+    assert json.loads(str(control.head_settings["settings"])) == own.head_settings
+    assert control.input == own.input
     from placewise.evaluate import evaluate
     from placewise.formats import read_labels
 
@@ -636,6 +754,23 @@ def test_dots_are_compared_by_their_error(squares: Path, tmp_path: Path):
     scores = evaluate(run, read_labels(squares), split="test", tell=lambda words: None)
     first = results["arms"][0]["by_seed"][0]["value"]
     assert scores["mean_error_px"] == pytest.approx(first, rel=1e-5)
+
+
+def test_places_are_permuted_only_where_nothing_else_changes(squares: Path, tmp_path: Path):
+    """An arm that learns from windows has no control, and neither have pictures of all sizes."""
+    arms = [{"name": "map", "head": "heatmap"}, {"name": "numbers", "head": "coordinates"}]
+    plan = a_plan(squares, arms, backbone="unet", training={"steps": 2, "pixels": 1024})
+    assert [no_control(plan, arm) for arm in plan.arms] == [
+        "it learns from windows on larger pictures",
+        "",
+    ]
+    data = shutil.copytree(squares, tmp_path / "data")
+    first = sorted((data / "pictures").iterdir())[0]
+    with Image.open(first) as picture:
+        larger = picture.resize((picture.width + 8, picture.height))
+    larger.save(first)
+    plan = a_plan(data, arms, backbone="unet")
+    assert {no_control(plan, arm) for arm in plan.arms} == {"the pictures are of several sizes"}
 
 
 def test_a_measure_that_the_labels_lack_is_refused(squares: Path, tmp_path: Path):
@@ -694,7 +829,7 @@ def pretend(out: Path, plan, rates: dict[str, float], *, spread: float = 0.0, it
 
 def summed(plan, runs: dict) -> dict:
     budgets = {arm.name: Budget(1, 1) for arm in plan.arms}
-    return summarise(plan, budgets, {}, {}, runs, {}, "")
+    return summarise(plan, budgets, {}, {}, runs, {}, {}, "")
 
 
 @pytest.mark.parametrize(
@@ -716,13 +851,21 @@ def test_verdicts(tmp_path: Path, gain: float, spread: float, rope: float, verdi
     table = np.array([read_items(b.folder)[1] for b in runs["near"]]) - np.array(
         [read_items(a.folder)[1] for a in runs["flat"]]
     )
+    whole = {"placewise": "0", "plan": plan.model_dump(mode="json"), **results}
     both = two_way_interval(table)
     assert one["two_way_interval"] == [both.low, both.high]
     assert one["difference"] == pytest.approx(table.mean())
     assert one["seeds_won"] == int((table.mean(1) > 0).sum())
-    page = compare_page({"placewise": "0", "plan": plan.model_dump(mode="json"), **results}, "<b>")
+    apart = sum(p < 0.05 for p in one["mcnemar_p"])
+    assert (apart > 15) == (verdict in ("better", "worse")), "so that the count below can fail"
+    said = f"Of 20 pairs of runs, an exact McNemar test (p < 0.05) tells apart: 'near' in {apart}."
+    assert said in compare_table(whole) and html.escape(said) in compare_page(whole, "")
+    page = compare_page(whole, "<b>")
     assert {"better": "is better than", "worse": "is worse than"}.get(verdict, "are") in page
     assert "<b>" not in page and "&lt;b&gt;" in page
+    if verdict in ("better", "worse"):
+        low, high = sorted(abs(100 * end) for end in one["two_way_interval"])
+        assert f"{abs(100 * one['difference']):.2f} [{low:.2f}, {high:.2f}] points" in page
 
 
 @pytest.mark.parametrize(
@@ -738,7 +881,7 @@ def test_verdicts(tmp_path: Path, gain: float, spread: float, rope: float, verdi
 )
 def test_better_takes_both_other_seeds_and_other_items(p, both, equal: float, verdict: str):
     one = {"p_holm": p, "two_way_interval": both, "t_interval": [0.1, 0.3], "equal": equal}
-    assert _verdict({**one, "difference": 0.2}) == verdict
+    assert verdict_of({**one, "difference": 0.2}) == verdict
 
 
 def test_errors_in_px_count_the_other_way(tmp_path: Path):
@@ -809,6 +952,18 @@ def test_an_engine_that_is_not_installed_is_named(engine: str, package: str, mon
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(SettingsError, match=f"pip install {package}"):
         check_engine(engine, None)
+
+
+@pytest.mark.parametrize("engine", ["ray://a:1", "dask://a:1"])
+def test_a_cluster_that_does_not_answer_is_named(engine: str, monkeypatch):
+    def refuse(**settings):
+        raise ConnectionError("timed out.")
+
+    fake = SimpleNamespace(init=refuse, Client=refuse)
+    monkeypatch.setattr(engine_module, "_ray", lambda: fake)
+    monkeypatch.setattr(engine_module, "_distributed", lambda: fake)
+    with pytest.raises(SettingsError, match=r"cluster at a:1 that answers: timed out; look"):
+        engine_module.run_all(str, [1], lambda job: 0.0, what="runs", engine=engine, quiet=True)
 
 
 def test_progress_tells_what_remains(bars: Path, tmp_path: Path, monkeypatch):

@@ -1,148 +1,158 @@
-"""A sweep that is killed goes on where it was: real processes, real SIGKILL."""
+"""Sweeps on real processes and clusters: the same answers on each, and after SIGKILL too."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import psutil
 import pytest
 
+from sweeps import Kills, differences, finish, killed_sweep, last_step, runs, write_plan
 from test_compare import write_bars
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX")
 
-PLAN = """
-data = "bars.npz"
-backbone = "lenet"
-seeds = 2
-unmatched = true
-place = {place}
-training = {{ steps = {steps}, batch = 4 }}
-tuning = {{ trials = {trials} }}
 
-[[arms]]
-name = "flat"
-head = "flatten"
-
-[[arms]]
-name = "near"
-head = "proximity"
-"""
-
-
-def write_plan(folder: Path, *, steps: int, trials: int = 1, place: bool = False) -> Path:
-    write_bars(folder)
-    path = folder / "plan.toml"
-    text = PLAN.format(steps=steps, trials=trials, place=str(place).lower())
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def begin(plan: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
-    """The sweep, in a process group of its own."""
-    command = [sys.executable, "-m", "placewise", "compare", str(plan), "--out", str(out), *words]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-
-
-def finish(plan: Path, out: Path, *words: str) -> None:
-    done = begin(plan, out, *words)
-    said, _ = done.communicate(timeout=600)
-    assert done.returncode == 0, said.decode()
-
-
-def finished(out: Path) -> dict[Path, int]:
-    """Runs that have come to their end, with the moment when they did."""
-    return {path.parent: path.stat().st_mtime_ns for path in out.glob("*/*/*/calibration.json")}
-
-
-def steps_logged(run: Path) -> list[int]:
-    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [line["step"] for line in map(json.loads, lines) if "loss" in line]
-
-
-def same_answers(first: Path, second: Path) -> None:
-    """The same result files but for how fast it went."""
-
-    def told(out: Path) -> dict:
-        content = json.loads((out / "results.json").read_text(encoding="utf-8"))
-        del content["sha256"], content["plan"]
-        for arm in content["arms"]:
-            del arm["pictures_per_second"]
-        return content
-
-    assert told(first) == told(second)
-    files = sorted(path.relative_to(first) for path in first.glob("*/*/*/items.csv"))
-    assert len(files) >= 4
-    for file in files:
-        assert (first / file).read_bytes() == (second / file).read_bytes()
-
-
-def moved(out: Path) -> int:
-    """Grows with every line that a run logs and every file that one leaves."""
-    return sum(path.stat().st_size for path in out.glob("*/*/*/log.jsonl"))
-
-
-def kill_soon(path: Path, out: Path, *words: str, group: bool, late: bool) -> bool:
-    """Begin the sweep and kill it: at a moment within a run, or (`late`) at the end of one."""
-    before, at_first = len(finished(out)), moved(out)
-    sweep = begin(path, out, *words)
-    aim = time.monotonic() + 300
-    while sweep.poll() is None and time.monotonic() < aim:
-        if len(finished(out)) > before if late else moved(out) > at_first:
-            break
-        time.sleep(0.02)
-    killed = sweep.poll() is None
-    if killed:
-        (os.killpg if group else os.kill)(sweep.pid, signal.SIGKILL)
-        sweep.wait()
-    elif sweep.stdout:
-        assert sweep.returncode == 0, sweep.stdout.read().decode()
-    if sweep.stdout:
-        sweep.stdout.close()
-    return killed
-
-
-def kill_and_finish(folder: Path, kills: int, *words: str, group: bool, **plan: int) -> None:
-    """Kill a sweep again and again, let it end, and compare with one that was left in peace."""
-    path, out = write_plan(folder, **plan), folder / "killed"
-    kept: dict[Path, int] = {}
-    killed = 0
-    for number in range(kills):
-        late = number == 1 or number % 5 == 4
-        killed += kill_soon(path, out, *words, group=group, late=late)
-        now = finished(out)
-        assert all(now[run] == moment for run, moment in kept.items()), "a run was run twice"
-        kept = now
-    assert killed >= kills / 2, "most of the sweeps had ended before they could be killed"
-    finish(path, out, *words)
-    last = finished(out)
-    assert all(last[run] == moment for run, moment in kept.items()), "a run was run twice"
-    for run in last:
-        steps = steps_logged(run)
-        assert steps == sorted(set(steps)) and steps[-1] == plan["steps"]
-    finish(path, folder / "peace", "--jobs", "1")
-    same_answers(out, folder / "peace")
+def holds(tally: Kills, kills: int) -> None:
+    """Killed that often, nothing run twice, nobody left, and the same answers."""
+    assert tally.kills == kills and tally.while_training > 0
+    assert tally.runs_done_twice == 0
+    assert tally.processes_left == 0
+    assert tally.files_compared > tally.runs
+    assert tally.files_that_differ == []
 
 
 def test_a_killed_sweep_goes_on_and_runs_nothing_twice(tmp_path: Path):
-    kill_and_finish(tmp_path, 2, "--jobs", "1", group=True, steps=30)
+    plan = write_plan(write_bars(tmp_path), steps=30)
+    tally = killed_sweep(plan, tmp_path, ["--jobs", "1"], kills=2, group=True)
+    holds(tally, 2)
+    assert (tally.runs, tally.steps) == (4, 4 * 30)
+    assert all(last_step(run) == 30 for run in runs(tmp_path / "killed"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("group", [True, False], ids=["all", "parent"])
-def test_twenty_kills_of_two_processes(tmp_path: Path, group: bool):
-    """Where the parent alone is killed, workers may go on: a lock keeps others off their run."""
-    kill_and_finish(tmp_path, 20, "--jobs", "2", group=group, steps=400, trials=2, place=True)
+@pytest.mark.parametrize("engine", ["local", "ray", "dask"])
+def test_twenty_kills(tmp_path: Path, engine: str, group: bool):
+    """Where the parent alone is killed, a lock keeps the next sweep off what is still at work."""
+    package = {"ray": "ray", "dask": "distributed"}.get(engine, "joblib")
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    plan = write_plan(write_bars(tmp_path), steps=50, seeds=6, trials=2, place=True)
+    words = ["--engine", engine, "--jobs", "2"]
+    tally = killed_sweep(plan, tmp_path, words, kills=20, group=group)
+    holds(tally, 20)
+    assert tally.runs == 4 + 12 + 12 and tally.while_testing > 0
+
+
+# --- engines -------------------------------------------------------------------------------------
+
+DASK = """
+import sys
+from distributed import LocalCluster
+
+places = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+with LocalCluster(scheduler_port=int(sys.argv[1]), **places):
+    sys.stdin.read()
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def cluster(command: list[str], port: int) -> Iterator[None]:
+    """A cluster of its own that listens at a port, ended with all its processes."""
+    begun = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        aim = time.monotonic() + 300
+        while time.monotonic() < aim:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield
+    finally:
+        for process in [*psutil.Process(begun.pid).children(recursive=True), begun]:
+            process.kill()
+        begun.communicate()
+
+
+def a_dask_cluster(port: int):
+    """One process with two threads: a run must not meet another's random numbers there."""
+    return cluster([sys.executable, "-c", DASK, str(port)], port)
+
+
+def a_ray_cluster(port: int):
+    words = (
+        f"start --head --block --num-cpus 2 --port {free_port()} --ray-client-server-port {port}"
+    )
+    command = [sys.executable, "-m", "ray.scripts.scripts", *words.split()]
+    return cluster([*command, "--include-dashboard=false", "--disable-usage-stats"], port)
 
 
 @pytest.mark.slow
-def test_kills_of_a_sweep_on_a_local_ray(tmp_path: Path):
-    pytest.importorskip("ray", reason="Ray is not installed")
-    kill_and_finish(tmp_path, 4, "--engine", "ray", "--jobs", "2", group=True, steps=60)
+@pytest.mark.parametrize(
+    ("engine", "needs", "begin"),
+    [
+        ("local", "joblib", None),
+        ("ray", "ray", None),
+        ("dask", "distributed", None),
+        ("dask://127.0.0.1:{port}", "distributed", a_dask_cluster),
+        ("ray://127.0.0.1:{port}", "grpc", a_ray_cluster),
+    ],
+)
+def test_every_engine_gives_the_same_bits(
+    tmp_path: Path, engine: str, needs: str, begin: Callable | None, monkeypatch
+):
+    pytest.importorskip(needs, reason=f"{needs} is not installed, which {engine} needs")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # the test's own cluster, on this machine
+    plan = write_plan(write_bars(tmp_path), steps=20, place=True)
+    finish(plan, tmp_path / "one", ["--jobs", "1"])
+    port = free_port()
+    with begin(port) if begin else nullcontext():
+        finish(plan, tmp_path / "many", ["--engine", engine.format(port=port), "--jobs", "2"])
+    compared, different = differences(tmp_path / "one", tmp_path / "many")
+    assert len(compared) == 8 + 8 + 1
+    assert different == []
+
+
+# --- a parent that is killed ---------------------------------------------------------------------
+
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from placewise.engine import run_all
+
+folder = Path(sys.argv[1])
+
+def work(number):
+    (folder / str(number)).touch()
+    time.sleep(300)
+
+run_all(work, range(2), lambda number: 0.0, what="naps", workers=2, quiet=True)
+"""
+
+
+def test_workers_end_with_the_process_that_began_them(tmp_path: Path):
+    sweep = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)])
+    aim = time.monotonic() + 300
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < aim:
+        time.sleep(0.05)
+    workers = psutil.Process(sweep.pid).children(recursive=True)
+    assert len(workers) >= 2
+    sweep.kill()
+    sweep.wait()
+    left = psutil.wait_procs(workers, timeout=20)[1]
+    for process in left:
+        process.kill()
+    assert left == []

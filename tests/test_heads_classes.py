@@ -267,7 +267,7 @@ def test_a_window_that_holds_the_whole_map_is_fully_connected() -> None:
 
 
 def test_dropout_is_of_training_alone() -> None:
-    for name in ("flatten", "convolutional"):
+    for name in ("flatten", "convolutional", "sheet"):
         head, maps = build(name, 3, 4, (5, 5), dropout=0.5), features(3, (5, 5))
         assert torch.equal(head(maps), head(maps))
         head.train()

@@ -462,7 +462,7 @@ def test_the_published_weights_fit_the_residual_net(real_data: Path) -> None:
 
 @pytest.mark.slow
 def test_trained_residual_nets_and_sounds(real_data: Path) -> None:
-    plan = Plan("tiny", data=real_data, tell=lambda text: None)
+    plan = Plan("tiny", data=real_data, quiet=True)
     found, maps = residual(plan, BUDGETS["tiny"])
     first = found["first"]
     assert {"ways", "untrained", "trained", "moved"} == set(maps)

@@ -96,7 +96,7 @@ def test_verdicts_follow_the_interval() -> None:
 
 def test_the_page_holds_what_was_found(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(study, "ARMS", study.ARMS[:2] + study.ARMS[5:])
-    page = run_study("colours", tmp_path, Plan("tiny", tell=lambda text: None))
+    page = run_study("colours", tmp_path, Plan("tiny", quiet=True))
     text, record = page.read_text(encoding="utf-8"), read_json(tmp_path / "colours.json")
     assert "{{" not in text
     claims = [c for c in record["claims"].values() if "verdict" in c]

@@ -84,7 +84,7 @@ def test_an_index_gains_only_above_its_interval_and_is_open_where_that_is_wide()
 def test_the_page_holds_what_was_found(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(study.BUDGETS, "tiny", study.Budget(2, 1))
     monkeypatch.setattr(study, "load_digits", few)
-    page = run_study("flattening", tmp_path, Plan("tiny", tell=lambda text: None))
+    page = run_study("flattening", tmp_path, Plan("tiny", quiet=True))
     text, record = page.read_text(encoding="utf-8"), read_json(tmp_path / "flattening.json")
     assert "{{" not in text
     claims = {k: c for k, c in record["claims"].items() if "verdict" in c}

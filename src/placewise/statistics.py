@@ -354,7 +354,7 @@ def _quantile(freedom: int, level: float) -> float:
 def _special() -> Any:
     """The distributions, which numpy lacks."""
     try:
-        from scipy import special  # type: ignore[import-untyped]
+        from scipy import special
     except ImportError as error:
         raise SettingsError(
             "comparing needs scipy for its distributions, which is not installed; "

@@ -124,9 +124,9 @@ def train(
         steps: optimiser steps.
         minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; begin it where there is none.
-        head: of points heatmap (the usual one), integral, coordinates; of classes convolutional
-            (the usual one), flatten, sheet, proximity, palm_tree, low_rank; or module:Class with
-            --plugin. See docs/heads.md.
+        head: of points heatmap (the usual one), integral, simcc, coordinates; of classes
+            convolutional (the usual one), flatten, sheet, proximity, palm_tree, low_rank; or
+            module:Class with --plugin. See docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
         backbone: unet, resnet, lenet, timm, or module:Class with --plugin. See docs/backbones.md.
         backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.

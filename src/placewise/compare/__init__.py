@@ -4,10 +4,10 @@
 _plan       what is compared, and the settings of every run
 _budget     parameters and multiply-adds; arms that are not matched are refused
 _jobs       the single runs and their folders
-_engine     who does them: processes, Ray, Dask
 _answers    a run's answers on test pictures, item by item
 _place      shifted pictures, other sizes, deformations, paths
 permuted    the same head behind a fixed permutation of places
+_against    differences of arms, and what may be said of them
 _summary    runs to findings
 ```
 
@@ -26,9 +26,18 @@ import torch
 
 from placewise import __version__
 from placewise.checkpoint import read_json, write_json, write_text
+from placewise.compare._against import held_against
 from placewise.compare._budget import Budget, budget_of, check_matched
-from placewise.compare._engine import check_engine, run_all
-from placewise.compare._jobs import Job, Kind, examine_job, labels_of, score_of, train_job
+from placewise.compare._jobs import (
+    Job,
+    Kind,
+    examine_job,
+    labels_of,
+    model_of,
+    no_control,
+    score_of,
+    train_job,
+)
 from placewise.compare._place import audit_ratios
 from placewise.compare._plan import (
     Arm,
@@ -37,13 +46,12 @@ from placewise.compare._plan import (
     Tuning,
     make_plan,
     read_plan,
-    train_settings,
     trials_of,
 )
 from placewise.compare._summary import CLAIM, summarise
-from placewise.data import of_split
+from placewise.engine import check_engine, run_all
 from placewise.errors import SettingsError, TrainingError
-from placewise.model import Classifier, Localiser, build, choose_model
+from placewise.model import Classifier, Localiser, build
 from placewise.report.compare import compare_page, compare_table, console_table
 from placewise.report.folder import check_folder
 from placewise.report.text import table
@@ -59,6 +67,7 @@ __all__ = [
     "build_arm",
     "check_matched",
     "compare",
+    "held_against",
     "make_plan",
     "read_plan",
 ]
@@ -111,7 +120,8 @@ def compare(
     plan, out = plan.model_copy(update={"data": plan.data.resolve()}), out.resolve()
     _check_measure(plan)
     budgets, ratios, note = _prepare(plan)
-    tell(_announced(plan, budgets, note))
+    without = {arm.name: no_control(plan, arm) if plan.place else "" for arm in plan.arms}
+    tell(_announced(plan, budgets, without, note))
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RESULT, stated)
     do = partial(run_all, engine=engine, workers=workers, quiet=quiet)
@@ -121,15 +131,15 @@ def compare(
         do(train_job, _all(tuning), Job.progress_of_result, what="trials")
     chosen = {arm.name: _best(plan, arm, tuning.get(arm.name, [])) for arm in plan.arms}
     runs = _jobs(plan, out, plugins, "runs", chosen)
-    use_places = plan.place and labels_of(plan).task == "classes"
-    permuted = _jobs(plan, out, plugins, "permuted", chosen) if use_places else {}
+    controls = _jobs(plan, out, plugins, "permuted", chosen) if plan.place else {}
+    permuted = {name: jobs for name, jobs in controls.items() if not without[name]}
     every = [*_all(runs), *_all(permuted)]
     do(train_job, every, Job.progress, what="runs")
     do(examine_job, every, Job.progress_of_result, what="tests")
     results = {
         "placewise": __version__,
         "plan": stated,
-        **summarise(plan, budgets, ratios, tuning, runs, permuted, note),
+        **summarise(plan, budgets, ratios, tuning, runs, permuted, without, note),
     }
     write_json(out / "results.json", results)
     write_text(out / "table.md", compare_table(results))
@@ -146,18 +156,7 @@ def build_arm(plan: Plan, arm: Arm, seed: int) -> Localiser | Classifier:
         >>> build_arm(plan, plan.arms[0], seed=3)  # doctest: +SKIP
         Classifier(...)
     """
-    labels = labels_of(plan)
-    settings = train_settings(plan, arm, seed)
-    model = choose_model(
-        labels,
-        of_split(labels, [sample.split for sample in labels.samples], "train"),
-        seed=seed,
-        pixels=settings.pixels,
-        backbone=settings.backbone,
-        backbone_settings=settings.backbone_settings,
-        head=settings.head,
-        head_settings=settings.head_settings,
-    )
+    model = model_of(plan, arm, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(model)
@@ -205,18 +204,18 @@ def _stated(plan: Plan) -> dict[str, Any]:
     return stated
 
 
-def _announced(plan: Plan, budgets: dict[str, Budget], note: str) -> str:
+def _announced(plan: Plan, budgets: dict[str, Budget], without: dict[str, str], note: str) -> str:
     """The plan in words, before anything is spent."""
     rows = [
         [arm.name, arm.head, f"{one.parameters:,}", f"{one.multiply_adds:,}"]
         for arm in plan.arms
         for one in [budgets[arm.name]]
     ]
-    classes = plan.place and labels_of(plan).task == "classes"
     trials = 0 if plan.tuning.trials == 1 else plan.tuning.trials * len(plan.arms)
     runs = plan.seeds * len(plan.arms)
     counts = f"{trials} tuning runs and {runs} runs"
-    control = f", and {runs} with places permuted" if classes else ""
+    permuted = plan.seeds * sum(not why for why in without.values()) * plan.place
+    control = f", and {permuted} with places permuted" if permuted else ""
     effect = detectable_effect(plan.seeds)
     aim = "enough to claim" if plan.seeds >= CLAIM else f"to explore; a claim takes {CLAIM}"
     return "\n".join(

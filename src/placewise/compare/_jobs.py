@@ -17,6 +17,7 @@ import csv
 import io
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -35,6 +36,7 @@ from placewise.compare.permuted import PERMUTED
 from placewise.data import of_split, split_images
 from placewise.errors import SettingsError, TrainingError
 from placewise.formats import LabelSet, read_labels
+from placewise.model import ModelSettings, choose_model
 from placewise.run import Run
 from placewise.train import train
 
@@ -45,6 +47,10 @@ TUNING_SEED = 1_000_000
 
 SPLIT_SEED = 0
 """Seed of the split where the labels have none: one for all runs, or arms would differ by luck."""
+
+_TURN = threading.Lock()
+"""One run at a time in a process: torch's random numbers belong to the process, not to a thread,
+and a worker of a Dask cluster may have several."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def train_job(job: Job) -> None:
     with _alone(job):
         arm = job.plan.arm(job.arm)
         if job.kind == "permuted":
-            arm = permuted(arm)
+            arm = permuted(job.plan, arm)
         settings = train_settings(job.plan, arm, job.seed, job.trial)
         labels = labels_of(job.plan)
         try:
@@ -160,11 +166,43 @@ def read_items(folder: Path) -> tuple[list[str], list[float]]:
     return [item for item, _ in rows], [float(value) for _, value in rows]
 
 
-def permuted(arm: Arm) -> Arm:
+def model_of(plan: Plan, arm: Arm, seed: int) -> ModelSettings:
+    """What the network of an arm is built from, complete."""
+    labels = labels_of(plan)
+    settings = train_settings(plan, arm, seed)
+    return choose_model(
+        labels,
+        _samples(labels, "train"),
+        seed=seed,
+        pixels=settings.pixels,
+        backbone=settings.backbone,
+        backbone_settings=settings.backbone_settings,
+        head=settings.head,
+        head_settings=settings.head_settings,
+    )
+
+
+def permuted(plan: Plan, arm: Arm) -> Arm:
     """The same arm with the places of its features in a fixed random order."""
-    settings = json.dumps(arm.head_settings, sort_keys=True)
-    hidden = {"head": PERMUTED, "head_settings": {"head": arm.head, "settings": settings}}
-    return arm.model_copy(update=hidden)
+    inner = model_of(plan, arm, 0).head_settings
+    settings = {"head": arm.head, "settings": json.dumps(inner, sort_keys=True)}
+    head = PERMUTED[labels_of(plan).task]
+    return arm.model_copy(update={"head": head, "head_settings": settings})
+
+
+def no_control(plan: Plan, arm: Arm) -> str:
+    """Why places cannot be permuted for an arm; empty where they can.
+
+    The control is tied to one frame, so the arm itself must learn and answer on whole pictures of
+    one size, or the two would differ in more than the order of places.
+    """
+    labels = labels_of(plan)
+    if labels.task == "classes":
+        return ""
+    if len({sample.size for sample in labels.samples}) > 1:
+        return "the pictures are of several sizes"
+    own, control = (model_of(plan, one, 0).input for one in (arm, permuted(plan, arm)))
+    return "" if own == control else "it learns from windows on larger pictures"
 
 
 def labels_of(plan: Plan) -> LabelSet[Any]:
@@ -196,16 +234,16 @@ def _value(job: Job, labels: LabelSet[Any]) -> float:
 
 @contextlib.contextmanager
 def _alone(job: Job) -> Iterator[None]:
-    """One thread, the user's modules, and nobody else at this run."""
+    """One thread, the user's modules, and nobody else at this run or in this process."""
     for name in job.plugins:
         import_module(name)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with _locked(job.folder.with_name(f".{job.folder.name}.lock")):
+    with _TURN, _locked(job.folder.with_name(f".{job.folder.name}.lock")):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
             yield
-    finally:
-        torch.set_num_threads(threads)
+        finally:
+            torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from placewise.audit import audit
 from placewise.augment import generator
-from placewise.compare._answers import Answers, Change, ClassAnswers, Picture
+from placewise.compare._answers import Answers, Change, ClassAnswers, DotAnswers, Picture
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.pictures import resize
@@ -31,6 +32,11 @@ CUT, PUSH = 3, 1.0
 DEFORMED = 256
 """Pictures that are deformed, at most."""
 
+REPEATED = 40
+"""Steps by which a deformation is followed; each divides what is left by two or more."""
+
+Number = TypeVar("Number", np.float32, np.float64)
+
 RATIOS = ("max_over_corner", "max_over_edge", "corner_ratio", "gini", "unseen_pixels")
 """What is told of the audit, beside the receptive field."""
 
@@ -44,13 +50,15 @@ def diagnose(answers: Answers, seed: int) -> dict[str, Any]:
 
     Returns:
         shifted: pixels -> mean measure over four directions; sizes: factor -> mean measure, None
-        where the head is tied to its size; deformation: R_f, None for dots.
+        where the head is tied to its size; deformation: R_f of classes, R_τ of dots.
     """
     shifted = {str(step): _shifted(answers, step) for step in SHIFTS}
     sizes = {f"{factor:g}": _resized(answers, factor) for factor in SIZES}
     deformed = None
     if isinstance(answers, ClassAnswers):
         deformed = deformation_sensitivity(answers, seed)
+    elif isinstance(answers, DotAnswers):
+        deformed = deformation_left_behind(answers, seed)
     return {"shifted": shifted, "sizes": sizes, "deformation": deformed}
 
 
@@ -134,6 +142,34 @@ def _logits(answers: ClassAnswers, pictures: Picture) -> FloatArray:
     return logits
 
 
+def deformation_left_behind(answers: DotAnswers, seed: int) -> float | None:
+    """R_τ: how far dots stay behind a smooth deformation, beside dots that do not move at all.
+
+    R_τ = E‖p(τx) − τ(p(x))‖ / E‖p(x) − τ(p(x))‖ over the located points, with τ as in
+    `deformation_sensitivity` and τ(p) where the deformation brings what was at p. 0: the dots move
+    exactly with the picture; 1: no nearer than dots that stay. It asks for no truth, so a network
+    that is wrong in the same way before and after has 0 too.
+
+    Args:
+        answers: of a localiser; the first 256 of its pictures are taken.
+        seed: of τ.
+
+    Returns:
+        R_τ; None where the deformation moves no dot.
+    """
+    rng = generator(seed, 0, "deformation")
+    behind, moved = 0.0, 0.0
+    for picture, known in list(zip(answers.shown, answers.known, strict=True))[:DEFORMED]:
+        size = (picture.shape[0], picture.shape[1])
+        field = smooth_field(rng, size)
+        plain = answers.model.locate_scaled(picture, size).points[known]
+        found = answers.model.locate_scaled(deform(picture, field), size).points[known]
+        expected = follow(plain, field)
+        behind += np.linalg.norm(found - expected, axis=-1).sum()
+        moved += np.linalg.norm(plain - expected, axis=-1).sum()
+    return float(behind / moved) if moved else None
+
+
 def smooth_field(
     rng: np.random.Generator, size: Sequence[int], *, cut: int = CUT, push: float = PUSH
 ) -> FloatArray:
@@ -172,13 +208,36 @@ def deform(picture: Picture, field: FloatArray) -> Picture:
         picture: (h, w, channels).
         field: (h, w, 2) of (x, y) in pixels.
     """
-    high, wide = picture.shape[:2]
-    rows, columns = np.indices((high, wide))
-    places = np.stack((columns - field[..., 0], rows - field[..., 1]), -1)
-    grid = (places + 0.5) * 2 / (wide, high) - 1
-    there = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None]
+    rows, columns = np.indices(picture.shape[:2])
+    return _read(picture.astype(np.float32), np.stack((columns, rows), -1) - field)
+
+
+def follow(points: FloatArray, field: FloatArray) -> FloatArray:
+    """Where `deform` brings what was at points: the q with q − field(q) = p, by repetition.
+
+    Args:
+        points: (points, 2) of (x, y) in pixels.
+        field: (h, w, 2) of (x, y) in pixels, steep nowhere by 1 or more.
+
+    Example:
+        >>> follow(np.array([[2.0, 1.0]]), np.full((4, 6, 2), (0.5, -0.25)))
+        array([[2.5 , 0.75]])
+    """
+    found = points
+    for _ in range(REPEATED):
+        found = points + _read(field, found[None])[0]
+    return found
+
+
+def _read(values: NDArray[Number], places: FloatArray) -> NDArray[Number]:
+    """Values (h, w, n) at places (rows, columns, 2) of (x, y) in pixels, bilinearly."""
+    grid = (places + 0.5) * 2 / (values.shape[1], values.shape[0]) - 1
+    there = torch.from_numpy(values).permute(2, 0, 1)[None]
     read = functional.grid_sample(
-        there, torch.from_numpy(grid)[None].float(), padding_mode="border", align_corners=False
+        there,
+        torch.from_numpy(grid)[None].to(there.dtype),
+        padding_mode="border",
+        align_corners=False,
     )
-    found: Picture = read[0].permute(1, 2, 0).numpy()
+    found: NDArray[Number] = read[0].permute(1, 2, 0).numpy()
     return found

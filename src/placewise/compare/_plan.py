@@ -95,8 +95,8 @@ class Plan(BaseModel):
         training: settings of `TrainSettings` for all arms.
         tuning: how the learning rate and the weight decay are chosen.
         unmatched: go on though budgets differ by more than 2 %, and say so.
-        place: also train each arm of classes with places permuted, and measure what shifts,
-            sizes and deformations do.
+        place: also train each arm with places permuted, and measure what shifts, sizes and
+            deformations do.
 
     Example:
         >>> arms = [Arm(name=head, head=head) for head in ("flatten", "convolutional")]

@@ -10,28 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.checkpoint import read_json
+from placewise.compare._against import held_against
 from placewise.compare._budget import Budget
 from placewise.compare._jobs import Job, read_items, score_of
 from placewise.compare._plan import Plan
 from placewise.errors import SettingsError
-from placewise.statistics import (
-    FEWEST,
-    chances,
-    detectable_effect,
-    holm,
-    mcnemar,
-    paired_difference,
-    two_way_interval,
-)
+from placewise.statistics import detectable_effect, paired_difference
 
 CLAIM = 20
 """Seeds from which on a difference may be claimed; fewer explore."""
 
 ROPES = {"accuracy": 0.002, "mean_error_px": 0.1}
 """Differences that do not matter in practice, unless the plan says otherwise."""
-
-SURE = 0.95
-"""Probability from which on arms are called practically equal."""
 
 Values = NDArray[np.float64]
 
@@ -43,6 +33,7 @@ def summarise(
     tuning: Mapping[str, Sequence[Job]],
     runs: Mapping[str, Sequence[Job]],
     permuted: Mapping[str, Sequence[Job]],
+    without: Mapping[str, str],
     note: str,
 ) -> dict[str, Any]:
     """All that the results say, as plain JSON.
@@ -53,7 +44,8 @@ def summarise(
         ratios: of each arm's audit; empty where none was made.
         tuning: trials of each arm.
         runs: tested runs of each arm, by seed.
-        permuted: tested runs of each arm with places permuted; empty where there are none.
+        permuted: tested runs of each arm with places permuted, where it has them.
+        without: of each arm, why it has none; empty where it has, or where nobody asked.
         note: what every table has to carry.
     """
     tested = {name: [read_json(job.result) for job in jobs] for name, jobs in runs.items()}
@@ -61,7 +53,6 @@ def summarise(
     items = {name: _items(jobs) for name, jobs in runs.items()}
     first = tested[plan.against][0]
     notes = [*_notes(plan, tested, items), *([note] if note else [])]
-    control = {name: _values(jobs) for name, jobs in permuted.items()}
     return {
         "measure": first["measure"],
         "better": "higher" if first["measure"] == "accuracy" else "lower",
@@ -83,24 +74,26 @@ def summarise(
                 **asdict(budgets[arm.name]),
                 **_reached(values[arm.name], runs[arm.name], tested[arm.name]),
                 "tuning": _tuning(tuning.get(arm.name, ())),
-                "place": _place(
-                    tested[arm.name], values[arm.name], control.get(arm.name), permuted, arm.name
-                )
-                | {"audit": dict(ratios.get(arm.name, {}))},
+                "place": {
+                    "use_index": _use_index(
+                        values[arm.name], permuted.get(arm.name, ()), first["measure"]
+                    ),
+                    "no_index": without.get(arm.name, ""),
+                    **_changed(tested[arm.name]),
+                    "audit": dict(ratios.get(arm.name, {})),
+                },
             }
             for arm in plan.arms
         ],
-        "comparisons": _comparisons(plan, first["measure"], values, items),
+        "comparisons": held_against(
+            items, plan.against, measure=first["measure"], rope=rope_of(plan, first["measure"])
+        ),
     }
 
 
 def rope_of(plan: Plan, measure: str) -> float:
     """Half the width of the region of practical equivalence."""
     return ROPES[measure] if plan.rope is None else plan.rope
-
-
-def _values(jobs: Sequence[Job]) -> Values:
-    return np.array([read_json(job.result)["value"] for job in jobs])
 
 
 def _items(jobs: Sequence[Job]) -> Values:
@@ -166,30 +159,31 @@ def _tuning(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     return [{"run": _path(job), **job.trial.model_dump(), "value": score_of(job)} for job in jobs]
 
 
-def _place(
-    tested: Sequence[Mapping[str, Any]],
-    values: Values,
-    control: Values | None,
-    permuted: Mapping[str, Sequence[Job]],
-    name: str,
-) -> dict[str, Any]:
-    """Diagnostics of an arm: each a mean over the seeds with its t interval."""
-    found: dict[str, Any] = {"use_index": None, "shifted": {}, "sizes": {}, "deformation": None}
-    if control is not None:
-        index = paired_difference(values, control)
-        found["use_index"] = {
-            "mean": index.mean,
-            "interval": [index.student.low, index.student.high],
-            "permuted_mean": float(control.mean()),
-            "runs": [_path(job) for job in permuted[name]],
-        }
+def _use_index(values: Values, control: Sequence[Job], measure: str) -> dict[str, Any] | None:
+    """What an arm loses where places are permuted; None where that was not tried."""
+    if not control:
+        return None
+    without = np.array([read_json(job.result)["value"] for job in control])
+    sign = 1.0 if measure == "accuracy" else -1.0
+    index = paired_difference(sign * values, sign * without)
+    return {
+        "mean": index.mean,
+        "interval": [index.student.low, index.student.high],
+        "permuted_mean": float(without.mean()),
+        "runs": [_path(job) for job in control],
+    }
+
+
+def _changed(tested: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Answers on changed pictures: each a mean over the seeds with its t interval."""
     each = [one["place"] for one in tested]
-    if all(each):
-        for kind in ("shifted", "sizes"):
-            for key in each[0][kind]:
-                found[kind][key] = _over_seeds([one[kind][key] for one in each])
-        found["deformation"] = _over_seeds([one["deformation"] for one in each])
-    return found
+    if not all(each):
+        return {"shifted": {}, "sizes": {}, "deformation": None}
+    found: dict[str, Any] = {
+        kind: {key: _over_seeds([one[kind][key] for one in each]) for key in each[0][kind]}
+        for kind in ("shifted", "sizes")
+    }
+    return {**found, "deformation": _over_seeds([one["deformation"] for one in each])}
 
 
 def _over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
@@ -197,58 +191,3 @@ def _over_seeds(values: Sequence[float | None]) -> dict[str, Any] | None:
         return None
     known = np.array(values, np.float64)
     return {"mean": float(known.mean()), "interval": _interval(known)}
-
-
-def _comparisons(
-    plan: Plan, measure: str, values: Mapping[str, Values], items: Mapping[str, Values]
-) -> list[dict[str, Any]]:
-    """Each arm against the reference; a positive difference is better, whatever the measure."""
-    sign = 1.0 if measure == "accuracy" else -1.0
-    other = plan.against
-    names = [arm.name for arm in plan.arms if arm.name != other]
-    pairs = {name: paired_difference(sign * values[name], sign * values[other]) for name in names}
-    adjusted = dict(zip(names, holm([pairs[name].p for name in names]), strict=True))
-    rope = rope_of(plan, measure)
-    found = []
-    for name in names:
-        pair = pairs[name]
-        table = sign * (items[name] - items[other])
-        both = two_way_interval(table) if min(table.shape) >= FEWEST else None
-        chance = chances(sign * (values[name] - values[other]), rope)
-        tests = None
-        if measure == "accuracy":
-            tests = [mcnemar(*rows) for rows in zip(items[name], items[other], strict=True)]
-        one = {
-            "arm": name,
-            "reference": other,
-            "difference": pair.mean,
-            "deviation": pair.deviation,
-            "t_interval": [pair.student.low, pair.student.high],
-            "bootstrap_interval": _ends(pair.bootstrap),
-            "two_way_interval": _ends(both),
-            "p": pair.p,
-            "p_holm": adjusted[name],
-            **asdict(chance),
-            "mcnemar_p": tests,
-            "seeds_won": int((sign * (values[name] - values[other]) > 0).sum()),
-        }
-        found.append({**one, "verdict": _verdict(one)})
-    return found
-
-
-def _ends(interval: Any) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
-
-
-def _verdict(one: Mapping[str, Any]) -> str:
-    """One of better, worse, equal and open.
-
-    Better or worse takes an adjusted p below 0.05 and a two-way interval without 0: it has to hold
-    for other seeds and for other test items.
-    """
-    both = one["two_way_interval"] or one["t_interval"]
-    if one["p_holm"] < 0.05 and not both[0] <= 0 <= both[1]:
-        if one["equal"] >= SURE:
-            return "equal"
-        return "better" if one["difference"] > 0 else "worse"
-    return "equal" if one["equal"] >= SURE else "open"

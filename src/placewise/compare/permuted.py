@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from placewise.augment import generator
-from placewise.heads import HEADS, ClassHead
+from placewise.heads import HEADS, ClassHead, DotHead, Dots, Task
 
 
 class Permuted(ClassHead):
@@ -52,14 +52,12 @@ class Permuted(ClassHead):
         super().__init__()
         member: Any = HEADS[head]
         self.inner: ClassHead = member(channels, classes, tuple(size), **json.loads(settings))
-        places = generator(order, 0, "places").permutation(math.prod(size))
-        self.register_buffer("places", torch.from_numpy(places), persistent=False)
+        self.register_buffer("places", _places(order, size), persistent=False)
         self.places: torch.Tensor
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(batch, classes) logits of features (batch, channels, *size)."""
-        moved = features.flatten(2).index_select(2, self.places).reshape(features.shape)
-        logits: torch.Tensor = self.inner(moved)
+        logits: torch.Tensor = self.inner(_moved(features, self.places))
         return logits
 
     def loss(self, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -67,5 +65,81 @@ class Permuted(ClassHead):
         return self.inner.loss(output, labels)
 
 
-PERMUTED = f"{Permuted.__module__}:{Permuted.__qualname__}"
-"""Under which name a run knows it."""
+class PermutedDots(DotHead):
+    """A dot head behind one fixed permutation of the places of the map; see `Permuted`.
+
+    Dots are asked for where they are in the picture. A head that flattens every place learns the
+    same; one whose map is the answer is told of each place by the features of another, and can
+    say no more than what those know of their surroundings.
+
+    Args:
+        channels: channels of the features.
+        points: number of points.
+        stride: picture pixels for one pixel of the features.
+        frame: (height, width) of the training pictures in pixels.
+        head: member of `HEADS` behind the permutation.
+        settings: its keywords, as JSON.
+        order: seed of the permutation.
+
+    Example:
+        >>> head = PermutedDots(2, 3, 4, (20, 20), head="heatmap")
+        >>> head(torch.zeros(1, 2, 5, 5)).shape
+        torch.Size([1, 3, 10, 10])
+    """
+
+    any_size = False
+    windows = False
+
+    def __init__(
+        self,
+        channels: int,
+        points: int,
+        stride: int,
+        frame: tuple[int, int],
+        *,
+        head: str = "heatmap",
+        settings: str = "{}",
+        order: int = 0,
+    ) -> None:
+        super().__init__()
+        member: Any = HEADS[head]
+        self.inner: DotHead = member(channels, points, stride, frame, **json.loads(settings))
+        size = [side // stride for side in frame]
+        self.register_buffer("places", _places(order, size), persistent=False)
+        self.places: torch.Tensor
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Raw output of the inner head for features (batch, channels, height, width)."""
+        output: torch.Tensor = self.inner(_moved(features, self.places))
+        return output
+
+    def loss(
+        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+    ) -> torch.Tensor:
+        """The inner head's losses."""
+        return self.inner.loss(output, points, states)
+
+    def ideal(
+        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    ) -> torch.Tensor:
+        """What the inner head is drawn towards."""
+        return self.inner.ideal(points, states, size)
+
+    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
+        """The inner head's dots."""
+        return self.inner.dots(output, size)
+
+
+def _places(order: int, size: Sequence[int]) -> torch.Tensor:
+    return torch.from_numpy(generator(order, 0, "places").permutation(math.prod(size)))
+
+
+def _moved(features: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Features (batch, channels, *map) with their places in another order."""
+    return features.flatten(2).index_select(2, places).reshape(features.shape)
+
+
+PERMUTED: dict[Task, str] = {
+    head.task: f"{head.__module__}:{head.__qualname__}" for head in (Permuted, PermutedDots)
+}
+"""Under which name a run knows the control, for what its head answers."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from placewise.errors import SettingsError
-from placewise.heads._tied import TiedHead, begin, check_counts
+from placewise.heads._tied import TiedHead, begin, check_counts, check_share
 from placewise.layers.local import LocallyConnected
 
 
@@ -34,6 +34,7 @@ class Sheet(TiedHead):
         window: places of a unit's window along each axis; of a shorter axis, all.
         volume: the channels are one more axis, along which a unit reads its neighbours only: the
             hidden layers of a map of two axes have three.
+        dropout: share of each sheet's units that are left out at a step of training.
 
     Example:
         >>> head = Sheet(6, 10, (5, 5))
@@ -53,9 +54,11 @@ class Sheet(TiedHead):
         layers: int = 1,
         window: int = 3,
         volume: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(channels, classes, size)
         check_counts(hidden=hidden, layers=layers, window=window)
+        check_share(dropout)
         if volume and len(size) == 3:
             raise SettingsError(
                 "volume makes the channels one more axis, and this map has 3 already; there are "
@@ -68,6 +71,7 @@ class Sheet(TiedHead):
         self.sheets = nn.ModuleList(
             LocallyConnected(before, hidden, sides, windows) for before in widths
         )
+        self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden * math.prod(sides), classes)
         begin((), self.out)
 
@@ -76,6 +80,6 @@ class Sheet(TiedHead):
         self.check(features)
         maps = features[:, None] if self.volume else features
         for sheet in self.sheets:
-            maps = torch.relu(sheet(maps))
+            maps = self.dropout(torch.relu(sheet(maps)))
         logits: torch.Tensor = self.out(maps.flatten(1))
         return logits

@@ -6,6 +6,7 @@ NAME.md             the text of its page, in which every number is a place to be
 _page.py            text + numbers + figures -> the files of the page
 _figures.py         what the figures share
 _material.py        pictures, sounds and trained weights
+_runs.py            many runs: on several processes, and kept
 ```
 
 No number of a page is typed by hand: the text holds no digit, and `NAME.json` holds all that the
@@ -15,7 +16,6 @@ page says.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -38,7 +38,10 @@ class Plan:
         scale: "small" takes minutes on two cores, "full" longer; "tiny" is for trying out.
         seed: everything that is drawn follows from it.
         data: folder that holds folders of data sets; None: what needs none.
-        tell: told what is being done.
+        runs: folder in which finished runs are kept, so that a study that was ended goes on; None:
+            nothing is kept. Studies whose runs take seconds keep none.
+        jobs: processes for studies of many runs; None: one for each core.
+        quiet: print nothing.
 
     Example:
         >>> Plan(seed=3).scale
@@ -48,7 +51,14 @@ class Plan:
     scale: Scale = "small"
     seed: int = 0
     data: Path | None = None
-    tell: Callable[[str], None] = print
+    runs: Path | None = None
+    jobs: int | None = None
+    quiet: bool = False
+
+    def tell(self, words: str) -> None:
+        """Say what is being done."""
+        if not self.quiet:
+            print(words, flush=True)
 
 
 @dataclass(frozen=True)

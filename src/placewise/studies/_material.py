@@ -5,6 +5,7 @@ from __future__ import annotations
 import wave
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.errors import SettingsError
+from placewise.formats import read_labels
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What the residual nets want taken from each channel, and what they want it divided by."""
@@ -141,13 +143,31 @@ def _weights(data: Path, depth: int) -> Path:
 
 
 def load_cifar(data: Path) -> Labelled:
-    """The test pictures of the CIFAR-10 subset, as the residual nets want them."""
-    with np.load(data / "cifar10_subset" / "cifar10_subset.npz", allow_pickle=False) as file:
-        pixels, classes = file["test_images"], file["test_labels"]
-    pictures = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    """The CIFAR-10 subset, as the residual nets want its pictures."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    none = torch.empty(0)
-    return Labelled(none, none, (pictures - mean) / std, torch.from_numpy(classes).long())
+    parts = []
+    with np.load(data / "cifar10_subset" / "cifar10_subset.npz", allow_pickle=False) as file:
+        for split in ("train", "test"):
+            pictures = torch.from_numpy(file[f"{split}_images"]).permute(0, 3, 1, 2).float() / 255
+            parts += [(pictures - mean) / std, torch.from_numpy(file[f"{split}_labels"]).long()]
+    return Labelled(*parts)
+
+
+def load_mnist(data: Path) -> Labelled:
+    """MNIST in its own split, 0 ... 1.
+
+    Raises:
+        LabelError: the folder of data has no folder `mnist` with its idx files.
+    """
+    labels: Any = read_labels(data / "mnist")
+    parts: dict[str, tuple[Tensor, Tensor]] = {}
+    for split in ("train", "test"):
+        samples = [sample for sample in labels.samples if sample.split == split]
+        pixels = np.stack([labels.picture(sample.image) for sample in samples])
+        pictures = torch.from_numpy(pixels).reshape(len(pixels), 1, *pixels.shape[1:3])
+        classes = torch.tensor([sample.label for sample in samples])
+        parts[split] = pictures.float() / 255, classes
+    return Labelled(*parts["train"], *parts["test"])
 
 
 # --- sounds --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.layers.convolution import Convolution
+from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule
 
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """(how many, generator) to pictures and their classes."""
@@ -63,24 +64,49 @@ def drawn_from(pictures: Tensor, classes: Tensor) -> Draw:
 
 
 def fit(
-    net: nn.Module, draw: Draw, steps: int, generator: torch.Generator, *, rate: float = RATE
+    net: nn.Module,
+    draw: Draw,
+    steps: int,
+    generator: torch.Generator,
+    *,
+    rate: float = RATE,
+    batch: int = BATCH,
+    rewired: tuple[Growth, Schedule] | None = None,
 ) -> None:
-    """Train with Adam at a learning rate that rises and falls (one cycle)."""
+    """Train with Adam at a learning rate that rises and falls (one cycle).
+
+    Args:
+        net: is trained, and left ready to answer.
+        draw: pictures and classes of a step.
+        steps: of the optimiser.
+        generator: what `draw` draws with.
+        rate: highest learning rate.
+        batch: pictures in a step.
+        rewired: by which rule and when the `Proximity` layers change their connections; such a step
+            takes the place of the optimiser's.
+    """
     net.train()
     optimiser = torch.optim.Adam(net.parameters())
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, max(steps, 2))
+    rewiring = Rewiring(net, optimiser, *rewired) if rewired else None
     for _ in range(steps):
-        pictures, classes = draw(BATCH, generator)
+        pictures, classes = draw(batch, generator)
         loss = functional.cross_entropy(net(pictures), classes)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
-        optimiser.step()
+        if rewiring is None or not rewiring.step():
+            optimiser.step()
         cycle.step()
     net.eval()
 
 
 def accuracy(net: nn.Module, pictures: Tensor, classes: Tensor) -> float:
     """Percent of the pictures whose class is answered."""
+    return 100 * float(right(net, pictures, classes).double().mean())
+
+
+def right(net: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
+    """(n,) bool: which pictures' class is answered."""
     with torch.no_grad():
         answers = torch.cat([net(part).argmax(1) for part in torch.split(pictures, 100)])
-    return 100 * float((answers == classes).double().mean())
+    return answers == classes

@@ -111,7 +111,7 @@ def assign(costs: torch.Tensor) -> torch.Tensor:
         [1, 0]
     """
     try:
-        from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+        from scipy.optimize import linear_sum_assignment
     except ImportError as error:
         raise SettingsError(
             "placing units needs scipy, which is not installed; run: pip install scipy (it also "

@@ -3,6 +3,7 @@
 ```
 _rows      rows of the tables, and how numbers are written
 _figures   intervals, seeds, changed pictures
+_words     what the words of the page mean
 ```
 """
 
@@ -35,51 +36,12 @@ from placewise.report.compare._rows import (
     measure_of,
     path_rows,
     place_rows,
+    runs_apart,
     verdict,
+    without_index,
 )
+from placewise.report.compare._words import words_of
 from placewise.report.text import table as text_table
-
-WORDS = (
-    (
-        "difference",
-        "Of the means over the same seeds. It is turned so that more is better: accuracy of the "
-        "arm minus that of the reference, or error of the reference minus that of the arm.",
-    ),
-    (
-        "t interval, bootstrap interval",
-        "Where the difference over all possible seeds lies with 95 % confidence, for these test "
-        "items: by Student's t, and by resampling the seeds.",
-    ),
-    (
-        "two-way interval",
-        "The same for other test items too: seeds and items are both resampled. It is the one to "
-        "quote.",
-    ),
-    (
-        "p after Holm",
-        "How often a difference like this, or larger, comes of chance alone where there is none, "
-        "raised because several arms were looked at.",
-    ),
-    (
-        "better, equal, worse",
-        "Probabilities, given the data, that the difference is above, within or below the region "
-        "of practical equivalence, which is too small to matter.",
-    ),
-    (
-        "place-use index",
-        "Accuracy minus accuracy of the same head trained behind one fixed permutation of places: "
-        "0 for a head that does not use which places are near each other.",
-    ),
-    (
-        "deformation sensitivity",
-        "How much a smooth deformation of a pixel changes the answer, beside noise of the same "
-        "size; small is stable.",
-    ),
-    (
-        "edge coverage",
-        "Paths from a corner pixel to the answer, as a share of those of the best-served pixel.",
-    ),
-)
 
 
 def compare_page(results: Results, title: str) -> str:
@@ -98,7 +60,7 @@ def compare_page(results: Results, title: str) -> str:
         section("Tuning", *_tuning(results)),
         section("Every run", _every_run(results)),
         section("How it was made", *_making(results)),
-        section("Words", words(WORDS)),
+        section("Words", words(words_of(results))),
         FOOTER,
     ]
     return page(title, verdict(results), parts)
@@ -109,11 +71,15 @@ def compare_table(results: Results) -> str:
     carried_by_each = carried(results)
     others = [note for note in results["notes"] if note != carried_by_each]
     parts = [f"**{verdict(results)}**", *others]
-    for rows_of in (comparison_rows, arm_rows, place_rows, path_rows):
+    kinds = [comparison_rows, arm_rows]
+    if results["plan"]["place"]:
+        kinds += [place_rows, path_rows]
+    for rows_of in kinds:
         header, rows = rows_of(results)
         lines = [header, ["---"] * len(header), *rows]
         table = "\n".join(f"| {' | '.join(_plain(line))} |" for line in lines)
         parts += [carried_by_each, table] if carried_by_each else [table]
+    parts += [said for said in (runs_apart(results), without_index(results)) if said]
     return "\n\n".join(parts) + "\n"
 
 
@@ -126,6 +92,7 @@ def console_table(results: Results) -> str:
             verdict(results),
             *results["notes"],
             text_table(header, rows, range(2, len(header))),
+            *([said] if (said := runs_apart(results)) else []),
             text_table(arms, reached, range(2, len(arms))),
         ]
     )
@@ -153,7 +120,9 @@ def _differences(results: Results) -> list[Html]:
         f"small to matter, within {as_difference(results, results['rope'], signed=False)} of 0."
     )
     means = [f"{arm['name']} {as_value(results, arm['mean'])}" for arm in results["arms"]]
-    reached = f"{measure_of(results)} of each seed (dots), their mean and its 95 % interval."
+    reached = (
+        f"Dots: {measure_of(results)} of each seed; below them their mean and its 95 % interval."
+    )
     plots = [
         plot(partial(difference_figure, results), caption, verdict(results)),
         plot(partial(arm_figure, results), reached, f"Means: {', '.join(means)}"),
@@ -161,6 +130,7 @@ def _differences(results: Results) -> list[Html]:
     return [
         element("div", *plots, class_="plots"),
         html_table(header, rows, range(2, len(header)), carried(results)),
+        *([element("p", said)] if (said := runs_apart(results)) else []),
     ]
 
 
@@ -170,6 +140,8 @@ def _arms(results: Results) -> list[Html]:
 
 
 def _place(results: Results) -> list[Html]:
+    if not results["plan"]["place"]:
+        return [element("p", "Not measured: the plan says place = false.")]
     parts = []
     if any(arm["place"]["shifted"] for arm in results["arms"]):
         words = (
@@ -180,6 +152,8 @@ def _place(results: Results) -> list[Html]:
         parts.append(element("div", drawn, class_="plots"))
     for header, rows in (place_rows(results), path_rows(results)):
         parts.append(html_table(header, rows, range(1, len(header)), carried(results)))
+    if why := without_index(results):
+        parts.insert(-1, element("p", why))
     return parts
 
 
@@ -212,12 +186,24 @@ def _every_run(results: Results) -> Html:
 
 
 def _making(results: Results) -> list[Html]:
-    arms = {arm["name"]: {k: v for k, v in arm.items() if v} for arm in results["plan"]["arms"]}
+    """The plan with what it left open, and without what it left empty."""
+    plan = results["plan"]
+    arms = {
+        arm["name"]: {key: value for key, value in arm.items() if value and key != "name"}
+        for arm in plan["arms"]
+    }
+    tuning = {
+        key: " to ".join(f"{end:g}" for end in value) if key != "trials" else value
+        for key, value in plan["tuning"].items()
+    }
+    found = {key: results[key] for key in ("reference", "measure", "rope")}
+    whole = {**plan, **found, "arms": arms, "tuning": tuning}
     facts = {
         "placewise": results["placewise"],
         "fingerprint of the data (SHA-256)": results["fingerprint"],
     }
-    return [settings_table({**results["plan"], "arms": arms}), settings_table(facts)]
+    shown = {key: value for key, value in whole.items() if value not in (None, {})}
+    return [settings_table(shown), settings_table(facts)]
 
 
 def _plain(cells: Sequence[str]) -> list[str]:

@@ -44,10 +44,30 @@ def verdict(results: Results) -> str:
 
 
 def _said(results: Results, one: Mapping[str, Any]) -> str:
-    ends = one["two_way_interval"] or one["t_interval"]
+    """How much better or worse, turned so that both are above 0."""
+    low, high = one["two_way_interval"] or one["t_interval"]
+    if one["verdict"] == "worse":
+        low, high = -high, -low
     by = as_difference(results, abs(one["difference"]), signed=False)
-    interval = f"{as_interval(results, ends)} {unit_of(results)}"
-    return f"'{one['arm']}' is {one['verdict']} than '{one['reference']}' by {by} {interval}."
+    interval = as_interval(results, (low, high), signed=False)
+    words = f"'{one['arm']}' is {one['verdict']} than '{one['reference']}'"
+    return f"{words} by {by} {interval} {unit_of(results)}."
+
+
+def runs_apart(results: Results) -> str:
+    """In how many seeds the two runs alone are told apart; empty where there are no classes."""
+    counts = {
+        one["arm"]: sum(p < 0.05 for p in one["mcnemar_p"])
+        for one in results["comparisons"]
+        if one["mcnemar_p"]
+    }
+    if not counts:
+        return ""
+    said = ", ".join(f"'{arm}' in {count}" for arm, count in counts.items())
+    return (
+        f"Of {results['seeds']} pairs of runs, an exact McNemar test (p < 0.05) tells apart: "
+        f"{said}. It weighs test pictures alone, so no verdict rests on it."
+    )
 
 
 def comparison_rows(results: Results) -> Rows:
@@ -58,17 +78,16 @@ def comparison_rows(results: Results) -> Rows:
         f"difference ({unit_of(results)})",
         "seeds × items",
         "seeds, t",
-        "seeds, bootstrap",
         "p (Holm)",
         "better / equal / worse",
     ]
-    kinds = ("two_way_interval", "t_interval", "bootstrap_interval")
     rows = [
         [
             one["arm"],
             VERDICTS[one["verdict"]],
             as_difference(results, one["difference"]),
-            *(as_interval(results, one[kind]) for kind in kinds),
+            as_interval(results, one["two_way_interval"]),
+            as_interval(results, one["t_interval"]),
             _p(one["p_holm"]),
             " / ".join(f"{100 * one[key]:.0f} %" for key in ("better", "equal", "worse")),
         ]
@@ -113,7 +132,7 @@ def place_rows(results: Results) -> Rows:
         "place-use index",
         *(f"shifted {key} px" for key in first["shifted"]),
         *(f"size × {key}" for key in first["sizes"]),
-        "R_f",
+        "R_f" if in_percent(results) else "R_τ",
     ]
     rows = []
     for arm in results["arms"]:
@@ -123,6 +142,13 @@ def place_rows(results: Results) -> Rows:
         deformed = number(place["deformation"]["mean"]) if place["deformation"] else "–"
         rows.append([arm["name"], _index(results, place["use_index"]), *cells, deformed])
     return header, rows
+
+
+def without_index(results: Results) -> str:
+    """Why arms have no place-use index; empty where all have one."""
+    whys = {arm["name"]: arm["place"]["no_index"] for arm in results["arms"]}
+    said = "; ".join(f"'{name}': {why}" for name, why in whys.items() if why)
+    return f"No place-use index: {said}." if said else ""
 
 
 def _index(results: Results, index: Mapping[str, Any] | None) -> str:

@@ -9,21 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from placewise.compare._jobs import Job
 from placewise.errors import SettingsError, TrainingError
 
 LOOK, SAY = 0.5, 15.0
 """Seconds between looks at the runs, and between lines where there is no terminal."""
 
-Work = Callable[[Job], None]
+Task = TypeVar("Task")
 
 
 def run_all(
-    work: Work,
-    jobs: Sequence[Job],
-    progress: Callable[[Job], float],
+    work: Callable[[Task], object],
+    jobs: Sequence[Task],
+    progress: Callable[[Task], float],
     *,
     what: str,
     engine: str = "local",
@@ -33,7 +32,7 @@ def run_all(
     """Do what is left of some jobs, and show how far they are.
 
     Args:
-        work: does one job.
+        work: does one job, and leaves what it found where `progress` sees it.
         jobs: all of them.
         progress: share of a job that is done, 1 when nothing is left.
         what: what is counted, e.g. "runs".
@@ -106,34 +105,74 @@ def _backend(engine: str, workers: int | None) -> Iterator[None]:
     name, _, address = engine.partition("://")
     config = _joblib().parallel_config
     if name == "local":
-        with config("loky", n_jobs=workers or cores(), inner_max_num_threads=1):
+        ours = {"initializer": _end_with_parent, "initargs": (os.getpid(),)}
+        with config("loky", n_jobs=workers or cores(), inner_max_num_threads=1, **ours):
             yield
     elif name == "ray":
-        with (
-            _ray_backend(engine if address else None, workers),
-            config("ray", n_jobs=workers or -1),
-        ):
+        with _ray_cluster(address, workers) as places, config("ray", n_jobs=workers or places):
             yield
     else:
-        place: dict[str, Any] = {"address": f"tcp://{address}"}
-        if not address:
-            place = {"n_workers": workers or cores(), "threads_per_worker": 1}
-        with _distributed().Client(**place), config("dask", n_jobs=workers or -1):
+        with _dask_cluster(address, workers), config("dask", n_jobs=workers or -1):
             yield
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process soon after its parent, in whatever way that ended.
+
+    Where a parent dies, its children get another one; a thread looks for that. On Windows a
+    child keeps the number of its parent, and joblib's processes end by themselves in minutes.
+
+    Args:
+        parent: process that began this one.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
-def _ray_backend(address: str | None, workers: int | None) -> Iterator[None]:
+def _ray_cluster(address: str, workers: int | None) -> Iterator[int]:
+    """Ray, at an address or begun here; yields how many runs it can do at once."""
     ray = _ray()
-    if address:
-        ray.init(address=address)
-    else:
-        ray.init(num_cpus=workers or cores(), include_dashboard=False)
+    try:
+        if address:
+            ray.init(address=f"ray://{address}")
+        else:
+            ray.init(num_cpus=workers or cores(), include_dashboard=False)
+    except (ConnectionError, ValueError) as error:
+        raise _unreached("Ray", address, error) from error
     try:
         ray.util.joblib.register_ray()
-        yield
+        yield int(ray.cluster_resources()["CPU"])
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _dask_cluster(address: str, workers: int | None) -> Iterator[None]:
+    """Dask, at an address or begun here."""
+    place: dict[str, Any] = {"address": f"tcp://{address}"}
+    if not address:
+        place = {"n_workers": workers or cores(), "threads_per_worker": 1}
+        place["dashboard_address"] = None
+    try:
+        client = _distributed().Client(**place)
+    except OSError as error:
+        raise _unreached("Dask", address, error) from error
+    with client:
+        yield
+
+
+def _unreached(what: str, address: str, error: Exception) -> SettingsError:
+    why = str(error).rstrip(".")
+    return SettingsError(
+        f"there is no {what} cluster at {address or 'this machine'} that answers: {why}; look "
+        "whether it runs, and give the address that it shows with --engine"
+    )
 
 
 def _missing(what: str, package: str) -> SettingsError:
@@ -142,8 +181,8 @@ def _missing(what: str, package: str) -> SettingsError:
 
 def _joblib() -> Any:
     try:
-        import joblib  # type: ignore[import-untyped]
-        import joblib.externals.loky.process_executor  # type: ignore[import-untyped]
+        import joblib
+        import joblib.externals.loky.process_executor
     except ImportError:
         raise _missing("joblib (or --jobs 1)", '"placewise[sweeps]"') from None
     return joblib
@@ -151,8 +190,8 @@ def _joblib() -> Any:
 
 def _ray() -> Any:
     try:
-        import ray  # type: ignore[import-not-found]
-        import ray.util.joblib  # type: ignore[import-not-found]
+        import ray
+        import ray.util.joblib
     except ImportError:
         raise _missing("Ray", "ray") from None
     return ray
@@ -160,13 +199,13 @@ def _ray() -> Any:
 
 def _distributed() -> Any:
     try:
-        import distributed  # type: ignore[import-not-found]
+        import distributed
     except ImportError:
         raise _missing("Dask", "distributed") from None
     return distributed
 
 
-class Progress(AbstractContextManager["Progress"]):
+class Progress(AbstractContextManager["Progress[Task]"], Generic[Task]):
     """Shows how far jobs are by looking at what they leave: the same on any engine.
 
     Args:
@@ -177,14 +216,14 @@ class Progress(AbstractContextManager["Progress"]):
     """
 
     def __init__(
-        self, jobs: Sequence[Job], share: Callable[[Job], float], what: str, quiet: bool
+        self, jobs: Sequence[Task], share: Callable[[Task], float], what: str, quiet: bool
     ) -> None:
         self.jobs, self.share, self.what = jobs, share, what
         self.over = threading.Event()
         self.thread = None if quiet else threading.Thread(target=self._watch, daemon=True)
         self.first, self.started = self.done(), time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Progress[Task]:
         if self.thread:
             self.thread.start()
         return self

@@ -1,0 +1,149 @@
+"""Two classifications for each point: in which column it is, and in which row."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from placewise.decoders import DECODERS
+from placewise.errors import SettingsError
+from placewise.formats import State
+from placewise.geometry import to_map, to_picture
+from placewise.heads import DotHead, Dots
+from placewise.heads._maps import CERTAIN, FAR, presence_loss, spreads
+
+
+class SimCC(DotHead):
+    """Each coordinate is a class: bins along x and bins along y, finer than pixels.
+
+    A 1×1 convolution gives one map for each point; flattened, it goes through two fully connected
+    layers that all points share, to logits of the columns' and of the rows' bins. Each axis is
+    trained by cross-entropy with G / ΣG, G = exp(−d² / 2σ²) at the bins' centres, which is the
+    Kullback–Leibler divergence but for a constant (Li et al. 2022, arXiv 2107.03332). Whether a
+    point is there at all is read from the mean of both logsumexp(z), which a softmax leaves free.
+
+    The two distributions make a map, p(x) · p(y), which a decoder reads. The paper takes the
+    hottest bins, `decoder="argmax"`, at best a quarter of a bin off on average; the usual decoder
+    here is that of heat maps, so that heads may be compared and not decoders.
+
+    Args:
+        channels: channels of the features.
+        points: number of points.
+        stride: picture pixels for one pixel of the features.
+        frame: (height, width) of the training pictures in pixels; the head is tied to it.
+        sigma: standard deviation of the soft labels in pixels of the picture.
+        finer: bins for one pixel of the picture, per axis.
+        decoder: member of `DECODERS` that reads the dots.
+
+    Example:
+        >>> head = SimCC(8, 2, 4, (16, 24), finer=2)
+        >>> head(torch.rand(1, 8, 4, 6)).shape  # 48 bins along x and 32 along y
+        torch.Size([1, 2, 80])
+    """
+
+    any_size = False
+    windows = False
+
+    def __init__(
+        self,
+        channels: int,
+        points: int,
+        stride: int,
+        frame: tuple[int, int],
+        *,
+        sigma: float = 1.5,
+        finer: int = 2,
+        decoder: str = "integral",
+    ) -> None:
+        super().__init__()
+        if finer < 1:
+            raise SettingsError(f"finer is {finer}; it must be 1 or more")
+        if not 0.3 <= sigma * finer <= 20:
+            raise SettingsError(
+                f"sigma is {sigma * finer:g} bins ({sigma:g} px); it must be between 0.3 and 20"
+            )
+        self.sigma, self.finer, self.stride, self.frame = sigma, finer, stride, frame
+        self.decoder = DECODERS[decoder]()
+        self.size = (-(-frame[0] // stride), -(-frame[1] // stride))
+        self.maps = nn.Conv2d(channels, points, 1)
+        self.columns, self.rows = (
+            nn.Linear(math.prod(self.size), side * finer) for side in (frame[1], frame[0])
+        )
+        for layer in (self.columns, self.rows):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.constant_(layer.bias, -math.log(layer.out_features))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, points, columns + rows) logits: the bins along x, then those along y."""
+        size = (features.shape[-2], features.shape[-1])
+        if size != self.size:
+            raise SettingsError(
+                f"this head flattens the maps of {self.frame[1]}×{self.frame[0]} px pictures, and "
+                f"each place has its own weights; it got a picture of {size[1] * self.stride}×"
+                f"{size[0] * self.stride} px. Bring the pictures to that size, or train with the "
+                "head 'heatmap', which takes any size"
+            )
+        vectors = self.maps(features).flatten(2)
+        return torch.cat((self.columns(vectors), self.rows(vectors)), -1)
+
+    def loss(
+        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+    ) -> torch.Tensor:
+        """(batch, points) losses; see `DotHead.loss`."""
+        located = states >= State.HIDDEN
+        truth = torch.where(located[..., None], points, 0.0)
+        classified = sum(
+            torch.logsumexp(logits, -1)
+            - (torch.softmax(self._labels(place, logits), -1) * logits).sum(-1)
+            for logits, place in zip(self._axes(output), truth.unbind(-1), strict=True)
+        )
+        losses: torch.Tensor = classified * located + presence_loss(self._presence(output), states)
+        return losses
+
+    def ideal(
+        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    ) -> torch.Tensor:
+        """Logits of the soft labels themselves; see `DotHead.ideal`."""
+        located = torch.where((states >= State.HIDDEN)[..., None], points, torch.nan)
+        empty = points.new_empty(*states.shape, self.finer * sum(self.frame))
+        logs = [
+            self._labels(place, logits)
+            for logits, place in zip(self._axes(empty), located.unbind(-1), strict=True)
+        ]
+        return torch.cat(logs, -1) + CERTAIN * (states >= State.HIDDEN)[..., None]
+
+    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
+        """Dots off the map p(x) · p(y); see `DotHead.dots`."""
+        columns, rows = (
+            torch.softmax(logits[..., : side * self.finer], -1)
+            for logits, side in zip(self._axes(output.float()), size[::-1], strict=True)
+        )
+        heat = rows[..., :, None] * columns[..., None, :]
+        points = self.decoder(heat)
+        return Dots(
+            to_picture(points, 1 / self.finer),
+            torch.sigmoid(self._presence(output.float())),
+            spreads(heat, points, 1) / self.finer,
+        )
+
+    def _axes(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of the columns' and of the rows' bins."""
+        border = self.frame[1] * self.finer
+        return output[..., :border], output[..., border:]
+
+    def _labels(self, places: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Logarithm of the Gaussian about each place along an axis, at the centres of its bins.
+
+        Args:
+            places: (...) in pixels of the picture; NaN gives empty bins.
+            logits: (..., bins), for their number.
+        """
+        bins = torch.arange(logits.shape[-1], device=places.device, dtype=places.dtype)
+        away = (bins - to_map(places, 1 / self.finer)[..., None]) / (self.sigma * self.finer)
+        return (-0.5 * away**2).nan_to_num(nan=FAR).clamp_min(FAR)
+
+    def _presence(self, output: torch.Tensor) -> torch.Tensor:
+        columns, rows = self._axes(output)
+        return 0.5 * (torch.logsumexp(columns, -1) + torch.logsumexp(rows, -1))

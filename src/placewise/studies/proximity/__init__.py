@@ -1,0 +1,156 @@
+"""Would connecting what is near be fundamentally better than flattening? Arms of one cost, run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from placewise.statistics import detectable_effect
+from placewise.studies import Findings, Plan, Scale, Study
+from placewise.studies._findings import Measured
+from placewise.studies.proximity import figures
+from placewise.studies.proximity.arms import (
+    EVERY,
+    FAMILY,
+    LOCAL,
+    MAIN,
+    PIXELS,
+    REACHES,
+    SHARE,
+    UNTIL,
+    WIDE,
+    WIDENED,
+)
+from placewise.studies.proximity.claims import claims
+from placewise.studies.proximity.growing import cells, dense_share, family
+from placewise.studies.proximity.numbers import ROPE, Outcomes, against, hundredths, told
+from placewise.studies.proximity.runs import BATCH, RATES, SIDE, VALIDATION, Contest, hold
+
+DIGITS, MNIST, CIFAR = "digits", "MNIST", "CIFAR-10 subset"
+SETS = {DIGITS: "digits", MNIST: "mnist", CIFAR: "cifar10_subset"}
+"""Name of each data set to its folder."""
+
+BARE = "MNIST, no convolution"
+
+SHIFT, RATE = 2, 1e-2
+"""Pixels by which pictures are moved for the wide net, and its learning rate."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is measured at a scale.
+
+    Attributes:
+        seeds: of the arms that are compared.
+        few: seeds of photographs, of nets without a convolution, and of the rewiring family.
+        steps: of training on each data set.
+        wide: seeds of the wide net.
+        wide_steps: of its training.
+    """
+
+    seeds: int
+    few: int
+    steps: Mapping[str, int]
+    wide: int = 0
+    wide_steps: int = 0
+
+
+BUDGETS: dict[Scale, Budget] = {
+    "tiny": Budget(2, 2, {DIGITS: 2}),
+    "small": Budget(8, 5, {DIGITS: 300}),
+    "full": Budget(20, 8, {DIGITS: 300, MNIST: 1000, CIFAR: 400}, 3, 4000),
+}
+
+
+class Proximity(Study):
+    """Local wiring against random, permuted, chosen and full wiring, at one cost."""
+
+    def run(self, plan: Plan) -> Findings:
+        """Hold the contests, judge the claims, draw the figures."""
+        budget = BUDGETS[plan.scale]
+        effect = f"{detectable_effect(budget.seeds):.2f}"
+        plan.tell(
+            f"{budget.seeds} seeds find differences of {effect} standard deviations of the paired "
+            "difference, or more, in 80 of 100 cases"
+        )
+        names = [name for name in budget.steps if name == DIGITS or plan.data is not None]
+        held: dict[str, Outcomes] = {name: hold(_main(name, budget), plan) for name in names}
+        widest = MNIST if MNIST in names else DIGITS
+        grown = hold(_family(widest, budget), plan)
+        found = cells(grown, held[widest], budget.few)
+        if MNIST in names:
+            held[BARE] = hold(_bare(budget), plan)
+        differences = {name: against(one, next(iter(one))) for name, one in held.items()}
+        numbers = {
+            **_terms(budget, effect),
+            "data": MNIST in names,
+            "sets": {_key(name): told(one, differences[name]) for name, one in held.items()},
+            "family": {
+                "data": widest,
+                "extra": dense_share(held[widest][LOCAL.name].budget.multiply_adds),
+                **family(found, budget.few),
+            },
+            "wide": _wide(budget, plan) if MNIST in names else None,
+            "claims": claims(held, differences),
+        }
+        drawn = {
+            "differences": figures.differences(
+                {name: one for name, one in differences.items() if name != BARE}
+            ),
+            "family": figures.family(found),
+        }
+        if BARE in held:
+            drawn["bare"] = figures.differences({BARE: differences[BARE]})
+        return Findings(numbers, drawn)
+
+
+def _main(name: str, budget: Budget) -> Contest:
+    seeds = budget.few if name == CIFAR else budget.seeds
+    arms = (*MAIN, WIDENED) if name == DIGITS else MAIN
+    return Contest(SETS[name], SETS[name], arms, seeds, budget.steps[name])
+
+
+def _family(name: str, budget: Budget) -> Contest:
+    folder = f"{SETS[name]}-family"
+    return Contest(folder, SETS[name], FAMILY, budget.few, budget.steps[name])
+
+
+def _bare(budget: Budget) -> Contest:
+    return Contest("pixels", SETS[MNIST], PIXELS, budget.few, budget.steps[MNIST])
+
+
+def _wide(budget: Budget, plan: Plan) -> dict[str, Any]:
+    """How far the local head comes on MNIST with a trunk of a usual width."""
+    name, seeds, steps = SETS[MNIST], budget.wide, budget.wide_steps
+    contest = Contest("wide", name, (WIDE,), seeds, steps, SHIFT, rates=(RATE,))
+    (found,) = hold(contest, plan).values()
+    return {
+        **asdict(found.budget),
+        "width": WIDE.width,
+        "rate": RATE,
+        "shift": SHIFT,
+        "right": hundredths(Measured.of(found.percent)),
+        "by_seed": [round(value, 2) for value in found.percent],
+    }
+
+
+def _terms(budget: Budget, effect: str) -> dict[str, Any]:
+    """What was agreed before anything was run."""
+    return {
+        "budget": asdict(budget),
+        "effect": effect,
+        "side": SIDE,
+        "batch": BATCH,
+        "rates": ", ".join(f"{rate:g}" for rate in RATES),
+        "trials": len(RATES),
+        "validation": VALIDATION,
+        "rope": 100 * ROPE,
+        "rewiring": {"every": EVERY, "share": 100 * SHARE, "until": 100 * UNTIL},
+        "reaches": len(REACHES),
+    }
+
+
+def _key(name: str) -> str:
+    """A data set as a path of numbers takes it."""
+    return {BARE: "bare", CIFAR: "cifar"}.get(name, name.lower())
