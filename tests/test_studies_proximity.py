@@ -16,6 +16,7 @@ from placewise.studies import Plan, run_study
 from placewise.studies._training import drawing
 from placewise.studies.proximity.arms import (
     BEST,
+    DEEP,
     FAMILY,
     FLAT,
     LOCAL,
@@ -35,8 +36,8 @@ from placewise.studies.proximity.runs import (
     Contest,
     Outcome,
     hold,
+    moved,
     packed,
-    shifted,
     unpacked,
 )
 
@@ -74,6 +75,10 @@ def test_the_arms_without_a_convolution_are_matched() -> None:
     assert budgets[0] == budgets[1] == budgets[2]
     assert budgets[3].parameters == pytest.approx(budgets[0].parameters, rel=0.02)
     assert budgets[3].multiply_adds == pytest.approx(budgets[0].multiply_adds, rel=0.02)
+
+
+def test_the_deep_net_answers() -> None:
+    assert DEEP.build(1, 28, 0)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
 def test_a_seed_gives_every_arm_the_same_trunk_and_another_seed_another() -> None:
@@ -131,15 +136,22 @@ def test_answers_are_kept_bit_by_bit() -> None:
     assert unpacked(packed(answers), 301).tolist() == answers.double().tolist()
 
 
-def test_pictures_are_moved_and_zeros_come_in() -> None:
-    pictures = torch.zeros(50, 2, 7, 7)
-    pictures[:, :, 3, 3] = torch.tensor([1.0, 2.0])
-    moved = shifted(pictures, 2, torch.Generator().manual_seed(0))
-    places = moved[:, 0].nonzero()[:, 1:]
-    assert len(places) == 50 and len(set(map(tuple, places.tolist()))) > 10
-    assert (int(places.min()), int(places.max())) == (1, 5)
-    assert torch.equal(moved[:, 1], 2 * moved[:, 0])
-    assert torch.equal(moved.sum((2, 3)), pictures.sum((2, 3)))
+def test_pictures_are_moved_a_little_and_zeros_come_in() -> None:
+    """The centre of a blot goes as far as it was moved, and the turn leaves it near."""
+    pictures = torch.zeros(200, 2, 29, 29)
+    pictures[:, :, 13:16, 13:16] = torch.tensor([1.0, 2.0])[:, None, None]
+    found = moved(pictures, 2, torch.Generator().manual_seed(0))
+    assert torch.allclose(found[:, 1], 2 * found[:, 0])
+    mass = found[:, 0].sum((1, 2))
+    assert 0.8 * 9 < float(mass.min()) < float(mass.max()) < 1.25 * 9
+    places = torch.arange(29.0) - 14
+    across = (found[:, 0].sum(1) * places).sum(1) / mass
+    assert -2.6 < float(across.min()) < -1.5 and 1.5 < float(across.max()) < 2.6
+    assert torch.equal(moved(pictures, 0, torch.Generator().manual_seed(0))[:, :, :9].sum(), zero())
+
+
+def zero() -> torch.Tensor:
+    return torch.tensor(0.0)
 
 
 def test_a_contest_pairs_its_arms_and_takes_the_best_rate_on_validation(tmp_path: Path) -> None:

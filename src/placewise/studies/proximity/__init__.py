@@ -11,6 +11,7 @@ from placewise.studies import Findings, Plan, Scale, Study
 from placewise.studies._findings import Measured
 from placewise.studies.proximity import figures
 from placewise.studies.proximity.arms import (
+    DEEP,
     EVERY,
     FAMILY,
     LOCAL,
@@ -19,7 +20,6 @@ from placewise.studies.proximity.arms import (
     REACHES,
     SHARE,
     UNTIL,
-    WIDE,
     WIDENED,
 )
 from placewise.studies.proximity.claims import claims
@@ -33,8 +33,8 @@ SETS = {DIGITS: "digits", MNIST: "mnist", CIFAR: "cifar10_subset"}
 
 BARE = "MNIST, no convolution"
 
-SHIFT, RATE = 2, 1e-2
-"""Pixels by which pictures are moved for the wide net, and its learning rate."""
+SHIFT, RATE = 2, 6e-3
+"""Pixels by which pictures are moved for the deep net, and its learning rate."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,21 @@ class Budget:
         seeds: of the arms that are compared.
         few: seeds of photographs, of nets without a convolution, and of the rewiring family.
         steps: of training on each data set.
-        wide: seeds of the wide net.
-        wide_steps: of its training.
+        deep: seeds of the deep net.
+        deep_steps: of its training.
     """
 
     seeds: int
     few: int
     steps: Mapping[str, int]
-    wide: int = 0
-    wide_steps: int = 0
+    deep: int = 0
+    deep_steps: int = 0
 
 
 BUDGETS: dict[Scale, Budget] = {
     "tiny": Budget(2, 2, {DIGITS: 2}),
     "small": Budget(8, 5, {DIGITS: 300}),
-    "full": Budget(20, 8, {DIGITS: 300, MNIST: 1000, CIFAR: 400}, 3, 4000),
+    "full": Budget(20, 5, {DIGITS: 300, MNIST: 1000, CIFAR: 250}, 1, 6000),
 }
 
 
@@ -91,7 +91,7 @@ class Proximity(Study):
                 "extra": dense_share(held[widest][LOCAL.name].budget.multiply_adds),
                 **family(found, budget.few),
             },
-            "wide": _wide(budget, plan) if MNIST in names else None,
+            "deep": _deep(budget, plan) if MNIST in names else None,
             "claims": claims(held, differences),
         }
         drawn = {
@@ -120,14 +120,14 @@ def _bare(budget: Budget) -> Contest:
     return Contest("pixels", SETS[MNIST], PIXELS, budget.few, budget.steps[MNIST])
 
 
-def _wide(budget: Budget, plan: Plan) -> dict[str, Any]:
-    """How far the local head comes on MNIST with a trunk of a usual width."""
-    name, seeds, steps = SETS[MNIST], budget.wide, budget.wide_steps
-    contest = Contest("wide", name, (WIDE,), seeds, steps, SHIFT, rates=(RATE,))
+def _deep(budget: Budget, plan: Plan) -> dict[str, Any]:
+    """How far the local head comes on MNIST with a trunk of a usual depth and width."""
+    name, seeds, steps = SETS[MNIST], budget.deep, budget.deep_steps
+    contest = Contest("deep", name, (DEEP,), seeds, steps, SHIFT, rates=(RATE,))
     (found,) = hold(contest, plan).values()
     return {
         **asdict(found.budget),
-        "width": WIDE.width,
+        "widths": ", ".join(map(str, DEEP.widths)),
         "rate": RATE,
         "shift": SHIFT,
         "right": hundredths(Measured.of(found.percent)),

@@ -11,6 +11,8 @@ from torch import nn
 
 from placewise.backbones.lenet import LeNet
 from placewise.heads import HEADS
+from placewise.heads.sheet import Sheet
+from placewise.layers.convolution import Convolution
 from placewise.layers.proximity import Nearness, Places, Proximity
 from placewise.layers.proximity.rewiring import Growth, Schedule
 from placewise.studies.flattening.place import Reorder
@@ -54,7 +56,6 @@ class Arm:
         settings: keywords of its constructor.
         permuted: whether the places of its map stand in a fixed random order, one for each seed.
         growth: by which rule its connections change in training; None: they stay.
-        width: maps of the trunk's first convolution.
     """
 
     name: str
@@ -62,14 +63,13 @@ class Arm:
     settings: dict[str, Any] = field(default_factory=dict)
     permuted: bool = False
     growth: Growth | None = None
-    width: int = 3
 
     def build(self, channels: int, side: int, seed: int) -> nn.Sequential:
         """The small net that this project began with, under the head; see `Net.build`.
 
         The trunk is drawn first, so a seed gives every arm the same.
         """
-        trunk = LeNet(channels, width=self.width)
+        trunk = LeNet(channels)
         size = trunk.size((side, side))
         member: Any = HEADS[self.head]
         net = nn.Sequential(trunk)
@@ -131,9 +131,6 @@ MAIN = (
 WIDENED = Arm("average, widened", "convolutional", {"hidden": 945})
 """As many parameters as the flattened head, at more than twice the multiply-adds of the net."""
 
-WIDE = Arm("local, wide", "sheet", width=16)
-"""The local head on a trunk of a usual width."""
-
 FAMILY = (
     *(fixed(reach) for reach in REACHES[:-1]),
     *(rewired(reach, 0.0) for reach in REACHES),
@@ -192,6 +189,30 @@ class Dense:
         member: Any = HEADS["flatten"]
         return nn.Sequential(member(channels, 10, (side, side), hidden=self.hidden))
 
+
+@dataclass(frozen=True)
+class Deep:
+    """A sheet on a usual trunk: three convolutions, each normalised and pooled.
+
+    Attributes:
+        name: as the page tells it.
+        widths: maps of the convolutions.
+    """
+
+    name: str
+    widths: tuple[int, ...] = (16, 32, 64)
+
+    def build(self, channels: int, side: int, seed: int) -> nn.Sequential:
+        """The net; see `Net.build`."""
+        net = nn.Sequential()
+        for width in self.widths:
+            layer = Convolution(channels, width, 3, padding="zeros")
+            net.extend([layer, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)])
+            channels, side = width, side // 2
+        return net.append(Sheet(channels, 10, (side, side), window=2))
+
+
+DEEP = Deep("deep")
 
 PIXELS = (
     Sheets("near", "near"),

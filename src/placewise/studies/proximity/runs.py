@@ -36,6 +36,9 @@ BARE_SIDE = 28
 TUNING = 1_000_000
 """Seed of the tuning runs: none that is compared."""
 
+TURN, SCALE, SHEAR = 0.2, 0.1, 0.15
+"""By how much pictures are turned (radians), scaled and sheared at most, where they are moved."""
+
 VALIDATION = 6
 """One of so many training pictures validates; nothing is learnt from it."""
 
@@ -50,7 +53,7 @@ class Contest:
         arms: who takes part.
         seeds: runs of each arm.
         steps: of each training.
-        shift: pictures are moved by up to so many pixels in training.
+        shift: pictures are moved by up to so many pixels in training, see `moved`; 0: as they are.
         rates: learning rates that are tried; a single one is taken as it is.
     """
 
@@ -157,19 +160,26 @@ def unpacked(text: str, items: int) -> NDArray[np.float64]:
     return bits.astype(np.float64)
 
 
-def shifted(pictures: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Pictures that are each moved by up to so many pixels along both axes; zeros come in.
+def moved(pictures: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Pictures that are each moved, turned, scaled and sheared a little; zeros come in.
+
+    Args:
+        pictures: (n, channels, height, width).
+        most: pixels by which they are moved at most along each axis.
+        generator: draws the maps.
 
     Example:
-        >>> shifted(torch.ones(2, 1, 5, 5), 2, torch.Generator().manual_seed(0)).shape
+        >>> moved(torch.ones(2, 1, 5, 5), 2, torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1, 5, 5])
     """
     high, wide = pictures.shape[2:]
-    moved = functional.pad(pictures, (most,) * 4)
-    corners = torch.randint(0, 2 * most + 1, (2, len(pictures), 1), generator=generator)
-    rows, columns = corners[0] + torch.arange(high), corners[1] + torch.arange(wide)
-    picture = torch.arange(len(pictures))[:, None, None]
-    return moved.transpose(0, 1)[:, picture, rows[:, :, None], columns[:, None]].transpose(0, 1)
+    drawn = 2 * torch.rand(5, len(pictures), generator=generator) - 1
+    angle, size, slant = TURN * drawn[0], 1 + SCALE * drawn[1], SHEAR * drawn[2]
+    cosine, sine = size * angle.cos(), size * angle.sin()
+    right, down = 2 * most * drawn[3] / wide, 2 * most * drawn[4] / high
+    rows = [torch.stack((cosine, slant - sine, right), 1), torch.stack((sine, cosine, down), 1)]
+    grid = functional.affine_grid(torch.stack(rows, 1), list(pictures.shape), align_corners=False)
+    return functional.grid_sample(pictures, grid, align_corners=False)
 
 
 def pictures_of(name: str, data: Path | None) -> Labelled:
@@ -228,11 +238,11 @@ def _draw(draw: Draw, shift: int) -> Draw:
     if not shift:
         return draw
 
-    def moved(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def changed(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         pictures, classes = draw(number, generator)
-        return shifted(pictures, shift, generator), classes
+        return moved(pictures, shift, generator), classes
 
-    return moved
+    return changed
 
 
 def _budget(contest: Contest, arm: Net) -> Budget:
