@@ -120,8 +120,8 @@ class Kills:
     seconds: float = 0.0
 
 
-ENDS = ("calibration.json", "score.json", "tested.json", "items.csv")
-"""Files that end the training of a run, a trial, and a test."""
+ENDS = ("calibration.json", "score.json", "tested.json")
+"""Files that end the training of a run, a trial, and a test: each is the last that is written."""
 
 
 def killed_sweep(plan: Path, folder: Path, words: list[str], *, kills: int, group: bool) -> Kills:

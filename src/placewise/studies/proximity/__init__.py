@@ -96,12 +96,12 @@ class Proximity(Study):
         }
         drawn = {
             "differences": figures.differences(
-                {name: one for name, one in differences.items() if name != BARE}
+                {name: one for name, one in differences.items() if name != BARE}, LOCAL.name
             ),
             "family": figures.family(found),
         }
         if BARE in held:
-            drawn["bare"] = figures.differences({BARE: differences[BARE]})
+            drawn["bare"] = figures.differences({BARE: differences[BARE]}, PIXELS[0].name)
         return Findings(numbers, drawn)
 
 

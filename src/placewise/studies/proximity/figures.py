@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from placewise.report.canvas import png
 from placewise.statistics import Interval
@@ -12,12 +13,22 @@ from placewise.studies.proximity.arms import REACHES, told
 from placewise.studies.proximity.growing import Cells
 from placewise.studies.proximity.numbers import Difference, interval
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def differences(contests: Mapping[str, Mapping[str, Difference]]) -> bytes:
+
+MARKS = (-20, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20)
+
+LINEAR = 0.5
+"""Points up to which differences are drawn in proportion; beyond, by their logarithm."""
+
+
+def differences(contests: Mapping[str, Mapping[str, Difference]], first: str) -> bytes:
     """Each arm minus the first of its contest, in points, with its interval.
 
     Args:
         contests: title of a panel to the differences of its arms.
+        first: name of what the others are held against.
     """
     wide = 2.6 + 2.9 * len(contests)
     figure, frames = panels(wide, 3.6, columns=len(contests))
@@ -28,12 +39,26 @@ def differences(contests: Mapping[str, Mapping[str, Difference]]) -> bytes:
         }
         measured_rows(axes, rows)
         axes.axvline(0, color=MUTED, linestyle=":", linewidth=1.2)
-        axes.set(xlabel="minus the first arm (points)")
+        _scale(axes, rows)
+        axes.set(xlabel=f"minus {first} (points)")
         title(axes, name)
         axes.tick_params(axis="y", labelsize=8)
         if axes is not frames[0] and list(rows) == list(next(iter(contests.values()))):
             axes.set_yticklabels([])
     return png(figure)
+
+
+def _scale(axes: Axes, rows: Mapping[str, Measured]) -> None:
+    """In proportion where arms are near each other, so that one that is far off hides nothing."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    ends = [end for one in rows.values() if (i := one.interval) for end in (i.low, i.high)]
+    axes.set_xscale("symlog", linthresh=LINEAR)
+    marks = [mark for mark in MARKS if min(*ends, -LINEAR) <= mark <= max(*ends, LINEAR)]
+    axes.set_xticks(marks)
+    axes.set_xlim(min(*ends, -LINEAR) * 1.15, max(*ends, LINEAR) * 1.15)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def family(cells: Cells) -> bytes:
