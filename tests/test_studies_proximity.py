@@ -35,6 +35,7 @@ from placewise.studies.proximity.runs import (
     TUNING,
     Contest,
     Outcome,
+    best,
     hold,
     moved,
     packed,
@@ -160,7 +161,7 @@ def test_a_contest_pairs_its_arms_and_takes_the_best_rate_on_validation(tmp_path
     for arm in (LOCAL, FLAT):
         outcome = found[arm.name]
         assert outcome.right.shape == (2, 300)
-        assert outcome.rate == max(outcome.tried, key=outcome.tried.__getitem__)
+        assert outcome.rate == best(outcome.tried)
         trial = tmp_path / "digits" / "tuning" / arm.name / f"{outcome.rate:g}.json"
         kept = json.loads(trial.read_text())
         assert kept["found"] == {"percent": outcome.tried[outcome.rate]}
@@ -207,6 +208,15 @@ def test_nearness_wins_only_if_local_beats_both_controls(rates, verdict: str) ->
     judged = claims(held, {"digits": against(held["digits"], LOCAL.name)})
     assert judged["nearness"]["verdict"] == verdict
     assert "pixels" not in judged
+
+
+def test_nets_without_a_convolution_are_judged_by_themselves() -> None:
+    held, bare = {"digits": outcomes()}, outcomes()
+    held["bare"] = {arm.name: bare[name] for arm, name in zip(PIXELS, bare, strict=False)}
+    differences = {name: against(found, next(iter(found))) for name, found in held.items()}
+    judged = claims(held, differences)
+    assert judged["pixels"]["said"].count("(") == len(PIXELS) - 2
+    assert "bare" not in judged["nearness"]["said"]
 
 
 def test_differences_are_told_both_ways() -> None:

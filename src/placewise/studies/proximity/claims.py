@@ -29,7 +29,7 @@ def claims(
         held: name of each contest to what its arms reached.
         differences: the same contests, each arm against the first.
     """
-    trunk = {name: found for name, found in differences.items() if RANDOM.name in found}
+    trunk = {name: found for name, found in differences.items() if FLAT.name in found}
     bare = {name: found for name, found in differences.items() if name not in trunk}
     controls = (RANDOM.name, PERMUTED.name)
     every = {

@@ -45,6 +45,7 @@ def _arm(outcome: Outcome, one: Difference | None) -> dict[str, Any]:
         "rate": outcome.rate,
         "tried": {f"{rate:g}": round(value, 2) for rate, value in outcome.tried.items()},
         "minus_the_first": one,
+        "first_minus": None if one is None else points(one, -1),
     }
 
 
