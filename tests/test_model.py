@@ -23,6 +23,7 @@ VIEW = InputSettings(scale=1.0, frame=(48, 64), channels=1, mean=(0.5,), std=(0.
 
 
 DOT_HEADS = [name for name in HEADS.names() if HEADS[name].task == "dots"]
+FLATTENING = ("coordinates", "simcc")
 
 
 def build(head: str = "heatmap", scale: float = 1.0, **settings: object) -> Localiser:
@@ -37,7 +38,7 @@ def build(head: str = "heatmap", scale: float = 1.0, **settings: object) -> Loca
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 90), (48, 64), (131, 40)])
-@pytest.mark.parametrize("head", [n for n in DOT_HEADS if n != "coordinates"])
+@pytest.mark.parametrize("head", [n for n in DOT_HEADS if n not in FLATTENING])
 def test_any_size_and_no_dot_beyond_the_picture(head: str, size: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
     for scale in (1.0, 0.6):
@@ -47,8 +48,9 @@ def test_any_size_and_no_dot_beyond_the_picture(head: str, size: tuple[int, int]
         assert (found.points <= [size[1] - 0.5 + 1e-4, size[0] - 0.5 + 1e-4]).all()
 
 
-def test_the_flattening_head_says_why_it_cannot() -> None:
-    model = build("coordinates")
+@pytest.mark.parametrize("head", FLATTENING)
+def test_a_flattening_head_says_why_it_cannot(head: str) -> None:
+    model = build(head)
     assert model.locate(np.zeros((40, 64, 1), np.uint8)).points.shape == (3, 2)
     with pytest.raises(SettingsError, match=r"flattens .*'heatmap', which takes any size"):
         model.locate(np.zeros((49, 64, 1), np.uint8))

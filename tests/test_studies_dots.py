@@ -279,6 +279,17 @@ def test_verdicts_are_gathered_by_arm(verdicts, worse: str | None, unclear: str 
     assert found["better"] == found["equal"] == "none"
 
 
+@pytest.mark.parametrize(("errors", "listed"), [([9, 10, 11], False), ([9, 10, 12.8], True)])
+def test_who_is_no_better_than_the_mean_place_is_named(monkeypatch, errors, listed: bool) -> None:
+    monkeypatch.setattr(material, "baseline", lambda labels: 6.5)  # 13 per cent of 50 px
+    one = outcome(0, (0, 0), "open")
+    by_seed = {"joint": [1.0, 1.1, 1.2], "flatten": [error / 2 for error in errors]}
+    for arm in one.results["arms"]:
+        arm["by_seed"] = [{"value": value} for value in by_seed[arm["name"]]]
+    said = told.idle({"a": runs.Found(one.labels, one, {}, {})})
+    assert said == (f"{runs.WAYS['flatten'].said} (a)" if listed else "none")
+
+
 @pytest.mark.parametrize(
     ("errors", "holds"), [([4, 5, 6], True), ([20, 21, 22], False), ([4, 10, 16], None)]
 )

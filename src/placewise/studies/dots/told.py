@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
@@ -156,17 +156,43 @@ def tuned(outcome: Outcome, arm: str) -> str:
 
 def verdicts(found: Sets) -> dict[str, str]:
     """By verdict, the arms that got it, each with the data sets where it did."""
-    lists: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
+    others = [arm for arm in arms_of(found) if arm != REFERENCE]
+    got = {
+        (arm, name): Difference.of(one.main, arm).verdict
+        for arm in others
+        for name, one in found.items()
+    }
+    return {
+        verdict: _listed(found, {key for key, value in got.items() if value == verdict})
+        for verdict in VERDICTS
+    }
+
+
+def idle(found: Sets) -> str:
+    """The arms that are not surely better than always answering the mean place, with the sets."""
+    where = set()
+    for name, one in found.items():
+        nothing = material.baseline(one.main.labels) * one.main.percent
+        for arm in arms_of(found):
+            ends = Measured.of(one.main.values(arm)).interval
+            if ends is None or ends.high >= nothing:
+                where.add((arm, name))
+    return _listed(found, where)
+
+
+def _listed(found: Sets, where: Set[tuple[str, str]]) -> str:
+    """Arms in their order, each with its data sets.
+
+    Args:
+        found: what was found.
+        where: (arm, data set) of each.
+    """
+    lines = []
     for arm in arms_of(found):
-        if arm == REFERENCE:
-            continue
-        where: dict[str, list[str]] = {}
-        for name, one in found.items():
-            where.setdefault(Difference.of(one.main, arm).verdict, []).append(name)
-        for verdict, names in where.items():
-            sets = "all sets" if len(names) == len(found) > 1 else ", ".join(names)
-            lists[verdict].append(f"{WAYS[arm].said} ({sets})")
-    return {verdict: "; ".join(names) or "none" for verdict, names in lists.items()}
+        names = [name for name in found if (arm, name) in where]
+        sets = "all sets" if len(names) == len(found) > 1 else ", ".join(names)
+        lines += [f"{WAYS[arm].said} ({sets})"] if names else []
+    return "; ".join(lines) or "none"
 
 
 # --- further axes --------------------------------------------------------------------------------

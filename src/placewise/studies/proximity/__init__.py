@@ -17,7 +17,6 @@ from placewise.studies.proximity.arms import (
     LOCAL,
     MAIN,
     PIXELS,
-    REACHES,
     SHARE,
     UNTIL,
     WIDENED,
@@ -146,8 +145,15 @@ def _terms(budget: Budget, effect: str) -> dict[str, Any]:
         "trials": len(RATES),
         "validation": VALIDATION,
         "rope": 100 * ROPE,
-        "rewiring": {"every": EVERY, "share": 100 * SHARE, "until": 100 * UNTIL},
-        "reaches": len(REACHES),
+        "rewiring": {
+            "every": EVERY,
+            "share": 100 * SHARE,
+            "until": 100 * UNTIL,
+            "law": "exp(−(d/λ)²)",
+            "none": 0,
+            "whole": 1,
+        },
+        "photographs": "CIFAR-10",
     }
 
 
