@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.compare._plan import Measure
+from placewise.report.verdicts import quoted
 from placewise.statistics import (
     FEWEST,
     Interval,
@@ -84,8 +85,8 @@ def verdict(one: Mapping[str, Any]) -> str:
     Better or worse takes an adjusted p below 0.05 and a two-way interval without 0: it has to hold
     for other seeds and for other test items.
     """
-    both = one["two_way_interval"] or one["t_interval"]
-    if one["p_holm"] < 0.05 and not both[0] <= 0 <= both[1]:
+    low, high = quoted(one)
+    if one["p_holm"] < 0.05 and not low <= 0 <= high:
         if one["equal"] >= SURE:
             return "equal"
         return "better" if one["difference"] > 0 else "worse"

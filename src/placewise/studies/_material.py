@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,23 @@ def load_digits() -> Labelled:
     return Labelled(pictures[:-300], classes[:-300], pictures[-300:], classes[-300:])
 
 
+def missing_files(data: Path | None, files: Sequence[str]) -> str:
+    """Why something cannot be measured that needs files of data; empty if they are there.
+
+    Args:
+        data: folder of data sets.
+        files: paths in it.
+
+    Example:
+        >>> missing_files(None, ["a.npz"])
+        'no folder of data was given (`--data`)'
+    """
+    if data is None:
+        return "no folder of data was given (`--data`)"
+    lacking = [file for file in files if not (data / file).is_file()]
+    return f"the folder of data lacks {', '.join(lacking)}" if lacking else ""
+
+
 # --- trained weights -----------------------------------------------------------------------------
 
 
@@ -119,11 +137,8 @@ class CifarResNet(nn.Module):
 
 def missing_resnets(data: Path | None) -> str:
     """Why the trained residual nets cannot be measured; empty if they can."""
-    if data is None:
-        return "no folder of data was given (`--data`)"
-    needed = [data / "cifar10_subset" / "cifar10_subset.npz", *(_weights(data, d) for d in DEPTHS)]
-    lacking = [path.relative_to(data).as_posix() for path in needed if not path.is_file()]
-    return f"the folder of data lacks {', '.join(lacking)}" if lacking else ""
+    weights = [_weights(Path(), depth).as_posix() for depth in DEPTHS]
+    return missing_files(data, ["cifar10_subset/cifar10_subset.npz", *weights])
 
 
 def load_resnet(data: Path, depth: int) -> CifarResNet:

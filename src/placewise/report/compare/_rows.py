@@ -9,19 +9,13 @@ import numpy as np
 
 from placewise.geometry import FloatArray
 from placewise.report.glossary import number
+from placewise.report.verdicts import VERDICTS, quoted
 
 Results = Mapping[str, Any]
 """What `results.json` holds."""
 
 Rows = tuple[list[str], list[list[str]]]
 """Header and rows of a table."""
-
-VERDICTS = {
-    "better": "better",
-    "worse": "worse",
-    "equal": "practically equal",
-    "open": "not told apart",
-}
 
 SURE = ("better", "worse")
 
@@ -45,7 +39,7 @@ def verdict(results: Results) -> str:
 
 def _said(results: Results, one: Mapping[str, Any]) -> str:
     """How much better or worse, turned so that both are above 0."""
-    low, high = one["two_way_interval"] or one["t_interval"]
+    low, high = quoted(one)
     if one["verdict"] == "worse":
         low, high = -high, -low
     by = as_difference(results, abs(one["difference"]), signed=False)

@@ -20,6 +20,7 @@ from placewise.formats import Labels, Sample, read_labels, write_labels
 from placewise.geometry import FloatArray, ratio_of, rescale
 from placewise.metrics import mean_position_baseline
 from placewise.pictures import resize
+from placewise.studies._material import missing_files
 
 DIGITS = "digits"
 MICE = ("openfield_mouse", "mirror_mouse")
@@ -30,10 +31,7 @@ SPLIT_SEED = 0
 
 def missing(data: Path | None) -> str:
     """Why the mice cannot be used; empty if they can."""
-    if data is None:
-        return "no folder of data was given (`--data`)"
-    lacking = [f"{name}/points.csv" for name in MICE if not (data / name / "points.csv").is_file()]
-    return f"the folder of data lacks {', '.join(lacking)}" if lacking else ""
+    return missing_files(data, [f"{name}/points.csv" for name in MICE])
 
 
 def original(name: str, data: Path | None, folder: Path, pictures: int, seed: int) -> Labels:

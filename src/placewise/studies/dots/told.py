@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from placewise.decoders import DECODERS
+from placewise.report.verdicts import VERDICTS, quoted
 from placewise.statistics import Interval
 from placewise.studies._findings import Measured, significant
 from placewise.studies._page import shown
@@ -17,13 +18,6 @@ from placewise.studies.dots.read import EDGES, bands, counted
 from placewise.studies.dots.runs import FEW, REFERENCE, WAYS, Found, Outcome
 
 Sets = Mapping[str, Found]
-
-VERDICTS = {
-    "better": "better",
-    "worse": "worse",
-    "equal": "practically equal",
-    "open": "not told apart",
-}
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,7 @@ class Difference:
     def of(outcome: Outcome, arm: str) -> Difference:
         """As the comparison found it, whose differences are turned so that more is better."""
         one = next(c for c in outcome.results["comparisons"] if c["arm"] == arm)
-        ends = one["two_way_interval"] or one["t_interval"]
-        low, high = sorted(-end * outcome.percent for end in ends)
+        low, high = sorted(-end * outcome.percent for end in quoted(one))
         mean = -one["difference"] * outcome.percent
         return Difference(Measured(mean, Interval(low, high), ()), one["p_holm"], one["verdict"])
 

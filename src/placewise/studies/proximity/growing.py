@@ -60,12 +60,7 @@ def family(found: Cells, seeds: int) -> dict[str, Any]:
             "header": header[:-1],
             "rows": [[rule, *(gain["said"] for gain in row)] for rule, row in gains.items()],
         },
-        "nearest": {name: gains[rule][0] for name, rule in zip(NAMES, RULES, strict=True)},
     }
-
-
-NAMES = ("fixed", "grown", "chosen")
-"""The rules as a path of numbers takes them."""
 
 
 def dense_share(multiply_adds: int) -> float:
@@ -82,7 +77,3 @@ def dense_share(multiply_adds: int) -> float:
     ]
     candidates = sum(layer.outputs.units * layer.inputs.units for layer in layers)
     return significant(100 * candidates / EVERY / (3 * multiply_adds))
-
-
-def _said(one: Measured) -> str:
-    return str(hundredths(one)["said"])

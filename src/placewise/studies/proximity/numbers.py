@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from placewise.compare import held_against
+from placewise.report.verdicts import VERDICTS, quoted
 from placewise.studies._findings import Measured
 from placewise.studies.proximity.runs import Outcome
 
@@ -15,8 +16,6 @@ ROPE = 0.002
 Outcomes = Mapping[str, Outcome]
 Difference = Mapping[str, Any]
 """How an arm differs from the reference; see `held_against`."""
-
-VERDICTS = {"open": "not told apart", "equal": "practically equal"}
 
 
 def against(found: Outcomes, reference: str) -> dict[str, Difference]:
@@ -54,7 +53,7 @@ def _row(name: str, outcome: Outcome, one: Difference | None) -> list[Any]:
     costs = [outcome.budget.parameters, outcome.budget.multiply_adds, f"{outcome.rate:g}"]
     if one is None:
         return [name, *costs, right, None, None, None, "–"]
-    verdict = VERDICTS.get(one["verdict"], one["verdict"])
+    verdict = VERDICTS[one["verdict"]]
     told = [points(one), f"{one['p_holm']:.2g}", f"{one['equal']:.2f}", verdict]
     return [name, *costs, right, *told]
 
@@ -71,7 +70,7 @@ def key(name: str) -> str:
 
 def interval(one: Difference) -> tuple[float, float]:
     """Of seeds and test items where there are seeds enough, else of seeds alone; in points."""
-    low, high = one["two_way_interval"] or one["t_interval"]
+    low, high = quoted(one)
     return 100 * low, 100 * high
 
 
