@@ -2,7 +2,7 @@
 
     python benchmarks/agreement.py --data FOLDER/mirror_mouse RUN RUN RUN
 
-Each run predicts the test pictures. Where runs that were trained apart (other seeds, other pictures)
+Each run predicts the test images. Where runs that were trained apart (other seeds, other images)
 agree with each other more closely than with the labels, the labels' own jitter holds the error up.
 Diagnosis only: nothing is chosen by it. Results: benchmarks/results/agreement.json.
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from placewise import read_labels
-from placewise.pictures import read_picture
+from placewise import read_dataset
+from placewise.images import read_image
 from placewise.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "agreement.json"
@@ -31,19 +31,19 @@ def summary(distances: np.ndarray) -> dict[str, float]:
 
 
 def measure(data: Path, runs: list[Path]) -> dict:
-    labels = read_labels(data)
+    labels = read_dataset(data)
     samples = [sample for sample in labels.samples if sample.split == "test"]
     truth = np.stack([sample.points[0] for sample in samples])
     found = []
     for path in runs:
         model = Run.open(path).model(print).eval()
-        shown = (read_picture(labels.root / sample.image) for sample in samples)
-        found.append(np.stack([model.locate(picture).points for picture in shown]))
+        shown = (read_image(labels.root / sample.image) for sample in samples)
+        found.append(np.stack([model.locate(image).points for image in shown]))
     found = np.where(np.isfinite(truth), np.stack(found), np.nan)
     apart = [np.linalg.norm(a - b, axis=-1) for a, b in combinations(found, 2)]
     middle = np.median(found, axis=0)
     return {
-        "pictures": len(samples),
+        "images": len(samples),
         "from_the_labels": [summary(np.linalg.norm(one - truth, axis=-1)) for one in found],
         "from_each_other": [summary(one) for one in apart],
         "median_of_the_runs_from_the_labels": summary(np.linalg.norm(middle - truth, axis=-1)),

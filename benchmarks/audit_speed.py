@@ -27,7 +27,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet50
 
-from placewise.audit import audit
+from placewise.auditing import audit
 from placewise.graph import capture
 from placewise.ops import COUNTS
 
@@ -39,7 +39,7 @@ import torch
 from torchvision.models import resnet50
 net = resnet50()
 start = time.perf_counter()
-from placewise.audit import audit
+from placewise.auditing import audit
 audit(net, (3, 224, 224), measure=False)
 print(time.perf_counter() - start)
 """
@@ -71,10 +71,10 @@ def lens(net: nn.Module) -> Callable[[], Any] | None:
         import torchlens
     except ImportError:
         return None
-    picture = torch.rand(1, *SHAPE)
+    image = torch.rand(1, *SHAPE)
 
     def fields() -> Any:
-        trace = torchlens.trace(net, picture)
+        trace = torchlens.trace(net, image)
         return trace.modules["layer4"].receptive_field.size
 
     return fields

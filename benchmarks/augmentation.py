@@ -1,16 +1,16 @@
-"""Do pixels and dots move alike, and how fast?
+"""Do pixels and keypoints move alike, and how fast?
 
     python benchmarks/augmentation.py
 
-A Gaussian blob (σ = 2 px) is drawn at a random place of a 480 × 640 picture, the picture is warped,
+A Gaussian blob (σ = 2 px) is drawn at a random place of a 480 × 640 image, the image is warped,
 and the centroid of what comes out is compared with
 
-- `dot`: the moved centre of the blob. A bent picture of a blob is not symmetric about its moved
+- `keypoint`: the moved centre of the blob. A bent image of a blob is not symmetric about its moved
   centre, so for perspective and elastic warps this holds the blob's own extent as well;
 - `expected`: where the centroid of the whole blob must come to lie by the points alone,
   ∫ F g |det F'| / ∫ g |det F'| with F = `warp.forward`. This is what sampling adds.
 
-Draws that carry the blob to the frame's edge are drawn again. Times are for one picture of
+Draws that carry the blob to the frame's edge are drawn again. Times are for one image of
 240 × 320 on one thread: the median processor time of 300 calls.
 """
 
@@ -41,7 +41,7 @@ from placewise.augment import (
     scale,
     shear,
     translate,
-    warp_picture,
+    warp_image,
 )
 
 RESULTS = Path(__file__).parent / "results" / "augmentation.json"
@@ -98,19 +98,19 @@ def expected_centroid(warp: Warp, centre: np.ndarray) -> np.ndarray:
 
 
 def blob_errors(draw: Draw, draws: int) -> dict[str, float]:
-    rng, to_dot, to_expected = np.random.default_rng(0), [], []
-    while len(to_dot) < draws:
-        warp, dot = draw(rng), rng.uniform(12, np.array(SIZE[::-1]) - 13)
-        moved = warp.forward(dot)
+    rng, to_keypoint, to_expected = np.random.default_rng(0), [], []
+    while len(to_keypoint) < draws:
+        warp, keypoint = draw(rng), rng.uniform(12, np.array(SIZE[::-1]) - 13)
+        moved = warp.forward(keypoint)
         if (moved < 16).any() or (moved > np.array(warp.size[::-1]) - 17).any():
             continue
-        found = centroid(warp_picture(render(dot), warp, "zeros"))
-        to_dot.append(np.linalg.norm(found - moved))
-        to_expected.append(np.linalg.norm(found - expected_centroid(warp, dot)))
+        found = centroid(warp_image(render(keypoint), warp, "zeros"))
+        to_keypoint.append(np.linalg.norm(found - moved))
+        to_expected.append(np.linalg.norm(found - expected_centroid(warp, keypoint)))
     return {
         "draws": draws,
-        "dot_mean_px": round(float(np.mean(to_dot)), 5),
-        "dot_max_px": round(float(np.max(to_dot)), 5),
+        "keypoint_mean_px": round(float(np.mean(to_keypoint)), 5),
+        "keypoint_max_px": round(float(np.max(to_keypoint)), 5),
         "expected_mean_px": round(float(np.mean(to_expected)), 5),
         "expected_max_px": round(float(np.max(to_expected)), 5),
     }
@@ -127,29 +127,25 @@ def milliseconds(act: Callable[[], object], calls: int = 300) -> float:
 
 def speeds(channels: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (*SMALL, channels)).astype(np.uint8)
-    points, states = rng.uniform(20, 200, (1, 17, 2)), np.full((1, 17), 3, np.int8)
+    image = rng.integers(0, 256, (*SMALL, channels)).astype(np.uint8)
+    points, visibility = rng.uniform(20, 200, (1, 17, 2)), np.full((1, 17), 3, np.int8)
     affine = Chain(rotate(SMALL, 20), scale(SMALL, 1.2))
     tilted, bent = Chain(affine, perspective(SMALL, 0.1, 0.1)), elastic(SMALL, rng, 6.4)
     default, full = Augmentation(), Augmentation(perspective=0.1, elastic=0.02, blur=1.0)
     acts: dict[str, Callable[[], object]] = {
-        "warp_picture, affine": lambda: warp_picture(picture, affine),
-        "warp_picture, perspective": lambda: warp_picture(picture, tilted),
-        "warp_picture, elastic": lambda: warp_picture(picture, bent),
-        "warp_picture, perspective then elastic": lambda: warp_picture(
-            picture, Chain(tilted, bent)
-        ),
-        "warp_picture, elastic then perspective": lambda: warp_picture(
-            picture, Chain(bent, tilted)
-        ),
+        "warp_image, affine": lambda: warp_image(image, affine),
+        "warp_image, perspective": lambda: warp_image(image, tilted),
+        "warp_image, elastic": lambda: warp_image(image, bent),
+        "warp_image, perspective then elastic": lambda: warp_image(image, Chain(tilted, bent)),
+        "warp_image, elastic then perspective": lambda: warp_image(image, Chain(bent, tilted)),
         "move_points, 17 points, perspective then elastic": lambda: move_points(
-            points, states, Chain(tilted, bent)
+            points, visibility, Chain(tilted, bent)
         ),
         "Augmentation.apply, default": lambda: default.apply(
-            picture, points, states, generator(0, 0, "a"), SMALL
+            image, points, visibility, generator(0, 0, "a"), SMALL
         ),
         "Augmentation.apply, with perspective, elastic, blur": lambda: full.apply(
-            picture, points, states, generator(0, 0, "a"), SMALL
+            image, points, visibility, generator(0, 0, "a"), SMALL
         ),
     }
     return {name: milliseconds(act) for name, act in acts.items()}
@@ -171,7 +167,7 @@ def main() -> None:
             print(f"{channels}  {name:54} {value:7.3f} ms")
     result = {
         "command": "python benchmarks/augmentation.py",
-        "what": "blob test (px) and time for one picture of 240 x 320 (ms of processor)",
+        "what": "blob test (px) and time for one image of 240 x 320 (ms of processor)",
         "versions": {
             "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__
         },

@@ -2,10 +2,10 @@
 
     python benchmarks/borders.py --data FOLDER --seeds 5 --steps 600
 
-FOLDER holds `openfield_mouse`; the other set is the demo's digits. No test picture is read. Of the
+FOLDER holds `openfield_mouse`; the other set is the demo's digits. No test image is read. Of the
 others, those numbered seed, seed + 5, seed + 10 … by name validate the run of that seed, so that five
-seeds answer each picture once, by a network that has not seen it; rules are compared within a seed: the
-same pictures, first weights and order. Near is within `--band` of the shorter side from the border.
+seeds answer each image once, by a network that has not seen it; rules are compared within a seed: the
+same images, first weights and order. Near is within `--band` of the shorter side from the border.
 What is in benchmarks/results/borders.json already is not done again.
 """
 
@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from placewise import TrainSettings, evaluate, read_labels, train
-from placewise.demo import write_pictures
-from placewise.formats import Labels
+from placewise import TrainingSettings, evaluate, read_dataset, train
+from placewise.demo import write_images
+from placewise.formats import KeypointDataset
 from placewise.geometry import border_distance
 from placewise.paddings import PADDINGS
 
@@ -35,15 +35,15 @@ RULES = tuple(name for name in PADDINGS.names() if PADDINGS[name].keeps_size)
 SAME = ("set", "rule", "seed", "steps", "band")
 
 
-def folded(labels: Labels, fold: int) -> Labels:
-    """Without the test pictures; every fifth of the others validates."""
+def folded(labels: KeypointDataset, fold: int) -> KeypointDataset:
+    """Without the test images; every fifth of the others validates."""
     samples = sorted((s for s in labels.samples if s.split != "test"), key=lambda s: s.image)
     split = ["val" if number % FOLDS == fold else "train" for number in range(len(samples))]
     kept = tuple(replace(s, split=name) for s, name in zip(samples, split, strict=True))
     return replace(labels, samples=kept)
 
 
-def shares_and_errors(labels: Labels, predictions: Path) -> tuple[np.ndarray, np.ndarray]:
+def shares_and_errors(labels: KeypointDataset, predictions: Path) -> tuple[np.ndarray, np.ndarray]:
     """Of each located point that was to be found: share of the side from the border, and error."""
     with predictions.open(newline="", encoding="utf-8") as file:
         found = {
@@ -71,9 +71,11 @@ def part(errors: np.ndarray) -> dict[str, Any]:
     }
 
 
-def measure(labels: Labels, rule: str, seed: int, steps: int, band: float, out: Path) -> dict:
+def measure(
+    labels: KeypointDataset, rule: str, seed: int, steps: int, band: float, out: Path
+) -> dict:
     labels = folded(labels, seed % FOLDS)
-    settings = TrainSettings.of(
+    settings = TrainingSettings.of(
         steps=steps,
         seed=seed,
         backbone_settings={"padding": rule},
@@ -137,8 +139,8 @@ def main() -> None:
         for name in given.sets:
             path = given.data / name
             if name == "digits":
-                path = write_pictures(Path(folder, name), pictures=300)
-            labels = read_labels(path)
+                path = write_images(Path(folder, name), images=300)
+            labels = read_dataset(path)
             for seed in range(given.seeds):
                 for rule in given.rules:
                     key = (name, rule, seed, given.steps, given.band)

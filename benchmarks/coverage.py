@@ -40,7 +40,7 @@ LARGE = 300_000_000
 Built = tuple[nn.Module, tuple[int, ...]]
 Build = Callable[..., Built]
 Case = tuple[str, Build]
-"""A name, and how to build the network and its picture's shape."""
+"""A name, and how to build the network and its image's shape."""
 
 
 def torchvision_cases() -> Iterator[Case]:
@@ -124,7 +124,7 @@ def worst(graph: Graph) -> str:
 
 
 def ways(graph: Graph) -> int:
-    """From the whole picture to the first output."""
+    """From the whole image to the first output."""
     seed = {graph.outputs[0]: COUNTS.filled(graph.nodes[graph.outputs[0]].layout.grid, 1)}
     found = graph.backward(seed, COUNTS)[0]
     return 0 if found is None else int(found.sum())

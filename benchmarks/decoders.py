@@ -2,7 +2,7 @@
 
     python benchmarks/decoders.py
 
-Dots are spread evenly over whole pixels of a map: inside, on the outermost pixel of an edge, and on
+Keypoints are spread evenly over whole pixels of a map: inside, on the outermost pixel of an edge, and on
 the pixel of a corner (−½ … ½ on both axes). Each is drawn as a Gaussian and read off again: from
 the perfect map in float32, rounded to bfloat16, with noise of 0.02 of the peak on every pixel, and
 with noise of 5 % on every pixel's factor (as of logits). All figures are pixels of the map.
@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results" / "decoders.json"
 HEIGHT, WIDTH, COUNT = 24, 32, 4000
 SIGMAS = (1.0, 1.5, 2.0, 2.5)
 LOST = 2.0
-"""Pixels from the truth beyond which a dot counts as lost."""
+"""Pixels from the truth beyond which a keypoint counts as lost."""
 
 Decode = Callable[[torch.Tensor], torch.Tensor]
 Spoil = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
@@ -39,7 +39,7 @@ SPOILS: dict[str, Spoil] = {
 
 
 def places(generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Dots by where they lie, each (COUNT, 2) float64."""
+    """Keypoints by where they lie, each (COUNT, 2) float64."""
 
     def spread(low: tuple[float, float], high: tuple[float, float]) -> torch.Tensor:
         start, end = torch.tensor(low).double(), torch.tensor(high).double()
@@ -157,7 +157,7 @@ def main() -> None:
         "command": "python benchmarks/decoders.py",
         "torch": torch.__version__,
         "processor": f"{platform.machine()}, 1 thread",
-        "dots_each": COUNT,
+        "keypoints_each": COUNT,
         "map": [HEIGHT, WIDTH],
         "lost_means_px_above": LOST,
         "microseconds_per_map": {name: microseconds(decode) for name, decode in ours.items()},

@@ -56,7 +56,7 @@ def main() -> None:
         "presence": scores["presence"],
         "radius": scores["radius"],
         "by_border_distance": scores["by_border_distance"],
-        "test_pictures": scores["pictures"],
+        "test_images": scores["images"],
         "steps": facts["training"]["steps"],
         "precision": facts["training"]["precision"],
         "processors": os.cpu_count(),

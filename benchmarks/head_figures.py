@@ -3,8 +3,8 @@
     python benchmarks/head_figures.py
 
 Heads are new ones, not trained: what is drawn is the size of the slope of a unit, or of a logit, in
-each place of the features, summed over the channels; for heads that give dots, what they are drawn
-towards. The picture of the backbone `timm` is left as it is where timm is not installed.
+each place of the features, summed over the channels; for heads that give keypoints, what they are drawn
+towards. The image of the backbone `timm` is left as it is where timm is not installed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from layer_figures import Panel, draw
-from placewise.formats import State
+from placewise.display.named import show_target
+from placewise.formats import Visibility
 from placewise.heads import HEADS
-from placewise.show.named import show_target
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 CHANNELS, CLASSES, SIDE = 6, 3, 9
@@ -103,12 +103,12 @@ def low_rank() -> list[Panel]:
     return found
 
 
-def dots() -> dict[str, list[Panel]]:
-    """What heads that give dots are drawn towards, for a point at (41, 21) of 64×48 pixels."""
+def keypoints() -> dict[str, list[Panel]]:
+    """What heads that give keypoints are drawn towards, for a point at (41, 21) of 64×48 pixels."""
     point, size = torch.tensor([[[41.0, 21.0]]]), (48, 64)
-    states = torch.full((1, 1), int(State.VISIBLE), dtype=torch.int8)
+    visibility = torch.full((1, 1), int(Visibility.VISIBLE), dtype=torch.int8)
     found: dict[str, list[Panel]] = {}
-    maps = HEADS["heatmap"](8, 1, 4, size).ideal(point, states, size)[0, 0].float()
+    maps = HEADS["heatmap"](8, 1, 4, size).encode(point, visibility, size)[0, 0].float()
     heat = torch.softmax(maps.flatten(), 0).view_as(maps)
     found["heatmap"] = [("drawn towards", heat / heat.max())]
     across = heat.sum(0, keepdim=True).expand_as(heat)
@@ -135,7 +135,7 @@ BACKBONES = {
 def main() -> None:
     for member in (flatten, convolutional, sheet, proximity, palm_tree, low_rank):
         draw(f"heads_{member.__name__}", member())
-    for name, panels in dots().items():
+    for name, panels in keypoints().items():
         draw(f"heads_{name}", panels)
     for name, (text, size, settings) in BACKBONES.items():
         if name != "timm" or find_spec("timm"):

@@ -2,7 +2,7 @@
 
     python benchmarks/layer_figures.py
 
-Nothing is trained; every picture is what the layer itself answers, on one made picture.
+Nothing is trained; every image is what the layer itself answers, on one made image.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ Panel = tuple[str, torch.Tensor]
 """Caption and map (height, width)."""
 
 
-def picture() -> torch.Tensor:
-    """(1, 1, 24, 24): a disc, a bar that leaves the picture, thin stripes, on a slope of light."""
+def image() -> torch.Tensor:
+    """(1, 1, 24, 24): a disc, a bar that leaves the image, thin stripes, on a slope of light."""
     down, across = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
     map_ = 0.15 + 0.35 * across / SIDE
     map_[((down - 8.0) ** 2 + (across - 8.0) ** 2) < 18] = 1.0
@@ -79,7 +79,7 @@ def draw(name: str, panels: Sequence[Panel], *, columns: int = 6, alike: bool = 
 
 
 def frame(margin: float) -> tuple[list[float], list[float]]:
-    """The border of the picture within a padded one."""
+    """The border of the image within a padded one."""
     far = margin + SIDE
     return [margin, far, far, margin, margin], [margin, margin, far, far, margin]
 
@@ -109,9 +109,9 @@ def convolution() -> list[Panel]:
 
 
 def pooling() -> list[Panel]:
-    given = picture()
+    given = image()
     return [
-        ("picture", first(given)),
+        ("image", first(given)),
         ("maximum of 2×2", first(Pooling(1, 2)(given))),
         ("average of 2×2", first(Pooling(1, 2, kind="average")(given))),
     ]
@@ -137,16 +137,16 @@ def local() -> list[Panel]:
 
 
 def on_off() -> list[Panel]:
-    given = picture()
+    given = image()
     found = OnOff(1, radius=2)(given)
-    return [("picture", first(given)), ("ON", first(found)), ("OFF", first(found, 1))]
+    return [("image", first(given)), ("ON", first(found)), ("OFF", first(found, 1))]
 
 
 def blur() -> list[Panel]:
-    given, moved = picture(), picture().roll(1, 3)
+    given, moved = image(), image().roll(1, 3)
     sharp, soft = Pooling(1, 2), BlurPool(1, 4, maximum=2)
     return [
-        ("picture", first(given)),
+        ("image", first(given)),
         ("maximum", first(sharp(given))),
         ("… moved by 1 px", first(sharp(moved))),
         ("blurred", first(soft(given))),
@@ -156,26 +156,26 @@ def blur() -> list[Panel]:
 
 def polyphase() -> list[Panel]:
     layer = Polyphase(1, padding="circular")
-    given, moved = picture(), picture().roll(1, 3)
+    given, moved = image(), image().roll(1, 3)
     plain = [
         ("each second place", given[0, 0, ::2, ::2]),
         ("… moved by 1 px", moved[0, 0, ::2, ::2]),
     ]
     chosen = [("largest phase", first(layer(given))), ("… moved by 1 px", first(layer(moved)))]
-    return [("picture", first(given)), *plain, *chosen]
+    return [("image", first(given)), *plain, *chosen]
 
 
 def coordinates() -> list[Panel]:
-    found = Coordinates(1, radius=True)(picture())
-    names = ("picture", "x", "y", "radius")
+    found = Coordinates(1, radius=True)(image())
+    names = ("image", "x", "y", "radius")
     return [(name, first(found, number)) for number, name in enumerate(names)]
 
 
 def multi_scale() -> list[Panel]:
-    given = picture()
+    given = image()
     found = filled(MultiScale(1, 3, sizes=(1, 3, 5), padding="symmetric"))(given)
     captions = [f"averages of {k}×{k}" for k in (1, 3, 5)]
-    return [("picture", first(given)), *((c, first(found, n)) for n, c in enumerate(captions))]
+    return [("image", first(given)), *((c, first(found, n)) for n, c in enumerate(captions))]
 
 
 def focus() -> list[Panel]:
@@ -188,7 +188,7 @@ def focus() -> list[Panel]:
 
 
 def paddings() -> list[Panel]:
-    given, panels = picture(), []
+    given, panels = image(), []
     for name in PADDINGS.names():
         if name == "valid":
             continue

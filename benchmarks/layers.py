@@ -26,7 +26,7 @@ from placewise.layers import local as local_module
 from placewise.layers.convolution import Convolution
 from placewise.layers.local import LocallyConnected
 from placewise.paddings import PADDINGS
-from placewise.train._step import fast_memory
+from placewise.training._step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "layers.json"
 CHANNELS, OUT, SIDE, SIZE, BATCH = 32, 32, 8, 3, 64

@@ -1,11 +1,11 @@
-"""Can a convolutional network tell where on a picture a thing lies? Two blocks, every padding rule.
+"""Can a convolutional network tell where on an image a thing lies? Two blocks, every padding rule.
 
     OMP_NUM_THREADS=1 python benchmarks/location_toy.py [--rules valid zeros circular full]
 
 After the second experiment of "On Translation Invariance in CNNs" (Kayhan and van Gemert, CVPR 2020).
 A red and a green block lie beside each other; the class is which of them is on the left. But in
-training the one class lies in the upper half only, and the other in the lower. Tested are pictures of
-the same places, and the same pictures with the halves exchanged. A network that cannot know where
+training the one class lies in the upper half only, and the other in the lower. Tested are images of
+the same places, and the same images with the halves exchanged. A network that cannot know where
 a thing lies answers both alike; one that has read the border falls to 0 on the second.
 
 Four convolutions of 3×3, the last three of stride 2, without a bias; a global maximum; a linear layer.
@@ -29,14 +29,14 @@ from placewise.paddings import PADDINGS
 
 RESULTS = Path(__file__).parent / "results" / "location_toy.json"
 SIDE, BLOCK, HALF, REACH = 32, 4, 16, 8
-"""Sides of the picture and of a block; how far the halves lie apart; rows that a block moves in."""
+"""Sides of the image and of a block; how far the halves lie apart; rows that a block moves in."""
 BATCH, TESTED = 100, 1000
 
 
-def pictures(
+def images(
     count: int, generator: torch.Generator, *, exchanged: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(count, 3, SIDE, SIDE) pictures and their classes: 0 where red is on the left, else 1.
+    """(count, 3, SIDE, SIDE) images and their classes: 0 where red is on the left, else 1.
 
     Args:
         count: every second one is of class 1.
@@ -71,13 +71,13 @@ def network(padding: str, width: int = 16) -> nn.Sequential:
 
 
 def trained(padding: str, seed: int, steps: int, width: int = 16) -> nn.Sequential:
-    """A network after so many steps; each sees pictures of its own."""
+    """A network after so many steps; each sees images of its own."""
     torch.manual_seed(seed)
     net, generator = network(padding, width), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
     for _ in range(steps):
-        maps, labels = pictures(BATCH, generator)
+        maps, labels = images(BATCH, generator)
         optimiser.zero_grad()
         functional.cross_entropy(net(maps), labels).backward()
         optimiser.step()
@@ -90,7 +90,7 @@ def accuracies(net: nn.Module, count: int = TESTED) -> tuple[float, float]:
     """Per cent right at the places of training, and with the halves exchanged."""
     found = []
     for exchanged in (False, True):
-        maps, labels = pictures(count, torch.Generator().manual_seed(1 << 20), exchanged=exchanged)
+        maps, labels = images(count, torch.Generator().manual_seed(1 << 20), exchanged=exchanged)
         found.append(100 * (net(maps).argmax(1) == labels).double().mean().item())
     return found[0], found[1]
 

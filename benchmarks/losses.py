@@ -1,11 +1,11 @@
-"""Which loss should be the default? Four losses on three data sets, on validation pictures alone.
+"""Which loss should be the default? Four losses on three data sets, on validation images alone.
 
     python benchmarks/losses.py --data FOLDER
 
 FOLDER holds `openfield_mouse` and `mirror_mouse`; the third set is the demo's digits. A fifth of the
-training pictures is set aside (by the files' names, not by chance of the run); no test picture is
+training images is set aside (by the files' names, not by chance of the run); no test image is
 read. Each loss gets the same number of steps, and of its learning rates the best by the same
-pictures, so that each is tuned as well as the others. Results: benchmarks/results/losses.json; what is there
+images, so that each is tuned as well as the others. Results: benchmarks/results/losses.json; what is there
 already is not done again.
 """
 
@@ -20,25 +20,25 @@ from pathlib import Path
 
 import numpy as np
 
-from placewise import TrainSettings, evaluate, read_labels, train
-from placewise.demo import write_pictures
-from placewise.formats import Labels
+from placewise import TrainingSettings, evaluate, read_dataset, train
+from placewise.demo import write_images
+from placewise.formats import KeypointDataset
 
 RESULTS = Path(__file__).parent / "results" / "losses.json"
 LOSSES = ("joint", "softmax", "cross_entropy", "mse")
 RATES = (1e-3, 4e-3)
 
 
-def without_test(labels: Labels) -> Labels:
-    """Training and validation pictures; every fifth of what is not for testing validates."""
+def without_test(labels: KeypointDataset) -> KeypointDataset:
+    """Training and validation images; every fifth of what is not for testing validates."""
     samples = sorted((s for s in labels.samples if s.split != "test"), key=lambda s: s.image)
     split = ["val" if number % 5 == 2 else "train" for number in range(len(samples))]
     kept = tuple(replace(s, split=name) for s, name in zip(samples, split, strict=True))
     return replace(labels, samples=kept)
 
 
-def measure(labels: Labels, loss: str, rate: float, steps: int, out: Path) -> dict:
-    settings = TrainSettings.of(
+def measure(labels: KeypointDataset, loss: str, rate: float, steps: int, out: Path) -> dict:
+    settings = TrainingSettings.of(
         steps=steps,
         head_settings={"loss": loss},
         learning_rate=rate,
@@ -77,8 +77,8 @@ def main() -> None:
         for name in given.sets:
             path = given.data / name
             if name == "digits":
-                path = write_pictures(Path(folder, name), pictures=300)
-            labels = without_test(read_labels(path))
+                path = write_images(Path(folder, name), images=300)
+            labels = without_test(read_dataset(path))
             found = content["sets"].setdefault(name, [])
             done = {(e["loss"], e["learning_rate"], e["steps"]) for e in found}
             for loss in LOSSES:

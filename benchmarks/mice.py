@@ -31,7 +31,7 @@ KEPT = (
     "decode_floor_px",
     "mean_position_baseline_px",
     "by_border_distance",
-    "pictures",
+    "images",
 )
 
 
@@ -50,7 +50,7 @@ def bench(data: Path, name: str, minutes: float, seed: int, flags: list[str], ou
     scores = json.loads((run / "evaluation" / "metrics.json").read_text())
     facts = json.loads((run / "run.json").read_text())
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    speeds = sorted(line["pictures_per_second"] for line in log if "loss" in line)
+    speeds = sorted(line["images_per_second"] for line in log if "loss" in line)
     training = facts["training"]
     return {
         "set": name,
@@ -61,7 +61,7 @@ def bench(data: Path, name: str, minutes: float, seed: int, flags: list[str], ou
         "steps": training["steps"],
         "batch": training["batch"],
         "precision": training["precision"],
-        "pictures_per_second": round(speeds[len(speeds) // 2], 1),
+        "images_per_second": round(speeds[len(speeds) // 2], 1),
         "input": facts["model"]["input"]["frame"],
         **{key: scores[key] for key in KEPT},
         "processors": os.cpu_count(),
@@ -80,12 +80,12 @@ def add(entry: dict) -> None:
 
 def table(entries: list[dict]) -> str:
     lines = [
-        "| set | minutes | mean px | median | p95 | pictures/s | r90 holds |",
+        "| set | minutes | mean px | median | p95 | images/s | r90 holds |",
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {e['set']} | {e['minutes']:g} | {e['mean_error_px']:.2f} | "
-        f"{e['median_error_px']:.2f} | {e['p95_error_px']:.2f} | {e['pictures_per_second']:.1f} | "
+        f"{e['median_error_px']:.2f} | {e['p95_error_px']:.2f} | {e['images_per_second']:.1f} | "
         f"{100 * e['radius']['coverage_90']:.0f} % |"
         for e in entries
     ]

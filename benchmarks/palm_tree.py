@@ -21,13 +21,13 @@ from torch import nn
 
 from placewise.heads.palm_tree import PalmTree
 from placewise.layers.local import LocallyConnected
-from placewise.train._step import fast_memory
+from placewise.training._step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "palm_tree.json"
 ROUNDS = 21
 CASES = (
     ("6@5×5, 3 units, 10 classes, the exact net", 6, 10, (5, 5), 3, 128),
-    ("6@5×5, 3 units, 10 classes, one picture", 6, 10, (5, 5), 3, 1),
+    ("6@5×5, 3 units, 10 classes, one image", 6, 10, (5, 5), 3, 1),
     ("64@8×8, 3 units, 10 classes", 64, 10, (8, 8), 3, 64),
     ("64@8×8, 16 units, 10 classes", 64, 10, (8, 8), 16, 64),
     ("64@8×8, 3 units, 100 classes", 64, 100, (8, 8), 3, 64),

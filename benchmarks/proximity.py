@@ -1,6 +1,6 @@
 """Layers that connect by nearness: speed, placement, and whether they learn.
 
-    OMP_NUM_THREADS=1 python benchmarks/proximity.py [--parts speed placement digits pictures]
+    OMP_NUM_THREADS=1 python benchmarks/proximity.py [--parts speed placement digits images]
 
 All timings are of processor time on one thread, by turns in one process, and a ratio is taken within
 a round, so that a slow moment of the machine falls on all alike; medians over the rounds. Digits are
@@ -30,7 +30,7 @@ from placewise.layers.proximity import Nearness, Places, Proximity
 from placewise.layers.proximity._figures import connections_figure, lengths_figure
 from placewise.layers.proximity.placement import assign, place
 from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, rewire
-from placewise.train._step import fast_memory
+from placewise.training._step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "proximity.json"
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
@@ -276,10 +276,10 @@ def learning() -> dict[str, object]:
     return rows
 
 
-# --- pictures ------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 
 
-def pictures() -> None:
+def images() -> None:
     sheet = Places((16, 16))
     chance = torch.Generator().manual_seed(0)
     wirings = {
@@ -333,7 +333,7 @@ PARTS: dict[str, Callable[[], dict[str, object] | None]] = {
     "speed": speeds,
     "placement": placements,
     "digits": learning,
-    "pictures": pictures,
+    "images": images,
 }
 
 

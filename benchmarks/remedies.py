@@ -113,26 +113,26 @@ def turned(name: str) -> dict[str, Any]:
     build, channels, size, others = CLASSIFIERS[name]
     model = build().eval()
     mapped = convolutionalize(model, size)
-    pictures = torch.randn(2, channels, size, size)
-    theirs, ours = model(pictures), mapped(pictures)
+    images = torch.randn(2, channels, size, size)
+    theirs, ours = model(images), mapped(images)
     row = {
         "size": size,
         "shape at that size": list(ours.shape),
         "largest difference": float((ours.flatten(1) - theirs).abs().max()),
         "largest answer": float(theirs.abs().max()),
         "shapes at others": {},
-        "corner of a larger picture, largest difference": {},
+        "corner of a larger image, largest difference": {},
     }
     for sides in others:
-        wide = functional.pad(pictures, (0, sides[1] - size, 0, sides[0] - size))
+        wide = functional.pad(images, (0, sides[1] - size, 0, sides[0] - size))
         found = mapped(torch.randn(1, channels, *sides))
         assert found.isfinite().all()
         row["shapes at others"]["×".join(map(str, sides))] = list(found.shape)
-        # without padding a place of the map is the network on a window of the picture
+        # without padding a place of the map is the network on a window of the image
         if name == "lenet":
             corner = mapped(wide)[:, :, 0, 0] - theirs
-            row["corner of a larger picture, largest difference"]["×".join(map(str, sides))] = (
-                float(corner.abs().max())
+            row["corner of a larger image, largest difference"]["×".join(map(str, sides))] = float(
+                corner.abs().max()
             )
     print(name, row, flush=True)
     return row
@@ -143,7 +143,7 @@ def main() -> None:
     torch.manual_seed(0)
     content: dict[str, Any] = {
         "command": "OMP_NUM_THREADS=1 python benchmarks/remedies.py",
-        "picture": [3, 224, 224],
+        "image": [3, 224, 224],
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "convolutionalize": {name: turned(name) for name in CLASSIFIERS},

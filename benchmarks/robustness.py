@@ -2,7 +2,7 @@
 
     python benchmarks/robustness.py
 
-Flipped bits, truncations, full disks, mutated pictures and labels, and steps that are not a number.
+Flipped bits, truncations, full disks, mutated images and labels, and steps that are not a number.
 What each test asserts stands in its docstring.
 """
 
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "robustness.json"
 FILES = [
     "tests/test_checkpoint.py",
-    "tests/test_pictures_refused.py",
+    "tests/test_images_refused.py",
     "tests/test_formats.py",
     "tests/contracts/test_formats.py",
     "tests/test_train.py::test_not_a_number_at_fifty_steps",

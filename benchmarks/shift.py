@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/shift.py
 
 So it is often said of convolutional networks. Small ones learn scikit-learn's digits, put anywhere on a
-dark picture of 32×48; what differs is the pooling: maximum, average, or maximum with blur (Zhang, ICML
+dark image of 32×48; what differs is the pooling: maximum, average, or maximum with blur (Zhang, ICML
 2019). Each test digit then stands on the left, and d pixels further right. Compared are the maps after
 the last pooling, as they stand and moved back with the object, and their average over all places.
 Distances are shares of the distance between two different digits at one place: 0 is the same, 1 as far
@@ -74,7 +74,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def put(maps: torch.Tensor, row: int, column: int) -> torch.Tensor:
-    """Digits on a dark picture."""
+    """Digits on a dark image."""
     right, below = WIDE - DIGIT - column, HIGH - DIGIT - row
     return functional.pad(maps, (column, right, row, below))
 
@@ -89,11 +89,11 @@ def trained(kind: str, seed: int) -> Network:
         at = zip(
             *(torch.randint(n - DIGIT + 1, (BATCH,)).tolist() for n in (HIGH, WIDE)), strict=True
         )
-        pictures = torch.cat(
+        images = torch.cat(
             [put(maps[n : n + 1], *place) for n, place in zip(chosen, at, strict=True)]
         )
         optimiser.zero_grad()
-        functional.cross_entropy(net(pictures), labels[chosen]).backward()
+        functional.cross_entropy(net(images), labels[chosen]).backward()
         optimiser.step()
         schedule.step()
     return net.eval()
@@ -168,7 +168,7 @@ def draw(table: dict[str, dict], nets: dict[str, Network]) -> None:
         shown = put(digit, ROW, column)
         with torch.no_grad():
             maps = {kind: net.features(shown)[0].sum(0) for kind, net in nets.items()}
-        for number, (name, one) in enumerate({"picture": shown[0, 0], **maps}.items()):
+        for number, (name, one) in enumerate({"image": shown[0, 0], **maps}.items()):
             axes = above.add_subplot(2, 4, 4 * row + number + 1)
             plain(axes)
             axes.imshow(one, cmap=ONE_SIGN, vmin=0)

@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py --data FOLDER/openfield_mouse
 
-Ours is the default network with its augmentation, pictures included; the plain U-Net (widths 24, 48,
+Ours is the default network with its augmentation, images included; the plain U-Net (widths 24, 48,
 96, 192, two 3×3 convolutions a level, concatenated skips, maps of stride 2, cross-entropy) gets ready
 batches of the same size. Each round times some steps of each; a ratio is taken within a round, so
 that a slow moment of the machine falls on all alike.
@@ -26,12 +26,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from placewise import read_labels
+from placewise import read_dataset
 from placewise.augment import Augmentation
-from placewise.data import DotPictures, Order, batches, of_split, split_images
-from placewise.model import Localiser, choose_model
-from placewise.train import TrainSettings
-from placewise.train._step import Objective, fast_memory, optimiser
+from placewise.data import KeypointTrainingSet, Order, batches, of_split, split_images
+from placewise.model import KeypointModel, choose_model
+from placewise.training import TrainingSettings
+from placewise.training._step import Objective, fast_memory, optimiser
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 BATCH, ROUNDS, STEPS = 8, 7, 6
@@ -73,11 +73,11 @@ def plain(points: int, size: tuple[int, int], precision: str) -> Callable[[], No
     if half:
         net = net.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
-    pictures = torch.rand(BATCH, 1, *size)
+    images = torch.rand(BATCH, 1, *size)
     target = torch.rand(BATCH, points, size[0] // 2, size[1] // 2)
 
     def step() -> None:
-        shown = pictures.contiguous(memory_format=torch.channels_last) if half else pictures
+        shown = images.contiguous(memory_format=torch.channels_last) if half else images
         with torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
             maps = net(shown)
         functional.binary_cross_entropy_with_logits(maps.float(), target).backward()
@@ -88,16 +88,16 @@ def plain(points: int, size: tuple[int, int], precision: str) -> Callable[[], No
 
 
 def ours(data: Path, precision: str) -> tuple[Callable[[], None], tuple[int, int], int]:
-    labels = read_labels(data)
+    labels = read_dataset(data)
     samples = of_split(labels, split_images(labels, 0), "train")
-    model = Localiser(choose_model(labels, samples))
-    settings = TrainSettings()
+    model = KeypointModel(choose_model(labels, samples))
+    settings = TrainingSettings()
     augmentation = Augmentation(flip=bool(labels.symmetry))
-    shown = DotPictures(labels, samples, model.settings.input, model.frame, augmentation, 0)
+    shown = KeypointTrainingSet(labels, samples, model.settings.input, model.frame, augmentation, 0)
     total = 3 + (1 + ROUNDS) * STEPS + -(-len(samples) // BATCH)
     stream = batches(shown, Order(len(samples), BATCH, 0, start=0, stop=total), 0)
     for _ in range(-(-len(samples) // BATCH)):
-        next(stream)  # every picture is read once
+        next(stream)  # every image is read once
     objective = Objective(model, precision)
     optimizer = optimiser(objective, settings)
 
@@ -137,7 +137,7 @@ def main() -> None:
         "frame": frame,
         "parameters": parameters,
         "plain_parameters": sum(p.numel() for p in PlainUNet(4).parameters()),
-        "pictures_per_second": {name: [round(s, 2) for s in each] for name, each in speeds.items()},
+        "images_per_second": {name: [round(s, 2) for s in each] for name, each in speeds.items()},
         "median": {name: round(statistics.median(each), 1) for name, each in speeds.items()},
         "ratio_to_plain_float32": {
             name: round(statistics.median([a / b for a, b in zip(each, base, strict=True)]), 2)

@@ -58,7 +58,7 @@ class Tally:
     failures: list[str] = field(default_factory=list)
 
 
-def essence(run: Path, pictures: Path, scratch: Path) -> dict[str, str]:
+def essence(run: Path, images: Path, scratch: Path) -> dict[str, str]:
     """Digests of what must not depend on interruptions."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     curve = [
@@ -66,7 +66,7 @@ def essence(run: Path, pictures: Path, scratch: Path) -> dict[str, str]:
     ]
     last = max((run / "checkpoints").glob("step-*.safetensors"))
     out = scratch / f"predictions-{time.monotonic_ns()}"
-    predict = ["predict", str(run), str(pictures), "--out", str(out), "--overlays", "0"]
+    predict = ["predict", str(run), str(images), "--out", str(out), "--overlays", "0"]
     subprocess.run([sys.executable, "-m", "placewise", *predict, "--quiet"], check=True)
     return {
         "curve": json.dumps(curve),
@@ -102,13 +102,13 @@ def campaign(
     begun = time.monotonic()
     start(data, reference, 0).wait()
     tally.length = time.monotonic() - begun
-    expected = essence(reference, data / "pictures", scratch)
+    expected = essence(reference, data / "images", scratch)
     number = 0
     while tally.kills < kills:
         run = scratch / f"run-{number}"
         _disturb(data, run, 2 * (number % 2), kills, rng, tally)
         number += 1
-        found = essence(run, data / "pictures", scratch)
+        found = essence(run, data / "images", scratch)
         tally.different += [f"{run.name}: {k}" for k in expected if found[k] != expected[k]]
         tell(tally)
     return tally

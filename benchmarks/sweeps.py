@@ -237,7 +237,7 @@ def told(out: Path) -> dict[str, Any]:
     content = json.loads((out / "results.json").read_text(encoding="utf-8"))
     del content["sha256"]
     for arm in content["arms"]:
-        del arm["pictures_per_second"]
+        del arm["images_per_second"]
     return content
 
 

@@ -48,7 +48,7 @@ MICE: dict[str, tuple[Callable[[dict], float | None], Callable[[float | None], s
     "r90 holds": (lambda e: e["radius"]["coverage_90"], percent),
     "r90 px": (lambda e: e["radius"]["mean_r90_px"], number(1)),
     "steps": (lambda e: e["steps"], number(0)),
-    "pictures/s": (lambda e: e["pictures_per_second"], number(0)),
+    "images/s": (lambda e: e["images_per_second"], number(0)),
     "minutes by the clock": (lambda e: e["wall_seconds"] / 60, number(1)),
 }
 """Columns of the mice: what they show of an entry, and how it is written."""
@@ -85,7 +85,7 @@ def mice(entries: list[dict]) -> str:
     places = ", ".join(f"{name} {baseline[name]:.1f} px" for name in sorted(baseline))
     return (
         "## Two mice, from scratch\n\n"
-        "`python benchmarks/mice.py --data FOLDER`: test pictures of the sets' own split, read once\n"
+        "`python benchmarks/mice.py --data FOLDER`: test images of the sets' own split, read once\n"
         f"by each run. Always answering the mean place: {places}.\n\n"
         + table(["set", "minutes", "flags", "seed", *MICE], mice_rows(entries))
     )
@@ -108,7 +108,7 @@ def agreement(content: dict) -> str:
     return (
         "## The labels' own jitter\n\n"
         "`python benchmarks/agreement.py --data SET RUN RUN RUN`: distances of three networks that\n"
-        "were trained apart, mean / median px over the test pictures' points.\n\n"
+        "were trained apart, mean / median px over the test images' points.\n\n"
         + table(header, rows)
     )
 
@@ -117,10 +117,10 @@ def demo(content: dict) -> str:
     presence = content["presence"]
     rows = [
         ["by the clock, after installation", f"{content['wall_seconds_after_installation']:.0f} s"],
-        ["mean error on test pictures", f"{content['mean_error_px']:.2f} px"],
+        ["mean error on test images", f"{content['mean_error_px']:.2f} px"],
         ["median error", f"{content['median_error_px']:.2f} px"],
         [
-            "present digits with their dot within 3 px",
+            "present digits with their keypoint within 3 px",
             f"{content['present_within_3_px_percent']} %",
         ],
         ["… and a score of 0.5 or more", f"{content['and_said_to_be_there_percent']} %"],
@@ -146,16 +146,16 @@ def speed(content: dict) -> str:
         f"{content['frame'][1]}×{content['frame'][0]} px, {content['parameters'] / 1e6:.2f} M "
         f"parameters; a plain U-Net of {content['plain_parameters'] / 1e6:.2f} M on ready batches of "
         "320×240 px. Ratios within rounds. A plain U-Net of the same widths was measured at 22.3 "
-        "(bfloat16) and 10.3 (float32) pictures/s in a process of its own: against those the ratio "
+        "(bfloat16) and 10.3 (float32) images/s in a process of its own: against those the ratio "
         "is 1.7 and 3.6, so take those below as upper bounds.\n\n"
-        + table(["network", "pictures/s", "ratio to the plain U-Net, float32"], rows)
+        + table(["network", "images/s", "ratio to the plain U-Net, float32"], rows)
     )
 
 
 def losses(content: dict) -> str:
     parts = [
-        f"## Losses\n\n`{content['command']}`: validation pictures cut out of the training "
-        "pictures; the better of the learning rates for each loss.\n"
+        f"## Losses\n\n`{content['command']}`: validation images cut out of the training "
+        "images; the better of the learning rates for each loss.\n"
     ]
     for name, entries in content["sets"].items():
         rows = []
@@ -209,7 +209,7 @@ def robustness(content: dict) -> str:
     ]
     return (
         f"## Robustness\n\n`{content['command']}`: flipped bits, truncations, full disks, mutated "
-        "pictures and labels, and steps that are not a number. What each test asserts stands in its "
+        "images and labels, and steps that are not a number. What each test asserts stands in its "
         f"name and docstring. Exit code of pytest: {content['exit_code']}.\n\n"
         + table(["what", "number"], rows)
     )
@@ -235,11 +235,11 @@ def decoders(content: dict) -> str:
 def augmentation(content: dict) -> str:
     warps = content["blob"]["warps"]
     rows = [
-        [name, w["draws"], f"{w['dot_mean_px']:.4f}", f"{w['dot_max_px']:.4f}"]
+        [name, w["draws"], f"{w['keypoint_mean_px']:.4f}", f"{w['keypoint_max_px']:.4f}"]
         for name, w in warps.items()
     ]
     return (
-        f"## Augmentation\n\n`{content['command']}`: centroid of a moved blob against the moved dot."
+        f"## Augmentation\n\n`{content['command']}`: centroid of a moved blob against the moved keypoint."
         "\n\n" + table(["warp", "draws", "mean px", "most px"], rows)
     )
 
@@ -498,8 +498,8 @@ def borders(content: dict) -> str:
         "median",
     ]
     return (
-        f"## Dots near the border, by padding rule\n\n`{content['command']}`: validation folds of the "
-        "training pictures; *border* is within a tenth of the shorter side; ± is one standard "
+        f"## Keypoints near the border, by padding rule\n\n`{content['command']}`: validation folds of the "
+        "training images; *border* is within a tenth of the shorter side; ± is one standard "
         "deviation over seeds.\n\n" + table(header, rows)
     )
 
@@ -534,7 +534,7 @@ def sweeps(content: dict) -> str:
         parts.append(
             "`python benchmarks/sweeps.py kills --engine E --kill K`: one sweep of two processes,\n"
             "killed again and again and then left to end, beside one of one process that nobody\n"
-            "disturbed; answers to test pictures, weights and `results.json` but for speeds.\n\n"
+            "disturbed; answers to test images, weights and `results.json` but for speeds.\n\n"
             + table(header, rows)
         )
     if measured := content.get("efficiency"):
@@ -558,7 +558,7 @@ def sweeps(content: dict) -> str:
         ]
         parts.append(
             f"`python benchmarks/sweeps.py efficiency`: {found['runs']} runs of {found['steps']} "
-            f"steps of {found['batch']} pictures,\none thread each; time with one process by time "
+            f"steps of {found['batch']} images,\none thread each; time with one process by time "
             f"with two, {len(pairs)} pairs in turn, median and range.\n\n"
             + table(["time of", "1 process / 2 processes", "range"], rows)
         )

@@ -138,7 +138,7 @@ TORCH: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-# --- as TensorFlow-Slim defines them, for pictures of 224 × 224 ----------------------------------
+# --- as TensorFlow-Slim defines them, for images of 224 × 224 ----------------------------------
 
 
 def same(layer: nn.Module, size: int) -> nn.Sequential:

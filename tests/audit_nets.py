@@ -1,6 +1,6 @@
 """Small networks of many families, for the audit's tests: `NETS[name]` is (constructor, shape).
 
-A constructor takes the width: the number of channels of the picture and of most layers. Of width 1,
+A constructor takes the width: the number of channels of the image and of most layers. Of width 1,
 every layer has one channel. The number of ways in space alone does not depend on the width, so that
 the network of width 1 tells it.
 """
@@ -21,7 +21,7 @@ NETS: dict[str, tuple[Constructor, tuple[int, ...]]] = {}
 
 
 def net(name: str, *space: int) -> Callable[[Constructor], Constructor]:
-    """Enter a constructor, for pictures of this size."""
+    """Enter a constructor, for images of this size."""
 
     def enter(constructor: Constructor) -> Constructor:
         if name in NETS:
@@ -33,7 +33,7 @@ def net(name: str, *space: int) -> Callable[[Constructor], Constructor]:
 
 
 class Net(nn.Module):
-    """Submodules by name, and a function of them and the picture."""
+    """Submodules by name, and a function of them and the image."""
 
     def __init__(self, function: Forward, **modules: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the tests share: a small folder of labelled pictures that a net learns in seconds."""
+"""What the tests share: a small folder of labelled images that a net learns in seconds."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def real_data() -> Path:
 
 
 def draw_squares(folder: Path, count: int, *, seed: int = 0, sizes: bool = False) -> Path:
-    """Pictures with a bright and a dark square on noise; every fourth lacks the dark one.
+    """Images with a bright and a dark square on noise; every fourth lacks the dark one.
 
     `light` and `dark` are the squares' centres; where `dark` is missing it is labelled absent,
-    and on the last picture it is not labelled.
+    and on the last image it is not labelled.
     """
     rng = np.random.default_rng(seed)
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     rows = ["image,point,x,y,state,split"]
     for number in range(count):
         high, wide = (40 + 8 * (number % 3), 56 - 8 * (number % 2)) if sizes else (48, 56)
-        picture = rng.normal(110, 8, (high, wide)).clip(0, 255)
+        image = rng.normal(110, 8, (high, wide)).clip(0, 255)
         split = "test" if number % 5 == 4 else "val" if number % 5 == 3 else "train"
-        name = f"pictures/{number:03d}.png"
+        name = f"images/{number:03d}.png"
         for point, value in (("light", 230), ("dark", 20)):
             x, y = int(rng.integers(5, wide - 5)), int(rng.integers(5, high - 5))
             if point == "dark" and number == count - 1:
@@ -50,14 +50,14 @@ def draw_squares(folder: Path, count: int, *, seed: int = 0, sizes: bool = False
             elif point == "dark" and number % 4 == 3:
                 rows.append(f"{name},{point},,,absent,{split}")
             else:
-                picture[y - 3 : y + 4, x - 3 : x + 4] = value
+                image[y - 3 : y + 4, x - 3 : x + 4] = value
                 rows.append(f"{name},{point},{x},{y},visible,{split}")
-        Image.fromarray(picture.astype(np.uint8)).save(folder / name)
+        Image.fromarray(image.astype(np.uint8)).save(folder / name)
     (folder / "points.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 40 labelled pictures of one size; read it, do not write to it."""
+    """A folder of 40 labelled images of one size; read it, do not write to it."""
     return draw_squares(tmp_path_factory.mktemp("squares"), 40)

@@ -1,7 +1,7 @@
 """One or more calls of each operation of the audit's table, small enough to be taken apart.
 
-`CASES[op]` holds calls in which a tensor that depends on the picture is a `Picture`. What cannot be
-called here is named with the reason in `NOT_CALLED`.
+`CASES[op]` holds calls in which a tensor that depends on the image is a `ImageArray`. What cannot
+be called here is named with the reason in `NOT_CALLED`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from placewise.ops.rules.pointwise import ONE, SEVERAL
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A tensor that depends on the picture.
+class ImageArray:
+    """A tensor that depends on the image.
 
     Attributes:
         shape: its sizes.
@@ -106,7 +106,7 @@ def whole(*numbers: int) -> torch.Tensor:
     return torch.tensor(numbers)
 
 
-P = Picture
+P = ImageArray
 LINE, MAP, SOLID = P((1, 2, 6)), P((1, 2, 5, 4)), P((1, 1, 3, 3, 2))
 SQUARE = P((2, 2, 4, 4))
 TOKENS = P((1, 5, 3), (1,))

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 import placewise
 from audit_backbones import resnet
-from placewise.audit import SCALARS, Audit, Budget, _measure, audit
-from placewise.audit._drawings import NAMES
+from placewise.auditing import SCALARS, Audit, Budget, _measure, audit
+from placewise.auditing._drawings import NAMES
 from placewise.checkpoint import read_json
 from placewise.errors import CaptureError, SettingsError
 from placewise.report import canvas
@@ -85,7 +85,7 @@ class Odd(nn.Module):
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured on few pictures, which is enough to see that all is there."""
+    """Measured on few images, which is enough to see that all is there."""
     for name, count in (("MANY", 4), ("SOME", 2), ("FEW", 2)):
         monkeypatch.setattr(_measure, name, count)
 
@@ -253,7 +253,7 @@ def test_all_is_measured_on_noise_and_the_same_again(few: None) -> None:
     assert max(done) == done[-1] == told[-1][1] == told[0][1] and len(done) > 20
     assert done == sorted(done)
     assert all(value is not None for value in first.scalars().values())
-    assert "Measured on 4 pictures of noise:" in first.table()
+    assert "Measured on 4 images of noise:" in first.table()
 
 
 @pytest.mark.parametrize(
@@ -272,17 +272,17 @@ def test_few_phases_reach_from_0_to_the_stride(stride: int, most: int, offsets: 
     assert _measure._few_phases(stride, most) == offsets
 
 
-def test_measurements_look_at_the_pictures_that_are_given(few: None) -> None:
-    pictures = torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    pictures[..., 32:] = 0.5
-    found = audit(classifier(), (3, 32, 32), pictures=pictures).to_dict()["measured"]
-    assert found["source"] == "pictures" and found["missing"] == {}
-    exact = audit(classifier(), (3, 32, 32), pictures=pictures[..., 16:48, 16:48]).to_dict()
+def test_measurements_look_at_the_images_that_are_given(few: None) -> None:
+    images = torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    images[..., 32:] = 0.5
+    found = audit(classifier(), (3, 32, 32), images=images).to_dict()["measured"]
+    assert found["source"] == "images" and found["missing"] == {}
+    exact = audit(classifier(), (3, 32, 32), images=images[..., 16:48, 16:48]).to_dict()
     assert exact["measured"]["sensitivity"] == found["sensitivity"]
     assert "border_swap" in exact["measured"]["missing"] and "sensitivity" not in exact["notes"]
-    for wrong in (pictures[:, :1], pictures[..., :16], pictures[0]):
-        with pytest.raises(SettingsError, match="pictures"):
-            audit(classifier(), (3, 32, 32), pictures=wrong)
+    for wrong in (images[:, :1], images[..., :16], images[0]):
+        with pytest.raises(SettingsError, match="images"):
+            audit(classifier(), (3, 32, 32), images=wrong)
 
 
 def test_what_cannot_be_followed_is_measured_and_says_so(few: None) -> None:
@@ -402,7 +402,7 @@ def test_an_exported_program_is_audited_like_its_network(few: None) -> None:
 
 
 def test_it_is_a_public_name(found: Audit) -> None:
-    assert placewise.audit is audit and isinstance(found, placewise.Audit)
+    assert placewise.auditing is audit and isinstance(found, placewise.Audit)
 
 
 # --- budgets -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.audit.effective import SHARES, effective_field
+from placewise.auditing.effective import SHARES, effective_field
 from placewise.errors import SettingsError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -39,7 +39,7 @@ def random_net(dims: int) -> nn.Module:
     ).double()
 
 
-def pictures_of(dims: int, count: int = 3, size: int = 7) -> torch.Tensor:
+def images_of(dims: int, count: int = 3, size: int = 7) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.randn(count, 2, *[size] * dims, generator=generator, dtype=torch.float64)
 
@@ -75,42 +75,42 @@ def test_the_field_of_a_uniform_stack_is_a_product_of_trinomials(dims: int):
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_energy_like_its_slow_twin(dims: int):
-    """One derivative at a time, of the middle unit, over all channels and pictures."""
-    net, pictures = random_net(dims), pictures_of(dims)
-    found = effective_field(net, pictures, channels=5)
+    """One derivative at a time, of the middle unit, over all channels and images."""
+    net, images = random_net(dims), images_of(dims)
+    found = effective_field(net, images, channels=5)
     assert found.unit == (2,) * dims
-    truth = np.zeros(pictures.shape[2:])
-    for picture, channel in product(pictures, range(5)):
+    truth = np.zeros(images.shape[2:])
+    for image, channel in product(images, range(5)):
 
         def unit(x: torch.Tensor, channel: int = channel) -> torch.Tensor:
             return net(x[None])[(0, channel, *found.unit)]
 
-        truth += torch.autograd.functional.jacobian(unit, picture).abs().sum(0).numpy()
+        truth += torch.autograd.functional.jacobian(unit, image).abs().sum(0).numpy()
     assert np.allclose(found.energy, truth / 15, rtol=1e-10)
     assert found.energy.sum() > 0
 
 
 def test_drawn_channels_estimate_all_and_batches_change_nothing():
-    net, pictures = random_net(2), pictures_of(2, count=40)
-    whole = effective_field(net, pictures, channels=9)
+    net, images = random_net(2), images_of(2, count=40)
+    whole = effective_field(net, images, channels=9)
     assert whole.channels == 5
-    drawn = effective_field(net, pictures, channels=2)
+    drawn = effective_field(net, images, channels=2)
     assert drawn.channels == 2
     assert not np.allclose(drawn.energy, whole.energy)
     assert np.linalg.norm(drawn.energy - whole.energy) < 0.2 * np.linalg.norm(whole.energy)
     for batch in (1, 3, 100):
-        again = effective_field(net, pictures, channels=2, batch=batch)
+        again = effective_field(net, images, channels=2, batch=batch)
         assert np.allclose(again.energy, drawn.energy)
-    assert not np.allclose(effective_field(net, pictures, channels=2, seed=1).energy, drawn.energy)
-    each = [effective_field(net, pictures, channels=[c]).energy for c in range(5)]
+    assert not np.allclose(effective_field(net, images, channels=2, seed=1).energy, drawn.energy)
+    each = [effective_field(net, images, channels=[c]).energy for c in range(5)]
     assert np.allclose(np.mean(each, 0), whole.energy)
 
 
 def test_the_field_moves_with_the_unit():
     """Far from the border, a unit further on looks a stride further on."""
     net = nn.Sequential(nn.Conv1d(1, 2, 3, stride=2), nn.Conv1d(2, 2, 3, stride=2)).double()
-    pictures = torch.zeros(1, 1, 41, dtype=torch.float64)
-    fields = [effective_field(net, pictures, unit=(u,), channels=2) for u in (2, 3)]
+    images = torch.zeros(1, 1, 41, dtype=torch.float64)
+    fields = [effective_field(net, images, unit=(u,), channels=2) for u in (2, 3)]
     assert np.allclose(np.roll(fields[0].energy, 4), fields[1].energy)
     assert fields[1].centre[0] == pytest.approx(fields[0].centre[0] + 4)
     assert fields[1].sigma == pytest.approx(fields[0].sigma)
@@ -120,12 +120,12 @@ def test_the_field_moves_with_the_unit():
 def test_a_layer_inside_and_a_class_of_a_classifier():
     body = random_net(2)
     net = nn.Sequential(body, nn.Flatten(), nn.LazyLinear(4).double())
-    net(pictures_of(2))
-    inside = effective_field(net, pictures_of(2), layer="0", channels=5)
-    assert np.allclose(inside.energy, effective_field(body, pictures_of(2), channels=5).energy)
-    head = effective_field(net, pictures_of(2), channels=[2])
+    net(images_of(2))
+    inside = effective_field(net, images_of(2), layer="0", channels=5)
+    assert np.allclose(inside.energy, effective_field(body, images_of(2), channels=5).energy)
+    head = effective_field(net, images_of(2), channels=[2])
     assert head.unit == ()
-    leaf = pictures_of(2).requires_grad_()
+    leaf = images_of(2).requires_grad_()
     net(leaf)[:, 2].sum().backward()
     assert np.allclose(head.energy, leaf.grad.abs().sum(1).mean(0).numpy())
 
@@ -149,7 +149,7 @@ def slow_side(energy: np.ndarray, centre: tuple[float, ...], share: float) -> fl
 def test_squares_of_mass_like_their_slow_twin(dims: int):
     net = random_net(dims)
     for unit in ((0,) * dims, (2,) * dims, (3,) + (1,) * (dims - 1)):
-        found = effective_field(net, pictures_of(dims), unit=unit, channels=5)
+        found = effective_field(net, images_of(dims), unit=unit, channels=5)
         assert sorted(found.sides) == sorted(SHARES)
         for share, side in found.sides.items():
             assert side == slow_side(found.energy, found.centre, share)
@@ -166,12 +166,12 @@ def test_a_centre_between_pixels_has_squares_of_even_sides():
 
 def test_figures_do_not_depend_on_the_scale_of_the_weights():
     """They would if the logarithm were taken before mass is measured."""
-    net, pictures = uniform_stack(6, 2), torch.zeros(1, 1, 15, 15)
-    before = effective_field(net, pictures)
+    net, images = uniform_stack(6, 2), torch.zeros(1, 1, 15, 15)
+    before = effective_field(net, images)
     for factor in (1e-6, 1e6):
         scaled = nn.Sequential(uniform_stack(6, 2))
         scaled[0][0].weight.data *= factor
-        after = effective_field(scaled, pictures)
+        after = effective_field(scaled, images)
         assert after.energy.max() == pytest.approx(factor * before.energy.max())
         assert (after.size, after.sides) == (before.size, before.sides)
         assert after.sigma == pytest.approx(before.sigma)
@@ -216,7 +216,7 @@ def test_the_ratio_to_a_field_of_unequal_sides():
 )
 def test_settings_that_cannot_be(settings: dict, says: str):
     with pytest.raises(SettingsError, match=says):
-        effective_field(random_net(2), pictures_of(2), **settings)
+        effective_field(random_net(2), images_of(2), **settings)
 
 
 def test_what_cannot_be_differentiated_is_refused():

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
-from placewise.audit.evenness import evenness, evenness_over
-from placewise.audit.paths import count_paths
+from placewise.auditing.evenness import evenness, evenness_over
+from placewise.auditing.paths import count_paths
 from placewise.graph import capture
 
 REST = {

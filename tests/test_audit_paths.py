@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from audit_backbones import TORCH, Residual, conv, graph, graph_of
 from audit_nets import NETS
-from placewise.audit.paths import Paths, count_paths, last_map, paths_by_layer, without_gates
-from placewise.audit.provenance import provenance
-from placewise.audit.receptive_field import pixels_read, receptive_fields
-from placewise.audit.unseen import unseen
+from placewise.auditing.paths import Paths, count_paths, last_map, paths_by_layer, without_gates
+from placewise.auditing.provenance import provenance
+from placewise.auditing.receptive_field import pixels_read, receptive_fields
+from placewise.auditing.unseen import unseen
 from placewise.errors import SettingsError
 from placewise.graph import capture
 from placewise.ops import COUNTS
@@ -83,9 +83,9 @@ def differentiated(net: nn.Module, *shape: int) -> list:
     """The gradient of the sum of all outputs where all weights are one and all biases zero."""
     for name, weight in net.double().named_parameters():
         nn.init.constant_(weight, 0.0 if name.endswith("bias") else 1.0)
-    picture = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
-    net(picture).sum().backward()
-    return picture.grad[0].sum(0).long().tolist()
+    image = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
+    net(image).sum().backward()
+    return image.grad[0].sum(0).long().tolist()
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "convnext_tiny", "mobilenet_v2"])
@@ -140,7 +140,7 @@ def test_channels_are_told_apart_on_request():
     assert count_paths(graph(net, 2, 8, 9)).convention == "spatial"
 
 
-def test_a_picture_of_one_channel_does_not_hide_the_convention():
+def test_an_image_of_one_channel_does_not_hide_the_convention():
     found = capture(nn.Conv1d(1, 3, 3), (1, 9), channels=True, how="recorded")
     assert count_paths(found).convention == "channel-aware"
     assert count_paths(found).counts.tolist() == [3, 6, 9, 9, 9, 9, 9, 6, 3]
@@ -368,7 +368,7 @@ def test_the_last_map_of_a_dense_network_is_its_output():
     assert last_map(found) == found.outputs[0]
 
 
-def test_a_network_that_does_not_read_the_picture_is_refused():
+def test_a_network_that_does_not_read_the_image_is_refused():
     deaf = replace(graph(head(), 1, 6, 7), outputs=())
     for target in (None, "output"):
         with pytest.raises(SettingsError, match="no output of the network depends"):

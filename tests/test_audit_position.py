@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.audit._probe import noise_pictures
-from placewise.audit.position import border_swap, position_probe, ridge_weights
+from placewise.auditing._probe import noise_images
+from placewise.auditing.position import border_swap, position_probe, ridge_weights
 from placewise.errors import SettingsError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -25,7 +25,7 @@ def stack(
 
 
 def noise(dims: int, size: int, count: int = 3, seed: int = 0) -> torch.Tensor:
-    return noise_pictures((1, *[size] * dims), count, seed).double()
+    return noise_images((1, *[size] * dims), count, seed).double()
 
 
 class Coordinates(nn.Module):
@@ -76,10 +76,10 @@ def test_strides_are_kept_in_step():
 
 
 def test_border_swap_like_its_slow_twin():
-    net, pictures = stack(1, 2, padding=1), noise(1, 20, count=2)
-    (found,) = border_swap(net, pictures, size=(10,), layers=[""])
+    net, images = stack(1, 2, padding=1), noise(1, 20, count=2)
+    (found,) = border_swap(net, images, size=(10,), layers=[""])
     with torch.no_grad():
-        whole, padded = net(pictures)[..., 5:15].numpy(), net(pictures[..., 5:15]).numpy()
+        whole, padded = net(images)[..., 5:15].numpy(), net(images[..., 5:15]).numpy()
     spread = np.sqrt(np.mean([whole[:, channel].var() for channel in range(4)]))
     for distance in range(5):
         ends = [distance, 9 - distance]
@@ -87,7 +87,7 @@ def test_border_swap_like_its_slow_twin():
         assert found.relative[distance] == pytest.approx(error / spread, abs=1e-12)
 
 
-def test_what_looks_at_the_whole_picture_differs_everywhere():
+def test_what_looks_at_the_whole_image_differs_everywhere():
     class Global(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * x.mean(-1, keepdim=True)
@@ -96,7 +96,7 @@ def test_what_looks_at_the_whole_picture_differs_everywhere():
     assert (found.relative > 0.05).all()
 
 
-def test_pictures_without_a_margin_are_refused():
+def test_images_without_a_margin_are_refused():
     net = stack(1, 2, padding=1, stride=2)
     assert border_swap(net, noise(1, 24), size=(16,))[0].margin == (4,)
     with pytest.raises(SettingsError, match=r"need \(24,\) at least"):
@@ -132,21 +132,21 @@ def test_each_axis_is_asked_for_itself():
 
 
 def test_pointwise_networks_leak_nothing_and_padded_ones_more_by_depth():
-    pictures = noise(2, 24, count=40)
-    (pointwise,) = position_probe(stack(2, 4, kernel=1), pictures, layers=[""])
+    images = noise(2, 24, count=40)
+    (pointwise,) = position_probe(stack(2, 4, kernel=1), images, layers=[""])
     assert max(np.abs(pointwise.r2)) < 0.05
     deep = stack(2, 8, channels=16, padding=1)
-    first, last = position_probe(deep, pictures, layers=["0", ""])
+    first, last = position_probe(deep, images, layers=["0", ""])
     gap = np.subtract(last.r2, first.r2)
     assert (gap > 0.1).all()
     assert max(first.raw_r2) < 0.05
     assert max(last.shuffled_r2) < 0.05
 
 
-def test_what_the_picture_gives_away_is_told_apart():
-    """Brighter to the right: the picture says as much as the features do."""
-    pictures = noise(2, 16, count=12) * 0.1 + torch.linspace(-1, 1, 16).double()
-    (found,) = position_probe(nn.MaxPool2d(2), pictures)
+def test_what_the_image_gives_away_is_told_apart():
+    """Brighter to the right: the image says as much as the features do."""
+    images = noise(2, 16, count=12) * 0.1 + torch.linspace(-1, 1, 16).double()
+    (found,) = position_probe(nn.MaxPool2d(2), images)
     assert found.size == (8, 8)
     assert found.r2[1] > 0.9
     assert found.raw_r2[1] > 0.9
@@ -154,7 +154,7 @@ def test_what_the_picture_gives_away_is_told_apart():
 
 
 def test_more_channels_than_places_flatter_nobody():
-    """Half of the pictures could be learnt by heart; the scored ones were never seen."""
+    """Half of the images could be learnt by heart; the scored ones were never seen."""
 
     class Noise(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -165,16 +165,16 @@ def test_more_channels_than_places_flatter_nobody():
 
 
 def test_the_probe_is_seeded_and_does_not_depend_on_batches():
-    net, pictures = stack(2, 3, padding=1), noise(2, 20, count=8)
-    found = position_probe(net, pictures, layers=["0", ""], places=50)
+    net, images = stack(2, 3, padding=1), noise(2, 20, count=8)
+    found = position_probe(net, images, layers=["0", ""], places=50)
     assert [each.layer for each in found] == ["0", ""]
-    again = position_probe(net, pictures, layers=["0", ""], places=50, batch=3)
+    again = position_probe(net, images, layers=["0", ""], places=50, batch=3)
     assert np.allclose([each.r2 for each in again], [each.r2 for each in found])
-    other = position_probe(net, pictures, layers=["0", ""], places=50, seed=1)
+    other = position_probe(net, images, layers=["0", ""], places=50, seed=1)
     assert not np.allclose([each.r2 for each in other], [each.r2 for each in found])
     assert found[0].places == 2 * 50
     with pytest.raises(SettingsError, match="at least 4"):
-        position_probe(net, pictures[:3])
+        position_probe(net, images[:3])
 
 
 @pytest.mark.parametrize("shape", [(30, 4), (4, 30), (7, 7)])

@@ -14,29 +14,29 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.audit._finding import (
+from placewise.auditing._finding import (
     Differences,
     Finding,
     block_means,
     border_distances,
     spearman,
 )
-from placewise.audit._layers import common_shift, find_layers
-from placewise.audit._probe import (
+from placewise.auditing._layers import common_shift, find_layers
+from placewise.auditing._probe import (
     batches,
     first_tensor,
     generator,
-    noise_pictures,
+    noise_images,
     outputs,
     run,
     tapped,
 )
-from placewise.audit._windows import as_input, room
-from placewise.audit.effective import effective_field
-from placewise.audit.equivariance import equivariance, roll_equivariance
-from placewise.audit.position import border_swap, position_probe
-from placewise.audit.sensitivity import gradient_sensitivity, occlusion, perturbation
-from placewise.audit.shift import consistency, phase_map, place_map
+from placewise.auditing._windows import as_input, room
+from placewise.auditing.effective import effective_field
+from placewise.auditing.equivariance import equivariance, roll_equivariance
+from placewise.auditing.position import border_swap, position_probe
+from placewise.auditing.sensitivity import gradient_sensitivity, occlusion, perturbation
+from placewise.auditing.shift import consistency, phase_map, place_map
 from placewise.errors import PlacewiseError, SettingsError
 from placewise.graph import undisturbed
 
@@ -139,14 +139,14 @@ MEASUREMENTS = {
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_a_network_is_left_as_found(name: str, fails_at: int | None):
     net = meddler() if fails_at is None else meddler(fails_at=fails_at)
-    pictures = noise_pictures((2, 16, 16), 4)
-    kept = pictures.clone()
+    images = noise_images((2, 16, 16), 4)
+    kept = images.clone()
     before = state_of(net)
     planned = contextlib.nullcontext() if fails_at is None else contextlib.suppress(SettingsError)
     with pytest.raises(SettingsError, match="as planned") if fails_at == 1 else planned:
-        MEASUREMENTS[name](net, pictures)
+        MEASUREMENTS[name](net, images)
     assert state_of(net) == before
-    assert torch.equal(pictures, kept)
+    assert torch.equal(images, kept)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -163,8 +163,8 @@ def test_grad_mode_and_inference_mode_come_back():
     net = nn.Conv1d(1, 1, 3)
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
-            pictures = torch.rand(1, 1, 7)
-            assert effective_field(net, pictures).energy.sum() > 0
+            images = torch.rand(1, 1, 7)
+            assert effective_field(net, images).energy.sum() > 0
             assert not torch.is_grad_enabled()
     assert torch.is_grad_enabled()
 
@@ -183,10 +183,10 @@ def test_a_network_that_draws_in_eval_mode_is_measured_alike_twice():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return (x * torch.rand_like(x)).flatten(1)
 
-    pictures = noise_pictures((1, 8), 3)
-    first = gradient_sensitivity(Draws(), pictures)
+    images = noise_images((1, 8), 3)
+    first = gradient_sensitivity(Draws(), images)
     torch.rand(7)
-    assert np.array_equal(first.map, gradient_sensitivity(Draws(), pictures).map)
+    assert np.array_equal(first.map, gradient_sensitivity(Draws(), images).map)
 
 
 def test_lazy_parameters_are_refused():
@@ -253,7 +253,7 @@ def test_what_a_network_cannot_do_is_said():
     net = nn.Sequential(nn.Conv2d(3, 1, 3), nn.Flatten())
     with pytest.raises(SettingsError, match=r"no layer 'conv'.*named_modules"):
         run(net, torch.rand(1, 3, 5, 5), ("conv",))
-    with pytest.raises(SettingsError, match=r"fails on pictures of shape \(1, 1, 5, 5\)"):
+    with pytest.raises(SettingsError, match=r"fails on images of shape \(1, 1, 5, 5\)"):
         run(net, torch.rand(1, 1, 5, 5))
     net.unused = nn.ReLU()
     net.forward = lambda x: net[0](x)
@@ -271,12 +271,12 @@ def test_what_a_network_cannot_do_is_said():
 
 
 def test_the_size_of_batches_changes_nothing():
-    net, pictures = nn.Conv1d(2, 3, 3).double(), torch.rand(7, 2, 9).double()
-    whole = outputs(net, pictures, batch=7)
+    net, images = nn.Conv1d(2, 3, 3).double(), torch.rand(7, 2, 9).double()
+    whole = outputs(net, images, batch=7)
     assert whole.shape == (7, 3, 7)
     for batch in (1, 2, 3, 100):
-        assert torch.allclose(outputs(net, pictures, batch=batch), whole, atol=1e-14)
-        assert sum(len(seen[""]) for seen in batches(net, pictures, batch=batch)) == 7
+        assert torch.allclose(outputs(net, images, batch=batch), whole, atol=1e-14)
+        assert sum(len(seen[""]) for seen in batches(net, images, batch=batch)) == 7
 
 
 @pytest.mark.parametrize(("size", "least"), [((9,), (2,)), ((0,), (1,)), ((3, 3), (1, 1))])
@@ -353,7 +353,7 @@ def test_channels_that_stand_last_are_no_space():
     assert find_layers(net, (1, 32, 32)) == {"0": (4, 4)}
 
 
-def test_where_larger_pictures_are_refused_sizes_are_compared():
+def test_where_larger_images_are_refused_sizes_are_compared():
     assert find_layers(OneSize(), (1, 32, 32)) == {"conv": (4, 4)}
 
 
@@ -373,23 +373,23 @@ def test_given_strides_are_taken_and_wrong_layers_refused():
 def test_noise_is_seeded_normal_and_smooth(space):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    pictures = noise_pictures((2, *space), 4, seed=5)
+    images = noise_images((2, *space), 4, seed=5)
     assert torch.equal(torch.get_rng_state(), before)
-    assert pictures.shape == (4, 2, *space)
-    assert torch.equal(pictures[:2], noise_pictures((2, *space), 2, seed=5))
-    assert not torch.equal(pictures, noise_pictures((2, *space), 4, seed=6))
-    flat = pictures.flatten(2)
+    assert images.shape == (4, 2, *space)
+    assert torch.equal(images[:2], noise_images((2, *space), 2, seed=5))
+    assert not torch.equal(images, noise_images((2, *space), 4, seed=6))
+    flat = images.flatten(2)
     assert torch.allclose(flat.mean(2), torch.zeros(4, 2), atol=1e-5)
     assert torch.allclose(flat.std(2, correction=0), torch.ones(4, 2), atol=1e-4)
-    steps = pictures.diff(dim=-1).square().mean()
-    seam = (pictures[..., 0] - pictures[..., -1]).square().mean()
+    steps = images.diff(dim=-1).square().mean()
+    seam = (images[..., 0] - images[..., -1]).square().mean()
     assert steps < 1.5, "white noise has 2"
     assert seam > 1.2 * steps, "the borders do not fit together"
 
 
 def test_noise_does_not_tell_places_apart():
-    """The mean square is the same everywhere, to the accuracy of 400 pictures."""
-    power = noise_pictures((1, 16), 400).square().mean((0, 1))
+    """The mean square is the same everywhere, to the accuracy of 400 images."""
+    power = noise_images((1, 16), 400).square().mean((0, 1))
     assert (power - 1).abs().max() < 5 * math.sqrt(2 / 400)
 
 
@@ -426,9 +426,9 @@ def test_the_plain_form_is_json_and_says_what_it_averaged():
 
 
 def test_every_finding_has_a_plain_form():
-    net, pictures = UNet().requires_grad_(False), noise_pictures((1, 16, 16), 4)
+    net, images = UNet().requires_grad_(False), noise_images((1, 16, 16), 4)
     for name, measure in MEASUREMENTS.items():
-        found = measure(net, pictures)
+        found = measure(net, images)
         for each in found if isinstance(found, tuple) else (found,):
             plain = each.to_dict()
             assert json.loads(json.dumps(plain, allow_nan=False)) == plain, name

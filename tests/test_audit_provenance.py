@@ -1,4 +1,4 @@
-"""Where ways begin: in the picture or in padding; against padding that has a gradient."""
+"""Where ways begin: in the image or in padding; against padding that has a gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
-from placewise.audit.provenance import provenance
+from placewise.auditing.provenance import provenance
 from placewise.geometry import FloatArray
 
 
@@ -46,8 +46,8 @@ def test_shares_are_the_gradients_by_padding_and_by_pixels(seed: int):
     sides = (13, 11)[:dims]
     windows = [(rng.randint(1, 4), rng.randint(1, 2), rng.randint(0, 2)) for _ in range(3)]
     windows[-1] = (2, 1, 1)
-    picture = torch.zeros(1, 1, *sides, dtype=torch.float64, requires_grad=True)
-    out, borders = Chain(windows, dims)(picture)
+    image = torch.zeros(1, 1, *sides, dtype=torch.float64, requires_grad=True)
+    out, borders = Chain(windows, dims)(image)
     kind = [nn.Conv1d, nn.Conv2d][dims - 1]
     found = provenance(
         graph(nn.Sequential(*[kind(1, 1, *w) for w in windows]), 1, *sides), "output"
@@ -55,7 +55,7 @@ def test_shares_are_the_gradients_by_padding_and_by_pixels(seed: int):
     assert found.padded.shape == out.shape[2:]
     for place in np.ndindex(*found.padded.shape):
         leaves = torch.autograd.grad(
-            out[(0, 0, *place)], [picture, *borders], retain_graph=True, allow_unused=True
+            out[(0, 0, *place)], [image, *borders], retain_graph=True, allow_unused=True
         )
         pictured, *padded = [0 if g is None else int(g.sum()) for g in leaves]
         assert (found.pictured[place], found.padded[place]) == (pictured, sum(padded))

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import SLIM, TORCH, Residual, graph, graph_of
-from placewise.audit._fields import recurrence
-from placewise.audit.paths import last_map
-from placewise.audit.receptive_field import ReceptiveField, pixels_read, receptive_fields
+from placewise.auditing._fields import recurrence
+from placewise.auditing.paths import last_map
+from placewise.auditing.receptive_field import ReceptiveField, pixels_read, receptive_fields
 from placewise.errors import SettingsError
 from placewise.graph import capture
 from placewise.layers.local import LocallyConnected
@@ -137,10 +137,10 @@ def random_net(rng: random.Random, dims: int, layers: int) -> nn.Sequential:
 
 
 def support(net: nn.Module, shape: tuple[int, ...], place: tuple[int, ...]) -> Tensor:
-    """(*picture) whether one place of the first output has a gradient by a pixel."""
-    picture = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
-    out = net(picture)
-    (gradient,) = torch.autograd.grad(out[(0, 0, *place)], picture)
+    """(*image) whether one place of the first output has a gradient by a pixel."""
+    image = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
+    out = net(image)
+    (gradient,) = torch.autograd.grad(out[(0, 0, *place)], image)
     return gradient[0, 0] != 0
 
 
@@ -173,7 +173,7 @@ def test_fields_are_where_gradients_are(seed: int):
 # --- laws ----------------------------------------------------------------------------------------
 
 
-def test_a_field_does_not_depend_on_the_pictures_size():
+def test_a_field_does_not_depend_on_the_images_size():
     for name in ("resnet18", "vgg16", "densenet121"):
         large, small = (at_last_map(graph_of(name, n, n)) for n in (224, 96))
         assert three(large) == three(small)
@@ -216,13 +216,13 @@ def test_a_gate_is_global_beside_the_field_of_the_windows():
 
 
 @pytest.mark.parametrize("norm", [nn.GroupNorm(1, 2), nn.InstanceNorm2d(2)])
-def test_a_norm_over_the_picture_is_global(norm: nn.Module):
+def test_a_norm_over_the_image_is_global(norm: nn.Module):
     net = nn.Sequential(nn.Conv2d(1, 2, 3), norm)
     field = at_last_map(graph(net, 1, 9, 9))
     assert (field.size, field.status) == ((3, 3), "global")
 
 
-def test_global_pooling_reads_the_whole_picture():
+def test_global_pooling_reads_the_whole_image():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
     found = graph(net, 1, 11, 13)
     field = receptive_fields(found)[found.outputs[0]]
@@ -350,7 +350,7 @@ def test_mirrored_borders_do_not_turn_the_stride_round(halvings: int):
     assert field.stride == (2**halvings,)
 
 
-def test_a_map_keeps_its_stride_where_every_place_reads_the_whole_picture():
+def test_a_map_keeps_its_stride_where_every_place_reads_the_whole_image():
     layers = [Mirrored(2), nn.Conv1d(1, 1, 5, 2), Mirrored(2), nn.Conv1d(1, 1, 5)]
     field = at_last_map(graph(nn.Sequential(*layers, *layers[2:] * 3), 1, 8))
     assert (field.size, field.stride, field.status) == ((8,), (2,), "bound")

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from placewise.audit import Audit, _measure, audit
-from placewise.audit._drawings import NAMES
-from placewise.audit._page import audit_page
+from placewise.auditing import Audit, _measure, audit
+from placewise.auditing._drawings import NAMES
+from placewise.auditing._page import audit_page
 from placewise.report import canvas, layers, maps
 from placewise.report.drawing import to_png
 from placewise.report.style import DARK, LIGHT
@@ -48,7 +48,7 @@ class Outside(nn.Module):
 
 @pytest.fixture(scope="module")
 def few() -> Iterator[None]:
-    """Few pictures."""
+    """Few images."""
     with pytest.MonkeyPatch.context() as patch:
         for name, count in (("MANY", 4), ("SOME", 2), ("FEW", 2)):
             patch.setattr(_measure, name, count)
@@ -57,7 +57,7 @@ def few() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def quick(few: None) -> Iterator[None]:
-    """Few pictures, and figures of one dot."""
+    """Few images, and figures of one keypoint."""
     pixel = to_png(np.zeros((1, 1, 3), np.uint8))
     with pytest.MonkeyPatch.context() as patch:
         for module in (maps, layers):
@@ -67,7 +67,7 @@ def quick(few: None) -> Iterator[None]:
 
 @pytest.fixture
 def small(few: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few pictures, and figures of few dots."""
+    """Few images, and figures of few keypoints."""
     monkeypatch.setattr(canvas, "DPI", 40)
     for module in (maps, layers):
         monkeypatch.setattr(module, "png", canvas.png)
@@ -105,7 +105,7 @@ class Tags(HTMLParser):
         self.shown += data
 
 
-def picture(data: bytes) -> np.ndarray:
+def image(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int)
 
 
@@ -163,8 +163,8 @@ def test_a_page_of_what_could_not_be_followed(quick: None) -> None:
 
 
 def test_what_was_not_measured_is_said(quick: None) -> None:
-    pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    page = audit_page(audit(net(2, 3), (3, 32, 32), pictures=pictures))
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    page = audit_page(audit(net(2, 3), (3, 32, 32), images=images))
     assert "Not measured: border swap: " in Tags(page).shown
 
 
@@ -187,7 +187,7 @@ def test_every_figure_of_signals_and_volumes_can_be_drawn(
     found = audit(net(axes, 1), shape)
     assert len(found.drawings) >= 12
     for drawing, theme in zip(found.drawings.values(), cycle([LIGHT, DARK]), strict=False):
-        drawn = picture(drawing.draw(theme))
+        drawn = image(drawing.draw(theme))
         assert min(drawn.shape[:2]) > 40 and near(drawn, theme.paper) > 100
         assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 8, drawing.name
 
@@ -199,9 +199,9 @@ def test_unseen_pixels_have_a_colour_of_their_own(
     shares = np.linspace(0.01, 1, 400).reshape(20, 20)
     blind = shares.copy()
     blind[:, 19] = 0
-    assert near(picture(maps.path_map(shares, LIGHT)), LIGHT.second) == 0
-    column = near(picture(maps.path_map(blind, LIGHT)), LIGHT.second)
-    assert near(picture(maps.path_map(np.where(blind > 0, 0, 1.0), LIGHT)), LIGHT.second) > column
+    assert near(image(maps.path_map(shares, LIGHT)), LIGHT.second) == 0
+    column = near(image(maps.path_map(blind, LIGHT)), LIGHT.second)
+    assert near(image(maps.path_map(np.where(blind > 0, 0, 1.0), LIGHT)), LIGHT.second) > column
     assert column > 100
 
 
@@ -210,7 +210,7 @@ def test_a_darker_corner_is_drawn_darker(small: None, monkeypatch: pytest.Monkey
     monkeypatch.setattr(canvas, "DPI", 80)
     shares = np.ones((9, 9))
     shares[:4, :4] = 0.01
-    drawn = picture(maps.path_map(shares, DARK)).astype(float)
+    drawn = image(maps.path_map(shares, DARK)).astype(float)
     yellow = near(drawn[: len(drawn) // 3, : drawn.shape[1] // 3].astype(int), "#fde725")
     assert yellow < near(drawn[: len(drawn) // 3, drawn.shape[1] // 2 :].astype(int), "#fde725")
 
@@ -234,11 +234,11 @@ def test_a_darker_corner_is_drawn_darker(small: None, monkeypatch: pytest.Monkey
         lambda: layers.sizes_chart([(5, 0)]),
         lambda: layers.border_curves([("", [0.0])], "x"),
         lambda: layers.border_curves([(f"layer{i}", np.ones(600)) for i in range(9)], "x"),
-        lambda: layers.probe_bars([{"layer": "a" * 90, "read": -3.0, "picture": None}]),
+        lambda: layers.probe_bars([{"layer": "a" * 90, "read": -3.0, "image": None}]),
     ],
 )
 def test_figures_of_odd_things_are_drawn(small: None, draw: Callable[[], bytes]) -> None:
-    assert picture(draw()).size > 0
+    assert image(draw()).size > 0
 
 
 # --- a browser ---------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.audit._directions import mean_cosine
-from placewise.audit.sensitivity import (
+from placewise.auditing._directions import mean_cosine
+from placewise.auditing.sensitivity import (
     Places,
     compare,
     gradient_sensitivity,
@@ -29,18 +29,18 @@ def linear(space: tuple[int, ...], outputs: int = 1, channels: int = 1) -> nn.Se
     return nn.Sequential(nn.Flatten(), nn.Linear(inputs, outputs)).double()
 
 
-def pictures_of(space: tuple[int, ...], count: int = 5, channels: int = 1) -> torch.Tensor:
+def images_of(space: tuple[int, ...], count: int = 5, channels: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.randn(count, channels, *space, generator=generator, dtype=torch.float64)
 
 
-def spread_of(net: nn.Module, pictures: torch.Tensor) -> float:
+def spread_of(net: nn.Module, images: torch.Tensor) -> float:
     with torch.no_grad():
-        return float(net(pictures).var(0, correction=0).mean().sqrt())
+        return float(net(images).var(0, correction=0).mean().sqrt())
 
 
-def std_of(pictures: torch.Tensor) -> float:
-    return float(np.sqrt(np.mean([c.numpy().var() for c in pictures.unbind(1)])))
+def std_of(images: torch.Tensor) -> float:
+    return float(np.sqrt(np.mean([c.numpy().var() for c in images.unbind(1)])))
 
 
 # --- perturbation and gradient -------------------------------------------------------------------
@@ -49,35 +49,35 @@ def std_of(pictures: torch.Tensor) -> float:
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("measure", [perturbation, gradient_sensitivity])
 def test_of_a_linear_network_it_is_the_map_of_absolute_weights(space, measure):
-    net, pictures = linear(space), pictures_of(space)
+    net, images = linear(space), images_of(space)
     truth = net[1].weight.detach().abs().reshape(space).numpy()
-    found = measure(net, pictures, grid=99)
-    expected = truth * std_of(pictures) / spread_of(net, pictures)
+    found = measure(net, images, grid=99)
+    expected = truth * std_of(images) / spread_of(net, images)
     assert np.allclose(found.map, expected, rtol=1e-8)
     assert found.places == Places.of(found.map)
 
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_amount_and_the_scales_do_not_matter_to_a_linear_network(space):
-    net, pictures = linear(space), pictures_of(space)
-    found = perturbation(net, pictures, grid=3)
+    net, images = linear(space), images_of(space)
+    found = perturbation(net, images, grid=3)
     for amount in (1e-3, 10.0):
-        assert np.allclose(perturbation(net, pictures, grid=3, amount=amount).map, found.map)
+        assert np.allclose(perturbation(net, images, grid=3, amount=amount).map, found.map)
     loud = nn.Sequential(*net, nn.Linear(1, 1)).double()
     loud[2].weight.data.fill_(1e4)
-    assert np.allclose(perturbation(loud, pictures, grid=3).map, found.map)
+    assert np.allclose(perturbation(loud, images, grid=3).map, found.map)
     loud[2].weight.data.fill_(1.0)
-    assert np.allclose(perturbation(net, 7 * pictures + 3, grid=3).map, found.map)
-    assert perturbation(net, pictures, grid=3, batch=2).map == pytest.approx(found.map)
+    assert np.allclose(perturbation(net, 7 * images + 3, grid=3).map, found.map)
+    assert perturbation(net, images, grid=3, batch=2).map == pytest.approx(found.map)
 
 
 @pytest.mark.parametrize("space", SPACES)
 def test_gradients_are_the_limit_of_small_perturbations(space):
     """A smooth network with several outputs and channels; exact but for the draws of signs."""
     net = nn.Sequential(*linear(space, 6, 2), nn.Tanh(), nn.Linear(6, 4)).double()
-    pictures = pictures_of(space, 200, 2)
-    small = perturbation(net, pictures, grid=3, amount=1e-4, batch=800).map
-    limit = gradient_sensitivity(net, pictures, grid=3, projections=20, batch=50).map
+    images = images_of(space, 200, 2)
+    small = perturbation(net, images, grid=3, amount=1e-4, batch=800).map
+    limit = gradient_sensitivity(net, images, grid=3, projections=20, batch=50).map
     assert small.shape == limit.shape == (3,) * len(space)
     assert np.allclose(small, limit, rtol=0.15)
     assert np.std(limit) > 0.02 * limit.mean(), "there is something to tell apart"
@@ -96,31 +96,31 @@ def lengths_of(jacobian: torch.Tensor) -> np.ndarray:
 def test_gradients_by_pixel_like_their_slow_twin():
     """All rows of the Jacobian instead of random sums of them, all signs instead of some."""
     net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, 2, 3)).double()
-    pictures = pictures_of((4, 5), 3, 2)
+    images = images_of((4, 5), 3, 2)
     truth = np.zeros((4, 5))
-    for picture in pictures:
-        jacobian = torch.autograd.functional.jacobian(lambda x: net(x[None]).flatten(), picture)
-        truth += lengths_of(jacobian) / len(pictures)
-    expected = truth * std_of(pictures) / spread_of(net, pictures)
+    for image in images:
+        jacobian = torch.autograd.functional.jacobian(lambda x: net(x[None]).flatten(), image)
+        truth += lengths_of(jacobian) / len(images)
+    expected = truth * std_of(images) / spread_of(net, images)
     errors = []
     for projections in (50, 800):
-        found = gradient_sensitivity(net, pictures, projections=projections)
+        found = gradient_sensitivity(net, images, projections=projections)
         errors.append(np.abs(found.map / expected - 1).mean())
     assert errors[1] < 0.02
     assert errors[1] < 0.5 * errors[0]
 
 
 @pytest.mark.parametrize("measure", [perturbation, gradient_sensitivity])
-def test_the_absolute_change_is_averaged_over_pictures(measure):
-    """Not its square: one picture in four that answers ten times as much counts as it is."""
+def test_the_absolute_change_is_averaged_over_images(measure):
+    """Not its square: one image in four that answers ten times as much counts as it is."""
 
     class Gain(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x[:, 0, 1:] * torch.where(x[:, 0, :1] > 0, 10.0, 1.0)
 
-    pictures = torch.tensor([[[9.0, 1.0]], [[-9.0, 1.0]], [[-9.0, 2.0]], [[-9.0, 3.0]]]).double()
-    found = measure(Gain(), pictures, grid=2)
-    unit = std_of(pictures) / spread_of(Gain(), pictures)
+    images = torch.tensor([[[9.0, 1.0]], [[-9.0, 1.0]], [[-9.0, 2.0]], [[-9.0, 3.0]]]).double()
+    found = measure(Gain(), images, grid=2)
+    unit = std_of(images) / spread_of(Gain(), images)
     assert found.map == pytest.approx([0, unit * (10 + 1 + 1 + 1) / 4])
 
 
@@ -134,8 +134,8 @@ def test_directions_are_drawn_evenly(outputs: int):
 
 def test_the_size_of_a_batch_changes_nothing():
     net = nn.Sequential(*linear((6, 8), 3, 2), nn.Tanh())
-    pictures = pictures_of((6, 8), 5, 2)
-    whole, parts = (gradient_sensitivity(net, pictures, batch=n).map for n in (8, 2))
+    images = images_of((6, 8), 5, 2)
+    whole, parts = (gradient_sensitivity(net, images, batch=n).map for n in (8, 2))
     assert np.allclose(whole, parts)
 
 
@@ -143,7 +143,7 @@ def test_drawn_signs_find_what_brightening_a_cell_would_not():
     """A filter that finds edges does not answer to a cell that gets brighter as a whole."""
     net = nn.Sequential(nn.Conv1d(1, 1, 2, bias=False), nn.Flatten()).double()
     net[0].weight.data[:] = torch.tensor([1.0, -1.0])
-    map_ = perturbation(net, pictures_of((64,)), grid=4).map
+    map_ = perturbation(net, images_of((64,)), grid=4).map
     assert map_.min() > 0.7 * map_.max()
 
 
@@ -152,19 +152,19 @@ def test_drawn_signs_find_what_brightening_a_cell_would_not():
 
 @pytest.mark.parametrize("space", SPACES)
 def test_occlusion_like_its_slow_twin(space):
-    net, pictures = nn.Sequential(*linear(space, 3, 2), nn.Tanh()), pictures_of(space, 4, 2)
-    found = occlusion(net, pictures, grid=2)
-    spread = spread_of(net, pictures)
+    net, images = nn.Sequential(*linear(space, 3, 2), nn.Tanh()), images_of(space, 4, 2)
+    found = occlusion(net, images, grid=2)
+    spread = spread_of(net, images)
     for place in np.ndindex(*(2,) * len(space)):
         changes = []
-        for picture in pictures:
-            changed = picture.clone()
+        for image in images:
+            changed = image.clone()
             for channel in range(2):
                 for pixel in np.ndindex(*space):
                     if place == tuple(int(i >= n // 2) for i, n in zip(pixel, space, strict=True)):
-                        changed[(channel, *pixel)] = picture[channel].mean()
+                        changed[(channel, *pixel)] = image[channel].mean()
             with torch.no_grad():
-                differences = (net(changed[None]) - net(picture[None])).flatten().tolist()
+                differences = (net(changed[None]) - net(image[None])).flatten().tolist()
             changes.append(math.sqrt(sum(one**2 for one in differences) / len(differences)))
         assert found.map[place] == pytest.approx(sum(changes) / len(changes) / spread)
 
@@ -175,21 +175,21 @@ def test_what_a_network_does_not_read_has_no_weight():
             return x[..., 4:].flatten(1)
 
     for measure in (perturbation, occlusion):
-        map_ = measure(Half(), pictures_of((8,)), grid=4).map
+        map_ = measure(Half(), images_of((8,)), grid=4).map
         assert (map_[:2] == 0).all()
         assert (map_[2:] > 0).all()
 
 
 def test_default_grids_hold_256_cells_at_most():
-    assert occlusion(nn.Flatten(), pictures_of((40,), 2)).map.shape == (16,)
-    assert occlusion(nn.Flatten(), pictures_of((17, 40), 2)).map.shape == (16, 16)
-    assert occlusion(nn.Flatten(), pictures_of((9, 7, 3), 2)).map.shape == (6, 6, 3)
+    assert occlusion(nn.Flatten(), images_of((40,), 2)).map.shape == (16,)
+    assert occlusion(nn.Flatten(), images_of((17, 40), 2)).map.shape == (16, 16)
+    assert occlusion(nn.Flatten(), images_of((9, 7, 3), 2)).map.shape == (6, 6, 3)
 
 
 def test_another_layer_can_be_asked():
     net = nn.Sequential(linear((8,)), nn.Linear(1, 1), nn.ReLU()).double()
-    inner = perturbation(net, pictures_of((8,)), grid=4, layer="0")
-    assert np.allclose(inner.map, perturbation(net[0], pictures_of((8,)), grid=4).map)
+    inner = perturbation(net, images_of((8,)), grid=4, layer="0")
+    assert np.allclose(inner.map, perturbation(net[0], images_of((8,)), grid=4).map)
 
 
 # --- comparison ----------------------------------------------------------------------------------
@@ -202,10 +202,10 @@ def test_a_stack_of_positive_weights_answers_as_its_path_counts_say():
     ).double()
     for layer in net[:3]:
         nn.init.ones_(layer.weight)
-    picture = torch.ones(1, 1, 10, 10, dtype=torch.float64, requires_grad=True)
-    net(picture).sum().backward()
-    paths = picture.grad[0, 0].numpy()
-    found = gradient_sensitivity(net, pictures_of((10, 10)), projections=1)
+    image = torch.ones(1, 1, 10, 10, dtype=torch.float64, requires_grad=True)
+    net(image).sum().backward()
+    paths = image.grad[0, 0].numpy()
+    found = gradient_sensitivity(net, images_of((10, 10)), projections=1)
     held = compare(found, paths)
     assert held.spearman == pytest.approx(1)
     assert held.measured.centre_over_corner == pytest.approx(held.predicted.centre_over_corner)
@@ -217,7 +217,7 @@ def test_a_stack_of_positive_weights_answers_as_its_path_counts_say():
 
 @pytest.mark.parametrize("size", [(5,), (12,), (16,)])
 def test_maps_of_any_size_are_held_against_each_other(size):
-    found = occlusion(linear((12,)), pictures_of((12,)), grid=12)
+    found = occlusion(linear((12,)), images_of((12,)), grid=12)
     held = compare(found, np.arange(float(size[0])))
     assert -1 <= held.spearman <= 1
     if size == (12,):
@@ -246,27 +246,27 @@ def test_places_are_where_they_are_said_to_be():
 
 @pytest.mark.parametrize("measure", [perturbation, occlusion, gradient_sensitivity])
 def test_what_cannot_be_measured_is_refused(measure):
-    net, pictures = linear((8,)), pictures_of((8,))
+    net, images = linear((8,)), images_of((8,))
     with pytest.raises(SettingsError, match="give at least 2"):
-        measure(net, pictures[:1])
-    with pytest.raises(SettingsError, match="pictures that differ"):
-        measure(net, pictures[:1].repeat(3, 1, 1))
+        measure(net, images[:1])
+    with pytest.raises(SettingsError, match="images that differ"):
+        measure(net, images[:1].repeat(3, 1, 1))
     with pytest.raises(SettingsError, match="at least 1 cell"):
-        measure(net, pictures, grid=-1)
+        measure(net, images, grid=-1)
 
 
 def test_settings_that_cannot_be():
-    net, pictures = linear((8,)), pictures_of((8,))
+    net, images = linear((8,)), images_of((8,))
     for amount in (0.0, -1.0, math.nan):
         with pytest.raises(SettingsError, match="above 0"):
-            perturbation(net, pictures, amount=amount)
+            perturbation(net, images, amount=amount)
     with pytest.raises(SettingsError, match="projections=0"):
-        gradient_sensitivity(net, pictures, projections=0)
+        gradient_sensitivity(net, images, projections=0)
 
     class Hard(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.argmax(2).double()
 
     with pytest.raises(SettingsError, match="use perturbation"):
-        gradient_sensitivity(Hard(), pictures)
-    assert perturbation(Hard(), pictures, amount=3.0).map.max() > 0
+        gradient_sensitivity(Hard(), images)
+    assert perturbation(Hard(), images, amount=3.0).map.max() > 0

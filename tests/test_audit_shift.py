@@ -1,4 +1,4 @@
-"""Shifts of the picture: networks of which it is known what a shift does to them."""
+"""Shifts of the image: networks of which it is known what a shift does to them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.audit._layers import find_layers
-from placewise.audit._probe import noise_pictures
-from placewise.audit.equivariance import equivariance, roll_equivariance
-from placewise.audit.shift import consistency, phase_map, place_map
+from placewise.auditing._layers import find_layers
+from placewise.auditing._probe import noise_images
+from placewise.auditing.equivariance import equivariance, roll_equivariance
+from placewise.auditing.shift import consistency, phase_map, place_map
 from placewise.errors import SettingsError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -33,12 +33,12 @@ def classifier(dims: int, stride: int = 1, mode: str = "zeros") -> nn.Sequential
 
 def objects(dims: int, count: int = 12, size: int = 24) -> torch.Tensor:
     """Different noise in the middle, and nothing about it."""
-    pictures = torch.zeros(count, 1, *[size] * dims, dtype=torch.float64)
+    images = torch.zeros(count, 1, *[size] * dims, dtype=torch.float64)
     middle = (..., *(slice(size // 2 - 2, size // 2 + 2) for _ in range(dims)))
-    pictures[middle] = 3 * torch.randn(
-        pictures[middle].shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+    images[middle] = 3 * torch.randn(
+        images[middle].shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64
     )
-    return pictures
+    return images
 
 
 class FirstPixels(nn.Module):
@@ -66,13 +66,13 @@ def test_an_invariant_network_is_always_consistent(dims: int):
     assert found.share < 1e-20
     assert found.classes > 1, "else it says nothing"
     assert found.offsets == (6,) * dims
-    assert (found.pictures, found.pairs) == (12, 96)
+    assert (found.images, found.pairs) == (12, 96)
     broken = consistency(classifier(dims, stride=3), objects(dims), size=size)
     assert broken.share > 1e-3
     assert broken.percent < 100
 
 
-def test_offsets_are_drawn_evenly_and_anew_for_each_picture():
+def test_offsets_are_drawn_evenly_and_anew_for_each_image():
     """Two of r + 1 offsets agree once in r + 1 pairs."""
     ramp = torch.arange(12.0).expand(40, 1, 12)
     found = consistency(FirstPixels(5), ramp, size=(8,), pairs=100)
@@ -140,14 +140,14 @@ def test_what_an_offset_changes_is_counted():
 
 
 def test_many_phases_are_thinned_to_powers_of_two():
-    net, pictures = classifier(2), objects(2, count=2, size=40)
-    found = phase_map(net, pictures, size=(16, 16), stride=(12, 8))
+    net, images = classifier(2), objects(2, count=2, size=40)
+    found = phase_map(net, images, size=(16, 16), stride=(12, 8))
     assert found.offsets == ((0, 1, 2, 4, 8, 12), (0, 1, 2, 4, 8))
-    chosen = phase_map(net, pictures, size=(16, 16), stride=(12, 8), offsets=((0, 12), (0, 3, 8)))
+    chosen = phase_map(net, images, size=(16, 16), stride=(12, 8), offsets=((0, 12), (0, 3, 8)))
     assert chosen.share.shape == (2, 3)
     assert chosen.changed[1, 2] == found.changed[-1, -1]
-    with pytest.raises(SettingsError, match="larger pictures"):
-        phase_map(net, pictures, size=(30, 16), stride=(12, 8))
+    with pytest.raises(SettingsError, match="larger images"):
+        phase_map(net, images, size=(30, 16), stride=(12, 8))
 
 
 # --- places --------------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ def test_many_phases_are_thinned_to_powers_of_two():
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_to_an_invariant_network_all_places_are_alike(dims: int):
-    pictures = noise_pictures((1, *[12] * dims), 5).double()
-    found = place_map(classifier(dims, mode="circular"), pictures, places=4)
+    images = noise_images((1, *[12] * dims), 5).double()
+    found = place_map(classifier(dims, mode="circular"), images, places=4)
     assert found.object == (3,) * dims
     assert found.offsets == ((0, 3, 6, 9),) * dims
     assert np.allclose(found.response, 1, atol=1e-10)
@@ -167,7 +167,7 @@ def test_to_an_invariant_network_all_places_are_alike(dims: int):
 def test_a_border_that_loses_paths_answers_less():
     torch.manual_seed(0)
     net = nn.Sequential(*(nn.Conv1d(1, 1, 3) for _ in range(4)), nn.AdaptiveAvgPool1d(1)).double()
-    found = place_map(net, noise_pictures((1, 32), 4).double(), object_size=(2,), stride=(2,))
+    found = place_map(net, noise_images((1, 32), 4).double(), object_size=(2,), stride=(2,))
     assert found.response[0] < 0.5 * found.response.max() > found.response[-1]
     assert found.response.mean() == pytest.approx(1)
 
@@ -175,7 +175,7 @@ def test_a_border_that_loses_paths_answers_less():
 def test_to_a_fully_connected_network_the_place_matters():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh()).double()
-    found = place_map(net, noise_pictures((1, 8, 8), 6).double(), stride=(1, 1))
+    found = place_map(net, noise_images((1, 8, 8), 6).double(), stride=(1, 1))
     assert found.share > 0.3
     assert found.agreement.min() < 1
     assert found.agreement[found.agreement.shape[0] // 2, found.agreement.shape[1] // 2] == 1
@@ -184,24 +184,24 @@ def test_to_a_fully_connected_network_the_place_matters():
 def test_places_keep_the_phase_of_the_stride():
     """A stride of 2 and one phase: nothing differs but for the border, which pads circularly."""
     net = classifier(1, stride=2, mode="circular")
-    pictures = noise_pictures((1, 18), 4).double()
-    found = place_map(net, pictures, object_size=(4,), places=5)
+    images = noise_images((1, 18), 4).double()
+    found = place_map(net, images, object_size=(4,), places=5)
     assert found.offsets == ((0, 4, 8, 10, 14),)
     assert all(offset % 2 == 0 for offset in found.offsets[0])
     assert np.allclose(found.response, 1)
-    odd = place_map(net, pictures, object_size=(4,), stride=(1,), places=5)
+    odd = place_map(net, images, object_size=(4,), stride=(1,), places=5)
     assert not np.allclose(odd.response, 1)
 
 
 def test_of_a_dense_output_the_size_of_the_response_is_told():
     net = classifier(2, mode="circular")[:4]
-    found = place_map(net, noise_pictures((1, 12, 12), 3).double())
+    found = place_map(net, noise_images((1, 12, 12), 3).double())
     assert found.agreement is None
     assert found.share is None
     assert np.allclose(found.response, 1)
     with pytest.raises(SettingsError, match="with and without"):
         place_map(net, torch.ones(2, 1, 12, 12))
-    with pytest.raises(SettingsError, match="larger pictures"):
+    with pytest.raises(SettingsError, match="larger images"):
         place_map(net, torch.rand(2, 1, 12, 12), object_size=(13, 1))
 
 
@@ -216,11 +216,11 @@ def stack(dims: int, layers: int, **settings: object) -> nn.Sequential:
 
 
 def noise(dims: int, size: int) -> torch.Tensor:
-    return noise_pictures((1, *[size] * dims), 2).double()
+    return noise_images((1, *[size] * dims), 2).double()
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_without_padding_maps_move_with_the_picture(dims: int):
+def test_without_padding_maps_move_with_the_image(dims: int):
     net = stack(dims, 3, stride=2)
     found = equivariance(net, noise(dims, 39), size=(31,) * dims, layers=["0", "1", "2"])
     assert [each.stride for each in found] == [(2,) * dims, (4,) * dims, (8,) * dims]
@@ -264,15 +264,15 @@ def test_with_circular_padding_rolling_is_exact(dims: int):
 
 @pytest.mark.parametrize("roll", [False, True])
 def test_distances_and_errors_like_their_slow_twin(roll: bool):
-    """One picture, one axis, one channel; everything by hand."""
+    """One image, one axis, one channel; everything by hand."""
     net = nn.Conv1d(1, 1, 5, padding=2, stride=2, bias=False).double()
-    pictures = noise_pictures((1, 18), 1).double()
+    images = noise_images((1, 18), 1).double()
     if roll:
-        (found,) = roll_equivariance(net, pictures)
-        here, moved = pictures, pictures.roll(-2, -1)
+        (found,) = roll_equivariance(net, images)
+        here, moved = images, images.roll(-2, -1)
     else:
-        (found,) = equivariance(net, pictures, size=(16,))
-        here, moved = pictures[..., :16], pictures[..., 2:]
+        (found,) = equivariance(net, images, size=(16,))
+        here, moved = images[..., :16], images[..., 2:]
     with torch.no_grad():
         still, other = net(here)[0, 0].numpy(), net(moved)[0, 0].numpy()
     cells = len(still)
@@ -315,11 +315,11 @@ class UpAndDown(nn.Module):
 
 
 def test_a_dense_output_moves_with_the_whole_stride_only():
-    net, pictures = UpAndDown().double(), noise(1, 48)
-    whole = equivariance(net, pictures, size=(40,))
+    net, images = UpAndDown().double(), noise(1, 48)
+    whole = equivariance(net, images, size=(40,))
     assert [(each.layer, each.shift) for each in whole] == [("down", (4,)), ("", (4,))]
     assert all(each.overall < 1e-12 for each in whole)
-    (alone,) = equivariance(net, pictures, size=(40,), layers=[""])
+    (alone,) = equivariance(net, images, size=(40,), layers=[""])
     assert alone.shift == (1,)
     assert (alone.relative > 1e-3).all(), "one pixel breaks it everywhere"
 
@@ -333,7 +333,7 @@ def test_exact_maps_have_no_finite_psnr():
 
 def test_windows_without_room_are_refused():
     net = stack(1, 3, stride=2, padding=1)
-    with pytest.raises(SettingsError, match="larger pictures"):
+    with pytest.raises(SettingsError, match="larger images"):
         equivariance(net, noise(1, 20), size=(16,))
     with pytest.raises(SettingsError, match="larger size"):
         equivariance(net, noise(1, 24), size=(8,), layers={"2": (8,)})

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import conv, graph, graph_of
-from placewise.audit.paths import count_paths
-from placewise.audit.unseen import unseen
+from placewise.auditing.paths import count_paths
+from placewise.auditing.unseen import unseen
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,11 @@ from placewise.augment import (
     scale,
     shear,
     translate,
-    warp_picture,
+    warp_image,
 )
 from placewise.augment.warps import steepness
 from placewise.errors import SettingsError
-from placewise.formats import State
+from placewise.formats import Visibility
 
 SIZE = (96, 128)
 STRONG = Augmentation(
@@ -71,7 +71,7 @@ def draw(name, seed=0):
     return DRAWS[name][0](np.random.default_rng(seed))
 
 
-# --- the blob test: the centroid of a moved blob against the moved dot ---
+# --- the blob test: the centroid of a moved blob against the moved keypoint ---
 
 SIGMA = 2.0
 
@@ -93,7 +93,7 @@ def centroid(heat):
 def expected_centroid(warp, centre):
     """Where the centroid of the whole blob g must come to lie, by points alone.
 
-    A bent picture of a finite blob is not symmetric about its moved dot: its centroid is
+    A bent image of a finite blob is not symmetric about its moved keypoint: its centroid is
     ∫ F(p) g(p) |det F'(p)| dp / ∫ g(p) |det F'(p)| dp with F = `forward`. It differs from
     F(centre) by the curvature of F times σ², which is nothing for affine warps.
     """
@@ -107,15 +107,15 @@ def expected_centroid(warp, centre):
 
 
 def blob_errors(name, draws, seed):
-    """Distance of the found from the expected centroid, and of that from the moved dot."""
+    """Distance of the found from the expected centroid, and of that from the moved keypoint."""
     rng, errors, bends = np.random.default_rng(seed), [], []
     while len(errors) < draws:
-        warp, dot = DRAWS[name][0](rng), rng.uniform(12, np.array(SIZE[::-1]) - 13)
-        moved = warp.forward(dot)
+        warp, keypoint = DRAWS[name][0](rng), rng.uniform(12, np.array(SIZE[::-1]) - 13)
+        moved = warp.forward(keypoint)
         if (moved < 16).any() or (moved > np.array(warp.size[::-1]) - 17).any():
             continue  # cut by the frame, so the centroid is not that of the blob
-        found = centroid(warp_picture(render(dot), warp, "zeros"))
-        expected = expected_centroid(warp, dot)
+        found = centroid(warp_image(render(keypoint), warp, "zeros"))
+        expected = expected_centroid(warp, keypoint)
         errors.append(np.linalg.norm(found - expected))
         bends.append(np.linalg.norm(expected - moved))
     return np.array(errors), np.array(bends)
@@ -126,15 +126,15 @@ SLOWER = ("elastic", "all at once", "chain in any order")
 
 
 @pytest.mark.parametrize("name", DRAWS)
-def test_a_blob_goes_where_its_dot_goes(name):
+def test_a_blob_goes_where_its_keypoint_goes(name):
     errors, bends = blob_errors(name, 100 if name in SLOWER else 500, seed=1)
     assert errors.max() <= DRAWS[name][1], (errors.mean(), errors.max())
-    assert name in BENT or bends.max() < 1e-6  # so there it is the moved dot itself
+    assert name in BENT or bends.max() < 1e-6  # so there it is the moved keypoint itself
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOWER)
-def test_500_blobs_go_where_their_dots_go(name):
+def test_500_blobs_go_where_their_keypoints_go(name):
     errors, _ = blob_errors(name, 500, seed=2)
     assert errors.max() <= DRAWS[name][1], (errors.mean(), errors.max())
 
@@ -181,29 +181,29 @@ def test_homographies_side_by_side_are_one_matrix():
     assert np.allclose(one.matrix / one.matrix[2, 2], product / product[2, 2])
 
 
-def test_a_smooth_picture_warped_twice_is_warped_once_by_the_chain():
+def test_a_smooth_image_warped_twice_is_warped_once_by_the_chain():
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
-    picture = (0.5 + 0.4 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)[..., None]
+    image = (0.5 + 0.4 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)[..., None]
     first, second = rotate(SIZE, 12), elastic(SIZE, np.random.default_rng(0), 4.0)
-    twice = warp_picture(warp_picture(picture, first), second)
-    once = warp_picture(picture, Chain(first, second))
+    twice = warp_image(warp_image(image, first), second)
+    once = warp_image(image, Chain(first, second))
     assert np.abs(twice - once)[25:-25, 25:-25].max() < 5e-3
 
 
 def test_named_warps_are_exact_where_pixels_meet_pixels():
-    picture = np.random.default_rng(0).random((6, 8, 3)).astype(np.float32)
+    image = np.random.default_rng(0).random((6, 8, 3)).astype(np.float32)
     same = {
-        flip((6, 8)): picture[:, ::-1],
-        rotate((6, 8), 180): picture[::-1, ::-1],
-        crop((6, 8), 1, 2, (3, 4)): picture[1:4, 2:6],
-        frame((6, 8), (10, 11)): np.pad(picture, ((2, 2), (1, 2), (0, 0)), mode="edge"),
-        frame((6, 8), (4, 5)): picture[1:5, 1:6] if (5 - 8) // 2 == -1 else picture[1:5, 2:7],
-        translate((6, 8), 2, 0): np.pad(picture, ((0, 0), (2, 0), (0, 0)), mode="edge")[:, :8],
+        flip((6, 8)): image[:, ::-1],
+        rotate((6, 8), 180): image[::-1, ::-1],
+        crop((6, 8), 1, 2, (3, 4)): image[1:4, 2:6],
+        frame((6, 8), (10, 11)): np.pad(image, ((2, 2), (1, 2), (0, 0)), mode="edge"),
+        frame((6, 8), (4, 5)): image[1:5, 1:6] if (5 - 8) // 2 == -1 else image[1:5, 2:7],
+        translate((6, 8), 2, 0): np.pad(image, ((0, 0), (2, 0), (0, 0)), mode="edge")[:, :8],
     }
     for warp, expected in same.items():
-        assert np.abs(warp_picture(picture, warp) - expected).max() < 1e-5
-    square = picture[:6, :6]
-    assert np.abs(warp_picture(square, rotate((6, 6), 90)) - np.rot90(square)).max() < 1e-5
+        assert np.abs(warp_image(image, warp) - expected).max() < 1e-5
+    square = image[:6, :6]
+    assert np.abs(warp_image(square, rotate((6, 6), 90)) - np.rot90(square)).max() < 1e-5
 
 
 def test_an_elastic_field_is_as_strong_as_told_and_never_folds():
@@ -245,8 +245,8 @@ def test_an_elastic_field_is_the_sum_of_its_splines():
 # --- the slow twin of sampling ---
 
 
-def look_up(picture, column, row, fill):
-    height, width, _ = picture.shape
+def look_up(image, column, row, fill):
+    height, width, _ = image.shape
     if fill == "replicate":
         column, row = min(max(column, 0), width - 1), min(max(row, 0), height - 1)
     elif fill == "reflect":
@@ -255,23 +255,23 @@ def look_up(picture, column, row, fill):
             for at, n in ((column, width), (row, height))
         )
     elif not (0 <= column < width and 0 <= row < height):
-        return np.full(picture.shape[2], 0.0 if fill == "zeros" else fill)
-    return picture[row, column]
+        return np.full(image.shape[2], 0.0 if fill == "zeros" else fill)
+    return image[row, column]
 
 
-def sample_slowly(picture, warp, fill):
+def sample_slowly(image, warp, fill):
     height, width = warp.size
-    result = np.empty((height, width, picture.shape[2]))
+    result = np.empty((height, width, image.shape[2]))
     for row in range(height):
         for column in range(width):
             x, y = warp.backward(np.array([column, row], dtype=float))
             left, top = int(np.floor(x)), int(np.floor(y))
             a, b = x - left, y - top
             result[row, column] = (
-                (1 - a) * (1 - b) * look_up(picture, left, top, fill)
-                + a * (1 - b) * look_up(picture, left + 1, top, fill)
-                + (1 - a) * b * look_up(picture, left, top + 1, fill)
-                + a * b * look_up(picture, left + 1, top + 1, fill)
+                (1 - a) * (1 - b) * look_up(image, left, top, fill)
+                + a * (1 - b) * look_up(image, left + 1, top, fill)
+                + (1 - a) * b * look_up(image, left, top + 1, fill)
+                + a * b * look_up(image, left + 1, top + 1, fill)
             )
     return result
 
@@ -280,7 +280,7 @@ def sample_slowly(picture, warp, fill):
 @pytest.mark.parametrize("name", ["rotate", "perspective", "elastic", "all at once", "crop"])
 def test_sampling_is_what_a_loop_over_the_pixels_does(name, fill):
     small = (11, 13)
-    picture = np.random.default_rng(0).random((*small, 3)).astype(np.float32)
+    image = np.random.default_rng(0).random((*small, 3)).astype(np.float32)
     rng = np.random.default_rng(3)
     warp = {
         "rotate": lambda: rotate(small, 33),
@@ -289,15 +289,13 @@ def test_sampling_is_what_a_loop_over_the_pixels_does(name, fill):
         "all at once": lambda: STRONG.draw(rng, small, (17, 9)),
         "crop": lambda: crop(small, -5.5, 3.25, (20, 9)),
     }[name]()
-    assert (
-        np.abs(warp_picture(picture, warp, fill) - sample_slowly(picture, warp, fill)).max() < 1e-4
-    )
+    assert np.abs(warp_image(image, warp, fill) - sample_slowly(image, warp, fill)).max() < 1e-4
 
 
 def test_whole_numbers_are_sampled_as_shares_of_white():
     for dtype in (np.uint8, np.uint16):
         white = np.full((4, 5, 1), np.iinfo(dtype).max, dtype)
-        shown = warp_picture(white, rotate((4, 5), 10))
+        shown = warp_image(white, rotate((4, 5), 10))
         assert shown.dtype == np.float32 and np.abs(shown - 1).max() < 1e-6
 
 
@@ -323,11 +321,11 @@ class Losing(Drifting):
 
 @pytest.mark.parametrize("thing", ["blur", None, lambda points: points, np.eye(3)])
 def test_what_is_no_warp_is_refused_everywhere(thing):
-    points, states = np.zeros((1, 2)), np.full(1, State.VISIBLE, np.int8)
+    points, visibility = np.zeros((1, 2)), np.full(1, Visibility.VISIBLE, np.int8)
     for act in (
         lambda: Chain(flip(SIZE), thing),
-        lambda: warp_picture(np.zeros((*SIZE, 1), np.uint8), thing),
-        lambda: move_points(points, states, thing),
+        lambda: warp_image(np.zeros((*SIZE, 1), np.uint8), thing),
+        lambda: move_points(points, visibility, thing),
     ):
         with pytest.raises(SettingsError, match="not a warp"):
             act()
@@ -335,10 +333,10 @@ def test_what_is_no_warp_is_refused_everywhere(thing):
 
 @pytest.mark.parametrize(("warp", "message"), [(Drifting(), "otherwise"), (Losing(), "as many")])
 def test_a_warp_that_leaves_points_behind_is_refused(warp, message):
-    states = np.full(3, State.VISIBLE, np.int8)
+    visibility = np.full(3, Visibility.VISIBLE, np.int8)
     for inside in (warp, Chain(flip(SIZE), warp)):
         with pytest.raises(SettingsError, match=message):
-            move_points(np.full((3, 2), 9.0), states, inside)
+            move_points(np.full((3, 2), 9.0), visibility, inside)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +352,7 @@ def test_a_warp_that_leaves_points_behind_is_refused(warp, message):
         lambda: Elastic(np.random.default_rng(0).uniform(-90, 90, (2, 7, 7)), SIZE),
         lambda: elastic(SIZE, np.random.default_rng(0), -1.0),
         lambda: Chain(),
-        lambda: warp_picture(np.zeros((*SIZE, 1), np.uint8), flip(SIZE), "mirror"),
+        lambda: warp_image(np.zeros((*SIZE, 1), np.uint8), flip(SIZE), "mirror"),
         lambda: Augmentation(rotate=-1),
         lambda: Augmentation(noise=float("nan")),
         lambda: Augmentation(scale=(1.2, 0.9)),
@@ -372,7 +370,7 @@ def test_impossible_settings_are_refused(make):
 def test_a_point_behind_the_viewer_has_no_place():
     warp = perspective((100, 100), 0.5, 0)
     assert np.isnan(warp.forward(np.array([-200.0, 50.0]))).all()
-    states = np.full(1, State.VISIBLE, np.int8)
+    visibility = np.full(1, Visibility.VISIBLE, np.int8)
     bent = Chain(warp, elastic((100, 100), np.random.default_rng(0), 2.0))
-    points, known = move_points(np.array([[-200.0, 50.0]]), states, bent)
-    assert np.isnan(points).all() and known.tolist() == [State.ABSENT]
+    points, known = move_points(np.array([[-200.0, 50.0]]), visibility, bent)
+    assert np.isnan(points).all() and known.tolist() == [Visibility.ABSENT]

@@ -16,55 +16,71 @@ from placewise.augment import (
     translate,
 )
 from placewise.errors import SettingsError
-from placewise.formats import State
+from placewise.formats import Visibility
 from test_augment import SIZE, STRONG, centroid, render
 
 
 def test_states_stay_apart_and_points_that_leave_are_absent():
     nan = np.nan
     points = np.array([[[2.0, 2.0], [7.0, 2.0], [7.4, 3.0], [nan, nan], [nan, nan]]])
-    states = np.array(
-        [[State.VISIBLE, State.HIDDEN, State.VISIBLE, State.ABSENT, State.UNLABELLED]]
+    visibility = np.array(
+        [
+            [
+                Visibility.VISIBLE,
+                Visibility.HIDDEN,
+                Visibility.VISIBLE,
+                Visibility.ABSENT,
+                Visibility.UNLABELLED,
+            ]
+        ]
     )
-    moved, known = move_points(points, states.astype(np.int8), translate((8, 8), 0.25, 0))
+    moved, known = move_points(points, visibility.astype(np.int8), translate((8, 8), 0.25, 0))
     assert known.dtype == np.int8 and known.tolist() == [
-        [State.VISIBLE, State.HIDDEN, State.ABSENT, State.ABSENT, State.UNLABELLED]
+        [
+            Visibility.VISIBLE,
+            Visibility.HIDDEN,
+            Visibility.ABSENT,
+            Visibility.ABSENT,
+            Visibility.UNLABELLED,
+        ]
     ]
     assert moved[0, :2].tolist() == [[2.25, 2.0], [7.25, 2.0]]
     assert np.isnan(moved[0, 2:]).all()
-    assert states[0, 2] == State.VISIBLE and points[0, 2, 0] == 7.4  # what came in is untouched
+    assert (
+        visibility[0, 2] == Visibility.VISIBLE and points[0, 2, 0] == 7.4
+    )  # what came in is untouched
 
 
 def test_counterparts_change_places_where_the_warp_mirrors():
     points = np.array([[1.0, 1.0], [6.0, 1.0], [3.0, 5.0]])
-    states = np.array([State.VISIBLE, State.HIDDEN, State.VISIBLE], np.int8)
+    visibility = np.array([Visibility.VISIBLE, Visibility.HIDDEN, Visibility.VISIBLE], np.int8)
     swap = np.array([1, 0, 2])
     size = (8, 8)
-    moved, known = move_points(points, states, flip(size), swap)
+    moved, known = move_points(points, visibility, flip(size), swap)
     assert moved.tolist() == [[1.0, 1.0], [6.0, 1.0], [4.0, 5.0]]
-    assert known.tolist() == [State.HIDDEN, State.VISIBLE, State.VISIBLE]
+    assert known.tolist() == [Visibility.HIDDEN, Visibility.VISIBLE, Visibility.VISIBLE]
     for upright in (rotate(size, 170), Chain(flip(size), rotate(size, 5), flip(size))):
         assert not upright.mirrors
-        there, known = move_points(points, states, upright, swap)
-        assert np.allclose(there, upright.forward(points)) and known.tolist() == states.tolist()
+        there, known = move_points(points, visibility, upright, swap)
+        assert np.allclose(there, upright.forward(points)) and known.tolist() == visibility.tolist()
     with pytest.raises(SettingsError, match="change places"):
-        move_points(points, states, flip(size), np.array([1, 1, 2]))
+        move_points(points, visibility, flip(size), np.array([1, 1, 2]))
 
 
-def test_mirrored_pictures_carry_swapped_names():
-    """A picture with a bright left and a dark right dot: after any draw `left` is on one side.
+def test_mirrored_images_carry_swapped_names():
+    """An image with a bright left and a dark right keypoint: after any draw `left` is on one side.
 
-    The twin is the picture mirrored by hand, labelled by eye.
+    The twin is the image mirrored by hand, labelled by eye.
     """
-    picture = np.zeros((*SIZE, 1), np.float32) + 0.5
-    picture[40, 30], picture[40, 90] = 1.0, 0.0
+    image = np.zeros((*SIZE, 1), np.float32) + 0.5
+    image[40, 30], image[40, 90] = 1.0, 0.0
     points = np.array([[30.0, 40.0], [90.0, 40.0]])
-    states, swap = np.full(2, State.VISIBLE, np.int8), np.array([1, 0])
+    visibility, swap = np.full(2, Visibility.VISIBLE, np.int8), np.array([1, 0])
     only_flip = dataclasses.replace(Augmentation.none(), flip=True)
     seen = set()
     for number in range(20):
         shown, moved, _ = only_flip.apply(
-            picture, points, states, generator(0, 0, str(number)), SIZE, swap
+            image, points, visibility, generator(0, 0, str(number)), SIZE, swap
         )
         mirrored = shown[40, 97, 0] > 0.9
         expected = [[37, 40], [97, 40]] if mirrored else points.tolist()
@@ -77,10 +93,10 @@ def test_mirrored_pictures_carry_swapped_names():
 
 
 def apply(augmentation, rng, channels=1):
-    picture = np.random.default_rng(5).integers(0, 256, (*SIZE, channels)).astype(np.uint8)
+    image = np.random.default_rng(5).integers(0, 256, (*SIZE, channels)).astype(np.uint8)
     points = np.random.default_rng(6).uniform(10, 80, (2, 7, 2))
-    states = np.full((2, 7), State.VISIBLE, np.int8)
-    return augmentation.apply(picture, points, states, rng, (80, 90), np.arange(7)[::-1])
+    visibility = np.full((2, 7), Visibility.VISIBLE, np.int8)
+    return augmentation.apply(image, points, visibility, rng, (80, 90), np.arange(7)[::-1])
 
 
 def test_draws_are_a_pure_function_of_seed_epoch_and_sample():
@@ -110,24 +126,24 @@ def test_the_widest_ranges_draw_warps_for_every_size():
     for number in range(300):
         size, out = (tuple(rng.integers(1, 70, 2).tolist()) for _ in range(2))
         points = rng.uniform(-0.5, np.array(size[::-1]) - 0.5, (5, 2))
-        states = np.full(5, State.VISIBLE, np.int8)
-        picture = rng.random((*size, 1)).astype(np.float32)
+        visibility = np.full(5, Visibility.VISIBLE, np.int8)
+        image = rng.random((*size, 1)).astype(np.float32)
         shown, moved, known = widest.apply(
-            picture, points, states, generator(0, number, ""), out, fill="reflect"
+            image, points, visibility, generator(0, number, ""), out, fill="reflect"
         )
         assert shown.shape == (*out, 1) and np.isfinite(shown).all()
-        assert np.array_equal(np.isnan(moved).any(-1), known == State.ABSENT)
+        assert np.array_equal(np.isnan(moved).any(-1), known == Visibility.ABSENT)
 
 
 def test_nothing_drawn_leaves_all_as_it_is():
-    shown, points, states = apply(Augmentation.none(), generator(0, 0, "a"))
-    picture = np.random.default_rng(5).integers(0, 256, (*SIZE, 1)) / 255
-    located = states == State.VISIBLE
+    shown, points, visibility = apply(Augmentation.none(), generator(0, 0, "a"))
+    image = np.random.default_rng(5).integers(0, 256, (*SIZE, 1)) / 255
+    located = visibility == Visibility.VISIBLE
     before = np.random.default_rng(6).uniform(10, 80, (2, 7, 2))
     shift = (before - points)[located][0].round().astype(int)
     left, top = shift.tolist()
     assert 0 <= left <= SIZE[1] - 90 and 0 <= top <= SIZE[0] - 80
-    assert np.abs(shown - picture[top : top + 80, left : left + 90]).max() < 1e-4
+    assert np.abs(shown - image[top : top + 80, left : left + 90]).max() < 1e-4
     assert np.allclose(points[located], (before - shift)[located]) and located.sum() > 3
 
 
@@ -157,19 +173,19 @@ def test_photometric_changes_move_nothing_and_stay_in_range():
 
 
 def test_brightness_contrast_and_gamma_do_what_they_say():
-    picture = np.random.default_rng(0).uniform(0.3, 0.6, (20, 20, 1)).astype(np.float32)
+    image = np.random.default_rng(0).uniform(0.3, 0.6, (20, 20, 1)).astype(np.float32)
     none = Augmentation.none()
     for epoch in range(10):
         brightness, contrast, gamma = generator(0, epoch, "").uniform(-1, 1, 3)
 
         def shown(epoch=epoch, **ranges):
-            return dataclasses.replace(none, **ranges).photometric(picture, generator(0, epoch, ""))
+            return dataclasses.replace(none, **ranges).photometric(image, generator(0, epoch, ""))
 
-        mean = picture.mean(dtype=float)
-        assert np.allclose(shown(brightness=0.3), picture * (1 + 0.3 * brightness), atol=1e-6)
-        wider = mean + (picture - mean) * (1 + 0.3 * contrast)
+        mean = image.mean(dtype=float)
+        assert np.allclose(shown(brightness=0.3), image * (1 + 0.3 * brightness), atol=1e-6)
+        wider = mean + (image - mean) * (1 + 0.3 * contrast)
         assert np.allclose(shown(contrast=0.3), wider, atol=1e-6)
-        assert np.allclose(shown(gamma=0.3), picture ** (1.3**gamma), atol=1e-6)
+        assert np.allclose(shown(gamma=0.3), image ** (1.3**gamma), atol=1e-6)
 
 
 def test_blur_is_a_gaussian_of_the_width_it_says():
@@ -189,21 +205,21 @@ def test_blur_is_a_gaussian_of_the_width_it_says():
     assert judged >= 3
 
 
-def test_windows_on_large_pictures_show_the_dots():
+def test_windows_on_large_images_show_the_keypoints():
     """Nine windows in ten show the focus, somewhere in them; none shows what lies beyond a border.
 
     In such a window a point stands on the pixel that it was put on.
     """
-    picture = np.full((200, 300, 1), 0.25, np.float32)
+    image = np.full((200, 300, 1), 0.25, np.float32)
     point = np.array([[40.0, 190.0]])
-    picture[190, 40] = 1.0
-    states = np.array([State.VISIBLE], np.int8)
+    image[190, 40] = 1.0
+    visibility = np.array([Visibility.VISIBLE], np.int8)
     seen, places = 0, set()
     for epoch in range(300):
         rng = generator(5, epoch, "a.png")
-        shown, moved, known = Augmentation.none().apply(picture, point, states, rng, (48, 64))
+        shown, moved, known = Augmentation.none().apply(image, point, visibility, rng, (48, 64))
         assert shown.shape == (48, 64, 1)
-        if known[0] == State.VISIBLE:
+        if known[0] == Visibility.VISIBLE:
             x, y = moved[0].astype(int)
             assert shown[y, x, 0] > 0.999
             places.add((x, y))
@@ -215,13 +231,13 @@ def test_windows_on_large_pictures_show_the_dots():
 
 
 def test_windows_look_anywhere_where_nothing_is_labelled():
-    picture = np.zeros((90, 400, 1), np.float32)
-    picture[..., 0] = np.linspace(0, 1, 400)
-    nothing, states = np.full((1, 2), np.nan), np.array([State.UNLABELLED], np.int8)
+    image = np.zeros((90, 400, 1), np.float32)
+    image[..., 0] = np.linspace(0, 1, 400)
+    nothing, visibility = np.full((1, 2), np.nan), np.array([Visibility.UNLABELLED], np.int8)
     starts = [
-        Augmentation.none().apply(picture, nothing, states, generator(1, epoch, "a"), (90, 40))[0][
-            0, 0, 0
-        ]
+        Augmentation.none().apply(image, nothing, visibility, generator(1, epoch, "a"), (90, 40))[
+            0
+        ][0, 0, 0]
         for epoch in range(200)
     ]
     assert min(starts) < 0.02 and max(starts) > 0.88

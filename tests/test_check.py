@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from placewise.check import Findings, check, check_data, write_findings
+from placewise.checking import Findings, check, check_data, write_findings
 from placewise.checkpoint import read_json
 from placewise.data import split_images
 from placewise.errors import SettingsError
-from placewise.formats import SPLITS, Labels, Sample, State, read_labels
+from placewise.formats import SPLITS, KeypointDataset, KeypointSample, Visibility, read_dataset
 
 NAMES = ("nose", "tail", "left", "right")
 SHAPE = np.array([[0.0, -20.0], [0.0, 20.0], [-8.0, -10.0], [8.0, -10.0]])
 
 
-def make(folder: Path, count: int = 60, *, seed: int = 0) -> Labels:
+def make(folder: Path, count: int = 60, *, seed: int = 0) -> KeypointDataset:
     """Faultless labels: three splits, every point absent once, labels at the border."""
     rng = np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
@@ -33,19 +33,19 @@ def make(folder: Path, count: int = 60, *, seed: int = 0) -> Labels:
         angle = rng.uniform(0, 2 * np.pi)
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         points = (SHAPE @ turn) * rng.uniform(0.8, 1.2) + rng.uniform(30, 70, 2)
-        states = np.full(4, State.VISIBLE, np.int8)
+        visibility = np.full(4, Visibility.VISIBLE, np.int8)
         if number < 4:
             points[number] = 1.0, 50.0  # within 5 % of the border
         elif number < 8:
-            states[number - 4], points[number - 4] = State.ABSENT, np.nan
-        states[3] = State.HIDDEN if number % 9 == 8 else states[3]
+            visibility[number - 4], points[number - 4] = Visibility.ABSENT, np.nan
+        visibility[3] = Visibility.HIDDEN if number % 9 == 8 else visibility[3]
         split = ("train", "train", "train", "val", "test")[number % 5]
         Image.fromarray(rng.integers(0, 255, size, np.uint8)).save(folder / name)
-        samples.append(Sample(name, size, points[None], states[None], split))
-    return Labels(folder, NAMES, tuple(samples), (("left", "right"),))
+        samples.append(KeypointSample(name, size, points[None], visibility[None], split))
+    return KeypointDataset(folder, NAMES, tuple(samples), (("left", "right"),))
 
 
-def changed(labels: Labels, index: int, **values: Any) -> Labels:
+def changed(labels: KeypointDataset, index: int, **values: Any) -> KeypointDataset:
     """Labels with one sample changed."""
     samples = list(labels.samples)
     samples[index] = replace(samples[index], **values)
@@ -53,57 +53,63 @@ def changed(labels: Labels, index: int, **values: Any) -> Labels:
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Labels:
-    return make(tmp_path_factory.mktemp("clean") / "pictures")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> KeypointDataset:
+    return make(tmp_path_factory.mktemp("clean") / "images")
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Labels:
-    """Labels whose pictures a test may spoil."""
-    return make(tmp_path / "pictures")
+def own(tmp_path: Path) -> KeypointDataset:
+    """Labels whose images a test may spoil."""
+    return make(tmp_path / "images")
 
 
-def without_noses(labels: Labels) -> Labels:
-    """The nose is labelled on a few pictures only."""
+def without_noses(labels: KeypointDataset) -> KeypointDataset:
+    """The nose is labelled on a few images only."""
     for index in range(12, len(labels.samples)):
-        states = labels.samples[index].states.copy()
-        states[0, 0] = State.UNLABELLED
+        visibility = labels.samples[index].visibility.copy()
+        visibility[0, 0] = Visibility.UNLABELLED
         points = labels.samples[index].points.copy()
         points[0, 0] = np.nan
-        labels = changed(labels, index, states=states, points=points)
+        labels = changed(labels, index, visibility=visibility, points=points)
     return labels
 
 
-def test_faultless_labels_have_nothing_to_warn_of(clean: Labels) -> None:
+def test_faultless_labels_have_nothing_to_warn_of(clean: KeypointDataset) -> None:
     findings = check(clean)
     assert findings.warnings == ()
-    assert findings.verdict == "Ready to train: 60 pictures, 4 points, 236 labels."
+    assert findings.verdict == "Ready to train: 60 images, 4 points, 236 labels."
     assert str(findings).startswith("Ready to train")
 
 
-def test_counts_are_those_of_a_slow_count(clean: Labels) -> None:
+def test_counts_are_those_of_a_slow_count(clean: KeypointDataset) -> None:
     facts = check(clean).facts
     assert facts.splits == {"train": 36, "val": 12, "test": 12} and not facts.split_drawn
     assert facts.sizes == {"140×100": 60} and facts.instances == {1: 60}
     for k, point in enumerate(facts.by_point):
-        counts = dict.fromkeys(State, 0)
+        counts = dict.fromkeys(Visibility, 0)
         near, splits = 0, {"train": 0, "val": 0, "test": 0}
         for sample in clean.samples:
-            state = State(int(sample.states[0, k]))
+            state = Visibility(int(sample.visibility[0, k]))
             counts[state] += 1
-            if state >= State.HIDDEN:
+            if state >= Visibility.HIDDEN:
                 splits[str(sample.split)] += 1
                 x, y = sample.points[0, k]
                 nearest = min(x + 0.5, y + 0.5, 139.5 - x, 99.5 - y)
                 near += nearest <= 0.05 * 100
-        assert point.visible == counts[State.VISIBLE] and point.hidden == counts[State.HIDDEN]
-        assert point.absent == counts[State.ABSENT] and point.unlabelled == counts[State.UNLABELLED]
+        assert (
+            point.visible == counts[Visibility.VISIBLE]
+            and point.hidden == counts[Visibility.HIDDEN]
+        )
+        assert (
+            point.absent == counts[Visibility.ABSENT]
+            and point.unlabelled == counts[Visibility.UNLABELLED]
+        )
         assert point.near_border == near > 0 and point.by_split == splits
         assert point.point == NAMES[k] and point.absent == 1
     assert facts.labels == sum(int(sample.located.sum()) for sample in clean.samples)
 
 
-def test_the_border_band_is_five_percent_of_the_shorter_side(clean: Labels) -> None:
+def test_the_border_band_is_five_percent_of_the_shorter_side(clean: KeypointDataset) -> None:
     inside = {(4.5, 50.0): True, (4.6, 50.0): False, (70.0, 94.5): True, (70.0, 94.4): False,
               (-3.0, 50.0): True, (139.5, 99.5): True}  # fmt: skip
     base = check(clean).facts.by_point[1].near_border
@@ -114,7 +120,7 @@ def test_the_border_band_is_five_percent_of_the_shorter_side(clean: Labels) -> N
         assert found == base + near, place
 
 
-def spoil(labels: Labels, fault: str) -> Labels:
+def spoil(labels: KeypointDataset, fault: str) -> KeypointDataset:
     """Labels with one planted fault."""
     first = labels.samples[0]
     if fault == "truncated":
@@ -124,18 +130,18 @@ def spoil(labels: Labels, fault: str) -> Labels:
         (labels.root / "010.png").unlink()
     elif fault == "instances":
         points = np.concatenate([first.points, first.points + 9])
-        return changed(labels, 0, points=points, states=np.repeat(first.states, 2, 0))
-    elif fault == "one picture":
+        return changed(labels, 0, points=points, visibility=np.repeat(first.visibility, 2, 0))
+    elif fault == "one image":
         return replace(labels, samples=labels.samples[:1])
     elif fault == "nothing located":
-        blank = {"points": np.full((1, 4, 2), np.nan), "states": np.zeros((1, 4), np.int8)}
+        blank = {"points": np.full((1, 4, 2), np.nan), "visibility": np.zeros((1, 4), np.int8)}
         return replace(labels, samples=tuple(replace(s, **blank) for s in labels.samples))
     elif fault == "lost":
         for i, sample in enumerate(labels.samples):
             if sample.split == "train":
-                states, points = sample.states.copy(), sample.points.copy()
-                states[0, 1], points[0, 1] = State.ABSENT, np.nan
-                labels = changed(labels, i, states=states, points=points)
+                visibility, points = sample.visibility.copy(), sample.points.copy()
+                visibility[0, 1], points[0, 1] = Visibility.ABSENT, np.nan
+                labels = changed(labels, i, visibility=visibility, points=points)
     elif fault == "leak":
         (labels.root / "013.png").write_bytes((labels.root / "014.png").read_bytes())
     elif fault == "swap":
@@ -150,8 +156,8 @@ def spoil(labels: Labels, fault: str) -> Labels:
     elif fault == "no absent":
         return replace(labels, samples=labels.samples[:4] + labels.samples[8:])
     elif fault == "empty":
-        states, points = np.full((1, 4), State.ABSENT, np.int8), np.full((1, 4, 2), np.nan)
-        return changed(labels, 30, states=states, points=points)
+        visibility, points = np.full((1, 4), Visibility.ABSENT, np.int8), np.full((1, 4, 2), np.nan)
+        return changed(labels, 30, visibility=visibility, points=points)
     elif fault == "copy":
         (labels.root / "013.png").write_bytes((labels.root / "018.png").read_bytes())
     elif fault == "sizes":
@@ -160,30 +166,30 @@ def spoil(labels: Labels, fault: str) -> Labels:
 
 
 STOPS = {
-    "truncated": "1 picture cannot be read. The first:",
-    "gone": "1 picture cannot be read. The first:",
-    "instances": "Several instances stand on 1 of 60 pictures (up to 2)",
-    "one picture": "the labels have 1 training and 0 validation pictures",
-    "nothing located": "No point is located on any picture",
+    "truncated": "1 image cannot be read. The first:",
+    "gone": "1 image cannot be read. The first:",
+    "instances": "Several instances stand on 1 of 60 images (up to 2)",
+    "one image": "the labels have 1 training and 0 validation images",
+    "nothing located": "No point is located on any image",
 }
 HARMS = {
-    "lost": "'tail' is located on no training picture",
-    "leak": "Identical pictures stand in different splits (once), e.g. 013.png = 014.png",
+    "lost": "'tail' is located on no training image",
+    "leak": "Identical images stand in different splits (once), e.g. 013.png = 014.png",
     "swap": "Left and right look swapped once: left and right on 009.png",
-    "few": "Few labels on training pictures: nose (8)",
+    "few": "Few labels on training images: nose (8)",
 }
 NOTES = {
     "border": "No label lies near the border (within 5 % of the shorter side): the model cannot",
     "border of one": "'nose' never lies near the border",
     "no absent": "No point is labelled as absent",
-    "empty": "1 picture without any located point: 030.png",
-    "copy": "Identical pictures stand in one split (once), e.g. 013.png = 018.png",
-    "sizes": "Pictures reach from 140×100 to 1400×1000 px",
+    "empty": "1 image without any located point: 030.png",
+    "copy": "Identical images stand in one split (once), e.g. 013.png = 018.png",
+    "sizes": "Images reach from 140×100 to 1400×1000 px",
 }
 
 
 @pytest.mark.parametrize("fault", [*STOPS, *HARMS, *NOTES])
-def test_a_planted_fault_is_found_and_weighed(own: Labels, fault: str) -> None:
+def test_a_planted_fault_is_found_and_weighed(own: KeypointDataset, fault: str) -> None:
     findings = check(spoil(own, fault))
     sentence = {**STOPS, **HARMS, **NOTES}[fault]
     place = [
@@ -199,17 +205,17 @@ def test_a_planted_fault_is_found_and_weighed(own: Labels, fault: str) -> None:
     assert str(findings).startswith(findings.verdict + "\n\n1. ")
 
 
-def test_warnings_are_ordered_by_weight(own: Labels) -> None:
+def test_warnings_are_ordered_by_weight(own: KeypointDataset) -> None:
     labels = own
     for fault in ("copy", "truncated", "swap", "no absent"):
         labels = spoil(labels, fault)
     warnings = check(labels, floor=0.9).warnings
-    order = ["cannot be read", "swapped", "decode floor", "as absent", "Identical pictures"]
+    order = ["cannot be read", "swapped", "decode floor", "as absent", "Identical images"]
     places = [next(i for i, w in enumerate(warnings) if words in w) for words in order]
     assert places == sorted(places) and places[0] == 0
 
 
-def test_the_decode_floor_is_handed_in(clean: Labels) -> None:
+def test_the_decode_floor_is_handed_in(clean: KeypointDataset) -> None:
     assert check(clean).facts.decode_floor_px is None
     low, high = check(clean, floor=0.01), check(clean, floor=0.75)
     assert low.warnings == () and "0.01 px" in str(low)
@@ -217,7 +223,7 @@ def test_the_decode_floor_is_handed_in(clean: Labels) -> None:
     assert high.verdict.startswith("Ready to train, but")
 
 
-def test_a_split_that_is_drawn_is_that_of_the_seed(clean: Labels) -> None:
+def test_a_split_that_is_drawn_is_that_of_the_seed(clean: KeypointDataset) -> None:
     free = replace(clean, samples=tuple(replace(s, split=None) for s in clean.samples))
     facts = [check(free, seed=seed).facts for seed in (0, 0, 1)]
     assert facts[0] == facts[1] and facts[0].split_drawn
@@ -227,7 +233,7 @@ def test_a_split_that_is_drawn_is_that_of_the_seed(clean: Labels) -> None:
         assert facts[2 * seed].splits == {name: expected.count(name) for name in SPLITS}
 
 
-def test_progress_is_told(clean: Labels) -> None:
+def test_progress_is_told(clean: KeypointDataset) -> None:
     told: list[tuple[int, int]] = []
     check(clean, progress=lambda done, total: told.append((done, total)))
     assert told == [(i, 60) for i in range(1, 61)]
@@ -241,7 +247,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def test_what_is_written(own: Labels, tmp_path: Path) -> None:
+def test_what_is_written(own: KeypointDataset, tmp_path: Path) -> None:
     labels = spoil(own, "swap")
     before, findings, out = digests(own.root), check(labels), tmp_path / "a" / "b"
     write_findings(findings, labels, out)
@@ -259,7 +265,7 @@ def test_what_is_written(own: Labels, tmp_path: Path) -> None:
     assert digests(own.root) == before
 
 
-def test_only_a_former_check_is_replaced(clean: Labels, tmp_path: Path) -> None:
+def test_only_a_former_check_is_replaced(clean: KeypointDataset, tmp_path: Path) -> None:
     findings = check(clean)
     write_findings(findings, clean, tmp_path / "out")
     write_findings(findings, clean, tmp_path / "out")
@@ -273,15 +279,17 @@ def test_only_a_former_check_is_replaced(clean: Labels, tmp_path: Path) -> None:
         assert digests(tmp_path) == before
 
 
-def test_labels_that_cannot_be_shown_still_have_a_page(own: Labels, tmp_path: Path) -> None:
+def test_labels_that_cannot_be_shown_still_have_a_page(
+    own: KeypointDataset, tmp_path: Path
+) -> None:
     labels = spoil(own, "nothing located")
     write_findings(check(labels), labels, tmp_path / "out")
     assert not (tmp_path / "out" / "sheet.png").exists()
     page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
-    assert "No picture with a label could be read." in page
+    assert "No image with a label could be read." in page
 
 
-def test_names_and_messages_are_escaped(own: Labels, tmp_path: Path) -> None:
+def test_names_and_messages_are_escaped(own: KeypointDataset, tmp_path: Path) -> None:
     bad = "<img src=x onerror=alert(1)>"
     (own.root / "000.png").rename(own.root / "<b>&.png")
     labels = changed(own, 0, image="<b>&.png")
@@ -306,17 +314,17 @@ def test_the_verb(squares: Path, tmp_path: Path) -> None:
 
 def test_two_mice(real_data: Path) -> None:
     mice = {"openfield_mouse": (116, 4, 464), "mirror_mouse": (90, 17, 1396)}
-    for name, (pictures, points, labelled) in mice.items():
-        findings = check(read_labels(real_data / name / "points.csv"))
+    for name, (images, points, labelled) in mice.items():
+        findings = check(read_dataset(real_data / name / "points.csv"))
         facts = findings.facts
-        assert (facts.pictures, len(facts.by_point), facts.labels) == (pictures, points, labelled)
+        assert (facts.images, len(facts.by_point), facts.labels) == (images, points, labelled)
         assert findings.verdict.startswith("Ready to train") and not facts.damaged
         assert facts.near_border > 20 and re.search("near the border", " ".join(findings.warnings))
 
 
-def test_cells_are_many_on_a_picture(real_data: Path) -> None:
+def test_cells_are_many_on_an_image(real_data: Path) -> None:
     if not (real_data / "bccd" / "points.csv").is_file():
         pytest.skip("no blood cells in the real data")
-    findings = check(read_labels(real_data / "bccd" / "points.csv"))
+    findings = check(read_dataset(real_data / "bccd" / "points.csv"))
     assert isinstance(findings, Findings) and findings.verdict.startswith("Not ready to train")
     assert "Several instances" in findings.warnings[0] and findings.facts.labels == 4886

@@ -54,7 +54,7 @@ def test_as_scikit_learn_has_it(seed: int) -> None:
     assert [row["precision"] for row in rows] == pytest.approx(precision)
     assert [row["recall"] for row in rows] == pytest.approx(recall)
     assert [row["f1"] for row in rows] == pytest.approx(f1)
-    assert [row["pictures"] for row in rows] == count.tolist()
+    assert [row["images"] for row in rows] == count.tolist()
     assert found["macro_f1"] == pytest.approx(np.mean(f1))
 
 
@@ -79,7 +79,7 @@ def test_slow_twins() -> None:
         off += abs(gap) / 120
     right = p.argmax(1) == truth
     assert calibration_error(p.max(1), right) == pytest.approx(off)
-    counted = {b: row["pictures"] for b, row in enumerate(reliability(p.max(1), right))}
+    counted = {b: row["images"] for b, row in enumerate(reliability(p.max(1), right))}
     assert {b: n for b, n in counted.items() if n} == {b: len(held) for b, held in bins.items()}
 
 
@@ -94,7 +94,7 @@ def test_a_perfect_and_a_blind_answer() -> None:
     assert blind["by_class"][2]["precision"] is None
 
 
-def test_the_order_of_the_pictures_does_not_matter() -> None:
+def test_the_order_of_the_images_does_not_matter() -> None:
     logits, truth = drawn()
     p, order = softmax(logits), np.random.default_rng(1).permutation(len(truth))
     one, two = (
@@ -150,8 +150,8 @@ def test_all_right_does_not_make_it_sure_without_bounds() -> None:
 @pytest.mark.parametrize(
     ("truth", "p", "says"),
     [
-        ([0, 1], np.full((3, 2), 0.5), "one row for each picture"),
-        ([], np.zeros((0, 2)), "one row for each picture"),
+        ([0, 1], np.full((3, 2), 0.5), "one row for each image"),
+        ([], np.zeros((0, 2)), "one row for each image"),
         ([0, 2], np.full((2, 2), 0.5), "classes reach from 0 to 2"),
         ([0, 1], np.full((2, 2), 0.7), "apply softmax"),
         ([0, 1], np.array([[2.0, -1.0], [0.5, 0.5]]), "apply softmax"),

@@ -16,10 +16,10 @@ from torch import nn
 
 from placewise.augment import Augmentation
 from placewise.backbones import Backbone
-from placewise.check import ClassFacts, check, write_findings
+from placewise.checking import ClassFacts, check, write_findings
 from placewise.cli import main
 from placewise.data import (
-    ClassPictures,
+    ClassTrainingSet,
     InputSettings,
     Order,
     as_input,
@@ -30,17 +30,17 @@ from placewise.data import (
     shown_size,
     split_images,
 )
-from placewise.errors import PictureError, SettingsError
-from placewise.evaluate import evaluate
-from placewise.formats import NOT_LABELLED, ClassLabels, ClassSample, read_labels, write_labels
+from placewise.errors import ImageError, SettingsError
+from placewise.evaluation import evaluate
+from placewise.formats import NOT_LABELLED, ClassDataset, ClassSample, read_dataset, write_dataset
 from placewise.heads import HEADS, ClassHead
-from placewise.model import Classifier, ModelSettings, choose_model
-from placewise.pictures import read_picture
-from placewise.predict import predict
+from placewise.images import read_image
+from placewise.model import ClassModel, ModelSettings, choose_model
+from placewise.prediction import predict
 from placewise.run import Run
-from placewise.train import TrainSettings, train
-from placewise.train._classes import Classes
-from placewise.train._plan import fingerprint_of
+from placewise.training import TrainingSettings, train
+from placewise.training._classes import Classes
+from placewise.training._plan import fingerprint_of
 
 NAMES = ("cross", "square", "stripes")
 SIDE = 20
@@ -84,16 +84,16 @@ class FromFile(Backbone):
         if weights:
             self.body.load_state_dict(load_file(weights))
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.body(pictures)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.body(images)
         return features
 
 
 def shape(kind: int, rng: np.random.Generator) -> np.ndarray:
     """A cross, a square or stripes somewhere on noise."""
-    picture = rng.normal(90, 12, (SIDE, SIDE))
+    image = rng.normal(90, 12, (SIDE, SIDE))
     y, x = rng.integers(1, SIDE - 9, 2)
-    part = picture[y : y + 8, x : x + 8]
+    part = image[y : y + 8, x : x + 8]
     if kind == 0:
         part[3:5], part[:, 3:5] = 230, 230
     elif kind == 1:
@@ -101,7 +101,7 @@ def shape(kind: int, rng: np.random.Generator) -> np.ndarray:
         part[2:6, 2:6] = 90
     else:
         part[::2] = 230
-    return picture.clip(0, 255).astype(np.uint8)
+    return image.clip(0, 255).astype(np.uint8)
 
 
 def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +112,7 @@ def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An .npz of 150 training and 30 test pictures."""
+    """An .npz of 150 training and 30 test images."""
     folder = tmp_path_factory.mktemp("shapes")
     (x, y), (x_test, y_test) = drawn(150), drawn(30, seed=1)
     np.savez(
@@ -130,12 +130,12 @@ QUICK = {
 }
 
 
-def quick(**values: object) -> TrainSettings:
-    return TrainSettings.of(**{**QUICK, **values})
+def quick(**values: object) -> TrainingSettings:
+    return TrainingSettings.of(**{**QUICK, **values})
 
 
 def trained(data: Path, out: Path, *, resume: bool = False, **values: object) -> Run:
-    return train(read_labels(data), out, quick(**values), resume=resume, quiet=True)
+    return train(read_dataset(data), out, quick(**values), resume=resume, quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -179,10 +179,10 @@ def short(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_file_of_first_weights_is_read_once(shapes: Path, tmp_path: Path) -> None:
     """Training begins with them; the run keeps its own, so nobody needs the file again."""
-    file, labels = tmp_path / "first.safetensors", read_labels(shapes)
-    body = nn.Conv2d(labels.pictures.read("train/00000").shape[2], FromFile.channels, 2)
+    file, labels = tmp_path / "first.safetensors", read_dataset(shapes)
+    body = nn.Conv2d(labels.images.read("train/00000").shape[2], FromFile.channels, 2)
     save_file(body.state_dict(), file)
-    settings = TrainSettings(
+    settings = TrainingSettings(
         steps=2, learning_rate=1e-6, batch=8, precision="float32",
         backbone=f"{HERE}:FromFile", backbone_settings={"weights": str(file)},
     )  # fmt: skip
@@ -217,62 +217,66 @@ def test_every_head_of_classes_goes_through_the_flow(
     shapes: Path, tmp_path: Path, head: str
 ) -> None:
     run = trained(shapes, tmp_path / "run", steps=2, head=head, head_settings={})
-    scores = evaluate(run, read_labels(shapes), tell=quiet)
-    assert scores["pictures"] == 30
+    scores = evaluate(run, read_dataset(shapes), tell=quiet)
+    assert scores["images"] == 30
     model = run.model(quiet)
-    evidence = model.evidence(read_labels(shapes).picture("test/00000"), 0)
+    evidence = model.evidence(read_dataset(shapes).image("test/00000"), 0)
     assert evidence.shape == (SIDE, SIDE) and np.isfinite(evidence).all()
 
 
-@pytest.mark.parametrize(("head", "says"), [("heatmap", "learns dots"), ("coordinates", "dots")])
-def test_a_head_of_dots_is_refused(shapes: Path, tmp_path: Path, head: str, says: str) -> None:
-    with pytest.raises(SettingsError, match=rf"'{head}' learns dots.*classes; take one of: .*flat"):
+@pytest.mark.parametrize(
+    ("head", "says"), [("heatmap", "learns keypoints"), ("coordinates", "keypoints")]
+)
+def test_a_head_of_keypoints_is_refused(shapes: Path, tmp_path: Path, head: str, says: str) -> None:
+    with pytest.raises(
+        SettingsError, match=rf"'{head}' learns keypoints.*classes; take one of: .*flat"
+    ):
         trained(shapes, tmp_path / "run", steps=2, head=head)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_head_of_classes_is_refused_for_dots(squares: Path, tmp_path: Path) -> None:
+def test_a_head_of_classes_is_refused_for_keypoints(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"learns classes, and .* hold points; take one of"):
-        train(read_labels(squares), tmp_path / "run", quick(head="convolutional"), quiet=True)
+        train(read_dataset(squares), tmp_path / "run", quick(head="convolutional"), quiet=True)
 
 
-def test_pictures_without_a_class_are_left_out(tmp_path: Path) -> None:
+def test_images_without_a_class_are_left_out(tmp_path: Path) -> None:
     x, y = drawn(40)
     np.savez(tmp_path / "a.npz", images=x, labels=np.where(np.arange(40) < 10, -1, y))
     run = trained(tmp_path, tmp_path / "run", steps=2)
     seen = [image for images in run.facts.split.values() for image in images]
     assert sorted(seen) == [f"a/{k:05d}" for k in range(10, 40)]
-    labels = read_labels(tmp_path)
-    none = ClassLabels(labels.root, labels.names, labels.samples[:10], held=labels.pictures)
-    with pytest.raises(SettingsError, match="no picture has a class"):
+    labels = read_dataset(tmp_path)
+    none = ClassDataset(labels.root, labels.names, labels.samples[:10], held=labels.images)
+    with pytest.raises(SettingsError, match="no image has a class"):
         train(none, tmp_path / "none", quick(steps=2), quiet=True)
 
 
 def test_the_loss_of_an_unknown_class_is_nothing(shapes: Path) -> None:
-    labels = read_labels(shapes)
+    labels = read_dataset(shapes)
     sample = ClassSample(labels.samples[0].image, (SIDE, SIDE), None)
     view = InputSettings(scale=1, frame=(SIDE, SIDE), channels=1, mean=(0.4,), std=(0.2,))
-    shown = ClassPictures(labels, [sample], view, (20, 20), Augmentation(), 0)
+    shown = ClassTrainingSet(labels, [sample], view, (20, 20), Augmentation(), 0)
     _, label, index = shown[0, 0]
     assert (label, index) == (NOT_LABELLED, 0)
 
 
-def test_batches_are_pictures_and_their_classes(shapes: Path) -> None:
-    labels = read_labels(shapes)
+def test_batches_are_images_and_their_classes(shapes: Path) -> None:
+    labels = read_dataset(shapes)
     samples = of_split(labels, split_images(labels, 0), "train")
     view = choose_input(labels, samples, None, 0, whole=True, fit=True)
     assert (view.scale, view.frame, view.channels, view.fit) == (1.0, (SIDE, SIDE), 1, False)
-    shown = ClassPictures(labels, samples, view, (24, 28), Augmentation(), 0)
-    for pictures, classes, indices in batches(shown, Order(len(samples), 8, 0, start=0, stop=3), 0):
-        assert pictures.shape == (8, 1, 24, 28)
+    shown = ClassTrainingSet(labels, samples, view, (24, 28), Augmentation(), 0)
+    for images, classes, indices in batches(shown, Order(len(samples), 8, 0, start=0, stop=3), 0):
+        assert images.shape == (8, 1, 24, 28)
         assert [samples[int(i)].label for i in indices] == classes.tolist()
 
 
-def test_the_fingerprint_is_of_pictures_and_classes(shapes: Path) -> None:
-    labels = read_labels(shapes)
+def test_the_fingerprint_is_of_images_and_classes(shapes: Path) -> None:
+    labels = read_dataset(shapes)
 
     def of(samples: tuple[ClassSample, ...], names: tuple[str, ...] = NAMES) -> str:
-        changed = ClassLabels(labels.root, names, samples, held=labels.pictures)
+        changed = ClassDataset(labels.root, names, samples, held=labels.images)
         return fingerprint_of(Classes(changed))
 
     same = of(labels.samples)
@@ -286,7 +290,7 @@ def test_the_fingerprint_is_of_pictures_and_classes(shapes: Path) -> None:
 # --- the model -------------------------------------------------------------------------------
 
 
-def classifier(head: str, *, frame: int = SIDE, fit: bool = False, channels: int = 1) -> Classifier:
+def classifier(head: str, *, frame: int = SIDE, fit: bool = False, channels: int = 1) -> ClassModel:
     view = InputSettings(
         scale=1, frame=(frame, frame), channels=channels, mean=(0.4,) * channels,
         std=(0.2,) * channels, fit=fit,
@@ -294,7 +298,7 @@ def classifier(head: str, *, frame: int = SIDE, fit: bool = False, channels: int
     settings = ModelSettings(
         names=NAMES, input=view, backbone_settings={"width": 16, "depth": 1}, head=head
     )
-    model = Classifier(settings).eval()
+    model = ClassModel(settings).eval()
     torch.manual_seed(1)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -308,67 +312,67 @@ HERE = __name__
 @pytest.mark.parametrize("head", ["Averages", "Places"])
 @pytest.mark.parametrize("label", [0, 2])
 def test_evidence_adds_up_to_the_logit(head: str, label: int) -> None:
-    """Of a head that is linear in its features, for a picture that fills the frame."""
+    """Of a head that is linear in its features, for an image that fills the frame."""
     model = classifier(f"{HERE}:{head}", frame=24)
-    picture = np.random.default_rng(0).integers(0, 255, (24, 24, 1)).astype(np.uint8)
-    logit = model.logits(as_input(picture, model.settings.input))[0, label]
+    image = np.random.default_rng(0).integers(0, 255, (24, 24, 1)).astype(np.uint8)
+    logit = model.logits(as_input(image, model.settings.input))[0, label]
     bias = model.head.out.bias[label].detach()
-    found = model.evidence(picture, label).sum() / model.backbone.stride**2
+    found = model.evidence(image, label).sum() / model.backbone.stride**2
     assert found == pytest.approx(float(logit - bias), rel=1e-4)
 
 
 def test_evidence_of_an_average_is_the_class_activation_map() -> None:
-    """Slow twin: Σ_c w_c f_c at each place, brought to the picture's size."""
+    """Slow twin: Σ_c w_c f_c at each place, brought to the image's size."""
     model = classifier(f"{HERE}:Averages", frame=24)
-    picture = np.random.default_rng(1).integers(0, 255, (24, 24, 1)).astype(np.uint8)
+    image = np.random.default_rng(1).integers(0, 255, (24, 24, 1)).astype(np.uint8)
     with torch.no_grad():
-        features = model.features(model.as_batch(as_input(picture, model.settings.input)))[0]
+        features = model.features(model.as_batch(as_input(image, model.settings.input)))[0]
         expected = torch.zeros(features.shape[1:])
         for weight, feature in zip(model.head.out.weight[1], features, strict=True):
             expected += weight * feature / feature.numel()
     large = nn.functional.interpolate(expected[None, None], size=(24, 24), mode="bilinear")
-    np.testing.assert_allclose(model.evidence(picture, 1), large[0, 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(model.evidence(image, 1), large[0, 0].numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(20, 20), (24, 24), (9, 13), (41, 30), (24, 64)])
-def test_any_picture_has_probabilities_and_evidence(size: tuple[int, int]) -> None:
+def test_any_image_has_probabilities_and_evidence(size: tuple[int, int]) -> None:
     model = classifier(f"{HERE}:Averages")
-    picture = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
-    found = model.classify(picture)
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
+    found = model.classify(image)
     assert found.probabilities.sum() == pytest.approx(1)
     assert found.answer == found.ranked(3)[0]
-    assert model.evidence(picture, 0).shape == size
+    assert model.evidence(image, 0).shape == size
 
 
-def test_a_small_picture_is_laid_into_the_middle() -> None:
+def test_a_small_image_is_laid_into_the_middle() -> None:
     model = classifier(f"{HERE}:Places")
-    picture = np.random.default_rng(0).random((17, 20, 1)).astype(np.float32)
-    laid = np.pad(picture, ((3, 4), (2, 2), (0, 0)), mode="edge")
+    image = np.random.default_rng(0).random((17, 20, 1)).astype(np.float32)
+    laid = np.pad(image, ((3, 4), (2, 2), (0, 0)), mode="edge")
     assert model.frame == (24, 24)
-    torch.testing.assert_close(model.logits(picture), model.logits(laid))
+    torch.testing.assert_close(model.logits(image), model.logits(laid))
 
 
-def test_training_lays_pictures_where_answering_does(shapes: Path) -> None:
-    """Without any change, the picture of a batch is the picture that the model answers."""
-    labels = read_labels(shapes)
+def test_training_lays_images_where_answering_does(shapes: Path) -> None:
+    """Without any change, the image of a batch is the image that the model answers."""
+    labels = read_dataset(shapes)
     model = classifier(f"{HERE}:Averages")
     view = model.settings.input
-    shown = ClassPictures(labels, labels.samples[:4], view, model.frame, Augmentation.none(), 0)
+    shown = ClassTrainingSet(labels, labels.samples[:4], view, model.frame, Augmentation.none(), 0)
     for index in range(4):
-        picture, _, _ = shown[0, index]
+        image, _, _ = shown[0, index]
         with torch.no_grad():
-            direct = model(picture[None]).double()
-        answered = model.logits(as_input(labels.picture(labels.samples[index].image), view))
+            direct = model(image[None]).double()
+        answered = model.logits(as_input(labels.image(labels.samples[index].image), view))
         torch.testing.assert_close(direct, answered, rtol=1e-4, atol=1e-5)
 
 
-def test_a_head_that_is_tied_to_places_refuses_larger_pictures() -> None:
+def test_a_head_that_is_tied_to_places_refuses_larger_images() -> None:
     model = classifier(f"{HERE}:Places")
     with pytest.raises(SettingsError, match=r"up to 24×24 px .* got 25×20 px.*'convolutional'"):
         model.classify(np.zeros((20, 25, 1), np.uint8))
 
 
-def test_pictures_of_many_sizes_are_shrunk_to_fit() -> None:
+def test_images_of_many_sizes_are_shrunk_to_fit() -> None:
     view = InputSettings(scale=0.5, frame=(20, 30), channels=1, mean=(0.5,), std=(0.2,), fit=True)
     for size in [(40, 60), (400, 60), (41, 61), (10, 300), (8, 8)]:
         high, wide = shown_size(size, view)
@@ -377,27 +381,27 @@ def test_pictures_of_many_sizes_are_shrunk_to_fit() -> None:
     assert classifier(f"{HERE}:Places", fit=True).classify(np.zeros((99, 25, 1), np.uint8))
 
 
-def test_small_pictures_keep_their_size_and_mixed_ones_are_fitted(tmp_path: Path) -> None:
+def test_small_images_keep_their_size_and_mixed_ones_are_fitted(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(12):
         path = tmp_path / NAMES[number % 3] / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         size = (30, 40) if number % 2 else (50, 36)
         Image.fromarray(rng.integers(0, 255, (*size, 3)).astype(np.uint8)).save(path)
-    labels = read_labels(tmp_path)
+    labels = read_dataset(tmp_path)
     chosen = choose_model(labels, labels.samples)
     assert (chosen.input.scale, chosen.input.fit, chosen.input.channels) == (1.0, True, 3)
     assert chosen.head == "convolutional"
 
 
-def test_stacks_hold_the_pictures_in_their_order() -> None:
+def test_stacks_hold_the_images_in_their_order() -> None:
     rng = np.random.default_rng(0)
     sizes = [(4, 4, 1)] * 5 + [(3, 4, 1)] + [(4, 4, 1)] * 2
-    pictures = [rng.random(size).astype(np.float32) for size in sizes]
-    groups = list(in_groups(iter(pictures), most=3))
+    images = [rng.random(size).astype(np.float32) for size in sizes]
+    groups = list(in_groups(iter(images), most=3))
     assert [len(group) for group in groups] == [3, 2, 1, 2]
-    flat = [picture for group in groups for picture in group]
-    assert all(np.array_equal(a, b) for a, b in zip(flat, pictures, strict=True))
+    flat = [image for group in groups for image in group]
+    assert all(np.array_equal(a, b) for a, b in zip(flat, images, strict=True))
     assert list(in_groups(iter([]))) == []
 
 
@@ -406,10 +410,10 @@ def test_stacks_hold_the_pictures_in_their_order() -> None:
 
 def saved(folder: Path, count: int) -> Path:
     x, y = drawn(count, seed=1)
-    for number, (picture, label) in enumerate(zip(x, y, strict=True)):
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
         path = folder / NAMES[label] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
     return folder
 
 
@@ -419,14 +423,14 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_predictions_are_files_that_can_be_read_again(run: Run, tmp_path: Path) -> None:
     folder = saved(tmp_path / "new", 9)
-    (folder / "cross" / "broken.png").write_text("no picture")
+    (folder / "cross" / "broken.png").write_text("no image")
     out, told = tmp_path / "out", []
     found = predict(run, folder, out, overlays=2, tell=told.append)
     rows = rows_of(out / "predictions.csv")
     assert len(rows) == len(found) == 9
     model = run.model(quiet)
     for row, one in zip(rows, found, strict=True):
-        again = model.classify(read_picture(folder / row["image"]))
+        again = model.classify(read_image(folder / row["image"]))
         assert row["class"] == NAMES[again.answer]
         assert float(row["probability"]) == pytest.approx(again.probabilities.max(), abs=1e-4)
         assert float(row["probability"]) >= float(row["second_probability"])
@@ -438,28 +442,28 @@ def test_predictions_are_files_that_can_be_read_again(run: Run, tmp_path: Path) 
     assert [skip["image"] for skip in about["skipped"]] == ["cross/broken.png"]
     assert "pixel_convention" not in about
     assert "passed over" in told[0]
-    again = read_labels(out / "predictions.csv", root=folder)
+    again = read_dataset(out / "predictions.csv", root=folder)
     assert again.task == "classes" and len(again.samples) == 9
 
 
 def test_what_the_head_cannot_take_is_passed_over(shapes: Path, tmp_path: Path) -> None:
     run = train(
-        read_labels(shapes),
+        read_dataset(shapes),
         tmp_path / "run",
-        TrainSettings(**(QUICK | {"head_settings": {}}), steps=2, head=f"{HERE}:Places"),
+        TrainingSettings(**(QUICK | {"head_settings": {}}), steps=2, head=f"{HERE}:Places"),
         quiet=True,
     )
-    folder, told = tmp_path / "pictures", []
+    folder, told = tmp_path / "images", []
     folder.mkdir()
     for side in (SIDE - 4, 2 * SIDE):
         Image.new("L", (side, side), 99).save(folder / f"{side}.png")
     found = predict(run, folder, tmp_path / "out", tell=told.append)
     assert [one.image for one in found] == [f"{SIDE - 4}.png"]
     assert told[-1].startswith(
-        f"1 of 2 pictures passed over; about.json names them; the first, {2 * SIDE}.png: "
+        f"1 of 2 images passed over; about.json names them; the first, {2 * SIDE}.png: "
     )
     (folder / f"{SIDE - 4}.png").unlink()
-    with pytest.raises(PictureError, match=rf"no picture could be answered; the first, {2 * SIDE}"):
+    with pytest.raises(ImageError, match=rf"no image could be answered; the first, {2 * SIDE}"):
         predict(run, folder, tmp_path / "none", tell=quiet)
 
 
@@ -476,12 +480,12 @@ def test_arrays_are_predicted_too(run: Run, shapes: Path, tmp_path: Path) -> Non
 
 
 def test_scores_are_those_of_the_answers(run: Run, shapes: Path) -> None:
-    labels = read_labels(shapes)
+    labels = read_dataset(shapes)
     scores = evaluate(run, labels, tell=quiet)
-    assert scores["split"] == "test" and scores["pictures"] == 30
+    assert scores["split"] == "test" and scores["images"] == 30
     model = run.model(quiet)
     test = [sample for sample in labels.samples if sample.split == "test"]
-    p = np.stack([model.classify(labels.picture(s.image)).probabilities for s in test])
+    p = np.stack([model.classify(labels.image(s.image)).probabilities for s in test])
     truth = np.array([sample.label for sample in test])
     assert scores["accuracy"] == pytest.approx((p.argmax(1) == truth).mean())
     assert scores["log_loss"] == pytest.approx(-np.log(p[np.arange(30), truth]).mean(), rel=1e-3)
@@ -492,7 +496,7 @@ def test_scores_are_those_of_the_answers(run: Run, shapes: Path) -> None:
     right = [row["class"] == row["truth"] for row in rows]
     assert np.mean(right) == pytest.approx(scores["accuracy"])
     page = (run.path / "evaluation" / "report.html").read_text()
-    assert "pictures are named rightly" in page and "<script" not in page
+    assert "images are named rightly" in page and "<script" not in page
     assert page.count("<img") >= 3
 
 
@@ -501,29 +505,29 @@ def test_classes_are_known_by_their_names(run: Run, tmp_path: Path) -> None:
     x, y = drawn(30, seed=1)
     words = np.array(NAMES)[y]
     np.savez(tmp_path / "a.npz", images=x, labels=words, class_names=np.array(NAMES[::-1]))
-    other = read_labels(tmp_path)
+    other = read_dataset(tmp_path)
     assert other.names == NAMES[::-1]
     one = evaluate(run, other, out=tmp_path / "one", tell=quiet)
     assert one["accuracy"] > 0.6
     np.savez(tmp_path / "a.npz", images=x, labels=np.where(words == "cross", "star", words))
     with pytest.raises(SettingsError, match=r"classes star, which the run does not know"):
-        evaluate(run, read_labels(tmp_path), out=tmp_path / "two", tell=quiet)
+        evaluate(run, read_dataset(tmp_path), out=tmp_path / "two", tell=quiet)
 
 
 def test_a_run_is_evaluated_on_labels_of_its_kind(run: Run, squares: Path, shapes: Path) -> None:
     with pytest.raises(SettingsError, match=r"answers with classes, and .* hold points"):
-        evaluate(run, read_labels(squares), tell=quiet)
-    with pytest.raises(SettingsError, match="PCK is a score of dots"):
-        evaluate(run, read_labels(shapes), pck_pair=("a", "b"), tell=quiet)
+        evaluate(run, read_dataset(squares), tell=quiet)
+    with pytest.raises(SettingsError, match="PCK is a score of keypoints"):
+        evaluate(run, read_dataset(shapes), pck_pair=("a", "b"), tell=quiet)
 
 
 def test_the_temperature_is_used(run: Run, shapes: Path) -> None:
     model = run.model(quiet)
     assert model.temperature == run.calibration()["temperature"]
-    picture = read_labels(shapes).picture("test/00001")
-    logits = model.logits(as_input(picture, model.settings.input)) / model.temperature
+    image = read_dataset(shapes).image("test/00001")
+    logits = model.logits(as_input(image, model.settings.input)) / model.temperature
     expected = torch.softmax(logits, -1)[0].numpy()
-    np.testing.assert_allclose(model.classify(picture).probabilities, expected)
+    np.testing.assert_allclose(model.classify(image).probabilities, expected)
 
 
 def test_from_the_command_line(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -532,32 +536,32 @@ def test_from_the_command_line(shapes: Path, tmp_path: Path, capsys: pytest.Capt
         "train", str(shapes), "--out", run, "--steps", "4", "--width", "16", "--precision",
         "float32", "--batch", "8",
     ])  # fmt: skip
-    assert "15 val pictures" in capsys.readouterr().out
+    assert "15 val images" in capsys.readouterr().out
     assert (tmp_path / "run" / "validation" / "report.html").is_file()
     main(["evaluate", run, str(shapes)])
     assert "balanced accuracy" in capsys.readouterr().out
     main(["check", str(shapes)])
-    assert "180 pictures, 3 classes" in capsys.readouterr().out
+    assert "180 images, 3 classes" in capsys.readouterr().out
 
 
 # --- looking at labels -----------------------------------------------------------------------
 
 
-def facts(labels: ClassLabels) -> ClassFacts:
+def facts(labels: ClassDataset) -> ClassFacts:
     found = check(labels).facts
     assert isinstance(found, ClassFacts)
     return found
 
 
 def test_what_is_counted(shapes: Path, tmp_path: Path) -> None:
-    labels = read_labels(shapes)
+    labels = read_dataset(shapes)
     found = facts(labels)
-    assert found.pictures == 180 and found.splits == {"train": 135, "val": 15, "test": 30}
-    assert [one.pictures for one in found.by_class] == [60, 60, 60]
+    assert found.images == 180 and found.splits == {"train": 135, "val": 15, "test": 30}
+    assert [one.images for one in found.by_class] == [60, 60, 60]
     assert sum(one.by_split["test"] for one in found.by_class) == 30
     assert found.sizes == {"20×20": 180}
     findings = check(labels)
-    assert findings.verdict == "Ready to train: 180 pictures, 3 classes."
+    assert findings.verdict == "Ready to train: 180 images, 3 classes."
     write_findings(findings, labels, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "check.json", "check.html", "sheet.png",
@@ -571,26 +575,26 @@ def test_what_is_warned_of(tmp_path: Path) -> None:
     for name in ("square/copy.png", "cross/again.png"):
         (folder / name).write_bytes(data)
     (folder / "cross" / "3.png").write_bytes(data[: len(data) // 2])
-    text = "\n".join(check(read_labels(folder)).warnings)
-    assert "1 picture cannot be read" in text
-    assert "Identical pictures stand in different classes (1 groups)" in text
-    assert "Few training pictures: cross" in text
+    text = "\n".join(check(read_dataset(folder)).warnings)
+    assert "1 image cannot be read" in text
+    assert "Identical images stand in different classes (1 groups)" in text
+    assert "Few training images: cross" in text
 
 
 def test_copies_in_two_splits_are_a_leak(shapes: Path) -> None:
-    labels = read_labels(shapes)
+    labels = read_dataset(shapes)
     x, y = drawn(60)
     np.savez(shapes.parent / "leak.npz", x_train=x, y_train=y, x_test=x[:3], y_test=y[:3])
-    found = check(read_labels(shapes.parent / "leak.npz"))
+    found = check(read_dataset(shapes.parent / "leak.npz"))
     assert any("stand in different splits (3 times)" in words for words in found.warnings)
     assert not facts(labels).leaks
 
 
 def test_a_table_of_classes_from_arrays_that_lie_in_files(tmp_path: Path) -> None:
-    """From folders to a table to a run: the same pictures and classes."""
+    """From folders to a table to a run: the same images and classes."""
     folder = saved(tmp_path / "data", 24)
-    labels = read_labels(folder)
-    write_labels(labels, folder / "labels.csv")
-    again = read_labels(folder)
+    labels = read_dataset(folder)
+    write_dataset(labels, folder / "labels.csv")
+    again = read_dataset(folder)
     assert again.source == folder / "labels.csv"
     assert fingerprint_of(Classes(again)) == fingerprint_of(Classes(labels))

@@ -96,7 +96,7 @@ def test_settings_are_numbers_words_and_lists() -> None:
         parse_settings(["sigma"])
 
 
-def test_the_main_job_from_folder_to_dots(squares: Path, tmp_path: Path) -> None:
+def test_the_main_job_from_folder_to_keypoints(squares: Path, tmp_path: Path) -> None:
     """check, convert, train, evaluate, predict, one after the other."""
     out = tmp_path / "run"
     checked = run("check", str(squares))
@@ -111,10 +111,12 @@ def test_the_main_job_from_folder_to_dots(squares: Path, tmp_path: Path) -> None
     assert "mean error" in trained.stdout
     scored = run("evaluate", str(out), str(squares))
     assert scored.returncode == 0, scored.stderr
-    assert "8 test pictures" in scored.stdout
-    dots = run("predict", str(out), str(squares / "pictures"), "--out", str(tmp_path / "dots"))
-    assert dots.returncode == 0, dots.stderr
-    assert (tmp_path / "dots" / "predictions.csv").is_file()
+    assert "8 test images" in scored.stdout
+    keypoints = run(
+        "predict", str(out), str(squares / "images"), "--out", str(tmp_path / "keypoints")
+    )
+    assert keypoints.returncode == 0, keypoints.stderr
+    assert (tmp_path / "keypoints" / "predictions.csv").is_file()
 
 
 PLUGIN = '''

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import nn
 
 from placewise.cli import main
-from placewise.formats import read_labels
-from placewise.train import TrainSettings, train
+from placewise.formats import read_dataset
+from placewise.training import TrainingSettings, train
 
 NET = """
 from torch import nn
@@ -75,43 +75,43 @@ def content(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with code of the user's own and pictures of several sizes and kinds."""
+    """A folder with code of the user's own and images of several sizes and kinds."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "net.py").write_text(NET, encoding="utf-8")
-    (folder / "pictures").mkdir()
+    (folder / "images").mkdir()
     draws = np.random.default_rng(0)
     for number, (size, mode) in enumerate(
         [((70, 90), "RGB"), ((64, 64), "L"), ((33, 47), "RGB"), ((120, 60), "RGBA")]
     ):
         shape = size if mode == "L" else (*size, len(mode))
         pixels = draws.integers(0, 256, shape, dtype=np.uint8)
-        Image.fromarray(pixels, mode).save(folder / "pictures" / f"{number}.png")
+        Image.fromarray(pixels, mode).save(folder / "images" / f"{number}.png")
     return folder
 
 
 @pytest.fixture(scope="module")
 def measured(home: Path) -> subprocess.CompletedProcess[str]:
-    """The whole command once: pictures, a size of two sides, a folder."""
-    done = run(home, "net.py:build", "--size", "40x32", "--data", "pictures", "--out", "found")
+    """The whole command once: images, a size of two sides, a folder."""
+    done = run(home, "net.py:build", "--size", "40x32", "--data", "images", "--out", "found")
     assert done.returncode == 0, done.stderr
     return done
 
 
-def test_the_verdict_comes_first_and_pictures_are_measured(home: Path, measured) -> None:
+def test_the_verdict_comes_first_and_images_are_measured(home: Path, measured) -> None:
     lines = measured.stdout.splitlines()
     assert lines[0] == (
         "The best-served pixel has 9.0 times the paths of a corner; 41 × 33 would be even."
     )
     assert lines[2] == "net.py:build at 3 × 40 × 32"
-    assert "Measured on pictures of pictures, in 0..1." in lines
-    assert "Measured on 4 pictures:" in lines
+    assert "Measured on images of images, in 0..1." in lines
+    assert "Measured on 4 images:" in lines
     assert "not measured" not in measured.stdout
     assert lines[-1] == f"report: {Path('found') / 'report.html'}"
     told = content(home / "found")
     assert told["verdict"] == lines[0]
     assert told["input_shape"] == [3, 40, 32]
-    assert told["measured"]["source"] == "pictures"
-    assert (told["measured"]["pictures"], told["measured"]["missing"]) == (4, {})
+    assert told["measured"]["source"] == "images"
+    assert (told["measured"]["images"], told["measured"]["missing"]) == (4, {})
 
 
 def test_the_folder_holds_the_report_and_its_figures(home: Path, measured) -> None:
@@ -128,7 +128,7 @@ def test_the_folder_holds_the_report_and_its_figures(home: Path, measured) -> No
 
 
 def test_the_same_seed_gives_the_same_findings(home: Path, measured, call: Call) -> None:
-    words = ("net.py:build", "--size", "40x32", "--data", "pictures", "--quiet")
+    words = ("net.py:build", "--size", "40x32", "--data", "images", "--quiet")
     first = content(home / "found")
     same = call(*words, "--out", "same")
     assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
@@ -191,7 +191,7 @@ def test_a_budget_that_cannot_be_held_is_an_error(call: Call, budget: str, says:
 @pytest.mark.parametrize(
     ("size", "shape"), [("24", [3, 24, 24]), ("24x36", [3, 24, 36]), ("24×36", [3, 24, 36])]
 )
-def test_sizes_of_pictures(call: Call, tmp_path: Path, size: str, shape: list[int]) -> None:
+def test_sizes_of_images(call: Call, tmp_path: Path, size: str, shape: list[int]) -> None:
     words = ("net.py:build", "--no-measure", "--quiet", "--out", str(tmp_path / "out"))
     assert call(*words, "--size", size).returncode == 0
     assert content(tmp_path / "out")["input_shape"] == shape
@@ -223,7 +223,7 @@ def test_sizes_whose_evenness_is_told(call: Call, tmp_path: Path) -> None:
         (["net.py:build", "--size", "8", "--sizes", "9"], "is not a range"),
         (["net.py:build", "--size", "8", "--device", "cuda:99"], "cuda:99"),
         (["net.py:build", "--size", "8", "--input-channels", "2"], "2"),
-        (["net.py:volume", "--size", "8", "--data", "pictures"], "leave --data out"),
+        (["net.py:volume", "--size", "8", "--data", "images"], "leave --data out"),
     ],
 )
 def test_what_cannot_be_audited_ends_with_one_message(call: Call, words, says) -> None:
@@ -237,7 +237,7 @@ def test_an_exported_program_is_measured(home: Path, call: Call) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     exported = torch.export.export(net, (torch.zeros(1, 3, 24, 24),))
     torch.export.save(exported, home / "net.pt2")
-    done = call("net.pt2", "--data", "pictures", "--out", "program")
+    done = call("net.pt2", "--data", "images", "--out", "program")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("The best-served pixel has 4.0 times the paths of a corner; 25 ")
     found = content(home / "program")["measured"]
@@ -249,7 +249,7 @@ def test_an_exported_program_is_measured(home: Path, call: Call) -> None:
 
 def test_a_run_of_ours_is_audited_at_its_frame(squares: Path, tmp_path: Path, call: Call) -> None:
     quick = {"precision": "float32", "backbone_settings": {"width": 16}, "batch": 4, "steps": 2}
-    train(read_labels(squares), tmp_path / "run", TrainSettings.of(**quick), quiet=True)
+    train(read_dataset(squares), tmp_path / "run", TrainingSettings.of(**quick), quiet=True)
     done = call(str(tmp_path / "run"), "--no-measure", "--out", str(tmp_path / "found"))
     assert done.returncode == 0, done.stderr
     found = content(tmp_path / "found")

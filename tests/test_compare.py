@@ -17,13 +17,13 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 from torch import nn
 
-import placewise.compare as compare_module
+import placewise.comparison as compare_module
 import placewise.engine as engine_module
 from placewise.augment import generator
 from placewise.backbones.lenet import LeNet
 from placewise.checkpoint import read_json, write_json
 from placewise.cli import main
-from placewise.compare import (
+from placewise.comparison import (
     Budget,
     budget_of,
     build_arm,
@@ -32,9 +32,9 @@ from placewise.compare import (
     make_plan,
     read_plan,
 )
-from placewise.compare._against import verdict as verdict_of
-from placewise.compare._answers import Change, answers_of
-from placewise.compare._jobs import (
+from placewise.comparison._against import verdict as verdict_of
+from placewise.comparison._answers import Change, answers_of
+from placewise.comparison._jobs import (
     Job,
     examine_job,
     labels_of,
@@ -43,7 +43,7 @@ from placewise.compare._jobs import (
     read_items,
     train_job,
 )
-from placewise.compare._place import (
+from placewise.comparison._place import (
     audit_ratios,
     deform,
     deformation_left_behind,
@@ -52,9 +52,9 @@ from placewise.compare._place import (
     shift,
     smooth_field,
 )
-from placewise.compare._plan import Trial, train_settings, trials_of
-from placewise.compare._summary import summarise
-from placewise.compare.permuted import PERMUTED, Permuted, PermutedDots
+from placewise.comparison._plan import Trial, train_settings, trials_of
+from placewise.comparison._summary import summarise
+from placewise.comparison.permuted import PERMUTED, Permuted, PermutedKeypoints
 from placewise.engine import Progress, check_engine
 from placewise.errors import SettingsError
 from placewise.heads import HEADS
@@ -62,7 +62,7 @@ from placewise.heads.coordinates import Coordinates
 from placewise.heads.flatten import Flatten
 from placewise.heads.proximity import Proximity
 from placewise.heads.sheet import Sheet
-from placewise.report.compare import compare_page, compare_table
+from placewise.report.comparison import compare_page, compare_table
 from placewise.run import Run
 from placewise.statistics import detectable_effect, holm, paired_difference, two_way_interval
 
@@ -70,14 +70,14 @@ TWO = [{"name": "flat", "head": "flatten"}, {"name": "near", "head": "proximity"
 
 
 def write_bars(folder: Path, count: int = 40, side: int = 20) -> Path:
-    """Pictures with an upright or a lying bar, in an .npz with its splits."""
+    """Images with an upright or a lying bar, in an .npz with its splits."""
     rng = np.random.default_rng(0)
-    pictures = rng.normal(90, 10, (count, side, side))
+    images = rng.normal(90, 10, (count, side, side))
     classes = rng.integers(2, size=count)
-    for picture, upright in zip(pictures, classes, strict=True):
+    for image, upright in zip(images, classes, strict=True):
         at = int(rng.integers(3, side - 3))
-        picture[(slice(None), at) if upright else (at, slice(None))] = 220
-    shown, ends = pictures.clip(0, 255).astype(np.uint8), (0, count // 2, 3 * count // 4, count)
+        image[(slice(None), at) if upright else (at, slice(None))] = 220
+    shown, ends = images.clip(0, 255).astype(np.uint8), (0, count // 2, 3 * count // 4, count)
     parts = {}
     for split, (start, stop) in zip(
         ("train", "val", "test"), itertools.pairwise(ends), strict=True
@@ -111,7 +111,7 @@ def a_plan(data: Path, arms: list | None = None, **changes):
 
 def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
     (tmp_path / "plan.toml").write_text(
-        'data = "pictures"\nseeds = 3\nbackbone = "lenet"\ntraining = { steps = 9 }\n'
+        'data = "images"\nseeds = 3\nbackbone = "lenet"\ntraining = { steps = 9 }\n'
         '[tuning]\ntrials = 2\n[[arms]]\nname = "a"\nhead = "flatten"\n'
         '[[arms]]\nname = "b"\nhead = "sheet"\nhead_settings = { hidden = 4 }\n',
         encoding="utf-8",
@@ -121,7 +121,7 @@ def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
         {"name": "b", "head": "sheet", "head_settings": {"hidden": 4}},
     ]
     expected = make_plan(
-        data=tmp_path / "pictures",
+        data=tmp_path / "images",
         seeds=3,
         backbone="lenet",
         training={"steps": 9},
@@ -278,7 +278,7 @@ def test_a_seed_gives_all_arms_the_same_batches(bars: Path, tmp_path: Path, monk
     """What training really shows the networks of both arms, bit by bit."""
     shown: dict[str, list[torch.Tensor]] = {}
     plan = a_plan(bars)
-    from placewise.train._loop import Trainer
+    from placewise.training._loop import Trainer
 
     step = Trainer._one_step
 
@@ -299,7 +299,7 @@ def test_the_trainer_begins_with_the_networks_that_were_shown(
     bars: Path, tmp_path: Path, monkeypatch
 ):
     """`build_arm` and the trainer draw the same first weights."""
-    from placewise.train._loop import Trainer
+    from placewise.training._loop import Trainer
 
     begun = {}
 
@@ -320,7 +320,7 @@ def test_labels_without_a_split_get_one_for_all_seeds(squares: Path, tmp_path: P
     bare = re.sub(r",[a-z]+$", "", table, flags=re.MULTILINE)
     data = tmp_path / "data"
     data.mkdir()
-    shutil.copytree(squares / "pictures", data / "pictures")
+    shutil.copytree(squares / "images", data / "images")
     (data / "points.csv").write_text(bare, encoding="utf-8")
     splits = [sample.split for sample in labels_of(a_plan(data)).samples]
     assert {"train", "val", "test"} == set(splits)
@@ -346,9 +346,9 @@ def test_permuted_is_the_head_on_permuted_places(head: str):
 
 
 @pytest.mark.parametrize("head", ["heatmap", "coordinates", "integral"])
-def test_permuted_dots_are_the_head_on_permuted_places(head: str):
+def test_permuted_keypoints_are_the_head_on_permuted_places(head: str):
     torch.manual_seed(1)
-    shuffled = PermutedDots(3, 2, 4, (20, 12), head=head, order=7)
+    shuffled = PermutedKeypoints(3, 2, 4, (20, 12), head=head, order=7)
     features = torch.rand(2, 3, 5, 3)
     moved = torch.empty_like(features)
     for to, come in enumerate(shuffled.places.tolist()):
@@ -356,27 +356,27 @@ def test_permuted_dots_are_the_head_on_permuted_places(head: str):
     output = shuffled(features)
     assert torch.equal(output, shuffled.inner(moved))
     assert not torch.equal(moved, features)
-    points, states = torch.tensor([[[3.0, 9.0], [1.0, 2.0]]] * 2), torch.full((2, 2), 3)
+    points, visibility = torch.tensor([[[3.0, 9.0], [1.0, 2.0]]] * 2), torch.full((2, 2), 3)
     assert torch.equal(
-        shuffled.loss(output, points, states), shuffled.inner.loss(output, points, states)
+        shuffled.loss(output, points, visibility), shuffled.inner.loss(output, points, visibility)
     )
-    ideal = shuffled.ideal(points, states, (20, 12))
-    assert torch.equal(ideal, shuffled.inner.ideal(points, states, (20, 12)))
-    read, expected = (one.dots(ideal, (20, 12)) for one in (shuffled, shuffled.inner))
+    encode = shuffled.encode(points, visibility, (20, 12))
+    assert torch.equal(encode, shuffled.inner.encode(points, visibility, (20, 12)))
+    read, expected = (one.keypoints(encode, (20, 12)) for one in (shuffled, shuffled.inner))
     assert torch.equal(read.points, expected.points)
-    assert HEADS[PERMUTED["dots"]] is PermutedDots
+    assert HEADS[PERMUTED["keypoints"]] is PermutedKeypoints
 
 
 def test_flattened_coordinates_learn_the_same_behind_a_permutation():
     """So the place-use index of flattening every place is 0, and that of pooling too."""
     torch.manual_seed(0)
-    features, states = torch.rand(8, 3, 4, 4).double(), torch.full((8, 2), 3)
+    features, visibility = torch.rand(8, 3, 4, 4).double(), torch.full((8, 2), 3)
     points = 16 * torch.rand(8, 2, 2).double()
     for gather in ("flatten", "pool"):
         settings = {"gather": gather, "cell": 1, "hidden": 16}
         plain = Coordinates(3, 2, 4, (16, 16), **settings).double()
         text = json.dumps(settings)
-        shuffled = PermutedDots(3, 2, 4, (16, 16), head="coordinates", settings=text).double()
+        shuffled = PermutedKeypoints(3, 2, 4, (16, 16), head="coordinates", settings=text).double()
         shuffled.inner.load_state_dict(plain.state_dict())
         if gather == "flatten":
             order = (torch.arange(3)[:, None] * 16 + shuffled.places).flatten()
@@ -386,7 +386,7 @@ def test_flattened_coordinates_learn_the_same_behind_a_permutation():
             optimiser = torch.optim.AdamW(head.parameters(), lr=0.01)
             for _ in range(20):
                 optimiser.zero_grad()
-                head.loss(head(features), points, states).mean().backward()
+                head.loss(head(features), points, visibility).mean().backward()
                 optimiser.step()
         torch.testing.assert_close(plain(features), shuffled(features), rtol=1e-9, atol=1e-9)
 
@@ -409,12 +409,12 @@ def test_flattening_learns_the_same_behind_a_permutation():
     torch.testing.assert_close(plain(features), shuffled(features), rtol=1e-9, atol=1e-9)
 
 
-def test_shifts_move_pictures_and_repeat_their_border():
-    picture = np.random.default_rng(0).random((5, 7, 2)).astype(np.float32)
+def test_shifts_move_images_and_repeat_their_border():
+    image = np.random.default_rng(0).random((5, 7, 2)).astype(np.float32)
     for right, down in ((2, 0), (-3, 1), (0, -4), (9, 9)):
-        moved = shift(picture, right, down)
+        moved = shift(image, right, down)
         for y, x in np.ndindex(5, 7):
-            source = picture[np.clip(y - down, 0, 4), np.clip(x - right, 0, 6)]
+            source = image[np.clip(y - down, 0, 4), np.clip(x - right, 0, 6)]
             assert (moved[y, x] == source).all()
 
 
@@ -447,7 +447,7 @@ def test_deforming_reads_where_the_field_says():
 
 
 class Linear:
-    """A stand-in for a classifier whose logits are linear in the picture."""
+    """A stand-in for a classifier whose logits are linear in the image."""
 
     def __init__(self, matrix: torch.Tensor) -> None:
         self.matrix = matrix
@@ -456,12 +456,12 @@ class Linear:
         return torch.from_numpy(shown).double().flatten(1) @ self.matrix.T
 
 
-def answers_for(matrix: torch.Tensor, pictures: list[np.ndarray]):
-    from placewise.compare._answers import ClassAnswers
+def answers_for(matrix: torch.Tensor, images: list[np.ndarray]):
+    from placewise.comparison._answers import ClassAnswers
 
     made = ClassAnswers.__new__(ClassAnswers)
-    made.model, made.shown = Linear(matrix), pictures
-    made.items = [str(n) for n in range(len(pictures))]
+    made.model, made.shown = Linear(matrix), images
+    made.items = [str(n) for n in range(len(images))]
     return made
 
 
@@ -480,7 +480,7 @@ def test_deformation_sensitivity_of_networks_that_are_known():
 
 
 def test_what_was_at_a_point_is_where_the_deformation_brings_it():
-    """Slow twin: a picture whose pixels say where they are, read at the places where points go."""
+    """Slow twin: an image whose pixels say where they are, read at the places where points go."""
     ramp = np.indices((40, 30)).astype(np.float32).transpose(1, 2, 0)[..., ::-1].copy()
     field = smooth_field(np.random.default_rng(3), (40, 30), push=1.5)
     points = np.array([[10.0, 12.0], [20.3, 30.8], [15.5, 20.5], [4.2, 33.0]])
@@ -492,7 +492,7 @@ def test_what_was_at_a_point_is_where_the_deformation_brings_it():
 
 
 class Locates:
-    """A stand-in for a localiser: what is asked of each picture in turn."""
+    """A stand-in for a localiser: what is asked of each image in turn."""
 
     def __init__(self, answers: list[np.ndarray]) -> None:
         self.turn = itertools.cycle(answers)
@@ -501,16 +501,16 @@ class Locates:
         return type("L", (), {"points": next(self.turn)})
 
 
-def left_behind(answers: list[np.ndarray], pictures: int) -> float | None:
-    from placewise.compare._answers import DotAnswers
+def left_behind(answers: list[np.ndarray], images: int) -> float | None:
+    from placewise.comparison._answers import KeypointAnswers
 
-    made = DotAnswers.__new__(DotAnswers)
-    made.model, made.shown = Locates(answers), [np.zeros((24, 24, 1), np.float32)] * pictures
-    made.known = np.array([[True, True, False]] * pictures)
+    made = KeypointAnswers.__new__(KeypointAnswers)
+    made.model, made.shown = Locates(answers), [np.zeros((24, 24, 1), np.float32)] * images
+    made.known = np.array([[True, True, False]] * images)
     return deformation_left_behind(made, 5)
 
 
-def test_dots_that_follow_a_deformation_are_not_left_behind():
+def test_keypoints_that_follow_a_deformation_are_not_left_behind():
     plain = np.array([[9.0, 12.0], [15.0, 6.0], [np.nan, np.nan]])
     rng = generator(5, 0, "deformation")
     fields = [smooth_field(rng, (24, 24)) for _ in range(3)]
@@ -531,11 +531,11 @@ def test_audit_ratios_tell_of_the_edge():
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (-2, 0), (0, 4)])
-def test_dots_of_a_shifted_picture_are_asked_for_where_they_went(
+def test_keypoints_of_a_shifted_image_are_asked_for_where_they_went(
     squares: Path, right: int, down: int
 ):
     """A model that knows the shifted truth makes no error; lost points are left out."""
-    from placewise.compare._answers import DotAnswers
+    from placewise.comparison._answers import KeypointAnswers
     from placewise.data import single
     from placewise.geometry import inside
 
@@ -551,13 +551,13 @@ def test_dots_of_a_shifted_picture_are_asked_for_where_they_went(
             points = single(next(self.turn), None)[0]
             return type("L", (), {"points": points + np.array([right, down])})
 
-    made = DotAnswers.__new__(DotAnswers)
+    made = KeypointAnswers.__new__(KeypointAnswers)
     made.model, made.samples = Knows(), samples
     pairs = [single(sample, None) for sample in samples]
     made.truth = np.stack([points for points, _ in pairs])
-    made.known = np.stack([states >= 2 for _, states in pairs])
+    made.known = np.stack([visibility >= 2 for _, visibility in pairs])
     made.shown = [np.zeros((*sample.size, 1), np.float32) for sample in samples]
-    found = made.score(Change(lambda picture: picture, (float(right), float(down))))
+    found = made.score(Change(lambda image: image, (float(right), float(down))))
     there = inside(made.truth[made.known] + np.array([right, down]), samples[0].size)
     assert there.any()
     np.testing.assert_allclose(found[there], 0, atol=1e-9)
@@ -616,14 +616,14 @@ def test_every_number_is_that_of_its_runs(made: tuple[Path, dict]):
 
 def test_the_tested_answers_are_those_of_the_evaluation(made: tuple[Path, dict], bars: Path):
     """The verb `evaluate` finds the same accuracy in the same run."""
-    from placewise.evaluate import evaluate
-    from placewise.formats import read_labels
+    from placewise.evaluation import evaluate
+    from placewise.formats import read_dataset
 
     out, results = made
     one = results["arms"][1]["by_seed"][0]
     scores = evaluate(
         Run.open(out / one["run"]),
-        read_labels(bars),
+        read_dataset(bars),
         split="test",
         out=out / "again",
         tell=lambda words: None,
@@ -631,7 +631,7 @@ def test_the_tested_answers_are_those_of_the_evaluation(made: tuple[Path, dict],
     assert scores["accuracy"] == pytest.approx(one["value"])
 
 
-def test_tuning_takes_the_best_on_validation_pictures_and_never_sees_the_test(
+def test_tuning_takes_the_best_on_validation_images_and_never_sees_the_test(
     made: tuple[Path, dict],
 ):
     out, results = made
@@ -657,7 +657,7 @@ def test_runs_are_judged_by_the_weights_of_their_last_step(made: tuple[Path, dic
     assert last is not None and best.facts["step"] == last.facts["step"] == results["steps"]
 
 
-def test_the_test_pictures_are_read_after_all_training(made: tuple[Path, dict]):
+def test_the_test_images_are_read_after_all_training(made: tuple[Path, dict]):
     out, _ = made
     trained = [path.stat().st_mtime_ns for path in out.rglob("calibration.json")]
     tested = [path.stat().st_mtime_ns for path in out.rglob("items.csv")]
@@ -724,7 +724,7 @@ def test_another_plan_does_not_go_into_the_folder(made: tuple[Path, dict], bars:
         compare(a_plan(bars), made[0] / "runs", tell=str)
 
 
-def test_dots_are_compared_by_their_error(squares: Path, tmp_path: Path):
+def test_keypoints_are_compared_by_their_error(squares: Path, tmp_path: Path):
     arms = [
         {"name": "map", "head": "heatmap"},
         {"name": "numbers", "head": "coordinates", "head_settings": {"gather": "pool"}},
@@ -747,30 +747,30 @@ def test_dots_are_compared_by_their_error(squares: Path, tmp_path: Path):
     own = Run.open(tmp_path / "out" / "runs" / "map" / "seed-0").facts.model
     assert json.loads(str(control.head_settings["settings"])) == own.head_settings
     assert control.input == own.input
-    from placewise.evaluate import evaluate
-    from placewise.formats import read_labels
+    from placewise.evaluation import evaluate
+    from placewise.formats import read_dataset
 
     run = Run.open(tmp_path / "out" / "runs" / "map" / "seed-0")
-    scores = evaluate(run, read_labels(squares), split="test", tell=lambda words: None)
+    scores = evaluate(run, read_dataset(squares), split="test", tell=lambda words: None)
     first = results["arms"][0]["by_seed"][0]["value"]
     assert scores["mean_error_px"] == pytest.approx(first, rel=1e-5)
 
 
 def test_places_are_permuted_only_where_nothing_else_changes(squares: Path, tmp_path: Path):
-    """An arm that learns from windows has no control, and neither have pictures of all sizes."""
+    """An arm that learns from windows has no control, and neither have images of all sizes."""
     arms = [{"name": "map", "head": "heatmap"}, {"name": "numbers", "head": "coordinates"}]
     plan = a_plan(squares, arms, backbone="unet", training={"steps": 2, "pixels": 1024})
     assert [no_control(plan, arm) for arm in plan.arms] == [
-        "it learns from windows on larger pictures",
+        "it learns from windows on larger images",
         "",
     ]
     data = shutil.copytree(squares, tmp_path / "data")
-    first = sorted((data / "pictures").iterdir())[0]
-    with Image.open(first) as picture:
-        larger = picture.resize((picture.width + 8, picture.height))
+    first = sorted((data / "images").iterdir())[0]
+    with Image.open(first) as image:
+        larger = image.resize((image.width + 8, image.height))
     larger.save(first)
     plan = a_plan(data, arms, backbone="unet")
-    assert {no_control(plan, arm) for arm in plan.arms} == {"the pictures are of several sizes"}
+    assert {no_control(plan, arm) for arm in plan.arms} == {"the images are of several sizes"}
 
 
 def test_a_measure_that_the_labels_lack_is_refused(squares: Path, tmp_path: Path):
@@ -821,7 +821,7 @@ def pretend(out: Path, plan, rates: dict[str, float], *, spread: float = 0.0, it
             job.folder.mkdir(parents=True)
             (job.folder / "items.csv").write_text("\n".join(["item,accuracy", *rows]) + "\n")
             content = {"measure": "accuracy", "value": float(right.mean()), "items": items}
-            told = {"fingerprint": "f", "input": {}, "pictures_per_second": None, "place": None}
+            told = {"fingerprint": "f", "input": {}, "images_per_second": None, "place": None}
             write_json(job.result, {**content, **told})
             runs[arm.name].append(job)
     return runs
@@ -905,7 +905,7 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path):
     with pytest.raises(SettingsError, match="the data changed"):
         summed(plan, runs)
     write_json(last.result, {**whole, "input": {"scale": 0.5}})
-    assert "do not see the pictures alike" in summed(plan, runs)["notes"][-1]
+    assert "do not see the images alike" in summed(plan, runs)["notes"][-1]
     write_json(last.result, whole)
     text = (last.folder / "items.csv").read_text(encoding="utf-8")
     (last.folder / "items.csv").write_text(text.replace("\n7,", "\n700,"), encoding="utf-8")
@@ -979,9 +979,9 @@ def test_progress_tells_what_remains(bars: Path, tmp_path: Path, monkeypatch):
 
 
 def test_answers_need_a_model_of_the_same_kind(squares: Path, bars: Path):
-    dots, classes = labels_of(a_plan(squares)), labels_of(a_plan(bars))
+    keypoints, classes = labels_of(a_plan(squares)), labels_of(a_plan(bars))
     model = build_arm(a_plan(bars), a_plan(bars).arms[0], 0)
     with pytest.raises(SettingsError, match="cannot be held against"):
-        answers_of(model, dots, dots.samples)
-    with pytest.raises(SettingsError, match="no test picture"):
+        answers_of(model, keypoints, keypoints.samples)
+    with pytest.raises(SettingsError, match="no test image"):
         answers_of(model, classes, ())

@@ -141,7 +141,7 @@ def axes_of(net: nn.Module) -> int:
     return next(m.weight.ndim - 2 for m in net.modules() if hasattr(m, "weight"))
 
 
-def pictures(net: nn.Module, channels: int, *sides: int) -> Tensor:
+def images(net: nn.Module, channels: int, *sides: int) -> Tensor:
     return torch.rand(2, channels, *sides, dtype=torch.float64)
 
 
@@ -151,7 +151,7 @@ def test_the_numbers_at_the_training_size_are_the_same(name: str):
     for module in net.modules():
         if isinstance(module, nn.BatchNorm1d):
             nn.init.uniform_(module.running_mean)
-    x = pictures(net, channels, *[side] * axes_of(net))
+    x = images(net, channels, *[side] * axes_of(net))
     found = convolutionalize(net, side)(x)
     assert found.shape == (*net(x).shape, *[1] * axes_of(net))
     torch.testing.assert_close(found.flatten(1), net(x), rtol=0, atol=1e-12)
@@ -167,7 +167,7 @@ def test_each_place_of_the_map_is_the_network_on_a_window(name: str):
     if name != "mean" and "lenet" not in name:
         side += 2
     axes, step = axes_of(net), {"mean": 2, "divided": 4}.get(name, 4 if "lenet" in name else 2)
-    x = pictures(net, channels, side + step, *[side] * (axes - 1))
+    x = images(net, channels, side + step, *[side] * (axes - 1))
     found = convolutionalize(net, side)(x)
     assert found.shape[2:] == (2, *[1] * (axes - 1))
     crops = [net(x[:, :, :side]), net(x[:, :, step : step + side])]

@@ -18,7 +18,7 @@ from placewise.data import (
     OBJECT,
     PIXELS,
     SMALLEST,
-    DotPictures,
+    KeypointTrainingSet,
     Order,
     as_input,
     batches,
@@ -31,17 +31,17 @@ from placewise.data import (
     split_images,
 )
 from placewise.errors import LabelError, SettingsError
-from placewise.formats import Labels, Sample, State, read_labels
+from placewise.formats import KeypointDataset, KeypointSample, Visibility, read_dataset
 
 
-def sample(name: str, split: str | None = None, size: tuple[int, int] = (40, 60)) -> Sample:
-    states = np.full((1, 2), State.VISIBLE, np.int8)
-    return Sample(name, size, np.array([[[3.0, 4.0], [33.0, 24.0]]]), states, split)
+def sample(name: str, split: str | None = None, size: tuple[int, int] = (40, 60)) -> KeypointSample:
+    visibility = np.full((1, 2), Visibility.VISIBLE, np.int8)
+    return KeypointSample(name, size, np.array([[[3.0, 4.0], [33.0, 24.0]]]), visibility, split)
 
 
-def labels(splits: list[str | None]) -> Labels:
+def labels(splits: list[str | None]) -> KeypointDataset:
     samples = tuple(sample(f"{i}.png", split) for i, split in enumerate(splits))
-    return Labels(Path(), ("a", "b"), samples)
+    return KeypointDataset(Path(), ("a", "b"), samples)
 
 
 @given(st.integers(2, 200), st.integers(0, 99))
@@ -56,7 +56,7 @@ def test_a_drawn_split_has_the_asked_shares(count: int, seed: int) -> None:
 
 def test_the_order_of_samples_does_not_matter() -> None:
     forth = labels([None] * 30)
-    back = Labels(forth.root, forth.names, forth.samples[::-1])
+    back = KeypointDataset(forth.root, forth.names, forth.samples[::-1])
     assert split_images(forth, 1) == split_images(back, 1)[::-1]
     assert split_images(forth, 1) != split_images(forth, 2)
 
@@ -72,14 +72,16 @@ def test_validation_is_taken_from_training_never_from_test() -> None:
     assert splits.count("val") == 2
 
 
-def test_too_few_pictures_are_refused() -> None:
-    with pytest.raises(SettingsError, match="label more pictures"):
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(SettingsError, match="label more images"):
         split_images(labels(["train"]), 0)
 
 
 def test_several_instances_are_refused() -> None:
     one = sample("a.png")
-    two = Sample(one.image, one.size, np.tile(one.points, (2, 1, 1)), np.tile(one.states, (2, 1)))
+    two = KeypointSample(
+        one.image, one.size, np.tile(one.points, (2, 1, 1)), np.tile(one.visibility, (2, 1))
+    )
     with pytest.raises(LabelError, match="2 instances"):
         single(two, None)
 
@@ -120,7 +122,7 @@ def test_mirror_order_is_its_own_inverse() -> None:
 
 
 def test_input_is_chosen_from_the_data(squares: Path) -> None:
-    found = read_labels(squares)
+    found = read_dataset(squares)
     train = of_split(found, split_images(found, 0), "train")
     view = choose_input(found, train, object_extent(train), 0)
     assert view.scale == 1.0
@@ -131,15 +133,15 @@ def test_input_is_chosen_from_the_data(squares: Path) -> None:
 
 @pytest.mark.parametrize("size", [(480, 640), (481, 633), (3000, 4000)])
 @pytest.mark.parametrize("share", [None, 0.6])
-def test_large_pictures_are_shrunk_to_the_budget(
+def test_large_images_are_shrunk_to_the_budget(
     size: tuple[int, int], share: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the object is unknown or large, the pixels decide."""
     monkeypatch.setattr(
-        "placewise.formats._sets.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8)
+        "placewise.formats._sets.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
     )
     samples = [sample(f"{i}.png", size=size) for i in range(3)]
-    found = Labels(Path(), ("a", "b"), tuple(samples))
+    found = KeypointDataset(Path(), ("a", "b"), tuple(samples))
     view = choose_input(found, samples, share and share * size[0], 0)
     high, wide = scaled_size(size, view.scale)
     assert high * wide == pytest.approx(min(DETAIL * PIXELS, math.prod(size)), rel=0.02)
@@ -151,10 +153,10 @@ def test_large_pictures_are_shrunk_to_the_budget(
 def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> None:
     """Small objects are kept large as far as that is cheap; nothing is enlarged."""
     samples = [sample(f"{i}.png", size=size) for i in range(3)]
-    found = Labels(Path(), ("a", "b"), tuple(samples))
+    found = KeypointDataset(Path(), ("a", "b"), tuple(samples))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "placewise.formats._sets.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8)
+            "placewise.formats._sets.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
         )
         scale = choose_input(found, samples, extent, 0).scale
         free = choose_input(found, samples, None, 0).scale
@@ -169,12 +171,12 @@ def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> No
 
 
 def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are shown at a scale that keeps the object large, through windows of the budget."""
+    """Images are shown at a scale that keeps the object large, through windows of the budget."""
     monkeypatch.setattr(
-        "placewise.formats._sets.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8)
+        "placewise.formats._sets.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
     )
     samples = [sample(f"{i}.png", size=(960, 1280)) for i in range(3)]
-    found = Labels(Path(), ("a", "b"), tuple(samples))
+    found = KeypointDataset(Path(), ("a", "b"), tuple(samples))
     view = choose_input(found, samples, 2 * OBJECT, 0)
     assert view.scale == 0.5
     assert scaled_size((960, 1280), view.scale) == (480, 640)
@@ -184,11 +186,11 @@ def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_as_input_keeps_place() -> None:
-    """A bright square's centroid moves as the geometry says when the picture is scaled."""
-    picture = np.zeros((90, 120, 3), np.uint8)
-    picture[30:39, 60:75] = 255
+    """A bright square's centroid moves as the geometry says when the image is scaled."""
+    image = np.zeros((90, 120, 3), np.uint8)
+    image[30:39, 60:75] = 255
     view = choose_view(scale=0.5)
-    shown = as_input(picture, view)[..., 0].astype(np.float64)
+    shown = as_input(image, view)[..., 0].astype(np.float64)
     rows, columns = np.indices(shown.shape)
     found = (shown * columns).sum() / shown.sum(), (shown * rows).sum() / shown.sum()
     assert found == pytest.approx(((67 + 0.5) / 2 - 0.5, (34 + 0.5) / 2 - 0.5), abs=0.02)
@@ -200,18 +202,18 @@ def choose_view(scale: float):
     return InputSettings(scale=scale, frame=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
 
 
-def training_pictures(squares: Path) -> DotPictures:
-    found = read_labels(squares)
+def training_images(squares: Path) -> KeypointTrainingSet:
+    found = read_dataset(squares)
     train = of_split(found, split_images(found, 0), "train")
     view = choose_input(found, train, object_extent(train), 0)
-    return DotPictures(found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
+    return KeypointTrainingSet(found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(squares: Path, workers: int) -> None:
     order = Order(24, 4, 7, start=2, stop=8)
-    alone = list(batches(training_pictures(squares), order, 0))
-    shared = list(batches(training_pictures(squares), order, workers))
+    alone = list(batches(training_images(squares), order, 0))
+    shared = list(batches(training_images(squares), order, workers))
     assert len(alone) == len(shared) == 6
     for one, other in zip(alone, shared, strict=True):
         for first, second in zip(one, other, strict=True):
@@ -219,7 +221,7 @@ def test_workers_change_nothing(squares: Path, workers: int) -> None:
 
 
 def test_a_cache_changes_nothing_and_epochs_differ(squares: Path) -> None:
-    kept, fresh = training_pictures(squares), training_pictures(squares)
+    kept, fresh = training_images(squares), training_images(squares)
     assert torch.equal(kept[(0, 5)][0], fresh[(0, 5)][0])
     assert torch.equal(kept[(3, 5)][0], fresh[(3, 5)][0])
     assert not torch.equal(kept[(3, 5)][0], kept[(4, 5)][0])

@@ -157,7 +157,7 @@ def test_taylor_is_exact_for_long_turned_gaussians(turn):
 
 
 def test_integral_mends_what_a_mean_loses():
-    """A dot on the edge: half a Gaussian is seen, whose mean lies 0.8 σ inside."""
+    """A keypoint on the edge: half a Gaussian is seen, whose mean lies 0.8 σ inside."""
     points = torch.tensor([[-0.5, 9.0]], dtype=torch.float64)
     heat = blobs(points, 1.5, SIZE)
     profile = heat.sum(1)[0, :4]
@@ -181,7 +181,7 @@ def test_axis_of_two_pixels():
 
 
 def test_peak_between_pixels_with_nothing_beside():
-    """Overconfident maps: two pixels hot, the others dead; the dot is between the two."""
+    """Overconfident maps: two pixels hot, the others dead; the keypoint is between the two."""
     heat = torch.full((7, 7), 1e-12)
     heat[3, 3], heat[3, 4] = 0.6, 0.4
     for decoder in (Taylor(), Integral()):

@@ -1,4 +1,4 @@
-"""The demo's pictures: honest, the same for the same seed, and the points where the ink is."""
+"""The demo's images: honest, the same for the same seed, and the points where the ink is."""
 
 import csv
 import sys
@@ -12,18 +12,18 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from placewise import demo
-from placewise.demo import LEAST_INK, NAMES, SIZES, split_of, write_pictures
+from placewise.demo import LEAST_INK, NAMES, SIZES, split_of, write_images
 from placewise.errors import SettingsError
-from placewise.formats import State, read_labels
+from placewise.formats import Visibility, read_dataset
 from placewise.geometry import border_distance, inside
 
-PICTURES = 40
+IMAGES = 40
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "new" / "digits"
-    assert write_pictures(folder, pictures=PICTURES) == folder / "points.csv"
+    assert write_images(folder, images=IMAGES) == folder / "points.csv"
     return folder
 
 
@@ -48,8 +48,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 # --- the folder ----------------------------------------------------------------------------------
 
 
-def test_the_folder_holds_pictures_points_and_a_readme(folder: Path):
-    images = [f"pictures/{number:04d}.png" for number in range(PICTURES)]
+def test_the_folder_holds_images_points_and_a_readme(folder: Path):
+    images = [f"images/{number:04d}.png" for number in range(IMAGES)]
     assert set(files_of(folder)) == {"README.txt", "points.csv", *images}
     rows = rows_of(folder)
     assert [(row["image"], row["point"]) for row in rows] == [
@@ -60,21 +60,21 @@ def test_the_folder_holds_pictures_points_and_a_readme(folder: Path):
 
 
 def test_our_own_reader_reads_it(folder: Path):
-    labels = read_labels(folder)
+    labels = read_dataset(folder)
     assert labels.names == NAMES
-    assert len(labels.samples) == PICTURES
+    assert len(labels.samples) == IMAGES
     assert {sample.size for sample in labels.samples} <= set(SIZES)
     assert len({sample.size for sample in labels.samples}) >= 4
     shares = Counter(sample.split for sample in labels.samples)
     assert shares == {"train": 28, "val": 6, "test": 6}
     for sample in labels.samples:
-        assert set(sample.states.ravel().tolist()) == {State.ABSENT, State.VISIBLE}
+        assert set(sample.visibility.ravel().tolist()) == {Visibility.ABSENT, Visibility.VISIBLE}
         assert 3 <= sample.located.sum() <= 6
         assert inside(sample.points[sample.located], sample.size).all()
 
 
 def test_some_points_are_near_the_border_and_every_name_occurs(folder: Path):
-    labels = read_labels(folder)
+    labels = read_dataset(folder)
     near = [
         border_distance(sample.points[sample.located], sample.size) < 10
         for sample in labels.samples
@@ -84,22 +84,22 @@ def test_some_points_are_near_the_border_and_every_name_occurs(folder: Path):
 
 
 def test_the_same_seed_is_the_same_bytes(folder: Path, tmp_path: Path):
-    write_pictures(tmp_path / "again", pictures=PICTURES)
+    write_images(tmp_path / "again", images=IMAGES)
     assert files_of(tmp_path / "again") == files_of(folder)
 
 
-def test_a_picture_does_not_depend_on_how_many_there_are(folder: Path, tmp_path: Path):
-    write_pictures(tmp_path / "few", pictures=3)
+def test_an_image_does_not_depend_on_how_many_there_are(folder: Path, tmp_path: Path):
+    write_images(tmp_path / "few", images=3)
     for number in range(3):
-        image = f"pictures/{number:04d}.png"
+        image = f"images/{number:04d}.png"
         assert (tmp_path / "few" / image).read_bytes() == (folder / image).read_bytes()
     assert rows_of(tmp_path / "few") == rows_of(folder)[:30]
 
 
-def test_another_seed_is_other_pictures(folder: Path, tmp_path: Path):
-    write_pictures(tmp_path, pictures=2, seed=1)
+def test_another_seed_is_other_images(folder: Path, tmp_path: Path):
+    write_images(tmp_path, images=2, seed=1)
     other = files_of(tmp_path)
-    assert other.keys() == {"README.txt", "points.csv", "pictures/0000.png", "pictures/0001.png"}
+    assert other.keys() == {"README.txt", "points.csv", "images/0000.png", "images/0001.png"}
     assert all(other[name] != files_of(folder)[name] for name in other if name != "README.txt")
 
 
@@ -108,20 +108,20 @@ def test_what_is_there_is_not_touched(tmp_path: Path, make):
     make(tmp_path / "mine")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SettingsError, match="mine is there and not an empty folder"):
-        write_pictures(tmp_path / "mine", pictures=1)
+        write_images(tmp_path / "mine", images=1)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_no_pictures_are_not_written(tmp_path: Path):
-    with pytest.raises(SettingsError, match="cannot write 0 pictures"):
-        write_pictures(tmp_path / "a", pictures=0)
+def test_no_images_are_not_written(tmp_path: Path):
+    with pytest.raises(SettingsError, match="cannot write 0 images"):
+        write_images(tmp_path / "a", images=0)
     assert not (tmp_path / "a").exists()
 
 
 def test_without_scikit_learn_the_way_to_get_it_is_told(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(SettingsError, match=r'pip install "placewise\[demo\]"'):
-        write_pictures(tmp_path / "a", pictures=1)
+        write_images(tmp_path / "a", images=1)
     assert not (tmp_path / "a").exists()
 
 
@@ -160,7 +160,7 @@ def test_no_part_of_a_photograph_stands_in_two_splits(stocks: dict[str, demo._St
             assert not one & other
 
 
-def test_the_splits_of_twenty_pictures():
+def test_the_splits_of_twenty_images():
     assert Counter(map(split_of, range(40, 60))) == {"train": 14, "val": 3, "test": 3}
 
 
@@ -219,9 +219,9 @@ def test_the_ink_is_at_the_points_and_nowhere_else(stocks: dict[str, demo._Stock
     plain = demo._Stock([np.full((200, 200, 3), 40.0)], stocks["train"].digits)
     alone = 0
     for seed in range(60):
-        picture, points = demo._scene(plain, np.random.default_rng(seed))
-        grid = np.stack(np.meshgrid(*map(np.arange, picture.shape[1::-1])), -1)
-        light = picture.max(-1) > 60
+        image, points = demo._scene(plain, np.random.default_rng(seed))
+        grid = np.stack(np.meshgrid(*map(np.arange, image.shape[1::-1])), -1)
+        light = image.max(-1) > 60
         assert points
         reach = [abs(grid - point).max(-1) <= 20 for point in points.values()]
         assert not (light & ~np.any(reach, 0)).any()
@@ -230,12 +230,12 @@ def test_the_ink_is_at_the_points_and_nowhere_else(stocks: dict[str, demo._Stock
             clear = sum((window & near).any() for window in reach) == 1
             if clear and border_distance(point, light.shape) > 20:
                 alone += 1
-                centre = gravity(near * (picture.max(-1) > 128))
+                centre = gravity(near * (image.max(-1) > 128))
                 assert abs(centre - point).max() <= 0.4
     assert alone >= 15
 
 
-def test_most_of_the_ink_is_on_the_picture(stocks: dict[str, demo._Stock]):
+def test_most_of_the_ink_is_on_the_image(stocks: dict[str, demo._Stock]):
     rng, size = np.random.default_rng(0), (60, 80)
     margin = demo._PATCH
     shown = np.pad(np.ones(size, bool), margin)
@@ -250,7 +250,7 @@ def test_most_of_the_ink_is_on_the_picture(stocks: dict[str, demo._Stock]):
     assert LEAST_INK <= min(shares) < 0.9, "some are cut"
 
 
-def test_the_point_of_a_lopsided_digit_is_on_the_picture():
+def test_the_point_of_a_lopsided_digit_is_on_the_image():
     ink = np.zeros((demo._PATCH, demo._PATCH))
     ink[24, 10:40] = ink[18:31, 26:40] = 1
     glyph = demo._Glyph(ink, np.array([24.2, 24.0]))
@@ -261,7 +261,7 @@ def test_the_point_of_a_lopsided_digit_is_on_the_picture():
         assert inside(corner - demo._PATCH + glyph.centre, (60, 30))
 
 
-def test_a_full_picture_takes_no_more(stocks: dict[str, demo._Stock]):
+def test_a_full_image_takes_no_more(stocks: dict[str, demo._Stock]):
     rng = np.random.default_rng(0)
     glyph = demo._glyph(stocks["test"].digits[0][0], rng)
     shown = np.pad(np.ones((60, 80), bool), demo._PATCH)
@@ -282,27 +282,27 @@ def test_strokes_stand_out_from_any_ground(stocks: dict[str, demo._Stock], grey:
         assert abs(stroke - canvas[(glyph.ink > 0) & (glyph.ink < 0.2)].mean()) > 70
 
 
-def test_the_pictures_are_ordinary_colour_pictures(folder: Path):
-    for path in sorted((folder / "pictures").iterdir()):
-        with Image.open(path) as picture:
-            assert (picture.mode, picture.format) == ("RGB", "PNG")
+def test_the_images_are_ordinary_colour_images(folder: Path):
+    for path in sorted((folder / "images").iterdir()):
+        with Image.open(path) as image:
+            assert (image.mode, image.format) == ("RGB", "PNG")
 
 
 def test_the_whole_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Pictures, training, scores and dots; far too short to be good at it."""
+    """Images, training, scores and keypoints; far too short to be good at it."""
     out = tmp_path / "demo"
-    scores = demo.run_demo(out, minutes=0.05, seed=0, pictures=20)
+    scores = demo.run_demo(out, minutes=0.05, seed=0, images=20)
     told = capsys.readouterr().out
-    assert (scores["split"], scores["pictures"]) == ("test", 3)
+    assert (scores["split"], scores["images"]) == ("test", 3)
     assert 0 <= scores["within_3_px_and_said"] <= scores["within_3_px"] <= 1
     report = out / "run" / "evaluation" / "report.html"
     assert report.is_file() and f"report: {report}" in told
-    assert len(list((out / "dots" / "overlays").glob("*.png"))) == 20
-    assert (out / "dots" / "predictions.csv").is_file()
+    assert len(list((out / "keypoints" / "overlays").glob("*.png"))) == 20
+    assert (out / "keypoints" / "predictions.csv").is_file()
 
 
 def test_near_is_a_distance_and_said_needs_a_score(folder: Path, tmp_path: Path):
-    labels = read_labels(folder)
+    labels = read_dataset(folder)
     sample = labels.samples[0]
     there = np.flatnonzero(sample.located[0])
     rows = ["image,point,x,y,score,r90"]

@@ -30,7 +30,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def links(page: Path) -> list[str]:
-    """Where the links and pictures of a page lead, but for those to the web."""
+    """Where the links and images of a page lead, but for those to the web."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     return [link for link in LINK.findall(text) if not re.match(r"\w+:", link)]
 

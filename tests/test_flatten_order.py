@@ -37,8 +37,8 @@ class Reordered(nn.Module):
         self.order = order
         self.double()
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        maps = self.backbone(pictures)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.backbone(images)
         return self.head(maps.flatten(1)[:, self.order].view_as(maps))
 
 
@@ -49,13 +49,13 @@ def trained(order: torch.Tensor, optimiser: str, *, weights_too: bool) -> torch.
     if weights_too:
         first.data.copy_(first[:, order])
     seeded = torch.Generator().manual_seed(1)
-    pictures = torch.randn(16, 1, 32, 32, dtype=torch.float64, generator=seeded)
+    images = torch.randn(16, 1, 32, 32, dtype=torch.float64, generator=seeded)
     labels = torch.randint(10, (16,), generator=seeded)
     steps = OPTIMISERS[optimiser](net.parameters())
     back = order.argsort()
     seen = []
     for _ in range(STEPS):
-        logits = net(pictures)
+        logits = net(images)
         steps.zero_grad()
         net.head.loss(logits, labels).mean().backward()
         steps.step()

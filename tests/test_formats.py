@@ -20,22 +20,22 @@ from PIL import Image
 from placewise.errors import LabelError, PlacewiseError, SettingsError
 from placewise.formats import (
     FORMATS,
-    Labels,
-    Sample,
-    State,
+    KeypointDataset,
+    KeypointSample,
+    Visibility,
     coco,
     convert,
     deeplabcut,
     guess_symmetry,
-    read_labels,
-    write_labels,
+    read_dataset,
+    write_dataset,
 )
 from placewise.formats._names import normal, why_unsafe
 
-NAMES = [name for name in FORMATS.names() if FORMATS[name].task == "dots"]
+NAMES = [name for name in FORMATS.names() if FORMATS[name].task == "keypoints"]
 
 
-def picture(path: Path, width: int = 40, height: int = 30) -> Path:
+def write_image(path: Path, width: int = 40, height: int = 30) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (width, height)).save(path)
     return path
@@ -44,7 +44,7 @@ def picture(path: Path, width: int = 40, height: int = 30) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in ("a.png", "b.png", "c.png"):
-        picture(tmp_path / name)
+        write_image(tmp_path / name)
     return tmp_path
 
 
@@ -56,13 +56,13 @@ def long_csv(folder: Path, *rows: str, header: str = "image,point,x,y") -> Path:
 
 def faults_of(path: Path, **how: str) -> list[str]:
     with pytest.raises(LabelError) as caught:
-        read_labels(path, **how)
+        read_dataset(path, **how)
     return [str(fault).removeprefix(str(path)) for fault in caught.value.faults]
 
 
-def one_sample(image: str = "a.png", states: int = 3) -> Sample:
-    points = np.array([[[1.0, 2.0]]]) if states >= 2 else np.full((1, 1, 2), np.nan)
-    return Sample(image, (30, 40), points, np.array([[states]], dtype=np.int8))
+def one_sample(image: str = "a.png", visibility: int = 3) -> KeypointSample:
+    points = np.array([[[1.0, 2.0]]]) if visibility >= 2 else np.full((1, 1, 2), np.nan)
+    return KeypointSample(image, (30, 40), points, np.array([[visibility]], dtype=np.int8))
 
 
 # Symmetry
@@ -143,9 +143,9 @@ def test_symmetry_of_names_that_people_write(names: str, pairs: str) -> None:
     [
         ({"points": np.zeros((1, 2))}, "needed are"),
         ({"points": np.zeros((0, 1, 2))}, "needed are"),
-        ({"states": np.array([[3, 3]])}, "needed are"),
-        ({"states": np.array([[4]])}, "states other than"),
-        ({"states": np.array([[1]])}, "write NaN"),
+        ({"visibility": np.array([[3, 3]])}, "needed are"),
+        ({"visibility": np.array([[4]])}, "states other than"),
+        ({"visibility": np.array([[1]])}, "write NaN"),
         ({"points": np.array([[[np.nan, 1.0]]])}, "finite"),
         ({"split": "dev"}, "split 'dev'"),
     ],
@@ -153,7 +153,7 @@ def test_symmetry_of_names_that_people_write(names: str, pairs: str) -> None:
 def test_a_sample_whose_parts_do_not_fit_is_refused(change: dict, said: str) -> None:
     parts = {"image": "a.png", "size": (30, 40), "points": np.ones((1, 1, 2))}
     with pytest.raises(SettingsError, match=said):
-        Sample(**{**parts, "states": np.array([[3]]), **change})
+        KeypointSample(**{**parts, "visibility": np.array([[3]]), **change})
 
 
 @pytest.mark.parametrize(
@@ -173,21 +173,23 @@ def test_a_sample_whose_parts_do_not_fit_is_refused(change: dict, said: str) -> 
 def test_labels_whose_parts_do_not_fit_are_refused(change: dict, said: str) -> None:
     parts = {"root": Path(), "names": ("nose",), "samples": (one_sample(),)}
     with pytest.raises(SettingsError, match=said):
-        Labels(**{**parts, **change})
+        KeypointDataset(**{**parts, **change})
     with pytest.raises(SettingsError, match="twice"):
-        Labels(Path(), ("a", "b", "c"), (), symmetry=(("a", "b"), ("c", "a")))
+        KeypointDataset(Path(), ("a", "b", "c"), (), symmetry=(("a", "b"), ("c", "a")))
 
 
 @pytest.mark.parametrize("image", ["../a.png", "/a.png", "a//b.png", "./a.png", "a\\b.png", "con"])
 def test_names_that_no_reader_takes_are_not_written(tmp_path: Path, image: str) -> None:
     with pytest.raises(SettingsError, match="relative to"):
-        write_labels(Labels(tmp_path, ("nose",), (one_sample(image),)), tmp_path / "points.csv")
+        write_dataset(
+            KeypointDataset(tmp_path, ("nose",), (one_sample(image),)), tmp_path / "points.csv"
+        )
     assert not list(tmp_path.iterdir())
 
 
-def test_labels_without_a_picture_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="without a picture"):
-        write_labels(Labels(tmp_path, ("nose",), ()), tmp_path / "points.csv")
+def test_labels_without_an_image_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="without an image"):
+        write_dataset(KeypointDataset(tmp_path, ("nose",), ()), tmp_path / "points.csv")
 
 
 # Long CSV: columns and instances
@@ -195,53 +197,57 @@ def test_labels_without_a_picture_are_not_written(tmp_path: Path) -> None:
 
 def test_columns_come_in_any_order_and_more_of_them(folder: Path) -> None:
     rows = ["3.5,nose,me,b.png,1e1,Test", "-1,nose,me,a.png,.5,"]
-    labels = read_labels(long_csv(folder, *rows, header="y, point,who,image,x,split"))
+    labels = read_dataset(long_csv(folder, *rows, header="y, point,who,image,x,split"))
     assert [sample.image for sample in labels.samples] == ["b.png", "a.png"]
     assert [sample.points.tolist() for sample in labels.samples] == [[[[10, 3.5]]], [[[0.5, -1]]]]
     assert [sample.split for sample in labels.samples] == ["test", None]
 
 
 def test_what_is_not_mentioned_is_not_labelled(folder: Path) -> None:
-    labels = read_labels(long_csv(folder, "a.png,nose,1,2", "b.png,tail,3,4", "c.png,nose,,"))
+    labels = read_dataset(long_csv(folder, "a.png,nose,1,2", "b.png,tail,3,4", "c.png,nose,,"))
     assert labels.names == ("nose", "tail")
-    assert [sample.states.tolist() for sample in labels.samples] == [[[3, 0]], [[0, 3]], [[0, 0]]]
+    assert [sample.visibility.tolist() for sample in labels.samples] == [
+        [[3, 0]],
+        [[0, 3]],
+        [[0, 0]],
+    ]
 
 
 def test_a_point_a_little_outside_is_cut_by_the_border_and_good(folder: Path) -> None:
     limit = 0.1 * np.hypot(30, 40)
-    labels = read_labels(long_csv(folder, f"a.png,nose,{39.5 + limit},{-0.5 - limit}"))
+    labels = read_dataset(long_csv(folder, f"a.png,nose,{39.5 + limit},{-0.5 - limit}"))
     assert labels.samples[0].points.tolist() == [[[44.5, -5.5]]]
     assert len(faults_of(long_csv(folder, f"a.png,nose,{39.5 + limit + 0.01},0"))) == 1
 
 
-def test_the_size_is_that_of_the_picture_as_it_is_shown(folder: Path) -> None:
+def test_the_size_is_that_of_the_image_as_it_is_shown(folder: Path) -> None:
     image, exif = Image.new("L", (40, 30)), Image.Exif()
     exif[0x0112] = 6
     image.save(folder / "turned.jpg", exif=exif)
-    labels = read_labels(long_csv(folder, "turned.jpg,nose,20,41"))
+    labels = read_dataset(long_csv(folder, "turned.jpg,nose,20,41"))
     assert labels.samples[0].size == (40, 30)
 
 
-def test_the_column_instance_numbers_the_objects_of_a_picture(folder: Path) -> None:
+def test_the_column_instance_numbers_the_objects_of_an_image(folder: Path) -> None:
     header = "image,point,x,y,instance"
     rows = ["a.png,nose,1,2,7", "a.png,nose,1,2,3", "a.png,tail,3,4,7", "b.png,tail,5,6,1"]
-    labels = read_labels(long_csv(folder, *rows, header=header))
-    assert labels.samples[0].states.tolist() == [[3, 0], [3, 3]]
-    assert labels.samples[1].states.tolist() == [[0, 3]]
+    labels = read_dataset(long_csv(folder, *rows, header=header))
+    assert labels.samples[0].visibility.tolist() == [[3, 0], [3, 3]]
+    assert labels.samples[1].visibility.tolist() == [[0, 3]]
     rows += ["a.png,tail,8,8,7", "b.png,nose,1,1,-1"]
     lines = faults_of(long_csv(folder, *rows, header=header))
     assert lines == [
         ", row 6, point: 'tail' of this instance stands in row 4 already; keep one, or give it "
         "another instance",
-        ", row 7, instance: '-1' is not a whole number; number the objects on a picture from 0",
+        ", row 7, instance: '-1' is not a whole number; number the objects on an image from 0",
     ]
 
 
-def many(folder: Path, pictures: int, repeats: list[int]) -> list[str]:
-    """Rows of `cell` and `nucleus` on pictures; the first have several cells."""
+def many(folder: Path, images: int, repeats: list[int]) -> list[str]:
+    """Rows of `cell` and `nucleus` on images; the first have several cells."""
     rows = []
-    for i in range(pictures):
-        picture(folder / f"{i}.png")
+    for i in range(images):
+        write_image(folder / f"{i}.png")
         count = 1 + (repeats[i] if i < len(repeats) else 0)
         rows += [f"{i}.png,cell,{n},{i % 30}" for n in range(count)]
         rows.append(f"{i}.png,nucleus,5,5")
@@ -249,7 +255,7 @@ def many(folder: Path, pictures: int, repeats: list[int]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "repeats", "instances"),
+    ("images", "repeats", "instances"),
     [
         (1, [3], 4),
         (4, [1, 1, 1], 2),
@@ -260,17 +266,17 @@ def many(folder: Path, pictures: int, repeats: list[int]) -> list[str]:
     ],
 )
 def test_many_of_a_kind_are_instances_and_slips_are_faults(
-    tmp_path: Path, pictures: int, repeats: list[int], instances: int | None
+    tmp_path: Path, images: int, repeats: list[int], instances: int | None
 ) -> None:
-    path = long_csv(tmp_path, *many(tmp_path, pictures, repeats))
+    path = long_csv(tmp_path, *many(tmp_path, images, repeats))
     if instances is None:
         assert len(faults_of(path)) == sum(repeats)
     else:
-        labels = read_labels(path)
+        labels = read_dataset(path)
         assert labels.instances == instances
         first = labels.samples[0]
         assert first.points[:, 0, 0].tolist() == list(range(1 + repeats[0]))
-        assert first.states[1:, 1].tolist() == [State.UNLABELLED] * repeats[0]
+        assert first.visibility[1:, 1].tolist() == [Visibility.UNLABELLED] * repeats[0]
 
 
 def test_the_same_row_twice_is_a_fault_even_among_many(tmp_path: Path) -> None:
@@ -287,15 +293,15 @@ def test_the_same_row_twice_is_a_fault_even_among_many(tmp_path: Path) -> None:
 def test_wide_csv_takes_points_and_other_columns(folder: Path) -> None:
     path = folder / "labels.csv"
     path.write_text("who,a_x.y,a_x.x,image,b_Y,b_X,n\nme,2,1,a.png,,,7\n")
-    labels = read_labels(path)
+    labels = read_dataset(path)
     assert labels.names == ("a_x", "b")
     assert labels.samples[0].points[0, 0].tolist() == [1, 2]
-    assert labels.samples[0].states.tolist() == [[3, 0]]
+    assert labels.samples[0].visibility.tolist() == [[3, 0]]
 
 
 def project(folder: Path, text: str, *, levels: int = 2) -> Path:
-    """A project with a picture, and a file of labels some levels below it."""
-    picture(folder / "labeled-data" / "m1" / "img1.png")
+    """A project with an image, and a file of labels some levels below it."""
+    write_image(folder / "labeled-data" / "m1" / "img1.png")
     path = folder.joinpath(*["labeled-data", "m1", "x", "y"][:levels], "CollectedData_me.csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -311,25 +317,25 @@ labeled-data/m1/img1.png,1.5,2.5
 
 
 @pytest.mark.parametrize("levels", [0, 1, 2, 3])
-def test_pictures_of_a_project_are_found_above_the_file(tmp_path: Path, levels: int) -> None:
-    labels = read_labels(project(tmp_path, DLC, levels=levels))
+def test_images_of_a_project_are_found_above_the_file(tmp_path: Path, levels: int) -> None:
+    labels = read_dataset(project(tmp_path, DLC, levels=levels))
     assert labels.root == tmp_path
     assert labels.samples[0].points.tolist() == [[[1.5, 2.5]]]
 
 
-def test_pictures_are_sought_three_levels_up_and_no_further(tmp_path: Path) -> None:
+def test_images_are_sought_three_levels_up_and_no_further(tmp_path: Path) -> None:
     path = project(tmp_path, DLC, levels=4)
-    assert "there is no picture" in faults_of(path)[0]
-    assert read_labels(path, root=tmp_path).root == tmp_path
+    assert "there is no image" in faults_of(path)[0]
+    assert read_dataset(path, root=tmp_path).root == tmp_path
 
 
 def test_a_project_folder_has_its_file_in_labeled_data(tmp_path: Path) -> None:
     path = project(tmp_path, DLC)
-    assert read_labels(tmp_path).source == path
-    picture(tmp_path / "labeled-data/m2/img1.png")
+    assert read_dataset(tmp_path).source == path
+    write_image(tmp_path / "labeled-data/m2/img1.png")
     shutil.copy(path, tmp_path / "labeled-data" / "m2" / "CollectedData_me.csv")
     with pytest.raises(SettingsError, match=r"m1/Coll.*, labeled-data/m2/Coll.*name one of them"):
-        read_labels(tmp_path)
+        read_dataset(tmp_path)
 
 
 def test_a_path_in_three_columns_and_a_likelihood(tmp_path: Path) -> None:
@@ -337,7 +343,7 @@ def test_a_path_in_three_columns_and_a_likelihood(tmp_path: Path) -> None:
         "scorer,,,me,me,me\nbodyparts,,,nose,nose,nose\ncoords,,,x,y,likelihood\n"
         "labeled-data,m1,img1.png,1.5,2.5,0.75\n"
     )
-    labels = read_labels(project(tmp_path, text))
+    labels = read_dataset(project(tmp_path, text))
     assert labels.samples[0].image == "labeled-data/m1/img1.png"
     assert labels.samples[0].points.tolist() == [[[1.5, 2.5]]]
 
@@ -345,8 +351,8 @@ def test_a_path_in_three_columns_and_a_likelihood(tmp_path: Path) -> None:
 def test_predictions_for_pose_tools(folder: Path) -> None:
     path = folder / "out.csv"
     points = np.array([[[1.0, 2.0], [np.nan, np.nan]]])
-    sample = Sample("a.png", (30, 40), points, np.array([[3, 1]], dtype=np.int8))
-    labels = Labels(folder, ("nose", "tail"), (sample,))
+    sample = KeypointSample("a.png", (30, 40), points, np.array([[3, 1]], dtype=np.int8))
+    labels = KeypointDataset(folder, ("nose", "tail"), (sample,))
     deeplabcut.write_predictions(labels, [np.array([0.5, 0.125])], path, scorer="net")
     assert path.read_text().splitlines() == [
         "scorer,net,net,net,net,net,net",
@@ -354,7 +360,7 @@ def test_predictions_for_pose_tools(folder: Path) -> None:
         "coords,x,y,likelihood,x,y,likelihood",
         "a.png,1.0,2.0,0.5,,,0.125",
     ]
-    np.testing.assert_array_equal(read_labels(path).samples[0].points, points)
+    np.testing.assert_array_equal(read_dataset(path).samples[0].points, points)
     with pytest.raises(SettingsError, match="exists"):
         deeplabcut.write_predictions(labels, [np.array([0.5, 0.125])], path)
     with pytest.raises(SettingsError, match="scores of shapes"):
@@ -363,15 +369,15 @@ def test_predictions_for_pose_tools(folder: Path) -> None:
 
 def test_predictions_as_coco_read_back(folder: Path) -> None:
     points = np.array([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [np.nan, np.nan]]])
-    states = np.array([[3, 3], [3, 0]], dtype=np.int8)
-    sample = Sample("a.png", (30, 40), points, states)
-    labels = Labels(folder, ("nose", "tail"), (sample,))
+    visibility = np.array([[3, 3], [3, 0]], dtype=np.int8)
+    sample = KeypointSample("a.png", (30, 40), points, visibility)
+    labels = KeypointDataset(folder, ("nose", "tail"), (sample,))
     scores = np.array([[0.5, 0.25], [1.0, np.nan]])
     coco.write_predictions(labels, [scores], folder / "out.json")
     content = json.loads((folder / "out.json").read_text())
     assert [a["score"] for a in content["annotations"]] == [0.375, 1.0]
     assert content["annotations"][1]["scores"] == [1.0, None]
-    np.testing.assert_array_equal(read_labels(folder / "out.json").samples[0].points, points)
+    np.testing.assert_array_equal(read_dataset(folder / "out.json").samples[0].points, points)
     with pytest.raises(SettingsError, match="several instances"):
         deeplabcut.write_predictions(labels, [scores], folder / "out.csv")
 
@@ -395,26 +401,28 @@ def test_coco_of_other_tools_loads(folder: Path) -> None:
     }
     path = folder / "person_keypoints.json"
     path.write_text(json.dumps(content))
-    labels = read_labels(path)
+    labels = read_dataset(path)
     assert labels.skeleton == (("l_eye", "nose"), ("nose", "r_eye"))
     assert labels.symmetry == (("l_eye", "r_eye"),)
     assert [len(sample.points) for sample in labels.samples] == [3, 1]
-    assert labels.samples[0].states.tolist() == [[3, 0, 2], [0, 0, 0], [3, 0, 0]]
+    assert labels.samples[0].visibility.tolist() == [[3, 0, 2], [0, 0, 0], [3, 0, 0]]
     assert labels.samples[0].points[0, 0].tolist() == [5, 6.5]
-    assert labels.samples[1].states.tolist() == [[0, 0, 0]]
+    assert labels.samples[1].visibility.tolist() == [[0, 0, 0]]
 
 
 def test_what_coco_says_of_symmetry_is_not_guessed_over(folder: Path) -> None:
-    labels = Labels(folder, ("l", "r"), (Sample(
+    labels = KeypointDataset(folder, ("l", "r"), (KeypointSample(
         "a.png", (30, 40), np.ones((1, 2, 2)), np.full((1, 2), 3, np.int8)),))  # fmt: skip
-    write_labels(labels, folder / "a.json")
-    assert read_labels(folder / "a.json").symmetry == ()
+    write_dataset(labels, folder / "a.json")
+    assert read_dataset(folder / "a.json").symmetry == ()
 
 
 def test_coco_has_what_scoring_tools_ask_for(folder: Path) -> None:
     points = np.array([[[1.0, 2.0], [4.0, 8.0]], [[np.nan] * 2] * 2])
-    sample = Sample("a.png", (30, 40), points, np.array([[3, 2], [0, 1]], dtype=np.int8))
-    text = FORMATS["coco"]().text(Labels(folder, ("a", "b"), (sample,), skeleton=(("b", "a"),)))
+    sample = KeypointSample("a.png", (30, 40), points, np.array([[3, 2], [0, 1]], dtype=np.int8))
+    text = FORMATS["coco"]().text(
+        KeypointDataset(folder, ("a", "b"), (sample,), skeleton=(("b", "a"),))
+    )
     first, second = json.loads(text)["annotations"]
     assert first["bbox"] == [1, 2, 3, 6]
     assert (first["area"], first["num_keypoints"], first["iscrowd"]) == (18, 2, 0)
@@ -430,45 +438,45 @@ def test_coco_has_what_scoring_tools_ask_for(folder: Path) -> None:
 
 def test_the_file_of_a_folder(folder: Path) -> None:
     with pytest.raises(SettingsError, match="no file of labels"):
-        read_labels(folder)
+        read_dataset(folder)
     for name in ("config.json", "times.csv", "x.csv"):
         (folder / name).write_text('{"a": 1}' if name.endswith("json") else "time,acc_x,acc_y\n")
     (folder / "mine.csv").write_text("image,nose_x,nose_y\na.png,1,2\n")
-    assert read_labels(folder).source == folder / "mine.csv"
+    assert read_dataset(folder).source == folder / "mine.csv"
     convert(folder, folder / "other.json")
     with pytest.raises(SettingsError, match=r"mine\.csv, other\.json; name one of them"):
-        read_labels(folder)
+        read_dataset(folder)
     convert(folder / "mine.csv", folder / "labels.json")
-    assert read_labels(folder).source == folder / "labels.json"
+    assert read_dataset(folder).source == folder / "labels.json"
     convert(folder / "mine.csv", folder / "points.csv")
-    assert read_labels(folder).source == folder / "points.csv"
+    assert read_dataset(folder).source == folder / "points.csv"
 
 
 def test_a_file_that_is_not_there_or_not_known(folder: Path) -> None:
     with pytest.raises(SettingsError, match="no file or folder"):
-        read_labels(folder / "none.csv")
+        read_dataset(folder / "none.csv")
     path = folder / "semicolons.csv"
     path.write_text("image;point;x;y\na.png;nose;1;2\n")
     (line,) = faults_of(path)
     assert line.startswith(", row 1, header: 'image;point;x;y' begins no known format; write one")
     assert all(name in line for name in NAMES)
     with pytest.raises(SettingsError, match="Did you mean 'long_csv'"):
-        read_labels(path, format="longcsv")
+        read_dataset(path, format="longcsv")
     assert "there is no column 'image'" in faults_of(path, format="long_csv")[0]
 
 
 def test_a_symlink_out_of_the_folder_is_not_looked_at(tmp_path: Path) -> None:
-    picture(tmp_path / "data" / "a.png")
+    write_image(tmp_path / "data" / "a.png")
     long_csv(tmp_path, "a.png,nose,1,2")
     (tmp_path / "data" / "link.csv").symlink_to(tmp_path / "points.csv")
     with pytest.raises(SettingsError, match="no file of labels"):
-        read_labels(tmp_path / "data")
+        read_dataset(tmp_path / "data")
 
 
 def test_convert_says_what_it_wrote_and_left_out(folder: Path) -> None:
     source = long_csv(folder, "a.png,nose,1,2,hidden", header="image,point,x,y,state")
     said = convert(source, folder / "a.json")
-    assert said == f"{folder / 'a.json'}: 1 pictures, 1 points, written as coco"
+    assert said == f"{folder / 'a.json'}: 1 images, 1 points, written as coco"
     target = folder / "dlc.csv"
     with pytest.raises(SettingsError, match=r"deeplabcut cannot hold that points are hidden \(1\)"):
         convert(source, target, to_format="deeplabcut")
@@ -480,32 +488,32 @@ def test_convert_says_what_it_wrote_and_left_out(folder: Path) -> None:
         convert(source, source, overwrite=True)
 
 
-def test_the_folder_of_the_pictures_can_be_named(folder: Path, tmp_path: Path) -> None:
+def test_the_folder_of_the_images_can_be_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     path = long_csv(tmp_path / "elsewhere", "a.png,nose,1,2")
-    assert "name the folder of the pictures" in faults_of(path)[0]
-    assert read_labels(path, root=folder).samples[0].image == "a.png"
+    assert "name the folder of the images" in faults_of(path)[0]
+    assert read_dataset(path, root=folder).samples[0].image == "a.png"
 
 
 def test_real_data_loads_as_it_is(real_data: Path) -> None:
-    mouse = read_labels(real_data / "openfield_mouse")
+    mouse = read_dataset(real_data / "openfield_mouse")
     assert mouse.names == ("snout", "leftear", "rightear", "tailbase")
     assert mouse.symmetry == (("leftear", "rightear"),)
     assert [s.split for s in mouse.samples].count("test") == 23
-    theirs = read_labels(
+    theirs = read_dataset(
         real_data / "openfield_mouse" / "labeled-data" / "m4s1" / "CollectedData_Pranav.csv"
     )
     assert theirs.root == mouse.root
     for one, two in zip(mouse.samples, theirs.samples, strict=True):
         assert one.image == two.image
         np.testing.assert_allclose(one.points, two.points, atol=1e-3)
-    mirror = read_labels(real_data / "mirror_mouse")
+    mirror = read_dataset(real_data / "mirror_mouse")
     assert (len(mirror.samples), len(mirror.names), mirror.symmetry) == (90, 17, ())
     assert sum(int((~s.located).sum()) for s in mirror.samples) == 134
-    theirs = read_labels(real_data / "mirror_mouse" / "CollectedData.csv")
+    theirs = read_dataset(real_data / "mirror_mouse" / "CollectedData.csv")
     for one, two in zip(mirror.samples, theirs.samples, strict=True):
-        np.testing.assert_array_equal(one.states, two.states)
-    cells = read_labels(real_data / "bccd")
+        np.testing.assert_array_equal(one.visibility, two.visibility)
+    cells = read_dataset(real_data / "bccd")
     assert (len(cells.samples), cells.instances) == (364, 27)
     assert sum(int(s.located.sum()) for s in cells.samples) == 4886
 
@@ -539,7 +547,7 @@ def _note_opened(event: str, arguments: tuple[object, ...]) -> None:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of pictures beside which others lie that must not be opened."""
+    """A folder of images beside which others lie that must not be opened."""
     outside = tmp_path_factory.mktemp("hostile")
     root = outside / "data"
     (root / "sub").mkdir(parents=True)
@@ -549,7 +557,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         root / "a.png",
         root / "b.png",
     ):
-        picture(path)
+        write_image(path)
     (root / "link.png").symlink_to(outside / "secret.png")
     (root / "linkchain.png").symlink_to("link.png")
     (root / "dirlink").symlink_to(outside / "dir")
@@ -562,7 +570,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def hostile_file(root: Path, name: str, image: str) -> Path:
-    """A file of labels of this format that names this picture, then a good one."""
+    """A file of labels of this format that names this image, then a good one."""
     path = root / f"{name}.labels"
     if name == "coco":
         images = [{"id": i, "file_name": n} for i, n in enumerate([image, "a.png"])]
@@ -586,13 +594,13 @@ def hostile_file(root: Path, name: str, image: str) -> Path:
 def test_hostile_names_open_nothing_outside_the_folder(hostile: Path, name: str) -> None:
     global opened
     assert len(set(HOSTILE)) >= 40
-    read_labels(hostile_file(hostile, name, "b.png"))  # so that every module is loaded
+    read_dataset(hostile_file(hostile, name, "b.png"))  # so that every module is loaded
     for image in HOSTILE:
         path = hostile_file(hostile, name, image.replace("{outside}", str(hostile.parent)))
         try:
             opened = []
             with pytest.raises(LabelError) as caught:
-                read_labels(path)
+                read_dataset(path)
         finally:
             seen, opened = opened, None
         assert path.as_posix() in seen, "the audit hook sees nothing"
@@ -606,9 +614,9 @@ def test_hostile_names_open_nothing_outside_the_folder(hostile: Path, name: str)
     "image", ["./a.png", "sub//a.png", ".\\sub\\a.png", "sub/./a.png", "a.png/"]
 )
 def test_harmless_ways_to_write_a_path_are_made_plain(tmp_path: Path, image: str) -> None:
-    picture(tmp_path / "a.png")
-    picture(tmp_path / "sub" / "a.png")
-    labels = read_labels(long_csv(tmp_path, f"{image},nose,1,2"))
+    write_image(tmp_path / "a.png")
+    write_image(tmp_path / "sub" / "a.png")
+    labels = read_dataset(long_csv(tmp_path, f"{image},nose,1,2"))
     assert labels.samples[0].image == ("sub/a.png" if "sub" in image else "a.png")
 
 
@@ -635,19 +643,23 @@ TOKENS = [
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of pictures with a file of labels in every format."""
+    """A folder of images with a file of labels in every format."""
     folder = tmp_path_factory.mktemp("written")
     rng = np.random.default_rng(0)
     samples = []
     for i in range(4):
-        picture(folder / f"{i}.png")
-        states = rng.integers(0, 4, (1 + i % 2, 3)).astype(np.int8)
-        points = rng.uniform(0, 29, (*states.shape, 2)).round(2)
-        points[states < State.HIDDEN] = np.nan
-        samples.append(Sample(f"{i}.png", (30, 40), points, states, ("train", "val")[i % 2]))
-    labels = Labels(folder, ("nose", "left", "right"), tuple(samples), (("left", "right"),))
+        write_image(folder / f"{i}.png")
+        visibility = rng.integers(0, 4, (1 + i % 2, 3)).astype(np.int8)
+        points = rng.uniform(0, 29, (*visibility.shape, 2)).round(2)
+        points[visibility < Visibility.HIDDEN] = np.nan
+        samples.append(
+            KeypointSample(f"{i}.png", (30, 40), points, visibility, ("train", "val")[i % 2])
+        )
+    labels = KeypointDataset(
+        folder, ("nose", "left", "right"), tuple(samples), (("left", "right"),)
+    )
     for name in NAMES:
-        write_labels(labels, folder / f"{name}.good", name, lossy=True)
+        write_dataset(labels, folder / f"{name}.good", name, lossy=True)
     return folder
 
 
@@ -680,7 +692,7 @@ def check_mutated(folder: Path, name: str, data: st.DataObject) -> None:
     path.write_bytes(content)
     for forced in (None, name):
         try:
-            labels = read_labels(path, format=forced)
+            labels = read_dataset(path, format=forced)
         except PlacewiseError as error:
             assert str(error)
             assert not isinstance(error, LabelError) or error.faults
@@ -689,12 +701,12 @@ def check_mutated(folder: Path, name: str, data: st.DataObject) -> None:
         for sample in labels.samples:
             assert (folder / sample.image).is_file()
             assert sample.size == (30, 40)
-        write_labels(labels, folder / "again.json", overwrite=True)
-        again = read_labels(folder / "again.json")
+        write_dataset(labels, folder / "again.json", overwrite=True)
+        again = read_dataset(folder / "again.json")
         assert [s.image for s in again.samples] == [s.image for s in labels.samples]
         for one, two in zip(again.samples, labels.samples, strict=True):
             np.testing.assert_array_equal(one.points, two.points)
-            np.testing.assert_array_equal(one.states, two.states)
+            np.testing.assert_array_equal(one.visibility, two.visibility)
 
 
 FUZZ = settings(
@@ -721,14 +733,14 @@ def test_many_damaged_files(written: Path, name: str, data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_cut_anywhere_loses_whole_pictures_or_is_refused(written: Path, name: str) -> None:
+def test_a_file_cut_anywhere_loses_whole_images_or_is_refused(written: Path, name: str) -> None:
     content = (written / f"{name}.good").read_bytes()
-    whole = read_labels(written / f"{name}.good")
+    whole = read_dataset(written / f"{name}.good")
     path, refused = written / "cut", 0
     for end in range(0, len(content.rstrip()), 7):
         path.write_bytes(content[:end])
         try:
-            labels = read_labels(path)
+            labels = read_dataset(path)
         except PlacewiseError:
             refused += 1
             continue

@@ -13,8 +13,8 @@ from placewise.geometry import (
     inside,
     ratio_of,
     rescale,
+    to_image,
     to_map,
-    to_picture,
 )
 
 COORDINATES = st.floats(-1e4, 1e4)
@@ -34,7 +34,7 @@ def test_a_map_pixel_lies_in_the_middle_of_the_pixels_under_it(stride: int):
     for index in range(5):
         under = [index * stride + step for step in range(stride)]
         point = np.array([index, index], float)
-        near(to_picture(point, stride), [np.mean(under)] * 2)
+        near(to_image(point, stride), [np.mean(under)] * 2)
         near(to_map(np.full(2, np.mean(under)), stride), point)
 
 
@@ -42,18 +42,18 @@ def test_a_map_pixel_lies_in_the_middle_of_the_pixels_under_it(stride: int):
 def test_the_centroid_of_an_enlarged_blob_moves_with_its_point(stride: int):
     """Slow twin: a map whose pixels become blocks of s × s pixels."""
     blob = np.random.default_rng(stride).random((6, 9))
-    near(centroid(np.kron(blob, np.ones((stride, stride)))), to_picture(centroid(blob), stride))
+    near(centroid(np.kron(blob, np.ones((stride, stride)))), to_image(centroid(blob), stride))
 
 
-def centroid(picture: np.ndarray) -> np.ndarray:
-    y, x = np.indices(picture.shape)
-    return np.array([(x * picture).sum(), (y * picture).sum()]) / picture.sum()
+def centroid(image: np.ndarray) -> np.ndarray:
+    y, x = np.indices(image.shape)
+    return np.array([(x * image).sum(), (y * image).sum()]) / image.sum()
 
 
 @given(points=POINTS, stride=STRIDES)
-def test_map_and_picture_are_inverse(points: np.ndarray, stride: int):
-    near(to_picture(to_map(points, stride), stride), points, 1e4)
-    near(to_map(to_picture(points, stride), stride), points, 1e4)
+def test_map_and_image_are_inverse(points: np.ndarray, stride: int):
+    near(to_image(to_map(points, stride), stride), points, 1e4)
+    near(to_map(to_image(points, stride), stride), points, 1e4)
 
 
 @given(points=POINTS, first=RATIOS, second=RATIOS)
@@ -75,7 +75,7 @@ def test_scale_one_moves_nothing(points: np.ndarray):
 
 
 @given(source=SIZES, target=SIZES)
-def test_the_corners_of_a_picture_go_to_the_corners(source, target):
+def test_the_corners_of_an_image_go_to_the_corners(source, target):
     def corners(size):
         return np.array([[-0.5, -0.5], [size[1] - 0.5, size[0] - 0.5]])
 
@@ -92,7 +92,7 @@ def test_there_and_back_between_any_two_sizes(points: np.ndarray, source, target
 def test_tensors_and_arrays_agree(points: np.ndarray, stride: int, x: float, y: float):
     tensor = torch.from_numpy(points)
     near(to_map(tensor, stride).numpy(), to_map(points, stride))
-    near(to_picture(tensor, stride).numpy(), to_picture(points, stride))
+    near(to_image(tensor, stride).numpy(), to_image(points, stride))
     near(rescale(tensor, (x, y)).numpy(), rescale(points, (x, y)))
 
 
@@ -137,7 +137,7 @@ def test_mirrors_keep_the_distance_to_the_border(points: np.ndarray, size):
     near(border_distance(mirrored, size), border_distance(points, size), 1e4)
 
 
-def test_the_edges_belong_to_the_picture_and_what_is_not_known_does_not():
+def test_the_edges_belong_to_the_image_and_what_is_not_known_does_not():
     points = np.array([[-0.5, -0.5], [4.5, 2.5], [4.6, 0], [0, 2.6], [-0.6, 0], [np.nan, 0]])
     assert inside(points, (3, 5)).tolist() == [True, True, False, False, False, False]
     assert inside(np.zeros((2, 7, 2)), (3, 5)).shape == (2, 7)

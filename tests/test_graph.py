@@ -25,7 +25,7 @@ SHAPE = (2, 9, 8)
 
 
 def ways(graph: Graph) -> np.ndarray:
-    """From each value of the picture to all outputs."""
+    """From each value of the image to all outputs."""
     seeds = {n: COUNTS.filled(graph.nodes[n].layout.grid, 1) for n in graph.outputs}
     found = graph.backward(seeds, COUNTS)[0]
     return COUNTS.filled(graph.nodes[0].layout.grid) if found is None else found
@@ -100,7 +100,7 @@ def test_the_submodule_of_each_node_is_told_by_both():
     for how in ("export", "recorded"):
         graph = capture(Net(lambda m, x: m.block(x) + 1, block=block), SHAPE, how=how)
         assert [(n.op, n.module) for n in graph.nodes] == [
-            ("picture", ""),
+            ("image", ""),
             ("conv2d", "block.0.0"),
             ("batch_norm", "block.0.1"),
             ("relu", "block.0.2"),
@@ -129,7 +129,7 @@ def test_a_dropped_branch_is_kept_and_read_by_none():
     net = Net(lambda m, x: (m.dropped(x), m.a(x))[1], dropped=nn.Conv2d(2, 2, 3), a=nn.ReLU())
     for how in ("export", "recorded"):
         graph = capture(net, SHAPE, how=how)
-        assert [n.op for n in graph.nodes] == ["picture", "conv2d", "relu"]
+        assert [n.op for n in graph.nodes] == ["image", "conv2d", "relu"]
         assert graph.outputs == (2,)
 
 
@@ -158,11 +158,11 @@ def test_results_that_nobody_reads_are_no_nodes_unless_they_are_views():
         return top
 
     graph = capture(function(forward), (2, 8, 8))
-    assert [n.op for n in graph.nodes] == ["picture", "max_pool2d_with_indices", "chunk", "chunk"]
+    assert [n.op for n in graph.nodes] == ["image", "max_pool2d_with_indices", "chunk", "chunk"]
     assert graph.outputs == (2,)
 
 
-def test_a_picture_is_of_one_to_three_axes():
+def test_an_image_is_of_one_to_three_axes():
     for shape in [(3,), (1, 2, 2, 2, 2), (3, 0, 4)]:
         with pytest.raises(SettingsError, match="cannot be; give"):
             capture(nn.Identity(), shape)
@@ -172,10 +172,10 @@ def test_an_example_is_shown_as_it_is():
     net = Net(lambda m, x: m.a(x.float() / 255).flatten(1), a=nn.Conv2d(2, 2, 3))
     graph = capture(net, torch.zeros(4, 2, 5, 5, dtype=torch.uint8))
     assert graph.nodes[0].layout.shape == (4, 2, 5, 5)
-    assert [n.op for n in graph.nodes] == ["picture", "to", "div", "conv2d", "flatten"]
+    assert [n.op for n in graph.nodes] == ["image", "to", "div", "conv2d", "flatten"]
 
 
-def test_pictures_have_the_type_of_the_parameters():
+def test_images_have_the_type_of_the_parameters():
     assert capture(nn.Conv2d(2, 2, 3).half(), SHAPE).outputs == (1,)
 
 
@@ -195,7 +195,7 @@ def test_a_network_of_two_inputs_is_refused(parameters: str):
         def forward(self, x: Tensor, *, y: Tensor) -> Tensor:
             return x + y
 
-    with pytest.raises(CaptureError, match="needs x, y, but is audited on one picture; wrap"):
+    with pytest.raises(CaptureError, match="needs x, y, but is audited on one image; wrap"):
         capture(Named() if "*" in parameters else Two(), SHAPE)
 
 
@@ -218,8 +218,8 @@ def test_what_cannot_run_at_all_says_what_failed_in_each_way():
         lambda x: x[:0],
     ],
 )
-def test_a_network_that_gives_nothing_of_the_picture_is_refused(forward: Any):
-    with pytest.raises(CaptureError, match="depends on the picture"):
+def test_a_network_that_gives_nothing_of_the_image_is_refused(forward: Any):
+    with pytest.raises(CaptureError, match="depends on the image"):
         capture(function(forward), SHAPE)
 
 
@@ -318,7 +318,7 @@ def test_a_view_of_several_is_written_to():
     assert (ways(graph) == expected).all()
 
 
-def test_the_picture_itself_is_written_to():
+def test_the_image_itself_is_written_to():
     def forward(x: Tensor) -> Tensor:
         x.sub_(0.5)
         x[..., 0] = torch.ones(3)
@@ -394,7 +394,7 @@ def test_parts_without_elements_are_constants():
         return torch.cat([x[:, :, :0] * 2, y, x.new_zeros(1, 2, 0, 8)], 2)
 
     graph = capture(function(forward), SHAPE)
-    assert [n.op for n in graph.nodes] == ["picture", "add", "cat"]
+    assert [n.op for n in graph.nodes] == ["image", "add", "cat"]
     assert (ways(graph) == 1).all()
 
 
@@ -406,7 +406,7 @@ def test_what_is_made_in_the_likeness_of_a_map_is_a_constant():
         return x[..., order] * mask
 
     graph = capture(function(forward), SHAPE)
-    assert [n.op for n in graph.nodes] == ["picture", "index", "mul"]
+    assert [n.op for n in graph.nodes] == ["image", "index", "mul"]
     assert (ways(graph) == 1).all()
 
 
@@ -483,10 +483,8 @@ def test_a_rule_that_fails_is_noted_and_its_operation_unknown(
 
 def test_a_write_that_cannot_be_followed_is_unknown():
     builder = Builder((1, 1, 4))
-    whole = builder.add(
-        "mean", "", {"self": builder.picture, "dim": [2], "keepdim": True}, (1, 1, 1)
-    )
-    written = builder.write("", whole, Part(Operator(), whole.layout, True), builder.picture)
+    whole = builder.add("mean", "", {"self": builder.image, "dim": [2], "keepdim": True}, (1, 1, 1))
+    written = builder.write("", whole, Part(Operator(), whole.layout, True), builder.image)
     graph = builder.graph([written.node], "recorded")
     assert graph.unknown == {"write": 1}
     assert graph.nodes[written.node].status is Status.UNKNOWN
@@ -548,7 +546,7 @@ def test_a_program_of_any_size_is_audited_for_one():
     with pytest.raises(SettingsError, match="any size"):
         capture_program(program)
     assert (ways(capture_program(program, SHAPE)) == ways(capture(net, SHAPE))).all()
-    with pytest.raises(SettingsError, match="exported for pictures of shape"):
+    with pytest.raises(SettingsError, match="exported for images of shape"):
         capture_program(program, (3, 9, 8))
 
 
@@ -564,7 +562,7 @@ def test_programs_that_cannot_be_followed_are_refused():
             return torch.cond(x.sum() > 0, lambda x: x.cos(), lambda x: x.sin(), (x,))
 
     x = torch.zeros(1, 2, 3)
-    with pytest.raises(CaptureError, match="takes 2 tensors; it has to take one picture alone"):
+    with pytest.raises(CaptureError, match="takes 2 tensors; it has to take one image alone"):
         capture_program(torch.export.export(Two(), (x, x)))
     with pytest.raises(CaptureError, match="cond"):
         capture_program(torch.export.export(Branches(), (x,)))
@@ -669,7 +667,7 @@ def test_a_nasty_network_stays_as_found(how: Any, fault: Any):
     assert net(torch.zeros(1, *SHAPE)).requires_grad
 
 
-def test_a_network_that_waits_for_its_first_picture_is_refused():
+def test_a_network_that_waits_for_its_first_image_is_refused():
     with pytest.raises(SettingsError, match="lazy parameters"):
         capture(nn.LazyConv2d(2, 3), SHAPE)
 

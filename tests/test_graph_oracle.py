@@ -166,7 +166,7 @@ class AllOnes(TorchFunctionMode):
 
 
 def ones_gradient(net: nn.Module, shape: Sequence[int]) -> np.ndarray:
-    """(channels, *space): ways from each value of the picture to all outputs."""
+    """(channels, *space): ways from each value of the image to all outputs."""
     x = torch.zeros(1, *shape, dtype=torch.float64, requires_grad=True)
     with AllOnes():
         outputs = net.double().eval().requires_grad_(False)(x)

@@ -54,7 +54,7 @@ def test_flatten_is_weighted_sums_of_all(size) -> None:
 
 @EACH_SIZE
 def test_convolutional_is_the_mean_vote_of_the_places(size) -> None:
-    """Each place is answered as if it were the whole picture; the logit is the mean answer."""
+    """Each place is answered as if it were the whole image; the logit is the mean answer."""
     head, maps = build("convolutional", 3, 4, size, hidden=7), features(3, size)
     votes = [
         head(maps[(..., *(slice(i, i + 1) for i in place))])

@@ -226,7 +226,7 @@ def test_polyphase_is_exactly_consistent_on_a_torus(dimensions: int, stride: int
 
 
 def test_a_network_with_polyphase_and_circular_padding_does_not_see_a_shift():
-    """Classifier with two halvings: the same answer for all shifts; with strides it is not."""
+    """ClassModel with two halvings: the same answer for all shifts; with strides it is not."""
 
     def network(halve: nn.Module) -> nn.Sequential:
         torch.manual_seed(0)
@@ -322,7 +322,7 @@ def test_an_even_map_gives_nothing(dimensions: int, learnable: bool, padding: st
     assert layer(given).abs().max() < 1e-4
 
 
-def test_a_dark_picture_is_on_where_a_bright_one_is_off():
+def test_a_dark_image_is_on_where_a_bright_one_is_off():
     layer, given = OnOff(3).double(), maps(2)
     on, off = layer(given).split(3, 1)
     dark_on, dark_off = layer(-given).split(3, 1)

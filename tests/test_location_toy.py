@@ -5,26 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 
-from location_toy import BLOCK, HALF, SIDE, accuracies, network, pictures, trained
+from location_toy import BLOCK, HALF, SIDE, accuracies, images, network, trained
 
 
 def drawn(exchanged: bool, count: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
-    return pictures(count, torch.Generator().manual_seed(3), exchanged=exchanged)
+    return images(count, torch.Generator().manual_seed(3), exchanged=exchanged)
 
 
 def test_the_class_is_the_colour_on_the_left_and_in_training_the_half():
     for exchanged in (False, True):
         maps, labels = drawn(exchanged)
         across, down = maps.amax(2), maps.amax(3)
-        for picture, label in enumerate(labels.tolist()):
-            columns = [int(across[picture, colour].nonzero()[0]) for colour in (0, 1)]
-            rows = [int(down[picture, colour].nonzero()[-1]) for colour in (0, 1)]
+        for image, label in enumerate(labels.tolist()):
+            columns = [int(across[image, colour].nonzero()[0]) for colour in (0, 1)]
+            rows = [int(down[image, colour].nonzero()[-1]) for colour in (0, 1)]
             assert columns[label] + BLOCK < columns[1 - label]
             assert all((row >= SIDE // 2) == bool(label ^ exchanged) for row in rows)
         assert maps.sum((2, 3)).unique().tolist() == [0.0, BLOCK**2]
 
 
-def test_exchanging_the_halves_moves_every_picture_and_nothing_else():
+def test_exchanging_the_halves_moves_every_image_and_nothing_else():
     here, there = drawn(False)[0], drawn(True)[0]
     assert torch.equal(here.roll(HALF, 2), there)  # 16 of 32 rows, so up and down are one
 

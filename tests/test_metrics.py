@@ -13,7 +13,7 @@ from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
 from placewise import metrics
 from placewise.errors import SettingsError
-from placewise.formats import State
+from placewise.formats import Visibility
 from placewise.metrics import (
     by_border_distance,
     by_point,
@@ -47,17 +47,17 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def case(rng: np.random.Generator) -> dict:
-    """Predictions on pictures of many sizes, with points of every state."""
+    """Predictions on images of many sizes, with points of every state."""
     sizes = rng.integers(50, 200, (N, 2))
     truth = rng.random((N, K, 2)) * sizes[:, None, ::-1] - 0.5
-    states = rng.choice(4, (N, K), p=[0.1, 0.2, 0.2, 0.5]).astype(np.int8)
-    truth[states < State.HIDDEN] = np.nan
+    visibility = rng.choice(4, (N, K), p=[0.1, 0.2, 0.2, 0.5]).astype(np.int8)
+    truth[visibility < Visibility.HIDDEN] = np.nan
     predicted = np.nan_to_num(truth) + rng.normal(0, 4, truth.shape)
     return {
         "names": NAMES,
         "sizes": sizes,
         "truth": truth,
-        "states": states,
+        "visibility": visibility,
         "predicted": predicted,
         "scores": rng.random((N, K)),
         "radii": rng.uniform(2, 12, (N, K)),
@@ -74,7 +74,7 @@ def slow_errors(case: dict) -> dict[tuple[int, int], float]:
         (n, k): math.dist(case["predicted"][n, k], case["truth"][n, k])
         for n in range(N)
         for k in range(K)
-        if case["states"][n, k] >= State.HIDDEN
+        if case["visibility"][n, k] >= Visibility.HIDDEN
     }
 
 
@@ -82,7 +82,7 @@ def slow_errors(case: dict) -> dict[tuple[int, int], float]:
 
 
 def test_states_are_those_of_the_formats():
-    assert (metrics.UNLABELLED, metrics.HIDDEN) == (State.UNLABELLED, State.HIDDEN)
+    assert (metrics.UNLABELLED, metrics.HIDDEN) == (Visibility.UNLABELLED, Visibility.HIDDEN)
 
 
 def test_errors_one_by_one(case):
@@ -135,7 +135,7 @@ def test_missing_prediction_of_a_located_point_is_refused(case, value):
 
 def test_missing_prediction_of_another_point_is_no_matter(case):
     before = off(case)
-    case["predicted"][case["states"] < State.HIDDEN] = np.nan
+    case["predicted"][case["visibility"] < Visibility.HIDDEN] = np.nan
     assert np.array_equal(off(case), before, equal_nan=True)
 
 
@@ -185,7 +185,7 @@ def test_pck_counts_an_error_on_the_threshold_and_rises(rng):
     assert shares == sorted(shares)
 
 
-def test_pck_leaves_out_pictures_without_a_norm():
+def test_pck_leaves_out_images_without_a_norm():
     off = np.array([[1.0], [1.0], [1.0]])
     assert pck(off, np.array([np.nan, 0.0, 100.0]), [0.05]) == [1.0]
     assert pck(off[:2], np.array([np.nan, 0.0]), [0.05]) == [None]
@@ -298,7 +298,7 @@ def test_baseline_of_one_size_is_the_plain_mean(rng):
     assert found == pytest.approx(plain)
 
 
-def test_baseline_grows_with_the_pictures(rng):
+def test_baseline_grows_with_the_images(rng):
     train, test = rng.random((20, 3, 2)) * 60, rng.random((9, 3, 2)) * 60
     size = np.full((20, 2), 64)
     small = mean_position_baseline(train, size, test, size[:9])
@@ -466,12 +466,12 @@ def drawn(shape: np.ndarray, count: int, rng: np.random.Generator, noise: float 
     return turned + rng.uniform(0, 500, (count, 1, 2))
 
 
-def swap(points: np.ndarray, picture: int, pair: tuple[int, int]) -> None:
-    points[picture, list(pair)] = points[picture, list(pair)[::-1]]
+def swap(points: np.ndarray, image: int, pair: tuple[int, int]) -> None:
+    points[image, list(pair)] = points[image, list(pair)[::-1]]
 
 
 def found_in(points: np.ndarray, pairs: list[tuple[int, int]]) -> set[tuple[int, int]]:
-    return {(picture, pair) for picture, pair, _ in left_right_swaps(points, pairs)}
+    return {(image, pair) for image, pair, _ in left_right_swaps(points, pairs)}
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -479,13 +479,13 @@ def test_planted_swaps_are_found_and_no_others(rng, name):
     shape, pairs = SHAPES[name]
     points = drawn(shape, 80, rng)
     assert left_right_swaps(points, pairs) == []
-    planted = {(picture, picture % len(pairs)) for picture in (0, 7, 23, 50, 79)}
-    for picture, pair in planted:
-        swap(points, picture, pairs[pair])
+    planted = {(image, image % len(pairs)) for image in (0, 7, 23, 50, 79)}
+    for image, pair in planted:
+        swap(points, image, pairs[pair])
     assert found_in(points, pairs) == planted
 
 
-def test_picture_with_all_pairs_swapped_is_found(rng):
+def test_image_with_all_pairs_swapped_is_found(rng):
     points = drawn(FACE, 60, rng)
     for pair in SHAPES["face"][1]:
         swap(points, 11, pair)
@@ -505,8 +505,8 @@ def test_swaps_are_found_among_missing_points(rng):
     shape, pairs = SHAPES["face"]
     points = drawn(shape, 100, rng)
     planted = {(3, 0), (44, 1), (97, 2)}
-    for picture, pair in planted:
-        swap(points, picture, pairs[pair])
+    for image, pair in planted:
+        swap(points, image, pairs[pair])
     missing = rng.random(points.shape[:2]) < 0.25
     missing[[3, 44, 97]] = False
     points[missing] = np.nan
@@ -528,8 +528,8 @@ def test_swaps_do_not_change_with_shift_turn_and_scale(rng):
 def test_clearest_swap_comes_first(rng):
     shape, pairs = SHAPES["face"]
     points = drawn(shape, 60, rng, 3.0)
-    for picture in range(6):
-        swap(points, picture, pairs[picture % 3])
+    for image in range(6):
+        swap(points, image, pairs[image % 3])
     ratios = [ratio for *_, ratio in left_right_swaps(points, pairs)]
     assert len(ratios) >= 4
     assert ratios == sorted(ratios, reverse=True)
@@ -541,8 +541,8 @@ def test_pair_without_a_side_is_passed_over(rng, every, noise):
     """People seen from the front and from behind: left lies on either side."""
     shape, pairs = SHAPES["mouse"]
     points = drawn(shape, 60, rng, noise)
-    for picture in range(0, 60, every):
-        swap(points, picture, pairs[0])
+    for image in range(0, 60, every):
+        swap(points, image, pairs[0])
     assert left_right_swaps(points, pairs) == []
 
 
@@ -555,8 +555,8 @@ def test_pair_that_lies_anywhere_is_passed_over(rng):
 
 def test_perfect_swap_has_a_finite_ratio():
     points = np.stack([MOUSE, MOUSE + 7, 2 * MOUSE, MOUSE[[0, 2, 1, 3]]])
-    ((picture, pair, ratio),) = left_right_swaps(points, [(1, 2)])
-    assert (picture, pair) == (3, 0)
+    ((image, pair, ratio),) = left_right_swaps(points, [(1, 2)])
+    assert (image, pair) == (3, 0)
     assert ratio == pytest.approx(100 * math.sqrt(2))
 
 
@@ -576,9 +576,9 @@ def test_what_cannot_be_judged_gives_nothing():
 
 def test_table_is_made_of_its_parts(case):
     table = score_table(**case)
-    located = case["states"] >= State.HIDDEN
-    labelled = case["states"] != State.UNLABELLED
-    assert table["pictures"] == N
+    located = case["visibility"] >= Visibility.HIDDEN
+    labelled = case["visibility"] != Visibility.UNLABELLED
+    assert table["images"] == N
     assert table["located"] == located.sum() == len(slow_errors(case))
     assert table["mean_error_px"] == mean_error(off(case))
     assert table["median_error_px"] == median_error(off(case))
@@ -607,12 +607,12 @@ def test_counts_of_the_table_add_up(case):
     assert sum(row["count"] for row in table["by_point"]) == located
     assert sum(band["count"] for band in table["by_border_distance"]) == located
     assert table["presence"]["present"] == located
-    assert table["presence"]["absent"] == (case["states"] == State.ABSENT).sum() > 0
+    assert table["presence"]["absent"] == (case["visibility"] == Visibility.ABSENT).sum() > 0
 
 
 def test_truth_of_points_that_are_not_located_is_never_read(case):
     table = score_table(**case)
-    case["truth"][case["states"] < State.HIDDEN] = 7.0
+    case["truth"][case["visibility"] < Visibility.HIDDEN] = 7.0
     assert score_table(**case) == table
 
 
@@ -631,10 +631,10 @@ def plain(value: object) -> bool:
     return value is None or type(value) in (str, int, float)
 
 
-@pytest.mark.parametrize("state", [None, *State])
+@pytest.mark.parametrize("state", [None, *Visibility])
 def test_table_is_plain_json_whatever_is_labelled(case, state):
     if state is not None:
-        case["states"][:] = state
+        case["visibility"][:] = state
         case["truth"] = case["predicted"] + 1
     table = score_table(**case)
     assert plain(table)
@@ -654,7 +654,7 @@ def test_table_of_a_run_without_radii(case):
         ("radii", lambda a: a.T, "radii"),
         ("names", lambda a: a[1:], "4 names"),
         ("sizes", lambda a: a[1:], "39 sizes"),
-        ("states", lambda a: np.full_like(a, State.VISIBLE), "have no coordinates"),
+        ("visibility", lambda a: np.full_like(a, Visibility.VISIBLE), "have no coordinates"),
         ("pck_pair", lambda _: ("snout", "nose"), "snout, left, right"),
         ("pck_pair", lambda _: ("tail", "tail"), "two different points"),
     ],
@@ -665,7 +665,7 @@ def test_arrays_that_do_not_belong_together_are_refused(case, key, change, messa
         score_table(**case)
 
 
-def test_turns_are_the_angles_by_which_pictures_were_turned(rng):
+def test_turns_are_the_angles_by_which_images_were_turned(rng):
     """Turn, shift and scale a shape by known amounts; the turns differ by just the angles."""
     shape = rng.normal(size=(6, 2)) * 20
     angles = rng.uniform(-40, 40, 9)

@@ -14,19 +14,19 @@ from pydantic import ValidationError
 from placewise.checkpoint import write_json
 from placewise.data import InputSettings
 from placewise.errors import CheckpointError, SettingsError
-from placewise.formats import Labels, Sample, State
+from placewise.formats import KeypointDataset, KeypointSample, Visibility
 from placewise.heads import HEADS
-from placewise.model import Localiser, ModelSettings, choose_model, decode_floor
+from placewise.model import KeypointModel, ModelSettings, choose_model, decode_floor
 from placewise.run import Run, RunFacts, prefixed, versions
 
 VIEW = InputSettings(scale=1.0, frame=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
 
 
-DOT_HEADS = [name for name in HEADS.names() if HEADS[name].task == "dots"]
+KEYPOINT_HEADS = [name for name in HEADS.names() if HEADS[name].task == "keypoints"]
 FLATTENING = ("coordinates", "simcc")
 
 
-def build(head: str = "heatmap", scale: float = 1.0, **settings: object) -> Localiser:
+def build(head: str = "heatmap", scale: float = 1.0, **settings: object) -> KeypointModel:
     model = ModelSettings(
         names=("a", "b", "c"),
         input=VIEW.model_copy(update={"scale": scale}),
@@ -34,15 +34,15 @@ def build(head: str = "heatmap", scale: float = 1.0, **settings: object) -> Loca
         head=head,
         head_settings=settings,
     )
-    return Localiser(model).eval()
+    return KeypointModel(model).eval()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 90), (48, 64), (131, 40)])
-@pytest.mark.parametrize("head", [n for n in DOT_HEADS if n not in FLATTENING])
-def test_any_size_and_no_dot_beyond_the_picture(head: str, size: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
+@pytest.mark.parametrize("head", [n for n in KEYPOINT_HEADS if n not in FLATTENING])
+def test_any_size_and_no_keypoint_beyond_the_image(head: str, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
     for scale in (1.0, 0.6):
-        found = build(head, scale).locate(picture)
+        found = build(head, scale).locate(image)
         assert found.points.shape == (3, 2)
         assert (found.points >= -0.5 - 1e-4).all()
         assert (found.points <= [size[1] - 0.5 + 1e-4, size[0] - 0.5 + 1e-4]).all()
@@ -56,36 +56,36 @@ def test_a_flattening_head_says_why_it_cannot(head: str) -> None:
         model.locate(np.zeros((49, 64, 1), np.uint8))
 
 
-def test_padding_to_a_multiple_moves_no_dot() -> None:
-    """A picture and the same picture with its own replicated margin get the same dots."""
+def test_padding_to_a_multiple_moves_no_keypoint() -> None:
+    """An image and the same image with its own replicated margin get the same keypoints."""
     model = build()
     with torch.no_grad():
         model.head.maps.values.weight.normal_(0, 1)
-    picture = np.random.default_rng(1).random((45, 61, 1)).astype(np.float32)
-    padded = np.pad(picture, ((0, 3), (0, 3), (0, 0)), mode="edge")
+    image = np.random.default_rng(1).random((45, 61, 1)).astype(np.float32)
+    padded = np.pad(image, ((0, 3), (0, 3), (0, 0)), mode="edge")
     shown = torch.from_numpy(padded).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        direct = model.head.dots(model(shown).float(), (45, 61))
-    assert model.locate(picture).points == pytest.approx(direct.points[0].numpy(), abs=1e-4)
+        direct = model.head.keypoints(model(shown).float(), (45, 61))
+    assert model.locate(image).points == pytest.approx(direct.points[0].numpy(), abs=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.51])
-@pytest.mark.parametrize("head", DOT_HEADS)
+@pytest.mark.parametrize("head", KEYPOINT_HEADS)
 def test_the_decode_floor_is_low(head: str, scale: float) -> None:
-    """What is written down is read off again, in the picture's pixels, at any scale."""
+    """What is written down is read off again, in the image's pixels, at any scale."""
     size = (48, 64) if scale == 1 else (94, 125)
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.3, 0.7, (8, 3, 2)) * [size[1], size[0]]
-    states = np.full((8, 3), State.VISIBLE, np.int8)
+    visibility = np.full((8, 3), Visibility.VISIBLE, np.int8)
 
     class Shape:
         def __init__(self) -> None:
             self.size = size
 
-    floor = decode_floor(build(head, scale), [Shape()] * 8, truth, states)
+    floor = decode_floor(build(head, scale), [Shape()] * 8, truth, visibility)
     assert floor is not None
     assert floor < 0.05
-    nothing = np.full((8, 3), State.UNLABELLED, np.int8)
+    nothing = np.full((8, 3), Visibility.UNLABELLED, np.int8)
     assert decode_floor(build(head, scale), [Shape()] * 8, truth, nothing) is None
 
 
@@ -111,11 +111,11 @@ def test_scale_and_sigma_follow_the_object(
 ) -> None:
     """σ is 0.025 of the object's extent *after* scaling, from 1 to 1.5 px of the map."""
     monkeypatch.setattr(
-        "placewise.formats._sets.read_picture", lambda path: np.zeros((8, 8, 3), np.uint8)
+        "placewise.formats._sets.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
     )
     points = np.array([[[10.0, 10.0], [10 + 0.6 * extent, 10 + 0.8 * extent]]])
-    sample = Sample("a.png", size, points, np.full((1, 2), State.VISIBLE, np.int8))
-    chosen = choose_model(Labels(Path(), ("a", "b"), (sample,)), [sample])
+    sample = KeypointSample("a.png", size, points, np.full((1, 2), Visibility.VISIBLE, np.int8))
+    chosen = choose_model(KeypointDataset(Path(), ("a", "b"), (sample,)), [sample])
     assert chosen.input.scale == pytest.approx(scale)
     assert chosen.head_settings["sigma"] == pytest.approx(sigma)
 

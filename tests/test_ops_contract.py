@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ops_cases import CASES, NOT_CALLED, Case, Picture
+from ops_cases import CASES, NOT_CALLED, Case, ImageArray
 from placewise.ops import (
     COUNTS,
     EXISTS,
@@ -108,21 +108,21 @@ def function_of(one: Case) -> Any:
     return getattr(packet, "Tensor" if "Tensor" in packet.overloads() else packet.overloads()[0])
 
 
-def pictures(one: Case) -> list[Picture]:
+def images(one: Case) -> list[ImageArray]:
     """All operands in the order in which the rules see them."""
-    found: list[Picture] = []
+    found: list[ImageArray] = []
     for value in (*one.args, *one.kwargs.values()):
         several = value if isinstance(value, list) else [value]
-        found += [v for v in several if isinstance(v, Picture)]
+        found += [v for v in several if isinstance(v, ImageArray)]
     return found
 
 
 def filled(one: Case, tensors: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments with tensors in the stead of pictures."""
+    """The arguments with tensors in the stead of images."""
     rest = iter(tensors)
 
     def put(value: Any) -> Any:
-        if isinstance(value, Picture):
+        if isinstance(value, ImageArray):
             return next(rest)
         return [put(v) for v in value] if isinstance(value, list) else value
 
@@ -174,7 +174,7 @@ class Truth:
                 self._change(seed, number, int(element), by)
 
     def _start(self, seed: int) -> list[torch.Tensor]:
-        tensors = [picture.draw(seed + n) for n, picture in enumerate(pictures(self.one))]
+        tensors = [image.draw(seed + n) for n, image in enumerate(images(self.one))]
         single = self.one.name.startswith("mkldnn")
         return [tensor.float() if single else tensor for tensor in tensors]
 
@@ -214,7 +214,7 @@ def claimed(
     one: Case, shape: tuple[int, ...], output: int, *, elements: bool
 ) -> tuple[Outcome, list[Layout]]:
     """What the table says of the call, and the layouts of its operands."""
-    layouts = [picture.layout(elements=elements) for picture in pictures(one)]
+    layouts = [image.layout(elements=elements) for image in images(one)]
     args, kwargs = filled(one, [Operand(n, layout) for n, layout in enumerate(layouts)])
     given = {}
     for position, argument in enumerate(function_of(one)._schema.arguments):

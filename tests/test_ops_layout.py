@@ -93,18 +93,18 @@ def test_a_factoring_that_does_not_fit_is_none():
 
 
 def test_a_view_that_tears_makes_places_of_what_it_tears_alone():
-    layout = Layout.picture((1, 5, 4, 6)).permuted((1, 0, 2, 3)).viewed((5, 4, 6))
+    layout = Layout.image((1, 5, 4, 6)).permuted((1, 0, 2, 3)).viewed((5, 4, 6))
     route = Route(layout.viewed((5, 24))).view((5, 3, 8))
     assert route.layout.grid == (1, 3, 8) and not route.bound
-    mixed = Route(Layout.picture((1, 3, 4))).view((1, 4, 3))
+    mixed = Route(Layout.image((1, 3, 4))).view((1, 4, 3))
     assert mixed.layout.grid == (1, 4, 3)
 
 
 def test_what_is_too_large_to_tear_says_so():
     with pytest.raises(Unplaced, match="cannot be told apart"):
-        Route(Layout.picture((1, 3000, 2048))).view((1, 2048, 3000))
+        Route(Layout.image((1, 3000, 2048))).view((1, 2048, 3000))
     with pytest.raises(Unplaced, match="cannot be viewed as"):
-        Route(Layout.picture((1, 3, 4))).view((1, 5))
+        Route(Layout.image((1, 3, 4))).view((1, 5))
 
 
 def test_blurred_channels_that_are_told_apart_make_a_bound():
@@ -116,13 +116,13 @@ def test_blurred_channels_that_are_told_apart_make_a_bound():
 
 
 def test_reduce_dense_spread_and_everywhere():
-    layout = Layout.picture((2, 3, 4, 5))
+    layout = Layout.image((2, 3, 4, 5))
     ones = COUNTS.filled(layout.grid, 1)
     assert Route(layout).reduce(2).operator().forward(ones, COUNTS).tolist() == [[[[4] * 5]]]
     dense = Route(layout).dense(3)
     assert dense.layout == layout
     assert (dense.operator().forward(ones, COUNTS) == 5).all()
-    far = Route(layout).everywhere(Layout.picture((1, 1, 2)))
+    far = Route(layout).everywhere(Layout.image((1, 1, 2)))
     assert far.operator().forward(ones, COUNTS).ravel().tolist() == [20, 20]
     apart = Route(layout, channels=True).reduce(1).spread(1, 7)
     assert apart.layout.grid == (1, 7, 4, 5)
@@ -130,7 +130,7 @@ def test_reduce_dense_spread_and_everywhere():
 
 
 def test_channels_stay_channels_whatever_is_done_along_them():
-    layout = Layout.picture((1, 6, 4))
+    layout = Layout.image((1, 6, 4))
     route = Route(layout).along(1, window(6, 3))
     assert route.layout.grid == (1, 1, 4) and route.layout.shape == (1, 4, 4)
     assert route.operator().steps == ()

@@ -34,13 +34,13 @@ NOT_IN_TABLE = {
 
 
 class Walk:
-    """Calls one after the other, from one picture, with the ways of the last result."""
+    """Calls one after the other, from one image, with the ways of the last result."""
 
     def __init__(self, layout: Layout, *, channels: bool = False) -> None:
         self.channels = channels
         self.status = Status.EXACT
         self._ways: list[list[tuple[Operator, ...]]] = [[()]]
-        self.picture = Operand(0, layout)
+        self.image = Operand(0, layout)
 
     def __call__(this, op: str, shape: tuple[int, ...], /, **given: Any) -> Operand:
         line = entry(op)
@@ -55,8 +55,8 @@ class Walk:
         return Operand(len(this._ways) - 1, found.layout)
 
     def counts(self, operand: Operand) -> np.ndarray:
-        """Ways from each place of the picture to all of a result."""
-        total = COUNTS.filled(self.picture.layout.grid)
+        """Ways from each place of the image to all of a result."""
+        total = COUNTS.filled(self.image.layout.grid)
         for way in self._ways[operand.node]:
             grid = COUNTS.filled(operand.layout.grid, 1)
             for operator in reversed(way):
@@ -66,12 +66,12 @@ class Walk:
 
 
 def test_attention_written_out_counts_as_attention_in_one_call():
-    tokens = Layout.picture((1, 8, 3, 4)).viewed((1, 8, 12)).permuted((0, 2, 1))
+    tokens = Layout.image((1, 8, 3, 4)).viewed((1, 8, 12)).permuted((0, 2, 1))
     one = Walk(tokens)
-    x = one.picture
+    x = one.image
     fused = one("scaled_dot_product_attention", (1, 12, 8), query=x, key=x, value=x)
     two = Walk(tokens)
-    y = two.picture
+    y = two.image
     turned = two("transpose", (1, 8, 12), self=y, dim0=1, dim1=2)
     scores = two("matmul", (1, 12, 12), self=y, other=turned)
     assert scores.layout.grid == (1, 12, 1)
@@ -84,8 +84,8 @@ def test_attention_written_out_counts_as_attention_in_one_call():
 
 
 def test_attention_read_by_its_columns_is_a_bound_and_keeps_its_map():
-    walk = Walk(Layout.picture((1, 4, 10)))
-    x = walk.picture
+    walk = Walk(Layout.image((1, 4, 10)))
+    x = walk.image
     turned = walk("transpose", (1, 10, 4), self=x, dim0=1, dim1=2)
     scores = walk("bmm", (1, 10, 10), self=turned, mat2=x)
     back = walk("transpose", (1, 10, 10), self=scores, dim0=1, dim1=2)
@@ -97,8 +97,8 @@ def test_attention_read_by_its_columns_is_a_bound_and_keeps_its_map():
 
 @pytest.mark.parametrize("channels", [False, True])
 def test_windows_of_tokens_and_back_are_the_identity(channels: bool):
-    walk = Walk(Layout.picture((2, 6, 8, 12), channels=channels), channels=channels)
-    x = walk("permute", (2, 8, 12, 6), self=walk.picture, dims=[0, 2, 3, 1])
+    walk = Walk(Layout.image((2, 6, 8, 12), channels=channels), channels=channels)
+    x = walk("permute", (2, 8, 12, 6), self=walk.image, dims=[0, 2, 3, 1])
     x = walk("roll", (2, 8, 12, 6), self=x, shifts=[-2, -1], dims=[1, 2])
     x = walk("view", (2, 2, 4, 3, 4, 6), self=x)
     x = walk("permute", (2, 2, 3, 4, 4, 6), self=x, dims=[0, 1, 3, 2, 4, 5])
@@ -108,7 +108,7 @@ def test_windows_of_tokens_and_back_are_the_identity(channels: bool):
     x = walk("reshape", (2, 8, 12, 6), self=x)
     x = walk("roll", (2, 8, 12, 6), self=x, shifts=[2, 1], dims=[1, 2])
     x = walk("permute", (2, 6, 8, 12), self=x, dims=[0, 3, 1, 2])
-    assert x.layout.grid == walk.picture.layout.grid and walk.status is Status.EXACT
+    assert x.layout.grid == walk.image.layout.grid and walk.status is Status.EXACT
     numbers = np.random.default_rng(0).integers(1, 99, x.layout.grid).astype(object)
     grid = numbers
     for operator in walk._ways[x.node][0]:
@@ -117,8 +117,8 @@ def test_windows_of_tokens_and_back_are_the_identity(channels: bool):
 
 
 def test_a_shuffle_after_a_concatenation_leaves_clear_halves():
-    walk = Walk(Layout.picture((1, 8, 4, 4)))
-    x = walk.picture
+    walk = Walk(Layout.image((1, 8, 4, 4)))
+    x = walk.image
     wide = walk("cat", (1, 16, 4, 4), tensors=[x, x], dim=1)
     mixed = walk("channel_shuffle", (1, 16, 4, 4), self=wide, groups=2)
     walk("chunk", (1, 8, 4, 4), self=mixed, chunks=2, dim=1)
@@ -128,30 +128,30 @@ def test_a_shuffle_after_a_concatenation_leaves_clear_halves():
 
 
 def test_grouped_convolutions_with_more_channels_out_than_in():
-    walk = Walk(Layout.picture((1, 4, 5), channels=True), channels=True)
+    walk = Walk(Layout.image((1, 4, 5), channels=True), channels=True)
     weight = torch.ones(12, 2, 3)
     settings = {"stride": 1, "padding": 1, "dilation": 1, "groups": 2}
-    found = walk("conv1d", (1, 12, 5), input=walk.picture, weight=weight, **settings)
+    found = walk("conv1d", (1, 12, 5), input=walk.image, weight=weight, **settings)
     expected = torch.ones(1, 12, 5)
-    picture = torch.zeros(1, 4, 5, requires_grad=True)
-    result = torch.nn.functional.conv1d(picture, weight, padding=1, groups=2)
+    image = torch.zeros(1, 4, 5, requires_grad=True)
+    result = torch.nn.functional.conv1d(image, weight, padding=1, groups=2)
     result.backward(expected)
-    assert picture.grad is not None
-    assert (walk.counts(found) == picture.grad.numpy().astype(int)).all()
+    assert image.grad is not None
+    assert (walk.counts(found) == image.grad.numpy().astype(int)).all()
 
 
 def test_a_gate_adds_its_ways():
-    walk = Walk(Layout.picture((1, 3, 4, 4)))
-    pooled = walk("adaptive_avg_pool2d", (1, 3, 1, 1), self=walk.picture, output_size=[1, 1])
-    gated = walk("mul", (1, 3, 4, 4), self=walk.picture, other=pooled)
+    walk = Walk(Layout.image((1, 3, 4, 4)))
+    pooled = walk("adaptive_avg_pool2d", (1, 3, 1, 1), self=walk.image, output_size=[1, 1])
+    gated = walk("mul", (1, 3, 4, 4), self=walk.image, other=pooled)
     assert (walk.counts(gated) == 1 + 16).all()
 
 
 def test_a_partial_convolution_counts_in_fractions():
-    walk = Walk(Layout.picture((1, 2, 6)))
+    walk = Walk(Layout.image((1, 2, 6)))
     settings = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1}
     weight = torch.ones(2, 2, 3)
-    maps = walk("conv1d", (1, 2, 6), input=walk.picture, weight=weight, **settings)
+    maps = walk("conv1d", (1, 2, 6), input=walk.image, weight=weight, **settings)
     inside = torch.tensor([1.5, 1, 1, 1, 1, 1.5])
     shared = walk("mul", (1, 2, 6), self=maps, other=inside)
     learned = walk("mul", (1, 2, 6), self=maps, other=torch.tensor([0.3, 2, 1, 5, 1.1, 1]))
@@ -160,19 +160,19 @@ def test_a_partial_convolution_counts_in_fractions():
 
 
 def test_normalisations_over_places_are_told():
-    picture = Operand(0, Layout.picture((1, 4, 3, 3)))
-    given = {"input": picture, "num_groups": 2}
+    image = Operand(0, Layout.image((1, 4, 3, 3)))
+    given = {"input": image, "num_groups": 2}
     found = TABLE["group_norm"].rule(Call("group_norm", given, (1, 4, 3, 3), 0, False))
     assert found.global_statistics and found.status is Status.BOUND
-    vector = Operand(0, Layout.picture((1, 4, 1, 1)))
+    vector = Operand(0, Layout.image((1, 4, 1, 1)))
     given = {"input": vector, "num_groups": 2}
     found = TABLE["group_norm"].rule(Call("group_norm", given, (1, 4, 1, 1), 0, False))
     assert not found.global_statistics and found.status is Status.EXACT
 
 
 def test_an_unknown_operation_reads_everything():
-    picture = Operand(0, Layout.picture((1, 3, 4, 5)))
-    found = everything(Call("odd", {"x": [picture]}, (1, 7, 2, 5), 0, False), Status.UNKNOWN)
+    image = Operand(0, Layout.image((1, 3, 4, 5)))
+    found = everything(Call("odd", {"x": [image]}, (1, 7, 2, 5), 0, False), Status.UNKNOWN)
     assert found.layout.grid == (1, 1, 2, 5) and found.status is Status.UNKNOWN
     ways = found.edges[0].operator.adjoint(COUNTS.filled((1, 1, 2, 5), 1), COUNTS)
     assert (ways == 10).all()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.audit.provenance import provenance
+from placewise.auditing.provenance import provenance
 from placewise.errors import SettingsError
 from placewise.graph import capture
 from placewise.layers.convolution import Convolution

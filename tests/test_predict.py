@@ -12,26 +12,26 @@ from PIL import Image
 
 from conftest import draw_squares
 from placewise.checkpoint import read_json
-from placewise.errors import PictureError, SettingsError
-from placewise.evaluate import evaluate
-from placewise.formats import State, read_labels
+from placewise.errors import ImageError, SettingsError
+from placewise.evaluation import evaluate
+from placewise.formats import Visibility, read_dataset
+from placewise.images import read_image
 from placewise.metrics import conformal_factor, errors
 from placewise.model import Located
-from placewise.pictures import read_picture
-from placewise.predict import predict, prediction, table
+from placewise.prediction import predict, prediction, table
 from placewise.run import Run
-from placewise.train import TrainSettings, train
+from placewise.training import TrainingSettings, train
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of six sizes."""
+    """Images of six sizes."""
     return draw_squares(tmp_path_factory.mktemp("sizes"), 60, sizes=True)
 
 
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    settings = TrainSettings.of(
+    settings = TrainingSettings.of(
         steps=260,
         precision="float32",
         batch=8,
@@ -39,7 +39,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         backbone_settings={"width": 32},
     )
     out = tmp_path_factory.mktemp("runs") / "run"
-    return train(read_labels(data), out, settings, quiet=True)
+    return train(read_dataset(data), out, settings, quiet=True)
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -47,14 +47,14 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
-def test_dots_on_pictures_of_any_size(run: Run, data: Path, tmp_path: Path) -> None:
-    """From files to files: the dots lie on the squares, also on sizes never seen in training."""
+def test_keypoints_on_images_of_any_size(run: Run, data: Path, tmp_path: Path) -> None:
+    """From files to files: the keypoints lie on the squares, also on sizes not seen in training."""
     folder = draw_squares(tmp_path / "new", 12, seed=9)
     rng = np.random.default_rng(0)
     wide = rng.normal(110, 8, (101, 67)).clip(0, 255).astype(np.uint8)
     wide[70:77, 40:47] = 230
-    Image.fromarray(wide).save(folder / "pictures" / "odd.png")
-    found = predict(run, folder / "pictures", tmp_path / "out", tell=lambda text: None)
+    Image.fromarray(wide).save(folder / "images" / "odd.png")
+    found = predict(run, folder / "images", tmp_path / "out", tell=lambda text: None)
     assert len(found) == 13
     odd = next(one for one in found if one.image == "odd.png")
     assert odd.size == (101, 67)
@@ -64,7 +64,7 @@ def test_dots_on_pictures_of_any_size(run: Run, data: Path, tmp_path: Path) -> N
 
 def test_files_of_a_prediction_agree(run: Run, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = predict(run, data / "pictures", out, overlays=3, tell=lambda text: None)
+    found = predict(run, data / "images", out, overlays=3, tell=lambda text: None)
     lines = rows(out / "predictions.csv")
     assert len(lines) == 2 * len(found) == 120
     for line, (one, k) in zip(lines, ((one, k) for one in found for k in (0, 1)), strict=True):
@@ -88,16 +88,16 @@ def test_files_of_a_prediction_agree(run: Run, data: Path, tmp_path: Path) -> No
 def test_predictions_are_labels(run: Run, data: Path, tmp_path: Path) -> None:
     """What is written can be read again as labels, to be corrected or trained on."""
     out = tmp_path / "out"
-    found = predict(run, data / "pictures", out, overlays=0, tell=lambda text: None)
-    labels = read_labels(out / "predictions.csv", root=data / "pictures")
+    found = predict(run, data / "images", out, overlays=0, tell=lambda text: None)
+    labels = read_dataset(out / "predictions.csv", root=data / "images")
     read = np.stack([sample.points[0] for sample in labels.samples])
     assert read == pytest.approx(np.stack([one.points for one in found]), abs=1e-3)
 
 
-def test_files_that_are_no_pictures_are_passed_over(run: Run, data: Path, tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_passed_over(run: Run, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
     folder.mkdir()
-    good = (data / "pictures" / "000.png").read_bytes()
+    good = (data / "images" / "000.png").read_bytes()
     (folder / "good.png").write_bytes(good)
     (folder / "torn.png").write_bytes(good[: len(good) // 2])
     told: list[str] = []
@@ -111,17 +111,17 @@ def test_files_that_are_no_pictures_are_passed_over(run: Run, data: Path, tmp_pa
 def test_a_folder_in_use_or_empty_is_refused(run: Run, data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(SettingsError, match="in use"):
-        predict(run, data / "pictures", tmp_path)
+        predict(run, data / "images", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(PictureError, match="no picture"):
+    with pytest.raises(ImageError, match="no image"):
         predict(run, tmp_path / "empty", tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "mine.txt"]
 
 
 def test_exif_rotation_end_to_end(run: Run, data: Path, tmp_path: Path) -> None:
-    """A picture stored in any of the eight orientations gets the dots that are on it as shown."""
-    upright = Image.open(data / "pictures" / "000.png")
-    expected = run.model(print).locate(read_picture(data / "pictures" / "000.png"))
+    """An image stored in any of the eight orientations gets the keypoints that it shows."""
+    upright = Image.open(data / "images" / "000.png")
+    expected = run.model(print).locate(read_image(data / "images" / "000.png"))
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -155,7 +155,7 @@ def test_radii_are_spreads_times_the_factor() -> None:
 
 def test_evaluation_is_what_the_definitions_say(run: Run, data: Path, tmp_path: Path) -> None:
     """metrics.json against numbers worked out here from predictions.csv and points.csv."""
-    labels = read_labels(data)
+    labels = read_dataset(data)
     out = tmp_path / "scores"
     scores = evaluate(run, labels, out=out)
     assert scores["split"] == "test"
@@ -184,9 +184,9 @@ def test_evaluation_is_what_the_definitions_say(run: Run, data: Path, tmp_path: 
 
 def test_the_radius_holds_ninety_percent_of_validation(run: Run, data: Path) -> None:
     """Calibration by hand gives the factor that training wrote."""
-    labels, model = read_labels(data), run.model(print)
+    labels, model = read_dataset(data), run.model(print)
     samples = [s for s in labels.samples if s.image in run.facts.split["val"]]
-    found = [model.locate(read_picture(data / s.image)) for s in samples]
+    found = [model.locate(read_image(data / s.image)) for s in samples]
     off = errors(np.stack([f.points for f in found]), np.stack([s.points[0] for s in samples]))
     spreads = np.stack([f.spreads for f in found])
     known = np.isfinite(off)
@@ -196,7 +196,7 @@ def test_the_radius_holds_ninety_percent_of_validation(run: Run, data: Path) -> 
 
 
 def test_an_evaluation_replaces_only_an_evaluation(run: Run, data: Path, tmp_path: Path) -> None:
-    labels = read_labels(data)
+    labels = read_dataset(data)
     evaluate(run, labels, split="val", out=tmp_path / "scores")
     assert evaluate(run, labels, split="train", out=tmp_path / "scores")["split"] == "train"
     (tmp_path / "mine.txt").write_text("mine")
@@ -207,13 +207,13 @@ def test_an_evaluation_replaces_only_an_evaluation(run: Run, data: Path, tmp_pat
 def test_new_labels_are_taken_whole(run: Run, tmp_path: Path) -> None:
     folder = draw_squares(tmp_path / "new", 5, seed=3)
     text = (folder / "points.csv").read_text().replace(",train", ",").replace(",val", ",")
-    (folder / "points.csv").write_text(text.replace(",test", ",").replace("pictures/", "pictures/"))
-    for file in list((folder / "pictures").iterdir()):
+    (folder / "points.csv").write_text(text.replace(",test", ",").replace("images/", "images/"))
+    for file in list((folder / "images").iterdir()):
         file.rename(file.with_name(f"new-{file.name}"))
     points = folder / "points.csv"
-    points.write_text(points.read_text().replace("pictures/", "pictures/new-"))
-    scores = evaluate(run, read_labels(folder), out=tmp_path / "scores")
-    assert (scores["split"], scores["pictures"]) == ("test", 5)
+    points.write_text(points.read_text().replace("images/", "images/new-"))
+    scores = evaluate(run, read_dataset(folder), out=tmp_path / "scores")
+    assert (scores["split"], scores["images"]) == ("test", 5)
     assert scores["mean_position_baseline_px"] is None
 
 
@@ -222,10 +222,10 @@ def test_other_points_are_refused(run: Run, tmp_path: Path) -> None:
     points = folder / "points.csv"
     points.write_text(points.read_text().replace(",dark,", ",shadow,"))
     with pytest.raises(SettingsError, match="lack the points dark"):
-        evaluate(run, read_labels(folder), out=tmp_path / "scores")
+        evaluate(run, read_dataset(folder), out=tmp_path / "scores")
 
 
 def test_states_survive_from_file_to_score(data: Path) -> None:
-    states = np.stack([s.states[0] for s in read_labels(data).samples])
-    assert (states == State.ABSENT).sum() == 14
-    assert (states == State.UNLABELLED).sum() == 1
+    visibility = np.stack([s.visibility[0] for s in read_dataset(data).samples])
+    assert (visibility == Visibility.ABSENT).sum() == 14
+    assert (visibility == Visibility.UNLABELLED).sum() == 1

@@ -81,12 +81,12 @@ def test_a_torus_looks_alike_from_everywhere():
 
 
 def test_coordinates_follow_the_convention_of_the_package():
-    """A grid of stride s lies where `to_picture` puts the pixels of a map of that stride."""
-    from placewise.geometry import to_picture
+    """A grid of stride s lies where `to_image` puts the pixels of a map of that stride."""
+    from placewise.geometry import to_image
 
     coarse = Places((12, 12)).resized((3, 3)).coordinates()
     fine = torch.tensor(slow_coordinates(Places((3, 3)))).double()
-    assert torch.allclose(coarse, to_picture(fine, 4))
+    assert torch.allclose(coarse, to_image(fine, 4))
 
 
 @pytest.mark.parametrize("places", GRIDS, ids=str)
@@ -288,7 +288,7 @@ def test_forward_is_the_slow_sum_in_1_2_and_3_dimensions(places: Places, bias: b
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("places", GRIDS[1::2], ids=str)
 def test_gradients_are_exact(places: Places, fast: bool, monkeypatch):
-    monkeypatch.setattr(_sparse, "fast_dots_work", lambda *_: fast)
+    monkeypatch.setattr(_sparse, "fast_row_products_work", lambda *_: fast)
     layer = a_layer(places).double()
     maps = some_maps(places, 2).requires_grad_()
 
@@ -325,30 +325,30 @@ def test_an_input_that_nobody_reads_has_no_gradient():
 
 
 def test_the_fast_gradient_is_tried_out_before_it_is_trusted(monkeypatch):
-    assert _sparse.fast_dots_work("cpu", torch.float64)
-    right = _sparse._fast_dots
-    _sparse.fast_dots_work.cache_clear()
-    monkeypatch.setattr(_sparse, "_fast_dots", lambda *args: right(*args) * 2)
-    assert not _sparse.fast_dots_work("cpu", torch.float64)
+    assert _sparse.fast_row_products_work("cpu", torch.float64)
+    right = _sparse._fast_row_products
+    _sparse.fast_row_products_work.cache_clear()
+    monkeypatch.setattr(_sparse, "_fast_row_products", lambda *args: right(*args) * 2)
+    assert not _sparse.fast_row_products_work("cpu", torch.float64)
 
     def missing(*args):
         raise AttributeError("no such operator")
 
-    _sparse.fast_dots_work.cache_clear()
-    monkeypatch.setattr(_sparse, "_fast_dots", missing)
-    assert not _sparse.fast_dots_work("cpu", torch.float64)
+    _sparse.fast_row_products_work.cache_clear()
+    monkeypatch.setattr(_sparse, "_fast_row_products", missing)
+    assert not _sparse.fast_row_products_work("cpu", torch.float64)
     layer = a_layer(GRIDS[2]).double()
     layer(some_maps(GRIDS[2])).sum().backward()
     assert layer.weight.grad is not None
-    _sparse.fast_dots_work.cache_clear()
+    _sparse.fast_row_products_work.cache_clear()
 
 
 def test_the_plain_gradient_does_not_depend_on_how_much_it_gathers(monkeypatch):
     layer = a_layer(GRIDS[2]).double()
     gradient, x = torch.randn(layer.outputs.units, 3).double(), torch.randn(20, 3).double()
-    whole = _sparse.plain_dots(gradient, x, layer.index)
+    whole = _sparse.plain_row_products(gradient, x, layer.index)
     monkeypatch.setattr(_sparse, "CHUNK", 25)
-    assert torch.equal(_sparse.plain_dots(gradient, x, layer.index), whole)
+    assert torch.equal(_sparse.plain_row_products(gradient, x, layer.index), whole)
 
 
 def test_begins_with_the_variance_of_the_true_fan_in():
@@ -450,10 +450,10 @@ def test_maps_of_another_shape_are_refused():
         layer.sides_after((6, 6))
 
 
-# --- pictures ------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 
 
-def test_pictures_are_drawn():
+def test_images_are_drawn():
     layer = a_layer(Places((5, 5)))
     far = layer.outputs.distances(layer.inputs)
     assert lengths_figure({"a": layer.lengths, "b": far}, far)[1:4] == b"PNG"

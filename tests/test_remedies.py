@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import resnet
-from placewise.audit.paths import count_paths, last_map
+from placewise.auditing.paths import count_paths, last_map
 from placewise.checkpoint import load
 from placewise.cli import main
 from placewise.errors import CheckpointError, SettingsError
@@ -194,7 +194,7 @@ def test_blurred_windows_read_every_place_equally_often(size: int, stride: int):
 
 def test_an_even_size_changes_no_layer():
     mended = mend(small(), (1, 32, 32), even=True)
-    assert [change.name for change in mended.changes] == ["picture"]
+    assert [change.name for change in mended.changes] == ["image"]
     assert mended.after.shape == (1, 33, 33)
     assert mended.after.scalars()["even"] is True
     assert mended.after.scalars()["corner_ratio"] == 1

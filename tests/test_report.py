@@ -18,22 +18,22 @@ import pytest
 from PIL import Image
 
 from placewise import report
-from placewise.errors import PictureError, SettingsError
+from placewise.errors import ImageError, SettingsError
 from placewise.geometry import ratio_of, rescale
 from placewise.metrics import score_table
 from placewise.report import blocks, figures
 from placewise.report.drawing import (
     as_rgb,
-    dots,
+    keypoints,
     legend_of,
-    save_picture,
+    save_image,
     sheet,
     to_jpeg,
     to_png,
 )
 from placewise.report.glossary import SCORES, number, share
 from placewise.report.html import RunReport, run_page
-from placewise.report.marks import draw_dot
+from placewise.report.marks import draw_keypoint
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, mark
 from placewise.report.text import counting, printable, scores_table, table
 
@@ -41,15 +41,15 @@ SIZES = [(5, 9), (28, 28), (60, 41), (120, 160), (480, 640), (1300, 700)]
 NATIVE = (1, 100_000)
 
 
-def changed(picture: np.ndarray, points: Any, **more: Any) -> np.ndarray:
+def changed(image: np.ndarray, points: Any, **more: Any) -> np.ndarray:
     """How much drawing the points changed each pixel of the drawing.
 
     On black every ink is a gain, so the sum is linear in what a mark covers of a pixel.
     """
     names = [str(i) for i in range(np.shape(points)[-2])]
     kept = {key: value for key, value in more.items() if key == "side"}
-    blank = dots(picture, np.full(np.shape(points), np.nan), names, **kept)
-    return np.abs(dots(picture, points, names, **more).astype(float) - blank).sum(2)
+    blank = keypoints(image, np.full(np.shape(points), np.nan), names, **kept)
+    return np.abs(keypoints(image, points, names, **more).astype(float) - blank).sum(2)
 
 
 def centroid(weight: np.ndarray) -> np.ndarray:
@@ -62,19 +62,19 @@ def centroid(weight: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("hollow", [False, True])
-def test_a_dot_stands_where_its_numbers_say(size: tuple[int, int], hollow: bool) -> None:
-    picture = np.zeros((*size, 1), np.uint8)
+def test_a_keypoint_stands_where_its_numbers_say(size: tuple[int, int], hollow: bool) -> None:
+    image = np.zeros((*size, 1), np.uint8)
     rng = np.random.default_rng(0)
     for index in range(0, 21, 5):  # discs, squares and diamonds
         point = rng.uniform(0.2, 0.8, 2) * (size[1] - 1, size[0] - 1)
         points = np.full((21, 2), np.nan)
         points[index] = point if index % 2 else point.round()
-        weight = changed(picture, points, scores=np.full(21, 0.1 if hollow else 0.9))
+        weight = changed(image, points, scores=np.full(21, 0.1 if hollow else 0.9))
         expected = rescale(points[index], ratio_of(size, weight.shape))
         assert np.abs(centroid(weight) - expected).max() < 0.05
 
 
-def test_the_first_pixel_of_a_small_picture_is_marked_in_its_middle() -> None:
+def test_the_first_pixel_of_a_small_image_is_marked_in_its_middle() -> None:
     weight = changed(np.zeros((6, 8, 3), np.uint8), [[0.0, 0.0]])
     zoom = weight.shape[1] // 8
     assert weight.shape == (6 * zoom, 8 * zoom) and zoom == 60
@@ -83,23 +83,23 @@ def test_the_first_pixel_of_a_small_picture_is_marked_in_its_middle() -> None:
 
 
 @pytest.mark.parametrize("shift", [0, 7])
-def test_a_dot_at_the_border_is_the_same_dot_cut(shift: int) -> None:
+def test_a_keypoint_at_the_border_is_the_same_keypoint_cut(shift: int) -> None:
     rng = np.random.default_rng(1)
     large = rng.integers(0, 255, (90, 120, 3), np.uint8)
     small = large[20:70, 30:90]
     points = np.array([[-0.5, -0.5], [0.0, 30.0], [59.0, 49.0], [59.5, 0.0], [20.0 + shift, 9.3]])
     names = list("abcde")
     more: dict[str, Any] = {"truth": points + 5, "radii": np.full(5, 9.0), "side": NATIVE}
-    cut = dots(small, points, names, **more)
+    cut = keypoints(small, points, names, **more)
     more["truth"] = more["truth"] + np.array([30, 20])
-    whole = dots(large, points + np.array([30, 20]), names, **more)
+    whole = keypoints(large, points + np.array([30, 20]), names, **more)
     assert np.array_equal(cut, whole[20:70, 30:90])
 
 
 def test_a_disc_covers_what_finer_pixels_say() -> None:
     point, radius, fine = np.array([9.3, 10.8]), 4.0, 32
     canvas = np.full((21, 21, 3), 255, np.uint8)
-    draw_dot(canvas, point, 0, radius)
+    draw_keypoint(canvas, point, 0, radius)
     place = (np.arange(21 * fine) + 0.5) / fine - 0.5
     inside = np.hypot(place[None] - point[0], place[:, None] - point[1]) < radius + 1.8
     slow = inside.reshape(21, fine, 21, fine).mean((1, 3))
@@ -112,30 +112,30 @@ def test_a_disc_covers_what_finer_pixels_say() -> None:
 @pytest.mark.parametrize(
     "tint", [(1.0, 1.0, 1.0), (1.0, 0.2, 0.2), (0.2, 1.0, 0.2), (0.2, 0.2, 1.0)]
 )
-def test_a_dot_shows_on_any_background(level: int, tint: tuple[float, float, float]) -> None:
-    picture = np.empty((64, 64, 3), np.uint8)
-    picture[:] = np.array(tint) * level
+def test_a_keypoint_shows_on_any_background(level: int, tint: tuple[float, float, float]) -> None:
+    image = np.empty((64, 64, 3), np.uint8)
+    image[:] = np.array(tint) * level
     for index in range(len(POINT_COLOURS)):
         for score in (0.9, 0.1):
             points = np.full((7, 2), np.nan)
             points[index] = 32.0
-            drawn = dots(picture, points, list("abcdefg"), scores=np.full(7, score))
+            drawn = keypoints(image, points, list("abcdefg"), scores=np.full(7, score))
             light = drawn @ [0.2126, 0.7152, 0.0722]
             assert np.abs(light - light[0, 0]).max() > 60
 
 
-def test_hollow_dots_show_what_they_mark() -> None:
-    picture = np.full((480, 640, 1), 77, np.uint8)
+def test_hollow_keypoints_show_what_they_mark() -> None:
+    image = np.full((480, 640, 1), 77, np.uint8)
     sure, unsure = ([[200.0, 100.0]], [0.9]), ([[200.0, 100.0]], [0.2])
-    assert (dots(picture, sure[0], ["a"], scores=sure[1])[100, 200] == mark(0)[0]).all()
-    assert (dots(picture, unsure[0], ["a"], scores=unsure[1])[100, 200] == 77).all()
-    assert (dots(picture, unsure[0], ["a"], scores=[0.2], threshold=0.1)[100, 200] != 77).any()
-    assert (dots(picture, unsure[0], ["a"], scores=[np.nan])[100, 200] != 77).any()
+    assert (keypoints(image, sure[0], ["a"], scores=sure[1])[100, 200] == mark(0)[0]).all()
+    assert (keypoints(image, unsure[0], ["a"], scores=unsure[1])[100, 200] == 77).all()
+    assert (keypoints(image, unsure[0], ["a"], scores=[0.2], threshold=0.1)[100, 200] != 77).any()
+    assert (keypoints(image, unsure[0], ["a"], scores=[np.nan])[100, 200] != 77).any()
 
 
 def test_lines_circles_and_crosses() -> None:
-    picture = np.full((200, 300, 1), 90, np.uint8)
-    weight = changed(picture, [[50.0, 60.0]], truth=[[150.0, 60.0]], radii=[30.0])
+    image = np.full((200, 300, 1), 90, np.uint8)
+    weight = changed(image, [[50.0, 60.0]], truth=[[150.0, 60.0]], radii=[30.0])
     zoom = weight.shape[1] // 300
     at = {angle: np.deg2rad(angle) for angle in range(30, 331, 10)}
     middle = rescale(np.array([50.0, 60.0]), zoom)
@@ -151,61 +151,64 @@ def test_lines_circles_and_crosses() -> None:
 
 
 def test_a_skeleton_joins_what_is_there() -> None:
-    picture = np.zeros((100, 100, 1), np.uint8)
+    image = np.zeros((100, 100, 1), np.uint8)
     points = [[10.0, 50.0], [90.0, 50.0], [np.nan, np.nan]]
     bones = [("a", "b"), ("b", "c"), ("a", "unknown")]
-    drawn = dots(picture, points, list("abc"), skeleton=bones)
+    drawn = keypoints(image, points, list("abc"), skeleton=bones)
     assert drawn[252, 250].max() > 150 or drawn[250, 250].max() > 150
     assert drawn[100, 250].max() == 0
 
 
 def test_what_is_no_number_or_far_away_is_not_drawn() -> None:
-    picture = np.full((40, 40, 3), 50, np.uint8)
+    image = np.full((40, 40, 3), 50, np.uint8)
     points = np.array([[np.nan, 3.0], [np.inf, 3.0], [1e300, -1e300], [5e5, -4e5], [-900.0, 20.0]])
-    drawn = dots(picture, points, list("abcde"), truth=points[::-1], radii=np.full(5, np.inf))
+    drawn = keypoints(image, points, list("abcde"), truth=points[::-1], radii=np.full(5, np.inf))
     assert drawn.shape == (480, 480, 3)
-    blank = dots(picture, np.full((5, 2), np.nan), list("abcde"))
-    far = dots(picture, points[:4], list("abcd"))
+    blank = keypoints(image, np.full((5, 2), np.nan), list("abcde"))
+    far = keypoints(image, points[:4], list("abcd"))
     assert np.array_equal(far, blank)
 
 
 def test_several_instances_are_drawn_alike() -> None:
-    picture = np.zeros((400, 500, 1), np.uint8)
+    image = np.zeros((400, 500, 1), np.uint8)
     points = np.array([[[50.0, 50.0], [90.0, 50.0]], [[350.0, 300.0], [390.0, 300.0]]])
-    drawn = dots(picture, points, ["a", "b"], scores=np.ones((2, 2)))
+    drawn = keypoints(image, points, ["a", "b"], scores=np.ones((2, 2)))
     assert np.array_equal(drawn[20:80, 20:130], drawn[270:330, 320:430])
 
 
-def test_a_crop_shows_the_picture_about_the_dots() -> None:
+def test_a_crop_shows_the_image_about_the_keypoints() -> None:
     y, x = np.mgrid[:200, :250]
-    picture = np.stack([x, y, 0 * x], 2).astype(np.uint8)
+    image = np.stack([x, y, 0 * x], 2).astype(np.uint8)
     rng = np.random.default_rng(3)
     for _ in range(30):
         points = rng.uniform(0, 1, (3, 2)) * (249, 199) * rng.uniform(0.1, 1)
-        shown = dots(picture, np.full((3, 2), np.nan), list("abc"), truth=points, crop=True)
+        shown = keypoints(image, np.full((3, 2), np.nan), list("abc"), truth=points, crop=True)
         weight = np.where((shown == 16).all(2) | (shown[..., 2] > 20), 1.0, 0.0)
         left, top = (int(v) for v in shown[0, 0, :2]) if weight[0, 0] == 0 else (0, 0)
         right, bottom = (int(v) for v in shown[-1, -1, :2]) if weight[-1, -1] == 0 else (249, 199)
         assert left <= points[:, 0].min() + 0.5 and right >= points[:, 0].max() - 0.5
         assert top <= points[:, 1].min() + 0.5 and bottom >= points[:, 1].max() - 0.5
-        dot = dots(picture, points[:1], ["a"], crop=True)
-        seen = (dot == mark(0)[0]).all(2)
-        zoom, corner = dot.shape[1] / (dot[-1, -1, 0] - dot[0, 0, 0] + 1.0), dot[0, 0, :2]
+        keypoint = keypoints(image, points[:1], ["a"], crop=True)
+        seen = (keypoint == mark(0)[0]).all(2)
+        zoom, corner = (
+            keypoint.shape[1] / (keypoint[-1, -1, 0] - keypoint[0, 0, 0] + 1.0),
+            keypoint[0, 0, :2],
+        )
         expected = rescale(points[0] - corner, zoom)
         assert np.abs(centroid(seen.astype(float)) - expected).max() < 1.0
-    everything = dots(picture, np.full((3, 2), np.nan), list("abc"), crop=True)
+    everything = keypoints(image, np.full((3, 2), np.nan), list("abc"), crop=True)
     assert (everything[0, 0, :2] == 0).all() and tuple(everything[-1, -1, :2]) == (249, 199)
 
 
 def test_a_drawing_leaves_its_arguments_as_they_are() -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (600, 700, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (600, 700, 3), np.uint8)
     points = np.array([[5.0, 6.0]])
-    before = picture.copy(), points.copy()
-    dots(picture, points, ["a"], truth=points, radii=[3.0], legend=True)
-    assert np.array_equal(picture, before[0]) and np.array_equal(points, before[1])
+    before = image.copy(), points.copy()
+    keypoints(image, points, ["a"], truth=points, radii=[3.0], legend=True)
+    assert np.array_equal(image, before[0]) and np.array_equal(points, before[1])
 
 
-def test_pictures_of_all_kinds_are_shown() -> None:
+def test_images_of_all_kinds_are_shown() -> None:
     ramp = np.linspace(0, 1, 256)[None, :, None].repeat(4, 0)
     eight = as_rgb((ramp * 255).round().astype(np.uint8))
     assert np.array_equal(as_rgb(ramp), eight)
@@ -218,7 +221,7 @@ def test_pictures_of_all_kinds_are_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "points", "more", "words"),
+    ("image", "points", "more", "words"),
     [
         (np.zeros((4, 4)), [[1, 1]], {}, "shape (4, 4)"),
         (np.zeros((4, 4, 2)), [[1, 1]], {}, "1, 3 or 4 channels"),
@@ -229,32 +232,33 @@ def test_pictures_of_all_kinds_are_shown() -> None:
         (np.zeros((4, 4, 1)), [[1, 1]], {"scores": [1, 1]}, "scores of shape (2,)"),
     ],
 )
-def test_what_does_not_fit_is_refused(picture: Any, points: Any, more: Any, words: str) -> None:
+def test_what_does_not_fit_is_refused(image: Any, points: Any, more: Any, words: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(words)):
-        dots(picture, points, ["a"], **more)
+        keypoints(image, points, ["a"], **more)
 
 
 def test_the_longer_side_is_kept_within_its_limits() -> None:
     for height, width in [*SIZES, (1, 5000), (5000, 1), (1, 1), (3000, 4000)]:
-        drawn = dots(np.zeros((height, width, 1), np.uint8), [[0, 0]], ["a"])
+        drawn = keypoints(np.zeros((height, width, 1), np.uint8), [[0, 0]], ["a"])
         assert 480 <= max(drawn.shape[:2]) <= 1280
         assert (
-            dots(np.zeros((height, width, 1), np.uint8), [[0, 0]], ["a"], side=(1, 8)).size <= 192
+            keypoints(np.zeros((height, width, 1), np.uint8), [[0, 0]], ["a"], side=(1, 8)).size
+            <= 192
         )
 
 
-def test_a_sheet_holds_every_picture_and_its_caption() -> None:
-    pictures = [np.full((30 + 10 * i, 60, 3), 20 * i + 10, np.uint8) for i in range(7)]
+def test_a_sheet_holds_every_image_and_its_caption() -> None:
+    images = [np.full((30 + 10 * i, 60, 3), 20 * i + 10, np.uint8) for i in range(7)]
     captions = [f"{'folder/' * 30}{i}.png\n\x1b" for i in range(7)]
     for columns in (None, 1, 3, 7, 9):
-        made = sheet(pictures, captions, columns=columns, tile=120)
+        made = sheet(images, captions, columns=columns, tile=120)
         for i in range(7):
             assert (made == 20 * i + 10).all(2).sum() > 100 * 50
-    dark = sheet(pictures, captions, names=["nose"], theme=DARK)
+    dark = sheet(images, captions, names=["nose"], theme=DARK)
     assert tuple(dark[0, 0]) == (0x14, 0x17, 0x1A)
     for wrong in ([], captions[:3]):
         with pytest.raises(SettingsError, match="a caption for each"):
-            sheet(pictures[: 0 if not wrong else 7], wrong)
+            sheet(images[: 0 if not wrong else 7], wrong)
 
 
 def test_legends_hold_any_names() -> None:
@@ -264,19 +268,19 @@ def test_legends_hold_any_names() -> None:
         assert strip.shape[1] == width and strip.dtype == np.uint8
     few, many = legend_of(["a"], 400), legend_of(names, 400)
     assert few.shape[0] < many.shape[0]
-    drawn = dots(np.zeros((60, 60, 1), np.uint8), [[3, 3]], ["a"], legend=True)
+    drawn = keypoints(np.zeros((60, 60, 1), np.uint8), [[3, 3]], ["a"], legend=True)
     assert drawn.shape == (480 + few.shape[0], 480, 3)
 
 
 def test_files(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (30, 50, 3), np.uint8)
-    save_picture(tmp_path / "a.png", picture)
-    save_picture(tmp_path / "a.png", picture)
-    assert np.array_equal(np.array(Image.open(tmp_path / "a.png")), picture)
-    assert to_png(picture) == (tmp_path / "a.png").read_bytes()
-    with pytest.raises(PictureError, match="could not be written"):
-        save_picture(tmp_path / "missing" / "a.png", picture)
-    (tmp_path / "a.jpg").write_bytes(to_jpeg(picture, 25))
+    image = np.random.default_rng(0).integers(0, 255, (30, 50, 3), np.uint8)
+    save_image(tmp_path / "a.png", image)
+    save_image(tmp_path / "a.png", image)
+    assert np.array_equal(np.array(Image.open(tmp_path / "a.png")), image)
+    assert to_png(image) == (tmp_path / "a.png").read_bytes()
+    with pytest.raises(ImageError, match="could not be written"):
+        save_image(tmp_path / "missing" / "a.png", image)
+    (tmp_path / "a.jpg").write_bytes(to_jpeg(image, 25))
     with Image.open(tmp_path / "a.jpg") as small:
         assert small.size == (25, 15)
 
@@ -369,7 +373,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_are_pictures_and_always_the_same(name: str) -> None:
+def test_figures_are_images_and_always_the_same(name: str) -> None:
     make, full, empty = FIGURES[name]
     for theme in (LIGHT, DARK):
         for content in (full, empty):
@@ -503,12 +507,12 @@ def test_tables_are_aligned() -> None:
 def scores(count: int = 3) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     truth = rng.uniform(0, 60, (8, count, 2))
-    states = rng.integers(1, 4, (8, count)).astype(np.int8)
+    visibility = rng.integers(1, 4, (8, count)).astype(np.int8)
     found = score_table(
         names=[f"point {k}" for k in range(count)],
         sizes=np.full((8, 2), 64),
         truth=truth,
-        states=states,
+        visibility=visibility,
         predicted=truth + rng.normal(size=truth.shape),
         scores=rng.uniform(size=(8, count)),
         radii=rng.uniform(1, 3, (8, count)),
@@ -521,7 +525,7 @@ def test_every_score_is_named_and_shown() -> None:
     found = scores()
     text, page = scores_table(found), run_page(RunReport("run", "verdict", found))
     shown = {score.path for score in SCORES}
-    counts = {"pictures", "points", "located", "split", "by_point", "by_border_distance"}
+    counts = {"images", "points", "located", "split", "by_point", "by_border_distance"}
     leaves = {
         (key, inner) if isinstance(value, dict) else (key,)
         for key, value in found.items()
@@ -556,13 +560,13 @@ def test_progress_goes_to_standard_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("placewise.report.text.QUIET", -1.0)
-    with counting("pictures") as progress:
+    with counting("images") as progress:
         progress(1, 3)
-    with counting("pictures", quiet=True) as progress:
+    with counting("images", quiet=True) as progress:
         progress(2, 3)
-    assert capsys.readouterr() == ("", "1 of 3 pictures, about 0 s left\n")
+    assert capsys.readouterr() == ("", "1 of 3 images, about 0 s left\n")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with counting("pictures") as progress:
+    with counting("images") as progress:
         progress(3, 3)
     assert capsys.readouterr().out == ""
 
@@ -636,22 +640,22 @@ class Tags(HTMLParser):
 
 def page_of(words: str) -> str:
     """A page all of whose words are the given ones."""
-    picture = np.zeros((8, 8, 3), np.uint8)
+    image = np.zeros((8, 8, 3), np.uint8)
     return run_page(
         RunReport(
             title=words,
             verdict=words,
             scores={
                 "split": words,
-                "pictures": 3,
+                "images": 3,
                 "pck": {"norm": words, "0.02": 0.5},
                 "by_point": [{**BY_POINT[0], "point": words}],
                 "by_border_distance": BY_BORDER,
                 words: 1,
             },
             log=[{"step": 1, "loss": 2.0, words: words}],
-            best=[(words, picture)],
-            worst=[(words, picture)],
+            best=[(words, image)],
+            worst=[(words, image)],
             settings={words: {words: words}, "list": [words, (words,)]},
             versions={words: words},
             fingerprint=words,
@@ -681,10 +685,10 @@ def test_no_word_becomes_markup(quick: None) -> None:
 
 
 def test_a_page_says_what_it_is_first_and_closes_what_it_opens() -> None:
-    page = run_page(RunReport("my run", "The dots are 2 px off.", scores(), log=LOG))
+    page = run_page(RunReport("my run", "The keypoints are 2 px off.", scores(), log=LOG))
     tags = Tags(page)
     body = page.index("<body>")
-    assert page.index("<h1>The dots are 2 px off.</h1>") < body + 60
+    assert page.index("<h1>The keypoints are 2 px off.</h1>") < body + 60
     void = {"br", "img", "link", "meta", "source"}
     for tag in {tag for tag, _ in tags.tags} - void:
         assert len(re.findall(f"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag
@@ -698,7 +702,7 @@ def test_a_page_is_small_whatever_it_holds(quick: None) -> None:
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (300, 450, 3), np.uint8) for _ in range(3)]
     for count in (4, 24):
-        cards = [(f"picture {i}" * 200, noise[i % 3]) for i in range(count)]
+        cards = [(f"image {i}" * 200, noise[i % 3]) for i in range(count)]
         long = {f"setting {i}": "x" * 5000 for i in range(1000)}
         many = scores(3) | {
             "by_point": [{**BY_POINT[0], "point": f"point {i}" * 100} for i in range(2000)]
@@ -708,7 +712,7 @@ def test_a_page_is_small_whatever_it_holds(quick: None) -> None:
         )
         assert len(page.encode()) < 3_000_000
         shown = page.count("data:image/jpeg")
-        assert shown == 2 * count or "more pictures are left out" in page
+        assert shown == 2 * count or "more images are left out" in page
         assert shown >= 8 and "more rows are left out" in page
 
 
@@ -781,14 +785,14 @@ def test_the_browser_test_would_notice(browser: Any, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with everything on it."""
-    picture = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
     shown = RunReport(
         "my_run",
-        "The dots are 2 px off.",
+        "The keypoints are 2 px off.",
         scores(17),
         log=LOG,
-        best=[("a" * 200, picture)] * 3,
-        worst=[("b.png", picture)] * 3,
+        best=[("a" * 200, image)] * 3,
+        worst=[("b.png", image)] * 3,
         errors=np.arange(50.0),
         settings={"model": {"names": ["a" * 40] * 17}},
         fingerprint="f" * 64,
@@ -805,7 +809,9 @@ def test_a_browser_shows_the_verdict_at_any_width(
 ) -> None:
     size = {"width": width, "height": 900}
     found = look(browser, page_file, viewport=size, color_scheme=scheme)
-    assert found["heading"] == "The dots are 2 px off." and found["text"].startswith("The dots")
+    assert found["heading"] == "The keypoints are 2 px off." and found["text"].startswith(
+        "The keypoints"
+    )
     assert found["asked"] == [] and found["said"] == []
     assert found["wide"] <= width and found["broken"] == 0 and found["images"] >= 10
     paper = hex_rgb((LIGHT if scheme == "light" else DARK).paper)

@@ -12,13 +12,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from placewise.cli import main
+from placewise.display import Shown, show
+from placewise.display._drawing import volumes
+from placewise.display.named import show_target
 from placewise.errors import SettingsError
 from placewise.heads import HEADS
 from placewise.layers.convolution import Convolution
 from placewise.layers.local import LocallyConnected
-from placewise.show import Shown, show
-from placewise.show._drawing import volumes
-from placewise.show.named import show_target
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_exact_nets_fields_and_paths(exact: Shown) -> None:
     assert (second.centre, second.edges[0][0], second.corners[0]) == (625, 25, 1)
 
 
-def test_a_picture_of_three_channels() -> None:
+def test_an_image_of_three_channels() -> None:
     shown = show_target("lenet+flatten", channels=3, paths=False)
     assert shown.rows[0].filters == "3 of 5×5×3"
     assert shown.parameters == 16_794
@@ -91,8 +91,8 @@ class Tower(nn.Module):
         self.up = nn.ConvTranspose2d(4, 6, 2, stride=2)
         self.idle = nn.Linear(3, 3)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        maps = self.stem(pictures) * self.scale
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.stem(images) * self.scale
         maps = self.body(nn.functional.interpolate(self.body(maps[..., ::2, ::2]), size=8)) + maps
         maps = nn.functional.avg_pool2d(torch.tanh(self.up(maps)), 4)
         return nn.functional.linear(maps.flatten(1), torch.ones(5, 6 * 4 * 4))
@@ -170,8 +170,8 @@ def test_what_is_written_is_read_again(exact: Shown, tmp_path: Path) -> None:
     assert {**found, **json.loads(json.dumps(exact.to_dict()))} == found
     assert found["parameters"] == sum(layer["parameters"] for layer in found["layers"]) == 16_644
     assert found["layers"][2]["paths"]["centre"] == "625"
-    with Image.open(tmp_path / "out" / "volumes.png") as picture:
-        assert picture.width > picture.height > 200
+    with Image.open(tmp_path / "out" / "volumes.png") as image:
+        assert image.width > image.height > 200
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(SettingsError, match="in use"):
@@ -181,7 +181,7 @@ def test_what_is_written_is_read_again(exact: Shown, tmp_path: Path) -> None:
 def test_like_layers_are_drawn_as_one_volume(exact: Shown) -> None:
     kinds = [volume.kind.split()[0] for volume in volumes(exact.shape, exact.rows)]
     assert kinds == [
-        "picture",
+        "image",
         "convolution",
         "pooling",
         "convolution",
@@ -207,8 +207,10 @@ def test_a_network_of_ones_own_and_a_backbone_alone() -> None:
     assert show_target("torch.nn:Identity", size="8").parameters == 0
     shown = show_target("resnet", size="16x32", backbone={"blocks": 1}, paths=False)
     assert shown.rows[-1].shape == (64, 4, 8)
-    dots = show_target("unet+heatmap", channels=1, classes=2, backbone={"width": 16, "depth": 1})
-    assert dots.rows[-1].shape == (2, 16, 16)
+    keypoints = show_target(
+        "unet+heatmap", channels=1, classes=2, backbone={"width": 16, "depth": 1}
+    )
+    assert keypoints.rows[-1].shape == (2, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -230,5 +232,5 @@ def test_what_cannot_be_shown_is_told(text: str, settings: dict, says: str) -> N
 
 
 def test_a_network_that_does_not_run_is_told() -> None:
-    with pytest.raises(ValueError, match=r"cannot be followed on a picture of shape \(3, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"cannot be followed on an image of shape \(3, 8, 8\)"):
         show(nn.Conv2d(1, 2, 3), (3, 8, 8))

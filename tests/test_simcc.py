@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from placewise.errors import SettingsError
-from placewise.formats import State
+from placewise.formats import Visibility
 from placewise.heads.simcc import SimCC
 
 FRAME, STRIDE, FINER = (12, 20), 4, 2
 COLUMNS, ROWS = FRAME[1] * FINER, FRAME[0] * FINER
-VISIBLE = torch.full((3, 2), int(State.VISIBLE), dtype=torch.int8)
+VISIBLE = torch.full((3, 2), int(Visibility.VISIBLE), dtype=torch.int8)
 
 
 @pytest.fixture(autouse=True)
@@ -63,25 +63,25 @@ def slow_axis(logits: list[float], place: float, sigma: float) -> float:
 
 def test_the_loss_is_that_of_sums_over_bins() -> None:
     head, truth = build(sigma=2.0), points()
-    states = VISIBLE.clone()
-    states[1, 0], states[2, 1] = State.ABSENT, State.UNLABELLED
+    visibility = VISIBLE.clone()
+    visibility[1, 0], visibility[2, 1] = Visibility.ABSENT, Visibility.UNLABELLED
     output = torch.randn(3, 2, COLUMNS + ROWS, dtype=torch.float64)
-    found = head.loss(output, truth, states)
-    for picture in range(3):
+    found = head.loss(output, truth, visibility)
+    for image in range(3):
         for point in range(2):
-            columns = output[picture, point, :COLUMNS].tolist()
-            rows = output[picture, point, COLUMNS:].tolist()
+            columns = output[image, point, :COLUMNS].tolist()
+            rows = output[image, point, COLUMNS:].tolist()
             sums = [math.log(sum(math.exp(z) for z in axis)) for axis in (columns, rows)]
             there = 1 / (1 + math.exp(-sum(sums) / 2))
-            x, y = truth[picture, point].tolist()
+            x, y = truth[image, point].tolist()
             wanted = {
-                State.VISIBLE: slow_axis(columns, x, 2.0)
+                Visibility.VISIBLE: slow_axis(columns, x, 2.0)
                 + slow_axis(rows, y, 2.0)
                 - math.log(there),
-                State.ABSENT: -math.log(1 - there),
-                State.UNLABELLED: 0.0,
-            }[State(int(states[picture, point]))]
-            assert found[picture, point].item() == pytest.approx(wanted)
+                Visibility.ABSENT: -math.log(1 - there),
+                Visibility.UNLABELLED: 0.0,
+            }[Visibility(int(visibility[image, point]))]
+            assert found[image, point].item() == pytest.approx(wanted)
 
 
 # --- laws ----------------------------------------------------------------------------------------
@@ -90,30 +90,30 @@ def test_the_loss_is_that_of_sums_over_bins() -> None:
 @pytest.mark.parametrize("finer", [1, 2, 3])
 def test_the_papers_reading_is_half_a_bin_off_at_most(finer: int) -> None:
     head, truth = build(finer=finer, decoder="argmax"), points(400)
-    states = VISIBLE[:1].expand(400, 2)
-    off = (head.dots(head.ideal(truth, states, FRAME), FRAME).points - truth).abs()
+    visibility = VISIBLE[:1].expand(400, 2)
+    off = (head.keypoints(head.encode(truth, visibility, FRAME), FRAME).points - truth).abs()
     assert off.max() <= 0.5 / finer + 1e-5
     assert off.max() > 0.4 / finer
 
 
-def test_the_usual_reading_is_exact_everywhere_on_the_picture() -> None:
+def test_the_usual_reading_is_exact_everywhere_on_the_image() -> None:
     head, truth = build(), points(400)
-    states = VISIBLE[:1].expand(400, 2)
-    off = (head.dots(head.ideal(truth, states, FRAME), FRAME).points - truth).abs()
+    visibility = VISIBLE[:1].expand(400, 2)
+    off = (head.keypoints(head.encode(truth, visibility, FRAME), FRAME).points - truth).abs()
     assert off.max() < 0.01
 
 
-def test_no_dot_lies_beyond_a_picture_that_is_smaller_than_the_frame() -> None:
+def test_no_keypoint_lies_beyond_an_image_that_is_smaller_than_the_frame() -> None:
     head = build()
     truth = torch.tensor([[[18.0, 3.0], [2.0, 11.0]]], dtype=torch.float64)
-    output = head.ideal(truth, VISIBLE[:1], FRAME)
-    assert torch.allclose(head.dots(output, FRAME).points.double(), truth, atol=0.01)
-    cut = head.dots(output, (9, 13)).points
+    output = head.encode(truth, VISIBLE[:1], FRAME)
+    assert torch.allclose(head.keypoints(output, FRAME).points.double(), truth, atol=0.01)
+    cut = head.keypoints(output, (9, 13)).points
     assert (cut <= torch.tensor([12.5, 8.5])).all() and (cut >= -0.5).all()
 
 
 def test_a_point_is_as_likely_absent_as_present_to_begin_with() -> None:
-    scores = build().dots(build()(0.1 * features()), FRAME).scores
+    scores = build().keypoints(build()(0.1 * features()), FRAME).scores
     assert (scores - 0.5).abs().max() < 0.05
 
 
@@ -123,12 +123,12 @@ def test_it_learns_where_a_place_is_lit() -> None:
     places = torch.arange(15)
     shown = torch.nn.functional.one_hot(places, 15).float().reshape(15, 1, 3, 5)
     truth = torch.stack((places % 5, places // 5), -1)[:, None] * float(STRIDE) + 1.5
-    states = torch.full((15, 1), int(State.VISIBLE), dtype=torch.int8)
+    visibility = torch.full((15, 1), int(Visibility.VISIBLE), dtype=torch.int8)
     for _ in range(150):
         optimizer.zero_grad()
-        head.loss(head(shown), truth, states).mean().backward()
+        head.loss(head(shown), truth, visibility).mean().backward()
         optimizer.step()
-    off = (head.dots(head(shown), FRAME).points - truth).norm(dim=-1)
+    off = (head.keypoints(head(shown), FRAME).points - truth).norm(dim=-1)
     assert off.max() < 0.5
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.audit.paths import count_paths
+from placewise.auditing.paths import count_paths
 from placewise.errors import SettingsError
 from placewise.graph import capture
 from placewise.studies import STUDIES, Plan, run_study
@@ -351,12 +351,12 @@ def test_random_weights_are_felt_as_the_roots_of_the_ways() -> None:
         for _ in range(300):
             widths = [1, 12, 12, 12, 1]
             taps = [torch.randint(0, 2, (o, i, 3)).double() * 2 - 1 for i, o in pairwise(widths)]
-            picture = torch.zeros(1, 1, 14, dtype=torch.float64, requires_grad=True)
-            maps = picture
+            image = torch.zeros(1, 1, 14, dtype=torch.float64, requires_grad=True)
+            maps = image
             for weight in taps:
                 maps = nn.functional.conv1d(maps, weight, padding=1)
             signs = torch.randint(0, 2, maps.shape).double() * 2 - 1
-            (slope,) = torch.autograd.grad((maps * signs).sum(), picture)
+            (slope,) = torch.autograd.grad((maps * signs).sum(), image)
             squares += slope.square().flatten()
     felt = (squares / squares.sum()).sqrt().numpy()
     assert felt == pytest.approx(np.sqrt(shares / shares.sum()), rel=0.1)
@@ -376,9 +376,9 @@ def test_bands_of_even_and_uneven_maps(sides: tuple[int, ...]) -> None:
 
 def test_moving_keeps_all_pixels_and_makes_places_alike() -> None:
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.arange(24.0).reshape(2, 1, 3, 4)
-    found = moved(pictures, generator)
-    for before, after in zip(pictures, found, strict=True):
+    images = torch.arange(24.0).reshape(2, 1, 3, 4)
+    found = moved(images, generator)
+    for before, after in zip(images, found, strict=True):
         assert sorted(before.flatten().tolist()) == sorted(after.flatten().tolist())
     ramp = torch.arange(6.0).reshape(1, 1, 6).repeat(6000, 1, 1)
     assert moved(ramp, generator).mean(0).flatten().tolist() == pytest.approx([2.5] * 6, abs=0.1)
@@ -402,15 +402,15 @@ def test_drawing_leaves_the_randomness_of_others_alone() -> None:
 
 
 def test_the_net_without_a_border_shows_none_and_the_one_without_padding_does() -> None:
-    pictures = canvas(load_digits().test[:64], torch.Generator().manual_seed(0))
+    images = canvas(load_digits().test[:64], torch.Generator().manual_seed(0))
     found = {}
     for padding in ("circular", "valid"):
         arm = Arm(padding, "average")
         shares = ways.ways_of(arm.net(16, 6), (1, 16, 16))
         with drawing(0):
             net = arm.net(16, 6)
-        settle(net, pictures)
-        found[padding] = Seen.of(net, pictures, np.sqrt(shares), 0)
+        settle(net, images)
+        found[padding] = Seen.of(net, images, np.sqrt(shares), 0)
     assert 0.9 < bands(found["circular"].map)["over_edge"] < 1.1
     assert found["circular"].numbers()["rank"] is None
     assert bands(found["valid"].map)["over_edge"] > 15

@@ -1,4 +1,4 @@
-"""The toy of colours: what the pictures hold, what counting can do, and what the page says."""
+"""The toy of colours: what the images hold, what counting can do, and what the page says."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def at(pictures: torch.Tensor, cell: tuple[int, int]) -> torch.Tensor:
+def at(images: torch.Tensor, cell: tuple[int, int]) -> torch.Tensor:
     """0 blank, 1 red, 2 blue."""
-    return pictures[:, 0, cell[0], cell[1]] + 2 * pictures[:, 1, cell[0], cell[1]]
+    return images[:, 0, cell[0], cell[1]] + 2 * images[:, 1, cell[0], cell[1]]
 
 
 def test_the_toy_as_told_is_what_the_thread_tells() -> None:
-    pictures, answers = study.told(400, seeded())
-    centre = at(pictures, study.CENTRE)
-    corners = torch.stack([at(pictures, corner) for corner in study.CORNERS])
+    images, answers = study.told(400, seeded())
+    centre = at(images, study.CENTRE)
+    corners = torch.stack([at(images, corner) for corner in study.CORNERS])
     assert torch.equal(answers.bool(), (corners != centre).any(0))
-    assert set(pictures.sum((1, 2, 3)).tolist()) == {5.0}
+    assert set(images.sum((1, 2, 3)).tolist()) == {5.0}
     assert 0.4 < answers.double().mean() < 0.6
-    assert len({tuple(p.flatten().tolist()) for p in pictures}) == 32
+    assert len({tuple(p.flatten().tolist()) for p in images}) == 32
 
 
 @pytest.mark.parametrize("which", [range(4), (0, 1, 2), (3,)])
-def test_a_balanced_picture_is_answered_by_its_centre_and_its_corner(which) -> None:
-    pictures, answers = study.balanced(which)(300, seeded(1))
-    corners = torch.stack([at(pictures, corner) for corner in study.CORNERS])
+def test_a_balanced_image_is_answered_by_its_centre_and_its_corner(which) -> None:
+    images, answers = study.balanced(which)(300, seeded(1))
+    corners = torch.stack([at(images, corner) for corner in study.CORNERS])
     assert ((corners > 0).sum(0) == 1).all()
     assert {int(c) for c in (corners > 0).long().argmax(0)} == set(which)
-    assert torch.equal(answers.bool(), corners.amax(0) != at(pictures, study.CENTRE))
+    assert torch.equal(answers.bool(), corners.amax(0) != at(images, study.CENTRE))
     assert 0.4 < answers.double().mean() < 0.6
 
 
-def test_counting_as_told_is_that_of_all_pictures() -> None:
-    pictures, answers = study.told(4000, seeded(2))
-    alone = (pictures.sum((2, 3)) == 0).any(1)
+def test_counting_as_told_is_that_of_all_images() -> None:
+    images, answers = study.told(4000, seeded(2))
+    alone = (images.sum((2, 3)) == 0).any(1)
     assert torch.equal(alone, ~answers.bool())
     assert study.told_by_counting(exactly_one=False) == 100
 
 
-def test_counting_on_balanced_pictures_is_that_of_a_slow_twin(monkeypatch) -> None:
+def test_counting_on_balanced_images_is_that_of_a_slow_twin(monkeypatch) -> None:
     """Three by three cells: one corner is coloured, the centre, and four cells may be."""
     monkeypatch.setattr(study, "SIDE", 3)
     seen: dict[tuple[int, int], list[float]] = {}
@@ -67,14 +67,14 @@ def test_counting_on_balanced_pictures_is_that_of_a_slow_twin(monkeypatch) -> No
 
 
 def test_the_circular_control_cannot_tell_one_place_from_another() -> None:
-    pictures, _ = study.balanced()(20, seeded(3))
-    moved = torch.roll(pictures, (1, 2), (2, 3))
+    images, _ = study.balanced()(20, seeded(3))
+    moved = torch.roll(images, (1, 2), (2, 3))
     alike = {}
     for arm in study.ARMS:
         with drawing(0):
             net = arm.net()
         with torch.no_grad():
-            alike[arm.name] = torch.allclose(net(pictures), net(moved), atol=1e-5)
+            alike[arm.name] = torch.allclose(net(images), net(moved), atol=1e-5)
     assert [name for name, same in alike.items() if same] == ["convolutional, circular"]
 
 

@@ -38,10 +38,10 @@ def test_the_difference_sees_weights_that_are_not_reordered(monkeypatch) -> None
     assert order.difference(load_digits(), order.orders(64, 0)["backwards"], 0) > 0.01
 
 
-def test_mixing_draws_an_order_for_each_picture() -> None:
-    pictures = torch.arange(12.0).repeat(50, 1).reshape(50, 1, 3, 4)
-    found = order.mixed(pictures, torch.Generator().manual_seed(0))
-    assert found.shape == pictures.shape
+def test_mixing_draws_an_order_for_each_image() -> None:
+    images = torch.arange(12.0).repeat(50, 1).reshape(50, 1, 3, 4)
+    found = order.mixed(images, torch.Generator().manual_seed(0))
+    assert found.shape == images.shape
     assert (found.flatten(1).sort(1)[0] == torch.arange(12.0)).all()
     assert len({tuple(p.flatten().tolist()) for p in found}) == 50
 

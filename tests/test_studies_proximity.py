@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from placewise.compare import budget_of
+from placewise.comparison import budget_of
 from placewise.layers.proximity import Proximity
 from placewise.studies import Plan, run_study
 from placewise.studies._training import drawing
@@ -106,13 +106,13 @@ def test_the_permuted_arm_is_the_local_one_on_maps_in_another_order() -> None:
         permuted = PERMUTED.build(1, 32, 7)
     with drawing(0):
         local = LOCAL.build(1, 32, 7)
-    pictures = torch.rand(2, 1, 32, 32)
-    maps = local[0](pictures)
+    images = torch.rand(2, 1, 32, 32)
+    maps = local[0](images)
     taken = permuted[1].taken
     assert sorted(taken.tolist()) == list(range(25)) != taken.tolist()
     expected = local[1](maps.flatten(2)[:, :, taken].view_as(maps))
-    assert torch.equal(permuted(pictures), expected)
-    assert not torch.equal(permuted(pictures), local(pictures))
+    assert torch.equal(permuted(images), expected)
+    assert not torch.equal(permuted(images), local(images))
 
 
 def test_the_family_has_each_rule_at_each_reach() -> None:
@@ -137,18 +137,18 @@ def test_answers_are_kept_bit_by_bit() -> None:
     assert unpacked(packed(answers), 301).tolist() == answers.double().tolist()
 
 
-def test_pictures_are_moved_a_little_and_zeros_come_in() -> None:
+def test_images_are_moved_a_little_and_zeros_come_in() -> None:
     """The centre of a blot goes as far as it was moved, and the turn leaves it near."""
-    pictures = torch.zeros(200, 2, 29, 29)
-    pictures[:, :, 13:16, 13:16] = torch.tensor([1.0, 2.0])[:, None, None]
-    found = moved(pictures, 2, torch.Generator().manual_seed(0))
+    images = torch.zeros(200, 2, 29, 29)
+    images[:, :, 13:16, 13:16] = torch.tensor([1.0, 2.0])[:, None, None]
+    found = moved(images, 2, torch.Generator().manual_seed(0))
     assert torch.allclose(found[:, 1], 2 * found[:, 0])
     mass = found[:, 0].sum((1, 2))
     assert 0.8 * 9 < float(mass.min()) < float(mass.max()) < 1.25 * 9
     places = torch.arange(29.0) - 14
     across = (found[:, 0].sum(1) * places).sum(1) / mass
     assert -2.6 < float(across.min()) < -1.5 and 1.5 < float(across.max()) < 2.6
-    assert torch.equal(moved(pictures, 0, torch.Generator().manual_seed(0))[:, :, :9].sum(), zero())
+    assert torch.equal(moved(images, 0, torch.Generator().manual_seed(0))[:, :, :9].sum(), zero())
 
 
 def zero() -> torch.Tensor:

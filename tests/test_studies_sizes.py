@@ -25,9 +25,9 @@ def shown(kind: study.Kind, side: int) -> torch.Tensor:
     return study.scene(load_digits().test[:20], kind, side, torch.Generator().manual_seed(0))
 
 
-def middles(pictures: torch.Tensor) -> torch.Tensor:
-    """Where the ink is on average, as shares of the picture."""
-    ink, side = pictures[:, 0], pictures.shape[-1]
+def middles(images: torch.Tensor) -> torch.Tensor:
+    """Where the ink is on average, as shares of the image."""
+    ink, side = images[:, 0], images.shape[-1]
     cells = (torch.arange(side) + 0.5) / side
     rows, columns = ink.sum(2) @ cells, ink.sum(1) @ cells
     return torch.stack((rows, columns), 1) / ink.sum((1, 2))[:, None]
@@ -42,7 +42,7 @@ def test_another_resolution_shows_the_same_scene(side: int) -> None:
     assert len({tuple(m.tolist()) for m in middles(first)}) > 10
 
 
-def test_a_wider_picture_holds_digits_of_the_same_size() -> None:
+def test_a_wider_image_holds_digits_of_the_same_size() -> None:
     first, wide = shown("wider", study.SIDE), shown("wider", 48)
     assert torch.equal(first, shown("scaled", study.SIDE))
     assert wide.shape == (20, 1, 48, 48)
@@ -62,10 +62,10 @@ def test_retouching_changes_the_last_layer_of_a_copy_alone() -> None:
 
 
 def test_the_flattened_head_refuses_another_size_and_takes_it_scaled_back() -> None:
-    net, pictures = study.build("flatten"), shown("scaled", 48)
+    net, images = study.build("flatten"), shown("scaled", 48)
     with pytest.raises(SettingsError, match="flattens"):
-        net(pictures)
-    assert net(study.scaled(pictures, study.SIDE)).shape == (20, 10)
+        net(images)
+    assert net(study.scaled(images, study.SIDE)).shape == (20, 10)
 
 
 def test_the_page_holds_what_was_found(tmp_path: Path, monkeypatch) -> None:

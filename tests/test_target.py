@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from placewise.audit import audit
-from placewise.errors import PictureError, SettingsError
-from placewise.formats import read_labels
+from placewise.auditing import audit
+from placewise.errors import ImageError, SettingsError
+from placewise.formats import read_dataset
 from placewise.run import Run
-from placewise.target import Target, find_target, parse_size, parse_sizes, read_pictures
+from placewise.target import Target, find_target, parse_size, parse_sizes, read_images
 from placewise.target._find import IMAGENET
-from placewise.train import TrainSettings, train
+from placewise.training import TrainingSettings, train
 
 OWN = """
 from torch import nn
@@ -121,7 +121,7 @@ def test_what_is_no_network_is_refused(home: Path, text: str, says: str) -> None
         ("Inner.volume", (8, 9, 10), None, (4, 8, 9, 10)),
     ],
 )
-def test_the_user_says_how_large_pictures_are(home: Path, name, size, channels, shape) -> None:
+def test_the_user_says_how_large_images_are(home: Path, name, size, channels, shape) -> None:
     assert find_target(f"own_net:{name}", size=size, channels=channels).shape == shape
 
 
@@ -182,7 +182,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return asked
 
 
-def test_networks_of_libraries_are_new_and_know_their_pictures(libraries) -> None:
+def test_networks_of_libraries_are_new_and_know_their_images(libraries) -> None:
     vision = find_target("torchvision:resnet18")
     assert (vision.shape, vision.mean, vision.std) == ((3, 224, 224), *IMAGENET)
     timm = find_target("timm:convnext_tiny.some_weights")
@@ -214,7 +214,7 @@ def test_real_libraries_where_they_are_installed(text: str) -> None:
 # --- normalisation and devices -------------------------------------------------------------------
 
 
-def test_how_pictures_are_brought_to_a_network() -> None:
+def test_how_images_are_brought_to_a_network() -> None:
     grey, colour = (Target("net", nn.Identity(), (n, 8, 8)) for n in (1, 3))
     assert colour.normalised("auto") is colour
     assert (colour.normalised("imagenet").mean, colour.normalised("imagenet").std) == IMAGENET
@@ -257,7 +257,7 @@ def test_an_exported_program_is_audited_as_its_network(program: Path) -> None:
         found.on("cuda")
 
 
-def test_a_program_of_two_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_program_of_two_images_is_refused(tmp_path: Path) -> None:
     class Two(nn.Module):
         def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             return x + y
@@ -410,7 +410,7 @@ def test_missing_records_are_told(program: Path, tmp_path: Path) -> None:
 
 def test_a_run_of_ours(squares: Path, tmp_path: Path) -> None:
     quick = {"precision": "float32", "backbone_settings": {"width": 16}, "batch": 4, "steps": 2}
-    run = train(read_labels(squares), tmp_path / "run", TrainSettings.of(**quick), quiet=True)
+    run = train(read_dataset(squares), tmp_path / "run", TrainingSettings.of(**quick), quiet=True)
     found = find_target(str(run.path))
     model = Run.open(run.path).model(print)
     assert found.shape == (run.facts.model.input.channels, *model.frame)
@@ -425,43 +425,43 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     assert type(caught.value).__module__ == "placewise.errors"
 
 
-# --- pictures ------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 
 
-def test_pictures_are_the_middles_of_files(tmp_path: Path) -> None:
+def test_images_are_the_middles_of_files(tmp_path: Path) -> None:
     wide = np.zeros((40, 80, 3), np.uint8)
     wide[:, 20:60, 0] = 255
     Image.fromarray(wide).save(tmp_path / "wide.png")
     (tmp_path / "deeper").mkdir()
     Image.fromarray(np.full((30, 20), 51, np.uint8)).save(tmp_path / "deeper" / "grey.png")
     told: list[tuple[int, int]] = []
-    found = read_pictures(tmp_path, (3, 40, 40), progress=lambda *step: told.append(step))
+    found = read_images(tmp_path, (3, 40, 40), progress=lambda *step: told.append(step))
     assert found.shape == (2, 3, 40, 40)
     assert told == [(1, 2), (2, 2)]
-    grey, red = sorted(found, key=lambda picture: float(picture[0].mean()))
+    grey, red = sorted(found, key=lambda image: float(image[0].mean()))
     assert torch.allclose(grey, torch.full_like(grey, 0.2), atol=1e-3)
     assert float(red[0].min()) == 1 and float(red[1:].max()) == 0
-    scaled = read_pictures(tmp_path, (3, 40, 40), (0.5, 0, 0), (0.25, 1, 1))
+    scaled = read_images(tmp_path, (3, 40, 40), (0.5, 0, 0), (0.25, 1, 1))
     assert torch.allclose(scaled[:, 0], (found[:, 0] - 0.5) / 0.25)
     assert torch.equal(scaled[:, 1:], found[:, 1:])
-    one = read_pictures(tmp_path / "wide.png", (1, 20, 20))[..., 1:-1]
+    one = read_images(tmp_path / "wide.png", (1, 20, 20))[..., 1:-1]
     assert torch.allclose(one, torch.full_like(one, 1 / 3), atol=1e-3)
 
 
-def test_of_many_pictures_some_from_all_over(tmp_path: Path) -> None:
+def test_of_many_images_some_from_all_over(tmp_path: Path) -> None:
     for number in range(9):
         Image.fromarray(np.full((4, 4), 20 * number, np.uint8)).save(tmp_path / f"{number}.png")
-    found = read_pictures(tmp_path, (1, 4, 4), most=3)[:, 0, 0, 0]
+    found = read_images(tmp_path, (1, 4, 4), most=3)[:, 0, 0, 0]
     assert (255 * found).round().tolist() == [0, 80, 160]
 
 
-def test_pictures_that_cannot_be(tmp_path: Path) -> None:
+def test_images_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="leave --data out"):
-        read_pictures(tmp_path, (3, 16))
+        read_images(tmp_path, (3, 16))
     with pytest.raises(SettingsError, match="2 channels and 2 axes"):
-        read_pictures(tmp_path, (2, 16, 16))
-    with pytest.raises(PictureError):
-        read_pictures(tmp_path, (3, 16, 16))
+        read_images(tmp_path, (2, 16, 16))
+    with pytest.raises(ImageError):
+        read_images(tmp_path, (3, 16, 16))
     (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(PictureError, match=r"torn\.png"):
-        read_pictures(tmp_path, (3, 16, 16))
+    with pytest.raises(ImageError, match=r"torn\.png"):
+        read_images(tmp_path, (3, 16, 16))

@@ -17,24 +17,24 @@ from safetensors.torch import load_file
 
 from conftest import draw_squares
 from placewise.errors import SettingsError, TrainingError
-from placewise.formats import Labels, Sample, State, read_labels
+from placewise.formats import KeypointDataset, KeypointSample, Visibility, read_dataset
 from placewise.heads.heatmap import Heatmap
 from placewise.run import Run
-from placewise.train import TrainSettings, train
-from placewise.train._dots import Dots
-from placewise.train._plan import TIMED, WARM_STEPS
-from placewise.train._step import LONGEST, learning_rate, move_average
+from placewise.training import TrainingSettings, train
+from placewise.training._keypoints import Decoded
+from placewise.training._plan import TIMED, WARM_STEPS
+from placewise.training._step import LONGEST, learning_rate, move_average
 from survival import campaign
 
 QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch": 4}
 
 
-def quick(**values: object) -> TrainSettings:
-    return TrainSettings.of(**{**QUICK, **values})
+def quick(**values: object) -> TrainingSettings:
+    return TrainingSettings.of(**{**QUICK, **values})
 
 
 def trained(data: Path, out: Path, *, resume: bool = False, **values: object) -> Run:
-    return train(read_labels(data), out, quick(**values), resume=resume, quiet=True)
+    return train(read_dataset(data), out, quick(**values), resume=resume, quiet=True)
 
 
 def curve(run: Run) -> list[tuple[object, ...]]:
@@ -127,8 +127,8 @@ def test_folders_in_use_are_refused(squares: Path, short: Run, tmp_path: Path) -
 
 
 def test_resuming_with_other_labels_is_refused(squares: Path, short: Run) -> None:
-    labels = read_labels(squares)
-    fewer = Labels(labels.root, labels.names, labels.samples[5:])
+    labels = read_dataset(squares)
+    fewer = KeypointDataset(labels.root, labels.names, labels.samples[5:])
     with pytest.raises(SettingsError, match="no longer have"):
         train(fewer, short.path, quick(steps=24), resume=True, quiet=True)
 
@@ -186,8 +186,8 @@ def inject(monkeypatch: pytest.MonkeyPatch, at: int, value: float) -> None:
     usual = Heatmap.loss
     calls = iter(range(1_000_000))
 
-    def loss(self, output, points, states):  # type: ignore[no-untyped-def]
-        found = usual(self, output, points, states)
+    def loss(self, output, points, visibility):  # type: ignore[no-untyped-def]
+        found = usual(self, output, points, visibility)
         return found * value if self.training and next(calls) == at else found
 
     monkeypatch.setattr(Heatmap, "loss", loss)
@@ -200,7 +200,7 @@ def test_not_a_number_is_caught_before_it_is_learnt(
 ) -> None:
     timed = WARM_STEPS + TIMED  # the same loss is called there, on copies
     inject(monkeypatch, timed + step, value)
-    with pytest.raises(TrainingError, match=rf"step {step + 1}: .*pictures/\d+\.png"):
+    with pytest.raises(TrainingError, match=rf"step {step + 1}: .*images/\d+\.png"):
         trained(squares, tmp_path / "run", steps=24, validate_every=8)
     files = list((tmp_path / "run" / "checkpoints").glob("*.safetensors"))
     assert len(files) == (0 if step < 8 else 3)
@@ -232,7 +232,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 4
     newest.write_bytes(data)
-    train(read_labels(squares), torn.path, quick(steps=24), resume=True)
+    train(read_dataset(squares), torn.path, quick(steps=24), resume=True)
     told = capsys.readouterr().err
     assert "step-00000024" in told
     assert "resumed at step 16" in told
@@ -290,7 +290,7 @@ def test_settings_that_cannot_be(
         trained(squares, tmp_path / "run", steps=2, **values)
 
 
-def test_no_picture_is_touched(squares: Path, tmp_path: Path) -> None:
+def test_no_image_is_touched(squares: Path, tmp_path: Path) -> None:
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in squares.rglob("*.*")}
     trained(squares, tmp_path / "run", steps=4)
     assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in squares.rglob("*.*")}
@@ -322,24 +322,26 @@ def test_the_average_is_the_average() -> None:
         assert torch.allclose(value.double(), expected[name], atol=1e-5)
 
 
-def upright(turn: float, count: int = 12) -> Labels:
+def upright(turn: float, count: int = 12) -> KeypointDataset:
     """Labels of a shape that stands at random angles of this standard deviation."""
     rng = np.random.default_rng(0)
     shape = np.array([[0.0, 0.0], [0.0, 30.0], [12.0, 14.0]])
     samples = []
     for number, angle in enumerate(np.radians(rng.normal(0, turn, count))):
         matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        states = np.full((1, 3), State.VISIBLE, np.int8)
-        samples.append(Sample(f"{number}.png", (90, 90), (shape @ matrix + 40)[None], states))
-    return Labels(Path(), ("a", "b", "c"), tuple(samples))
+        visibility = np.full((1, 3), Visibility.VISIBLE, np.int8)
+        samples.append(
+            KeypointSample(f"{number}.png", (90, 90), (shape @ matrix + 40)[None], visibility)
+        )
+    return KeypointDataset(Path(), ("a", "b", "c"), tuple(samples))
 
 
 @pytest.mark.parametrize(("turn", "least", "most"), [(0.5, 5, 5), (4, 5.1, 10), (60, 15, 15)])
-def test_pictures_are_turned_as_much_as_the_labels_are(
+def test_images_are_turned_as_much_as_the_labels_are(
     turn: float, least: float, most: float
 ) -> None:
     labels = upright(turn)
-    chosen = Dots(labels).augmentation(labels.samples)
+    chosen = Decoded(labels).augmentation(labels.samples)
     assert least <= chosen["rotate"] <= most
     assert not chosen["flip"]
 

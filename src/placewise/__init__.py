@@ -1,7 +1,7 @@
 """placewise: networks that keep place.
 
 ```
-pictures to dots or classes
+images to keypoints or classes
     formats → data → model (backbone + head) → train → predict (decoder) → evaluate → report
 
 any network to findings
@@ -13,89 +13,87 @@ costs next to nothing.
 
 Example:
     >>> import placewise
-    >>> placewise.State.HIDDEN.name
+    >>> placewise.Visibility.HIDDEN.name
     'HIDDEN'
 """
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from placewise.audit import Audit, audit
+    from placewise.auditing import Audit, audit
     from placewise.augment import Augmentation
-    from placewise.check import check
+    from placewise.checking import check
+    from placewise.display import Shown, show
     from placewise.errors import PlacewiseError
-    from placewise.evaluate import evaluate
+    from placewise.evaluation import evaluate
     from placewise.formats import (
-        ClassLabels,
+        ClassDataset,
         ClassSample,
-        Labels,
-        Sample,
-        State,
+        KeypointDataset,
+        KeypointSample,
+        Visibility,
         convert,
-        read_labels,
-        write_labels,
+        read_dataset,
+        write_dataset,
     )
-    from placewise.model import Classifier, Localiser, ModelSettings
+    from placewise.images import read_image
+    from placewise.model import ClassModel, KeypointModel, ModelSettings
     from placewise.ops import rule
-    from placewise.pictures import read_picture
-    from placewise.predict import predict
+    from placewise.prediction import predict
     from placewise.remedies import convolutionalize, mend
     from placewise.run import Run
-    from placewise.show import Shown, show
-    from placewise.train import TrainSettings, train
+    from placewise.training import TrainingSettings, train
 
 _HOMES = {
-    "Audit": "audit",
+    "Audit": "auditing",
     "Augmentation": "augment",
-    "ClassLabels": "formats",
+    "ClassDataset": "formats",
     "ClassSample": "formats",
-    "Classifier": "model",
-    "Labels": "formats",
-    "Localiser": "model",
+    "ClassModel": "model",
+    "KeypointDataset": "formats",
+    "KeypointModel": "model",
     "ModelSettings": "model",
     "PlacewiseError": "errors",
     "Run": "run",
-    "Sample": "formats",
-    "Shown": "show",
-    "State": "formats",
-    "TrainSettings": "train",
-    "audit": "audit",
-    "check": "check",
+    "KeypointSample": "formats",
+    "Shown": "display",
+    "Visibility": "formats",
+    "TrainingSettings": "training",
+    "audit": "auditing",
+    "check": "checking",
     "convert": "formats",
     "convolutionalize": "remedies",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "mend": "remedies",
-    "predict": "predict",
-    "read_labels": "formats",
-    "read_picture": "pictures",
+    "predict": "prediction",
+    "read_dataset": "formats",
+    "read_image": "images",
     "rule": "ops",
-    "show": "show",
-    "train": "train",
-    "write_labels": "formats",
+    "show": "display",
+    "train": "training",
+    "write_dataset": "formats",
 }
 
 __all__ = [
     "Audit",
     "Augmentation",
-    "ClassLabels",
+    "ClassDataset",
+    "ClassModel",
     "ClassSample",
-    "Classifier",
-    "Labels",
-    "Localiser",
+    "KeypointDataset",
+    "KeypointModel",
+    "KeypointSample",
     "ModelSettings",
     "PlacewiseError",
     "Run",
-    "Sample",
     "Shown",
-    "State",
-    "TrainSettings",
+    "TrainingSettings",
+    "Visibility",
     "audit",
     "check",
     "convert",
@@ -103,12 +101,12 @@ __all__ = [
     "evaluate",
     "mend",
     "predict",
-    "read_labels",
-    "read_picture",
+    "read_dataset",
+    "read_image",
     "rule",
     "show",
     "train",
-    "write_labels",
+    "write_dataset",
 ]
 
 
@@ -120,18 +118,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """Keeps `placewise.train` the function after `placewise.train` the module was imported.
-
-    The import system ties each submodule to its package under its name. Where a public name is the
-    same, the public name stays; `from placewise.train import …` reaches the module as ever.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

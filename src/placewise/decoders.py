@@ -1,16 +1,16 @@
-"""Decoders: from heat maps to points.
+"""Decoders: from heatmaps to points.
 
 Every member looks for the hottest pixel and then, but for `Argmax`, for the place between pixels
 that the heat about it points to. A map says nothing about what lies beyond its border, so nothing
 is made up there: pixels beyond the border weigh nothing, and what is left is fitted one-sidedly.
-That is exact for a sampled Gaussian wherever its centre is on the picture, also in a corner.
+That is exact for a sampled Gaussian wherever its centre is on the image, also in a corner.
 
 What all members share:
 
-- A flat map (all values equal) has no hottest pixel; its dot is the middle of the map, the one
-  place that no flip moves. The score, not the dot, says that there is nothing.
+- A flat map (all values equal) has no hottest pixel; its keypoint is the middle of the map, the one
+  place that no flip moves. The score, not the keypoint, says that there is nothing.
 - A map that holds NaN or an infinity, or that varies but is nowhere above 0 (so it is logits and
-  not heat), has no answer: its dot is NaN. Other maps of the batch are not touched by it.
+  not heat), has no answer: its keypoint is NaN. Other maps of the batch are not touched by it.
 - Heat below 0 counts as none. Of several equally hot pixels the first in reading order counts.
 - The fit sees some dozen numbers of each map and is done in float64 on the CPU, whatever the type
   and the device of the maps and whether autocast is on.
@@ -96,7 +96,8 @@ class Taylor(Decoder):
 class Integral(Decoder):
     """Mean place of the heat within 3 px of the hottest pixel, mended for what the window cuts.
 
-    A mean alone is pulled inwards wherever a window or the border cuts the blob: of a dot on the
+    A mean alone is pulled inwards wherever a window or the border cuts the blob: of a keypoint on
+    the
     very edge one sees half a Gaussian, whose mean is 0.8 σ inside. Mean and mean square together
     tell both centre and σ: of all Gaussians h ∝ exp(βx + γx²) cut at the same pixels, the one with
     the same two moments is taken, and its centre is −β / 2γ. It is the most likely Gaussian
@@ -134,7 +135,7 @@ def _decode(maps: torch.Tensor, reach: int, offsets: Offsets) -> torch.Tensor:
     if maps.ndim < 2 or 0 in maps.shape[-2:] or not maps.is_floating_point():
         raise SettingsError(
             f"got a {maps.dtype} tensor of shape {tuple(maps.shape)}; a decoder needs floating "
-            "heat maps (..., height, width) of at least one pixel; pass the head's heat"
+            "heatmaps (..., height, width) of at least one pixel; pass the head's heat"
         )
     flat = maps.detach().flatten(0, -3) if maps.ndim > 2 else maps.detach()[None]
     height, width = flat.shape[-2:]

@@ -1,6 +1,6 @@
 """The demo: handwritten digits at known places on photographs.
 
-The digits and the photographs come with scikit-learn. Each picture shows a few of the ten digits,
+The digits and the photographs come with scikit-learn. Each image shows a few of the ten digits,
 some of them cut by the border; the other digits are labelled absent. Training, validation and test
 share neither a digit nor a part of a photograph. The folder is also an example of the long CSV
 format.
@@ -20,26 +20,26 @@ from PIL import Image, ImageFilter
 
 from placewise.checkpoint import write_text
 from placewise.errors import SettingsError
-from placewise.formats import LabelSet, read_labels
+from placewise.formats import Dataset, read_dataset
 from placewise.geometry import FloatArray, Size, inside
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIZES: tuple[Size, ...] = ((80, 128), (88, 120), (96, 128), (97, 113), (104, 136), (104, 112))
 NEAR, PRESENT = 3.0, 0.5
-"""Pixels within which a dot is on its digit, and the least score of a digit that is there."""
+"""Pixels within which a keypoint is on its digit, and the least score of a digit that is there."""
 
 LEAST_INK = 0.85
-"""Share of a digit's ink that is on the picture at least."""
+"""Share of a digit's ink that is on the image at least."""
 
 _PATCH = 48
 _LIGHT = ((255, 255, 255), (255, 246, 214), (224, 246, 255), (255, 232, 120))
 _DARK = ((10, 10, 16), (12, 22, 72), (72, 6, 28), (4, 46, 40))
 
-README = """placewise demo pictures
+README = """placewise demo images
 =======================
 
-pictures/   photographs with handwritten digits on them, in several sizes
-points.csv  where the digits are: one row for each of the ten points of each picture
+images/   photographs with handwritten digits on them, in several sizes
+points.csv  where the digits are: one row for each of the ten points of each image
 
 Columns of points.csv:
   image  file, relative to this folder
@@ -47,10 +47,10 @@ Columns of points.csv:
   point  zero, one, ... nine
   x, y   centre of gravity of the digit's ink in pixels: x to the right, y down, the middle of the
          first pixel is 0,0; empty where the digit is absent
-  state  visible, or absent: this digit is not on this picture
+  state  visible, or absent: this digit is not on this image
 
-Digits may be cut by the border, but the point itself is always on the picture. No digit and no part
-of a photograph of the test pictures occurs in the others.
+Digits may be cut by the border, but the point itself is always on the image. No digit and no part
+of a photograph of the test images occurs in the others.
 
 To train on this folder:  placewise train THIS_FOLDER --out RUN
 Your own folder may look just like it; the columns split and state may be left out.
@@ -61,7 +61,7 @@ Digits and photographs: scikit-learn (load_digits, load_sample_images).
 
 @dataclass(frozen=True)
 class _Stock:
-    """What a split's pictures are made of.
+    """What a split's images are made of.
 
     Attributes:
         photos: parts of photographs, (height, width, 3) of 0 ... 255.
@@ -79,22 +79,22 @@ class _Glyph:
     Attributes:
         ink: (_PATCH, _PATCH) opacity 0 ... 1.
         centre: (x, y) centre of gravity of the ink, in pixels of the patch. Unlike the middle of
-            the box around it, it stays with the digit when the picture is turned or sheared.
+            the box around it, it stays with the digit when the image is turned or sheared.
     """
 
     ink: FloatArray
     centre: FloatArray
 
 
-def write_pictures(folder: Path, *, pictures: int = 600, seed: int = 0) -> Path:
-    """Write pictures, `points.csv` and a README into a new folder.
+def write_images(folder: Path, *, images: int = 600, seed: int = 0) -> Path:
+    """Write images, `points.csv` and a README into a new folder.
 
-    Picture number i depends on (seed, i) alone. Of twenty pictures, fourteen are for training and
+    Image number i depends on (seed, i) alone. Of twenty images, fourteen are for training and
     three each for validation and test.
 
     Args:
         folder: new or empty folder.
-        pictures: number of pictures.
+        images: number of images.
         seed: everything that is drawn follows from it.
 
     Returns:
@@ -106,68 +106,69 @@ def write_pictures(folder: Path, *, pictures: int = 600, seed: int = 0) -> Path:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     print(write_pictures(Path(folder, "digits"), pictures=2).read_text()[:64])
+        ...     print(write_images(Path(folder, "digits"), images=2).read_text()[:64])
         image,split,point,x,y,state
-        pictures/0000.png,train,zero,...
+        images/0000.png,train,zero,...
     """
-    if pictures < 1:
-        raise SettingsError(f"cannot write {pictures} pictures; ask for at least 1")
+    if images < 1:
+        raise SettingsError(f"cannot write {images} images; ask for at least 1")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"{folder} is there and not an empty folder; name a new one")
     stocks = _stocks()
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     rows = ["image,split,point,x,y,state"]
-    for number in range(pictures):
+    for number in range(images):
         split = split_of(number)
-        picture, points = _scene(stocks[split], np.random.default_rng([seed, number]))
-        image = f"pictures/{number:04d}.png"
-        Image.fromarray(picture).save(folder / image)
+        pixels, points = _scene(stocks[split], np.random.default_rng([seed, number]))
+        image = f"images/{number:04d}.png"
+        Image.fromarray(pixels).save(folder / image)
         rows += [f"{image},{split},{name},{_cells(points.get(name))}" for name in NAMES]
     write_text(folder / "README.txt", README)
     write_text(folder / "points.csv", "\n".join(rows) + "\n")
     return folder / "points.csv"
 
 
-def run_demo(out: Path, *, minutes: float, seed: int, pictures: int) -> dict[str, Any]:
-    """Pictures, training, scores and dots in one new folder, as `placewise demo` does.
+def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, Any]:
+    """Images, training, scores and keypoints in one new folder, as `placewise demo` does.
 
     Args:
-        out: new or empty folder; it gets `pictures/`, `run/` and `dots/`.
+        out: new or empty folder; it gets `images/`, `run/` and `keypoints/`.
         minutes: length of the training.
         seed: everything that is drawn follows from it.
-        pictures: number of pictures.
+        images: number of images.
 
     Returns:
-        The scores on the test pictures, what `metrics.json` holds.
+        The scores on the test images, what `metrics.json` holds.
     """
-    from placewise.evaluate import evaluate
-    from placewise.predict import predict
+    from placewise.evaluation import evaluate
+    from placewise.prediction import predict
     from placewise.report.text import counting, scores_table
-    from placewise.train import TrainSettings, train
+    from placewise.training import TrainingSettings, train
 
-    data, run_folder, dots = out / "pictures", out / "run", out / "dots"
-    print(f"1 of 4: {pictures} pictures with handwritten digits: {data}")
-    labels = read_labels(write_pictures(data, pictures=pictures, seed=seed))
+    data, run_folder, keypoints = out / "images", out / "run", out / "keypoints"
+    print(f"1 of 4: {images} images with handwritten digits: {data}")
+    labels = read_dataset(write_images(data, images=images, seed=seed))
     print(f"2 of 4: training, about {minutes:g} minutes: {run_folder}")
-    run = train(labels, run_folder, TrainSettings.of(minutes=minutes, seed=seed))
-    print("3 of 4: scores on pictures that were not trained on")
-    with counting("pictures") as progress:
+    run = train(labels, run_folder, TrainingSettings.of(minutes=minutes, seed=seed))
+    print("3 of 4: scores on images that were not trained on")
+    with counting("images") as progress:
         scores = evaluate(run, labels, progress=progress)
     print(scores_table(scores))
-    print(f"4 of 4: dots on all pictures: {dots}")
-    with counting("pictures") as progress:
-        predict(run, data / "pictures", dots, overlays=24, progress=progress)
+    print(f"4 of 4: keypoints on all images: {keypoints}")
+    with counting("images") as progress:
+        predict(run, data / "images", keypoints, overlays=24, progress=progress)
     near, said = within(run_folder / "evaluation" / "predictions.csv", labels)
     print(
-        f"{100 * near:.1f} % of the digits on the test pictures have their dot within {NEAR:g} px, "
+        f"{100 * near:.1f} % of the digits on the test images have their keypoint within {NEAR:g} "
+        f"px, "
         f"{100 * said:.1f} % with a score of {PRESENT:g} or more"
     )
     print(f"report: {run_folder / 'evaluation' / 'report.html'}")
     return {**scores, "within_3_px": near, "within_3_px_and_said": said}
 
 
-def within(predictions: Path, labels: LabelSet[Any]) -> tuple[float, float]:
-    """Shares of located test points whose dot is near, and near and said to be there.
+def within(predictions: Path, labels: Dataset[Any]) -> tuple[float, float]:
+    """Shares of located test points whose keypoint is near, and near and said to be there.
 
     Args:
         predictions: `predictions.csv` of an evaluation.
@@ -189,7 +190,7 @@ def within(predictions: Path, labels: LabelSet[Any]) -> tuple[float, float]:
 
 
 def split_of(number: int) -> str:
-    """Split of a picture by its number.
+    """Split of an image by its number.
 
     Example:
         >>> [split_of(number) for number in (0, 13, 14, 16, 17, 19, 20)]
@@ -204,7 +205,7 @@ def _cells(point: FloatArray | None) -> str:
 
 
 def _stocks() -> dict[str, _Stock]:
-    """What each split's pictures are made of; no split shares a digit or a part of a photo.
+    """What each split's images are made of; no split shares a digit or a part of a photo.
 
     Digits come ten at a time in the order of the data set, where each ten hold about one of each
     kind: five tens for training, one for validation, one for test, and so on. Of the 640 columns of
@@ -237,7 +238,7 @@ def _stocks() -> dict[str, _Stock]:
 def _scene(
     stock: _Stock, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], dict[str, FloatArray]]:
-    """A picture and the (x, y) of the digits on it."""
+    """An image and the (x, y) of the digits on it."""
     size = SIZES[rng.integers(len(SIZES))]
     margin = ((_PATCH, _PATCH), (_PATCH, _PATCH))
     canvas = np.pad(_crop(stock, size, rng), (*margin, (0, 0)), mode="edge")
@@ -252,8 +253,8 @@ def _scene(
             _draw(canvas[window], glyph.ink, rng)
             taken[window] |= _box(glyph)
             points[NAMES[kind]] = corner + glyph.centre - _PATCH
-    picture = canvas[_PATCH:-_PATCH, _PATCH:-_PATCH]
-    return np.rint(picture).clip(0, 255).astype(np.uint8), points
+    image = canvas[_PATCH:-_PATCH, _PATCH:-_PATCH]
+    return np.rint(image).clip(0, 255).astype(np.uint8), points
 
 
 def _crop(stock: _Stock, size: Size, rng: np.random.Generator) -> FloatArray:
@@ -284,7 +285,7 @@ def _glyph(digit: FloatArray, rng: np.random.Generator) -> _Glyph:
 def _place(
     glyph: _Glyph, shown: NDArray[np.bool_], taken: NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.int64] | None:
-    """A (x, y) corner of the patch where the digit is free and on the picture, if one is found."""
+    """A (x, y) corner of the patch where the digit is free and on the image, if one is found."""
     high, wide = shown.shape[0] - 2 * _PATCH, shown.shape[1] - 2 * _PATCH
     box = _box(glyph)
     for _ in range(100):

@@ -4,7 +4,7 @@
 PlacewiseError (ValueError)
 ├── SettingsError    a setting that cannot be
 ├── LabelError       faults in a file of labels, all of them at once
-├── PictureError     a file that is not a picture we read
+├── ImageError     a file that is not an image we read
 ├── CheckpointError  a checkpoint that is damaged or of another kind
 ├── TrainingError    a run that cannot go on
 └── CaptureError     a network whose operations cannot be followed
@@ -27,8 +27,8 @@ class SettingsError(PlacewiseError):
     """A setting that cannot be: unknown name, impossible value, mismatch of parts."""
 
 
-class PictureError(PlacewiseError):
-    """A file that is not a picture, is damaged, or is too large to open."""
+class ImageError(PlacewiseError):
+    """A file that is not an image, is damaged, or is too large to open."""
 
 
 class CheckpointError(PlacewiseError):

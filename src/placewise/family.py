@@ -178,8 +178,8 @@ def validated(kind: type[M], values: Mapping[str, Any]) -> M:
         SettingsError: a line for each value that cannot be: name, what was got, what is allowed.
 
     Example:
-        >>> from placewise.train import TrainSettings
-        >>> validated(TrainSettings, {"steps": 0})
+        >>> from placewise.training import TrainingSettings
+        >>> validated(TrainingSettings, {"steps": 0})
         Traceback (most recent call last):
         ...
         placewise.errors.SettingsError: steps: got 0; input should be greater than or equal to 1

@@ -1,12 +1,12 @@
 """The one coordinate convention.
 
 x points right, y points down, counting starts at 0 and **an integer is the centre of a pixel**:
-a picture of width W spans −½ … W−½. A map of stride s has its pixel i over the picture's pixels
+an image of width W spans −½ … W−½. A map of stride s has its pixel i over the image's pixels
 i·s … i·s + s − 1, so
 
-    x_picture = (x_map + ½) · s − ½        x_map = (x_picture + ½) / s − ½
+    x_image = (x_map + ½) · s − ½        x_map = (x_image + ½) / s − ½
 
-The same rule per axis scales pictures; the scale of an axis is always the exact ratio of the two
+The same rule per axis scales images; the scale of an axis is always the exact ratio of the two
 sizes, never the ratio that was asked for. Points are arrays (..., 2) of (x, y); sizes are
 (height, width).
 """
@@ -51,7 +51,7 @@ def rescale(points: Points, ratio: float | tuple[float, float]) -> Points:
 
 
 def to_map(points: Points, stride: float) -> Points:
-    """Picture pixels to pixels of a map of this stride: x_map = (x + ½) / s − ½.
+    """Image pixels to pixels of a map of this stride: x_map = (x + ½) / s − ½.
 
     Example:
         >>> to_map(np.array([[1.5, 0.0]]), 4)
@@ -60,18 +60,18 @@ def to_map(points: Points, stride: float) -> Points:
     return rescale(points, 1.0 / stride)
 
 
-def to_picture(points: Points, stride: float) -> Points:
-    """Pixels of a map of this stride to picture pixels: x = (x_map + ½) · s − ½.
+def to_image(points: Points, stride: float) -> Points:
+    """Pixels of a map of this stride to image pixels: x = (x_map + ½) · s − ½.
 
     Example:
-        >>> to_picture(np.array([[0.0, 1.0]]), 4)
+        >>> to_image(np.array([[0.0, 1.0]]), 4)
         array([[1.5, 5.5]])
     """
     return rescale(points, float(stride))
 
 
 def ratio_of(source: Size, target: Size) -> tuple[float, float]:
-    """Exact (x, y) ratio between two sizes of the same picture.
+    """Exact (x, y) ratio between two sizes of the same image.
 
     Example:
         >>> ratio_of((480, 640), (240, 321))
@@ -81,7 +81,7 @@ def ratio_of(source: Size, target: Size) -> tuple[float, float]:
 
 
 def inside(points: FloatArray, size: Size) -> NDArray[np.bool_]:
-    """Which points lie on the picture, −½ … W−½ and −½ … H−½; NaN does not.
+    """Which points lie on the image, −½ … W−½ and −½ … H−½; NaN does not.
 
     Example:
         >>> inside(np.array([[-0.5, 0.0], [4.6, 1.0]]), (3, 5)).tolist()
@@ -92,7 +92,7 @@ def inside(points: FloatArray, size: Size) -> NDArray[np.bool_]:
 
 
 def border_distance(points: FloatArray, size: Size) -> FloatArray:
-    """Distance in pixels from a point to the nearest edge of its picture; negative outside.
+    """Distance in pixels from a point to the nearest edge of its image; negative outside.
 
     Example:
         >>> border_distance(np.array([[0.0, 1.0]]), (3, 5))

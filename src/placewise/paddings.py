@@ -101,7 +101,7 @@ class PaddingRule(ABC):
                 raise SettingsError(
                     f"axis {axis} of length {length} cannot be padded by {max(width)} with the "
                     f"rule '{PADDINGS.name_of(type(self))}', which reaches {reach}; use 'zeros' "
-                    "or 'replicate', or larger pictures"
+                    "or 'replicate', or larger images"
                 )
         return self._extend(maps, widths) if any(map(any, widths)) else maps
 

@@ -68,7 +68,7 @@ def check_batch(batch: int) -> None:
     """Refuse a batch that the processes cannot share evenly."""
     if batch % world():
         raise SettingsError(
-            f"the batch of {batch} pictures cannot be shared evenly by {world()} processes; "
+            f"the batch of {batch} images cannot be shared evenly by {world()} processes; "
             f"use --batch {-(-batch // world()) * world()}"
         )
 

@@ -4,10 +4,10 @@
 RUN/
   run.json           settings, split, versions and the fingerprint of the data
   log.jsonl          a line every few steps
-  preview.png        validation pictures with the answers of now
+  preview.png        validation images with the answers of now
   calibration.json   what turns the model's own confidence into one that holds; at the end
   checkpoints/       best.safetensors and the last two step-*.safetensors
-  validation/        scores and report on the validation pictures; written at the end
+  validation/        scores and report on the validation images; written at the end
 ```
 """
 
@@ -27,7 +27,7 @@ from placewise import __version__
 from placewise.checkpoint import Checkpoint, Checkpoints, read_json, write_json
 from placewise.errors import CheckpointError, SettingsError
 from placewise.geometry import PIXEL_CONVENTION
-from placewise.model import Classifier, Localiser, ModelSettings, Network, build
+from placewise.model import ClassModel, KeypointModel, ModelSettings, Network, build
 
 Notice = Callable[[str], None]
 
@@ -39,7 +39,7 @@ class RunFacts(BaseModel):
         pixel_convention: the convention of every coordinate in the run.
         versions: versions of placewise, Python and the libraries that decide numbers.
         data: file of labels that the run was trained on.
-        fingerprint: SHA-256 over the labels and the bytes of every picture.
+        fingerprint: SHA-256 over the labels and the bytes of every image.
         split: images of each split.
         model: what the model is built from.
         training: settings of the training, resolved.
@@ -105,7 +105,7 @@ class Run:
                 f"written by another version, this is {__version__}"
             ) from error
 
-    def model(self, notice: Notice) -> Localiser | Classifier:
+    def model(self, notice: Notice) -> KeypointModel | ClassModel:
         """The best model of the run, ready to answer; a classifier with its temperature.
 
         Args:
@@ -113,7 +113,7 @@ class Run:
         """
         model = build(self.facts.model)
         load_weights(model, self.checkpoints.best(notice))
-        if isinstance(model, Classifier):
+        if isinstance(model, ClassModel):
             model.temperature = float(self.calibration().get("temperature", 1.0))
         return model.eval()
 

@@ -49,7 +49,7 @@ def built(case: tuple[str, dict], seed: int = 0) -> Backbone:
 each_backbone = pytest.mark.parametrize("case", CASES, ids=case_id)
 
 
-def picture(height: int, width: int, channels: int = 2, seed: int = 0) -> torch.Tensor:
+def image(height: int, width: int, channels: int = 2, seed: int = 0) -> torch.Tensor:
     seeded = torch.Generator().manual_seed(seed)
     return torch.rand(1, channels, height, width, dtype=torch.float64, generator=seeded)
 
@@ -66,7 +66,7 @@ def test_shapes(case) -> None:
     for high, wide in ((1, 1), (2, 3), (5, 4)):
         size = (high * step, wide * step)
         expected = (1, backbone.channels, *backbone.size(size))
-        assert backbone(picture(*size)).shape == expected
+        assert backbone(image(*size)).shape == expected
         if backbone.aligned:
             assert expected[2:] == (size[0] // backbone.stride, size[1] // backbone.stride)
 
@@ -77,7 +77,7 @@ def test_a_shift_by_the_multiple_shifts_the_features(case) -> None:
     backbone = built(case)
     step, cells = backbone.multiple, backbone.multiple // backbone.stride
     side = 2 * backbone.receptive_field // step * step + 4 * step
-    shown = picture(side, side)
+    shown = image(side, side)
     moved = torch.roll(shown, (step, step), (2, 3))
     far = backbone.receptive_field // backbone.stride
     here = backbone(shown)[..., far:-far, far:-far]
@@ -87,7 +87,7 @@ def test_a_shift_by_the_multiple_shifts_the_features(case) -> None:
 
 
 def tries(backbone: Backbone) -> int:
-    """Pictures to look at: a maximum reads one place of its window at a time."""
+    """Images to look at: a maximum reads one place of its window at a time."""
     return 12 if any(isinstance(p, torch.nn.MaxPool2d) for p in backbone.modules()) else 1
 
 
@@ -96,7 +96,7 @@ def columns_seen(backbone: Backbone, side: int) -> tuple[int, int, int]:
     reads = torch.zeros(side, dtype=torch.bool)
     middle = backbone.size((side, side))[0] // 2
     for seed in range(tries(backbone)):
-        shown = picture(side, side, seed=seed).requires_grad_()
+        shown = image(side, side, seed=seed).requires_grad_()
         features = backbone(shown).sum(1)
         for cell in range(middle, middle + backbone.multiple // backbone.stride):
             (slope,) = torch.autograd.grad(features[0, cell, cell], shown, retain_graph=True)
@@ -122,7 +122,7 @@ def test_no_pixel_is_dropped(case) -> None:
     side = -(-24 // backbone.multiple) * backbone.multiple
     slopes = torch.zeros(side, side, dtype=torch.float64)
     for seed in range(tries(backbone)):
-        shown = picture(side, side, seed=seed).requires_grad_()
+        shown = image(side, side, seed=seed).requires_grad_()
         slopes += torch.autograd.grad(backbone(shown).square().sum(), shown)[0][0].abs().sum(0)
     assert (slopes > 0).all()
 
@@ -133,7 +133,7 @@ def symmetrise(backbone: Backbone) -> None:
         for part in backbone.modules():
             if isinstance(part, torch.nn.Conv2d | Convolution):
                 part.weight.copy_((part.weight + part.weight.flip(-1)) / 2)
-        if hasattr(backbone, "ups"):  # its picture comes in cells, which are mirrored too
+        if hasattr(backbone, "ups"):  # its image comes in cells, which are mirrored too
             first, cell = backbone.stem[0], backbone.stride
             weight = first.weight.unflatten(1, (-1, cell, cell))
             first.weight.copy_(((weight + weight.flip((3, 5))) / 2).flatten(1, 3))
@@ -141,11 +141,11 @@ def symmetrise(backbone: Backbone) -> None:
 
 @pytest.mark.parametrize("case", [c for c in CASES if c[0] not in ONE_SIDED], ids=case_id)
 def test_left_and_right_are_treated_alike(case) -> None:
-    """With mirrored kernels, a mirrored picture gives mirrored features: nothing is one-sided."""
+    """With mirrored kernels, a mirrored image gives mirrored features: nothing is one-sided."""
     backbone = built(case)
     symmetrise(backbone)
     step = -(-16 // backbone.multiple) * backbone.multiple
-    shown = picture(3 * step, 4 * step)
+    shown = image(3 * step, 4 * step)
     features = backbone(shown)
     assert features.std() > 0
     assert torch.allclose(features, backbone(shown.flip(-1)).flip(-1), atol=1e-9)
@@ -155,7 +155,7 @@ def test_left_and_right_are_treated_alike(case) -> None:
 def test_gradient_reaches_every_parameter(case) -> None:
     backbone = built(case).train()
     step = -(-32 // backbone.multiple) * backbone.multiple
-    shown = torch.cat([picture(step, step, seed=seed) for seed in range(4)])
+    shown = torch.cat([image(step, step, seed=seed) for seed in range(4)])
     features = backbone(shown)
     (features * torch.randn_like(features)).sum().backward()
     parameters = dict(backbone.named_parameters())
@@ -168,7 +168,7 @@ def test_weights_are_saved_and_loaded(case, tmp_path: Path) -> None:
     mine, other = built(case, seed=1), built(case, seed=2)
     save_file(mine.state_dict(), tmp_path / "net.safetensors")
     step = -(-16 // mine.multiple) * mine.multiple
-    shown = picture(step, 2 * step)
+    shown = image(step, 2 * step)
     assert not torch.equal(mine(shown), other(shown))
     other.load_state_dict(load_file(tmp_path / "net.safetensors"))
     assert torch.equal(mine(shown), other(shown))
@@ -179,8 +179,8 @@ def test_weights_are_saved_and_loaded(case, tmp_path: Path) -> None:
 def test_any_dtype(case, dtype) -> None:
     backbone = built(case)
     step = -(-16 // backbone.multiple) * backbone.multiple
-    exact = backbone(picture(step, step))
-    features = backbone.to(dtype)(picture(step, step).to(dtype))
+    exact = backbone(image(step, step))
+    features = backbone.to(dtype)(image(step, step).to(dtype))
     assert features.dtype == dtype
     scale = exact.abs().max()
     assert (features.double() - exact).abs().max() < scale * (1e-4 if dtype.itemsize > 2 else 0.1)
@@ -190,7 +190,7 @@ def test_any_dtype(case, dtype) -> None:
 def test_export(case) -> None:
     backbone = built(case).float()
     step = -(-16 // backbone.multiple) * backbone.multiple
-    shown = picture(step, 2 * step).float()
+    shown = image(step, 2 * step).float()
     program = torch.export.export(backbone, (shown,))
     assert torch.allclose(program.module()(shown), backbone(shown), atol=1e-5)
 
@@ -211,14 +211,14 @@ def test_every_padding_rule_works_or_is_refused(name: str, padding: str) -> None
     rules = {each.padding for each in windows if each.size == (3, 3)}
     assert rules == {padding}
     side = 16 * net.multiple
-    features = net(picture(side, side // 2, channels=1).float())
+    features = net(image(side, side // 2, channels=1).float())
     assert features.shape == (1, net.channels, side // net.stride, side // 2 // net.stride)
 
 
 @pytest.mark.parametrize("padding", PADDINGS.names())
 def test_lenet_takes_every_padding_rule(padding: str) -> None:
     net = BACKBONES["lenet"](1, padding=padding).eval()
-    assert net(picture(32, 48, channels=1).float()).shape == (1, 6, *net.size((32, 48)))
+    assert net(image(32, 48, channels=1).float()).shape == (1, 6, *net.size((32, 48)))
     assert net.aligned == PADDINGS[padding].keeps_size
 
 
@@ -229,7 +229,7 @@ def test_the_padding_rule_is_felt_at_the_border_alone(name: str) -> None:
     }
     nets["zeros"].load_state_dict(nets["symmetric"].state_dict())
     side = 4 * nets["zeros"].receptive_field // nets["zeros"].multiple * nets["zeros"].multiple
-    shown = picture(side, side, channels=1).float()
+    shown = image(side, side, channels=1).float()
     off = (nets["zeros"].eval()(shown) - nets["symmetric"].eval()(shown)).abs().amax((0, 1))
     middle = off.shape[0] // 2
     assert off[0].max() > 1e-3
@@ -255,7 +255,7 @@ class Twin(torch.nn.Module):
 def test_the_unet_is_to_the_bit_what_it_was_with_torchs_convolutions(padding: str) -> None:
     """Runs of old still load: names and shapes of the weights, and every output."""
     net = BACKBONES["unet"](2, width=32, depth=2, padding=padding).double().eval()
-    shown = picture(64, 48)
+    shown = image(64, 48)
     before = net(shown)
     found = [(n, part) for n, part in net.named_modules() if isinstance(part, Convolution)]
     assert len(found) == 13
@@ -291,7 +291,7 @@ def test_lenet_is_the_net_of_the_thread(channels: int, parameters: int) -> None:
     assert sizes == [(3, 28, 28), (3, 14, 14), (6, 10, 10), (6, 5, 5)]
 
 
-def test_pictures_that_are_too_small_for_lenet_are_refused() -> None:
+def test_images_that_are_too_small_for_lenet_are_refused() -> None:
     with pytest.raises(SettingsError, match="a window reaches over 5×5 places"):
         BACKBONES["lenet"](1).size((12, 12))
     assert BACKBONES["lenet"](1).size((16, 32)) == (1, 5)
@@ -336,7 +336,7 @@ def test_without_timm_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         ({"weights": "no.bin"}, "no file of safetensors.*Fetch model.safetensors of timm/resnet18"),
         ({"weights": "no.safetensors"}, "there is no file 'no.safetensors'.*Fetch model.safetens"),
         ({"level": 9}, "cannot build 'resnet18'"),
-        ({"model": "vit_tiny_patch16_224"}, "does not take pictures of any size"),
+        ({"model": "vit_tiny_patch16_224"}, "does not take images of any size"),
     ],
 )
 def test_what_timm_cannot_do_is_told(settings: dict, says: str) -> None:
@@ -352,7 +352,7 @@ def test_timm_loads_weights_from_a_file_and_no_others(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(full.state_dict(), path)
     net = BACKBONES["timm"](3, model="test_resnet", weights=str(path)).eval()
-    shown = picture(64, 96, channels=3).float()
+    shown = image(64, 96, channels=3).float()
     assert torch.allclose(net(shown), full.forward_features(shown), atol=1e-6)
     with pytest.raises(SettingsError, match="cannot build 'test_convnext'"):
         BACKBONES["timm"](3, model="test_convnext", weights=str(path))

@@ -25,7 +25,7 @@ def blobs(points: torch.Tensor, sigma: float, size: tuple[int, int] = (HEIGHT, W
 
 
 def anywhere(count: int, size: tuple[int, int] = (HEIGHT, WIDTH), seed: int = 0) -> torch.Tensor:
-    """Points spread evenly over −½ … W−½, the four corners of the picture among them."""
+    """Points spread evenly over −½ … W−½, the four corners of the image among them."""
     generator = torch.Generator().manual_seed(seed)
     spread = torch.rand(count - 4, 2, generator=generator, dtype=torch.float64)
     corners = torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]], dtype=torch.float64)
@@ -60,14 +60,14 @@ def test_each_map_by_itself(decoder):
     assert torch.allclose(decoder(maps), alone, rtol=0, atol=1e-9)
 
 
-def test_no_dot_is_lost(decoder):
-    """A blob is found within a pixel of its centre, wherever on the picture that is."""
+def test_no_keypoint_is_lost(decoder):
+    """A blob is found within a pixel of its centre, wherever on the image that is."""
     for sigma in (1.0, 1.5, 2.5):
         points = anywhere(500)
         assert (decoder(blobs(points, sigma)) - points).norm(dim=-1).max() < 1
 
 
-def test_answers_lie_on_the_picture(decoder):
+def test_answers_lie_on_the_image(decoder):
     points = decoder(rough_maps())
     assert (points >= -0.5).all()
     assert (points <= torch.tensor([WIDTH - 0.5, HEIGHT - 0.5])).all()
@@ -137,7 +137,7 @@ def test_narrow_maps(decoder, size):
 
 
 def test_one_hot_pixel_is_left_by_less_than_a_pixel(decoder):
-    """A lone pixel is no Gaussian, and says no more than that the dot is on it."""
+    """A lone pixel is no Gaussian, and says no more than that the keypoint is on it."""
     rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
     places = torch.stack((columns, rows), -1).view(-1, 2)
     maps = torch.eye(42).view(42, 6, 7)
@@ -169,5 +169,5 @@ def test_autocast_and_strides_change_nothing(decoder):
     ids=["vector", "no rows", "no columns", "integers"],
 )
 def test_what_is_no_map_is_refused(decoder, maps):
-    with pytest.raises(SettingsError, match=r"needs floating heat maps \(\.\.\., height, width\)"):
+    with pytest.raises(SettingsError, match=r"needs floating heatmaps \(\.\.\., height, width\)"):
         decoder(maps)

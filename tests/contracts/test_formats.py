@@ -12,21 +12,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from placewise.errors import LabelError, PictureError, SettingsError
+from placewise.errors import ImageError, LabelError, SettingsError
 from placewise.formats import (
     FORMATS,
     SPLITS,
-    Labels,
-    Sample,
-    State,
+    KeypointDataset,
+    KeypointSample,
+    Visibility,
     guess_symmetry,
-    read_labels,
-    write_labels,
+    read_dataset,
+    write_dataset,
 )
-from placewise.pictures import picture_size
+from placewise.images import image_size
 
-NAMES = [name for name in FORMATS.names() if FORMATS[name].task == "dots"]
-PICTURES = {"a.png": (30, 40), "sub/b c.png": (24, 24), 'ü, "q".png': (20, 50), "語'.png": (9, 9)}
+NAMES = [name for name in FORMATS.names() if FORMATS[name].task == "keypoints"]
+IMAGES = {"a.png": (30, 40), "sub/b c.png": (24, 24), 'ü, "q".png': (20, 50), "語'.png": (9, 9)}
 
 HOLDS = {
     "coco": {"instances", "states", "pairs"},
@@ -52,8 +52,8 @@ def test_there_are_formats() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
-    for name, (height, width) in PICTURES.items():
+    root = tmp_path_factory.mktemp("images")
+    for name, (height, width) in IMAGES.items():
         (root / name).parent.mkdir(exist_ok=True)
         Image.new("L", (width, height)).save(root / name)
     return root
@@ -70,43 +70,45 @@ def point_names() -> st.SearchStrategy[tuple[str, ...]]:
 
 
 @st.composite
-def samples(draw: st.DrawFn, image: str, count: int, features: set[str]) -> Sample:
-    height, width = PICTURES[image]
+def samples(draw: st.DrawFn, image: str, count: int, features: set[str]) -> KeypointSample:
+    height, width = IMAGES[image]
     instances = draw(st.integers(1, 3)) if "instances" in features else 1
-    kinds = list(State) if "states" in features else [State.UNLABELLED, State.VISIBLE]
+    kinds = (
+        list(Visibility) if "states" in features else [Visibility.UNLABELLED, Visibility.VISIBLE]
+    )
     drawn = draw(
         st.lists(st.sampled_from(kinds), min_size=instances * count, max_size=instances * count)
     )
-    states = np.array(drawn, dtype=np.int8).reshape(instances, count)
+    visibility = np.array(drawn, dtype=np.int8).reshape(instances, count)
     far = 0.09 * np.hypot(height, width)
     points = np.full((instances, count, 2), np.nan)
-    for place in zip(*np.nonzero(states >= State.HIDDEN), strict=True):
+    for place in zip(*np.nonzero(visibility >= Visibility.HIDDEN), strict=True):
         points[place] = [draw(st.floats(-far, side + far)) for side in (width - 1, height - 1)]
     split = draw(st.sampled_from([None, *SPLITS]))
-    return Sample(image, (height, width), points, states, split)
+    return KeypointSample(image, (height, width), points, visibility, split)
 
 
 @st.composite
-def all_labels(draw: st.DrawFn, root: Path, features: set[str]) -> Labels:
+def all_labels(draw: st.DrawFn, root: Path, features: set[str]) -> KeypointDataset:
     names = draw(point_names())
-    images = draw(st.lists(st.sampled_from(sorted(PICTURES)), min_size=1, unique=True))
+    images = draw(st.lists(st.sampled_from(sorted(IMAGES)), min_size=1, unique=True))
     found = tuple(draw(samples(image, len(names), features)) for image in images)
     if "pairs" not in features:
-        return Labels(root, names, found, guess_symmetry(names))
+        return KeypointDataset(root, names, found, guess_symmetry(names))
     mixed = draw(st.permutations(names))
     symmetry = tuple(zip(mixed[::2], mixed[1::2], strict=False))
     skeleton = tuple(pairwise(names))
-    return Labels(root, names, found, symmetry, skeleton)
+    return KeypointDataset(root, names, found, symmetry, skeleton)
 
 
-def assert_same(one: Labels, two: Labels) -> None:
+def assert_same(one: KeypointDataset, two: KeypointDataset) -> None:
     assert (one.names, one.symmetry, one.skeleton) == (two.names, two.symmetry, two.skeleton)
     assert len(one.samples) == len(two.samples)
     for a, b in zip(one.samples, two.samples, strict=True):
         assert (a.image, a.size, a.split) == (b.image, b.size, b.split)
         assert a.points.dtype == b.points.dtype == np.float64
-        assert a.states.dtype == b.states.dtype == np.int8
-        np.testing.assert_array_equal(a.states, b.states)
+        assert a.visibility.dtype == b.visibility.dtype == np.int8
+        np.testing.assert_array_equal(a.visibility, b.visibility)
         np.testing.assert_array_equal(a.points, b.points)
 
 
@@ -116,8 +118,8 @@ def assert_same(one: Labels, two: Labels) -> None:
 def test_what_is_written_reads_back_the_same(folder: Path, name: str, data: st.DataObject) -> None:
     labels = data.draw(all_labels(folder, HOLDS.get(name, set())))
     path = folder / "written"
-    write_labels(labels, path, name, overwrite=True)
-    read = read_labels(path)
+    write_dataset(labels, path, name, overwrite=True)
+    read = read_dataset(path)
     assert_same(labels, read)
     assert read.source == path
     assert read.root == folder
@@ -143,14 +145,14 @@ def test_what_cannot_be_held_is_refused(folder: Path, name: str, data: st.DataOb
     path.unlink(missing_ok=True)
     if losses:
         with pytest.raises(SettingsError, match="cannot hold"):
-            write_labels(labels, path, name)
+            write_dataset(labels, path, name)
         assert not path.exists()
-    write_labels(labels, path, name, lossy=True)
-    read = read_labels(path)
+    write_dataset(labels, path, name, lossy=True)
+    read = read_dataset(path)
     assert FORMATS[name]().losses(read) == []
     assert bool(losses) or read.instances == labels.instances
-    write_labels(read, folder / "again", name, overwrite=True)
-    assert_same(read, read_labels(folder / "again"))
+    write_dataset(read, folder / "again", name, overwrite=True)
+    assert_same(read, read_dataset(folder / "again"))
     assert read.names == labels.names
     for kept, sample in zip(read.samples, labels.samples, strict=True):
         assert (kept.image, kept.size, kept.split) == (sample.image, sample.size, sample.split)
@@ -160,21 +162,21 @@ def test_what_cannot_be_held_is_refused(folder: Path, name: str, data: st.DataOb
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_is_there_is_kept(folder: Path, tmp_path: Path, name: str) -> None:
     points = np.array([[[1.0, 2.0]]])
-    sample = Sample("a.png", (30, 40), points, np.array([[3]], dtype=np.int8))
-    labels, path = Labels(folder, ("nose",), (sample,)), tmp_path / "mine"
+    sample = KeypointSample("a.png", (30, 40), points, np.array([[3]], dtype=np.int8))
+    labels, path = KeypointDataset(folder, ("nose",), (sample,)), tmp_path / "mine"
     path.write_text("mine")
     with pytest.raises(SettingsError, match="exists"):
-        write_labels(labels, path, name)
+        write_dataset(labels, path, name)
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(SettingsError, match="exists"):
-        write_labels(labels, tmp_path / "link", name)
+        write_dataset(labels, tmp_path / "link", name)
     assert path.read_text() == "mine"
-    write_labels(labels, path, name, overwrite=True)
+    write_dataset(labels, path, name, overwrite=True)
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["link", "mine"]
-    read = read_labels(path, root=folder)
+    read = read_dataset(path, root=folder)
     assert_same(labels, read)
     with pytest.raises(SettingsError, match="read from"):
-        write_labels(read, path, name, overwrite=True)
+        write_dataset(read, path, name, overwrite=True)
 
 
 # Faults
@@ -210,8 +212,8 @@ b.png,14,15,,,val
 """,
 }
 
-PLACE = "write the path of a picture below the folder, e.g. images/a.png"
-THERE = "put the picture there, or name the folder of the pictures (root)"
+PLACE = "write the path of an image below the folder, e.g. images/a.png"
+THERE = "put the image there, or name the folder of the images (root)"
 NUMBER = "write a finite number with a point, or nothing for a point that is not labelled"
 MOVE = "correct it (0-based pixels, x right, y down), or label the point as absent"
 LENGTH = "write as many cells as the header has (a name with a comma needs quotation marks)"
@@ -219,7 +221,7 @@ TWICE = "keep one, or use a format with instances (long_csv, coco)"
 BOTH = "write both coordinates, or neither for a point that is not labelled"
 STATES = "write visible, hidden, absent, unlabelled or nothing"
 SPLIT = "write train, val, test or nothing"
-ONE_SPLIT = "write one split for all labels of a picture"
+ONE_SPLIT = "write one split for all labels of an image"
 NO_PLACE = "write its x and y, or the state absent or unlabelled"
 EMPTIED = "empty its x and y, or write the state visible or hidden"
 QUOTES = "look for a quotation mark that is not closed"
@@ -232,15 +234,15 @@ LONG_FIELD = '"' + "a" * 140_000 + '"'
 # name of the case, format, what is replaced, by what, the lines that must come
 FAULTS = [
     ("unknown image", "long_csv", "b.png,val,nose", "x.png,val,nose", [
-        f", row 4, image: there is no picture 'x.png'; {THERE}"]),
+        f", row 4, image: there is no image 'x.png'; {THERE}"]),
     ("unreadable", "long_csv", "b.png", "cut.png", [
-        ", row 4, image: 'cut.png' cannot be read ({cut.png}); replace the picture or take it "
+        ", row 4, image: 'cut.png' cannot be read ({cut.png}); replace the image or take it "
         "out of the labels"]),
-    ("not a picture", "long_csv", "b.png", "text.png", [
-        ", row 4, image: 'text.png' cannot be read ({text.png}); replace the picture or take it "
+    ("not an image", "long_csv", "b.png", "text.png", [
+        ", row 4, image: 'text.png' cannot be read ({text.png}); replace the image or take it "
         "out of the labels"]),
     ("bomb", "long_csv", "b.png", "bomb.png", [
-        ", row 4, image: 'bomb.png' cannot be read ({bomb.png}); replace the picture or take it "
+        ", row 4, image: 'bomb.png' cannot be read ({bomb.png}); replace the image or take it "
         "out of the labels"]),
     ("not a number", "long_csv", "10,11", "ten,1_1", [
         f", row 2, x: 'ten' is not a finite number; {NUMBER}",
@@ -251,10 +253,10 @@ FAULTS = [
     ("too large for a float", "long_csv", "10,11", "1e999,11", [
         f", row 2, x: '1e999' is not a finite number; {NUMBER}"]),
     ("far outside", "long_csv", "10,11", "-6,11", [
-        f", row 2, x,y: (-6, 11) lies 6 px outside the picture of 40×30; {MOVE}"]),
+        f", row 2, x,y: (-6, 11) lies 6 px outside the image of 40×30; {MOVE}"]),
     ("duplicate", "long_csv", "b.png,val,nose,14,15,visible", "a.png,train,nose,14,15,visible", [
-        ", row 4, point: 'nose' of this picture stands in row 2 already; keep one; several objects "
-        "on a picture need a column instance"]),
+        ", row 4, point: 'nose' of this image stands in row 2 already; keep one; several objects "
+        "on an image need a column instance"]),
     ("same row", "long_csv", "b.png,val,nose,14,15,visible", "./a.png,train,nose,10.0,11,", [
         ", row 4, point: the row says the same as row 2; delete one of them"]),
     ("short row", "long_csv", "a.png,train,nose,10,11,visible", "a.png,train,nose,10,11", [
@@ -292,22 +294,22 @@ FAULTS = [
     ("drive", "long_csv", "b.png", "c:b.png", [
         f", row 4, image: 'c:b.png' begins with a drive letter; {PLACE}"]),
     ("symlink", "long_csv", "b.png", "link.png", [
-        ", row 4, image: 'link.png' is a symlink out of the folder; put the picture itself into "
+        ", row 4, image: 'link.png' is a symlink out of the folder; put the image itself into "
         "the folder"]),
     ("circle of symlinks", "long_csv", "b.png", "circle.png", [
-        f", row 4, image: there is no picture 'circle.png'; {THERE}"]),
+        f", row 4, image: there is no image 'circle.png'; {THERE}"]),
     ("field over the limit", "long_csv", "b.png,val,nose", LONG_FIELD + ",val,nose", [
         f", row 4, row: this is not CSV (field larger than field limit (131072)); {QUOTES}"]),
     ("open quotation", "long_csv", "b.png,val,tail", '"b.png,val,tail', [
         f", row 5, row: this is not CSV (unexpected end of data); {QUOTES}"]),
     ("no rows", "long_csv", GOOD["long_csv"][27:], "\n", [
-        ", row 1, file: there is no label in it; label at least one picture"]),
+        ", row 1, file: there is no label in it; label at least one image"]),
     ("unknown image", "wide_csv", "b.png", "x.png", [
-        f", row 3, image: there is no picture 'x.png'; {THERE}"]),
+        f", row 3, image: there is no image 'x.png'; {THERE}"]),
     ("nan", "wide_csv", "12,13", "NaN,13", [
         f", row 2, tail_x: 'NaN' is not a finite number; {NUMBER}"]),
     ("far outside", "wide_csv", "12,13", "12,35", [
-        f", row 2, tail_x,tail_y: (12, 35) lies 6 px outside the picture of 40×30; {MOVE}"]),
+        f", row 2, tail_x,tail_y: (12, 35) lies 6 px outside the image of 40×30; {MOVE}"]),
     ("duplicate", "wide_csv", "b.png", "./a.png", [
         f", row 3, image: 'a.png' is named a second time; {TWICE}",
         f", row 3, split: 'a.png' is in 'val' here and in 'train' before; {ONE_SPLIT}"]),
@@ -329,13 +331,13 @@ FAULTS = [
     ("absolute", "wide_csv", "b.png", "\\\\host\\b.png", [
         f", row 3, image: '\\\\host\\b.png' is an absolute path; {PLACE}"]),
     ("unknown image", "deeplabcut", "b.png", "x.png", [
-        f", row 5, image: there is no picture 'x.png'; {THERE}"]),
+        f", row 5, image: there is no image 'x.png'; {THERE}"]),
     ("nan", "deeplabcut", "12,13", "12,nan", [
         f", row 4, tail y: 'nan' is not a finite number; {NUMBER}"]),
     ("half a place", "deeplabcut", "14,15", "14,", [
         f", row 5, nose y: it is empty while the other coordinate is not; {BOTH}"]),
     ("far outside", "deeplabcut", "12,13", "45.5,13", [
-        f", row 4, tail x,tail y: (45.5, 13) lies 6 px outside the picture of 40×30; {MOVE}"]),
+        f", row 4, tail x,tail y: (45.5, 13) lies 6 px outside the image of 40×30; {MOVE}"]),
     ("duplicate", "deeplabcut", "b.png,14,15,,,val", "a.png,14,15,,,train", [
         f", row 5, image: 'a.png' is named a second time; {TWICE}"]),
     ("short row", "deeplabcut", "b.png,14,15,,,val", "b.png,14,15,,val", [
@@ -357,7 +359,7 @@ FAULTS = [
     ("leaves the folder", "deeplabcut", "b.png", "..\\b.png", [
         f", row 5, image: '..\\b.png' leaves the folder; {PLACE}"]),
     ("unknown image", "coco", "b.png", "x.png", [
-        f", images[1].file_name: there is no picture 'x.png'; {THERE}"]),
+        f", images[1].file_name: there is no image 'x.png'; {THERE}"]),
     ("leaves the folder", "coco", "b.png", "../b.png", [
         f", images[1].file_name: '../b.png' leaves the folder; {PLACE}"]),
     ("half a character", "coco", "b.png", "\\ud800.png", [
@@ -370,7 +372,7 @@ FAULTS = [
         ", annotations[1].image_id: there is no image with the id 2; add the image or delete the "
         "annotation"]),
     ("size", "coco", '"width": 40, "height": 30, "split": "val"', '"width": 30, "split": "val"', [
-        ", images[1].width: it is 30, the picture's width is 40; use the picture that was "
+        ", images[1].width: it is 30, the image's width is 40; use the image that was "
         "labelled, turned and scaled as it was then"]),
     ("split", "coco", '"val"', '"dev"', [f", images[1].split: 'dev' is not a split; {SPLIT}"]),
     ("nan", "coco", "12, 13, 1", "NaN, 13, 1", [
@@ -381,7 +383,7 @@ FAULTS = [
         f", annotations[0].keypoints[3]: [12, 100000000000000000...0000000000000000000, 1] are not "
         f"three finite numbers; {XYV}"]),
     ("far outside", "coco", "12, 13, 1", "12, 130, 1", [
-        f", annotations[0].keypoints[3]: (12, 130) lies 100 px outside the picture of 40×30; {MOVE}"
+        f", annotations[0].keypoints[3]: (12, 130) lies 100 px outside the image of 40×30; {MOVE}"
     ]),
     ("visibility", "coco", "12, 13, 1", "12, 13, 3", [
         ", annotations[0].keypoints[3]: the visibility 3 is unknown; write 0 (not labelled), 1 "
@@ -437,7 +439,7 @@ FAULTS = [
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures a.png and b.png, and some that must be refused."""
+    """Images a.png and b.png, and some that must be refused."""
     outside = tmp_path_factory.mktemp("outside")
     folder = outside / "data"
     (folder / "sub").mkdir(parents=True)
@@ -445,7 +447,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.new("L", (40, 30)).save(file)
     good = (folder / "a.png").read_bytes()
     (folder / "cut.png").write_bytes(good[:20])
-    (folder / "text.png").write_text("not a picture")
+    (folder / "text.png").write_text("not an image")
     (folder / "bomb.png").write_bytes(good[:16] + b"\x7f\xff\xff\xff" * 2 + good[24:])
     (folder / "link.png").symlink_to(outside / "b.png")
     (folder / "circle.png").symlink_to("circle.png")
@@ -457,7 +459,7 @@ def told(folder: Path, text: str, name: str) -> list[str]:
     path = folder / f"{name}.txt"
     path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
     with pytest.raises(LabelError) as caught:
-        read_labels(path, format=name)
+        read_dataset(path, format=name)
     assert all(fault.file == str(path) for fault in caught.value.faults)
     lines = [str(fault) for fault in caught.value.faults]
     assert str(caught.value) == "\n".join(lines)
@@ -469,11 +471,11 @@ def test_the_good_files_are_good(faulty: Path) -> None:
     for name, text in GOOD.items():
         path = faulty / "good"
         path.write_text(text)
-        labels = read_labels(path)
+        labels = read_dataset(path)
         assert labels.samples[0].points.tolist() == [[[10, 11], [12, 13]]]
         assert [sample.split for sample in labels.samples] == ["train", "val"]
-        absent = State.UNLABELLED if name == "deeplabcut" else State.ABSENT
-        assert labels.samples[1].states.tolist() == [[State.VISIBLE, absent]]
+        absent = Visibility.UNLABELLED if name == "deeplabcut" else Visibility.ABSENT
+        assert labels.samples[1].visibility.tolist() == [[Visibility.VISIBLE, absent]]
 
 
 @pytest.mark.parametrize(
@@ -484,10 +486,10 @@ def test_the_good_files_are_good(faulty: Path) -> None:
 def test_a_fault_is_one_line(faulty: Path, name: str, old: str, new: str, lines: list[str]) -> None:
     text = GOOD[name].replace(old, new)
     assert text != GOOD[name]
-    for picture in ("cut.png", "text.png", "bomb.png"):
-        with pytest.raises(PictureError) as caught:
-            picture_size((faulty / picture).resolve())
-        lines = [line.replace(f"{{{picture}}}", str(caught.value)) for line in lines]
+    for image in ("cut.png", "text.png", "bomb.png"):
+        with pytest.raises(ImageError) as caught:
+            image_size((faulty / image).resolve())
+        lines = [line.replace(f"{{{image}}}", str(caught.value)) for line in lines]
     assert told(faulty, text, name) == lines
 
 
@@ -519,7 +521,7 @@ def test_an_empty_file_is_said_to_be_empty(faulty: Path, name: str, text: str) -
     path = faulty / "empty"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(LabelError, match=r"empty, row 1, header: the file is empty; write one of"):
-        read_labels(path)
+        read_dataset(path)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -527,12 +529,14 @@ def test_byte_order_mark_and_line_ends_do_not_matter(faulty: Path, name: str) ->
     path, plain = faulty / "marked", faulty / "plain"
     plain.write_text(GOOD[name])
     path.write_bytes(("\ufeff" + GOOD[name].replace("\n", "\r\n\r\n")).encode())
-    assert_same(read_labels(plain), read_labels(path))
+    assert_same(read_dataset(plain), read_dataset(path))
 
 
 def test_coco_is_json_with_its_convention(folder: Path) -> None:
-    sample = Sample("a.png", (30, 40), np.array([[[1.0, 2.0]]]), np.array([[3]], dtype=np.int8))
-    content = json.loads(FORMATS["coco"]().text(Labels(folder, ("nose",), (sample,))))
+    sample = KeypointSample(
+        "a.png", (30, 40), np.array([[[1.0, 2.0]]]), np.array([[3]], dtype=np.int8)
+    )
+    content = json.loads(FORMATS["coco"]().text(KeypointDataset(folder, ("nose",), (sample,))))
     assert content["info"]["pixel_convention"] == (
         "x right, y down, 0-based, integer = pixel centre"
     )

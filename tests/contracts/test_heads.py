@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from placewise.errors import SettingsError
-from placewise.formats import State
-from placewise.heads import HEADS, NOT_LABELLED, ClassHead, DotHead
+from placewise.formats import Visibility
+from placewise.heads import HEADS, NOT_LABELLED, ClassHead, KeypointHead
 
 SETTINGS: dict[str, list[dict]] = {
     "heatmap": [{"loss": loss} for loss in ("cross_entropy", "mse", "softmax", "joint")],
@@ -25,7 +25,7 @@ SETTINGS: dict[str, list[dict]] = {
     "low_rank": [{"kind": "tucker"}, {"kind": "cp", "rank": 9}],
 }
 ALL = [(name, settings) for name in HEADS.names() for settings in SETTINGS.get(name, [{}])]
-CASES = [case for case in ALL if HEADS[case[0]].task == "dots"]
+CASES = [case for case in ALL if HEADS[case[0]].task == "keypoints"]
 CLASS_CASES = [case for case in ALL if HEADS[case[0]].task == "classes"]
 
 
@@ -34,25 +34,27 @@ def test_every_member_is_covered() -> None:
     assert len(CASES) >= 7
     assert len({name for name, _ in CLASS_CASES}) >= 6
     for name, _ in ALL:
-        assert issubclass(HEADS[name], DotHead if HEADS[name].task == "dots" else ClassHead)
+        assert issubclass(
+            HEADS[name], KeypointHead if HEADS[name].task == "keypoints" else ClassHead
+        )
 
 
 def case_id(case: tuple[str, dict]) -> str:
     return "-".join([case[0], *(f"{key}={value}" for key, value in case[1].items())])
 
 
-# --- heads that give dots ------------------------------------------------------------------------
+# --- heads that give keypoints --------------------------------------------------------------------
 
 FRAME = (48, 64)
 STRIDE = 4
 
 
-def build(name: str, settings: dict) -> DotHead:
+def build(name: str, settings: dict) -> KeypointHead:
     return HEADS[name](6, 3, STRIDE, FRAME, **settings).double()
 
 
 @pytest.fixture(params=CASES, ids=case_id)
-def head(request: pytest.FixtureRequest) -> DotHead:
+def head(request: pytest.FixtureRequest) -> KeypointHead:
     return build(*request.param)
 
 
@@ -64,35 +66,35 @@ def points(batch: int = 2) -> torch.Tensor:
     return torch.rand(batch, 3, 2, dtype=torch.float64) * torch.tensor([59.0, 43.0]) + 2
 
 
-VISIBLE = torch.full((2, 3), int(State.VISIBLE), dtype=torch.int8)
+VISIBLE = torch.full((2, 3), int(Visibility.VISIBLE), dtype=torch.int8)
 
 
-def test_shapes_and_ranges(head: DotHead) -> None:
-    dots = head.dots(head(features()), FRAME)
-    assert dots.points.shape == (2, 3, 2)
-    assert dots.scores.shape == dots.spreads.shape == (2, 3)
-    assert (dots.scores >= 0).all() and (dots.scores <= 1).all()
-    assert (dots.spreads >= 0).all()
-    assert (dots.points >= -0.5).all()
-    assert (dots.points <= torch.tensor([FRAME[1] - 0.5, FRAME[0] - 0.5])).all()
+def test_shapes_and_ranges(head: KeypointHead) -> None:
+    keypoints = head.keypoints(head(features()), FRAME)
+    assert keypoints.points.shape == (2, 3, 2)
+    assert keypoints.scores.shape == keypoints.spreads.shape == (2, 3)
+    assert (keypoints.scores >= 0).all() and (keypoints.scores <= 1).all()
+    assert (keypoints.spreads >= 0).all()
+    assert (keypoints.points >= -0.5).all()
+    assert (keypoints.points <= torch.tensor([FRAME[1] - 0.5, FRAME[0] - 0.5])).all()
 
 
-def test_ideal_output_is_read_as_the_truth(head: DotHead) -> None:
+def test_ideal_output_is_read_as_the_truth(head: KeypointHead) -> None:
     """The decode floor: what the loss draws towards is read back to a hundredth of a pixel."""
     truth = points(64).clamp(12, 36)  # a mean over the map needs the whole Gaussian on it
-    states = VISIBLE[:1].expand(64, 3)
-    read = head.dots(head.ideal(truth, states, FRAME), FRAME)
+    visibility = VISIBLE[:1].expand(64, 3)
+    read = head.keypoints(head.encode(truth, visibility, FRAME), FRAME)
     off = (read.points - truth).norm(dim=-1)
     assert off.max() < 0.05
     assert (read.scores > 0.9).all()
 
 
-def test_ideal_output_says_absent(head: DotHead) -> None:
+def test_ideal_output_says_absent(head: KeypointHead) -> None:
     if getattr(head, "kind", "") == "softmax":
         pytest.skip("a softmax over places alone cannot say absent")
-    states = VISIBLE.clone()
-    states[:, 1] = State.ABSENT
-    scores = head.dots(head.ideal(points(), states, FRAME), FRAME).scores
+    visibility = VISIBLE.clone()
+    visibility[:, 1] = Visibility.ABSENT
+    scores = head.keypoints(head.encode(points(), visibility, FRAME), FRAME).scores
     assert (scores[:, 1] < 0.1).all()
     assert (scores[:, [0, 2]] > 0.9).all()
 
@@ -101,28 +103,28 @@ def test_ideal_output_says_absent(head: DotHead) -> None:
 def test_ideal_output_is_certain_wherever_the_point_lies(name: str) -> None:
     """Presence is an answer of its own: it does not hang on how the pixels lie about the point."""
     head = build(name, {})
-    scores = head.dots(head.ideal(points(64), VISIBLE[:1].expand(64, 3), FRAME), FRAME).scores
+    scores = head.keypoints(head.encode(points(64), VISIBLE[:1].expand(64, 3), FRAME), FRAME).scores
     assert (scores > 0.9999).all()
 
 
-def test_the_loss_is_least_at_the_truth(head: DotHead) -> None:
+def test_the_loss_is_least_at_the_truth(head: KeypointHead) -> None:
     """Moving the ideal output to another place costs more, for every point of the batch."""
     truth = points(32)
-    states = VISIBLE[:1].expand(32, 3)
-    right = head.loss(head.ideal(truth, states, FRAME), truth, states)
+    visibility = VISIBLE[:1].expand(32, 3)
+    right = head.loss(head.encode(truth, visibility, FRAME), truth, visibility)
     moved = truth + torch.where(truth < 30, 6.0, -6.0)
-    wrong = head.loss(head.ideal(moved, states, FRAME), truth, states)
+    wrong = head.loss(head.encode(moved, visibility, FRAME), truth, visibility)
     assert right.shape == (32, 3)
     assert (right < wrong).all()
 
 
-def test_unlabelled_points_have_no_loss_and_no_gradient(head: DotHead) -> None:
-    states = VISIBLE.clone()
-    states[:, 1] = State.UNLABELLED
+def test_unlabelled_points_have_no_loss_and_no_gradient(head: KeypointHead) -> None:
+    visibility = VISIBLE.clone()
+    visibility[:, 1] = Visibility.UNLABELLED
     truth = points()
     truth[:, 1] = torch.nan
     output = head(features()).requires_grad_()
-    loss = head.loss(output, truth, states)
+    loss = head.loss(output, truth, visibility)
     assert (loss[:, 1] == 0).all()
     assert (loss[:, [0, 2]] > 0).all()
     (gradient,) = torch.autograd.grad(loss.sum(), output)
@@ -131,29 +133,29 @@ def test_unlabelled_points_have_no_loss_and_no_gradient(head: DotHead) -> None:
     assert (per_point[:, 1] == 0).all()
 
 
-def test_absent_is_not_unlabelled(head: DotHead) -> None:
+def test_absent_is_not_unlabelled(head: KeypointHead) -> None:
     if getattr(head, "kind", "") == "softmax":
         pytest.skip("a softmax over places alone takes absent for unlabelled")
-    states = VISIBLE.clone()
-    states[:, 1] = State.ABSENT
+    visibility = VISIBLE.clone()
+    visibility[:, 1] = Visibility.ABSENT
     truth = points()
     truth[:, 1] = torch.nan
-    loss = head.loss(head(features()), truth, states)
+    loss = head.loss(head(features()), truth, visibility)
     assert torch.isfinite(loss).all()
     assert (loss[:, 1] > 0).all()
 
 
-def test_the_loss_is_differentiable(head: DotHead) -> None:
+def test_the_loss_is_differentiable(head: KeypointHead) -> None:
     output = head(features(1)).detach().requires_grad_()
-    truth, states = points(1), VISIBLE[:1].clone()
-    states[0, 2] = State.ABSENT
-    assert torch.autograd.gradcheck(lambda out: head.loss(out, truth, states), output)
+    truth, visibility = points(1), VISIBLE[:1].clone()
+    visibility[0, 2] = Visibility.ABSENT
+    assert torch.autograd.gradcheck(lambda out: head.loss(out, truth, visibility), output)
 
 
-def test_other_sizes(head: DotHead) -> None:
+def test_other_sizes(head: KeypointHead) -> None:
     other = torch.rand(1, 6, 10, 9, dtype=torch.float64)
     if head.any_size:
-        assert head.dots(head(other), (40, 36)).points.shape == (1, 3, 2)
+        assert head.keypoints(head(other), (40, 36)).points.shape == (1, 3, 2)
     else:
         with pytest.raises(ValueError, match="flattens"):
             head(other)
@@ -164,8 +166,8 @@ def test_maps_move_with_the_points(name: str) -> None:
     """Equivariance: one feature cell further is exactly one stride further."""
     head = build(name, {})
     truth = points().clamp(12, 30)
-    output = head.ideal(truth, VISIBLE, FRAME)
-    shifted = head.ideal(truth + STRIDE, VISIBLE, FRAME)
+    output = head.encode(truth, VISIBLE, FRAME)
+    shifted = head.encode(truth + STRIDE, VISIBLE, FRAME)
     cells = STRIDE // head.stride
     assert torch.allclose(shifted[..., cells:, cells:], output[..., :-cells, :-cells], atol=1e-9)
 

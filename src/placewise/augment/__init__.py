@@ -1,7 +1,7 @@
 """Augmentation that moves pixels and points alike.
 
 A `Warp` is one matrix, one smooth field or a chain of them. The same function says where the
-output's pixels come from and where points go, so they cannot part; and a picture is sampled once,
+output's pixels come from and where points go, so they cannot part; and an image is sampled once,
 however long the chain.
 """
 
@@ -16,7 +16,7 @@ from placewise.augment.homographies import (
     shear,
     translate,
 )
-from placewise.augment.sampling import Fill, move_points, warp_picture
+from placewise.augment.sampling import Fill, move_points, warp_image
 from placewise.augment.warps import Chain, Elastic, Homography, Warp, elastic
 
 __all__ = [
@@ -37,5 +37,5 @@ __all__ = [
     "scale",
     "shear",
     "translate",
-    "warp_picture",
+    "warp_image",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.augment import homographies
-from placewise.augment.sampling import Fill, move_points, warp_picture
+from placewise.augment.sampling import Fill, move_points, warp_image
 from placewise.augment.warps import Chain, Warp, elastic
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size
@@ -31,7 +31,7 @@ _TOP = {
 """Largest value of each range; the smallest is 0."""
 
 ANYWHERE = 0.1
-"""Share of the windows on large pictures that look anywhere, so that background is seen too."""
+"""Share of the windows on large images that look anywhere, so that background is seen too."""
 
 
 def generator(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
@@ -57,15 +57,15 @@ class Augmentation:
     """Ranges that random changes are drawn from, evenly and independently.
 
     Attributes:
-        flip: whether every second picture is mirrored; needs the points' symmetry.
+        flip: whether every second image is mirrored; needs the points' symmetry.
         rotate: most degrees, either way.
         scale: (least, most) factor, drawn evenly in its logarithm.
         shear: most degrees, either way.
-        translate: largest shift as a share of the picture's height and width, either way.
+        translate: largest shift as a share of the image's height and width, either way.
         perspective: largest share by which an edge goes away from the viewer or comes nearer.
         elastic: largest push as a share of the frame's longer side, in five cells along it.
         brightness: largest change of a factor on all pixels.
-        contrast: largest change of a factor on the distance from the picture's mean.
+        contrast: largest change of a factor on the distance from the image's mean.
         gamma: largest γ: the exponent is between 1 / (1 + γ) and 1 + γ.
         noise: largest standard deviation of normal noise, where white is 1.
         blur: largest standard deviation of a Gaussian blur in pixels.
@@ -131,7 +131,7 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> Augmentation:
-        """Nothing is changed: pictures are laid into the frame as they are.
+        """Nothing is changed: images are laid into the frame as they are.
 
         Example:
             >>> Augmentation.none().rotate
@@ -162,9 +162,9 @@ class Augmentation:
 
         Args:
             rng: where the numbers come from.
-            size_in: (height, width) of the picture in pixels.
+            size_in: (height, width) of the image in pixels.
             size_out: (height, width) of the frame that it is laid into, middle on middle; where
-                the picture is larger, the frame is a window on it.
+                the image is larger, the frame is a window on it.
             focus: (x, y) that most windows show, somewhere in them; the others look anywhere.
 
         Returns:
@@ -196,16 +196,16 @@ class Augmentation:
         return Chain(*changes, bend) if self.elastic else Chain(*changes)
 
     def photometric(
-        self, picture: NDArray[np.float32], rng: np.random.Generator
+        self, image: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:
         """Change blur, γ, contrast, brightness and noise, in this order.
 
         Args:
-            picture: (height, width, channels) float32 in 0..1.
+            image: (height, width, channels) float32 in 0..1.
             rng: where the numbers come from.
 
         Returns:
-            A new picture in 0..1.
+            A new image in 0..1.
 
         Example:
             >>> grey = np.full((2, 2, 1), 0.5, np.float32)
@@ -214,7 +214,7 @@ class Augmentation:
         """
         brightness, contrast, gamma = rng.uniform(-1, 1, 3).tolist()
         blur, noise = rng.random(2).tolist()
-        shown = _blurred(picture, blur * self.blur).clip(0, 1)
+        shown = _blurred(image, blur * self.blur).clip(0, 1)
         if self.gamma:
             shown **= np.float32((1 + self.gamma) ** gamma)
         mean = shown.mean(dtype=np.float64)
@@ -229,39 +229,39 @@ class Augmentation:
 
     def apply(
         self,
-        picture: NDArray[Any],
+        image: NDArray[Any],
         points: FloatArray,
-        states: NDArray[np.int8],
+        visibility: NDArray[np.int8],
         rng: np.random.Generator,
         size_out: Size,
         swap: NDArray[np.intp] | None = None,
         fill: Fill = "replicate",
     ) -> tuple[NDArray[np.float32], FloatArray, NDArray[np.int8]]:
-        """Draw a change, and make it of the picture and of its points.
+        """Draw a change, and make it of the image and of its points.
 
         Args:
-            picture: (height, width, channels) uint8, uint16, or float32 in 0..1.
-            points: (..., points, 2) of (x, y) in pixels of the picture, NaN where not located.
-            states: (..., points) of `State`.
+            image: (height, width, channels) uint8, uint16, or float32 in 0..1.
+            points: (..., points, 2) of (x, y) in pixels of the image, NaN where not located.
+            visibility: (..., points) of `Visibility`.
             rng: where the numbers come from; see `generator`.
             size_out: (height, width) of the result in pixels.
             swap: (points,) permutation: which point each one becomes in the mirror.
-            fill: what stands beyond the picture.
+            fill: what stands beyond the image.
 
         Returns:
-            picture float32 in 0..1, points in its pixels, and states; see `move_points`.
+            image float32 in 0..1, points in its pixels, and states; see `move_points`.
 
         Example:
-            >>> picture, points = np.zeros((8, 8, 1), np.uint8), np.array([[3.0, 3.0]])
-            >>> states, rng = np.array([3], np.int8), generator(0, 0, "a.png")
-            >>> Augmentation.none().apply(picture, points, states, rng, (10, 10))[1]
+            >>> image, points = np.zeros((8, 8, 1), np.uint8), np.array([[3.0, 3.0]])
+            >>> visibility, rng = np.array([3], np.int8), generator(0, 0, "a.png")
+            >>> Augmentation.none().apply(image, points, visibility, rng, (10, 10))[1]
             array([[4., 4.]])
         """
         located = points[np.isfinite(points).all(-1)]
         focus = (float(located[:, 0].mean()), float(located[:, 1].mean())) if len(located) else None
-        warp = self.draw(rng, (picture.shape[0], picture.shape[1]), size_out, focus)
-        shown = self.photometric(warp_picture(picture, warp, fill), rng)
-        return shown, *move_points(points, states, warp, swap)
+        warp = self.draw(rng, (image.shape[0], image.shape[1]), size_out, focus)
+        shown = self.photometric(warp_image(image, warp, fill), rng)
+        return shown, *move_points(points, visibility, warp, swap)
 
 
 def _loose(name: str, value: Any) -> Any:
@@ -278,16 +278,16 @@ def _loose(name: str, value: Any) -> Any:
     raise SettingsError(f"augmentation {name} = {value!r}; needed {wanted}; write that")
 
 
-def _blurred(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Gaussian blur, axis after axis, the outermost pixel standing beyond the border."""
     radius = int(np.ceil(3 * sigma))
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-(offsets**2) / 2 / max(sigma, 1e-3) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)
     for _ in range(2 if sigma > 0.1 else 0):
-        padded = np.pad(picture, ((radius, radius), (0, 0), (0, 0)), mode="edge")
-        blurred = np.zeros_like(picture)
+        padded = np.pad(image, ((radius, radius), (0, 0), (0, 0)), mode="edge")
+        blurred = np.zeros_like(image)
         for k, weight in enumerate(weights):
-            blurred += weight * padded[k : k + len(picture)]
-        picture = blurred.swapaxes(0, 1)
-    return picture
+            blurred += weight * padded[k : k + len(image)]
+        image = blurred.swapaxes(0, 1)
+    return image

@@ -1,4 +1,4 @@
-"""The named homographies: each a matrix, in pixels, about the middle of the picture.
+"""The named homographies: each a matrix, in pixels, about the middle of the image.
 
 With pixel centres at integers the middle is ((W − 1)/2, (H − 1)/2), and mirroring is
 x → W − 1 − x.
@@ -90,7 +90,7 @@ def translate(size: Size, across: float, down: float) -> Homography:
 
 
 def perspective(size: Size, across: float, down: float) -> Homography:
-    """Tilt the picture: the side that is named by the sign goes away from the viewer.
+    """Tilt the image: the side that is named by the sign goes away from the viewer.
 
     A point's distance becomes 1 + across · (x − middle)/(W/2) + down · (y − middle)/(H/2).
 
@@ -117,7 +117,7 @@ def crop(size: Size, top: float, left: float, out_size: Size) -> Homography:
         out_size: (height, width) of the output in pixels.
 
     Raises:
-        SettingsError: the frame shows nothing of the picture.
+        SettingsError: the frame shows nothing of the image.
 
     Example:
         >>> crop((8, 8), 2, 3, (4, 4)).forward(np.array([[3.0, 3.0]]))
@@ -125,7 +125,7 @@ def crop(size: Size, top: float, left: float, out_size: Size) -> Homography:
     """
     if not (-out_size[0] < top < size[0] and -out_size[1] < left < size[1]):
         raise SettingsError(
-            f"a crop from row {top} and column {left} of {out_size} out of a picture of {size}; "
+            f"a crop from row {top} and column {left} of {out_size} out of an image of {size}; "
             "needed one that shows some of it; move it"
         )
     return translate(out_size, -left, -top)
@@ -137,11 +137,11 @@ def frame(
     focus: tuple[float, float] | None = None,
     share: tuple[float, float] = (0.5, 0.5),
 ) -> Homography:
-    """Lay the picture into a frame without scaling, by whole pixels.
+    """Lay the image into a frame without scaling, by whole pixels.
 
-    Along an axis on which the picture fits, it comes into the middle. On one where it is larger,
+    Along an axis on which the image fits, it comes into the middle. On one where it is larger,
     the frame is a window: it shows the focus at a share of its side, but nothing beyond the
-    picture's border while there is picture left to show.
+    image's border while there is image left to show.
 
     Args:
         size_in: (height, width) of the source in pixels.
@@ -170,7 +170,7 @@ def _offset(before: int, after: int, focus: float | None, share: float) -> int:
 
 
 def _about_middle(size: Size, matrix: list[list[float]]) -> Homography:
-    """The matrix, with the middle of the picture as its origin."""
+    """The matrix, with the middle of the image as its origin."""
     to_middle: FloatArray = np.eye(3)
     to_middle[:2, 2] = -(size[1] - 1) / 2, -(size[0] - 1) / 2
     from_middle: FloatArray = np.eye(3)

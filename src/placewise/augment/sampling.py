@@ -1,4 +1,4 @@
-"""What a warp does to a picture and to the points on it."""
+"""What a warp does to an image and to the points on it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from placewise.augment.warps import Warp, require_warp
 from placewise.errors import SettingsError
-from placewise.formats import State
+from placewise.formats import Visibility
 from placewise.geometry import FloatArray, inside
-from placewise.pictures import as_float
+from placewise.images import as_float
 
 Fill: TypeAlias = Literal["replicate", "zeros", "reflect"] | float
 """What stands beyond the source: its outermost pixel, 0, its mirror image, or a value in 0..1."""
@@ -20,16 +20,14 @@ Fill: TypeAlias = Literal["replicate", "zeros", "reflect"] | float
 _MODES = {"replicate": "border", "zeros": "zeros", "reflect": "reflection"}
 
 
-def warp_picture(
-    picture: NDArray[Any], warp: Warp, fill: Fill = "replicate"
-) -> NDArray[np.float32]:
-    """Sample a picture once where the warp says, bilinearly.
+def warp_image(image: NDArray[Any], warp: Warp, fill: Fill = "replicate") -> NDArray[np.float32]:
+    """Sample an image once where the warp says, bilinearly.
 
     There is no guard against aliasing: a warp that shrinks to less than about half skips pixels,
-    so shrink with `pictures.resize` first.
+    so shrink with `images.resize` first.
 
     Args:
-        picture: (height, width, channels) uint8, uint16, or float32 in 0..1.
+        image: (height, width, channels) uint8, uint16, or float32 in 0..1.
         warp: the geometric change.
         fill: what stands beyond the source. "reflect" mirrors at the outer edge of the outermost
             pixel. Across the source's edge pixels are blended with what stands beyond.
@@ -42,13 +40,13 @@ def warp_picture(
 
     Example:
         >>> from placewise.augment import flip
-        >>> picture = np.array([[[0.0], [0.25], [1.0]]], np.float32)
-        >>> warp_picture(picture, flip((1, 3)))[..., 0].round(4)
+        >>> image = np.array([[[0.0], [0.25], [1.0]]], np.float32)
+        >>> warp_image(image, flip((1, 3)))[..., 0].round(4)
         array([[1.  , 0.25, 0.  ]], dtype=float32)
     """
     if isinstance(fill, str) and fill not in _MODES:
         raise SettingsError(f"fill '{fill}'; needed one of {', '.join(_MODES)} or a number in 0..1")
-    source, base = as_float(picture), np.float32(0)
+    source, base = as_float(image), np.float32(0)
     if not isinstance(fill, str):
         source, base = source - np.float32(fill), np.float32(fill)
     planes = torch.from_numpy(np.ascontiguousarray(source.transpose(2, 0, 1)))[None]
@@ -77,18 +75,21 @@ def _grid(warp: Warp, source: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def move_points(
-    points: FloatArray, states: NDArray[np.int8], warp: Warp, swap: NDArray[np.intp] | None = None
+    points: FloatArray,
+    visibility: NDArray[np.int8],
+    warp: Warp,
+    swap: NDArray[np.intp] | None = None,
 ) -> tuple[FloatArray, NDArray[np.int8]]:
     """Move points as the warp moves the pixels under them.
 
-    A located point that leaves the output becomes `State.ABSENT`. Where the warp mirrors, points
-    change places with their counterparts: after it the left ear is where the right one was.
+    A located point that leaves the output becomes `Visibility.ABSENT`. Where the warp mirrors,
+    points change places with their counterparts: after it the left ear is where the right one was.
 
     Args:
         points: (..., points, 2) of (x, y) in pixels of the source, NaN where not located.
-        states: (..., points) of `State`.
+        visibility: (..., points) of `Visibility`.
         warp: the geometric change.
-        swap: (points,) permutation: which point each one becomes when the picture is mirrored;
+        swap: (points,) permutation: which point each one becomes when the image is mirrored;
             None where none changes places.
 
     Returns:
@@ -100,21 +101,21 @@ def move_points(
 
     Example:
         >>> from placewise.augment import translate
-        >>> points, states = np.array([[1.0, 1.0], [3.0, 0.0]]), np.array([3, 3], np.int8)
-        >>> move_points(points, states, translate((4, 4), 2, 0))
+        >>> points, visibility = np.array([[1.0, 1.0], [3.0, 0.0]]), np.array([3, 3], np.int8)
+        >>> move_points(points, visibility, translate((4, 4), 2, 0))
         (array([[ 3.,  1.], [nan, nan]]), array([3, 1], dtype=int8))
     """
-    located = states >= State.HIDDEN
+    located = visibility >= Visibility.HIDDEN
     moved = np.full(points.shape, np.nan)
     moved[located] = _follow(np.asarray(points[located], dtype=np.float64), require_warp(warp))
     left = located & ~inside(moved, warp.size)
     moved[left] = np.nan
-    known = np.where(left, np.int8(State.ABSENT), states)
+    known = np.where(left, np.int8(Visibility.ABSENT), visibility)
     if swap is not None and warp.mirrors:
-        if sorted(swap) != list(range(states.shape[-1])):
+        if sorted(swap) != list(range(visibility.shape[-1])):
             raise SettingsError(
                 f"points change places by {list(swap)}; needed each of 0 to "
-                f"{states.shape[-1] - 1} once; check the pairs of symmetry"
+                f"{visibility.shape[-1] - 1} once; check the pairs of symmetry"
             )
         moved, known = moved[..., swap, :], known[..., swap]
     return moved, known

@@ -1,6 +1,6 @@
 """Warps: the contract, and its three members.
 
-A warp carries a source picture to an output frame. It is written as a **pull**: from coordinates
+A warp carries a source image to an output frame. It is written as a **pull**: from coordinates
 in the output to the coordinates in the source that they show. Pixels are pulled on the open grid
 of the output, points go through the same function, or through its inverse.
 """
@@ -25,7 +25,7 @@ WORST = 1e12
 
 
 class Warp(ABC):
-    """One geometric change of a picture and of the points on it.
+    """One geometric change of an image and of the points on it.
 
     Attributes:
         size: (height, width) of the output in pixels.
@@ -137,7 +137,7 @@ def _inverse(forward: FloatArray) -> FloatArray:
             return backward
     raise SettingsError(
         f"the matrix {forward.tolist()} cannot be inverted; needed one that keeps the "
-        "picture two-dimensional; check its scales"
+        "image two-dimensional; check its scales"
     )
 
 
@@ -215,7 +215,7 @@ class Chain(Warp):
     leaves a frame in between is not lost: only the last frame cuts.
 
     Args:
-        warps: at least one, in the order in which they are applied to the picture.
+        warps: at least one, in the order in which they are applied to the image.
 
     Raises:
         SettingsError: there is none, or one of them is not a `Warp`.

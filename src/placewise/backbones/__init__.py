@@ -1,4 +1,4 @@
-"""Backbones: picture to feature maps, fully convolutional. Each file is a member."""
+"""Backbones: image to feature maps, fully convolutional. Each file is a member."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from placewise.geometry import Size
 
 
 class Backbone(nn.Module, ABC):
-    """A fully convolutional network from a picture to feature maps.
+    """A fully convolutional network from an image to feature maps.
 
     Attributes:
         channels: channels of the features.
-        stride: picture pixels for one pixel of the features.
-        multiple: height and width of the picture have to be multiples of this.
-        receptive_field: side in picture pixels of the theoretical receptive field.
-        aligned: whether pixel m of the features lies at picture pixel (m + ½)·stride − ½, which
-            dots need; a backbone that cuts the border off (valid convolutions) is not.
+        stride: image pixels for one pixel of the features.
+        multiple: height and width of the image have to be multiples of this.
+        receptive_field: side in image pixels of the theoretical receptive field.
+        aligned: whether pixel m of the features lies at image pixel (m + ½)·stride − ½, which
+            keypoints need; a backbone that cuts the border off (valid convolutions) is not.
         first_weights: settings that give no more than first weights; empty once a run holds
             weights of its own.
     """
@@ -35,19 +35,19 @@ class Backbone(nn.Module, ABC):
     aligned: bool = True
 
     @abstractmethod
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Features of pictures.
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of images.
 
         Args:
-            pictures: (batch, channels, height, width), height and width multiples of `multiple`.
+            images: (batch, channels, height, width), height and width multiples of `multiple`.
 
         Returns:
             (batch, self.channels, *self.size((height, width))).
         """
 
-    def size(self, picture: Size) -> Size:
-        """(height, width) of the features of a picture whose sides are multiples of `multiple`."""
-        return picture[0] // self.stride, picture[1] // self.stride
+    def size(self, image: Size) -> Size:
+        """(height, width) of the features of an image whose sides are multiples of `multiple`."""
+        return image[0] // self.stride, image[1] // self.stride
 
 
 BACKBONES = Family("backbone", Backbone, "placewise.backbones")

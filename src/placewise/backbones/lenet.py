@@ -24,14 +24,14 @@ class LeNet(Backbone):
 
     At 32×32: 3 maps of 28×28, pooled to 14×14, 6 maps of 10×10, pooled to 5×5. With the head
     'flatten' and 10 classes these are 150 numbers to 100 units to 10, and 16,644 parameters for
-    pictures of one channel. After LeNet-5 (LeCun et al., 1998), whose second filters also are
+    images of one channel. After LeNet-5 (LeCun et al., 1998), whose second filters also are
     volumes: 5×5×3, one slice for each map before.
 
     Windows stay inside, so that maps shrink and pixels at the edge are read less often; with
     another padding rule maps keep their size and place.
 
     Args:
-        in_channels: channels of the picture.
+        in_channels: channels of the image.
         width: maps of the first convolution; the second has twice as many.
         padding: member of `PADDINGS` for both convolutions.
         pool: "max" or "average".
@@ -63,19 +63,19 @@ class LeNet(Backbone):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(batch, channels, *size) features; see `Backbone.forward`."""
-        maps = self.pool(torch.relu(self.first(pictures)))
+        maps = self.pool(torch.relu(self.first(images)))
         features: torch.Tensor = self.pool(torch.relu(self.second(maps)))
         return features
 
-    def size(self, picture: Size) -> Size:
+    def size(self, image: Size) -> Size:
         """(height, width) of the features; with windows that stay inside, n / 4 − 3.
 
         Raises:
-            SettingsError: the picture is smaller than the windows.
+            SettingsError: the image is smaller than the windows.
         """
-        sides = tuple(picture)
+        sides = tuple(image)
         for layer in (self.first, self.second):
             sides = tuple(side // 2 for side in layer.sides_after(sides))
         return sides[0], sides[1]

@@ -14,7 +14,7 @@ STAGES = 3
 
 
 class ResNet(Backbone):
-    """Residual net of 6n + 2 layers for small pictures, after He et al. (2016), section 4.2.
+    """Residual net of 6n + 2 layers for small images, after He et al. (2016), section 4.2.
 
     Three stages of n blocks with w, 2w and 4w channels; a block is relu(s(x) + f(x)) with two
     convolutions in f. Unlike there, maps are halved by 2×2 convolutions of stride 2, and by 2×2
@@ -24,7 +24,7 @@ class ResNet(Backbone):
     are alike, and pixel m of the features lies where a head expects it.
 
     Args:
-        in_channels: channels of the picture.
+        in_channels: channels of the image.
         blocks: n, blocks of each stage; 3 gives what is called ResNet-20.
         width: channels of the first stage.
         padding: member of `PADDINGS` for the 3×3 convolutions; any that keeps the map's size.
@@ -65,14 +65,14 @@ class ResNet(Backbone):
             if isinstance(part, Convolution):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height / 4, width / 4) features; see `Backbone.forward`."""
-        features: torch.Tensor = self.stages(self.stem(pictures))
+        features: torch.Tensor = self.stages(self.stem(images))
         return features
 
 
 def receptive_field(blocks: int) -> int:
-    """Side in picture pixels: r ← r + (k − 1) · jump (Araujo et al. 2019).
+    """Side in image pixels: r ← r + (k − 1) · jump (Araujo et al. 2019).
 
     Example:
         >>> [receptive_field(blocks) for blocks in (1, 3)]

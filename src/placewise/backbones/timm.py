@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from placewise.audit.receptive_field import ReceptiveField, receptive_fields
+from placewise.auditing.receptive_field import ReceptiveField, receptive_fields
 from placewise.backbones import Backbone
 from placewise.errors import SettingsError
 from placewise.graph import capture
@@ -25,7 +25,7 @@ class Timm(Backbone):
     for this very network, as timm publishes them.
 
     Args:
-        in_channels: channels of the picture; pretrained filters for three are summed for one.
+        in_channels: channels of the image; pretrained filters for three are summed for one.
         model: its name in timm, e.g. "resnet18" or "resnet18.a1_in1k".
         level: which of its maps: 0 is the finest, −1 the coarsest.
         weights: path of a .safetensors file; empty for random weights.
@@ -58,22 +58,22 @@ class Timm(Backbone):
         self.stride = self.multiple = int(self.body.feature_info.reduction()[-1])
         self._check_any_size(model)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(batch, channels, *size) features; see `Backbone.forward`."""
-        features: torch.Tensor = self.body(pictures)[-1]
+        features: torch.Tensor = self.body(images)[-1]
         if str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC"):
             features = features.movedim(-1, 1)
         return features
 
     def _check_any_size(self, model: str) -> None:
-        """Refuse a network that is tied to pictures of one size, as most transformers are."""
+        """Refuse a network that is tied to images of one size, as most transformers are."""
         shown = torch.zeros(1, self.in_channels, 2 * self.multiple, 3 * self.multiple)
         try:
             with torch.no_grad():
                 got = tuple(self.eval()(shown).shape)
         except Exception as error:
             raise SettingsError(
-                f"'{model}' does not take pictures of any size ({error}), which a backbone has to; "
+                f"'{model}' does not take images of any size ({error}), which a backbone has to; "
                 "choose a convolutional network, e.g. resnet18 or convnext_atto"
             ) from error
         self.train()
@@ -85,7 +85,7 @@ class Timm(Backbone):
 
     @cached_property
     def receptive_field(self) -> int:  # type: ignore[override]
-        """Side in picture pixels, as the audit finds it."""
+        """Side in image pixels, as the audit finds it."""
         return max(self._field.size)
 
     @cached_property
@@ -93,7 +93,7 @@ class Timm(Backbone):
         """Whether windows lie about the middle of their cells; see `Backbone`.
 
         Networks with windows of odd size and stride 2 are half a cell off, those that cut the
-        picture into patches are not.
+        image into patches are not.
         """
         return all(centre == (self.stride - 1) / 2 for centre in self._field.centre)
 

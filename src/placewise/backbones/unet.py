@@ -1,4 +1,4 @@
-"""A small U-Net that treats all four corners of a picture alike."""
+"""A small U-Net that treats all four corners of an image alike."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from placewise.errors import SettingsError
 from placewise.layers.convolution import Convolution
 
 STEM = 4
-"""Side of the cells that the picture is unshuffled into: stride of the first maps."""
+"""Side of the cells that the image is unshuffled into: stride of the first maps."""
 
 
 class UNet(Backbone):
     """U-Net with symmetric sampling, thin on the way up, and without maps at full size.
 
-    The picture is unshuffled into cells of 4×4 pixels, a reordering that loses nothing; maps are
+    The image is unshuffled into cells of 4×4 pixels, a reordering that loses nothing; maps are
     halved by 2×2 convolutions of stride 2 and doubled bilinearly, so that no row or column is
     dropped and left and right, top and bottom are treated alike at every size. On the way up the
     maps of the way down are added after a 1×1 convolution, not concatenated: the same skip at a
     third of the multiply-adds.
 
     Args:
-        in_channels: channels of the picture.
+        in_channels: channels of the image.
         width: channels of the deep maps; the first have 3/8 as many, the second 3/4, and on the
             way up there are at most half as many.
         depth: number of halvings after the stem; more depth sees further.
@@ -72,9 +72,9 @@ class UNet(Backbone):
             if isinstance(part, nn.Conv2d | Convolution):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height / 4, width / 4) features; see `Backbone.forward`."""
-        cells = functional.pixel_unshuffle(pictures, STEM)
+        cells = functional.pixel_unshuffle(images, STEM)
         maps = self.stages[0](self.stem(cells))
         skips = []
         for halve, stage in zip(self.halve, self.stages[1:], strict=True):
@@ -97,7 +97,7 @@ def _channels(width: float, level: int) -> int:
 
 
 def receptive_field(depth: int) -> int:
-    """Side in picture pixels, along the deepest way: r ← r + (k − 1) · jump (Araujo et al. 2019).
+    """Side in image pixels, along the deepest way: r ← r + (k − 1) · jump (Araujo et al. 2019).
 
     Example:
         >>> [receptive_field(depth) for depth in (1, 2, 3)]
@@ -120,7 +120,7 @@ def enough_depth(frame: tuple[int, int], extent: float) -> int:
     """The least depth whose receptive field covers the frame, or one and a half times the object.
 
     Args:
-        frame: (height, width) of the training pictures in pixels.
+        frame: (height, width) of the training images in pixels.
         extent: length of the object in the same pixels.
 
     Example:

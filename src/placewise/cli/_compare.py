@@ -47,8 +47,8 @@ def compare(
         backbone_set: settings of the backbone as KEY=VALUE.
         seeds: runs of each arm; 10 by default explore, 20 claim.
         steps: optimiser steps of each run; 1000 by default.
-        batch: pictures in a step.
-        trials: tuning runs of each arm on validation pictures; 6 by default, 1 tunes nothing.
+        batch: images in a step.
+        trials: tuning runs of each arm on validation images; 6 by default, 1 tunes nothing.
         unmatched: go on though the budgets differ, and say so in every table.
         place: also permute places and measure shifts, sizes and deformations.
         jobs: processes; by default one for each core.
@@ -58,8 +58,8 @@ def compare(
         quiet: print nothing.
     """
     import_all(plugin)
-    from placewise.compare import compare as run_comparison
-    from placewise.compare import make_plan, read_plan
+    from placewise.comparison import compare as run_comparison
+    from placewise.comparison import make_plan, read_plan
     from placewise.errors import SettingsError
 
     given: dict[str, Any] = {

@@ -32,7 +32,7 @@ def audit(
     Like this:
 
       placewise audit torchvision:resnet18 --out findings
-      placewise audit my_net.py:build --size 240x320 --data my_pictures
+      placewise audit my_net.py:build --size 240x320 --data my_images
       placewise audit timm:resnet50 --no-measure --fail-if "max_over_corner>150" "even==false"
 
     A budget of --fail-if that is broken is told, and the exit code is 1. Numbers for budgets:
@@ -43,17 +43,17 @@ def audit(
     Args:
         target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, a program.pt2 that
             torch.export.save wrote, or the folder of a run.
-        size: sides of the picture, e.g. 224, 240x320 (height x width) or 32x64x64; by default
+        size: sides of the image, e.g. 224, 240x320 (height x width) or 32x64x64; by default
             what the network says, else 224 (64 of a volume).
-        input_channels: of the picture; by default those of the first convolution.
-        data: picture or folder of pictures to measure with, seen at twice the size; noise without.
+        input_channels: of the image; by default those of the first convolution.
+        data: image or folder of images to measure with, seen at twice the size; noise without.
         normalise: auto does what torchvision's and timm's networks want, and leaves 0..1 to others.
         out: folder for audit.json, figures and report.html; nothing is written without it.
         fail_if: budgets, e.g. "max_over_corner>150"; one of > >= < <= == != and a number, true
             or false.
         sizes: range of sides whose evenness is told, e.g. 192:256; those near --size by default.
         channel_aware: tell channels apart when paths are counted.
-        measure: run the network on pictures; --no-measure takes seconds.
+        measure: run the network on images; --no-measure takes seconds.
         seed: everything that is drawn follows from it.
         device: where the network runs: cpu, cuda, …
         quiet: print nothing but broken budgets.
@@ -109,8 +109,8 @@ def remedy(
         blur: blur before each stride.
         even: go to the nearest even size; no layer is changed.
         recommend: bounds that have to hold; the cheapest remedies that do it are looked for.
-        size: sides of the picture, e.g. 224 or 240x320 (height x width).
-        input_channels: of the picture; by default those of the first convolution.
+        size: sides of the image, e.g. 224 or 240x320 (height x width).
+        input_channels: of the image; by default those of the first convolution.
         out: folder for remedy.json and mended.safetensors; nothing is written without it.
         quiet: print nothing.
     """
@@ -151,7 +151,7 @@ def study(
       placewise study proximity --scale full --data my_data --runs kept --jobs 4
 
     Args:
-        name: of the study: edges, colours, flattening, sizes, proximity or dots.
+        name: of the study: edges, colours, flattening, sizes, proximity or keypoints.
         scale: small takes minutes on two cores, full longer; tiny is for trying out.
         out: folder for NAME.md, NAME.json and figures; only a former page of it is replaced.
         data: folder that holds folders of data sets; what needs none is studied without.

@@ -32,9 +32,9 @@ def show(
     Args:
         model: BACKBONE+HEAD of ours, a backbone of ours alone, or what placewise audit takes:
             torchvision:NAME, timm:NAME, module:callable, file.py:callable, a program.pt2, a run.
-        size: sides of the picture, e.g. 224 or 240x320 (height x width).
-        channels: of the picture; 3, or what the network says.
-        classes: of a head for classes; points of a head for dots.
+        size: sides of the image, e.g. 224 or 240x320 (height x width).
+        channels: of the image; 3, or what the network says.
+        classes: of a head for classes; points of a head for keypoints.
         backbone_set: settings of a backbone of ours as KEY=VALUE, e.g. padding=symmetric.
         head_set: settings of a head of ours as KEY=VALUE, e.g. hidden=84.
         paths: count the ways from the middle, edges and corners to each layer; --no-paths is
@@ -42,7 +42,7 @@ def show(
         out: folder for show.json and volumes.png; nothing is written without it.
         quiet: print nothing.
     """
-    from placewise.show.named import show_target
+    from placewise.display.named import show_target
 
     shown = show_target(
         model,

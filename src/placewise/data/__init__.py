@@ -1,5 +1,13 @@
 """Samples to batches: split, scale, order. Every choice is a pure function of the seed."""
 
+from placewise.data._images import (
+    ClassTrainingSet,
+    KeypointTrainingSet,
+    ScaledImages,
+    TrainingSet,
+    in_groups,
+    mirror_order,
+)
 from placewise.data._inputs import (
     DETAIL,
     FINER,
@@ -14,14 +22,6 @@ from placewise.data._inputs import (
     shown_size,
 )
 from placewise.data._order import Batch, Order, batches
-from placewise.data._pictures import (
-    ClassPictures,
-    DotPictures,
-    Pictures,
-    TrainingPictures,
-    in_groups,
-    mirror_order,
-)
 from placewise.data._splits import of_split, single, split_images
 
 __all__ = [
@@ -31,12 +31,12 @@ __all__ = [
     "PIXELS",
     "SMALLEST",
     "Batch",
-    "ClassPictures",
-    "DotPictures",
+    "ClassTrainingSet",
     "InputSettings",
+    "KeypointTrainingSet",
     "Order",
-    "Pictures",
-    "TrainingPictures",
+    "ScaledImages",
+    "TrainingSet",
     "as_input",
     "batches",
     "choose_input",

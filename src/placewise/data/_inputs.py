@@ -1,4 +1,4 @@
-"""How pictures are brought to the network: scale, frame, channels, normalisation."""
+"""How images are brought to the network: scale, frame, channels, normalisation."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from placewise.formats import AnySample, LabelSet, Sample
+from placewise.formats import Dataset, KeypointSample, Sample
 from placewise.geometry import Size
-from placewise.pictures import as_float, is_grey, resize
+from placewise.images import as_float, is_grey, resize
 
 PIXELS = 320 * 240
-"""Pixels of a training picture, or of a window on it: trains in minutes on two cores."""
+"""Pixels of a training image, or of a window on it: trains in minutes on two cores."""
 
 DETAIL = 2.0
-"""Pixels of a picture after scaling, in those that training shows of it."""
+"""Pixels of an image after scaling, in those that training shows of it."""
 
 OBJECT = 128.0
 """Pixels that the object (diagonal of the box about its points) keeps after scaling, where that
-makes a picture's sides at most `FINER` times as long as the budget alone would."""
+makes an image's sides at most `FINER` times as long as the budget alone would."""
 
 FINER = 4.0
 """See `OBJECT`: 16 times the pixels is what a small object may cost when predicting."""
@@ -30,19 +30,19 @@ SMALLEST = 48.0
 """Pixels that the object keeps whatever that costs."""
 
 PEEK = 48
-"""Pictures looked at to learn whether the set is grey, its mean and its contrast."""
+"""Images looked at to learn whether the set is grey, its mean and its contrast."""
 
 
 class InputSettings(BaseModel):
-    """How pictures are brought to the network.
+    """How images are brought to the network.
 
     Attributes:
-        scale: network pixels for one picture pixel, at most 1.
-        frame: (height, width) of training pictures, or of windows on them, after scaling.
+        scale: network pixels for one image pixel, at most 1.
+        frame: (height, width) of training images, or of windows on them, after scaling.
         channels: 1 (grey) or 3 (RGB).
-        mean: of each channel of the training pictures, in 0..1.
-        std: of each channel of the training pictures, in 0..1.
-        fit: pictures that would be larger than the frame are shrunk until they fit into it.
+        mean: of each channel of the training images, in 0..1.
+        std: of each channel of the training images, in 0..1.
+        fit: images that would be larger than the frame are shrunk until they fit into it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,8 +56,8 @@ class InputSettings(BaseModel):
 
 
 def choose_input(
-    labels: LabelSet[Any],
-    samples: Sequence[AnySample],
+    labels: Dataset[Any],
+    samples: Sequence[Sample],
     extent: float | None,
     seed: int,
     pixels: int = PIXELS,
@@ -65,20 +65,20 @@ def choose_input(
     whole: bool = False,
     fit: bool = False,
 ) -> InputSettings:
-    """Scale, frame, channels and normalisation for the training pictures.
+    """Scale, frame, channels and normalisation for the training images.
 
-    The scale brings the median picture to `DETAIL` times `pixels` pixels, but keeps small objects
-    larger (see `OBJECT`), and never enlarges. Pictures of more than `pixels` pixels are shown in
+    The scale brings the median image to `DETAIL` times `pixels` pixels, but keeps small objects
+    larger (see `OBJECT`), and never enlarges. Images of more than `pixels` pixels are shown in
     training through windows of that many.
 
     Args:
-        labels: the labels, which read the pictures.
+        labels: the labels, which read the images.
         samples: the training samples.
-        extent: of the object in picture pixels, as `object_extent` found it.
-        seed: which pictures are looked at for mean and contrast.
-        pixels: that training shows of the median picture.
-        whole: it must show the whole picture, which then has that many pixels.
-        fit: where pictures differ in size, those larger than the frame are shrunk to fit into it.
+        extent: of the object in image pixels, as `object_extent` found it.
+        seed: which images are looked at for mean and contrast.
+        pixels: that training shows of the median image.
+        whole: it must show the whole image, which then has that many pixels.
+        fit: where images differ in size, those larger than the frame are shrunk to fit into it.
     """
     sizes = np.array([sample.size for sample in samples], dtype=float)
     base = float(np.sqrt(pixels / np.median(sizes.prod(1))))
@@ -92,8 +92,8 @@ def choose_input(
     high, wide = np.ceil(sides).astype(int).tolist()
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(samples))[:PEEK]
-    peek = [labels.picture(samples[i].image) for i in chosen]
-    channels = 1 if all(is_grey(picture) for picture in peek) else 3
+    peek = [labels.image(samples[i].image) for i in chosen]
+    channels = 1 if all(is_grey(image) for image in peek) else 3
     seen = [_channels(as_float(p), channels)[::4, ::4].reshape(-1, channels) for p in peek]
     values = np.concatenate(seen).astype(np.float64)
     return InputSettings(
@@ -106,7 +106,7 @@ def choose_input(
     )
 
 
-def object_extent(samples: Sequence[Sample]) -> float | None:
+def object_extent(samples: Sequence[KeypointSample]) -> float | None:
     """Median diagonal in pixels of the box about an object's located points; None if unknown."""
     boxes = [
         np.ptp(points[located], axis=0)
@@ -117,20 +117,20 @@ def object_extent(samples: Sequence[Sample]) -> float | None:
     return float(np.median(np.linalg.norm(boxes, axis=1))) if boxes else None
 
 
-def _channels(picture: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+def _channels(image: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
     """Grey or RGB, whichever the network wants."""
-    if picture.shape[2] == channels:
-        return picture
+    if image.shape[2] == channels:
+        return image
     if channels == 1:
-        return np.asarray(picture.mean(2, keepdims=True, dtype=np.float32))
-    return np.repeat(picture, 3, axis=2)
+        return np.asarray(image.mean(2, keepdims=True, dtype=np.float32))
+    return np.repeat(image, 3, axis=2)
 
 
-def as_input(picture: NDArray[np.generic], view: InputSettings) -> NDArray[np.float32]:
-    """A picture as the network sees it: (h, w, channels) in 0..1, scaled.
+def as_input(image: NDArray[np.generic], view: InputSettings) -> NDArray[np.float32]:
+    """An image as the network sees it: (h, w, channels) in 0..1, scaled.
 
     Args:
-        picture: (height, width, 1 or 3) uint8, uint16 or float in 0..1.
+        image: (height, width, 1 or 3) uint8, uint16 or float in 0..1.
         view: the model's input settings.
 
     Example:
@@ -138,8 +138,8 @@ def as_input(picture: NDArray[np.generic], view: InputSettings) -> NDArray[np.fl
         >>> as_input(np.zeros((9, 6, 3), np.uint8), view).shape
         (4, 3, 1)
     """
-    size = shown_size((picture.shape[0], picture.shape[1]), view)
-    shown = picture if picture.shape[:2] == size else resize(picture, size)
+    size = shown_size((image.shape[0], image.shape[1]), view)
+    shown = image if image.shape[:2] == size else resize(image, size)
     return _channels(as_float(shown), view.channels)
 
 
@@ -154,7 +154,7 @@ def scaled_size(size: Size, scale: float) -> Size:
 
 
 def shown_size(size: Size, view: InputSettings) -> Size:
-    """(height, width) at which the network sees a picture.
+    """(height, width) at which the network sees an image.
 
     Example:
         >>> view = InputSettings(scale=0.5, frame=(4, 4), channels=1, mean=(0.5,), std=(0.2,))

@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from placewise.augment import generator
-from placewise.data._pictures import Key, TrainingPictures
+from placewise.data._images import Key, TrainingSet
 
 Batch = tuple[torch.Tensor, ...]
-"""Pictures (B, C, h, w), what is to be learnt of them, indices (B,)."""
+"""Images (B, C, h, w), what is to be learnt of them, indices (B,)."""
 
 
 class Order(Sampler[list[Key]]):
@@ -68,16 +68,16 @@ class Order(Sampler[list[Key]]):
             yield keys[self.rank :: self.world]
 
 
-def batches(pictures: TrainingPictures[Any], order: Order, workers: int) -> Iterator[Batch]:
+def batches(images: TrainingSet[Any], order: Order, workers: int) -> Iterator[Batch]:
     """Batches in order.
 
     Args:
-        pictures: what to show.
+        images: what to show.
         order: when to show it.
         workers: processes that prepare batches; 0 prepares them between the steps.
     """
     loader = DataLoader(
-        pictures,
+        images,
         batch_sampler=order,
         num_workers=workers,
         prefetch_factor=4 if workers else None,

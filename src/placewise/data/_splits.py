@@ -1,4 +1,4 @@
-"""Which pictures are learnt from, which choose, and which test."""
+"""Which images are learnt from, which choose, and which test."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import Fault, LabelError, SettingsError
-from placewise.formats import LabelSet, S, Sample
+from placewise.formats import Dataset, KeypointSample, S
 from placewise.geometry import FloatArray
 
 
 def split_images(
-    labels: LabelSet[Any], seed: int, val: float = 0.1, test: float = 0.15
+    labels: Dataset[Any], seed: int, val: float = 0.1, test: float = 0.15
 ) -> list[str]:
     """Split of each sample: "train", "val" or "test".
 
     What the labels say is honoured. Labels that say nothing are split by the seed; labels without
-    validation pictures lose `val` of their training pictures to it. The order of the samples does
-    not matter: a picture's lot is drawn from (seed, name).
+    validation images lose `val` of their training images to it. The order of the samples does
+    not matter: an image's lot is drawn from (seed, name).
 
     Args:
         labels: the labels.
         seed: the seed.
-        val: share of validation pictures where they are drawn.
-        test: share of test pictures where they are drawn.
+        val: share of validation images where they are drawn.
+        test: share of test images where they are drawn.
 
     Raises:
-        SettingsError: fewer than two pictures are left to train and validate on.
+        SettingsError: fewer than two images are left to train and validate on.
     """
     given = [sample.split for sample in labels.samples]
     splits = [split or "train" for split in given]
@@ -43,7 +43,7 @@ def split_images(
     if "train" not in splits or "val" not in splits:
         raise SettingsError(
             f"the labels have {splits.count('train')} training and {splits.count('val')} "
-            "validation pictures; at least one of each is needed: label more pictures"
+            "validation images; at least one of each is needed: label more images"
         )
     return splits
 
@@ -53,32 +53,32 @@ def _lot(seed: int, name: str) -> int:
 
 
 def _draw(splits: list[str], lots: Sequence[int], split: str, share: float, *, least: int) -> None:
-    """Turn a share of the training pictures, those with the lowest lots, into another split."""
+    """Turn a share of the training images, those with the lowest lots, into another split."""
     train = sorted((lot, i) for i, lot in enumerate(lots) if splits[i] == "train")
     count = min(max(least, round(share * len(train))), len(train) - 1)
     for _, i in train[: max(0, count)]:
         splits[i] = split
 
 
-def of_split(labels: LabelSet[S], splits: Sequence[str], split: str) -> tuple[S, ...]:
+def of_split(labels: Dataset[S], splits: Sequence[str], split: str) -> tuple[S, ...]:
     """The samples of one split, in the order of the labels."""
     return tuple(s for s, name in zip(labels.samples, splits, strict=True) if name == split)
 
 
-def single(sample: Sample, source: Path | None) -> tuple[FloatArray, NDArray[np.int8]]:
-    """Points (K, 2) and states (K,) of a picture that shows each point at most once.
+def single(sample: KeypointSample, source: Path | None) -> tuple[FloatArray, NDArray[np.int8]]:
+    """Points (K, 2) and states (K,) of an image that shows each point at most once.
 
     Raises:
-        LabelError: the picture has several instances.
+        LabelError: the image has several instances.
     """
     if len(sample.points) > 1:
         fault = Fault(
             str(source or "labels"),
             0,
             sample.image,
-            f"{len(sample.points)} instances on one picture",
-            "a run places each point once; crop the pictures to one instance each, or give the "
+            f"{len(sample.points)} instances on one image",
+            "a run places each point once; crop the images to one instance each, or give the "
             "instances names of their own",
         )
         raise LabelError([fault])
-    return sample.points[0], sample.states[0]
+    return sample.points[0], sample.visibility[0]

@@ -1,4 +1,4 @@
-"""From arrays of pictures and labels to class labels; what `npz` and `idx` share."""
+"""From arrays of images and labels to class labels; what `npz` and `idx` share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.formats._classes import ClassLabels, ClassSample
+from placewise.formats._classes import ClassDataset, ClassSample
 from placewise.formats._collect import MAX_NAMES, Collector
 from placewise.formats._names import natural, shown
 from placewise.formats._sets import Arrays
@@ -23,26 +23,26 @@ _GREY_OR_RGB = (1, 3)
 
 @dataclass(frozen=True)
 class Part:
-    """Pictures of one split with their labels, as they stand in the file.
+    """Images of one split with their labels, as they stand in the file.
 
     Attributes:
-        name: what the pictures are called in front of their number.
+        name: what the images are called in front of their number.
         split: "train", "val", "test", or None.
         fields: names of the two arrays, for faults.
-        pictures: the array of pictures.
+        images: the array of images.
         labels: the array of labels.
     """
 
     name: str
     split: str | None
     fields: tuple[str, str]
-    pictures: NDArray[Any]
+    images: NDArray[Any]
     labels: NDArray[Any]
 
 
 def class_labels(
     collector: Collector, parts: Sequence[Part], names: Sequence[str] | None
-) -> ClassLabels:
+) -> ClassDataset:
     """Labels of the parts, if nothing is wrong.
 
     Args:
@@ -53,7 +53,7 @@ def class_labels(
     Raises:
         LabelError: all faults together.
     """
-    arrays = {part.name: _pictures(collector, part) for part in parts}
+    arrays = {part.name: _images(collector, part) for part in parts}
     values = [_values(collector, part) for part in parts]
     if collector.faults:
         collector.stop()
@@ -70,30 +70,30 @@ def class_labels(
         ]
     if len(told) > MAX_NAMES:
         got = f"{len(told)} classes are named, the most is {MAX_NAMES}"
-        collector.fault(0, parts[0].fields[1], got, "write one label for each picture there")
+        collector.fault(0, parts[0].fields[1], got, "write one label for each image there")
     if collector.faults:
         collector.stop()
     collector.check_classes(told)
-    return ClassLabels(collector.root, tuple(told), tuple(samples), collector.path, Arrays(arrays))
+    return ClassDataset(collector.root, tuple(told), tuple(samples), collector.path, Arrays(arrays))
 
 
-def _pictures(collector: Collector, part: Part) -> NDArray[Any]:
+def _images(collector: Collector, part: Part) -> NDArray[Any]:
     """(count, height, width, 1 or 3) uint8, uint16, or float32 in 0..1."""
-    values, field = part.pictures, part.fields[0]
+    values, field = part.images, part.fields[0]
     if values.ndim == 3:
         values = values[..., None]
     elif values.ndim == 4 and values.shape[3] not in _GREY_OR_RGB and values.shape[1] in (1, 3):
         values = values.transpose(0, 2, 3, 1)
     if values.ndim != 4 or values.shape[3] not in _GREY_OR_RGB or 0 in values.shape:
-        got = f"the array has the shape {part.pictures.shape}"
+        got = f"the array has the shape {part.images.shape}"
         todo = "write (count, height, width), (count, height, width, 3) or (count, 3, height, "
-        collector.fault(0, field, got, todo + "width), with at least one picture")
+        collector.fault(0, field, got, todo + "width), with at least one image")
         return np.zeros((1, 1, 1, 1), np.uint8)
     return _scaled(collector, values, field)
 
 
 def _scaled(collector: Collector, values: NDArray[Any], field: str) -> NDArray[Any]:
-    """Values that a picture can have, as they are where possible."""
+    """Values that an image can have, as they are where possible."""
     if values.dtype in (np.uint8, np.uint16):
         return values
     if values.dtype.kind not in "biuf":
@@ -116,13 +116,13 @@ def _scaled(collector: Collector, values: NDArray[Any], field: str) -> NDArray[A
 
 
 def _values(collector: Collector, part: Part) -> list[str]:
-    """What the labels say of each picture, as text."""
+    """What the labels say of each image, as text."""
     labels, field = part.labels, part.fields[1]
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.shape != (len(part.pictures),):
+    if labels.shape != (len(part.images),):
         got = f"the array has the shape {part.labels.shape}"
-        todo = f"write one label for each of the {len(part.pictures)} pictures of {part.fields[0]}"
+        todo = f"write one label for each of the {len(part.images)} images of {part.fields[0]}"
         collector.fault(0, field, got, todo)
     elif labels.dtype.kind == "f" and np.array_equal(labels, labels.round()):
         return [str(int(value)) for value in labels]
@@ -175,5 +175,5 @@ def split_of(name: str) -> str | None:
 
 
 def unique_name(split: str | None, path: Path) -> str:
-    """What pictures of a split are called."""
+    """What images of a split are called."""
     return split or path.name.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Labels that say what a picture shows, not where."""
+"""Labels that say what an image shows, not where."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 from placewise.errors import SettingsError
 from placewise.formats._names import repeated, shown, why_unfit
-from placewise.formats._sets import SPLITS, Files, LabelSet, Source
+from placewise.formats._sets import SPLITS, Dataset, Files, Source
 from placewise.geometry import Size
 
 NOT_LABELLED = -1
-"""The class of a picture whose class is not known, where only a number can stand."""
+"""The class of an image whose class is not known, where only a number can stand."""
 
 
 @dataclass(frozen=True)
 class ClassSample:
-    """One picture with its class.
+    """One image with its class.
 
     Attributes:
-        image: name of the picture: its path relative to the root, or its place in an array.
-        size: (height, width) in pixels of the picture as it is shown.
+        image: name of the image: its path relative to the root, or its place in an array.
+        size: (height, width) in pixels of the image as it is shown.
         label: number of its class among the names; None where it is not labelled.
         split: "train", "val", "test", or None where the labels do not say.
 
@@ -47,21 +47,21 @@ class ClassSample:
 
 
 @dataclass(frozen=True)
-class ClassLabels(LabelSet[ClassSample]):
-    """The classes of pictures.
+class ClassDataset(Dataset[ClassSample]):
+    """The classes of images.
 
     Attributes:
-        root: folder of the pictures, or of the file that holds them.
+        root: folder of the images, or of the file that holds them.
         names: the classes' names; a sample's label is a number among them.
-        samples: one for each picture, in the order of the file.
+        samples: one for each image, in the order of the file.
         source: what was read, None where the labels were made in memory.
-        held: where the pictures lie; None: in files under the root.
+        held: where the images lie; None: in files under the root.
 
     Raises:
         SettingsError: the parts do not fit each other.
 
     Example:
-        >>> labels = ClassLabels(Path("pets"), ("cat", "dog"), (ClassSample("a.png", (8, 8), 1),))
+        >>> labels = ClassDataset(Path("pets"), ("cat", "dog"), (ClassSample("a.png", (8, 8), 1),))
         >>> labels.counts()
         [0, 1]
     """
@@ -87,7 +87,7 @@ class ClassLabels(LabelSet[ClassSample]):
         if (twice := repeated(self.names)) is not None:
             raise SettingsError(f"two classes are named {shown(twice)}; rename one")
         if (image := repeated(sample.image for sample in self.samples)) is not None:
-            raise SettingsError(f"two samples are of {shown(image)}; a picture has one class")
+            raise SettingsError(f"two samples are of {shown(image)}; an image has one class")
         for sample in self.samples:
             if sample.label is not None and not 0 <= sample.label < len(self.names):
                 raise SettingsError(
@@ -96,16 +96,16 @@ class ClassLabels(LabelSet[ClassSample]):
                 )
 
     @property
-    def pictures(self) -> Source:
-        """Where the pictures lie; see `LabelSet.pictures`."""
+    def images(self) -> Source:
+        """Where the images lie; see `Dataset.images`."""
         return self.held or Files(self.root)
 
-    def labelled(self) -> ClassLabels:
-        """The same without pictures whose class is not known."""
+    def labelled(self) -> ClassDataset:
+        """The same without images whose class is not known."""
         return replace(self, samples=tuple(s for s in self.samples if s.label is not None))
 
     def counts(self, samples: Sequence[ClassSample] | None = None) -> list[int]:
-        """Pictures of each class.
+        """Images of each class.
 
         Args:
             samples: of which; None: all.

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from placewise.formats._collect import Collector
-from placewise.formats._labels import Labels, State
+from placewise.formats._labels import KeypointDataset, Visibility
 from placewise.formats._names import shown
 from placewise.geometry import PIXEL_CONVENTION
 
-VISIBILITY = (State.UNLABELLED, State.HIDDEN, State.VISIBLE)
+VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
 """The states that COCO numbers 0, 1, 2."""
 
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ class Reader:
     """Walks through the JSON of one file and hands what it finds to the collector.
 
     Args:
-        collector: takes pictures, marks and faults.
+        collector: takes images, marks and faults.
     """
 
     def __init__(self, collector: Collector) -> None:
@@ -40,7 +40,7 @@ class Reader:
         self.images: dict[_Key, str | None] = {}
         self.instances: Counter[str] = Counter()
 
-    def labels(self) -> Labels:
+    def labels(self) -> KeypointDataset:
         """Read everything.
 
         Raises:
@@ -179,26 +179,26 @@ class Reader:
         if key in self.images and key is not None:
             self.fault(f"{path}.id", f"{shown(key)} is the id of two images", "number them anew")
         name = self._get(image, "file_name", str, path)
-        picture = None
+        pixels = None
         if name is not None:
-            picture = self.collector.picture(name, 0, f"{path}.file_name")
+            pixels = self.collector.image(name, 0, f"{path}.file_name")
         if key is not None:
-            self.images.setdefault(key, picture)
+            self.images.setdefault(key, pixels)
         if image.get("split") is not None:
             split = self._typed(image["split"], str, f"{path}.split")
-            self.collector.split(picture, split or "", 0, f"{path}.split")
-        self._check_size(image, picture, path)
+            self.collector.split(pixels, split or "", 0, f"{path}.split")
+        self._check_size(image, pixels, path)
 
-    def _check_size(self, image: Json, picture: str | None, path: str) -> None:
-        """The size that the file gives must be the picture's: else the points lie elsewhere."""
-        size = self.collector.pictures[picture].size if picture is not None else None
+    def _check_size(self, image: Json, pixels: str | None, path: str) -> None:
+        """The size that the file gives must be the image's: else the points lie elsewhere."""
+        size = self.collector.images[pixels].size if pixels is not None else None
         for axis, key in enumerate(("height", "width")):
             if image.get(key) is None:
                 continue
             said = self._typed(image[key], int, f"{path}.{key}")
             if said is not None and size is not None and said != size[axis]:
-                got = f"it is {shown(said)}, the picture's {key} is {size[axis]}"
-                todo = "use the picture that was labelled, turned and scaled as it was then"
+                got = f"it is {shown(said)}, the image's {key} is {size[axis]}"
+                todo = "use the image that was labelled, turned and scaled as it was then"
                 self.fault(f"{path}.{key}", got, todo)
 
     def _annotation(self, value: object, category: _Key, path: str) -> None:
@@ -221,17 +221,17 @@ class Reader:
             self._points(values, image, absent, path)
 
     def _points(self, values: list[object], image: str | None, absent: set[str], path: str) -> None:
-        """Mark the points of the next instance on a picture."""
+        """Mark the points of the next instance on an image."""
         instance = self.instances[image] if image is not None else 0
         for i, name in enumerate(self.names):
             field = f"{path}.keypoints[{3 * i}]"
             placed = self._point(values[3 * i : 3 * i + 3], image, field)
             if placed is None:
                 continue
-            if name in absent and placed[0] >= State.HIDDEN:
+            if name in absent and placed[0] >= Visibility.HIDDEN:
                 got = f"{shown(name)} is absent and has a place"
                 self.fault(f"{path}.absent", got, "take it out, or set its v to 0")
-            state = State.ABSENT if name in absent else placed[0]
+            state = Visibility.ABSENT if name in absent else placed[0]
             self.collector.mark(image, (instance, name, state, *placed[1:]))
         if image is not None:
             self.instances[image] += 1
@@ -249,7 +249,7 @@ class Reader:
 
     def _point(
         self, values: list[object], image: str | None, field: str
-    ) -> tuple[State, float, float] | None:
+    ) -> tuple[Visibility, float, float] | None:
         """State and place from x, y, v, None where they are a fault."""
         x, y, v = (_finite(value) for value in values)
         if x is None or y is None or v is None:
@@ -261,7 +261,7 @@ class Reader:
             self.fault(field, got, "write 0 (not labelled), 1 (hidden) or 2 (visible)")
             return None
         state = VISIBILITY[int(v)]
-        if state == State.UNLABELLED:
+        if state == Visibility.UNLABELLED:
             return state, math.nan, math.nan
         self.collector.near(image, x, y, 0, field)
         return state, x, y

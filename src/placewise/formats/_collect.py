@@ -10,13 +10,13 @@ from typing import NoReturn
 
 import numpy as np
 
-from placewise.errors import Fault, LabelError, PictureError, SettingsError
-from placewise.formats._classes import ClassLabels, ClassSample
-from placewise.formats._labels import Labels, Sample, State
+from placewise.errors import Fault, ImageError, LabelError, SettingsError
+from placewise.formats._classes import ClassDataset, ClassSample
+from placewise.formats._labels import KeypointDataset, KeypointSample, Visibility
 from placewise.formats._names import has_control, natural, normal, shown, why_unfit, why_unsafe
 from placewise.formats._symmetry import guess_symmetry
 from placewise.geometry import Size
-from placewise.pictures import picture_size
+from placewise.images import image_size
 
 FAR = 0.1
 """A point further than this share of the diagonal beyond the edge is a fault; objects that the
@@ -37,14 +37,14 @@ class _Mark:
 
     instance: int
     name: str
-    state: State
+    state: Visibility
     x: float
     y: float
 
 
 @dataclass
-class _Picture:
-    """A picture that the file names; its size is None where the picture cannot be read."""
+class _ImageArray:
+    """An image that the file names; its size is None where the image cannot be read."""
 
     size: Size | None
     split: str | None = None
@@ -53,20 +53,20 @@ class _Picture:
 
 
 class Collector:
-    """Gathers the pictures, marks and faults of one file of labels.
+    """Gathers the images, marks and faults of one file of labels.
 
     A reader hands over every value with the place where it stands (row and field). What is wrong
     becomes a fault and reading goes on; `labels` raises all faults together.
 
     Args:
         path: the file of labels.
-        root: folder of the pictures; nothing outside of it is opened.
+        root: folder of the images; nothing outside of it is opened.
     """
 
     def __init__(self, path: Path, root: Path) -> None:
         self.path, self.root = path, root
         self.faults: list[Fault] = []
-        self.pictures: dict[str, _Picture] = {}
+        self.images: dict[str, _ImageArray] = {}
         self.damaged: set[int] = set()
         self._real_root = root.resolve()
         self._normal: dict[str, str | None] = {}
@@ -104,14 +104,14 @@ class Collector:
                 "save the file as UTF-8",
             )
 
-    def picture(self, name: str, row: int, field: str, *, once: bool = True) -> str | None:
-        """Normal name of a picture, which is looked at when it is first named.
+    def image(self, name: str, row: int, field: str, *, once: bool = True) -> str | None:
+        """Normal name of an image, which is looked at when it is first named.
 
         Args:
             name: the name as it stands in the file.
             row: where it stands.
             field: where it stands.
-            once: whether a picture may be named only once.
+            once: whether an image may be named only once.
 
         Returns:
             The name that `split` and `mark` take, None where the name itself is a fault.
@@ -120,40 +120,40 @@ class Collector:
             reason = why_unsafe(name)
             self._normal[name] = None if reason else normal(name)
             if reason:
-                todo = "write the path of a picture below the folder, e.g. images/a.png"
+                todo = "write the path of an image below the folder, e.g. images/a.png"
                 self.fault(row, field, f"{shown(name)} {reason}", todo)
         image = self._normal[name]
         if image is None:
             return None
-        if image not in self.pictures:
-            self.pictures[image] = _Picture(self._size(image, row, field))
+        if image not in self.images:
+            self.images[image] = _ImageArray(self._size(image, row, field))
         elif once:
             todo = "keep one, or use a format with instances (long_csv, coco)"
             self.fault(row, field, f"{shown(image)} is named a second time", todo)
         return image
 
     def _size(self, image: str, row: int, field: str) -> Size | None:
-        """Size of a picture under the root, or None and a fault."""
+        """Size of an image under the root, or None and a fault."""
         try:
             file = (self.root / image).resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: symlinks in a circle
             file = None
         if file is None or (file.is_relative_to(self._real_root) and not file.is_file()):
-            todo = "put the picture there, or name the folder of the pictures (root)"
-            self.fault(row, field, f"there is no picture {shown(image)}", todo)
+            todo = "put the image there, or name the folder of the images (root)"
+            self.fault(row, field, f"there is no image {shown(image)}", todo)
         elif not file.is_relative_to(self._real_root):
-            todo = "put the picture itself into the folder"
+            todo = "put the image itself into the folder"
             self.fault(row, field, f"{shown(image)} is a symlink out of the folder", todo)
         else:
             try:
-                return picture_size(file)
-            except PictureError as error:
-                todo = "replace the picture or take it out of the labels"
+                return image_size(file)
+            except ImageError as error:
+                todo = "replace the image or take it out of the labels"
                 self.fault(row, field, f"{shown(image)} cannot be read ({error})", todo)
         return None
 
     def split(self, image: str | None, text: str, row: int, field: str) -> None:
-        """Note the split of a picture; an empty text says nothing."""
+        """Note the split of an image; an empty text says nothing."""
         if not text.strip():
             return
         split = SPLIT_NAMES.get(text.strip().lower())
@@ -161,11 +161,11 @@ class Collector:
             todo = "write train, val, test or nothing"
             self.fault(row, field, f"{shown(text)} is not a split", todo)
         elif image is not None:
-            picture = self.pictures[image]
-            if picture.split not in (None, split):
-                got = f"{shown(image)} is in '{split}' here and in '{picture.split}' before"
-                self.fault(row, field, got, "write one split for all labels of a picture")
-            picture.split = picture.split or split
+            pixels = self.images[image]
+            if pixels.split not in (None, split):
+                got = f"{shown(image)} is in '{split}' here and in '{pixels.split}' before"
+                self.fault(row, field, got, "write one split for all labels of an image")
+            pixels.split = pixels.split or split
 
     def name(self, text: str, row: int, field: str) -> str | None:
         """Name of a point or class without outer blanks, None where it is a fault."""
@@ -176,19 +176,19 @@ class Collector:
         return name
 
     def label(self, image: str | None, text: str, row: int, field: str) -> None:
-        """Note the class of a picture; an empty text says that it is not known."""
+        """Note the class of an image; an empty text says that it is not known."""
         name = self.name(text, row, field) if text.strip() else ""
         if image is not None and name:
-            self.pictures[image].label = name
+            self.images[image].label = name
 
-    def mark(self, image: str | None, mark: tuple[int, str, State, float, float]) -> None:
-        """Keep (instance, name, state, x, y) of a picture whose name is good."""
+    def mark(self, image: str | None, mark: tuple[int, str, Visibility, float, float]) -> None:
+        """Keep (instance, name, state, x, y) of an image whose name is good."""
         if image is not None:
-            self.pictures[image].marks.append(_Mark(*mark))
+            self.images[image].marks.append(_Mark(*mark))
 
     def near(self, image: str | None, x: float, y: float, row: int, fields: str) -> None:
-        """Note a fault if a place is far outside its picture."""
-        size = self.pictures[image].size if image is not None else None
+        """Note a fault if a place is far outside its image."""
+        size = self.images[image].size if image is not None else None
         if size is None:
             return
         height, width = size
@@ -197,7 +197,7 @@ class Collector:
             self.fault(
                 row,
                 fields,
-                f"({x:g}, {y:g}) lies {beyond:.0f} px outside the picture of {width}×{height}",
+                f"({x:g}, {y:g}) lies {beyond:.0f} px outside the image of {width}×{height}",
                 "correct it (0-based pixels, x right, y down), or label the point as absent",
             )
 
@@ -206,7 +206,7 @@ class Collector:
         names: tuple[str, ...],
         symmetry: tuple[tuple[str, str], ...] | None = None,
         skeleton: tuple[tuple[str, str], ...] = (),
-    ) -> Labels:
+    ) -> KeypointDataset:
         """The labels, if nothing was wrong.
 
         Args:
@@ -219,26 +219,26 @@ class Collector:
         """
         self._check("point", "points", names)
         index = {name: i for i, name in enumerate(names)}
-        samples = tuple(_sample(*item, index) for item in self.pictures.items())
+        samples = tuple(_sample(*item, index) for item in self.images.items())
         pairs = guess_symmetry(names) if symmetry is None else symmetry
-        return Labels(self.root, names, samples, pairs, skeleton, self.path)
+        return KeypointDataset(self.root, names, samples, pairs, skeleton, self.path)
 
-    def class_labels(self) -> ClassLabels:
-        """The pictures with their classes, which are sorted by name, if nothing was wrong.
+    def class_labels(self) -> ClassDataset:
+        """The images with their classes, which are sorted by name, if nothing was wrong.
 
         Raises:
             LabelError: all faults together.
         """
-        found = {picture.label for picture in self.pictures.values()} - {""}
+        found = {pixels.label for pixels in self.images.values()} - {""}
         names = tuple(sorted(found, key=natural))
         self._check("class", "classes", names)
         self.check_classes(names)
         index = {name: i for i, name in enumerate(names)}
         samples = tuple(
-            ClassSample(image, _size(image, picture), index.get(picture.label), picture.split)
-            for image, picture in self.pictures.items()
+            ClassSample(image, _size(image, pixels), index.get(pixels.label), pixels.split)
+            for image, pixels in self.images.items()
         )
-        return ClassLabels(self.root, names, samples, self.path)
+        return ClassDataset(self.root, names, samples, self.path)
 
     def check_classes(self, names: Sequence[str]) -> None:
         """Refuse a single class, with which there is nothing to learn."""
@@ -251,29 +251,29 @@ class Collector:
         """Raise what was wrong."""
         if len(names) > MAX_NAMES:
             got = f"{len(names)} {several} are named, the most is {MAX_NAMES}"
-            self.fault(1, what, got, f"write the names of {several} there, not places or pictures")
-        if not self.faults and not (names and self.pictures):
-            self.fault(1, "file", "there is no label in it", "label at least one picture")
+            self.fault(1, what, got, f"write the names of {several} there, not places or images")
+        if not self.faults and not (names and self.images):
+            self.fault(1, "file", "there is no label in it", "label at least one image")
         if self.faults:
             self.stop()
 
 
-def _sample(image: str, picture: _Picture, index: dict[str, int]) -> Sample:
-    count = 1 + max((mark.instance for mark in picture.marks), default=0)
+def _sample(image: str, pixels: _ImageArray, index: dict[str, int]) -> KeypointSample:
+    count = 1 + max((mark.instance for mark in pixels.marks), default=0)
     points = np.full((count, len(index), 2), np.nan)
-    states = np.full((count, len(index)), State.UNLABELLED, dtype=np.int8)
-    for mark in picture.marks:
+    visibility = np.full((count, len(index)), Visibility.UNLABELLED, dtype=np.int8)
+    for mark in pixels.marks:
         place = mark.instance, index[mark.name]
-        states[place] = mark.state
-        if mark.state >= State.HIDDEN:
+        visibility[place] = mark.state
+        if mark.state >= Visibility.HIDDEN:
             points[place] = mark.x, mark.y
-    return Sample(image, _size(image, picture), points, states, picture.split)
+    return KeypointSample(image, _size(image, pixels), points, visibility, pixels.split)
 
 
-def _size(image: str, picture: _Picture) -> Size:
-    if picture.size is None:
-        raise SettingsError(f"the size of {shown(image)} is not known; read the picture first")
-    return picture.size
+def _size(image: str, pixels: _ImageArray) -> Size:
+    if pixels.size is None:
+        raise SettingsError(f"the size of {shown(image)} is not known; read the image first")
+    return pixels.size
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:

@@ -9,22 +9,22 @@ from placewise.errors import SettingsError
 from placewise.formats._collect import Collector, read_bytes
 from placewise.formats._format import FORMATS, Format, Written
 from placewise.formats._names import shown
-from placewise.formats._sets import LabelSet, Task
+from placewise.formats._sets import Dataset, Task
 
 HEAD_BYTES = 1 << 16
 """A format is judged by this much of a file."""
 
 _PREFERRED = ("points.csv", "labels.csv", "labels.json")
 _BY_SUFFIX: dict[tuple[Task, str], str] = {
-    ("dots", ".csv"): "long_csv",
-    ("dots", ".json"): "coco",
+    ("keypoints", ".csv"): "long_csv",
+    ("keypoints", ".json"): "coco",
     ("classes", ".csv"): "class_csv",
 }
 
 
-def read_labels(
+def read_dataset(
     path: Path | str, *, format: str | None = None, root: Path | str | None = None
-) -> LabelSet[Any]:
+) -> Dataset[Any]:
     r"""Read labels, in whichever format they are.
 
     Args:
@@ -32,11 +32,11 @@ def read_labels(
             `labels.json`, else the only file in a known format there, else the only DeepLabCut
             file in `labeled-data`, else idx files, else a folder for each class.
         format: name of the format; None: find it by looking at the data.
-        root: folder of the pictures; None: the file's folder, for DeepLabCut files also one above
-            it where the pictures are.
+        root: folder of the images; None: the file's folder, for DeepLabCut files also one above
+            it where the images are.
 
     Returns:
-        `Labels` of points, or `ClassLabels`.
+        `KeypointDataset` of points, or `ClassDataset`.
 
     Raises:
         SettingsError: there is no such file, or several could be meant.
@@ -48,7 +48,7 @@ def read_labels(
         >>> with TemporaryDirectory() as folder:
         ...     Image.new("L", (8, 6)).save(Path(folder, "a.png"))
         ...     _ = Path(folder, "points.csv").write_text("image,point,x,y\na.png,nose,3,4.5\n")
-        ...     labels = read_labels(folder)
+        ...     labels = read_dataset(folder)
         >>> labels.names, labels.samples[0].size, labels.samples[0].points.tolist()
         (('nose',), (6, 8), [[[3.0, 4.5]]])
     """
@@ -56,8 +56,8 @@ def read_labels(
     return member.read(file, member.root(file) if root is None else Path(root))
 
 
-def write_labels(
-    labels: LabelSet[Any],
+def write_dataset(
+    labels: Dataset[Any],
     path: Path | str,
     format: str | None = None,
     *,
@@ -66,8 +66,8 @@ def write_labels(
 ) -> None:
     """Write labels, whole or not at all.
 
-    Pictures are named relative to `labels.root`: a file that is written elsewhere is read with
-    `read_labels(path, root=...)`.
+    Images are named relative to `labels.root`: a file that is written elsewhere is read with
+    `read_dataset(path, root=...)`.
 
     Args:
         labels: the labels.
@@ -83,11 +83,12 @@ def write_labels(
     Example:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
-        >>> from placewise.formats import Labels, Sample
-        >>> sample = Sample("a.png", (6, 8), np.array([[[3.0, 4.5]]]), np.array([[3]], dtype="i1"))
+        >>> from placewise.formats import KeypointDataset, KeypointSample
+        >>> seen = np.array([[3]], dtype="i1")
+        >>> sample = KeypointSample("a.png", (6, 8), np.array([[[3.0, 4.5]]]), seen)
         >>> with TemporaryDirectory() as folder:
-        ...     labels = Labels(Path(folder), ("nose",), (sample,))
-        ...     write_labels(labels, Path(folder, "points.csv"))
+        ...     labels = KeypointDataset(Path(folder), ("nose",), (sample,))
+        ...     write_dataset(labels, Path(folder, "points.csv"))
         ...     print(Path(folder, "points.csv").read_text(encoding="utf-8"))
         image,point,x,y,state
         a.png,nose,3.0,4.5,visible
@@ -97,7 +98,7 @@ def write_labels(
     writer.write(labels, path, overwrite=overwrite, lossy=lossy)
 
 
-def _writer(labels: LabelSet[Any], name: str) -> Written[Any]:
+def _writer(labels: Dataset[Any], name: str) -> Written[Any]:
     """The format of this name, if it can be written and is for such labels."""
     member = FORMATS[name]()
     able = [
@@ -126,11 +127,11 @@ def convert(
     r"""Read labels in one format and write them in another.
 
     Args:
-        source: file or folder, as in `read_labels`.
+        source: file or folder, as in `read_dataset`.
         target: the new file.
         format: format of the source; None: find it.
-        to_format: format of the target; None: by its ending, as in `write_labels`.
-        root: folder of the pictures, as in `read_labels`.
+        to_format: format of the target; None: by its ending, as in `write_dataset`.
+        root: folder of the images, as in `read_dataset`.
         overwrite: replace a file that is there.
         lossy: leave out what the new format cannot hold.
 
@@ -144,22 +145,22 @@ def convert(
         ...     Image.new("L", (8, 6)).save(Path(folder, "a.png"))
         ...     _ = Path(folder, "a.csv").write_text("image,nose_x,nose_y\na.png,3,4.5\n")
         ...     said = convert(Path(folder, "a.csv"), Path(folder, "a.json"))
-        ...     read_labels(Path(folder, "a.json")).samples[0].points.tolist()
+        ...     read_dataset(Path(folder, "a.json")).samples[0].points.tolist()
         [[[3.0, 4.5]]]
         >>> said
-        '...a.json: 1 pictures, 1 points, written as coco'
+        '...a.json: 1 images, 1 points, written as coco'
     """
-    labels, path = read_labels(source, format=format, root=root), Path(target)
+    labels, path = read_dataset(source, format=format, root=root), Path(target)
     name = to_format or _by_ending(labels, path)
-    write_labels(labels, path, name, overwrite=overwrite, lossy=lossy)
+    write_dataset(labels, path, name, overwrite=overwrite, lossy=lossy)
     losses = _writer(labels, name).losses(labels)
-    what = f"{len(labels.samples)} pictures, {len(labels.names)} {labels.what}"
+    what = f"{len(labels.samples)} images, {len(labels.names)} {labels.what}"
     said = f"{path}: {what}, written as {name}"
     return f"{said}; left out: {', '.join(losses)}" if losses else said
 
 
 def holds_arrays(path: Path) -> bool:
-    """Whether a path means arrays of pictures (.npz, idx), not files of pictures.
+    """Whether a path means arrays of images (.npz, idx), not files of images.
 
     Example:
         >>> holds_arrays(Path("train-images-idx3-ubyte.gz"))
@@ -172,7 +173,7 @@ def holds_arrays(path: Path) -> bool:
     return path.is_file() and any(member.recognises(path, _head(path)) for member in members)
 
 
-def _by_ending(labels: LabelSet[Any], path: Path) -> str:
+def _by_ending(labels: Dataset[Any], path: Path) -> str:
     """The format that the ending of a name suggests."""
     name = _BY_SUFFIX.get((labels.task, path.suffix.lower()))
     if name is None:

@@ -12,12 +12,12 @@ import numpy as np
 from placewise.checkpoint import write_text
 from placewise.errors import SettingsError
 from placewise.family import Family
-from placewise.formats._labels import Labels
+from placewise.formats._labels import KeypointDataset
 from placewise.formats._names import normal, shown, why_unsafe
-from placewise.formats._sets import Arrays, LabelSet, Task
+from placewise.formats._sets import Arrays, Dataset, Task
 from placewise.geometry import FloatArray
 
-L = TypeVar("L", bound=LabelSet[Any])
+L = TypeVar("L", bound=Dataset[Any])
 
 
 class Format(ABC):
@@ -41,11 +41,11 @@ class Format(ABC):
         return False
 
     @abstractmethod
-    def read(self, path: Path, root: Path) -> LabelSet[Any]:
-        """Read labels of pictures under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path) -> Dataset[Any]:
+        """Read labels of images under `root`; raises LabelError with all faults at once."""
 
     def root(self, path: Path) -> Path:
-        """Folder that a file's pictures are relative to: its own."""
+        """Folder that a file's images are relative to: its own."""
         return path if path.is_dir() else path.parent
 
 
@@ -54,7 +54,7 @@ class Written(Format, Generic[L]):
 
     @abstractmethod
     def read(self, path: Path, root: Path) -> L:
-        """Read labels of pictures under `root`; raises LabelError with all faults at once."""
+        """Read labels of images under `root`; raises LabelError with all faults at once."""
 
     @abstractmethod
     def losses(self, labels: L) -> list[str]:
@@ -68,7 +68,7 @@ class Written(Format, Generic[L]):
         """Write labels to a new file, whole or not at all.
 
         Args:
-            labels: the labels; pictures are named relative to `labels.root`.
+            labels: the labels; images are named relative to `labels.root`.
             path: the file.
             overwrite: replace a file that is there (never the one the labels were read from).
             lossy: leave out what the format cannot hold.
@@ -89,29 +89,29 @@ class Written(Format, Generic[L]):
         write_new(path, self.text(labels), overwrite=overwrite)
 
 
-PointFormat = Written[Labels]
+PointFormat = Written[KeypointDataset]
 
 
-def _check_images(labels: LabelSet[Any]) -> None:
-    """Refuse names of pictures that no reader would take."""
+def _check_images(labels: Dataset[Any]) -> None:
+    """Refuse names of images that no reader would take."""
     if not labels.samples:
-        raise SettingsError("labels without a picture cannot be written; add a sample")
-    if isinstance(labels.pictures, Arrays):
+        raise SettingsError("labels without an image cannot be written; add a sample")
+    if isinstance(labels.images, Arrays):
         raise SettingsError(
-            f"the pictures of {labels.source or 'these labels'} lie in arrays, and a file of "
-            "labels names picture files; train on the arrays as they are, or save the pictures "
+            f"the images of {labels.source or 'these labels'} lie in arrays, and a file of "
+            "labels names image files; train on the arrays as they are, or save the images "
             "first"
         )
     for image in (sample.image for sample in labels.samples):
         reason = why_unsafe(image) or ("" if normal(image) == image else "is not in normal form")
         if reason:
             raise SettingsError(
-                f"{shown(image)} {reason}; name pictures relative to the folder of the labels, "
+                f"{shown(image)} {reason}; name images relative to the folder of the labels, "
                 "with forward slashes"
             )
 
 
-def fit_scores(labels: Labels, scores: Sequence[FloatArray]) -> list[FloatArray]:
+def fit_scores(labels: KeypointDataset, scores: Sequence[FloatArray]) -> list[FloatArray]:
     """Scores as one array (instances, points) for each sample.
 
     Args:
@@ -122,7 +122,7 @@ def fit_scores(labels: Labels, scores: Sequence[FloatArray]) -> list[FloatArray]
         SettingsError: the scores do not fit the samples.
     """
     fitted = [np.atleast_2d(np.asarray(score, dtype=np.float64)) for score in scores]
-    got, needed = [s.shape for s in fitted], [sample.states.shape for sample in labels.samples]
+    got, needed = [s.shape for s in fitted], [sample.visibility.shape for sample in labels.samples]
     if got != needed:
         raise SettingsError(
             f"scores of shapes {shown(got)}, needed for {len(needed)} samples are {shown(needed)}; "

@@ -1,4 +1,4 @@
-"""Labels that say where points lie on pictures: states and samples."""
+"""Labels that say where points lie on images: states and samples."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from placewise.errors import SettingsError
 from placewise.formats._names import repeated, shown, why_unfit
-from placewise.formats._sets import SPLITS, Files, LabelSet, Source
+from placewise.formats._sets import SPLITS, Dataset, Files, Source
 from placewise.geometry import FloatArray, Size
 
 
-class State(IntEnum):
-    """What is known of a point on a picture.
+class Visibility(IntEnum):
+    """What is known of a point on an image.
 
     The three states of the design never mix: not labelled (no loss), located (visible or hidden,
-    drawn), and absent (known not to be on the picture: an empty map).
+    drawn), and absent (known not to be on the image: an empty map).
 
     Example:
-        >>> State.HIDDEN >= State.HIDDEN, State.ABSENT >= State.HIDDEN
+        >>> Visibility.HIDDEN >= Visibility.HIDDEN, Visibility.ABSENT >= Visibility.HIDDEN
         (True, False)
     """
 
@@ -33,15 +33,15 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One picture with its labels.
+class KeypointSample:
+    """One image with its labels.
 
     Attributes:
-        image: path of the picture relative to the root of the labels, with forward slashes.
-        size: (height, width) in pixels of the picture as it is shown (EXIF orientation applied).
+        image: path of the image relative to the root of the labels, with forward slashes.
+        size: (height, width) in pixels of the image as it is shown (EXIF orientation applied).
         points: (instances, points, 2) float64, (x, y) in pixels; NaN where not located. There is
-            at least one instance: a picture without labels has one of unlabelled points.
-        states: (instances, points) int8 of `State`; located means HIDDEN or VISIBLE.
+            at least one instance: an image without labels has one of unlabelled points.
+        visibility: (instances, points) int8 of `Visibility`; located means HIDDEN or VISIBLE.
         split: "train", "val", "test", or None where the labels do not say.
 
     Raises:
@@ -49,7 +49,7 @@ class Sample:
 
     Example:
         >>> points = np.array([[[3.0, 4.5], [np.nan, np.nan]]])
-        >>> sample = Sample("a.png", (8, 8), points, np.array([[3, 1]], dtype=np.int8))
+        >>> sample = KeypointSample("a.png", (8, 8), points, np.array([[3, 1]], dtype=np.int8))
         >>> sample.located.tolist()
         [[True, False]]
     """
@@ -57,17 +57,17 @@ class Sample:
     image: str
     size: Size
     points: FloatArray
-    states: NDArray[np.int8]
+    visibility: NDArray[np.int8]
     split: str | None = None
 
     def __post_init__(self) -> None:
         shape = self.points.shape
         if len(shape) != 3 or shape[-1] != 2 or 0 in shape:
             reason = f"has points of shape {shape}, needed are (instances, points, 2)"
-        elif self.states.shape != shape[:2]:
-            reason = f"has states of shape {self.states.shape}, needed are {shape[:2]}"
-        elif not np.isin(self.states, list(State)).all():
-            reason = f"has states other than {[int(state) for state in State]}"
+        elif self.visibility.shape != shape[:2]:
+            reason = f"has states of shape {self.visibility.shape}, needed are {shape[:2]}"
+        elif not np.isin(self.visibility, list(Visibility)).all():
+            reason = f"has states other than {[int(state) for state in Visibility]}"
         elif not np.isfinite(self.points[self.located]).all():
             reason = "has located points without finite coordinates; give them another state"
         elif not np.isnan(self.points[~self.located]).all():
@@ -81,18 +81,18 @@ class Sample:
     @property
     def located(self) -> NDArray[np.bool_]:
         """(instances, points): which points have coordinates."""
-        return np.asarray(self.states >= State.HIDDEN)
+        return np.asarray(self.visibility >= Visibility.HIDDEN)
 
 
 @dataclass(frozen=True)
-class Labels(LabelSet[Sample]):
-    """The labels of a folder of pictures.
+class KeypointDataset(Dataset[KeypointSample]):
+    """The labels of a folder of images.
 
     Attributes:
         root: folder that the samples' `image` is relative to.
         names: the points' names, in the order of the arrays.
-        samples: one for each picture, in the order of the file.
-        symmetry: pairs of names that change places when a picture is mirrored.
+        samples: one for each image, in the order of the file.
+        symmetry: pairs of names that change places when an image is mirrored.
         skeleton: pairs of names that are drawn joined.
         source: the file that was read, None where the labels were made in memory.
 
@@ -100,16 +100,16 @@ class Labels(LabelSet[Sample]):
         SettingsError: the parts do not fit each other.
 
     Example:
-        >>> Labels(Path("mice"), ("nose", "tail"), ()).instances
+        >>> KeypointDataset(Path("mice"), ("nose", "tail"), ()).instances
         0
     """
 
-    task = "dots"
+    task = "keypoints"
     what = "points"
 
     root: Path
     names: tuple[str, ...]
-    samples: tuple[Sample, ...]
+    samples: tuple[KeypointSample, ...]
     symmetry: tuple[tuple[str, str], ...] = ()
     skeleton: tuple[tuple[str, str], ...] = ()
     source: Path | None = None
@@ -132,13 +132,13 @@ class Labels(LabelSet[Sample]):
                 )
 
     @property
-    def pictures(self) -> Source:
-        """Where the pictures lie: in files under the root."""
+    def images(self) -> Source:
+        """Where the images lie: in files under the root."""
         return Files(self.root)
 
     @property
     def instances(self) -> int:
-        """Most instances on one picture."""
+        """Most instances on one image."""
         return max((len(sample.points) for sample in self.samples), default=0)
 
 

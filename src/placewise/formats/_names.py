@@ -15,7 +15,7 @@ _DEVICE = re.compile(
 
 
 def normal(name: str) -> str:
-    r"""A picture's name with forward slashes and without empty and `.` parts.
+    r"""An image's name with forward slashes and without empty and `.` parts.
 
     Example:
         >>> normal(r".\left\a.png")
@@ -25,7 +25,7 @@ def normal(name: str) -> str:
 
 
 def why_unsafe(name: str) -> str:
-    r"""Why a picture's name may not be opened below the folder of its labels; empty if it may.
+    r"""Why an image's name may not be opened below the folder of its labels; empty if it may.
 
     Only the name is judged; where a symlink leads is for the caller to see. The rules are the same
     on every system, so that a data set that loads on one loads on all.
@@ -47,7 +47,7 @@ def why_unsafe(name: str) -> str:
     if _DRIVE.match(flat):
         return "begins with a drive letter"
     if parts == [""]:
-        return "names no picture"
+        return "names no image"
     if any(not part.strip(" .") for part in parts):
         return "leaves the folder"
     device = next((part for part in parts if _DEVICE.fullmatch(part)), None)

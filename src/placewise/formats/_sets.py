@@ -1,4 +1,4 @@
-"""What all labels share, whatever they label: samples with pictures that can be read."""
+"""What all labels share, whatever they label: samples with images that can be read."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.errors import PictureError
+from placewise.errors import ImageError
 from placewise.geometry import Size
-from placewise.pictures import Picture, read_picture
+from placewise.images import ImageArray, read_image
 
 SPLITS = ("train", "val", "test")
 
-Task = Literal["dots", "classes"]
-"""What labels say of a picture, and so what a run learns from them."""
+Task = Literal["keypoints", "classes"]
+"""What labels say of an image, and so what a run learns from them."""
 
 
-class AnySample(Protocol):
-    """What is known of every labelled picture."""
+class Sample(Protocol):
+    """What is known of every labelled image."""
 
     @property
     def image(self) -> str:
-        """Name of the picture, which `LabelSet.picture` reads."""
+        """Name of the image, which `Dataset.image` reads."""
 
     @property
     def size(self) -> Size:
-        """(height, width) in pixels of the picture as it is shown."""
+        """(height, width) in pixels of the image as it is shown."""
 
     @property
     def split(self) -> str | None:
         """Its split: "train", "val", "test", or None where the labels do not say."""
 
 
-S = TypeVar("S", bound=AnySample)
+S = TypeVar("S", bound=Sample)
 
 
 class Source(ABC):
-    """Where the pictures of a set lie."""
+    """Where the images of a set lie."""
 
     @abstractmethod
-    def read(self, image: str) -> Picture:
-        """(height, width, channels) of a picture; raises PictureError where it cannot be read."""
+    def read(self, image: str) -> ImageArray:
+        """(height, width, channels) of an image; raises ImageError where it cannot be read."""
 
     @abstractmethod
     def digest(self, image: str) -> bytes:
-        """SHA-256 of its content; raises PictureError where it cannot be read."""
+        """SHA-256 of its content; raises ImageError where it cannot be read."""
 
 
 @dataclass(frozen=True)
 class Files(Source):
-    """Pictures in files.
+    """Images in files.
 
     Attributes:
         root: folder that names are relative to.
@@ -63,9 +63,9 @@ class Files(Source):
 
     root: Path
 
-    def read(self, image: str) -> Picture:
-        """The picture of a file; see `Source.read`."""
-        return read_picture(self.root / image)
+    def read(self, image: str) -> ImageArray:
+        """The image of a file; see `Source.read`."""
+        return read_image(self.root / image)
 
     def digest(self, image: str) -> bytes:
         """SHA-256 of the file's bytes."""
@@ -74,12 +74,12 @@ class Files(Source):
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
         except OSError as error:
-            raise PictureError(f"{path} cannot be opened: {error.strerror or error}") from error
+            raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)
 class Arrays(Source):
-    """Pictures in arrays: `train/00042` is number 42 of the array `train`.
+    """Images in arrays: `train/00042` is number 42 of the array `train`.
 
     Attributes:
         arrays: (count, height, width, channels) by name.
@@ -93,7 +93,7 @@ class Arrays(Source):
 
     @staticmethod
     def name(array: str, index: int) -> str:
-        """Name of a picture.
+        """Name of an image.
 
         Example:
             >>> Arrays.name("train", 42)
@@ -101,27 +101,27 @@ class Arrays(Source):
         """
         return f"{array}/{index:05d}"
 
-    def read(self, image: str) -> Picture:
-        """The picture's part of its array."""
+    def read(self, image: str) -> ImageArray:
+        """The image's part of its array."""
         array, _, index = image.rpartition("/")
-        picture: Picture = self.arrays[array][int(index)]
-        return picture
+        pixels: ImageArray = self.arrays[array][int(index)]
+        return pixels
 
     def digest(self, image: str) -> bytes:
         """SHA-256 of its size, type and pixels."""
-        picture = self.read(image)
-        head = f"{picture.shape} {picture.dtype.str}\0".encode()
-        return hashlib.sha256(head + np.ascontiguousarray(picture).tobytes()).digest()
+        pixels = self.read(image)
+        head = f"{pixels.shape} {pixels.dtype.str}\0".encode()
+        return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).digest()
 
 
-class LabelSet(ABC, Generic[S]):
-    """Labels of pictures: `Labels` of points, or `ClassLabels`.
+class Dataset(ABC, Generic[S]):
+    """Labels of images: `KeypointDataset` of points, or `ClassDataset`.
 
     Attributes:
         task: what is labelled.
-        root: folder of the pictures, or of the file that holds them.
+        root: folder of the images, or of the file that holds them.
         names: of the points, or of the classes.
-        samples: one for each picture, in the order of the file.
+        samples: one for each image, in the order of the file.
         source: the file that was read, None where the labels were made in memory.
     """
 
@@ -136,16 +136,16 @@ class LabelSet(ABC, Generic[S]):
 
     @property
     @abstractmethod
-    def pictures(self) -> Source:
-        """Where the pictures lie."""
+    def images(self) -> Source:
+        """Where the images lie."""
 
-    def picture(self, image: str) -> Picture:
-        """Read a picture: (height, width, channels) uint8, uint16, or float32 in 0..1.
+    def image(self, image: str) -> ImageArray:
+        """Read an image: (height, width, channels) uint8, uint16, or float32 in 0..1.
 
         Args:
             image: its name, as a sample has it.
 
         Raises:
-            PictureError: it cannot be read.
+            ImageError: it cannot be read.
         """
-        return self.pictures.read(image)
+        return self.images.read(image)

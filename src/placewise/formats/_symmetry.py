@@ -11,7 +11,7 @@ _RIGHT = {left: right for right, left in _LEFT.items()}
 
 
 def guess_symmetry(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Pairs of names that change places when a picture is mirrored.
+    """Pairs of names that change places when an image is mirrored.
 
     Two names are a pair if they differ in one mark of a side: `left` and `right` anywhere, or `l`
     and `r` at the beginning or end of a run of letters, in any case. A name that could be paired

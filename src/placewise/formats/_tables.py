@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from placewise.formats._collect import Collector
-from placewise.formats._labels import Labels, State
+from placewise.formats._labels import KeypointDataset, Visibility
 from placewise.formats._names import shown
 from placewise.formats._symmetry import guess_symmetry
 
-STATES = {state.name.lower(): state for state in State}
+STATES = {state.name.lower(): state for state in Visibility}
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
@@ -109,14 +109,14 @@ Cell = tuple[str, str]
 
 def read_point(
     collector: Collector, image: str | None, row: int, x: Cell, y: Cell, state: Cell = ("", "")
-) -> tuple[State, float, float] | None:
+) -> tuple[Visibility, float, float] | None:
     """State and place of a point from its cells, None where they are a fault.
 
     Without a state, two numbers are a visible point and two empty cells one that is not labelled.
 
     Args:
         collector: takes the faults.
-        image: the picture, None where its name is a fault.
+        image: the image, None where its name is a fault.
         row: the line.
         x: column and text of x.
         y: column and text of y.
@@ -144,17 +144,17 @@ def _with_state(
     row: int,
     place: tuple[float | None, float | None],
     cells: tuple[str, str, str, str],
-) -> tuple[State, float, float] | None:
+) -> tuple[Visibility, float, float] | None:
     x, y = place
     x_column, y_column, state_column, said = cells
-    state = STATES.get(said, State.UNLABELLED if x is None else State.VISIBLE)
+    state = STATES.get(said, Visibility.UNLABELLED if x is None else Visibility.VISIBLE)
     if x is None or y is None:
-        if state < State.HIDDEN:
+        if state < Visibility.HIDDEN:
             return state, math.nan, math.nan
         todo = "write its x and y, or the state absent or unlabelled"
         collector.fault(row, state_column, f"a point that is {said} has no place", todo)
         return None
-    if state < State.HIDDEN:
+    if state < Visibility.HIDDEN:
         todo = "empty its x and y, or write the state visible or hidden"
         collector.fault(row, state_column, f"a point that is {said} has a place", todo)
         return None
@@ -187,7 +187,7 @@ def table_text(rows: Iterable[Sequence[str]]) -> str:
     return buffer.getvalue()
 
 
-def table_losses(labels: Labels) -> list[str]:
+def table_losses(labels: KeypointDataset) -> list[str]:
     """What no table holds: a skeleton, and a symmetry that the names do not tell."""
     losses = []
     if labels.skeleton:
@@ -198,7 +198,7 @@ def table_losses(labels: Labels) -> list[str]:
     return losses
 
 
-def single_losses(labels: Labels) -> list[str]:
-    """What a table with one row for each picture cannot hold."""
+def single_losses(labels: KeypointDataset) -> list[str]:
+    """What a table with one row for each image cannot hold."""
     several = sum(len(sample.points) > 1 for sample in labels.samples)
-    return [f"several instances ({several} pictures)"] if several else []
+    return [f"several instances ({several} images)"] if several else []

@@ -1,4 +1,4 @@
-"""CSV of classes: one row for each picture.
+"""CSV of classes: one row for each image.
 
 ```
 image,class,split
@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from placewise.formats._classes import ClassLabels
+from placewise.formats._classes import ClassDataset
 from placewise.formats._collect import Collector
 from placewise.formats._format import Written
 from placewise.formats._tables import header_of, read_table, table_text
 
 
-class ClassCsv(Written[ClassLabels]):
-    """CSV with one row for each picture: columns image, class[, split].
+class ClassCsv(Written[ClassDataset]):
+    """CSV with one row for each image: columns image, class[, split].
 
-    The order of the columns is free and further columns are ignored. An empty class is a picture
+    The order of the columns is free and further columns are ignored. An empty class is an image
     whose class is not known.
     """
 
@@ -31,23 +31,23 @@ class ClassCsv(Written[ClassLabels]):
         """The columns image and class in the first line."""
         return {"image", "class"} <= set(header_of(head))
 
-    def read(self, path: Path, root: Path) -> ClassLabels:
-        """Read classes of pictures under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path) -> ClassDataset:
+        """Read classes of images under `root`; raises LabelError with all faults at once."""
         collector = Collector(path, root)
         _, rows = read_table(collector, ["image", "class"])
         for row in rows:
-            image = collector.picture(row.cells["image"], row.number, "image")
+            image = collector.image(row.cells["image"], row.number, "image")
             collector.label(image, row.cells["class"], row.number, "class")
             collector.split(image, row.cells.get("split", ""), row.number, "split")
         return collector.class_labels()
 
-    def losses(self, labels: ClassLabels) -> list[str]:
-        """Classes that no picture shows."""
+    def losses(self, labels: ClassDataset) -> list[str]:
+        """Classes that no image shows."""
         empty = [n for n, count in zip(labels.names, labels.counts(), strict=True) if not count]
-        return [f"classes without a picture ({', '.join(empty)})"] if empty else []
+        return [f"classes without an image ({', '.join(empty)})"] if empty else []
 
-    def text(self, labels: ClassLabels) -> str:
-        """One row for each picture, also for those whose class is not known."""
+    def text(self, labels: ClassDataset) -> str:
+        """One row for each image, also for those whose class is not known."""
         split = any(sample.split for sample in labels.samples)
         rows: list[Sequence[str]] = [["image", "class", *["split"] * split]]
         for sample in labels.samples:

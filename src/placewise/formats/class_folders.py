@@ -1,4 +1,4 @@
-"""A folder of pictures for each class, in folders for the splits or without.
+"""A folder of images for each class, in folders for the splits or without.
 
 ```
 pets/cat/a.png               pets/train/cat/a.png
@@ -12,18 +12,18 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from placewise.errors import PictureError
-from placewise.formats._classes import ClassLabels
+from placewise.errors import ImageError
+from placewise.formats._classes import ClassDataset
 from placewise.formats._collect import SPLIT_NAMES, Collector
 from placewise.formats._format import Format
 from placewise.formats._names import natural, shown
-from placewise.pictures import list_pictures
+from placewise.images import list_images
 
 
 class ClassFolders(Format):
-    """A folder for each class: CLASS/pictures, or train/CLASS/pictures, test/CLASS/pictures.
+    """A folder for each class: CLASS/images, or train/CLASS/images, test/CLASS/images.
 
-    The pictures may lie in subfolders of their class. Hidden folders are left out.
+    The images may lie in subfolders of their class. Hidden folders are left out.
     """
 
     task = "classes"
@@ -34,12 +34,12 @@ class ClassFolders(Format):
         return False
 
     def recognises_folder(self, path: Path) -> bool:
-        """Pictures in two subfolders at least."""
+        """Images in two subfolders at least."""
         folders = (folder for group, _ in _groups(path) for folder in _folders(group))
         showing = (folder for folder in folders if _shows(folder))
         return len(list(islice(showing, 2))) == 2
 
-    def read(self, path: Path, root: Path) -> ClassLabels:
+    def read(self, path: Path, root: Path) -> ClassDataset:
         """Read classes from the names of folders; raises LabelError with all faults at once."""
         collector = Collector(path, path)
         if not path.is_dir():
@@ -53,17 +53,17 @@ class ClassFolders(Format):
 
 
 def _read_class(collector: Collector, folder: Path, split: str) -> None:
-    """The pictures of one class, in natural order."""
+    """The images of one class, in natural order."""
     try:
-        files = list_pictures(folder)
-    except PictureError:
-        todo = "put pictures of this class there, or take the folder out"
+        files = list_images(folder)
+    except ImageError:
+        todo = "put images of this class there, or take the folder out"
         where = folder.relative_to(collector.root).as_posix()
-        collector.fault(0, shown(where), "the folder holds no picture", todo)
+        collector.fault(0, shown(where), "the folder holds no image", todo)
         return
     for file in files:
         name = file.relative_to(collector.root).as_posix()
-        image = collector.picture(name, 0, "image")
+        image = collector.image(name, 0, "image")
         collector.label(image, folder.name, 0, "class")
         collector.split(image, split, 0, "split")
 
@@ -84,8 +84,8 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _shows(folder: Path) -> bool:
-    """Whether there is a picture in a folder or below it."""
+    """Whether there is an image in a folder or below it."""
     try:
-        return bool(list_pictures(folder))
-    except PictureError:
+        return bool(list_images(folder))
+    except ImageError:
         return False

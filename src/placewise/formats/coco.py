@@ -20,7 +20,7 @@ import numpy as np
 from placewise.formats._coco import VISIBILITY, Json, Reader
 from placewise.formats._collect import Collector
 from placewise.formats._format import PointFormat, fit_scores, write_new
-from placewise.formats._labels import Labels, Sample, State
+from placewise.formats._labels import KeypointDataset, KeypointSample, Visibility
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
 
 _HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
@@ -32,27 +32,27 @@ class Coco(PointFormat):
     Boxes and masks are not needed and not looked at. Holds everything that labels are.
     """
 
-    task = "dots"
+    task = "keypoints"
 
     def recognises(self, path: Path, head: str) -> bool:
         """An object with one of the three lists."""
         return head.lstrip().startswith("{") and bool(_HEAD.search(head))
 
-    def read(self, path: Path, root: Path) -> Labels:
-        """Read labels of pictures under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path) -> KeypointDataset:
+        """Read labels of images under `root`; raises LabelError with all faults at once."""
         return Reader(Collector(path, root)).labels()
 
-    def losses(self, labels: Labels) -> list[str]:
+    def losses(self, labels: KeypointDataset) -> list[str]:
         """Nothing."""
         return []
 
-    def text(self, labels: Labels) -> str:
+    def text(self, labels: KeypointDataset) -> str:
         """One line for each image and annotation."""
         return _text(labels, None)
 
 
 def write_predictions(
-    labels: Labels, scores: Sequence[FloatArray], path: Path, *, overwrite: bool = False
+    labels: KeypointDataset, scores: Sequence[FloatArray], path: Path, *, overwrite: bool = False
 ) -> None:
     """Write predicted points as a COCO file whose annotations have scores.
 
@@ -69,11 +69,11 @@ def write_predictions(
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from placewise.formats import Sample
-        >>> states = np.full((1, 1), State.VISIBLE, dtype=np.int8)
-        >>> sample = Sample("a.png", (9, 9), np.array([[[3.0, 4.5]]]), states)
+        >>> from placewise.formats import KeypointSample
+        >>> visibility = np.full((1, 1), Visibility.VISIBLE, dtype=np.int8)
+        >>> sample = KeypointSample("a.png", (9, 9), np.array([[[3.0, 4.5]]]), visibility)
         >>> with TemporaryDirectory() as folder:
-        ...     path, labels = Path(folder, "a.json"), Labels(Path(), ("nose",), (sample,))
+        ...     path, labels = Path(folder, "a.json"), KeypointDataset(Path(), ("nose",), (sample,))
         ...     write_predictions(labels, [np.array([0.5])], path)
         ...     annotation = json.loads(path.read_text(encoding="utf-8"))["annotations"][0]
         >>> annotation["keypoints"], annotation["scores"]
@@ -82,7 +82,7 @@ def write_predictions(
     write_new(path, _text(labels, fit_scores(labels, scores)), overwrite=overwrite)
 
 
-def _text(labels: Labels, scores: Sequence[FloatArray] | None) -> str:
+def _text(labels: KeypointDataset, scores: Sequence[FloatArray] | None) -> str:
     index = {name: i + 1 for i, name in enumerate(labels.names)}
     category = {
         "id": 1,
@@ -117,17 +117,19 @@ def _lines(values: Iterable[object]) -> str:
     return "[\n" + ",\n".join(_dump(value) for value in values) + "\n]"
 
 
-def _image(number: int, sample: Sample) -> Json:
+def _image(number: int, sample: KeypointSample) -> Json:
     height, width = sample.size
     image: Json = {"id": number, "file_name": sample.image, "width": width, "height": height}
     return {**image, "split": sample.split} if sample.split else image
 
 
-def _annotation(sample: Sample, instance: int, names: tuple[str, ...]) -> Json:
-    points, states = sample.points[instance], sample.states[instance]
+def _annotation(sample: KeypointSample, instance: int, names: tuple[str, ...]) -> Json:
+    points, visibility = sample.points[instance], sample.visibility[instance]
     keypoints: list[float] = []
-    for (x, y), state in zip(points.tolist(), states.tolist(), strict=True):
-        keypoints += [x, y, VISIBILITY.index(State(state))] if state >= State.HIDDEN else [0, 0, 0]
+    for (x, y), state in zip(points.tolist(), visibility.tolist(), strict=True):
+        keypoints += (
+            [x, y, VISIBILITY.index(Visibility(state))] if state >= Visibility.HIDDEN else [0, 0, 0]
+        )
     located = points[sample.located[instance]]
     annotation: Json = {
         "keypoints": keypoints,
@@ -135,7 +137,9 @@ def _annotation(sample: Sample, instance: int, names: tuple[str, ...]) -> Json:
         "iscrowd": 0,
         **_box(located),
     }
-    absent = [name for name, state in zip(names, states, strict=True) if state == State.ABSENT]
+    absent = [
+        name for name, state in zip(names, visibility, strict=True) if state == Visibility.ABSENT
+    ]
     return {**annotation, "absent": absent} if absent else annotation
 
 

@@ -1,4 +1,4 @@
-"""DeepLabCut CSV: three header rows, one row for each picture; the form most pose tools exchange.
+"""DeepLabCut CSV: three header rows, one row for each image; the form most pose tools exchange.
 
 ```
 scorer,me,me,me,me
@@ -21,7 +21,7 @@ from pathlib import Path
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector
 from placewise.formats._format import PointFormat, fit_scores, write_new
-from placewise.formats._labels import Labels, State
+from placewise.formats._labels import KeypointDataset, Visibility
 from placewise.formats._names import normal, shown, why_unsafe
 from placewise.formats._tables import (
     header_of,
@@ -38,7 +38,7 @@ from placewise.geometry import FloatArray
 HEADER = ("scorer", "bodyparts", "coords")
 
 UP = 3
-"""Levels above the file's folder that are tried as the folder of the pictures."""
+"""Levels above the file's folder that are tried as the folder of the images."""
 
 _Columns = dict[str, dict[str, int]]
 """For each point the index of its x, y and, perhaps, likelihood."""
@@ -50,14 +50,14 @@ class Deeplabcut(PointFormat):
     Empty x and y are a point that is not labelled. A column `likelihood` is left aside.
     """
 
-    task = "dots"
+    task = "keypoints"
 
     def recognises(self, path: Path, head: str) -> bool:
         """The first cell is `scorer`."""
         return header_of(head)[:1] == ["scorer"]
 
     def root(self, path: Path) -> Path:
-        """The first folder that holds the first picture: the file's or one of three above it."""
+        """The first folder that holds the first image: the file's or one of three above it."""
         collector = Collector(path, path.parent)
         rows = read_rows(collector)[:4]
         if len(rows) < 4:
@@ -69,8 +69,8 @@ class Deeplabcut(PointFormat):
         tried = (folder for folder in (path.parent, *above) if _is_file(folder / normal(image)))
         return next(tried, path.parent)
 
-    def read(self, path: Path, root: Path) -> Labels:
-        """Read labels of pictures under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path) -> KeypointDataset:
+        """Read labels of images under `root`; raises LabelError with all faults at once."""
         collector = Collector(path, root)
         rows = read_rows(collector)
         _check_header(collector, rows)
@@ -79,7 +79,7 @@ class Deeplabcut(PointFormat):
         for number, cells in rows[3:]:
             if not same_length(collector, number, cells, len(rows[2][1])):
                 continue
-            image = collector.picture("/".join(cells[:width]), number, "image")
+            image = collector.image("/".join(cells[:width]), number, "image")
             if split is not None:
                 collector.split(image, cells[split], number, "set")
             for name, at in columns.items():
@@ -89,22 +89,22 @@ class Deeplabcut(PointFormat):
                     collector.mark(image, (0, name, *placed))
         return collector.labels(tuple(columns))
 
-    def losses(self, labels: Labels) -> list[str]:
+    def losses(self, labels: KeypointDataset) -> list[str]:
         """Hidden and absent, several instances, a skeleton, a symmetry that names do not tell."""
         losses = single_losses(labels) + table_losses(labels)
-        for state in (State.HIDDEN, State.ABSENT):
-            count = sum(int((sample.states == state).sum()) for sample in labels.samples)
+        for state in (Visibility.HIDDEN, Visibility.ABSENT):
+            count = sum(int((sample.visibility == state).sum()) for sample in labels.samples)
             if count:
                 losses.append(f"that points are {state.name.lower()} ({count})")
         return losses
 
-    def text(self, labels: Labels) -> str:
-        """Three header rows and one row for each picture."""
+    def text(self, labels: KeypointDataset) -> str:
+        """Three header rows and one row for each image."""
         return _text(labels, None, "placewise")
 
 
 def write_predictions(
-    labels: Labels,
+    labels: KeypointDataset,
     scores: Sequence[FloatArray],
     path: Path,
     *,
@@ -116,7 +116,7 @@ def write_predictions(
     Place and score are all that is written: states, symmetry and skeleton are not.
 
     Args:
-        labels: the predicted points, one instance on each picture.
+        labels: the predicted points, one instance on each image.
         scores: for each sample (points,), the score of each point in 0..1.
         path: the file.
         scorer: what the first header row names.
@@ -128,11 +128,12 @@ def write_predictions(
     Example:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
-        >>> from placewise.formats import Sample
-        >>> states = np.full((1, 1), State.VISIBLE, dtype=np.int8)
-        >>> sample = Sample("a.png", (9, 9), np.array([[[3.0, 4.5]]]), states)
+        >>> from placewise.formats import KeypointSample
+        >>> visibility = np.full((1, 1), Visibility.VISIBLE, dtype=np.int8)
+        >>> sample = KeypointSample("a.png", (9, 9), np.array([[[3.0, 4.5]]]), visibility)
         >>> with TemporaryDirectory() as folder:
-        ...     path, labels = Path(folder, "predictions.csv"), Labels(Path(), ("nose",), (sample,))
+        ...     path = Path(folder, "predictions.csv")
+        ...     labels = KeypointDataset(Path(), ("nose",), (sample,))
         ...     write_predictions(labels, [np.array([0.5])], path)
         ...     print(path.read_text(encoding="utf-8"))
         scorer,placewise,placewise,placewise
@@ -147,7 +148,7 @@ def write_predictions(
     write_new(path, _text(labels, fitted, scorer), overwrite=overwrite)
 
 
-def _text(labels: Labels, scores: Sequence[FloatArray] | None, scorer: str) -> str:
+def _text(labels: KeypointDataset, scores: Sequence[FloatArray] | None, scorer: str) -> str:
     coords = ["x", "y"] if scores is None else ["x", "y", "likelihood"]
     split = any(sample.split for sample in labels.samples)
     parts = [name for name in labels.names for _ in coords]

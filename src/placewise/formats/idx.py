@@ -1,4 +1,4 @@
-"""idx files, as MNIST has them: pictures in one file, their classes in another.
+"""idx files, as MNIST has them: images in one file, their classes in another.
 
 ```
 train-images-idx3-ubyte    train-labels-idx1-ubyte
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.formats._arrays import MAX_ARRAY_BYTES, Part, class_labels, split_of, unique_name
-from placewise.formats._classes import ClassLabels
+from placewise.formats._classes import ClassDataset
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
 
@@ -45,11 +45,11 @@ class Idx(Format):
         return bool(_FILE.fullmatch(path.name))
 
     def recognises_folder(self, path: Path) -> bool:
-        """A file of pictures in it."""
+        """A file of images in it."""
         return any(kind == "images" for _, kind in _found(path))
 
-    def read(self, path: Path, root: Path) -> ClassLabels:
-        """Read pictures and classes; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path) -> ClassDataset:
+        """Read images and classes; raises LabelError with all faults at once."""
         collector = Collector(path, root)
         only = None if path.is_dir() else _key(path)[0]
         files = _found(path if path.is_dir() else path.parent)
@@ -63,10 +63,10 @@ class Idx(Format):
                 collector.fault(0, missing, got, "put both into one folder")
                 continue
             split = split_of(group)
-            pictures, labels = (_read(collector, file) for file in (pair[0], pair[1]))
-            if pictures is not None and labels is not None:
+            images, labels = (_read(collector, file) for file in (pair[0], pair[1]))
+            if images is not None and labels is not None:
                 name = unique_name(split, pair[0])
-                parts.append(Part(name, split, (pair[0].name, pair[1].name), pictures, labels))
+                parts.append(Part(name, split, (pair[0].name, pair[1].name), images, labels))
         if collector.faults or not parts:
             if not collector.faults:
                 collector.fault(0, "file", "there are no idx files", "name the folder of the files")

@@ -1,4 +1,4 @@
-"""Long CSV: one row for each point of each picture. The format that holds the most in a table.
+"""Long CSV: one row for each point of each image. The format that holds the most in a table.
 
 ```
 image,split,point,x,y,state
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import PointFormat
-from placewise.formats._labels import Labels, State
+from placewise.formats._labels import KeypointDataset, Visibility
 from placewise.formats._names import shown
 from placewise.formats._tables import (
     Row,
@@ -32,17 +32,17 @@ from placewise.formats._tables import (
 NEEDED = ("image", "point", "x", "y")
 
 MANY = 0.1
-"""A point that repeats in this share of the pictures that hold it is one of many of a kind."""
+"""A point that repeats in this share of the images that hold it is one of many of a kind."""
 
 SLIPS = 2
-"""Up to this many surplus rows of a point are slips, however few pictures there are."""
+"""Up to this many surplus rows of a point are slips, however few images there are."""
 
-_Placed = tuple[State, float, float]
+_Placed = tuple[Visibility, float, float]
 
 
 @dataclass
 class _Entry:
-    """A row whose picture and point are known; `placed` is None where its place is a fault."""
+    """A row whose image and point are known; `placed` is None where its place is a fault."""
 
     row: int
     image: str
@@ -55,19 +55,19 @@ class LongCsv(PointFormat):
     """CSV with one row for each point: columns image, point, x, y[, state][, split][, instance].
 
     The order of the columns is free and further columns are ignored. Empty x and y without a state
-    are a point that is not labelled. `instance` numbers several objects on a picture; without it
+    are a point that is not labelled. `instance` numbers several objects on an image; without it
     the repetitions of a point are instances where the whole file is of many of a kind (cells), and
     faults otherwise.
     """
 
-    task = "dots"
+    task = "keypoints"
 
     def recognises(self, path: Path, head: str) -> bool:
         """At least three of the four columns in the first line."""
         return len(set(NEEDED) & set(header_of(head))) >= 3
 
-    def read(self, path: Path, root: Path) -> Labels:
-        """Read labels of pictures under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path) -> KeypointDataset:
+        """Read labels of images under `root`; raises LabelError with all faults at once."""
         collector = Collector(path, root)
         header, rows = read_table(collector, NEEDED)
         found = [_read_row(collector, row) for row in rows]
@@ -81,27 +81,29 @@ class LongCsv(PointFormat):
                 collector.mark(entry.image, (entry.instance, entry.point, *entry.placed))
         return collector.labels(tuple(dict.fromkeys(entry.point for entry in entries)))
 
-    def losses(self, labels: Labels) -> list[str]:
+    def losses(self, labels: KeypointDataset) -> list[str]:
         """A skeleton, and a symmetry that the names do not tell."""
         return table_losses(labels)
 
-    def text(self, labels: Labels) -> str:
+    def text(self, labels: KeypointDataset) -> str:
         """One row for each point, also for those that are not labelled."""
         split = any(sample.split for sample in labels.samples)
         instance = labels.instances > 1
         columns = ["image", *["split"] * split, *["instance"] * instance, *NEEDED[1:], "state"]
         rows: list[Sequence[str]] = [columns]
         for sample in labels.samples:
-            for i, (points, states) in enumerate(zip(sample.points, sample.states, strict=True)):
+            for i, (points, visibility) in enumerate(
+                zip(sample.points, sample.visibility, strict=True)
+            ):
                 start = [sample.image, *[sample.split or ""] * split, *[str(i)] * instance]
-                for name, point, state in zip(labels.names, points, states, strict=True):
-                    rows.append([*start, name, *written(*point), State(state).name.lower()])
+                for name, point, state in zip(labels.names, points, visibility, strict=True):
+                    rows.append([*start, name, *written(*point), Visibility(state).name.lower()])
         return table_text(rows)
 
 
 def _read_row(collector: Collector, row: Row) -> _Entry | None:
     cells = row.cells
-    image = collector.picture(cells["image"], row.number, "image", once=False)
+    image = collector.image(cells["image"], row.number, "image", once=False)
     collector.split(image, cells.get("split", ""), row.number, "split")
     point = collector.name(cells["point"], row.number, "point")
     placed = read_point(
@@ -115,14 +117,14 @@ def _read_row(collector: Collector, row: Row) -> _Entry | None:
     instance = cells.get("instance", "0").strip()
     if not re.fullmatch("[0-9]{1,9}", instance):
         got = f"{shown(instance)} is not a whole number"
-        collector.fault(row.number, "instance", got, "number the objects on a picture from 0")
+        collector.fault(row.number, "instance", got, "number the objects on an image from 0")
     elif image is not None and point is not None:
         return _Entry(row.number, image, point, placed, int(instance))
     return None
 
 
 def _check_instances(collector: Collector, entries: list[_Entry]) -> None:
-    """Refuse repeated points of an instance, and number the instances of a picture from 0."""
+    """Refuse repeated points of an instance, and number the instances of an image from 0."""
     seen: dict[tuple[str, int, str], int] = {}
     numbers: dict[str, set[int]] = defaultdict(set)
     for entry in entries:
@@ -149,8 +151,8 @@ def _number_instances(collector: Collector, entries: list[_Entry]) -> None:
             got = f"the row says the same as row {twin}"
             collector.fault(entry.row, "point", got, "delete one of them")
         elif before and not many:
-            got = f"{shown(entry.point)} of this picture stands in row {before[0]} already"
-            todo = "keep one; several objects on a picture need a column instance"
+            got = f"{shown(entry.point)} of this image stands in row {before[0]} already"
+            todo = "keep one; several objects on an image need a column instance"
             collector.fault(entry.row, "point", got, todo)
         entry.instance = len(before)
         before.append(entry.row)

@@ -1,4 +1,4 @@
-"""Arrays of numpy: pictures and their classes in one `.npz`.
+"""Arrays of numpy: images and their classes in one `.npz`.
 
 ```
 images (count, height, width), labels (count)
@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.formats._arrays import MAX_ARRAY_BYTES, Part, class_labels, split_of, unique_name
-from placewise.formats._classes import ClassLabels
+from placewise.formats._classes import ClassDataset
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
 from placewise.formats._names import shown
 
 _SPLIT = r"(train|training|val|valid|validation|test|testing)"
-_PICTURES = re.compile(rf"(?:{_SPLIT}_)?(images?|pictures|data|x)(?:_{_SPLIT})?", re.IGNORECASE)
+_IMAGES = re.compile(rf"(?:{_SPLIT}_)?(images?|images|data|x)(?:_{_SPLIT})?", re.IGNORECASE)
 _LABELS = re.compile(rf"(?:{_SPLIT}_)?(labels?|classes|targets?|y)(?:_{_SPLIT})?", re.IGNORECASE)
 _NAMES = ("class_names", "label_names", "names")
 
@@ -35,7 +35,7 @@ _DAMAGED = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.er
 class Npz(Format):
     """Arrays in a .npz: images and labels, or x_train and y_train, x_test and y_test.
 
-    Pictures are (count, height, width), (count, height, width, channels) or (count, channels,
+    Images are (count, height, width), (count, height, width, channels) or (count, channels,
     height, width). Labels are whole numbers, −1 where the class is not known, or names;
     `class_names` may name the numbers.
     """
@@ -47,8 +47,8 @@ class Npz(Format):
         named = path.suffix.lower() == ".npz"
         return named or (head.startswith("PK\x03\x04") and ".npy" in head[:400])
 
-    def read(self, path: Path, root: Path) -> ClassLabels:
-        """Read pictures and classes; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path) -> ClassDataset:
+        """Read images and classes; raises LabelError with all faults at once."""
         collector = Collector(path, root)
         arrays = _load(collector, path)
         parts = _parts(collector, arrays, path)
@@ -70,7 +70,7 @@ def _load(collector: Collector, path: Path) -> dict[str, NDArray[Any]]:
             size = sum(info.file_size for info in packed.infolist())
         if size > MAX_ARRAY_BYTES:
             got = f"its arrays take {size >> 20} MiB, the most is {MAX_ARRAY_BYTES >> 20}"
-            collector.fault(0, "file", got, "split the file, or save smaller pictures")
+            collector.fault(0, "file", got, "split the file, or save smaller images")
             collector.stop()
         with np.load(path, allow_pickle=False) as loaded:
             return {name: _array(collector, loaded, name) for name in loaded.files}
@@ -95,20 +95,20 @@ def _first_line(error: BaseException) -> str:
 
 
 def _parts(collector: Collector, arrays: dict[str, NDArray[Any]], path: Path) -> list[Part]:
-    """Pictures beside their labels, by split."""
-    pictures, labels = (
+    """Images beside their labels, by split."""
+    images, labels = (
         {split_of(name): name for name in arrays if pattern.fullmatch(name)}
-        for pattern in (_PICTURES, _LABELS)
+        for pattern in (_IMAGES, _LABELS)
     )
-    for split, name in pictures.items():
+    for split, name in images.items():
         if split not in labels:
             got = f"there are no labels beside {shown(name)}"
             collector.fault(0, "labels", got, "add an array labels, y_train, y_test, ...")
     for split, name in labels.items():
-        if split not in pictures:
-            got = f"there are no pictures beside {shown(name)}"
+        if split not in images:
+            got = f"there are no images beside {shown(name)}"
             collector.fault(0, "images", got, "add an array images, x_train, x_test, ...")
-    if not (pictures or labels):
+    if not (images or labels):
         got = f"the arrays are {shown(', '.join(sorted(arrays)) or 'none')}"
         todo = "name them images and labels, or x_train, y_train, x_test, y_test"
         collector.fault(0, "images", got, todo)
@@ -120,6 +120,6 @@ def _parts(collector: Collector, arrays: dict[str, NDArray[Any]], path: Path) ->
             arrays[name],
             arrays[labels[split]],
         )
-        for split, name in pictures.items()
+        for split, name in images.items()
         if split in labels
     ]

@@ -1,4 +1,4 @@
-"""Wide CSV: one row for each picture, as spreadsheets have it.
+"""Wide CSV: one row for each image, as spreadsheets have it.
 
 ```
 image,split,nose_x,nose_y,nose_state,tail_x,tail_y,tail_state
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import PointFormat
-from placewise.formats._labels import Labels, State
+from placewise.formats._labels import KeypointDataset, Visibility
 from placewise.formats._tables import (
     Row,
     header_of,
@@ -34,13 +34,13 @@ _Columns = dict[str, dict[str, str]]
 
 
 class WideCsv(PointFormat):
-    """CSV with one row for each picture: columns image[, split], <point>_x, <point>_y[, _state].
+    """CSV with one row for each image: columns image[, split], <point>_x, <point>_y[, _state].
 
     The order of the columns is free, `<point>.x` is as good, and columns that name no coordinate
     are ignored. Empty x and y without a state are a point that is not labelled.
     """
 
-    task = "dots"
+    task = "keypoints"
 
     def recognises(self, path: Path, head: str) -> bool:
         """A column `image`, and one that ends in `_x` or `_y`."""
@@ -48,8 +48,8 @@ class WideCsv(PointFormat):
         points = [column for column in header if _COLUMN.fullmatch(column)]
         return "image" in header and bool(points) and len(_LONG & set(header)) < 2
 
-    def read(self, path: Path, root: Path) -> Labels:
-        """Read labels of pictures under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path) -> KeypointDataset:
+        """Read labels of images under `root`; raises LabelError with all faults at once."""
         collector = Collector(path, root)
         header, rows = read_table(collector, ["image"])
         columns = _columns(collector, header, 1)
@@ -57,22 +57,22 @@ class WideCsv(PointFormat):
             _read_row(collector, row, columns)
         return collector.labels(tuple(columns))
 
-    def losses(self, labels: Labels) -> list[str]:
+    def losses(self, labels: KeypointDataset) -> list[str]:
         """Several instances, a skeleton, and a symmetry that the names do not tell."""
         return single_losses(labels) + table_losses(labels)
 
-    def text(self, labels: Labels) -> str:
-        """One row for each picture; states where x and y do not tell them."""
+    def text(self, labels: KeypointDataset) -> str:
+        """One row for each image; states where x and y do not tell them."""
         split = any(sample.split for sample in labels.samples)
-        told = (State.UNLABELLED, State.VISIBLE)
-        state = any(s not in told for sample in labels.samples for s in sample.states[0])
+        told = (Visibility.UNLABELLED, Visibility.VISIBLE)
+        state = any(s not in told for sample in labels.samples for s in sample.visibility[0])
         ends = ["x", "y", *["state"] * state]
         columns = [f"{name}_{end}" for name in labels.names for end in ends]
         rows: list[Sequence[str]] = [["image", *["split"] * split, *columns]]
         for sample in labels.samples:
             cells = [sample.image, *[sample.split or ""] * split]
-            for point, s in zip(sample.points[0], sample.states[0], strict=True):
-                cells += [*written(*point), *[State(s).name.lower()] * state]
+            for point, s in zip(sample.points[0], sample.visibility[0], strict=True):
+                cells += [*written(*point), *[Visibility(s).name.lower()] * state]
             rows.append(cells)
         return table_text(rows)
 
@@ -99,7 +99,7 @@ def _columns(collector: Collector, header: list[str], row: int) -> _Columns:
 
 
 def _read_row(collector: Collector, row: Row, columns: _Columns) -> None:
-    image = collector.picture(row.cells["image"], row.number, "image")
+    image = collector.image(row.cells["image"], row.number, "image")
     collector.split(image, row.cells.get("split", ""), row.number, "split")
     for name, ends in columns.items():
         x, y = ((ends[end], row.cells[ends[end]]) for end in ("x", "y"))

@@ -56,7 +56,7 @@ class Memory:
 
     @property
     def placed(self) -> bool:
-        """Whether anything in it depends on the picture."""
+        """Whether anything in it depends on the image."""
         return self.late is not None or isinstance(self.whole, Operand)
 
 
@@ -83,14 +83,14 @@ def follow(
     """The graph of a recorded run.
 
     Args:
-        recording: of a picture of this shape.
+        recording: of an image of this shape.
         shape: (batch, channels, *space).
         channels: whether channels are told apart.
         capture: how the run was found.
         why: what stood in the way of a better capture.
 
     Raises:
-        CaptureError: nothing that the network gives depends on the picture.
+        CaptureError: nothing that the network gives depends on the image.
     """
     builder = Builder(shape, channels=channels)
     run = _Run(recording, builder)
@@ -100,7 +100,7 @@ def follow(
     nodes = dict.fromkeys(end.node for end in ends if isinstance(end, Operand))
     if not nodes:
         raise CaptureError(
-            "no tensor that the network gives depends on the picture by way of torch; return "
+            "no tensor that the network gives depends on the image by way of torch; return "
             "tensors, alone or in tuples, lists, dictionaries or dataclasses"
         )
     return builder.graph(tuple(nodes), capture, why)
@@ -112,8 +112,8 @@ class _Run:
     def __init__(self, recording: Recording, builder: Builder) -> None:
         self.builder = builder
         self._constants = recording.constants
-        picture = builder.picture
-        self._seen = {recording.picture: Seen(Memory(picture), (), picture)}
+        image = builder.image
+        self._seen = {recording.image: Seen(Memory(image), (), image)}
         read = ((call.args, call.kwargs) for call in recording.calls)
         refs = (leaf for leaf in tree_leaves(list(read)) if isinstance(leaf, Ref))
         self._wanted = {ref.number for ref in refs} | set(recording.outputs)
@@ -284,7 +284,7 @@ class _Run:
     # --- constants -------------------------------------------------------------------------------
 
     def _calculate(self, call: Recorded) -> None:
-        """Follow a call that does not depend on the picture."""
+        """Follow a call that does not depend on the image."""
         written = _written(call)
         for number in written:
             self._own(self._at(number).memory)

@@ -17,25 +17,25 @@ from placewise.errors import CaptureError
 from placewise.graph._record import Recorder, Recording
 
 
-def record_program(program: ExportedProgram, picture: Tensor) -> Recording:
+def record_program(program: ExportedProgram, image: Tensor) -> Recording:
     """Run an exported program once, on shapes alone, and write down what it does.
 
     Args:
-        program: with one picture as its input.
-        picture: (batch, channels, *space).
+        program: with one image as its input.
+        image: (batch, channels, *space).
 
     Raises:
-        CaptureError: it takes several pictures, or goes different ways by values.
+        CaptureError: it takes several images, or goes different ways by values.
     """
     recorder = Recorder()
     with ExitStack() as active:
         active.enter_context(torch.inference_mode())
         mode = active.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        shown = mode.from_tensor(picture)
+        shown = mode.from_tensor(image)
         number = recorder.begin(shown)
         given = [
-            shown if value is picture else _fake(value, recorder, mode)
-            for value in _inputs(program, picture)
+            shown if value is image else _fake(value, recorder, mode)
+            for value in _inputs(program, image)
         ]
         with recorder:
             outputs = _Rerun(program.graph_module, recorder).run(*given)
@@ -48,7 +48,7 @@ def record_program(program: ExportedProgram, picture: Tensor) -> Recording:
     return Recording(number, tuple(recorder.calls), recorder.constants, found)
 
 
-def pictures_of(program: ExportedProgram) -> list[Tensor]:
+def images_of(program: ExportedProgram) -> list[Tensor]:
     """The tensors that a program asks its user for, without values."""
     asked = set(program.graph_signature.user_inputs)
     nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
@@ -56,17 +56,17 @@ def pictures_of(program: ExportedProgram) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor)]
 
 
-def _inputs(program: ExportedProgram, picture: Tensor) -> Iterator[Any]:
-    """What a program takes, in its order: what it holds, and the picture."""
-    if len(pictures_of(program)) != 1:
+def _inputs(program: ExportedProgram, image: Tensor) -> Iterator[Any]:
+    """What a program takes, in its order: what it holds, and the image."""
+    if len(images_of(program)) != 1:
         raise CaptureError(
-            f"the program takes {len(pictures_of(program))} tensors; it has to take one picture "
+            f"the program takes {len(images_of(program))} tensors; it has to take one image "
             "alone: export a module that makes the others itself"
         )
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT:
             constant = getattr(spec.arg, "value", None)
-            yield picture if type(spec.arg).__name__ == "TensorArgument" else constant
+            yield image if type(spec.arg).__name__ == "TensorArgument" else constant
         elif spec.target in program.state_dict:
             yield program.state_dict[spec.target]
         else:

@@ -66,13 +66,13 @@ class Recording:
     """One run of a network.
 
     Attributes:
-        picture: number of the picture.
+        image: number of the image.
         calls: in the order in which they ran.
         constants: what the network holds, by number.
         outputs: numbers of the tensors that it gives.
     """
 
-    picture: int
+    image: int
     calls: tuple[Recorded, ...]
     constants: Mapping[int, Tensor]
     outputs: tuple[int, ...]
@@ -144,12 +144,12 @@ def _memory(tensor: Tensor) -> int | None:
         return None
 
 
-def record(model: nn.Module, picture: Tensor, *, values: bool) -> Recording:
+def record(model: nn.Module, image: Tensor, *, values: bool) -> Recording:
     """Run a network once and write down what it does.
 
     Args:
         model: a network that `undisturbed` lends.
-        picture: (batch, channels, *space).
+        image: (batch, channels, *space).
         values: whether to calculate; else only shapes are found, and whatever asks for a value
             raises an error.
     """
@@ -160,11 +160,11 @@ def record(model: nn.Module, picture: Tensor, *, values: bool) -> Recording:
         active.enter_context(_told_modules(model, recorder))
         if values:
             run: Callable[..., Any] = model
-            shown = picture.clone()
+            shown = image.clone()
         else:
             mode = active.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
             run = _without_values(model, recorder, mode)
-            shown = mode.from_tensor(picture)
+            shown = mode.from_tensor(image)
         number = recorder.begin(shown)
         with recorder:
             outputs = run(shown)

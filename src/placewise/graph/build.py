@@ -78,23 +78,23 @@ class Part:
 
 
 class Builder:
-    """Adds one node for each call that depends on the picture.
+    """Adds one node for each call that depends on the image.
 
     Args:
-        shape: (batch, channels, *space) of the picture.
+        shape: (batch, channels, *space) of the image.
         channels: whether channels are told apart.
 
     Example:
         >>> builder = Builder((1, 3, 8, 8))
-        >>> builder.add("relu", "", {"self": builder.picture}, (1, 3, 8, 8)).node
+        >>> builder.add("relu", "", {"self": builder.image}, (1, 3, 8, 8)).node
         1
     """
 
     def __init__(self, shape: Sequence[int], *, channels: bool = False) -> None:
         self.channels = channels
-        layout = Layout.picture(shape, channels=channels)
-        self.picture = Operand(0, layout)
-        self._nodes = [Node("picture", "picture", "picture", "", layout, (), Status.EXACT)]
+        layout = Layout.image(shape, channels=channels)
+        self.image = Operand(0, layout)
+        self._nodes = [Node("image", "image", "image", "", layout, (), Status.EXACT)]
         self._names: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
 
@@ -177,8 +177,8 @@ class Builder:
                     for size, own, have in dims
                 )
             )
-        if len(shape) == len(self.picture.shape):
-            return Layout.picture(shape, channels=self.channels)
+        if len(shape) == len(self.image.shape):
+            return Layout.image(shape, channels=self.channels)
         return Layout(tuple(dimension(size, place=True) for size in shape))
 
     def _by_the_table(self, call: Call) -> tuple[str, Outcome, str]:

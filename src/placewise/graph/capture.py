@@ -16,7 +16,7 @@ from torch.export import ExportedProgram, export
 
 from placewise.errors import CaptureError, PlacewiseError, SettingsError
 from placewise.graph._follow import follow
-from placewise.graph._program import pictures_of, record_program
+from placewise.graph._program import images_of, record_program
 from placewise.graph._record import Recording, record, whole_attention
 from placewise.graph.graph import Graph
 from placewise.graph.undisturbed import check_shapes_known, undisturbed
@@ -34,7 +34,7 @@ def capture(
     channels: bool = False,
     how: How = "auto",
 ) -> Graph:
-    """The graph of what each tensor of a network reads, for pictures of one size.
+    """The graph of what each tensor of a network reads, for images of one size.
 
     torch.export comes first, which runs on shapes alone. Where it fails, a run of the network is
     recorded, on shapes alone too; where that fails, on numbers: then the graph is of one run, and
@@ -42,7 +42,7 @@ def capture(
     eval mode and stays as found.
 
     Args:
-        model: any network that takes one picture.
+        model: any network that takes one image.
         shape: (channels, *space), with 1 to 3 axes of space; or an example (batch, channels,
             *space), which is shown to the network where it has to run on numbers.
         channels: whether channels are told apart, not only places.
@@ -55,7 +55,7 @@ def capture(
     Example:
         >>> graph = capture(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (3, 32, 32))
         >>> [(node.op, node.module, node.layout.grid) for node in graph.nodes]
-        [('picture', '', (1, 1, 32, 32)),
+        [('image', '', (1, 1, 32, 32)),
          ('conv2d', '0', (1, 1, 32, 32)),
          ('relu', '1', (1, 1, 32, 32))]
         >>> graph.capture, graph.outputs
@@ -65,15 +65,15 @@ def capture(
         raise SettingsError(f"no way of capture is named '{how}'; use auto, export or recorded")
     model = getattr(model, "_orig_mod", model)
     check_shapes_known(model)
-    _takes_one_picture(model)
-    picture = _picture(model, shape)
+    _takes_one_image(model)
+    image = _image(model, shape)
     ways: list[Way] = [
-        ("torch.export", "export", lambda: _exported(model, picture)),
-        ("recording on shapes", "recorded", lambda: record(model, picture, values=False)),
-        ("recording on numbers", "recorded", lambda: record(model, picture, values=True)),
+        ("torch.export", "export", lambda: _exported(model, image)),
+        ("recording on shapes", "recorded", lambda: record(model, image, values=False)),
+        ("recording on numbers", "recorded", lambda: record(model, image, values=True)),
     ]
     chosen = [way for way in ways if how in ("auto", way[1])]
-    return _first_that_works(model, chosen, tuple(picture.shape), channels)
+    return _first_that_works(model, chosen, tuple(image.shape), channels)
 
 
 def capture_program(
@@ -82,8 +82,8 @@ def capture_program(
     """The graph of an exported program.
 
     Args:
-        program: with one picture as its input, e.g. from `torch.export.load`.
-        shape: (channels, *space) of the picture; needed where the program leaves it open.
+        program: with one image as its input, e.g. from `torch.export.load`.
+        shape: (channels, *space) of the image; needed where the program leaves it open.
         channels: whether channels are told apart.
 
     Raises:
@@ -95,16 +95,16 @@ def capture_program(
         >>> capture_program(program).nodes[1].layout.grid
         (1, 1, 6)
     """
-    asked = pictures_of(program)
+    asked = images_of(program)
     if len(asked) != 1:
         raise CaptureError(
-            f"the program takes {len(asked)} tensors; it has to take one picture alone: export a "
+            f"the program takes {len(asked)} tensors; it has to take one image alone: export a "
             "module that makes the others itself"
         )
     sizes = _sizes(asked[0], shape)
-    picture = torch.zeros(sizes, dtype=asked[0].dtype)
+    image = torch.zeros(sizes, dtype=asked[0].dtype)
     with _quiet():
-        recording = record_program(program, picture)
+        recording = record_program(program, image)
     return follow(recording, sizes, channels=channels, capture="export")
 
 
@@ -120,16 +120,16 @@ def _first_that_works(
         except Exception as error:
             failed.append(f"{name}: {_first_line(error)}")
     raise CaptureError(
-        f"the network cannot be followed on a picture of shape {shape[1:]}. {'. '.join(failed)}. "
-        "Give a picture that it takes, or mend what failed; otherwise only what is measured from "
+        f"the network cannot be followed on an image of shape {shape[1:]}. {'. '.join(failed)}. "
+        "Give an image that it takes, or mend what failed; otherwise only what is measured from "
         "outside can be said of it"
     )
 
 
-def _exported(model: nn.Module, picture: Tensor) -> Recording:
+def _exported(model: nn.Module, image: Tensor) -> Recording:
     with whole_attention(), redirect_stderr(io.StringIO()):  # it prints graphs when it fails
-        program = export(model, (picture,), strict=False)
-    return record_program(program, picture)
+        program = export(model, (image,), strict=False)
+    return record_program(program, image)
 
 
 def _first_line(error: Exception) -> str:
@@ -137,8 +137,8 @@ def _first_line(error: Exception) -> str:
     return text if isinstance(error, PlacewiseError) else f"{type(error).__name__}: {text}"
 
 
-def _takes_one_picture(model: nn.Module) -> None:
-    """Refuse a network that needs more than a picture."""
+def _takes_one_image(model: nn.Module) -> None:
+    """Refuse a network that needs more than an image."""
     try:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):
@@ -151,38 +151,38 @@ def _takes_one_picture(model: nn.Module) -> None:
     ]
     if len(needed) > 1:
         raise CaptureError(
-            f"the network's forward needs {', '.join(needed)}, but is audited on one picture; wrap "
-            "it in a module that takes the picture and makes the rest"
+            f"the network's forward needs {', '.join(needed)}, but is audited on one image; wrap "
+            "it in a module that takes the image and makes the rest"
         )
 
 
-def _picture(model: nn.Module, shape: Sequence[int] | Tensor) -> Tensor:
-    """A picture of this shape as the network would take it, or the example that was given."""
+def _image(model: nn.Module, shape: Sequence[int] | Tensor) -> Tensor:
+    """An image of this shape as the network would take it, or the example that was given."""
     if isinstance(shape, Tensor):
         _check(tuple(shape.shape[1:]))
         return shape.detach()
     _check(shape)
     tensor = next((t for t in model.parameters() if t.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
-    picture = torch.rand((1, *shape), generator=generator)
-    return picture.to(tensor.device, tensor.dtype)
+    image = torch.rand((1, *shape), generator=generator)
+    return image.to(tensor.device, tensor.dtype)
 
 
 def _check(shape: Sequence[int]) -> None:
     if not 2 <= len(shape) <= 4 or min(shape) < 1:
         raise SettingsError(
-            f"a picture of shape {tuple(shape)} cannot be; give (channels, length), (channels, "
+            f"an image of shape {tuple(shape)} cannot be; give (channels, length), (channels, "
             "height, width) or (channels, depth, height, width), without a batch"
         )
 
 
 def _sizes(asked: Tensor, shape: Sequence[int] | None) -> tuple[int, ...]:
-    """The sizes of a program's picture, with its batch."""
+    """The sizes of a program's image, with its batch."""
     fixed = tuple(int(n) if isinstance(n, int) else None for n in asked.shape)
     if shape is None:
         if None in fixed[1:]:
             raise SettingsError(
-                f"the program takes pictures of any size {fixed[1:]}; say for which shape "
+                f"the program takes images of any size {fixed[1:]}; say for which shape "
                 "(channels, *space) it is to be audited"
             )
         shape = tuple(n for n in fixed[1:] if n is not None)
@@ -193,7 +193,7 @@ def _sizes(asked: Tensor, shape: Sequence[int] | None) -> tuple[int, ...]:
     )
     if not same:
         raise SettingsError(
-            f"the program was exported for pictures of shape {fixed[1:]}, not {tuple(shape)}; "
+            f"the program was exported for images of shape {fixed[1:]}, not {tuple(shape)}; "
             "export it for that shape, or audit it for its own"
         )
     return (batch, *shape)

@@ -14,11 +14,11 @@ from placewise.ops import Algebra, Edge, Grid, Layout, Status
 
 @dataclass(frozen=True)
 class Node:
-    """One tensor that depends on the picture.
+    """One tensor that depends on the image.
 
     Attributes:
         name: of its own in the graph.
-        op: operation of ATen that makes it; "picture" for the picture, "write" for a tensor of
+        op: operation of ATen that makes it; "image" for the image, "write" for a tensor of
             which a part was written to.
         role: what the operation does to place.
         module: dotted path of the submodule that runs it.
@@ -42,7 +42,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order in which they run; node 0 is the picture.
+    """Nodes in the order in which they run; node 0 is the image.
 
     Attributes:
         nodes: see `Node`.
@@ -73,7 +73,7 @@ class Graph:
         return math.lcm(*units)
 
     def backward(self, seeds: Mapping[int, Grid], algebra: Algebra) -> list[Grid | None]:
-        """Carry numbers from some nodes back to all that they read, the picture last.
+        """Carry numbers from some nodes back to all that they read, the image last.
 
         Args:
             seeds: numbers to begin with, by node.
@@ -104,10 +104,10 @@ class Graph:
         return grids
 
     def forward(self, start: Grid, algebra: Algebra, fill: object = None) -> list[Grid]:
-        """Carry numbers from the picture on to all nodes.
+        """Carry numbers from the image on to all nodes.
 
         Args:
-            start: numbers of the picture's places.
+            start: numbers of the image's places.
             algebra: of the numbers.
             fill: number of each place that zero padding adds; zero unless told.
         """

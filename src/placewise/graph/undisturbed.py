@@ -112,7 +112,7 @@ def check_shapes_known(model: nn.Module) -> None:
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         raise SettingsError(
             "the network has lazy parameters, which get their shape when it first runs, so it "
-            "cannot be left as found; run it once on a picture before"
+            "cannot be left as found; run it once on an image before"
         )
 
 

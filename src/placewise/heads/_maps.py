@@ -1,4 +1,4 @@
-"""What heads that read dots off maps share: targets, scores and spreads."""
+"""What heads that read keypoints off maps share: targets, scores and spreads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from placewise.errors import SettingsError
-from placewise.formats import State
+from placewise.formats import Visibility
 from placewise.geometry import to_map
 
 FAR = -80.0
@@ -29,7 +29,7 @@ class Maps(nn.Module):
     Args:
         channels: channels of the features.
         points: number of points.
-        stride: picture pixels for one pixel of the features.
+        stride: image pixels for one pixel of the features.
         finer: map pixels for one pixel of the features, per axis.
 
     Example:
@@ -53,13 +53,13 @@ class Maps(nn.Module):
         return functional.pixel_shuffle(self.values(features), self.finer)
 
 
-def on_picture(maps: torch.Tensor, size: tuple[int, int], stride: int) -> torch.Tensor:
-    """The part of the maps whose pixels touch the picture, so that no dot lands in the padding.
+def on_image(maps: torch.Tensor, size: tuple[int, int], stride: int) -> torch.Tensor:
+    """The part of the maps whose pixels touch the image, so that no keypoint lands in the padding.
 
     Args:
         maps: (..., height, width).
-        size: (height, width) of the picture in pixels.
-        stride: picture pixels for one pixel of the map.
+        size: (height, width) of the image in pixels.
+        stride: image pixels for one pixel of the map.
     """
     height, width = (-(-side // stride) for side in size)
     return maps[..., :height, :width]
@@ -76,9 +76,9 @@ def gaussian_maps(
     """Gaussian soft labels exp(−d² / 2σ²) about each point, sampled at the map's pixel centres.
 
     Args:
-        points: (..., 2) in pixels of the picture; NaN gives an empty map.
+        points: (..., 2) in pixels of the image; NaN gives an empty map.
         size: (height, width) of the map.
-        stride: picture pixels for one pixel of the map.
+        stride: image pixels for one pixel of the map.
         sigma: standard deviation in pixels of the map.
 
     Returns:
@@ -110,23 +110,23 @@ def log_gaussian_maps(
 
 
 def log_soft_labels(
-    points: torch.Tensor, states: torch.Tensor, size: tuple[int, int], stride: int, sigma: float
+    points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int], stride: int, sigma: float
 ) -> torch.Tensor:
-    """`log_gaussian_maps` of the located points over a picture; the maps of others are empty.
+    """`log_gaussian_maps` of the located points over an image; the maps of others are empty.
 
     Args:
-        points: (..., 2) in pixels of the picture.
-        states: (...) of `State`.
-        size: (height, width) of the picture in pixels, multiples of the stride.
-        stride: picture pixels for one pixel of the map.
+        points: (..., 2) in pixels of the image.
+        visibility: (...) of `Visibility`.
+        size: (height, width) of the image in pixels, multiples of the stride.
+        stride: image pixels for one pixel of the map.
         sigma: standard deviation in pixels of the map.
 
     Example:
-        >>> states = torch.tensor([State.HIDDEN, State.ABSENT])
-        >>> log_soft_labels(torch.full((2, 2), 1.5), states, (2, 4), 2, 1.0).tolist()
+        >>> visibility = torch.tensor([Visibility.HIDDEN, Visibility.ABSENT])
+        >>> log_soft_labels(torch.full((2, 2), 1.5), visibility, (2, 4), 2, 1.0).tolist()
         [[[-0.25, -0.25]], [[-80.0, -80.0]]]
     """
-    located = torch.where((states >= State.HIDDEN)[..., None], points, torch.nan)
+    located = torch.where((visibility >= Visibility.HIDDEN)[..., None], points, torch.nan)
     return log_gaussian_maps(located, (size[0] // stride, size[1] // stride), stride, sigma)
 
 
@@ -141,7 +141,7 @@ def normalised(maps: torch.Tensor) -> torch.Tensor:
 
 
 def spreads(maps: torch.Tensor, points: torch.Tensor, stride: int) -> torch.Tensor:
-    """Root mean squared distance of a map's heat from its dot, in pixels of the picture.
+    """Root mean squared distance of a map's heat from its keypoint, in pixels of the image.
 
     A second peak far away makes it large: the map itself says that it is undecided. Heat below a
     tenth of the peak is background and does not count. It is at least half a pixel of the map,
@@ -150,7 +150,7 @@ def spreads(maps: torch.Tensor, points: torch.Tensor, stride: int) -> torch.Tens
     Args:
         maps: (..., height, width) heat ≥ 0.
         points: (..., 2) in pixels of the map.
-        stride: picture pixels for one pixel of the map.
+        stride: image pixels for one pixel of the map.
 
     Example:
         >>> spreads(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([1.0, 0.0]), 4)
@@ -165,13 +165,13 @@ def spreads(maps: torch.Tensor, points: torch.Tensor, stride: int) -> torch.Tens
     return (across + down).sqrt().clamp_min(0.5) * stride
 
 
-def presence_loss(logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy of "the point is on the picture"; 0 where not labelled.
+def presence_loss(logits: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of "the point is on the image"; 0 where not labelled.
 
     Args:
         logits: (batch, points).
-        states: (batch, points) of `State`.
+        visibility: (batch, points) of `Visibility`.
     """
-    target = (states >= State.HIDDEN).to(logits.dtype)
+    target = (visibility >= Visibility.HIDDEN).to(logits.dtype)
     loss = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return loss * (states != State.UNLABELLED)
+    return loss * (visibility != Visibility.UNLABELLED)

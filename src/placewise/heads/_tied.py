@@ -40,7 +40,7 @@ class TiedHead(ClassHead):
             raise SettingsError(
                 f"this head {self.does} maps of {self.channels} channels and {times(self.size)} "
                 f"places, and each place has its own weights; it got {got[0]} channels and "
-                f"{times(got[1:])} places. Bring the pictures to the size of the training, or "
+                f"{times(got[1:])} places. Bring the images to the size of the training, or "
                 "train with the head 'convolutional', which takes any size"
             )
 
@@ -55,7 +55,7 @@ def check_built(channels: int, classes: int, size: Sequence[int]) -> None:
     if not 1 <= len(size) <= 3 or min(size) < 1:
         raise SettingsError(
             f"the size of the map is {tuple(size)}; it must have 1, 2 or 3 axes of at least one "
-            "place. Larger pictures, or a backbone with fewer strides, give larger maps"
+            "place. Larger images, or a backbone with fewer strides, give larger maps"
         )
 
 

@@ -18,13 +18,13 @@ class Convolutional(ClassHead):
 
     y = W₂·mean_p relu(W₁·x(p) + b₁) + b₂. The average stands before the last, linear step because
     it costs less there and gives the same: each place votes for each class, and the logit is the
-    mean vote. Nothing is tied to a size, so the head answers on pictures of any. Global average
+    mean vote. Nothing is tied to a size, so the head answers on images of any. Global average
     pooling in place of fully connected layers: "Network In Network" (Lin et al., 2014).
 
     Args:
         channels: channels of the features.
         classes: number of classes.
-        size: of a training picture's map, 1 to 3 axes; only their number counts.
+        size: of a training image's map, 1 to 3 axes; only their number counts.
         hidden: channels of each 1×1 convolution; by default as many as the head 'flatten' has
             hidden units.
         layers: number of 1×1 convolutions; 0 averages the features themselves.

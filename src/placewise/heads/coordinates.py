@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from placewise.errors import SettingsError
-from placewise.formats import State
-from placewise.heads import DotHead, Dots
+from placewise.formats import Visibility
+from placewise.heads import Decoded, KeypointHead
 from placewise.heads._maps import CERTAIN, presence_loss
 
 Gather = Literal["flatten", "pool"]
 
 
-class Coordinates(DotHead):
+class Coordinates(KeypointHead):
     """Flatten (or average) the features and regress the coordinates: the baseline.
 
     `flatten` joins every place of the features to every output, so the network is tied to the
@@ -26,8 +26,8 @@ class Coordinates(DotHead):
     Args:
         channels: channels of the features.
         points: number of points.
-        stride: picture pixels for one pixel of the features.
-        frame: (height, width) of the training pictures in pixels.
+        stride: image pixels for one pixel of the features.
+        frame: (height, width) of the training images in pixels.
         gather: "flatten" or "pool".
         hidden: units of the hidden fully connected layer.
         cell: features are averaged over cells of this side before they are flattened, so that the
@@ -35,7 +35,7 @@ class Coordinates(DotHead):
 
     Example:
         >>> head = Coordinates(8, 2, 2, (16, 16), gather="flatten", cell=1)
-        >>> head.dots(head(torch.rand(1, 8, 8, 8)), (16, 16)).points.shape
+        >>> head.keypoints(head(torch.rand(1, 8, 8, 8)), (16, 16)).points.shape
         torch.Size([1, 2, 2])
     """
 
@@ -73,9 +73,9 @@ class Coordinates(DotHead):
             vector = features.mean((-2, -1))
         elif (size[0] * self.stride, size[1] * self.stride) != self.frame:
             raise SettingsError(
-                f"this head flattens features of {self.frame[1]}×{self.frame[0]} px pictures into "
-                f"a vector, and each place has its own weights; it got a picture of "
-                f"{size[1] * self.stride}×{size[0] * self.stride} px. Bring the pictures to that "
+                f"this head flattens features of {self.frame[1]}×{self.frame[0]} px images into "
+                f"a vector, and each place has its own weights; it got an image of "
+                f"{size[1] * self.stride}×{size[0] * self.stride} px. Bring the images to that "
                 "size, or train with the head 'heatmap', which takes any size"
             )
         else:
@@ -86,29 +86,29 @@ class Coordinates(DotHead):
         return output.view(len(output), -1, 3)
 
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `DotHead.loss`."""
-        located = states >= State.HIDDEN
+        """(batch, points) losses; see `KeypointHead.loss`."""
+        located = visibility >= Visibility.HIDDEN
         truth = torch.where(located[..., None], points, 0.0)
         distance = (self._pixels(output[..., :2]) - truth).norm(dim=-1) / max(self.frame)
-        losses: torch.Tensor = distance * located + presence_loss(output[..., 2], states)
+        losses: torch.Tensor = distance * located + presence_loss(output[..., 2], visibility)
         return losses
 
-    def ideal(
-        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    def encode(
+        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """The coordinates themselves; see `DotHead.ideal`."""
-        located = (states >= State.HIDDEN)[..., None]
+        """The coordinates themselves; see `KeypointHead.encode`."""
+        located = (visibility >= Visibility.HIDDEN)[..., None]
         sides = points.new_tensor([self.frame[1], self.frame[0]])
         relative = torch.where(located, (points + 0.5) / sides * 2 - 1, 0.0)
         return torch.cat((relative, torch.where(located, CERTAIN, -CERTAIN)), -1)
 
-    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
-        """Dots; the spread is 1 everywhere, for a vector does not say how sure it is."""
+    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+        """Keypoints; the spread is 1 everywhere, for a vector does not say how sure it is."""
         points = self._pixels(output[..., :2].float())
         limit = points.new_tensor([size[1] - 0.5, size[0] - 0.5])
-        return Dots(
+        return Decoded(
             torch.minimum(points.clamp_min(-0.5), limit),
             torch.sigmoid(output[..., 2].float()),
             torch.ones_like(points[..., 0]),

@@ -1,4 +1,4 @@
-"""One map for each point: the dot is where the map is hot."""
+"""One map for each point: the keypoint is where the map is hot."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch.nn import functional
 
 from placewise.decoders import DECODERS
 from placewise.errors import SettingsError
-from placewise.formats import State
-from placewise.geometry import to_picture
-from placewise.heads import DotHead, Dots
+from placewise.formats import Visibility
+from placewise.geometry import to_image
+from placewise.heads import Decoded, KeypointHead
 from placewise.heads._maps import (
     CERTAIN,
     Maps,
     gaussian_maps,
     log_soft_labels,
     normalised,
-    on_picture,
+    on_image,
     softmax,
     spreads,
 )
@@ -31,7 +31,7 @@ RARE = -4.0
 """Logit that the sigmoid's maps begin with: nearly every pixel of every map is cold."""
 
 
-class Heatmap(DotHead):
+class Heatmap(KeypointHead):
     """One map for each point, trained on Gaussian soft labels G = exp(−d² / 2σ²).
 
     | loss | what is compared | can say "absent" |
@@ -47,17 +47,17 @@ class Heatmap(DotHead):
     Args:
         channels: channels of the features.
         points: number of points.
-        stride: picture pixels for one pixel of the features.
-        frame: (height, width) of the training pictures; with `joint` a point is as likely absent
+        stride: image pixels for one pixel of the features.
+        frame: (height, width) of the training images; with `joint` a point is as likely absent
             as present to begin with.
         loss: see the table.
         sigma: standard deviation of the soft labels in pixels of the map.
-        decoder: member of `DECODERS` that reads the dots.
+        decoder: member of `DECODERS` that reads the keypoints.
         finer: map pixels for one pixel of the features, per axis.
 
     Example:
         >>> head = Heatmap(8, 2, 4, (16, 16), sigma=1.5)
-        >>> head.dots(head(torch.rand(1, 8, 4, 4)), (16, 16)).points.shape
+        >>> head.keypoints(head(torch.rand(1, 8, 4, 4)), (16, 16)).points.shape
         torch.Size([1, 2, 2])
     """
 
@@ -92,42 +92,42 @@ class Heatmap(DotHead):
         return logits
 
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `DotHead.loss`."""
-        located = states >= State.HIDDEN
+        """(batch, points) losses; see `KeypointHead.loss`."""
+        located = visibility >= Visibility.HIDDEN
         drawn = torch.where(located[..., None], points, torch.nan)
         size = (output.shape[-2], output.shape[-1])
         target = gaussian_maps(drawn, size, self.stride, self.sigma)
         if self.kind == "cross_entropy":
             pixels = functional.binary_cross_entropy_with_logits(output, target, reduction="none")
-            return pixels.sum((-2, -1)) * (states != State.UNLABELLED)
+            return pixels.sum((-2, -1)) * (visibility != Visibility.UNLABELLED)
         if self.kind == "mse":
-            return (output - target).square().sum((-2, -1)) * (states != State.UNLABELLED)
+            return (output - target).square().sum((-2, -1)) * (visibility != Visibility.UNLABELLED)
         flat, places = output.flatten(-2), normalised(target).flatten(-2)
         answer = (places * flat).sum(-1)
         if self.kind == "softmax":
             return (torch.logsumexp(flat, -1) - answer) * located
         anywhere = functional.softplus(torch.logsumexp(flat, -1))
-        return (anywhere - answer) * (states != State.UNLABELLED)
+        return (anywhere - answer) * (visibility != Visibility.UNLABELLED)
 
-    def ideal(
-        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    def encode(
+        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """Logits of the soft labels themselves; see `DotHead.ideal`."""
-        logs = log_soft_labels(points, states, size, self.stride, self.sigma)
+        """Logits of the soft labels themselves; see `KeypointHead.encode`."""
+        logs = log_soft_labels(points, visibility, size, self.stride, self.sigma)
         if self.kind == "mse":
             return logs.exp()
         if self.kind == "cross_entropy":
             return logs - torch.log1p(-logs.exp().clamp_max(1 - 1e-6))
-        return logs + CERTAIN * (states >= State.HIDDEN)[..., None, None]
+        return logs + CERTAIN * (visibility >= Visibility.HIDDEN)[..., None, None]
 
-    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
-        """Dots off the maps; see `DotHead.dots`."""
-        logits = on_picture(output.float(), size, self.stride)
+    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+        """Keypoints off the maps; see `KeypointHead.keypoints`."""
+        logits = on_image(output.float(), size, self.stride)
         heat, scores = self._heat(logits)
         points = self.decoder(heat)
-        return Dots(to_picture(points, self.stride), scores, spreads(heat, points, self.stride))
+        return Decoded(to_image(points, self.stride), scores, spreads(heat, points, self.stride))
 
     def _heat(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Heat ≥ 0 with the shape of the soft labels, and the probability of being there."""

@@ -1,28 +1,28 @@
-"""The mean place of a map: soft-argmax, differentiable from dot to pixel."""
+"""The mean place of a map: soft-argmax, differentiable from keypoint to pixel."""
 
 from __future__ import annotations
 
 import torch
 
 from placewise.errors import SettingsError
-from placewise.formats import State
-from placewise.geometry import to_picture
-from placewise.heads import DotHead, Dots
+from placewise.formats import Visibility
+from placewise.geometry import to_image
+from placewise.heads import Decoded, KeypointHead
 from placewise.heads._maps import (
     CERTAIN,
     Maps,
     gaussian_maps,
     log_soft_labels,
     normalised,
-    on_picture,
+    on_image,
     presence_loss,
     softmax,
     spreads,
 )
 
 
-class Integral(DotHead):
-    """Soft-argmax: the dot is the mean place of softmax(z), p = Σ softmax(z) · place.
+class Integral(KeypointHead):
+    """Soft-argmax: the keypoint is the mean place of softmax(z), p = Σ softmax(z) · place.
 
     Trained as DSNT (Nibali et al. 2018, arXiv 1801.07372): Euclidean distance of the mean place to
     the truth, in pixels of the map, plus the Jensen–Shannon divergence of the map from a Gaussian
@@ -32,15 +32,15 @@ class Integral(DotHead):
     Args:
         channels: channels of the features.
         points: number of points.
-        stride: picture pixels for one pixel of the features.
-        frame: (height, width) of the training pictures; not needed here.
+        stride: image pixels for one pixel of the features.
+        frame: (height, width) of the training images; not needed here.
         sigma: standard deviation in map pixels of the Gaussian that maps are drawn towards.
         shape: weight of the Jensen–Shannon divergence.
         finer: map pixels for one pixel of the features, per axis.
 
     Example:
         >>> head = Integral(8, 2, 4, (16, 16))
-        >>> head.dots(head(torch.zeros(1, 8, 4, 4)), (16, 16)).points[0, 0].tolist()
+        >>> head.keypoints(head(torch.zeros(1, 8, 4, 4)), (16, 16)).points[0, 0].tolist()
         [7.5, 7.5]
     """
 
@@ -70,34 +70,34 @@ class Integral(DotHead):
         return logits
 
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `DotHead.loss`."""
-        located = states >= State.HIDDEN
+        """(batch, points) losses; see `KeypointHead.loss`."""
+        located = visibility >= Visibility.HIDDEN
         truth = torch.where(located[..., None], points, 0.0)
         maps = softmax(output)
         target = normalised(
             gaussian_maps(truth, (maps.shape[-2], maps.shape[-1]), self.stride, self.sigma)
         )
-        distance = (to_picture(_mean_place(maps), self.stride) - truth).norm(dim=-1) / self.stride
+        distance = (to_image(_mean_place(maps), self.stride) - truth).norm(dim=-1) / self.stride
         placed = distance + self.shape * _jensen_shannon(maps, target)
-        losses: torch.Tensor = placed * located + presence_loss(_presence(output), states)
+        losses: torch.Tensor = placed * located + presence_loss(_presence(output), visibility)
         return losses
 
-    def ideal(
-        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    def encode(
+        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """Logits of the Gaussian that maps are drawn towards; see `DotHead.ideal`."""
-        logs = log_soft_labels(points, states, size, self.stride, self.sigma)
-        return logs + CERTAIN * (states >= State.HIDDEN)[..., None, None]
+        """Logits of the Gaussian that maps are drawn towards; see `KeypointHead.encode`."""
+        logs = log_soft_labels(points, visibility, size, self.stride, self.sigma)
+        return logs + CERTAIN * (visibility >= Visibility.HIDDEN)[..., None, None]
 
-    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
-        """Dots off the maps; see `DotHead.dots`."""
-        logits = on_picture(output.float(), size, self.stride)
+    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+        """Keypoints off the maps; see `KeypointHead.keypoints`."""
+        logits = on_image(output.float(), size, self.stride)
         maps = softmax(logits)
         points = _mean_place(maps)
-        return Dots(
-            to_picture(points, self.stride),
+        return Decoded(
+            to_image(points, self.stride),
             torch.sigmoid(_presence(logits)),
             spreads(maps, points, self.stride),
         )

@@ -9,13 +9,13 @@ from torch import nn
 
 from placewise.decoders import DECODERS
 from placewise.errors import SettingsError
-from placewise.formats import State
-from placewise.geometry import to_map, to_picture
-from placewise.heads import DotHead, Dots
+from placewise.formats import Visibility
+from placewise.geometry import to_image, to_map
+from placewise.heads import Decoded, KeypointHead
 from placewise.heads._maps import CERTAIN, FAR, presence_loss, spreads
 
 
-class SimCC(DotHead):
+class SimCC(KeypointHead):
     """Each coordinate is a class: bins along x and bins along y, finer than pixels.
 
     A 1×1 convolution gives one map for each point; flattened, it goes through two fully connected
@@ -26,16 +26,16 @@ class SimCC(DotHead):
 
     The two distributions make a map, p(x) · p(y), which a decoder reads. The paper takes the
     hottest bins, `decoder="argmax"`, at best a quarter of a bin off on average; the usual decoder
-    here is that of heat maps, so that heads may be compared and not decoders.
+    here is that of heatmaps, so that heads may be compared and not decoders.
 
     Args:
         channels: channels of the features.
         points: number of points.
-        stride: picture pixels for one pixel of the features.
-        frame: (height, width) of the training pictures in pixels; the head is tied to it.
-        sigma: standard deviation of the soft labels in pixels of the picture.
-        finer: bins for one pixel of the picture, per axis.
-        decoder: member of `DECODERS` that reads the dots.
+        stride: image pixels for one pixel of the features.
+        frame: (height, width) of the training images in pixels; the head is tied to it.
+        sigma: standard deviation of the soft labels in pixels of the image.
+        finer: bins for one pixel of the image, per axis.
+        decoder: member of `DECODERS` that reads the keypoints.
 
     Example:
         >>> head = SimCC(8, 2, 4, (16, 24), finer=2)
@@ -80,50 +80,52 @@ class SimCC(DotHead):
         size = (features.shape[-2], features.shape[-1])
         if size != self.size:
             raise SettingsError(
-                f"this head flattens the maps of {self.frame[1]}×{self.frame[0]} px pictures, and "
-                f"each place has its own weights; it got a picture of {size[1] * self.stride}×"
-                f"{size[0] * self.stride} px. Bring the pictures to that size, or train with the "
+                f"this head flattens the maps of {self.frame[1]}×{self.frame[0]} px images, and "
+                f"each place has its own weights; it got an image of {size[1] * self.stride}×"
+                f"{size[0] * self.stride} px. Bring the images to that size, or train with the "
                 "head 'heatmap', which takes any size"
             )
         vectors = self.maps(features).flatten(2)
         return torch.cat((self.columns(vectors), self.rows(vectors)), -1)
 
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, states: torch.Tensor
+        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `DotHead.loss`."""
-        located = states >= State.HIDDEN
+        """(batch, points) losses; see `KeypointHead.loss`."""
+        located = visibility >= Visibility.HIDDEN
         truth = torch.where(located[..., None], points, 0.0)
         classified = sum(
             torch.logsumexp(logits, -1)
             - (torch.softmax(self._labels(place, logits), -1) * logits).sum(-1)
             for logits, place in zip(self._axes(output), truth.unbind(-1), strict=True)
         )
-        losses: torch.Tensor = classified * located + presence_loss(self._presence(output), states)
+        losses: torch.Tensor = classified * located + presence_loss(
+            self._presence(output), visibility
+        )
         return losses
 
-    def ideal(
-        self, points: torch.Tensor, states: torch.Tensor, size: tuple[int, int]
+    def encode(
+        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """Logits of the soft labels themselves; see `DotHead.ideal`."""
-        located = torch.where((states >= State.HIDDEN)[..., None], points, torch.nan)
-        empty = points.new_empty(*states.shape, self.finer * sum(self.frame))
+        """Logits of the soft labels themselves; see `KeypointHead.encode`."""
+        located = torch.where((visibility >= Visibility.HIDDEN)[..., None], points, torch.nan)
+        empty = points.new_empty(*visibility.shape, self.finer * sum(self.frame))
         logs = [
             self._labels(place, logits)
             for logits, place in zip(self._axes(empty), located.unbind(-1), strict=True)
         ]
-        return torch.cat(logs, -1) + CERTAIN * (states >= State.HIDDEN)[..., None]
+        return torch.cat(logs, -1) + CERTAIN * (visibility >= Visibility.HIDDEN)[..., None]
 
-    def dots(self, output: torch.Tensor, size: tuple[int, int]) -> Dots:
-        """Dots off the map p(x) · p(y); see `DotHead.dots`."""
+    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+        """Keypoints off the map p(x) · p(y); see `KeypointHead.keypoints`."""
         columns, rows = (
             torch.softmax(logits[..., : side * self.finer], -1)
             for logits, side in zip(self._axes(output.float()), size[::-1], strict=True)
         )
         heat = rows[..., :, None] * columns[..., None, :]
         points = self.decoder(heat)
-        return Dots(
-            to_picture(points, 1 / self.finer),
+        return Decoded(
+            to_image(points, 1 / self.finer),
             torch.sigmoid(self._presence(output.float())),
             spreads(heat, points, 1) / self.finer,
         )
@@ -137,7 +139,7 @@ class SimCC(DotHead):
         """Logarithm of the Gaussian about each place along an axis, at the centres of its bins.
 
         Args:
-            places: (...) in pixels of the picture; NaN gives empty bins.
+            places: (...) in pixels of the image; NaN gives empty bins.
             logits: (..., bins), for their number.
         """
         bins = torch.arange(logits.shape[-1], device=places.device, dtype=places.dtype)

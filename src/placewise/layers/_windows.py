@@ -109,7 +109,7 @@ class Windows(nn.Module):
         if any(n < extent for n, extent in zip(padded, self.extents, strict=True)):
             raise SettingsError(
                 f"a window reaches over {_times(self.extents)} places, and the map has "
-                f"{_times(sides)}, with padding {_times(padded)}; use larger pictures, fewer "
+                f"{_times(sides)}, with padding {_times(padded)}; use larger images, fewer "
                 "strides before this layer, or another padding rule"
             )
         strided = zip(padded, self.extents, self.stride, strict=True)

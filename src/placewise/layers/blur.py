@@ -1,4 +1,4 @@
-"""Blur before taking every second place, so that a shift of the picture changes little."""
+"""Blur before taking every second place, so that a shift of the image changes little."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class LocallyConnected(Layer):
             raise SettingsError(
                 f"every place of this layer has its own weights, for maps of "
                 f"{'×'.join(map(str, self.sides))} places; it got {'×'.join(map(str, sides))}. "
-                "Bring the pictures to the size it was made for, or use Convolution, which takes "
+                "Bring the images to the size it was made for, or use Convolution, which takes "
                 "any size"
             )
         return self._after

@@ -4,7 +4,7 @@ Definitions with their sources, and what others mean by the same words, are in `
 
 What all functions share:
 
-- Points are (N, K, 2): N pictures, K points, (x, y) in pixels; sizes are (N, 2): (height, width).
+- Points are (N, K, 2): N images, K points, (x, y) in pixels; sizes are (N, 2): (height, width).
 - An error is NaN where the truth is not located; NaN errors are left out of every number.
 - A number of nothing is None, never 0 or NaN.
 """
@@ -83,7 +83,7 @@ __all__ = [
 ]
 
 UNLABELLED, HIDDEN = 0, 2
-"""Values of `formats.State`; from HIDDEN on a point is located."""
+"""Values of `formats.Visibility`; from HIDDEN on a point is located."""
 
 PCK_THRESHOLDS = (0.02, 0.05, 0.1)
 
@@ -93,44 +93,44 @@ def score_table(
     names: Sequence[str],
     sizes: NDArray[Any],
     truth: FloatArray,
-    states: NDArray[np.int8],
+    visibility: NDArray[np.int8],
     predicted: FloatArray,
     scores: FloatArray,
     radii: FloatArray,
     pck_pair: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """All scores of predictions on labelled pictures, as plain numbers that JSON can hold.
+    """All scores of predictions on labelled images, as plain numbers that JSON can hold.
 
     Args:
         names: the K points' names.
         sizes: (N, 2) of (height, width).
         truth: (N, K, 2); anything where not located.
-        states: (N, K) of `formats.State`.
+        visibility: (N, K) of `formats.Visibility`.
         predicted: (N, K, 2).
-        scores: (N, K) probabilities that the point is on the picture.
+        scores: (N, K) probabilities that the point is on the image.
         radii: (N, K) pixels that should hold 90 % of truths; all NaN where not calibrated.
-        pck_pair: two points whose distance is the unit of PCK; None: the picture's diagonal.
+        pck_pair: two points whose distance is the unit of PCK; None: the image's diagonal.
 
     Raises:
         SettingsError: shapes do not match, a located point has no coordinates or no prediction, a
             score is no probability, or `pck_pair` names no points.
 
     Example:
-        >>> one, dots = np.ones((1, 1)), np.array([[[2.0, 3.0]]])
-        >>> table = score_table(names=["nose"], sizes=np.array([[9, 9]]), truth=dots,
-        ...     states=np.array([[3]]), predicted=dots + 1, scores=one, radii=2 * one)
+        >>> one, keypoints = np.ones((1, 1)), np.array([[[2.0, 3.0]]])
+        >>> table = score_table(names=["nose"], sizes=np.array([[9, 9]]), truth=keypoints,
+        ...     visibility=np.array([[3]]), predicted=keypoints + 1, scores=one, radii=2 * one)
         >>> round(table["mean_error_px"], 3), table["radius"]
         (1.414, {'coverage_90': 1.0, 'mean_r90_px': 2.0})
     """
-    located = states >= HIDDEN
+    located = visibility >= HIDDEN
     _check(names, sizes, truth, predicted, scores, radii, located)
     truth = np.where(located[..., None], truth, np.nan)
     off = errors(predicted, truth)
     norm, norms = _norm(names, sizes, truth, pck_pair)
-    labelled = states != UNLABELLED
+    labelled = visibility != UNLABELLED
     calibrated = bool(np.isfinite(radii).any())
     return {
-        "pictures": len(truth),
+        "images": len(truth),
         "located": int(located.sum()),
         "mean_error_px": mean_error(off),
         "median_error_px": median_error(off),
@@ -184,7 +184,7 @@ def _check(
     got = {
         "truth": np.shape(truth),
         "predicted": np.shape(predicted),
-        "states": located.shape,
+        "visibility": located.shape,
         "scores": np.shape(scores),
         "radii": np.shape(radii),
     }
@@ -193,12 +193,12 @@ def _check(
     if wrong:
         raise SettingsError(
             f"{table[0]} sizes and {table[1]} names do not fit {', '.join(wrong)}; "
-            "each needs one row for a picture and one column for a point"
+            "each needs one row for an image and one column for a point"
         )
     lost = np.argwhere(located & ~np.isfinite(truth).all(-1))
     if len(lost):
         row, column = lost[0].tolist()
         raise SettingsError(
             f"{len(lost)} points are said to be located and have no coordinates, the first on "
-            f"picture {row}: {names[column]}; give coordinates or another state"
+            f"image {row}: {names[column]}; give coordinates or another state"
         )

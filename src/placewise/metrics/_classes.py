@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 
-Labels = NDArray[np.int64]
+KeypointDataset = NDArray[np.int64]
 
 CLASS_BINS = 15
 """Bins of equal width of the calibration error of classes, as in Guo et al. 2017."""
@@ -26,12 +26,14 @@ HALVINGS = 60
 """Halvings of that range, in its logarithm: to the last bit."""
 
 
-def class_table(names: Sequence[str], truth: Labels, probabilities: FloatArray) -> dict[str, Any]:
-    """All scores of answers on labelled pictures, as plain numbers that JSON can hold.
+def class_table(
+    names: Sequence[str], truth: KeypointDataset, probabilities: FloatArray
+) -> dict[str, Any]:
+    """All scores of answers on labelled images, as plain numbers that JSON can hold.
 
     Args:
         names: the K classes' names.
-        truth: (N,) number of each picture's class.
+        truth: (N,) number of each image's class.
         probabilities: (N, K), rows sum to 1.
 
     Raises:
@@ -48,7 +50,7 @@ def class_table(names: Sequence[str], truth: Labels, probabilities: FloatArray) 
     right = answers == truth
     sure = probabilities.max(1)
     return {
-        "pictures": len(truth),
+        "images": len(truth),
         "accuracy": float(right.mean()),
         "balanced_accuracy": _mean([row["recall"] for row in by_class(names, counts)]),
         "macro_f1": _mean([row["f1"] for row in by_class(names, counts)]),
@@ -63,8 +65,8 @@ def class_table(names: Sequence[str], truth: Labels, probabilities: FloatArray) 
     }
 
 
-def confusion(truth: Labels, answers: Labels, count: int) -> NDArray[np.int64]:
-    """(K, K) pictures of each class (row) by the answer that they got (column).
+def confusion(truth: KeypointDataset, answers: KeypointDataset, count: int) -> NDArray[np.int64]:
+    """(K, K) images of each class (row) by the answer that they got (column).
 
     Example:
         >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
@@ -92,7 +94,7 @@ def by_class(names: Sequence[str], counts: NDArray[np.int64]) -> list[dict[str, 
         rows.append(
             {
                 "class": name,
-                "pictures": there,
+                "images": there,
                 "answers": said,
                 "precision": hits / said if said else None,
                 "recall": hits / there if there else None,
@@ -102,7 +104,7 @@ def by_class(names: Sequence[str], counts: NDArray[np.int64]) -> list[dict[str, 
     return rows
 
 
-def log_loss(probabilities: FloatArray, truth: Labels) -> float:
+def log_loss(probabilities: FloatArray, truth: KeypointDataset) -> float:
     """Mean of −log of the probability that the true class was given.
 
     Example:
@@ -113,8 +115,8 @@ def log_loss(probabilities: FloatArray, truth: Labels) -> float:
     return float(-np.log(np.clip(given, LEAST, 1.0)).mean())
 
 
-def brier(probabilities: FloatArray, truth: Labels) -> float:
-    """Mean over the pictures of Σₖ (pₖ − yₖ)², 0 to 2 (Brier 1950).
+def brier(probabilities: FloatArray, truth: KeypointDataset) -> float:
+    """Mean over the images of Σₖ (pₖ − yₖ)², 0 to 2 (Brier 1950).
 
     Example:
         >>> brier(np.array([[0.5, 0.5]]), np.array([0]))
@@ -137,7 +139,7 @@ def reliability(
 
     Example:
         >>> reliability(np.array([0.9, 0.8]), np.array([True, False]), bins=1)
-        [{'from': 0.0, 'to': 1.0, 'pictures': 2, 'confidence': 0.85..., 'accuracy': 0.5}]
+        [{'from': 0.0, 'to': 1.0, 'images': 2, 'confidence': 0.85..., 'accuracy': 0.5}]
     """
     place = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
     rows = []
@@ -148,7 +150,7 @@ def reliability(
             {
                 "from": b / bins,
                 "to": (b + 1) / bins,
-                "pictures": count,
+                "images": count,
                 "confidence": float(sure[held].mean()) if count else None,
                 "accuracy": float(right[held].mean()) if count else None,
             }
@@ -163,16 +165,16 @@ def calibration_error(sure: FloatArray, right: NDArray[np.bool_], bins: int = CL
         >>> round(calibration_error(np.array([0.9, 0.7]), np.array([True, True]), bins=1), 4)
         0.2
     """
-    rows = [row for row in reliability(sure, right, bins) if row["pictures"]]
-    off = sum(row["pictures"] * abs(row["accuracy"] - row["confidence"]) for row in rows)
+    rows = [row for row in reliability(sure, right, bins) if row["images"]]
+    off = sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in rows)
     return float(off / len(sure))
 
 
-def temperature(logits: FloatArray, truth: Labels) -> float:
+def temperature(logits: FloatArray, truth: KeypointDataset) -> float:
     """Number T by which to divide logits so that softmax(z / T) is honest (Guo et al. 2017).
 
     T minimises the cross-entropy with targets that stay a little below 1, (N + 1) / (N + K), and
-    above 0, 1 / (N + K): as in Platt (1999), so that pictures which are all right do not make a
+    above 0, 1 / (N + K): as in Platt (1999), so that images which are all right do not make a
     network sure without bounds. In 1 / T this is convex, and its slope
 
         Σᵢ Σₖ (softmax(zᵢ / T)ₖ − tᵢₖ) · zᵢₖ
@@ -180,8 +182,8 @@ def temperature(logits: FloatArray, truth: Labels) -> float:
     changes its sign once.
 
     Args:
-        logits: (N, K) of validation pictures.
-        truth: (N,) number of each picture's class.
+        logits: (N, K) of validation images.
+        truth: (N,) number of each image's class.
 
     Example:
         >>> temperature(np.array([[4.0, 0.0], [4.0, 0.0]]), np.array([0, 1]))
@@ -210,18 +212,18 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _check(names: Sequence[str], truth: Labels, probabilities: FloatArray) -> None:
+def _check(names: Sequence[str], truth: KeypointDataset, probabilities: FloatArray) -> None:
     """Refuse arrays that do not belong together."""
     needed = (len(truth), len(names))
     if probabilities.shape != needed or not len(truth):
         raise SettingsError(
-            f"got probabilities of shape {probabilities.shape} for {needed[0]} pictures and "
-            f"{needed[1]} classes; needed is one row for each picture and one column for each class"
+            f"got probabilities of shape {probabilities.shape} for {needed[0]} images and "
+            f"{needed[1]} classes; needed is one row for each image and one column for each class"
         )
     if truth.min() < 0 or truth.max() >= len(names):
         raise SettingsError(
             f"classes reach from {truth.min()} to {truth.max()}; they must be 0 to {len(names) - 1}"
-            ": leave pictures out whose class is not known"
+            ": leave images out whose class is not known"
         )
     if not (probabilities >= 0).all() or np.abs(probabilities.sum(1) - 1).max() > 1e-4:
         raise SettingsError(

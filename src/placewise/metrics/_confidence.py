@@ -1,4 +1,4 @@
-"""Scores of confidence: is the point there, and how far off may its dot be."""
+"""Scores of confidence: is the point there, and how far off may its keypoint be."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BINS = 10
 def presence(
     scores: FloatArray, present: NDArray[np.bool_], threshold: float = 0.5
 ) -> dict[str, Any]:
-    """How well scores tell whether a point is on the picture.
+    """How well scores tell whether a point is on the image.
 
     Without a point that is labelled as absent, whoever always says "present" would be perfect; so
     all but recall are None then.
@@ -94,7 +94,7 @@ def conformal_factor(errors: FloatArray, spreads: FloatArray, level: float = 0.9
     if not usable.any():
         raise SettingsError(
             f"none of {len(off)} errors has a spread above 0; radii need at least one: locate "
-            "points on the validation pictures"
+            "points on the validation images"
         )
     ratios = np.sort(off[usable] / np.where(spread > 0, spread, 1.0)[usable])
     rank = int(np.ceil((len(off) + 1) * level - 1e-9))

@@ -1,4 +1,4 @@
-"""Scores of distances: how far from the truth the dots are."""
+"""Scores of distances: how far from the truth the keypoints are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def errors(predicted: FloatArray, truth: FloatArray) -> FloatArray:
     if predicted.shape != truth.shape or predicted.shape[-1:] != (2,):
         raise SettingsError(
             f"predicted points have the shape {predicted.shape} and true ones {truth.shape}; "
-            "both must be the same and end with 2; match the pictures and points of the two"
+            "both must be the same and end with 2; match the images and points of the two"
         )
     known = np.asarray(np.isfinite(truth).all(-1))
     missing = np.argwhere(known & ~np.isfinite(predicted).all(-1))
@@ -93,7 +93,7 @@ def rmse(errors: FloatArray) -> float | None:
 
 
 def diagonals(sizes: NDArray[Any]) -> FloatArray:
-    """(N,) diagonals in pixels of pictures with (N, 2) sizes.
+    """(N,) diagonals in pixels of images with (N, 2) sizes.
 
     Example:
         >>> diagonals(np.array([[3, 4]]))
@@ -120,7 +120,7 @@ def pck(errors: FloatArray, norms: FloatArray, thresholds: Sequence[float]) -> l
 
     Args:
         errors: (N, K).
-        norms: (N,) pixels; pictures whose norm is NaN or 0 are left out.
+        norms: (N,) pixels; images whose norm is NaN or 0 are left out.
         thresholds: shares of the norm.
 
     Example:
@@ -133,7 +133,7 @@ def pck(errors: FloatArray, norms: FloatArray, thresholds: Sequence[float]) -> l
 
 
 def label_areas(truth: FloatArray) -> FloatArray:
-    """(N,) area in px² of the upright box about each picture's located points; NaN if it is 0.
+    """(N,) area in px² of the upright box about each image's located points; NaN if it is 0.
 
     Example:
         >>> label_areas(np.array([[[0.0, 0.0], [3.0, 4.0]], [[1.0, 1.0], [np.nan, np.nan]]]))
@@ -147,7 +147,7 @@ def label_areas(truth: FloatArray) -> FloatArray:
 
 
 def oks(errors: FloatArray, areas: FloatArray, sigma: ArrayLike = 0.1) -> FloatArray:
-    """Object keypoint similarity: mean over a picture's points of exp(−d² / (2 s² (2σ)²)).
+    """Object keypoint similarity: mean over an image's points of exp(−d² / (2 s² (2σ)²)).
 
     As in the COCO keypoint evaluation, with s² the area of the object. COCO's σ are its
     annotators' spreads for 17 points of the body; for others σ = 0.1, as in DeepLabCut.
@@ -158,7 +158,7 @@ def oks(errors: FloatArray, areas: FloatArray, sigma: ArrayLike = 0.1) -> FloatA
         sigma: share of s; one number or (K,).
 
     Returns:
-        (N,) in 0..1; NaN where a picture has no area or no located point.
+        (N,) in 0..1; NaN where an image has no area or no located point.
 
     Example:
         >>> oks(np.array([[0.0, 2.0]]), np.array([100.0])).round(3)
@@ -196,10 +196,10 @@ def by_border_distance(
     sizes: NDArray[Any],
     edges: Sequence[float] = BORDER_EDGES,
 ) -> list[dict[str, Any]]:
-    """Mean error in bands from the border of the picture to its middle.
+    """Mean error in bands from the border of the image to its middle.
 
-    A point's share is its distance to the nearest edge over half of the picture's shorter side:
-    0 on the edge, 1 in the middle. A label outside of the picture counts as on the edge.
+    A point's share is its distance to the nearest edge over half of the image's shorter side:
+    0 on the edge, 1 in the middle. A label outside of the image counts as on the edge.
 
     Args:
         errors: (N, K).
@@ -238,10 +238,10 @@ def by_border_distance(
 def mean_position_baseline(
     train: FloatArray, train_sizes: NDArray[Any], test: FloatArray, test_sizes: NDArray[Any]
 ) -> float | None:
-    """Mean error in pixels of always answering each point's mean place on the training pictures.
+    """Mean error in pixels of always answering each point's mean place on the training images.
 
-    Places are averaged as shares of the picture, (p + ½) / size, so that sizes may differ. A point
-    that is nowhere located in training is answered with the middle of the picture.
+    Places are averaged as shares of the image, (p + ½) / size, so that sizes may differ. A point
+    that is nowhere located in training is answered with the middle of the image.
 
     Args:
         train: (N, K, 2) points, NaN where not located.

@@ -1,4 +1,4 @@
-"""The shape that a set of points has on all pictures, and what it tells of single ones."""
+"""The shape that a set of points has on all images, and what it tells of single ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ CLEARLY = 2.0
 """How many times nearer the swapped pair must lie before it is worth a look."""
 
 SELDOM = 0.25
-"""Share of a pair's pictures up to which those with the swapped pair nearer are the odd ones."""
+"""Share of a pair's images up to which those with the swapped pair nearer are the odd ones."""
 
 ROUNDS = 10
-"""Alignments of all pictures to their median shape; the shape stands still before that."""
+"""Alignments of all images to their median shape; the shape stands still before that."""
 
 ComplexArray = NDArray[np.complex128]
 
@@ -24,17 +24,17 @@ ComplexArray = NDArray[np.complex128]
 def left_right_swaps(
     points: FloatArray, pairs: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int, float]]:
-    """Pictures on which a pair of labels would fit much better with left and right swapped.
+    """Images on which a pair of labels would fit much better with left and right swapped.
 
-    All pictures are laid on their median shape. Then, for a picture and a pair, other points say
+    All images are laid on their median shape. Then, for an image and a pair, other points say
     where the pair should lie: the similarity (shift, turn and scale, but no mirror) that takes the
     median shape to them best, in least squares (Procrustes; Gower 1975). These are the points of
-    no pair where at least two are located, so that a picture with all its pairs swapped is found,
+    no pair where at least two are located, so that an image with all its pairs swapped is found,
     and else all but the pair. The ratio is the distance of the pair from there as labelled, over
     the distance when swapped. From 2 on it stands out.
 
-    A picture is judged where the pair and two more points are located. A pair is judged where
-    three pictures can be, where half of them are clearly right (ratio ≤ ½), and where no more than
+    An image is judged where the pair and two more points are located. A pair is judged where
+    three images can be, where half of them are clearly right (ratio ≤ ½), and where no more than
     a quarter would stand out: of a person seen now from the front, now from behind, left lies on
     either side, and neither is odd.
 
@@ -43,12 +43,12 @@ def left_right_swaps(
         pairs: indices (left, right) of points.
 
     Returns:
-        (picture, index of the pair, ratio) for all that stand out, the clearest first.
+        (image, index of the pair, ratio) for all that stand out, the clearest first.
 
     Example:
         >>> shape = np.array([[0.0, 0.0], [0.0, 9.0], [-3.0, 2.0], [3.0, 2.0]])
         >>> points = np.stack([shape, shape + 5, shape * 2, shape[[0, 1, 3, 2]]])
-        >>> [(picture, pair) for picture, pair, _ in left_right_swaps(points, [(2, 3)])]
+        >>> [(image, pair) for image, pair, _ in left_right_swaps(points, [(2, 3)])]
         [(3, 0)]
     """
     places = points[..., 0] + 1j * points[..., 1]
@@ -62,12 +62,12 @@ def left_right_swaps(
         odd = np.flatnonzero(ratios >= CLEARLY)
         usual = len(known) >= 3 and np.median(known) <= 1 / CLEARLY
         if usual and len(odd) <= SELDOM * len(known):
-            found += [(int(picture), number, float(ratios[picture])) for picture in odd]
+            found += [(int(image), number, float(ratios[image])) for image in odd]
     return sorted(found, key=lambda swap: -swap[2])
 
 
 def turns(points: FloatArray) -> FloatArray:
-    """How far each picture's points are turned against their median shape.
+    """How far each image's points are turned against their median shape.
 
     The angle of the similarity (shift, turn and scale) that takes the median shape to the points
     best, in least squares.
@@ -107,7 +107,7 @@ def _ratios(
 
 
 def _median_shape(places: ComplexArray) -> ComplexArray:
-    """(K,) median of all pictures' points, each laid on it by a similarity; NaN where unknown."""
+    """(K,) median of all images' points, each laid on it by a similarity; NaN where unknown."""
     if not len(places):
         return np.full(places.shape[1], np.nan + 0j)
     shape: ComplexArray = places[np.argmax((~np.isnan(places)).sum(1))]
@@ -121,7 +121,7 @@ def _median_shape(places: ComplexArray) -> ComplexArray:
 def _similarities(
     shape: ComplexArray, places: ComplexArray, chosen: NDArray[np.bool_]
 ) -> tuple[ComplexArray, ComplexArray]:
-    """Least-squares z ≈ a·m + b from a shape m to each picture's points z, as complex numbers.
+    """Least-squares z ≈ a·m + b from a shape m to each image's points z, as complex numbers.
 
     A complex a = s·e^{iφ} is a scale and a turn and can be no mirror. a = Σ m̄′z′ / Σ |m′|² with
     m′, z′ relative to their means; b takes mean to mean.

@@ -1,4 +1,4 @@
-"""Backbone and head joined: picture in, dots or classes out."""
+"""Backbone and head joined: image in, keypoints or classes out."""
 
 from placewise.model._choose import (
     USUAL_HEAD,
@@ -8,15 +8,15 @@ from placewise.model._choose import (
     first_model,
     reopened,
 )
-from placewise.model._classes import Classified, Classifier
-from placewise.model._dots import Localiser, Located, decode_floor
+from placewise.model._classes import Classified, ClassModel
+from placewise.model._keypoints import KeypointModel, Located, decode_floor
 from placewise.model._network import ModelSettings, Network, device_of
 
 __all__ = [
     "USUAL_HEAD",
+    "ClassModel",
     "Classified",
-    "Classifier",
-    "Localiser",
+    "KeypointModel",
     "Located",
     "ModelSettings",
     "Network",

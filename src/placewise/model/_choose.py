@@ -12,13 +12,13 @@ from placewise.backbones.unet import enough_depth
 from placewise.data import PIXELS, choose_input, object_extent
 from placewise.errors import SettingsError
 from placewise.family import complete_settings
-from placewise.formats import Labels, LabelSet, Task
+from placewise.formats import Dataset, KeypointDataset, Task
 from placewise.heads import HEADS
-from placewise.model._classes import Classifier
-from placewise.model._dots import Localiser
+from placewise.model._classes import ClassModel
+from placewise.model._keypoints import KeypointModel
 from placewise.model._network import ModelSettings, Settings
 
-USUAL_HEAD: dict[Task, str] = {"dots": "heatmap", "classes": "convolutional"}
+USUAL_HEAD: dict[Task, str] = {"keypoints": "heatmap", "classes": "convolutional"}
 """Head that is taken where none is named."""
 
 SIGMA = 1.5
@@ -28,7 +28,7 @@ SMALL = 0.025
 """σ in map pixels for a pixel of the object's extent, where that is less than `SIGMA`."""
 
 
-def build(settings: ModelSettings) -> Localiser | Classifier:
+def build(settings: ModelSettings) -> KeypointModel | ClassModel:
     """The network of these settings: its head decides what it answers.
 
     Example:
@@ -36,13 +36,13 @@ def build(settings: ModelSettings) -> Localiser | Classifier:
         >>> view = InputSettings(scale=1.0, frame=(32, 32), channels=1, mean=(0.5,), std=(0.2,))
         >>> settings = ModelSettings(names=("nose",), input=view, backbone_settings={"width": 16})
         >>> type(build(settings)).__name__
-        'Localiser'
+        'KeypointModel'
     """
-    return Localiser(settings) if settings.task == "dots" else Classifier(settings)
+    return KeypointModel(settings) if settings.task == "keypoints" else ClassModel(settings)
 
 
 def choose_model(
-    labels: LabelSet[Any],
+    labels: Dataset[Any],
     samples: Sequence[Any],
     *,
     seed: int = 0,
@@ -54,15 +54,15 @@ def choose_model(
 ) -> ModelSettings:
     """Model settings for these data, complete: scale, frame, depth and σ are chosen.
 
-    Pictures with classes are shown whole and at their own size where they are small. The depth of
+    Images with classes are shown whole and at their own size where they are small. The depth of
     the U-Net is enough to see the whole object. σ is `SIGMA` pixels of the map, or
     less, down to 1, where the object is so small that its points lie within a few σ.
 
     Args:
         labels: the labels, for names, symmetry and skeleton.
         samples: the training samples of these labels.
-        seed: which pictures are looked at for mean and contrast.
-        pixels: of the median picture after scaling.
+        seed: which images are looked at for mean and contrast.
+        pixels: of the median image after scaling.
         backbone: member of `BACKBONES`.
         backbone_settings: what is set; the rest is chosen or the backbone's default.
         head: member of `HEADS`; None: the usual one for these labels.
@@ -72,7 +72,7 @@ def choose_model(
         SettingsError: the head answers something else than the labels say.
     """
     head = check_head(labels, head)
-    unscaled = object_extent(samples) if isinstance(labels, Labels) else None
+    unscaled = object_extent(samples) if isinstance(labels, KeypointDataset) else None
     classes = labels.task == "classes"
     whole = classes or not getattr(HEADS[head], "windows", True)
     view = choose_input(labels, samples, unscaled, seed, pixels, whole=whole, fit=classes)
@@ -85,8 +85,8 @@ def choose_model(
         of_head["sigma"] = float(np.clip(round(SMALL * extent, 2), 1.0, SIGMA))
     return ModelSettings(
         names=labels.names,
-        symmetry=labels.symmetry if isinstance(labels, Labels) else (),
-        skeleton=labels.skeleton if isinstance(labels, Labels) else (),
+        symmetry=labels.symmetry if isinstance(labels, KeypointDataset) else (),
+        skeleton=labels.skeleton if isinstance(labels, KeypointDataset) else (),
         input=view,
         backbone=backbone,
         backbone_settings=of_backbone,
@@ -122,7 +122,7 @@ def first_model(settings: ModelSettings, given: Settings) -> ModelSettings:
     return settings.model_copy(update={"backbone_settings": settings.backbone_settings | files})
 
 
-def check_head(labels: LabelSet[Any], head: str | None) -> str:
+def check_head(labels: Dataset[Any], head: str | None) -> str:
     """The head, or the usual one for these labels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Picture in, probabilities of classes out, and where they come from."""
+"""Image in, probabilities of classes out, and where they come from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from placewise.model._network import Network
 
 @dataclass(frozen=True)
 class Classified:
-    """What one picture seems to show.
+    """What one image seems to show.
 
     Attributes:
         probabilities: (classes,) that sum to 1.
@@ -38,17 +38,17 @@ class Classified:
         return [int(k) for k in np.argsort(-self.probabilities, kind="stable")[:most]]
 
 
-class Classifier(Network):
-    """A backbone and a head: a picture in, the probability of each class out.
+class ClassModel(Network):
+    """A backbone and a head: an image in, the probability of each class out.
 
-    A picture that is smaller than the frame of the training is laid into its middle, as in
+    An image that is smaller than the frame of the training is laid into its middle, as in
     training; a larger one is padded to a multiple of the backbone's.
 
     Args:
         settings: what to build.
 
     Attributes:
-        temperature: logits are divided by it; fitted on validation pictures (Guo et al. 2017).
+        temperature: logits are divided by it; fitted on validation images (Guo et al. 2017).
 
     Example:
         >>> from placewise.data import InputSettings
@@ -56,7 +56,7 @@ class Classifier(Network):
         >>> view = InputSettings(scale=1.0, frame=(28, 28), channels=1, mean=(0.5,), std=(0.2,))
         >>> settings = ModelSettings(names=("cat", "dog"), input=view, head="convolutional",
         ...                          backbone_settings={"width": 16, "depth": 2})
-        >>> model = Classifier(settings).eval()
+        >>> model = ClassModel(settings).eval()
         >>> model.classify(np.zeros((30, 40, 1), np.uint8)).probabilities.shape
         (2,)
     """
@@ -74,16 +74,16 @@ class Classifier(Network):
         )
         return built
 
-    def classify(self, picture: NDArray[np.generic]) -> Classified:
-        """What one picture shows.
+    def classify(self, image: NDArray[np.generic]) -> Classified:
+        """What one image shows.
 
         Args:
-            picture: (height, width, channels) uint8, uint16 or float in 0..1, of any size.
+            image: (height, width, channels) uint8, uint16 or float in 0..1, of any size.
         """
-        return Classified(self.probabilities(as_input(picture, self.settings.input))[0])
+        return Classified(self.probabilities(as_input(image, self.settings.input))[0])
 
     def probabilities(self, shown: NDArray[np.float32]) -> FloatArray:
-        """(batch, classes) of pictures at the network's scale, all of one size.
+        """(batch, classes) of images at the network's scale, all of one size.
 
         Args:
             shown: (h, w, channels) or (batch, h, w, channels) in 0..1, what `as_input` gave.
@@ -99,8 +99,8 @@ class Classifier(Network):
         output: torch.Tensor = self(self.padding.pad(batch, self._margins(shown.shape[-3:-1])))
         return output.double()
 
-    def evidence(self, picture: NDArray[np.generic], label: int) -> FloatArray:
-        """Where on a picture the evidence for a class lies.
+    def evidence(self, image: NDArray[np.generic], label: int) -> FloatArray:
+        """Where on an image the evidence for a class lies.
 
         e(p) = Σ_c f_c(p) · ∂z/∂f_c(p) at each place p of the features f, for the logit z of the
         class (HiResCAM, Draelos and Carin 2020): the exact share of each place in a logit that is
@@ -108,13 +108,13 @@ class Classifier(Network):
         activation map of Zhou et al. (2016).
 
         Args:
-            picture: (height, width, channels), as in `classify`.
+            image: (height, width, channels), as in `classify`.
             label: number of the class.
 
         Returns:
-            (height, width) in pixels of the picture; positive speaks for the class.
+            (height, width) in pixels of the image; positive speaks for the class.
         """
-        shown = as_input(picture, self.settings.input)
+        shown = as_input(image, self.settings.input)
         size, margins = (shown.shape[0], shown.shape[1]), self._margins(shown.shape[-3:-1])
         with torch.no_grad():
             features = self.features(self.padding.pad(self.as_batch(shown), margins))
@@ -126,12 +126,12 @@ class Classifier(Network):
         (top, bottom), (left, right) = margins
         laid = self._laid(share, (top + size[0] + bottom, left + size[1] + right))
         cut = laid[..., top : top + size[0], left : left + size[1]]
-        there = functional.interpolate(cut, size=picture.shape[:2], mode="bilinear")
+        there = functional.interpolate(cut, size=image.shape[:2], mode="bilinear")
         found: FloatArray = there[0, 0].double().cpu().numpy()
         return found
 
     def _laid(self, maps: torch.Tensor, size: Size) -> torch.Tensor:
-        """Maps at the scale of the padded picture, in its middle: see `Backbone.aligned`."""
+        """Maps at the scale of the padded image, in its middle: see `Backbone.aligned`."""
         finer = functional.interpolate(
             maps, scale_factor=float(self.backbone.stride), mode="bilinear"
         )
@@ -147,8 +147,8 @@ class Classifier(Network):
         ):
             raise SettingsError(
                 f"the head '{self.settings.head}' has weights for each place, so it answers only "
-                f"on pictures of up to {self.frame[1]}×{self.frame[0]} px at its scale; got "
-                f"{size[1]}×{size[0]} px. Make the picture smaller, or train with the head "
+                f"on images of up to {self.frame[1]}×{self.frame[0]} px at its scale; got "
+                f"{size[1]}×{size[0]} px. Make the image smaller, or train with the head "
                 "'convolutional', which takes any size"
             )
         step = self.backbone.multiple

@@ -47,14 +47,14 @@ class ModelSettings(BaseModel):
 
     Attributes:
         names: of the points, or of the classes.
-        symmetry: pairs of names that change places when a picture is mirrored.
+        symmetry: pairs of names that change places when an image is mirrored.
         skeleton: pairs of names that are drawn joined.
-        input: how pictures are brought to the network.
+        input: how images are brought to the network.
         backbone: member of `BACKBONES`.
         backbone_settings: keywords of its constructor.
         head: member of `HEADS`.
         head_settings: keywords of its constructor.
-        padding: rule by which a picture is padded to a multiple of the backbone's stride.
+        padding: rule by which an image is padded to a multiple of the backbone's stride.
 
     Example:
         >>> view = InputSettings(scale=0.5, frame=(32, 32), channels=1, mean=(0.5,), std=(0.2,))
@@ -81,7 +81,7 @@ class ModelSettings(BaseModel):
 
 
 class Network(nn.Module, ABC):
-    """A backbone and a head: pictures in, what the head makes of them out.
+    """A backbone and a head: images in, what the head makes of them out.
 
     Args:
         settings: what to build.
@@ -115,31 +115,31 @@ class Network(nn.Module, ABC):
 
     @property
     def frame(self) -> Size:
-        """(height, width) of the training pictures, padded to a multiple of the backbone's."""
+        """(height, width) of the training images, padded to a multiple of the backbone's."""
         height, width = self.settings.input.frame
         step = self.backbone.multiple
         return -(-height // step) * step, -(-width // step) * step
 
-    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+    def features(self, images: torch.Tensor) -> torch.Tensor:
         """Feature maps that the head reads.
 
         Args:
-            pictures: (batch, channels, height, width) in 0..1, sides multiples of the backbone's.
+            images: (batch, channels, height, width) in 0..1, sides multiples of the backbone's.
         """
-        maps: torch.Tensor = self.backbone((pictures - self.mean) / self.std)
+        maps: torch.Tensor = self.backbone((images - self.mean) / self.std)
         return maps
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Raw output of the head.
 
         Args:
-            pictures: (batch, channels, height, width) in 0..1, sides multiples of the backbone's.
+            images: (batch, channels, height, width) in 0..1, sides multiples of the backbone's.
         """
-        output: torch.Tensor = self.head(self.features(pictures))
+        output: torch.Tensor = self.head(self.features(images))
         return output
 
     def as_batch(self, shown: NDArray[np.float32]) -> torch.Tensor:
-        """Pictures at the network's scale, on its device.
+        """Images at the network's scale, on its device.
 
         Args:
             shown: (h, w, channels) or (batch, h, w, channels) in 0..1.

@@ -49,7 +49,7 @@ def window(
     if count < 1:
         raise SettingsError(
             f"a window reaches over {reach} places, but the axis has {read}, its padding "
-            "included; use a larger picture"
+            "included; use a larger image"
         )
     outs = np.repeat(np.arange(count), size)
     ins = outs * stride + np.tile(np.arange(size) * dilation, count)

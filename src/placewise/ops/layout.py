@@ -1,4 +1,4 @@
-"""Where the places of a picture are in the dimensions of a tensor."""
+"""Where the places of an image are in the dimensions of a tensor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Atom:
     Attributes:
         size: how many.
         place: whether these are places that are told apart; else channels, or a batch.
-        axis: which axis of the picture they come from, 0 the first; None if several or none.
+        axis: which axis of the image they come from, 0 the first; None if several or none.
         blurred: channels that read different places, as those of a concatenation do, or the
             second tokens of a matrix of attention; what tells them apart later is a bound.
     """
@@ -43,10 +43,10 @@ class Layout:
     Atoms of size 1 are left out.
 
     Example:
-        >>> picture = Layout.picture((1, 3, 8, 6))
-        >>> picture.grid, picture.shape
+        >>> image = Layout.image((1, 3, 8, 6))
+        >>> image.grid, image.shape
         ((1, 1, 8, 6), (1, 3, 8, 6))
-        >>> picture.viewed((1, 3, 48)).dims[2]
+        >>> image.viewed((1, 3, 48)).dims[2]
         (Atom(size=8, place=True, axis=0, blurred=False),
          Atom(size=6, place=True, axis=1, blurred=False))
     """
@@ -54,8 +54,8 @@ class Layout:
     dims: tuple[Dimension, ...]
 
     @classmethod
-    def picture(cls, shape: Sequence[int], *, channels: bool = False) -> Layout:
-        """Batch, channels, then the axes of the picture.
+    def image(cls, shape: Sequence[int], *, channels: bool = False) -> Layout:
+        """Batch, channels, then the axes of the image.
 
         Args:
             shape: (batch, channels, *space).
@@ -119,9 +119,9 @@ class Layout:
             Unplaced: the shapes do not hold as many elements.
 
         Example:
-            >>> Layout.picture((1, 4, 2, 3)).torn((1, 2, 6, 2))
+            >>> Layout.image((1, 4, 2, 3)).torn((1, 2, 6, 2))
             [(24, True)]
-            >>> Layout.picture((1, 4, 2, 3)).torn((4, 3, 2))
+            >>> Layout.image((1, 4, 2, 3)).torn((4, 3, 2))
             [(4, False), (6, True)]
         """
         if math.prod(shape) != math.prod(self.shape) or not math.prod(shape):
@@ -156,7 +156,7 @@ def size_of(atoms: Sequence[Atom]) -> int:
 
 
 def axis_of(atoms: Sequence[Atom]) -> int | None:
-    """The axis of the picture that all places of a dimension come from, if it is one."""
+    """The axis of the image that all places of a dimension come from, if it is one."""
     axes = {atom.axis for atom in atoms if atom.place}
     return axes.pop() if len(axes) == 1 else None
 

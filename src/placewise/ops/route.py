@@ -52,7 +52,7 @@ class Along(Step):
     Attributes:
         dim: of the grid.
         map: the relation.
-        axis: of the picture that the dimension's places come from, if from one.
+        axis: of the image that the dimension's places come from, if from one.
     """
 
     dim: int
@@ -172,7 +172,7 @@ class Route:
         bound: whether some step may read more than the network does.
 
     Example:
-        >>> route = Route(Layout.picture((1, 3, 8, 8)))
+        >>> route = Route(Layout.image((1, 3, 8, 8)))
         >>> route.reduce(1).spread(1, 16).view((1, 16, 64)).layout.grid
         (1, 1, 64)
     """

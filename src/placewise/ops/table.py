@@ -21,7 +21,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that depends on the picture.
+    """A tensor that depends on the image.
 
     Attributes:
         node: number of the node that makes it.
@@ -76,7 +76,7 @@ class Call:
     Attributes:
         op: its name in ATen without overload, e.g. "conv2d".
         given: arguments by their names in its schema, defaults filled in. Tensors that depend on
-            the picture are `Operand`s (lists of them too); other tensors are as they are.
+            the image are `Operand`s (lists of them too); other tensors are as they are.
         shape: of the tensor that it gives.
         output: which of its tensors that is, where it gives several.
         channels: whether channels are told apart.

@@ -79,7 +79,7 @@ def convolutionalize(model: nn.Module, size: int | Sequence[int]) -> nn.Module:
 
     Args:
         model: (batch, channels, *size) to (batch, classes); left as found.
-        size: sides of the pictures that it was trained with; one for all axes of its convolutions.
+        size: sides of the images that it was trained with; one for all axes of its convolutions.
 
     Returns:
         (batch, channels, *sides) to (batch, classes, *places), in the modes of the model: one
@@ -97,13 +97,13 @@ def convolutionalize(model: nn.Module, size: int | Sequence[int]) -> nn.Module:
         >>> mapped(torch.zeros(2, 1, 16, 16)).shape, mapped(torch.zeros(2, 1, 32, 24)).shape
         (torch.Size([2, 10, 1, 1]), torch.Size([2, 10, 9, 5]))
     """
-    shape = _picture_shape(model, size)
+    shape = _image_shape(model, size)
     with torch.random.fork_rng(devices=[]):
         return _Turning(_traced(model, shape)).result()
 
 
-def _picture_shape(model: nn.Module, size: int | Sequence[int]) -> tuple[int, ...]:
-    """(channels, *sides) of a picture, after the first convolution."""
+def _image_shape(model: nn.Module, size: int | Sequence[int]) -> tuple[int, ...]:
+    """(channels, *sides) of an image, after the first convolution."""
     first = next((module for module in model.modules() if _convolves(module)), None)
     weight = getattr(first, "weight", None)
     if not isinstance(weight, Tensor):
@@ -114,7 +114,7 @@ def _picture_shape(model: nn.Module, size: int | Sequence[int]) -> tuple[int, ..
     sides = (size,) * (weight.ndim - 2) if isinstance(size, int) else tuple(size)
     if len(sides) != weight.ndim - 2 or min(sides) < 1:
         raise SettingsError(
-            f"size is {size}; this network's pictures have {weight.ndim - 2} axes: give one side "
+            f"size is {size}; this network's images have {weight.ndim - 2} axes: give one side "
             "for all, or one for each"
         )
     groups = getattr(first, "groups", 1)
@@ -134,12 +134,12 @@ def _traced(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
         with _evaluating(own), torch.no_grad():
             traced = fx.GraphModule(own, Tracer().trace(own))
             weight = next(t for t in own.parameters())
-            pictures = torch.zeros(BATCH, *shape, dtype=weight.dtype, device=weight.device)
-            ShapeProp(traced).propagate(pictures)
+            images = torch.zeros(BATCH, *shape, dtype=weight.dtype, device=weight.device)
+            ShapeProp(traced).propagate(images)
     except Exception as error:
         first = str(error).strip().split("\n")[0]
         raise SettingsError(
-            f"{type(model).__name__} cannot be followed on pictures of {shape} "
+            f"{type(model).__name__} cannot be followed on images of {shape} "
             f"({type(error).__name__}: {first}); give the size that it was trained with, and a "
             "network whose forward does not choose by values"
         ) from error
@@ -251,7 +251,7 @@ class _Turning:
             raise self._refuse(
                 node,
                 f"it pools {read} places to {written}, over windows of unequal size; choose a size "
-                "of pictures at which the one divides the other",
+                "of images at which the one divides the other",
             )
         if node.op == "call_module":
             self.pooled.add(str(node.target))

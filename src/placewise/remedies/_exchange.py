@@ -52,10 +52,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Change:
-    """One layer that was changed, or the size of the picture.
+    """One layer that was changed, or the size of the image.
 
     Attributes:
-        name: dotted path of the layer; "picture" for the size.
+        name: dotted path of the layer; "image" for the size.
         before: what it was.
         after: what it is.
     """

@@ -26,7 +26,7 @@ def blur_sizes(sizes: Sequence[int], strides: Sequence[int]) -> Sides:
     """Places of the blur before every `stride`-th window is taken, for each axis.
 
     Twice the stride, so that every place is in equally many windows, and so that windows lie
-    evenly about a picture whose sides the stride divides; one less where windows of this size
+    evenly about an image whose sides the stride divides; one less where windows of this size
     meet both already.
 
     Example:

@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from placewise import __version__
-from placewise.audit import Audit, audit
-from placewise.audit.evenness import Evenness
+from placewise.auditing import Audit, audit
+from placewise.auditing.evenness import Evenness
 from placewise.checkpoint import save, write_json
 from placewise.errors import CaptureError, SettingsError
 from placewise.graph import Graph, Node
@@ -140,8 +140,8 @@ def mend(
     were trained with the old one: train on for a while where the answer near the border counts.
 
     Args:
-        model: any network that takes one batch of pictures; left as found.
-        shape: (channels, *space) of a picture.
+        model: any network that takes one batch of images; left as found.
+        shape: (channels, *space) of an image.
         padding: member of `PADDINGS`; None leaves all as they are.
         blur: whether to blur before each stride.
         even: whether to go to the nearest even size.
@@ -177,7 +177,7 @@ def mended_from(model: nn.Module, before: Audit, plan: Plan, *, even: bool = Fal
     if even and after.counted is not None and not after.counted.evenness.even:
         shape = (shape[0], *_nearest(after.counted.evenness))
         after = _audited(made, shape, before.name, plan)
-        changes.append(Change("picture", _sides(before.shape), _sides(shape)))
+        changes.append(Change("image", _sides(before.shape), _sides(shape)))
     return Mended(made, plan, tuple(changes), tuple(left), before, after)
 
 

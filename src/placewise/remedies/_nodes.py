@@ -16,7 +16,7 @@ POINTWISE_NAMES = frozenset(
 """Functions and methods that treat all numbers alike."""
 
 BATCH = 2
-"""Pictures in the run that finds shapes; not 1, so that a batch is not taken for a side of 1."""
+"""Images in the run that finds shapes; not 1, so that a batch is not taken for a side of 1."""
 
 
 class Tracer(fx.Tracer):

@@ -9,14 +9,14 @@ from typing import Any
 from torch import nn
 
 from placewise import __version__
-from placewise.audit import Audit, Budget, audit
+from placewise.auditing import Audit, Budget, audit
 from placewise.errors import SettingsError
 from placewise.remedies._exchange import Plan
 from placewise.remedies._mend import Mended, mended_from
 from placewise.report.text import table
 
 PADDINGS_TRIED = ("symmetric", "replicate", "circular", "partial")
-"""Rules in the order in which they are tried: nearest to a picture that goes on comes first."""
+"""Rules in the order in which they are tried: nearest to an image that goes on comes first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +79,10 @@ def recommend(
     before each stride, and finer places are lost); blur with a padding rule.
 
     Args:
-        model: any network that takes one batch of pictures; left as found.
-        shape: (channels, *space) of a picture.
+        model: any network that takes one batch of images; left as found.
+        shape: (channels, *space) of an image.
         bounds: what has to hold, e.g. "max_over_corner<2" or "even==true"; numbers that are
-            counted, see `placewise.audit.SCALARS`.
+            counted, see `placewise.auditing.SCALARS`.
         name: of the network.
 
     Raises:

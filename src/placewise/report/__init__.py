@@ -4,8 +4,8 @@
 style      colours and the style sheet
 glossary   what the scores mean
 text       tables for the console
-marks      dots, lines and circles, exact to a small part of a pixel
-drawing    pictures with dots, contact sheets
+marks      keypoints, lines and circles, exact to a small part of a pixel
+drawing    images with keypoints, contact sheets
 canvas     what figures are drawn on
 figures    curves and bars of a run as PNG
 maps       maps of places as PNG

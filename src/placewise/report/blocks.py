@@ -21,9 +21,9 @@ POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'"
 )
-"""Content security policy: pictures from the page itself, its own style, and nothing else."""
+"""Content security policy: images from the page itself, its own style, and nothing else."""
 
-PICTURE_BYTES = 1_600_000
+IMAGE_BYTES = 1_600_000
 """Bytes that the photographs of a page may take together; 3 MB is the whole page."""
 
 STEPS = ((900, 88), (720, 85), (560, 80), (420, 75), (300, 65))
@@ -241,22 +241,22 @@ def _swatch(index: int) -> Html:
 
 
 def photographs(groups: Sequence[Sequence[tuple[str, Overlay]]], alt: str) -> list[Html]:
-    """Pictures with captions in grids, so small that all of them fit into the page.
+    """Images with captions in grids, so small that all of them fit into the page.
 
     Args:
-        groups: (caption, picture) of each picture of each grid.
-        alt: what the pictures show.
+        groups: (caption, image) of each image of each grid.
+        alt: what the images show.
 
     Returns:
-        A grid for each group; pictures that do not fit even when small are left out, and said so.
+        A grid for each group; images that do not fit even when small are left out, and said so.
 
     Example:
         >>> import numpy as np
-        >>> grids = photographs([[("a.png", np.zeros((4, 4, 3), np.uint8))]], "A picture")
+        >>> grids = photographs([[("a.png", np.zeros((4, 4, 3), np.uint8))]], "An image")
         >>> grids[0].count("<img")
         1
     """
-    coded = _coded([picture for group in groups for _, picture in group])
+    coded = _coded([image for group in groups for _, image in group])
     grids = []
     for group in groups:
         uris, coded = coded[: len(group)], coded[len(group) :]
@@ -264,17 +264,17 @@ def photographs(groups: Sequence[Sequence[tuple[str, Overlay]]], alt: str) -> li
             _card(caption, uri, alt) for (caption, _), uri in zip(group, uris, strict=True) if uri
         ]
         missing = len(group) - len(cards)
-        note = f"{missing} more pictures are left out to keep this page small."
+        note = f"{missing} more images are left out to keep this page small."
         words = element("p", note, class_="muted") if missing else Html()
         grids.append(joined([element("div", *cards, class_="grid"), words]))
     return grids
 
 
-def wide(picture: Overlay, caption: str, alt: str) -> Html:
-    """One picture across the page, such as a contact sheet.
+def wide(pixels: Overlay, caption: str, alt: str) -> Html:
+    """One image across the page, such as a contact sheet.
 
     Args:
-        picture: (height, width, 3) uint8.
+        pixels: (height, width, 3) uint8.
         caption: what to see in it.
         alt: the same for who cannot see it.
 
@@ -283,7 +283,7 @@ def wide(picture: Overlay, caption: str, alt: str) -> Html:
         >>> wide(np.zeros((4, 4, 3), np.uint8), "Cats.", "Four cats")[:12]
         '<figure><img'
     """
-    (uri,) = _coded([picture])
+    (uri,) = _coded([pixels])
     image = element("img", src=uri, alt=alt[:LETTERS])
     return element("figure", image, element("figcaption", caption))
 
@@ -293,19 +293,19 @@ def _card(caption: str, uri: str, alt: str) -> Html:
     return element("figure", image, element("figcaption", caption[:LETTERS]))
 
 
-def _coded(pictures: Sequence[Overlay]) -> list[str]:
-    """Data URIs that take `PICTURE_BYTES` at most; empty for those that do not fit."""
+def _coded(images: Sequence[Overlay]) -> list[str]:
+    """Data URIs that take `IMAGE_BYTES` at most; empty for those that do not fit."""
     found: list[str] = []
     for longest, quality in STEPS:
-        found, room = [], PICTURE_BYTES
-        for picture in pictures:
-            found.append(_uri(to_jpeg(picture, longest, quality), "jpeg"))
+        found, room = [], IMAGE_BYTES
+        for image in images:
+            found.append(_uri(to_jpeg(image, longest, quality), "jpeg"))
             room -= len(found[-1])
             if room < 0:
                 break
         else:
             return found
-    return found[:-1] + [""] * (len(pictures) - len(found) + 1)
+    return found[:-1] + [""] * (len(images) - len(found) + 1)
 
 
 def _uri(data: bytes, kind: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, DPI = 5.0, 190
-"""Inches and dots per inch: legible on a telephone, sharp on a large screen."""
+"""Inches and keypoints per inch: legible on a telephone, sharp on a large screen."""
 
 COLOURS = 256
 """Different colours of a figure: a palette makes its file a third as large."""

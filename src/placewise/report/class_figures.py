@@ -21,12 +21,12 @@ NAMED = 40
 
 
 def confusion_map(counts: ArrayLike, names: Sequence[str], theme: Theme = LIGHT) -> bytes:
-    """A confusion matrix: rows are what pictures show, columns what was answered.
+    """A confusion matrix: rows are what images show, columns what was answered.
 
     Colours are shares of each row, so that rare classes are seen as well as common ones.
 
     Args:
-        counts: (K, K) pictures.
+        counts: (K, K) images.
         names: the classes' names.
         theme: colours.
 
@@ -56,7 +56,7 @@ def confusion_map(counts: ArrayLike, names: Sequence[str], theme: Theme = LIGHT)
         axes.set_xticks(range(len(names)), words, rotation=turned, ha=anchor, fontsize=8)
         axes.set_yticks(range(len(names)), words, fontsize=8)
     axes.set_xlabel("answer")
-    axes.set_ylabel("what the picture shows")
+    axes.set_ylabel("what the image shows")
     return png(figure)
 
 
@@ -68,12 +68,12 @@ def reliability_diagram(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT)
         theme: colours.
 
     Example:
-        >>> reliability_diagram([{"from": 0.0, "to": 1.0, "pictures": 2, "confidence": 0.8,
+        >>> reliability_diagram([{"from": 0.0, "to": 1.0, "images": 2, "confidence": 0.8,
         ...     "accuracy": 0.5}])[1:4]
         b'PNG'
     """
     figure, (above, below) = canvas(4.6, theme, panels=2)
-    known = [row for row in rows if row["pictures"]]
+    known = [row for row in rows if row["images"]]
     middles = np.array([(row["from"] + row["to"]) / 2 for row in known])
     width = 0.9 * (rows[0]["to"] - rows[0]["from"]) if rows else 1.0
     right = np.array([row["accuracy"] for row in known])
@@ -84,22 +84,22 @@ def reliability_diagram(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT)
     above.set_ylim(0, 1.02)
     above.set_ylabel("share of right answers")
     above.legend(loc="upper left", frameon=False, fontsize=8.5, labelcolor=theme.ink)
-    counts = [row["pictures"] for row in known]
+    counts = [row["images"] for row in known]
     below.bar(middles, counts, width=width, color=theme.muted)
     below.set_yscale("log")
     below.set_ylim(0.7, max(counts, default=1) * 2)
     below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
     below.set_xlim(0, 1)
     below.set_xlabel("probability of the answer")
-    below.set_ylabel("pictures")
+    below.set_ylabel("images")
     return png(figure)
 
 
 def class_counts(rows: Sequence[tuple[str, Mapping[str, int]]], theme: Theme = LIGHT) -> bytes:
-    """Pictures of each class, by split; of more than 40 classes the rarest.
+    """Images of each class, by split; of more than 40 classes the rarest.
 
     Args:
-        rows: (name of the class, pictures of each split).
+        rows: (name of the class, images of each split).
         theme: colours.
 
     Example:
@@ -118,7 +118,7 @@ def class_counts(rows: Sequence[tuple[str, Mapping[str, int]]], theme: Theme = L
     axes.set_yticks(places, [_cut(name) for name, _ in kept])
     axes.set_ylim(-0.7, len(kept) - 0.3)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("pictures")
+    axes.set_xlabel("images")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(
         loc="lower left",

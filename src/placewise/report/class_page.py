@@ -32,7 +32,7 @@ from placewise.report.html import making
 from placewise.report.marks import Overlay
 
 Card = tuple[str, Overlay]
-"""(caption, picture with evidence)."""
+"""(caption, image with evidence)."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class ClassReport:
         verdict: the finding in a sentence or two.
         scores: what `metrics.json` holds.
         log: lines of `log.jsonl`.
-        best: pictures that are rightly named, the surest of each class.
-        worst: pictures that are wrongly named, those first whose class was thought least likely.
+        best: images that are rightly named, the surest of each class.
+        worst: images that are wrongly named, those first whose class was thought least likely.
         settings: settings of the run, may be nested.
         versions: versions of what decides numbers.
         fingerprint: fingerprint of the data.
@@ -82,7 +82,7 @@ def class_page(report: ClassReport) -> str:
     parts = [
         tiles(facts),
         section("Where the answers go", *_plots(report)),
-        *_pictures(report),
+        *_images(report),
         section("Scores", _scores(report.scores)),
         section("How it was made", *making(report.settings, report.versions, report.fingerprint)),
         section("Words", words(CLASS_WORDS)),
@@ -95,24 +95,24 @@ def class_scores_table(scores: Scores) -> str:
     """What `metrics.json` holds, each number with its meaning, then the classes.
 
     Example:
-        >>> print(class_scores_table({"accuracy": 0.975, "split": "test", "pictures": 200}))
-        200 test pictures
+        >>> print(class_scores_table({"accuracy": 0.975, "split": "test", "images": 200}))
+        200 test images
         <BLANKLINE>
-        accuracy  97.5 %  share of pictures that are named rightly
+        accuracy  97.5 %  share of images that are named rightly
     """
     rows = [
         (score.name, score.shown(scores), score.meaning)
         for score in CLASS_SCORES
         if score.value(scores) is not None
     ]
-    parts = [f"{scores.get('pictures', '?'):,} {scores.get('split', '')} pictures"]
+    parts = [f"{scores.get('images', '?'):,} {scores.get('split', '')} images"]
     parts.append(text.table(["", "", ""], rows, numbers=[1]))
     if scores.get("by_class"):
         parts.append(text.table(HEADER, _class_rows(scores), numbers=range(1, len(HEADER))))
     return "\n\n".join(parts)
 
 
-HEADER = ("class", "pictures", "precision", "recall", "F₁", "most often taken for")
+HEADER = ("class", "images", "precision", "recall", "F₁", "most often taken for")
 
 
 def _class_rows(scores: Scores) -> list[list[str]]:
@@ -123,14 +123,14 @@ def _class_rows(scores: Scores) -> list[list[str]]:
         most = max(others, default=(0, ""))
         taken = f"{most[1]} ({most[0]:,})" if most[0] else "–"
         shares = [share(row[key]) for key in ("precision", "recall")]
-        rows.append([row["class"], f"{row['pictures']:,}", *shares, number(row["f1"]), taken])
+        rows.append([row["class"], f"{row['images']:,}", *shares, number(row["f1"]), taken])
     return rows
 
 
 def _plots(report: ClassReport) -> list[Html]:
     scores, found = report.scores, []
     if scores.get("confusion"):
-        said = "Rows are what pictures show, columns what was answered; the diagonal is right. The "
+        said = "Rows are what images show, columns what was answered; the diagonal is right. The "
         said += "colour is the share of the row."
         alt = said_of_classes(scores["by_class"])
         draw = partial(confusion_map, scores["confusion"], scores["classes"])
@@ -145,20 +145,20 @@ def _plots(report: ClassReport) -> list[Html]:
     if report.log:
         said = (
             "The training: the loss should fall and settle; the validation log loss is measured on "
-            "pictures that the network does not learn from, and its best moment is kept."
+            "images that the network does not learn from, and its best moment is kept."
         )
         alt = f"Curves of training loss and validation log loss over {len(report.log)} log lines"
         found.append(plot(partial(curves, report.log), said, alt))
     return [element("div", *found, class_="plots")]
 
 
-def _pictures(report: ClassReport) -> list[Html]:
+def _images(report: ClassReport) -> list[Html]:
     if not (report.worst or report.best):
         return []
-    alt = "Picture, evidence for the answer on it, and the likeliest classes"
+    alt = "Image, evidence for the answer on it, and the likeliest classes"
     worst, best = photographs([report.worst, report.best], alt)
     key = (
-        "Left the picture, right the evidence for the answer: orange speaks for it, blue against "
+        "Left the image, right the evidence for the answer: orange speaks for it, blue against "
         "it, and the strongest place has the strongest colour. Below, the likeliest classes."
     )
     shown = [element("p", key)]
@@ -166,7 +166,7 @@ def _pictures(report: ClassReport) -> list[Html]:
         shown += [element("h3", "Wrong, and most surely so"), worst]
     if report.best:
         shown += [element("h3", "Right, and most surely so, of each class the surest"), best]
-    return [section("Pictures", *shown)]
+    return [section("ScaledImages", *shown)]
 
 
 def _scores(scores: Scores) -> Html:

@@ -1,8 +1,8 @@
-"""Pictures with dots on them, contact sheets, and their bytes.
+"""Images with keypoints on them, contact sheets, and their bytes.
 
-A picture keeps its place in its drawing: it begins at the first row and column, and the drawing's
-pixels follow the rule of `placewise.geometry`, so a dot at an integer stands on the middle of its
-pixel also where the picture was enlarged.
+An image keeps its place in its drawing: it begins at the first row and column, and the drawing's
+pixels follow the rule of `placewise.geometry`, so a keypoint at an integer stands on the middle of
+its pixel also where the image was enlarged.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from placewise.errors import PictureError, SettingsError
+from placewise.errors import ImageError, SettingsError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
-from placewise.report.marks import WHITE, Overlay, draw_circle, draw_cross, draw_dot, draw_line
+from placewise.report.marks import WHITE, Overlay, draw_circle, draw_cross, draw_keypoint, draw_line
 from placewise.report.style import DARK, LIGHT, Theme, mark
 from placewise.report.text import printable
 
@@ -36,8 +36,8 @@ GAP = 12
 """Pixels between the tiles of a sheet."""
 
 
-def dots(
-    picture: NDArray[np.generic],
+def keypoints(
+    image: NDArray[np.generic],
     points: ArrayLike,
     names: Sequence[str],
     *,
@@ -50,37 +50,38 @@ def dots(
     legend: bool = False,
     side: tuple[int, int] = SIDE,
 ) -> Overlay:
-    """Draw dots on a picture.
+    """Draw keypoints on an image.
 
-    A dot is a filled mark, hollow where its score is low; a thin line leads from it to a cross at
-    the truth, and a circle holds 90 % of truths. Small pictures are enlarged by a whole number
+    A keypoint is a filled mark, hollow where its score is low; a thin line leads from it to a
+    cross at
+    the truth, and a circle holds 90 % of truths. Small images are enlarged by a whole number
     first, so that a mark does not hide what it marks.
 
     Args:
-        picture: (height, width, channels) uint8, uint16 or float in 0..1.
+        image: (height, width, channels) uint8, uint16 or float in 0..1.
         points: (points, 2) or (instances, points, 2) of (x, y) in pixels; NaN is not drawn.
         names: the points' names.
         truth: where the points are, shaped like `points`.
         radii: radius `r90` in pixels of each point.
         scores: probability of each point that it is there.
-        threshold: score below which a dot is hollow.
+        threshold: score below which a keypoint is hollow.
         skeleton: pairs of names to join.
-        crop: show only the surroundings of the dots.
-        legend: write the names on a strip below the picture.
+        crop: show only the surroundings of the keypoints.
+        legend: write the names on a strip below the image.
         side: least and most pixels of the longer side of the drawing.
 
     Returns:
         (height, width, 3) uint8.
 
     Raises:
-        SettingsError: the arrays do not fit the names, or the picture is not a picture.
+        SettingsError: the arrays do not fit the names, or the image is not an image.
 
     Example:
-        >>> dots(np.zeros((60, 80, 1), np.uint8), [[0, 0]], ["nose"], side=(160, 160)).shape
+        >>> keypoints(np.zeros((60, 80, 1), np.uint8), [[0, 0]], ["nose"], side=(160, 160)).shape
         (120, 160, 3)
     """
     marks = _marks(len(names), points, truth, radii, scores, threshold)
-    shown = as_rgb(picture)
+    shown = as_rgb(image)
     if crop:
         left, top, right, bottom = _surroundings(marks, (shown.shape[0], shown.shape[1]))
         shown, marks = shown[top:bottom, left:right], marks.shifted(left, top)
@@ -90,28 +91,28 @@ def dots(
     return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
 
 
-def as_rgb(picture: NDArray[np.generic]) -> Overlay:
-    """A picture as it is shown: 8 bits, three channels.
+def as_rgb(image: NDArray[np.generic]) -> Overlay:
+    """An image as it is shown: 8 bits, three channels.
 
-    16-bit pictures are stretched between their 0.1 and 99.9 percent of brightness, because many
+    16-bit images are stretched between their 0.1 and 99.9 percent of brightness, because many
     cameras and scanners fill only a small part of the 16 bits.
 
     Args:
-        picture: (height, width, 1, 3 or 4 channels) uint8, uint16 or float in 0..1.
+        image: (height, width, 1, 3 or 4 channels) uint8, uint16 or float in 0..1.
 
     Raises:
-        SettingsError: the array is not a picture.
+        SettingsError: the array is not an image.
 
     Example:
         >>> as_rgb(np.array([[[0.0], [1.0]]])).tolist()
         [[[0, 0, 0], [255, 255, 255]]]
     """
-    if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or 0 in picture.shape:
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise SettingsError(
-            f"got a picture of shape {picture.shape}; needed is (height, width, channels) with "
+            f"got an image of shape {image.shape}; needed is (height, width, channels) with "
             "1, 3 or 4 channels and at least one pixel"
         )
-    plain = picture[..., :3]
+    plain = image[..., :3]
     if plain.dtype != np.uint8:
         values = np.nan_to_num(plain.astype(np.float64))
         low, high = (0.0, 1.0) if plain.dtype.kind == "f" else np.percentile(values, [0.1, 99.9])
@@ -122,7 +123,7 @@ def as_rgb(picture: NDArray[np.generic]) -> Overlay:
 
 
 def sheet(
-    pictures: Sequence[Overlay],
+    images: Sequence[Overlay],
     captions: Sequence[str],
     *,
     columns: int | None = None,
@@ -130,30 +131,30 @@ def sheet(
     names: Sequence[str] = (),
     theme: Theme = LIGHT,
 ) -> Overlay:
-    """A contact sheet: pictures in rows, each with its caption.
+    """A contact sheet: images in rows, each with its caption.
 
     Args:
-        pictures: (height, width, 3) uint8 each, of any sizes.
-        captions: one for each picture.
-        columns: pictures in a row; None chooses, at most 4.
-        tile: width in pixels that each picture gets.
+        images: (height, width, 3) uint8 each, of any sizes.
+        captions: one for each image.
+        columns: images in a row; None chooses, at most 4.
+        tile: width in pixels that each image gets.
         names: points' names for a legend at the bottom.
         theme: colours.
 
     Raises:
-        SettingsError: no pictures, or another number of captions.
+        SettingsError: no images, or another number of captions.
 
     Example:
         >>> sheet([np.zeros((30, 60, 3), np.uint8)] * 3, ["a", "b", "c"], columns=2, tile=100).shape
         (188, 236, 3)
     """
-    if not pictures or len(pictures) != len(captions):
+    if not images or len(images) != len(captions):
         raise SettingsError(
-            f"got {len(pictures)} pictures and {len(captions)} captions; needed is at least one "
-            "picture, and a caption for each"
+            f"got {len(images)} images and {len(captions)} captions; needed is at least one "
+            "image, and a caption for each"
         )
-    columns = columns or min(4, int(np.ceil(np.sqrt(len(pictures)))))
-    tiles = [_tile(*pair, tile, theme) for pair in zip(pictures, captions, strict=True)]
+    columns = columns or min(4, int(np.ceil(np.sqrt(len(images)))))
+    tiles = [_tile(*pair, tile, theme) for pair in zip(images, captions, strict=True)]
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     width = columns * (tile + GAP) + GAP
     height = sum(max(image.height for image in row) + GAP for row in rows) + GAP
@@ -176,7 +177,7 @@ def legend_of(names: Sequence[str], width: int, theme: Theme = DARK) -> Overlay:
     return _legend(tuple(names), width, theme)
 
 
-def to_png(picture: Overlay) -> bytes:
+def to_png(image: Overlay) -> bytes:
     """A drawing as the bytes of a PNG file.
 
     Example:
@@ -184,40 +185,40 @@ def to_png(picture: Overlay) -> bytes:
         b'PNG'
     """
     buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=3)
+    Image.fromarray(image).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
-def save_picture(path: Path, picture: Overlay) -> None:
+def save_image(path: Path, image: Overlay) -> None:
     """Write a drawing as a PNG file, in place of an older one.
 
     Raises:
-        PictureError: the system refused, e.g. because the disk is full.
+        ImageError: the system refused, e.g. because the disk is full.
 
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     save_picture(Path(folder, "a.png"), np.zeros((2, 3, 3), np.uint8))
+        ...     save_image(Path(folder, "a.png"), np.zeros((2, 3, 3), np.uint8))
         ...     Path(folder, "a.png").read_bytes()[1:4]
         b'PNG'
     """
     try:
-        path.write_bytes(to_png(picture))
+        path.write_bytes(to_png(image))
     except OSError as error:
-        raise PictureError(
+        raise ImageError(
             f"{path} could not be written: {error.strerror or error}; make sure that its folder "
             "exists, is writable and has free space"
         ) from error
 
 
-def to_jpeg(picture: Overlay, longest: int, quality: int = 85) -> bytes:
+def to_jpeg(pixels: Overlay, longest: int, quality: int = 85) -> bytes:
     """A drawing as the bytes of a JPEG file whose longer side has at most `longest` pixels.
 
     Example:
         >>> to_jpeg(np.zeros((20, 40, 3), np.uint8), 16)[:2].hex()
         'ffd8'
     """
-    image, buffer = Image.fromarray(picture), BytesIO()
+    image, buffer = Image.fromarray(pixels), BytesIO()
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     image.save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
@@ -273,7 +274,7 @@ def _like(shape: tuple[int, ...], name: str, value: ArrayLike | None) -> FloatAr
 
 
 def _surroundings(marks: _Marks, size: Size) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a square about the points, moved to lie on the picture."""
+    """(left, top, right, bottom) of a square about the points, moved to lie on the image."""
     both = np.concatenate([marks.points, marks.truth])
     known = both[np.isfinite(both).all(-1)]
     limit = np.array([size[1], size[0]])
@@ -287,25 +288,25 @@ def _surroundings(marks: _Marks, size: Size) -> tuple[int, int, int, int]:
     return left, top, left + int(sides[0]), top + int(sides[1])
 
 
-def at_size(picture: Overlay, side: tuple[int, int]) -> Overlay:
-    """A picture enlarged by a whole number, or made smaller.
+def at_size(image: Overlay, side: tuple[int, int]) -> Overlay:
+    """An image enlarged by a whole number, or made smaller.
 
     Args:
-        picture: (height, width, 3) uint8.
+        image: (height, width, 3) uint8.
         side: least and most pixels of its longer side.
 
     Example:
         >>> at_size(np.zeros((4, 6, 3), np.uint8), (10, 20)).shape
         (8, 12, 3)
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     least, most = side
     longest = max(height, width)
     if longest > most:
         size = max(1, round(width * most / longest)), max(1, round(height * most / longest))
-        return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BOX))
     zoom = max(1, min(-(-least // longest), most // longest))
-    return np.ascontiguousarray(picture.repeat(zoom, 0).repeat(zoom, 1))
+    return np.ascontiguousarray(image.repeat(zoom, 0).repeat(zoom, 1))
 
 
 def _draw(
@@ -325,21 +326,21 @@ def _draw(
         draw_circle(canvas, marks.points[i, k], float(marks.radii[i, k]), colour, unit)
         draw_line(canvas, *_outside(marks.points[i, k], marks.truth[i, k], radius), colour, unit)
     for i, k in each:
-        draw_dot(canvas, marks.points[i, k], k, radius, hollow=bool(marks.hollow[i, k]))
+        draw_keypoint(canvas, marks.points[i, k], k, radius, hollow=bool(marks.hollow[i, k]))
     for i, k in each:
         draw_cross(canvas, marks.truth[i, k], unit)
 
 
 def _outside(point: FloatArray, truth: FloatArray, radius: float) -> tuple[FloatArray, FloatArray]:
-    """Both ends of the line from a dot's rim to the truth; none where the truth is within it."""
+    """Both ends of the line from a mark's rim to the truth; none where the truth is within it."""
     along = truth - point
     share = radius / max(float(np.hypot(*along)), 1e-9)
     return point + along * (share if share < 1 else np.nan), truth
 
 
-def _tile(picture: Overlay, caption: str, width: int, theme: Theme) -> Image.Image:
-    """A picture as wide as its tile and at most one and a half times as high, with its caption."""
-    image, font = Image.fromarray(picture), font_of(13)
+def _tile(pixels: Overlay, caption: str, width: int, theme: Theme) -> Image.Image:
+    """An image as wide as its tile and at most one and a half times as high, with its caption."""
+    image, font = Image.fromarray(pixels), font_of(13)
     ratio = min(width / image.width, 1.5 * width / image.height)
     size = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
     tile = Image.new("RGB", (width, size[1] + 26), theme.paper)
@@ -368,7 +369,7 @@ def _legend(names: tuple[str, ...], width: int, theme: Theme) -> Overlay:
         draw.text((left + 22, middle), word, theme.ink, font, anchor="lm")
     canvas = np.array(strip)
     for index, (left, middle) in enumerate(places[:NAMED]):
-        draw_dot(canvas, np.array([left + 8.0, middle]), index, 5.0)
+        draw_keypoint(canvas, np.array([left + 8.0, middle]), index, 5.0)
     return canvas
 
 

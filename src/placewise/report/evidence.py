@@ -1,4 +1,4 @@
-"""Pictures with the evidence for an answer on them."""
+"""Images with the evidence for an answer on them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOR, AGAINST = (255, 140, 0), (40, 120, 255)
 """Colours of evidence for an answer (orange) and against it (blue)."""
 
 STRONGEST = 0.8
-"""Share of the picture's pixel that the strongest evidence covers."""
+"""Share of the image's pixel that the strongest evidence covers."""
 
 HALF = (240, 480)
 """Least and most pixels of the longer side of each half of a card."""
@@ -42,15 +42,15 @@ class Line:
 
 
 def card(
-    picture: NDArray[np.generic],
+    image: NDArray[np.generic],
     evidence: FloatArray,
     lines: Sequence[Line],
     theme: Theme = LIGHT,
 ) -> Overlay:
-    """A picture, the same with the evidence on it, and the likeliest classes below.
+    """An image, the same with the evidence on it, and the likeliest classes below.
 
     Args:
-        picture: (height, width, channels) uint8, uint16 or float in 0..1.
+        image: (height, width, channels) uint8, uint16 or float in 0..1.
         evidence: (height, width), as in `answered`.
         lines: classes, the likeliest first.
         theme: colours.
@@ -62,7 +62,7 @@ def card(
         >>> card(np.zeros((24, 24, 1), np.uint8), np.ones((24, 24)), [Line("cat", 0.9)]).shape
         (272, 492, 3)
     """
-    halves = [answered(picture, side=HALF), answered(picture, evidence, side=HALF)]
+    halves = [answered(image, side=HALF), answered(image, evidence, side=HALF)]
     height, width = halves[0].shape[:2]
     page = Image.new("RGB", (2 * width + GAP, height + ROW * len(lines) + 8), theme.paper)
     for half, left in zip(halves, (0, width + GAP), strict=True):
@@ -94,17 +94,17 @@ def percent(probability: float) -> str:
 
 
 def answered(
-    picture: NDArray[np.generic],
+    image: NDArray[np.generic],
     evidence: FloatArray | None = None,
     side: tuple[int, int] = SIDE,
 ) -> Overlay:
-    """A picture as it is shown, with the evidence for an answer laid over it.
+    """An image as it is shown, with the evidence for an answer laid over it.
 
-    Where there is evidence the picture is drawn in grey, so that its own colours are not taken for
-    evidence. Small pictures are enlarged by a whole number.
+    Where there is evidence the image is drawn in grey, so that its own colours are not taken for
+    evidence. Small images are enlarged by a whole number.
 
     Args:
-        picture: (height, width, channels) uint8, uint16 or float in 0..1.
+        image: (height, width, channels) uint8, uint16 or float in 0..1.
         evidence: (height, width); positive speaks for the answer, negative against it. The
             strongest place is drawn as strongly as can be, whatever its number.
         side: least and most pixels of the longer side of the drawing.
@@ -116,7 +116,7 @@ def answered(
         >>> answered(np.zeros((4, 8, 1), np.uint8), np.ones((4, 8)), side=(16, 16)).shape
         (8, 16, 3)
     """
-    shown = as_rgb(picture)
+    shown = as_rgb(image)
     if evidence is not None:
         shown = _laid_over(shown, evidence)
     return at_size(shown, side)

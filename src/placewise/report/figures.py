@@ -28,7 +28,7 @@ SHOWN = 40
 
 
 def curves(log: Rows, theme: Theme = LIGHT) -> bytes:
-    """Loss and score on validation pictures over the steps.
+    """Loss and score on validation images over the steps.
 
     Args:
         log: lines of `log.jsonl`: {"step", "loss", ...}, and {"step", "val_error_px"} or {"step",
@@ -149,7 +149,7 @@ def errors_by_border(rows: Rows, theme: Theme = LIGHT) -> bytes:
 
 
 def error_curve(errors: ArrayLike, theme: Theme = LIGHT) -> bytes:
-    """Share of dots that are at most so far off (PCK over its threshold).
+    """Share of keypoints that are at most so far off (PCK over its threshold).
 
     Args:
         errors: distances in px, of any shape; NaN does not count.
@@ -191,7 +191,7 @@ def error_curve(errors: ArrayLike, theme: Theme = LIGHT) -> bytes:
     axes.set_xlim(low, float(known[-1]) * 1.6)
     axes.set_ylim(0, 104)
     axes.set_xlabel("error (px)")
-    axes.set_ylabel("dots that are closer (%)")
+    axes.set_ylabel("keypoints that are closer (%)")
     _plain_ticks(axes)
     return _png(figure)
 

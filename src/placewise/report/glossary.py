@@ -51,19 +51,19 @@ SCORES = (
         ("mean_error_px",),
         "mean error",
         "px",
-        "distance from a dot to the labelled place, averaged over all labelled points",
+        "distance from a keypoint to the labelled place, averaged over all labelled points",
     ),
-    Score(("median_error_px",), "median error", "px", "half of the dots are closer than this"),
-    Score(("p95_error_px",), "95th percentile", "px", "95 of 100 dots are closer than this"),
+    Score(("median_error_px",), "median error", "px", "half of the keypoints are closer than this"),
+    Score(("p95_error_px",), "95th percentile", "px", "95 of 100 keypoints are closer than this"),
     Score(
         ("rmse_px",),
         "root mean square",
         "px",
-        "like the mean error, but dots that are far off weigh more",
+        "like the mean error, but keypoints that are far off weigh more",
     ),
-    Score(("pck", "0.02"), "PCK at 0.02", "%", "dots within 2 % of the reference length"),
-    Score(("pck", "0.05"), "PCK at 0.05", "%", "dots within 5 % of the reference length"),
-    Score(("pck", "0.1"), "PCK at 0.1", "%", "dots within 10 % of the reference length"),
+    Score(("pck", "0.02"), "PCK at 0.02", "%", "keypoints within 2 % of the reference length"),
+    Score(("pck", "0.05"), "PCK at 0.05", "%", "keypoints within 5 % of the reference length"),
+    Score(("pck", "0.1"), "PCK at 0.1", "%", "keypoints within 10 % of the reference length"),
     Score(
         ("oks",),
         "OKS",
@@ -98,26 +98,26 @@ SCORES = (
         ("radius", "coverage_90"),
         "radius r90 holds",
         "%",
-        "labelled places inside the circle of their dot; calibrated to be 90 %",
+        "labelled places inside the circle of their keypoint; calibrated to be 90 %",
     ),
     Score(("radius", "mean_r90_px"), "mean radius r90", "px", "mean size of these circles"),
     Score(
         ("decode_floor_px",),
         "decode floor",
         "px",
-        "error that writing the labels as heat maps and reading them off again leaves: "
+        "error that writing the labels as heatmaps and reading them off again leaves: "
         "no training can go below it",
     ),
     Score(
         ("mean_position_baseline_px",),
         "blind baseline",
         "px",
-        "error of always answering the mean place in the training pictures, without looking",
+        "error of always answering the mean place in the training images, without looking",
     ),
 )
 
 CLASS_SCORES = (
-    Score(("accuracy",), "accuracy", "%", "share of pictures that are named rightly"),
+    Score(("accuracy",), "accuracy", "%", "share of images that are named rightly"),
     Score(
         ("balanced_accuracy",),
         "balanced accuracy",
@@ -148,26 +148,25 @@ CLASS_SCORES = (
         ("temperature",),
         "temperature",
         "",
-        "what logits are divided by, fitted on validation pictures; above 1 the network was too "
-        "sure",
+        "what logits are divided by, fitted on validation images; above 1 the network was too sure",
     ),
 )
 
 CLASS_WORDS = (
     (
-        "training, validation and test pictures",
-        "The network learns from training pictures. Validation pictures choose the best moment of "
-        "the training and calibrate the probabilities. Test pictures take part in neither, so "
-        "their scores are what to expect on new pictures of the same kind.",
+        "training, validation and test images",
+        "The network learns from training images. Validation images choose the best moment of "
+        "the training and calibrate the probabilities. Test images take part in neither, so "
+        "their scores are what to expect on new images of the same kind.",
     ),
     (
         "precision and recall",
         "Of a class: precision P is the share of right answers among those that name it, recall R "
-        "the share of its pictures that are named rightly.",
+        "the share of its images that are named rightly.",
     ),
     (
         "evidence",
-        "Where on the picture the answer comes from: features times the gradient of the class’s "
+        "Where on the image the answer comes from: features times the gradient of the class’s "
         "logit, summed over channels. Where the head is linear, the places add up to the logit.",
     ),
     (
@@ -180,40 +179,43 @@ CLASS_WORDS = (
 
 WORDS = (
     (
-        "dot and point",
-        "A point is a place with a name, such as the tip of a nose. A dot is where the network "
+        "keypoint and point",
+        "A point is a place with a name, such as the tip of a nose. A keypoint is where the "
+        "network "
         "puts it.",
     ),
     (
         "px",
-        "Pixels of the picture as it is in its file. x points right, y points down, counting "
+        "Pixels of the image as it is in its file. x points right, y points down, counting "
         "starts at 0, and an integer is the centre of a pixel.",
     ),
     (
-        "training, validation and test pictures",
-        "The network learns from training pictures. Validation pictures choose the best moment of "
-        "the training and calibrate the radii. Test pictures take part in neither, so their "
-        "scores are what to expect on new pictures of the same kind.",
+        "training, validation and test images",
+        "The network learns from training images. Validation images choose the best moment of "
+        "the training and calibrate the radii. Test images take part in neither, so their "
+        "scores are what to expect on new images of the same kind.",
     ),
     (
-        "score of a dot",
-        "How sure the network is that the point is on the picture, from 0 to 1. Dots with a low "
+        "score of a keypoint",
+        "How sure the network is that the point is on the image, from 0 to 1. Keypoints with a low "
         "score are drawn hollow.",
     ),
     (
         "r90",
-        "A radius about a dot that should hold the true place 9 times in 10. It is calibrated on "
-        "validation pictures by split conformal prediction.",
+        "A radius about a keypoint that should hold the true place 9 times in 10. It is "
+        "calibrated on "
+        "validation images by split conformal prediction.",
     ),
     (
         "PCK",
-        "Percentage of correct keypoints: the share of dots that are closer to the truth than a "
-        "part of a reference length, which is the diagonal of the picture unless two points were "
+        "Percentage of correct keypoints: the share of keypoints that are closer to the truth "
+        "than a "
+        "part of a reference length, which is the diagonal of the image unless two points were "
         "named for it.",
     ),
     (
         "distance from the border",
-        "Networks often see worse near the border of a picture. Distance is given as a share of "
+        "Networks often see worse near the border of an image. Distance is given as a share of "
         "half the shorter side: 0 % is the border, 100 % as far from it as a place can be.",
     ),
     (
@@ -238,7 +240,7 @@ AUDIT_WORDS = (
     ),
     (
         "padding",
-        "What stands beyond the border of a picture or a map so that windows fit there, mostly "
+        "What stands beyond the border of an image or a map so that windows fit there, mostly "
         "zeros.",
     ),
     (
@@ -256,7 +258,7 @@ AUDIT_WORDS = (
         "The pixels that it does listen to, by how much a change of them changes it (Luo et al. "
         "2016); as a rule far fewer.",
     ),
-    ("stride", "Pixels of the picture from one place of a map to the next."),
+    ("stride", "Pixels of the image from one place of a map to the next."),
     (
         "exact, bound, unknown",
         "Exact: counted, whatever the weights. Bound: no more than that, perhaps less. Unknown: an "
@@ -264,27 +266,27 @@ AUDIT_WORDS = (
     ),
     (
         "noise",
-        "Made pictures of smooth noise that look alike everywhere: what differs from place to "
-        "place is the network’s doing, not that of what pictures show.",
+        "Made images of smooth noise that look alike everywhere: what differs from place to "
+        "place is the network’s doing, not that of what images show.",
     ),
     (
         "sensitivity",
-        "How much the answer changes when one place of the picture is changed a little, or is "
+        "How much the answer changes when one place of the image is changed a little, or is "
         "painted over.",
     ),
     (
         "phase",
-        "Where the picture lies on the grid that a strided network samples at. Moving it by a "
+        "Where the image lies on the grid that a strided network samples at. Moving it by a "
         "whole stride brings the phase back.",
     ),
     (
         "equivariance",
-        "If the picture moves, the features move with it. Padding breaks that near the border.",
+        "If the image moves, the features move with it. Padding breaks that near the border.",
     ),
     (
         "place that can be read",
         "A linear probe is asked for the place of features that it sees alone. What it knows "
-        "beyond the picture’s own hints, the network has put there.",
+        "beyond the image’s own hints, the network has put there.",
     ),
 )
 """(word, explanation) for the reader of an audit."""

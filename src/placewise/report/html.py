@@ -29,7 +29,7 @@ from placewise.report.glossary import SCORES, WORDS, Scores, meaning_of_pck, num
 from placewise.report.marks import Overlay
 
 Card = tuple[str, Overlay]
-"""(caption, picture with dots)."""
+"""(caption, image with keypoints)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class RunReport:
         verdict: the finding in a sentence or two.
         scores: what `metrics.json` holds.
         log: lines of `log.jsonl`.
-        best: pictures with the smallest errors, drawn without a legend.
-        worst: pictures with the largest errors, the largest first.
+        best: images with the smallest errors, drawn without a legend.
+        worst: images with the largest errors, the largest first.
         errors: errors in px of all labelled points, of any shape; None where they are not at hand.
         settings: settings of the run, may be nested.
         versions: versions of what decides numbers.
@@ -70,15 +70,15 @@ def run_page(report: RunReport) -> str:
         report: what to show.
 
     Example:
-        >>> text = run_page(RunReport("run 1", "The dots are 2 px off.", {"mean_error_px": 2.0}))
-        >>> "The dots are 2 px off." in text, "<script" in text
+        >>> text = run_page(RunReport("run 1", "They are 2 px off.", {"mean_error_px": 2.0}))
+        >>> "They are 2 px off." in text, "<script" in text
         (True, False)
     """
     parts = [
         _facts(report),
         section("Notes", listed(report.notes)) if report.notes else Html(),
         section("Where the errors are", *_plots(report)),
-        *_pictures(report),
+        *_images(report),
         section("Scores", _scores(report.scores)),
         section("How it was made", *making(report.settings, report.versions, report.fingerprint)),
         section("Words", words(WORDS)),
@@ -95,9 +95,9 @@ def _facts(report: RunReport) -> Html:
         for score in SCORES
         if score.path[0] in top and score.value(report.scores) is not None
     ]
-    pictures = report.scores.get("pictures")
-    if pictures is not None:
-        facts.append((f"{report.scores.get('split', '')} pictures".strip(), f"{pictures:,}"))
+    images = report.scores.get("images")
+    if images is not None:
+        facts.append((f"{report.scores.get('split', '')} images".strip(), f"{images:,}"))
     return tiles(facts) if facts else Html()
 
 
@@ -108,7 +108,7 @@ def _plots(report: RunReport) -> list[Html]:
     if report.errors is not None:
         found.append(_plot_of_errors(report.errors, report.scores))
     if points:
-        words = "Error of each point: half of its dots are closer than the round mark."
+        words = "Error of each point: half of its keypoints are closer than the round mark."
         found.append(plot(partial(errors_by_point, points), words, _said_by_point(points)))
     if border:
         words = (
@@ -119,7 +119,7 @@ def _plots(report: RunReport) -> list[Html]:
     if report.log:
         words = (
             "The training: the loss should fall and settle; the validation error is measured on "
-            "pictures that the network does not learn from, and its best moment is kept."
+            "images that the network does not learn from, and its best moment is kept."
         )
         alt = f"Curves of training loss and validation error over {len(report.log)} log lines"
         found.append(plot(partial(curves, report.log), words, alt))
@@ -128,8 +128,10 @@ def _plots(report: RunReport) -> list[Html]:
 
 def _plot_of_errors(errors: FloatArray, scores: Scores) -> Html:
     median, high = number(scores.get("median_error_px")), number(scores.get("p95_error_px"))
-    alt = f"Curve of the share of dots by error; half within {median} px, 95 % within {high} px"
-    words = "How many dots are closer than an error: the further up and left, the better."
+    alt = (
+        f"Curve of the share of keypoints by error; half within {median} px, 95 % within {high} px"
+    )
+    words = "How many keypoints are closer than an error: the further up and left, the better."
     return plot(partial(error_curve, errors), words, alt)
 
 
@@ -147,15 +149,16 @@ def _said_by_border(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"Mean error in px by distance from the border: {', '.join(said)}"
 
 
-def _pictures(report: RunReport) -> list[Html]:
-    """Worst and best pictures under one legend."""
+def _images(report: RunReport) -> list[Html]:
+    """Worst and best images under one legend."""
     if not (report.worst or report.best):
         return []
     names = [row["point"] for row in report.scores.get("by_point") or []]
-    alt = "Picture with predicted dots and true places"
+    alt = "Image with predicted keypoints and true places"
     worst, best = photographs([report.worst, report.best], alt)
     key = (
-        "A filled mark is a dot, hollow where the network is not sure that the point is there; a "
+        "A filled mark is a keypoint, hollow where the network is not sure that the point is "
+        "there; a "
         "white cross is the labelled place, a line joins the two, and a circle is the radius r90."
     )
     shown = [element("p", key), legend(names)]
@@ -163,12 +166,12 @@ def _pictures(report: RunReport) -> list[Html]:
         shown += [element("h3", "Largest errors"), worst]
     if report.best:
         shown += [element("h3", "Smallest errors"), best]
-    return [section("Pictures", *shown)]
+    return [section("ScaledImages", *shown)]
 
 
 def _scores(scores: Scores) -> Html:
     rows = [(score.name, score.shown(scores), score.meaning) for score in SCORES]
-    note = f"{meaning_of_pck(scores)} A dash: these pictures cannot tell.".strip()
+    note = f"{meaning_of_pck(scores)} A dash: these images cannot tell.".strip()
     parts = [table(["score", "value", "meaning"], rows, [1], note)]
     points = scores.get("by_point") or []
     if points:
@@ -179,7 +182,7 @@ def _scores(scores: Scores) -> Html:
         ]
         header = ["point", "labels", "mean", "median", "95th percentile"]
         parts.append(element("h3", "By point"))
-        parts.append(table(header, cells, range(1, 5), "Errors in px of the picture."))
+        parts.append(table(header, cells, range(1, 5), "Errors in px of the image."))
     return joined(parts)
 
 
@@ -200,7 +203,7 @@ def making(
     parts = []
     if fingerprint:
         facts = {"fingerprint of the data (SHA-256)": fingerprint}
-        note = "Two runs with the same fingerprint saw the same pictures and labels."
+        note = "Two runs with the same fingerprint saw the same images and labels."
         parts.append(settings_table(facts, note))
     if settings:
         parts += [element("h3", "Settings"), settings_table(settings)]

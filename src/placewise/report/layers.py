@@ -66,7 +66,7 @@ def depth_curves(
 def sizes_chart(
     rows: Sequence[tuple[int, int]], own: int | None = None, theme: Theme = LIGHT
 ) -> bytes:
-    """How many layers drop a padded row or column at each size of the picture.
+    """How many layers drop a padded row or column at each size of the image.
 
     Args:
         rows: (size in pixels, layers that drop one).
@@ -100,7 +100,7 @@ def sizes_chart(
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("side of the picture (px)")
+    axes.set_xlabel("side of the image (px)")
     axes.set_ylabel("uneven layers")
     return png(figure)
 
@@ -142,21 +142,21 @@ def border_curves(rows: Sequence[tuple[str, ArrayLike]], label: str, theme: Them
 
 
 def probe_bars(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
-    """How well the place can be read off each layer, beside what the picture itself tells.
+    """How well the place can be read off each layer, beside what the image itself tells.
 
     Args:
-        rows: {"layer", "read", "picture"} of each layer; shares of the variance of the place.
+        rows: {"layer", "read", "image"} of each layer; shares of the variance of the place.
         theme: colours.
 
     Example:
-        >>> probe_bars([{"layer": "conv1", "read": 0.4, "picture": 0.1}])[1:4]
+        >>> probe_bars([{"layer": "conv1", "read": 0.4, "image": 0.1}])[1:4]
         b'PNG'
     """
     figure, (axes,) = canvas(1.3 + 0.42 * len(rows), theme)
     places = np.arange(len(rows))[::-1]
     for key, name, colour, shift in (
         ("read", "from the features", theme.first, 0.19),
-        ("picture", "from the picture itself", theme.muted, -0.19),
+        ("image", "from the image itself", theme.muted, -0.19),
     ):
         values = [max(0.0, 100 * (row[key] or 0.0)) for row in rows]
         axes.barh(places + shift, values, height=0.36, color=colour, label=name)

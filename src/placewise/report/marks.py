@@ -28,7 +28,7 @@ Skin = tuple[float, RGB, float]
 BLACK, WHITE = (16, 16, 16), (255, 255, 255)
 
 
-def draw_dot(
+def draw_keypoint(
     canvas: Overlay, point: FloatArray, index: int, radius: float, *, hollow: bool = False
 ) -> None:
     """Draw the mark of a point: its colour within a white and a black rim, or hollow.
@@ -42,7 +42,7 @@ def draw_dot(
 
     Example:
         >>> canvas = np.zeros((3, 3, 3), np.uint8)
-        >>> draw_dot(canvas, np.array([1.0, 1.0]), 0, 4.0)
+        >>> draw_keypoint(canvas, np.array([1.0, 1.0]), 0, 4.0)
         >>> canvas[1, 1].tolist()
         [86, 180, 233]
     """

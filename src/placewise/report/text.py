@@ -67,17 +67,17 @@ def scores_table(scores: Scores) -> str:
     """What `metrics.json` holds, each number with its meaning, then the points.
 
     Example:
-        >>> print(scores_table({"mean_error_px": 1.934, "split": "test", "pictures": 23}))
-        23 test pictures
+        >>> print(scores_table({"mean_error_px": 1.934, "split": "test", "images": 23}))
+        23 test images
         <BLANKLINE>
-        mean error  1.93 px  distance from a dot to the labelled place, ...
+        mean error  1.93 px  distance from a keypoint to the labelled place, ...
     """
     rows = [
         (score.name, score.shown(scores), score.meaning)
         for score in SCORES
         if score.value(scores) is not None
     ]
-    parts = [f"{scores.get('pictures', '?')} {scores.get('split', '')} pictures"]
+    parts = [f"{scores.get('images', '?')} {scores.get('split', '')} images"]
     parts += [table(["", "", ""], rows, numbers=[1])] if rows else ["no score could be measured"]
     if scores.get("by_point"):
         parts.append(points_table(scores["by_point"]))
@@ -138,14 +138,14 @@ def counting(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], No
     """Show progress on standard error: a bar on a terminal, a line now and then elsewhere.
 
     Args:
-        what: what is counted, e.g. "pictures".
+        what: what is counted, e.g. "images".
         quiet: show nothing.
 
     Yields:
         A function to be told (done, total).
 
     Example:
-        >>> with counting("pictures", quiet=True) as progress:
+        >>> with counting("images", quiet=True) as progress:
         ...     progress(1, 2)
     """
     if quiet:

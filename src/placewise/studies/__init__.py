@@ -5,7 +5,7 @@ NAME.py or NAME/    a study: measures, and says what holds
 NAME.md             the text of its page, in which every number is a place to be filled
 _page.py            text + numbers + figures -> the files of the page
 _figures.py         what the figures share
-_material.py        pictures, sounds and trained weights
+_material.py        images, sounds and trained weights
 _runs.py            many runs: on several processes, and kept
 ```
 

@@ -88,13 +88,13 @@ def title(axes: Axes, words: str) -> None:
 def measured_rows(
     axes: Axes, rows: Mapping[str, Measured], *, colour: str = COLOURS[0], shift: float = 0.0
 ) -> None:
-    """A dot with its interval for each row, the first on top.
+    """A keypoint with its interval for each row, the first on top.
 
     Args:
         axes: the panel.
         rows: name -> what was measured.
-        colour: of the dots.
-        shift: of the dots, upwards, so that several may stand in a row.
+        colour: of the keypoints.
+        shift: of the keypoints, upwards, so that several may stand in a row.
     """
     for place, found in enumerate(reversed(list(rows.values()))):
         height = place + shift

@@ -1,4 +1,4 @@
-"""What studies measure with: pictures, digits, sounds, trained weights; read, never fetched."""
+"""What studies measure with: images, digits, sounds, trained weights; read, never fetched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.errors import SettingsError
-from placewise.formats import read_labels
+from placewise.formats import read_dataset
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What the residual nets want taken from each channel, and what they want it divided by."""
@@ -59,9 +59,9 @@ def load_digits() -> Labelled:
             'run: pip install "placewise[demo]"'
         ) from error
     found = datasets.load_digits()
-    pictures = torch.tensor(found.images[:, None] / 16, dtype=torch.float32)
+    images = torch.tensor(found.images[:, None] / 16, dtype=torch.float32)
     classes = torch.tensor(found.target, dtype=torch.int64)
-    return Labelled(pictures[:-300], classes[:-300], pictures[-300:], classes[-300:])
+    return Labelled(images[:-300], classes[:-300], images[-300:], classes[-300:])
 
 
 def missing_files(data: Path | None, files: Sequence[str]) -> str:
@@ -104,7 +104,7 @@ class _Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """Residual net for pictures of 32 × 32 (He et al. 2015, section 4.2, shortcuts of option A).
+    """Residual net for images of 32 × 32 (He et al. 2015, section 4.2, shortcuts of option A).
 
     Args:
         depth: layers with weights: 20, 32, 44 or 56.
@@ -127,9 +127,9 @@ class CifarResNet(nn.Module):
         )
         self.linear = nn.Linear(64, 10)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(N, 3, height, width) to (N, 10)."""
-        maps = functional.relu(self.bn1(self.conv1(pictures)))
+        maps = functional.relu(self.bn1(self.conv1(images)))
         maps = self.layer3(self.layer2(self.layer1(maps)))
         found: Tensor = self.linear(maps.mean((2, 3)))
         return found
@@ -158,13 +158,13 @@ def _weights(data: Path, depth: int) -> Path:
 
 
 def load_cifar(data: Path) -> Labelled:
-    """The CIFAR-10 subset, as the residual nets want its pictures."""
+    """The CIFAR-10 subset, as the residual nets want its images."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     parts = []
     with np.load(data / "cifar10_subset" / "cifar10_subset.npz", allow_pickle=False) as file:
         for split in ("train", "test"):
-            pictures = torch.from_numpy(file[f"{split}_images"]).permute(0, 3, 1, 2).float() / 255
-            parts += [(pictures - mean) / std, torch.from_numpy(file[f"{split}_labels"]).long()]
+            images = torch.from_numpy(file[f"{split}_images"]).permute(0, 3, 1, 2).float() / 255
+            parts += [(images - mean) / std, torch.from_numpy(file[f"{split}_labels"]).long()]
     return Labelled(*parts)
 
 
@@ -174,14 +174,14 @@ def load_mnist(data: Path) -> Labelled:
     Raises:
         LabelError: the folder of data has no folder `mnist` with its idx files.
     """
-    labels: Any = read_labels(data / "mnist")
+    labels: Any = read_dataset(data / "mnist")
     parts: dict[str, tuple[Tensor, Tensor]] = {}
     for split in ("train", "test"):
         samples = [sample for sample in labels.samples if sample.split == split]
-        pixels = np.stack([labels.picture(sample.image) for sample in samples])
-        pictures = torch.from_numpy(pixels).reshape(len(pixels), 1, *pixels.shape[1:3])
+        pixels = np.stack([labels.image(sample.image) for sample in samples])
+        images = torch.from_numpy(pixels).reshape(len(pixels), 1, *pixels.shape[1:3])
         classes = torch.tensor([sample.label for sample in samples])
-        parts[split] = pictures.float() / 255, classes
+        parts[split] = images.float() / 255, classes
     return Labelled(*parts["train"], *parts["test"])
 
 

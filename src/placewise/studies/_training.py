@@ -13,7 +13,7 @@ from placewise.layers.convolution import Convolution
 from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule
 
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
-"""(how many, generator) to pictures and their classes."""
+"""(how many, generator) to images and their classes."""
 
 BATCH, RATE = 32, 1e-2
 
@@ -27,10 +27,10 @@ def drawing(seed: int) -> Iterator[torch.Generator]:
 
 
 def body(read: int, width: int, *, layers: int = 2, padding: str = "zeros") -> nn.Sequential:
-    """Convolutions with windows of three that keep the size of the picture, each with a relu.
+    """Convolutions with windows of three that keep the size of the image, each with a relu.
 
     Args:
-        read: channels of the picture.
+        read: channels of the image.
         width: channels of each convolution.
         layers: convolutions.
         padding: member of `PADDINGS`.
@@ -47,8 +47,8 @@ def body(read: int, width: int, *, layers: int = 2, padding: str = "zeros") -> n
     return nn.Sequential(*found)
 
 
-def drawn_from(pictures: Tensor, classes: Tensor) -> Draw:
-    """Pictures drawn at random, with replacement.
+def drawn_from(images: Tensor, classes: Tensor) -> Draw:
+    """Images drawn at random, with replacement.
 
     Example:
         >>> draw = drawn_from(torch.zeros(5, 1, 8, 8), torch.arange(5))
@@ -57,8 +57,8 @@ def drawn_from(pictures: Tensor, classes: Tensor) -> Draw:
     """
 
     def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(0, len(pictures), (number,), generator=generator)
-        return pictures[chosen], classes[chosen]
+        chosen = torch.randint(0, len(images), (number,), generator=generator)
+        return images[chosen], classes[chosen]
 
     return draw
 
@@ -77,11 +77,11 @@ def fit(
 
     Args:
         net: is trained, and left ready to answer.
-        draw: pictures and classes of a step.
+        draw: images and classes of a step.
         steps: of the optimiser.
         generator: what `draw` draws with.
         rate: highest learning rate.
-        batch: pictures in a step.
+        batch: images in a step.
         rewired: by which rule and when the `Proximity` layers change their connections; such a step
             takes the place of the optimiser's.
     """
@@ -90,8 +90,8 @@ def fit(
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, max(steps, 2))
     rewiring = Rewiring(net, optimiser, *rewired) if rewired else None
     for _ in range(steps):
-        pictures, classes = draw(batch, generator)
-        loss = functional.cross_entropy(net(pictures), classes)
+        images, classes = draw(batch, generator)
+        loss = functional.cross_entropy(net(images), classes)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         if rewiring is None or not rewiring.step():
@@ -100,13 +100,13 @@ def fit(
     net.eval()
 
 
-def accuracy(net: nn.Module, pictures: Tensor, classes: Tensor) -> float:
-    """Percent of the pictures whose class is answered."""
-    return 100 * float(right(net, pictures, classes).double().mean())
+def accuracy(net: nn.Module, images: Tensor, classes: Tensor) -> float:
+    """Percent of the images whose class is answered."""
+    return 100 * float(right(net, images, classes).double().mean())
 
 
-def right(net: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
-    """(n,) bool: which pictures' class is answered."""
+def right(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """(n,) bool: which images' class is answered."""
     with torch.no_grad():
-        answers = torch.cat([net(part).argmax(1) for part in torch.split(pictures, 100)])
+        answers = torch.cat([net(part).argmax(1) for part in torch.split(images, 100)])
     return answers == classes

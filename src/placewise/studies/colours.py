@@ -81,8 +81,8 @@ class Budget:
     Attributes:
         seeds: how often each arm is trained.
         steps: of training.
-        easy: steps for the toy as told, which has few pictures.
-        tested: pictures.
+        easy: steps for the toy as told, which has few images.
+        tested: images.
     """
 
     seeds: int
@@ -120,7 +120,7 @@ class Colours(Study):
                 "side": SIDE,
                 "colours": 2,
                 "blank_share": 100 * (1 - FILL),
-                "told_pictures": 2 ** (len(CORNERS) + 1),
+                "told_images": 2 ** (len(CORNERS) + 1),
                 "budget": vars(budget),
                 "passes": PASSES,
                 "alike": ALIKE,
@@ -138,15 +138,15 @@ class Colours(Study):
                 "table": _table(arms, limits),
                 "claims": _claims(right, arms, ceilings),
             },
-            {"pictures": _pictures(plan.seed), "arms": _figure(arms, limits)},
+            {"images": _images(plan.seed), "arms": _figure(arms, limits)},
         )
 
 
-# --- the pictures --------------------------------------------------------------------------------
+# --- the images --------------------------------------------------------------------------------
 
 
 def painted(red: Tensor, blue: Tensor) -> Tensor:
-    """(n, 2, SIDE, SIDE) pictures: where red stands, where blue stands."""
+    """(n, 2, SIDE, SIDE) images: where red stands, where blue stands."""
     return torch.stack((red, blue), 1).float()
 
 
@@ -156,8 +156,8 @@ def told(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     Half of the answers are yes.
 
     Example:
-        >>> pictures, answers = told(3, torch.Generator().manual_seed(0))
-        >>> pictures.sum((1, 2, 3)).tolist()
+        >>> images, answers = told(3, torch.Generator().manual_seed(0))
+        >>> images.sum((1, 2, 3)).tolist()
         [5.0, 5.0, 5.0]
     """
     yes = torch.rand(number, generator=generator) < 0.5
@@ -179,8 +179,8 @@ def balanced(which: Sequence[int] = range(len(CORNERS))) -> Draw:
         which: corners that may be coloured.
 
     Example:
-        >>> pictures, _ = balanced([3])(2, torch.Generator().manual_seed(0))
-        >>> pictures[:, :, -1, -1].sum(1).tolist(), pictures[:, :, 0, 0].sum(1).tolist()
+        >>> images, _ = balanced([3])(2, torch.Generator().manual_seed(0))
+        >>> images[:, :, -1, -1].sum(1).tolist(), images[:, :, 0, 0].sum(1).tolist()
         ([1.0, 1.0], [0.0, 0.0])
     """
 
@@ -204,7 +204,7 @@ def balanced(which: Sequence[int] = range(len(CORNERS))) -> Draw:
 
 
 def told_by_counting(*, exactly_one: bool) -> float:
-    """Percent of all pictures of the toy as told that the number of red cells can answer.
+    """Percent of all images of the toy as told that the number of red cells can answer.
 
     Args:
         exactly_one: whether yes means that one corner differs, not that some corner does.
@@ -223,7 +223,7 @@ def told_by_counting(*, exactly_one: bool) -> float:
 
 
 def balanced_by_counting() -> float:
-    """Percent of the balanced pictures that the numbers of red and blue cells can answer at best.
+    """Percent of the balanced images that the numbers of red and blue cells can answer at best.
 
     P(right) = Σ_(r,b) max(P(yes, r, b), P(no, r, b)): to the distractors a yes adds one of each
     colour, a no two of one.
@@ -347,18 +347,18 @@ def _claims(
 # --- figures -------------------------------------------------------------------------------------
 
 
-def _pictures(seed: int) -> bytes:
-    """Two pictures of each version with their answers."""
+def _images(seed: int) -> bytes:
+    """Two images of each version with their answers."""
     figure, frames = panels(10, 2.3, columns=6)
     kept = list(range(1, len(CORNERS)))
     draws = (("as told", told), ("balanced", balanced()), ("held out", balanced(kept)))
     colours = np.array([[0.93, 0.93, 0.93], [0.84, 0.15, 0.16], [0.12, 0.40, 0.75]])
     for number, (name, draw) in enumerate(draws):
         with drawing(seed) as generator:
-            pictures, answers = draw(50, generator)
+            images, answers = draw(50, generator)
         for answer in (1, 0):
             axes = frames[2 * number + 1 - answer]
-            red, blue = pictures[answers == answer][0].numpy()
+            red, blue = images[answers == answer][0].numpy()
             axes.imshow(colours[(red + 2 * blue).astype(int)])
             axes.grid(visible=False)
             axes.set(xticks=[], yticks=[])

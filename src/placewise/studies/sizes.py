@@ -23,7 +23,7 @@ from placewise.studies._training import Draw, accuracy, drawing, fit
 Kind = Literal["scaled", "wider"]
 
 SIDE, DIGIT, WIDTH = 24, 16, 6
-"""Pixels on a side of the pictures in training and of their digit; maps of the first layer."""
+"""Pixels on a side of the images in training and of their digit; maps of the first layer."""
 
 SIZES: dict[Kind, tuple[int, ...]] = {"scaled": (12, 16, 20, 24, 32, 48), "wider": (32, 48)}
 """Sizes of the test, in pixels: the same scene in other resolutions; more around the digit."""
@@ -37,11 +37,11 @@ SAME = 5.0
 
 @dataclass(frozen=True)
 class Arm:
-    """A head, and what is done with pictures of another size.
+    """A head, and what is done with images of another size.
 
     Attributes:
         head: member of `HEADS`.
-        scaled_back: whether pictures are brought to the size of the training first.
+        scaled_back: whether images are brought to the size of the training first.
     """
 
     head: str
@@ -116,17 +116,17 @@ class Sizes(Study):
         )
 
 
-# --- pictures ------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 
 
 def scene(digits: Tensor, kind: Kind, side: int, generator: torch.Generator) -> Tensor:
-    """Digits anywhere on black pictures.
+    """Digits anywhere on black images.
 
     Args:
         digits: (n, 1, height, width).
         kind: "scaled": the scene of the training in another resolution; "wider": digits as large
-            as in training on a picture of another size.
-        side: pixels of the pictures.
+            as in training on an image of another size.
+        side: pixels of the images.
         generator: draws the places; the same one for another resolution gives the same scene.
 
     Example:
@@ -135,18 +135,18 @@ def scene(digits: Tensor, kind: Kind, side: int, generator: torch.Generator) -> 
     """
     enlarged = functional.interpolate(digits, size=(DIGIT, DIGIT), mode="bilinear")
     full = SIDE if kind == "scaled" else side
-    pictures = digits.new_zeros(len(digits), 1, full, full)
+    images = digits.new_zeros(len(digits), 1, full, full)
     corners = torch.randint(0, full - DIGIT + 1, (len(digits), 2), generator=generator)
-    for picture, digit, (top, left) in zip(pictures, enlarged, corners.tolist(), strict=True):
-        picture[:, top : top + DIGIT, left : left + DIGIT] = digit
-    return scaled(pictures, side)
+    for image, digit, (top, left) in zip(images, enlarged, corners.tolist(), strict=True):
+        image[:, top : top + DIGIT, left : left + DIGIT] = digit
+    return scaled(images, side)
 
 
-def scaled(pictures: Tensor, side: int) -> Tensor:
-    """Pictures in another resolution, smoothed where they become smaller."""
-    if pictures.shape[-1] == side:
-        return pictures
-    return functional.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True)
+def scaled(images: Tensor, side: int) -> Tensor:
+    """Images in another resolution, smoothed where they become smaller."""
+    if images.shape[-1] == side:
+        return images
+    return functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 
 
 # --- what is measured ----------------------------------------------------------------------------
@@ -188,8 +188,8 @@ def _measure(head: str, seed: int, digits: Labelled, budget: Budget, runs: Runs)
 def _draw(digits: Labelled, kind: Kind, side: int, shown: int) -> Draw:
     def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(0, len(digits.train), (number,), generator=generator)
-        pictures = scene(digits.train[chosen], kind, side, generator)
-        return scaled(pictures, shown), digits.train_classes[chosen]
+        images = scene(digits.train[chosen], kind, side, generator)
+        return scaled(images, shown), digits.train_classes[chosen]
 
     return draw
 
@@ -243,7 +243,7 @@ def _table(found: Mapping[tuple[str, Kind, int, bool], Measured], kind: Kind) ->
         for again in (False, True)
     ]
     return {
-        "header": ["head, pictures", *(f"{side} × {side}" for side in SIZES[kind])],
+        "header": ["head, images", *(f"{side} × {side}" for side in SIZES[kind])],
         "rows": rows,
     }
 
@@ -271,19 +271,19 @@ def _claims(runs: Runs, heads: Measured) -> dict[str, Any]:
     sizes = f"change in percent right from {SIDE}"
     every = {
         "any_size": judge(
-            "A fully convolutional net works on pictures of any size.",
+            "A fully convolutional net works on images of any size.",
             sizes,
             cases(fully, ("scaled", "wider"), again=False),
         ),
         "infer": judge(
-            "It can be trained on pictures of one size and used on smaller ones (the thread: "
+            "It can be trained on images of one size and used on smaller ones (the thread: "
             "trained at 512, used at 416).",
             sizes,
             [Case(f"{NAMED['smaller']}, scaled", near.numbers()["said"], near.mean >= -SAME)],
         ),
         "coded": judge(
             "With a flattened head the size is coded into the net, so it cannot.",
-            f"{sizes}, pictures scaled back",
+            f"{sizes}, images scaled back",
             [Case(c.name, c.number, not c.holds) for c in cases(flat, ("scaled",), again=False)],
         ),
         "transfer": judge(
@@ -327,7 +327,7 @@ def _figure(found: Mapping[tuple[str, Kind, int, bool], Measured]) -> bytes:
             axes.plot([], [], "o-", color=colour, label=arm.name)
         axes.plot([], [], "--", color=MUTED, label="wider, not scaled")
         axes.axvline(SIDE, color=MUTED, linestyle=":", linewidth=1.2)
-        axes.set(xlabel="side of the pictures in the test (pixels)", ylim=(0, 103))
+        axes.set(xlabel="side of the images in the test (pixels)", ylim=(0, 103))
         axes.set_xticks(SIZES["scaled"])
         title(axes, "last layer retouched" if again else "as trained")
     frames[0].set_ylabel("right (%)", color=INK)

@@ -1,4 +1,4 @@
-"""What is audited: a network that is named on the command line, and pictures for it.
+"""What is audited: a network that is named on the command line, and images for it.
 
 ```
 torchvision:resnet18   timm:NAME            with the weights that a new network has
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from placewise.audit import RESULT, ROOM, Audit, Budget, audit
+from placewise.auditing import RESULT, ROOM, Audit, Budget, audit
 from placewise.report.folder import check_folder
 from placewise.report.text import counting
 from placewise.target._find import Target, find_target, parse_size, parse_sizes
-from placewise.target._pictures import read_pictures
+from placewise.target._images import read_images
 
 __all__ = [
     "Target",
@@ -26,7 +26,7 @@ __all__ = [
     "find_target",
     "parse_size",
     "parse_sizes",
-    "read_pictures",
+    "read_images",
 ]
 
 
@@ -50,12 +50,12 @@ def audit_target(
 
     Args:
         text: the network, see `find_target`.
-        size: sides of the picture, see `parse_size`.
-        channels: of the picture.
-        data: pictures to measure with; noise without.
+        size: sides of the image, see `parse_size`.
+        channels: of the image.
+        data: images to measure with; noise without.
         normalise: "auto", "imagenet" or "none", see `Target.normalised`.
         out: folder for audit.json, figures and report.html; nothing is written without it.
-        budgets: limits, see `placewise.audit.Budget`.
+        budgets: limits, see `placewise.auditing.Budget`.
         sizes: range of sides whose evenness is told, e.g. "192:256".
         channel_aware: whether channels are told apart when paths are counted.
         measure: whether to run the network.
@@ -100,18 +100,18 @@ def audit_target(
 
 def _audited(target: Target, data: Path | None, *, quiet: bool, **settings: Any) -> Audit:
     """The audit of a target, with progress on the terminal."""
-    pictures = None
+    images = None
     notes = [target.note] if target.note and settings["measure"] else []
     if data is not None:
         wide = (target.shape[0], *(ROOM * side for side in target.shape[1:]))
-        with counting("pictures", quiet) as progress:
-            pictures = read_pictures(data, wide, target.mean, target.std, progress=progress)
-        notes.append(f"Measured on pictures of {data}, {target.said}.")
+        with counting("images", quiet) as progress:
+            images = read_images(data, wide, target.mean, target.std, progress=progress)
+        notes.append(f"Measured on images of {data}, {target.said}.")
     with counting("runs of the network", quiet) as progress:
         return audit(
             target.model,
             target.shape,
-            pictures=pictures,
+            images=images,
             name=target.name,
             notes=notes,
             progress=progress,

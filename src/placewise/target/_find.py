@@ -24,10 +24,10 @@ from placewise.run import Run
 from placewise.target._program import read_program
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of the channels of ImageNet's pictures in 0..1."""
+"""Mean and standard deviation of the channels of ImageNet's images in 0..1."""
 
 SIDE = {1: 224, 2: 224, 3: 64}
-"""Pixels of a side where nothing says how large the pictures are, by the number of axes."""
+"""Pixels of a side where nothing says how large the images are, by the number of axes."""
 
 UNTRAINED = (
     "Its weights are those of a new network: what was measured says nothing about a trained one. "
@@ -39,13 +39,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Target:
-    """A network, and what its pictures are like.
+    """A network, and what its images are like.
 
     Attributes:
         name: as the user gave it.
         model: the network.
-        shape: (channels, *space) of a picture.
-        mean: of each channel, that its pictures want taken away; None: they stay in 0..1.
+        shape: (channels, *space) of an image.
+        mean: of each channel, that its images want taken away; None: they stay in 0..1.
         std: of each channel, that they want to be divided by.
         note: what the reader of an audit has to know; may be empty.
 
@@ -63,27 +63,27 @@ class Target:
 
     @property
     def said(self) -> str:
-        """How pictures are brought to the network, in words."""
+        """How images are brought to the network, in words."""
         if self.mean is None or self.std is None:
             return "in 0..1"
         mean, std = (", ".join(f"{value:g}" for value in each) for each in (self.mean, self.std))
         return f"in 0..1, less {mean} and over {std}"
 
     def normalised(self, how: str) -> Target:
-        """The target with pictures brought to it in another way.
+        """The target with images brought to it in another way.
 
         Args:
             how: "auto" leaves it as it is known for this network, "imagenet" takes mean and
-                standard deviation of ImageNet's channels, "none" leaves pictures in 0..1.
+                standard deviation of ImageNet's channels, "none" leaves images in 0..1.
 
         Raises:
-            SettingsError: the network has other channels than ImageNet's pictures.
+            SettingsError: the network has other channels than ImageNet's images.
         """
         if how == "auto":
             return self
         if how == "imagenet" and self.shape[0] != 3:
             raise SettingsError(
-                f"ImageNet's pictures have 3 channels, and this network's {self.shape[0]}; "
+                f"ImageNet's images have 3 channels, and this network's {self.shape[0]}; "
                 "choose --normalise none"
             )
         mean, std = IMAGENET if how == "imagenet" else (None, None)
@@ -116,9 +116,9 @@ def find_target(
 
     Args:
         text: see `placewise.target`.
-        size: sides of the picture in pixels; one number is taken for all axes that the network's
+        size: sides of the image in pixels; one number is taken for all axes that the network's
             convolutions have; none: the network's own size, else 224, and 64 of a volume.
-        channels: of the picture; None: those of the network's first convolution, else 3.
+        channels: of the image; None: those of the network's first convolution, else 3.
         notice: told what the user should know.
 
     Raises:
@@ -193,7 +193,7 @@ def _shaped(found: Target, size: tuple[int, ...], channels: int | None) -> Targe
 
 
 def _guessed(model: nn.Module | ExportedProgram) -> tuple[int, ...]:
-    """The shape that the first convolution reads; that of pictures where there is none."""
+    """The shape that the first convolution reads; that of images where there is none."""
     for module in model.modules() if isinstance(model, nn.Module) else ():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             axes = len(module.kernel_size)

@@ -40,7 +40,7 @@ def read_program(path: Path) -> tuple[ExportedProgram, tuple[int, ...]]:
         path: the file.
 
     Returns:
-        The program, and the shape (channels, *space) of the picture that it was exported with.
+        The program, and the shape (channels, *space) of the image that it was exported with.
 
     Raises:
         SettingsError: the file is not an exported program, was written by another version of
@@ -63,7 +63,7 @@ def read_program(path: Path) -> tuple[ExportedProgram, tuple[int, ...]]:
     if len(inputs) != 1 or not isinstance(inputs[0], torch.Tensor):
         raise SettingsError(
             f"{path} is a program of {len(inputs)} inputs; needed is one that takes one tensor, "
-            "the picture: wrap the network so, and export it again"
+            "the image: wrap the network so, and export it again"
         )
     return program, tuple(inputs[0].shape[1:])
 

@@ -29,8 +29,8 @@ def remedy_target(
 
     Args:
         text: the network, see `placewise.target.find_target`.
-        size: sides of the picture, see `placewise.target.parse_size`.
-        channels: of the picture.
+        size: sides of the image, see `placewise.target.parse_size`.
+        channels: of the image.
         padding: member of `placewise.paddings.PADDINGS`.
         blur: whether to blur before each stride.
         even: whether to go to the nearest even size.

@@ -1,4 +1,4 @@
-"""Pictures of connections: plain numbers in, bytes of a PNG out."""
+"""Images of connections: plain numbers in, bytes of a PNG out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def lengths_figure(
 def connections_figure(
     layers: Mapping[str, Proximity], units: Sequence[int], theme: Theme = LIGHT
 ) -> bytes:
-    """Which inputs some units read: dots at the inputs, lines to where each unit lies.
+    """Which inputs some units read: keypoints at the inputs, lines to where each unit lies.
 
     Args:
         layers: caption to layer.

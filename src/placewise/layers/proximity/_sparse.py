@@ -95,9 +95,9 @@ class _Connect(torch.autograd.Function):
             for_x = _bags(gradient, weights, table.outputs, table.starts).t()
         if ctx.needs_input_grad[1]:
             if torch.is_grad_enabled():  # the gradient itself is to be differentiated
-                for_weight = plain_dots(gradient, x.t(), table.inputs)
+                for_weight = plain_row_products(gradient, x.t(), table.inputs)
             else:
-                for_weight = dots(gradient, rows, table)
+                for_weight = row_products(gradient, rows, table)
         if ctx.needs_input_grad[2]:
             for_bias = gradient.sum(1)
         return for_x, for_weight, for_bias, *[None] * len(table)
@@ -117,7 +117,7 @@ def _bags(
     return torch.embedding_bag(rows, index, starts, False, 0, False, weights)[0]
 
 
-def dots(gradient: torch.Tensor, x: torch.Tensor, table: Wiring) -> torch.Tensor:
+def row_products(gradient: torch.Tensor, x: torch.Tensor, table: Wiring) -> torch.Tensor:
     """(outputs, fan_in): the dot product of both ends of each connection over the batch.
 
     Args:
@@ -125,13 +125,15 @@ def dots(gradient: torch.Tensor, x: torch.Tensor, table: Wiring) -> torch.Tensor
         x: (inputs, batch).
         table: the connections.
     """
-    if fast_dots_work(x.device.type, x.dtype):
-        return _fast_dots(gradient, x, table.inputs, table.bags)
-    return plain_dots(gradient, x, table.inputs)
+    if fast_row_products_work(x.device.type, x.dtype):
+        return _fast_row_products(gradient, x, table.inputs, table.bags)
+    return plain_row_products(gradient, x, table.inputs)
 
 
-def plain_dots(gradient: torch.Tensor, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """`dots` by gathering, some outputs at a time: differentiable, and there on every device."""
+def plain_row_products(
+    gradient: torch.Tensor, x: torch.Tensor, index: torch.Tensor
+) -> torch.Tensor:
+    """`row_products` by gathering, a few outputs at a time: differentiable, on every device."""
     rows = max(1, CHUNK // max(1, index.shape[1] * x.shape[1]))
     parts = [
         (x[some] * ends[:, None]).sum(-1)
@@ -140,10 +142,10 @@ def plain_dots(gradient: torch.Tensor, x: torch.Tensor, index: torch.Tensor) -> 
     return torch.cat(parts)
 
 
-def _fast_dots(
+def _fast_row_products(
     gradient: torch.Tensor, x: torch.Tensor, index: torch.Tensor, bags: torch.Tensor
 ) -> torch.Tensor:
-    """`dots` by the operator that torch uses for itself; its name is private."""
+    """`row_products` by the operator that torch uses for itself; its name is private."""
     flat: torch.Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         gradient, x, index.flatten(), bags[:0], bags, 0, -1
     )
@@ -151,7 +153,7 @@ def _fast_dots(
 
 
 @cache
-def fast_dots_work(device: str, dtype: torch.dtype) -> bool:
+def fast_row_products_work(device: str, dtype: torch.dtype) -> bool:
     """Whether torch has the private operator on this kind of device and it calculates right.
 
     Args:
@@ -163,7 +165,7 @@ def fast_dots_work(device: str, dtype: torch.dtype) -> bool:
     gradient = torch.tensor([[1, 2], [3, -1], [0, 1], [-2, 1]], device=device, dtype=dtype)
     bags = torch.arange(4, device=device).repeat_interleave(2)
     try:
-        found = _fast_dots(gradient, numbers, index, bags)
+        found = _fast_row_products(gradient, numbers, index, bags)
     except (AttributeError, RuntimeError, TypeError):
         return False
-    return torch.equal(found, plain_dots(gradient, numbers, index))
+    return torch.equal(found, plain_row_products(gradient, numbers, index))

@@ -1,4 +1,4 @@
-"""Where units lie: the one thing that distances, neighbourhoods, wiring cost and pictures need.
+"""Where units lie: the one thing that distances, neighbourhoods, wiring cost and images need.
 
 The units of a map or of a hidden layer lie on a grid of one, two or three axes that spans an
 extent, in the unit of length of that extent. With n places along an axis of extent L,
@@ -177,7 +177,7 @@ class Places:
         return self.distances(other).argsort(dim=1, stable=True)[:, :count]
 
     def drawn(self) -> torch.Tensor:
-        """(units, 2) of (x, y) for pictures: slices and channels stand side by side, one apart.
+        """(units, 2) of (x, y) for images: slices and channels stand side by side, one apart.
 
         Example:
             >>> Places((1, 2), channels=2).drawn().tolist()

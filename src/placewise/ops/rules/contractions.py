@@ -44,7 +44,7 @@ def contraction(
         added: what is added to the product, if anything.
 
     Example:
-        >>> tokens = Operand(0, Layout.picture((1, 16, 8, 8)).viewed((1, 16, 64)))
+        >>> tokens = Operand(0, Layout.image((1, 16, 8, 8)).viewed((1, 16, 64)))
         >>> both = [Factor(tokens, "bdi"), Factor(tokens, "bdj")]
         >>> call = Call("einsum", {"tensors": [tokens, tokens]}, (1, 64, 64), 0, False)
         >>> contraction(call, both, "bij").layout.grid
@@ -201,6 +201,6 @@ def einstein(call: Call) -> Outcome:
 
 
 def _labels(term: str, rank: int) -> tuple[str, ...]:
-    """A label for each dimension; dots stand for any number of leading ones."""
-    before, dots, after = term.partition("...")
-    return (*before, *(batch(rank - len(before + after)) if dots else ()), *after)
+    """A label for each dimension; an ellipsis stands for any number of leading ones."""
+    before, ellipsis, after = term.partition("...")
+    return (*before, *(batch(rank - len(before + after)) if ellipsis else ()), *after)

@@ -28,8 +28,8 @@ def everything(call: Call, status: Status = Status.BOUND) -> Outcome:
         status: "unknown" where the operation is not in the table.
 
     Example:
-        >>> picture = Operand(0, Layout.picture((1, 3, 8, 8)))
-        >>> found = everything(Call("any_op", {"self": picture}, (1, 5, 8, 4), 0, False))
+        >>> image = Operand(0, Layout.image((1, 3, 8, 8)))
+        >>> found = everything(Call("any_op", {"self": image}, (1, 5, 8, 4), 0, False))
         >>> found.layout.grid, found.status.value
         ((1, 1, 8, 4), 'bound')
     """
@@ -68,7 +68,7 @@ def constant(call: Call) -> Outcome:
 
 @rule("constant", "fill")
 def filling(call: Call) -> Outcome:
-    """One number everywhere, which may depend on the picture."""
+    """One number everywhere, which may depend on the image."""
     value = call.get("value")
     if not isinstance(value, Operand):
         return constant(call)

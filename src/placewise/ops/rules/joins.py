@@ -18,7 +18,7 @@ def concatenation(call: Call) -> Outcome:
 
     Example:
         >>> from placewise.ops.layout import Layout
-        >>> left, right = Layout.picture((1, 3, 8, 4)), Layout.picture((1, 3, 8, 2))
+        >>> left, right = Layout.image((1, 3, 8, 4)), Layout.image((1, 3, 8, 2))
         >>> given = {"tensors": [Operand(0, left), Operand(1, right)], "dim": 3}
         >>> found = concatenation(Call("cat", given, (1, 3, 8, 6), 0, False))
         >>> found.layout.grid, found.edges[1].operator.steps[0].map.pairs()

@@ -58,18 +58,18 @@ def normalised(call: Call, dims: Sequence[int]) -> Outcome:
     edges = list(found.edges)
     for other in call.operands[1:]:
         edges.append(Edge(other.node, _settings(call, other).like(found.layout).operator()))
-    statistics = any(_of_picture(atom, call) for atom in over)
+    statistics = any(_of_image(atom, call) for atom in over)
     return Outcome(found.layout, tuple(edges), found.status, statistics)
 
 
 def _settings(call: Call, other: Operand) -> Route:
-    """Scales and shifts that depend on the picture: of each channel, or of the last dimensions."""
+    """Scales and shifts that depend on the image: of each channel, or of the last dimensions."""
     route = call.route(other)
     if "normalized_shape" not in call.given:
         route.view((*other.shape, *[1] * (len(call.shape) - 2)))
     return route.broadcast(call.shape)
 
 
-def _of_picture(atom: Atom, call: Call) -> bool:
-    """Whether a place is one of the picture's axes; channels that are told apart have none."""
+def _of_image(atom: Atom, call: Call) -> bool:
+    """Whether a place is one of the image's axes; channels that are told apart have none."""
     return not call.channels or atom.axis is not None

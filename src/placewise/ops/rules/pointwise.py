@@ -61,7 +61,7 @@ def pointwise(call: Call) -> Outcome:
     """Operands are broadcast against each other; each keeps its place.
 
     Example:
-        >>> gate, feature = Layout.picture((1, 4, 1, 1)), Layout.picture((1, 4, 8, 8))
+        >>> gate, feature = Layout.image((1, 4, 1, 1)), Layout.image((1, 4, 8, 8))
         >>> given = {"self": Operand(0, gate), "other": Operand(1, feature)}
         >>> found = pointwise(Call("mul", given, (1, 4, 8, 8), 0, False))
         >>> found.layout.grid, len(found.edges)
@@ -98,7 +98,7 @@ def shares(constant: Any, layout: Layout) -> Grid | None:
 
     Example:
         >>> import torch
-        >>> line = Layout.picture((1, 2, 4))
+        >>> line = Layout.image((1, 2, 4))
         >>> [str(f) for f in shares(torch.tensor([1.5, 1.0, 1.0, 1.5]), line).ravel()]
         ['3/2', '1', '1', '3/2']
         >>> shares(torch.tensor([0.1, 0.9, 0.9, 0.1]), line) is None

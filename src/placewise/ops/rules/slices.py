@@ -291,7 +291,7 @@ def scattered(
         call: its argument "self" is the tensor.
         dim: along which places are chosen.
         chosen: which they are.
-        source: what they come from instead, if it depends on the picture.
+        source: what they come from instead, if it depends on the image.
         kept: whether what was there is added.
     """
     routes = []

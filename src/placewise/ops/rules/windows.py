@@ -59,7 +59,7 @@ class Kernel:
 def convolution(call: Call) -> Outcome:
     """Zero padding, then windows; all channels of a group are read.
 
-    A kernel that depends on the picture is read by every place.
+    A kernel that depends on the image is read by every place.
     """
     operand, weight = call.get("input", "self"), call["weight"]
     if not isinstance(operand, Operand):

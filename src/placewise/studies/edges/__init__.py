@@ -1,4 +1,4 @@
-"""Are the edges of a picture seen less? The claims of a thread, counted and measured."""
+"""Are the edges of an image seen less? The claims of a thread, counted and measured."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def claims(found: Numbers) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Net:
-    """What was measured on a net, on pictures of which no place shows more than another.
+    """What was measured on a net, on images of which no place shows more than another.
 
     Attributes:
         name: as it is told.
@@ -135,7 +135,7 @@ def _bordered(found: Numbers) -> dict[str, Any]:
             ],
         ),
         "mirroring": judge(
-            "Mirroring the picture beyond its border does not help.",
+            "Mirroring the image beyond its border does not help.",
             f"middle / edge, which is {shown(zeros)} with zeros",
             [
                 Case(rule, growth[rule]["over_edge"], growth[rule]["over_edge"] >= zeros)

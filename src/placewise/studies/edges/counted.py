@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from placewise.audit.paths import count_paths
+from placewise.auditing.paths import count_paths
 from placewise.geometry import FloatArray
 from placewise.graph import capture
 from placewise.ops import COUNTS, EXISTS
@@ -27,7 +27,7 @@ from placewise.studies.edges.ways import (
 
 RULES = ("valid", "zeros", "reflect", "symmetric", "replicate", "circular", "full")
 
-PICTURE, LAYERS = 32, 10
+IMAGE, LAYERS = 32, 10
 """Pixels on a side and layers of the net that most sections look at."""
 
 POOLED = 128
@@ -82,7 +82,7 @@ def wide_windows(deepest: int = 3) -> dict[str, Any]:
                 "ways from the middle",
                 "ways from the corner",
                 "units they lead to",
-                "least side of the picture (pixels)",
+                "least side of the image (pixels)",
             ],
             "rows": rows,
         },
@@ -90,7 +90,7 @@ def wide_windows(deepest: int = 3) -> dict[str, Any]:
 
 
 def _wide_row(size: int, step: int, layers: int) -> list[Any]:
-    """Ways of a whole picture (the square of those along an axis), on the least that has all."""
+    """Ways of a whole image (the square of those along an axis), on the least that has all."""
     for last in count(1):
         side = last
         for _ in range(layers):
@@ -109,11 +109,11 @@ def _wide_row(size: int, step: int, layers: int) -> list[Any]:
 
 def growth(deep: Sequence[int] = (20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)) -> dict[str, Any]:
     """How many times more ways the middle has than the edge, by depth and by rule."""
-    found: dict[str, Any] = {"layers": LAYERS, "side": PICTURE, "window": 3, "deepest": deep[-1]}
+    found: dict[str, Any] = {"layers": LAYERS, "side": IMAGE, "window": 3, "deepest": deep[-1]}
     for rule in RULES:
         found[rule] = _grown(padded(rule, 3), deep)
     wider = {rule: _grown(padded(rule, 5), ()) for rule in RULES if rule != "valid"}
-    found["large"] = _on_a_large_picture()
+    found["large"] = _on_a_large_image()
     found["wider"] = {"window": 5, **wider}
     found["table"] = {
         "header": [
@@ -146,14 +146,14 @@ def growth(deep: Sequence[int] = (20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)
 
 def _grown(layer: Layer, deep: Sequence[int]) -> dict[str, Any]:
     """Counts after ten layers, the ratio by depth, its growth by one more layer, its limit."""
-    lasting = chain(PICTURE, layer, 1)[-1].written >= PICTURE
-    ends = [(PICTURE - 1) // 2, 0]
+    lasting = chain(IMAGE, layer, 1)[-1].written >= IMAGE
+    ends = [(IMAGE - 1) // 2, 0]
     depths = [*range(1, 16), *(deep if lasting else ())]
-    ways = {depth: backward(chain(PICTURE, layer, depth))[ends] for depth in depths}
+    ways = {depth: backward(chain(IMAGE, layer, depth))[ends] for depth in depths}
     after = ways[LAYERS]
     ratios = {depth: int(middle) / int(edge) for depth, (middle, edge) in ways.items()}
     first = np.array([ratios[depth] for depth in range(1, LAYERS + 1)])
-    kept = chain(PICTURE, layer, 1)[-1].written == PICTURE
+    kept = chain(IMAGE, layer, 1)[-1].written == IMAGE
     return {
         "middle": str(after[0]),
         "edge": str(after[1]),
@@ -161,7 +161,7 @@ def _grown(layer: Layer, deep: Sequence[int]) -> dict[str, Any]:
         "over_corner": significant(ratios[LAYERS] ** 2),
         "factor": significant(ratios[LAYERS + 1] / ratios[LAYERS]),
         "fits": fits(first),
-        "limit": significant(1 / limit(layer, PICTURE)[0]) if kept else (1.0 if lasting else None),
+        "limit": significant(1 / limit(layer, IMAGE)[0]) if kept else (1.0 if lasting else None),
         "by_depth": [[depth, significant(ratios[depth])] for depth in depths],
     }
 
@@ -188,7 +188,7 @@ def fits(ratios: FloatArray) -> dict[str, float]:
     return found
 
 
-def _on_a_large_picture(side: int = 224) -> dict[str, Any]:
+def _on_a_large_image(side: int = 224) -> dict[str, Any]:
     """Zeros where the far border is far away: the root of depth, and the limit."""
     layer = padded("zeros", 3)
     near, far = 10, 100
@@ -259,17 +259,17 @@ def endings() -> dict[str, Any]:
     body = stack(LAYERS, pooled=False)
     flat = nn.Flatten()
     nets = {
-        "one unit in the middle of the last map": (body, (PICTURE // 2,) * 2),
+        "one unit in the middle of the last map": (body, (IMAGE // 2,) * 2),
         "global average pooling": (nn.Sequential(body, nn.AdaptiveAvgPool2d(1)), None),
-        "a full connection": (nn.Sequential(body, flat, nn.Linear(PICTURE**2, 10)), None),
+        "a full connection": (nn.Sequential(body, flat, nn.Linear(IMAGE**2, 10)), None),
         "a full connection and no layer before it": (
-            nn.Sequential(flat, nn.Linear(PICTURE**2, 10)),
+            nn.Sequential(flat, nn.Linear(IMAGE**2, 10)),
             None,
         ),
         "the small net, flattened": (small_classic(), None),
     }
     found = {
-        end: spots(count_paths(capture(net, (1, PICTURE, PICTURE)), "output", place=place))
+        end: spots(count_paths(capture(net, (1, IMAGE, IMAGE)), "output", place=place))
         for end, (net, place) in nets.items()
     }
     keys = ("middle", "edge", "corner", "over_edge", "over_corner")

@@ -29,7 +29,7 @@ ARMS = (
 
 
 def digits(plan: Plan, budget: Budget) -> dict[str, Any]:
-    """Small nets trained on digits of which no place of the picture shows more than another."""
+    """Small nets trained on digits of which no place of the image shows more than another."""
     material = load_digits()
     arms = []
     for arm in ARMS:
@@ -82,7 +82,7 @@ def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any
     for number in range(seed, seed + budget.seeds):
         with drawing(number) as generator:
             test = canvas(digits.test, generator)
-            shown = test[: 2 * budget.pictures]
+            shown = test[: 2 * budget.images]
             net = arm.net(SIDE, LAYERS)
             settle(net, test)
             before.append(Seen.of(net, shown, np.sqrt(ways), number))
@@ -103,7 +103,7 @@ def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any
 
 
 def canvas(digits: Tensor, generator: torch.Generator) -> Tensor:
-    """Digits anywhere on black pictures; what leaves on one side comes in on the other."""
+    """Digits anywhere on black images; what leaves on one side comes in on the other."""
     wide = digits.new_zeros(len(digits), 1, SIDE, SIDE)
     wide[..., : digits.shape[-2], : digits.shape[-1]] = digits
     return moved(wide, generator)

@@ -1,4 +1,4 @@
-"""How much the output changes with each place of the picture, beside what the ways let expect."""
+"""How much the output changes with each place of the image, beside what the ways let expect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from placewise.audit.sensitivity import compare, gradient_sensitivity
+from placewise.auditing.sensitivity import compare, gradient_sensitivity
 from placewise.geometry import FloatArray
 from placewise.studies._findings import significant
 
@@ -21,7 +21,7 @@ class Budget:
 
     Attributes:
         depths: which of the trained residual nets.
-        pictures: that sensitivities are averaged over.
+        images: that sensitivities are averaged over.
         untrained: residual nets with random weights.
         seeds: how often each small net is trained.
         steps: of training.
@@ -29,7 +29,7 @@ class Budget:
     """
 
     depths: tuple[int, ...]
-    pictures: int
+    images: int
     untrained: int
     seeds: int
     steps: int
@@ -79,9 +79,9 @@ class Seen:
     rank: float
 
     @classmethod
-    def of(cls, net: nn.Module, pictures: Tensor, roots: FloatArray, seed: int) -> Seen:
-        """Measure a net on pictures."""
-        found = gradient_sensitivity(net, pictures, projections=2, seed=seed, batch=32)
+    def of(cls, net: nn.Module, images: Tensor, roots: FloatArray, seed: int) -> Seen:
+        """Measure a net on images."""
+        found = gradient_sensitivity(net, images, projections=2, seed=seed, batch=32)
         return cls(found.map / found.map.mean(), compare(found, roots).spearman)
 
     @classmethod

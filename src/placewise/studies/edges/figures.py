@@ -18,7 +18,7 @@ Numbers = Mapping[str, Any]
 
 
 def triangles(pascal: Numbers) -> bytes:
-    """The ways to one unit, drawn as triangles: the unit above, the picture below."""
+    """The ways to one unit, drawn as triangles: the unit above, the image below."""
     figure, frames = panels(10, 4.2, columns=2, ratios=(1, 1.8))
     for axes, size in zip(frames, ("two", "three"), strict=True):
         found = pascal[size]
@@ -85,7 +85,7 @@ LINES = (
     ("roots", "expected: roots of the ways", INK),
     ("untrained", "random weights", COLOURS[3]),
     ("trained", "trained", COLOURS[0]),
-    ("moved", "trained, pictures moved", COLOURS[1]),
+    ("moved", "trained, images moved", COLOURS[1]),
 )
 
 

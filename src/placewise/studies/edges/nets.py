@@ -106,34 +106,32 @@ def small_classic() -> nn.Sequential:
     )
 
 
-def moved(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Each picture shifted by a random amount; what leaves on one side comes in on the other.
+def moved(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image shifted by a random amount; what leaves on one side comes in on the other.
 
-    So no place of the pictures is special on average, the border neither.
+    So no place of the images is special on average, the border neither.
 
     Example:
         >>> moved(torch.eye(3)[None, None], torch.Generator().manual_seed(0)).sum().item()
         3.0
     """
-    shifts = [
-        torch.randint(0, n, (len(pictures),), generator=generator) for n in pictures.shape[2:]
-    ]
-    axes = tuple(range(1, pictures.ndim - 1))
+    shifts = [torch.randint(0, n, (len(images),), generator=generator) for n in images.shape[2:]]
+    axes = tuple(range(1, images.ndim - 1))
     rolled = [
-        torch.roll(picture, tuple(int(s) for s in shift), axes)
-        for picture, *shift in zip(pictures, *shifts, strict=True)
+        torch.roll(image, tuple(int(s) for s in shift), axes)
+        for image, *shift in zip(images, *shifts, strict=True)
     ]
     return torch.stack(rolled)
 
 
-def settle(net: nn.Module, pictures: Tensor) -> None:
-    """Let a new net's normalisations know these pictures, as they would after training."""
+def settle(net: nn.Module, images: Tensor) -> None:
+    """Let a new net's normalisations know these images, as they would after training."""
     norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = 1.0
     net.train()
     with torch.no_grad():
-        net(pictures)
+        net(images)
     for norm in norms:
         norm.momentum = 0.1
     net.eval()

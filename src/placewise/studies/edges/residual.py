@@ -1,4 +1,4 @@
-"""Residual nets with published weights, on real pictures."""
+"""Residual nets with published weights, on real images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from placewise.studies.edges.nets import moved, settle
 from placewise.studies.edges.ways import ways_of
 
 TESTED = 1000
-"""Pictures that the nets are to name."""
+"""Images that the nets are to name."""
 
 
 def residual(plan: Plan, budget: Budget) -> tuple[dict[str, Any], dict[str, FloatArray]]:
-    """Trained residual nets on real pictures, beside nets that have learnt nothing.
+    """Trained residual nets on real images, beside nets that have learnt nothing.
 
     Returns:
         Numbers, and the maps of the first net for the figure: none where its weights are missing.
@@ -32,22 +32,22 @@ def residual(plan: Plan, budget: Budget) -> tuple[dict[str, Any], dict[str, Floa
         return {"there": False, "missing": missing}, {}
     cifar = load_cifar(plan.data)
     with drawing(plan.seed) as generator:
-        pictures = cifar.test[: budget.pictures]
-        rolled = moved(pictures, generator)
+        images = cifar.test[: budget.images]
+        rolled = moved(images, generator)
     nets: list[dict[str, Any]] = []
     maps: dict[str, FloatArray] = {}
     for depth in budget.depths:
         plan.tell(f"residual net of {depth} layers")
         net = load_resnet(plan.data, depth)
         roots = np.sqrt(ways_of(net, (3, 32, 32)))
-        seen = _seen(net, depth, (pictures, rolled), roots, plan.seed, budget.untrained)
+        seen = _seen(net, depth, (images, rolled), roots, plan.seed, budget.untrained)
         maps = maps or {"ways": roots, **{name: one.map for name, one in seen.items()}}
         right = accuracy(net, cifar.test[:TESTED], cifar.test_classes[:TESTED])
         nets.append({"name": f"ResNet-{depth}", **_numbers(roots, seen, right)})
     return {
         "there": True,
         "data": "CIFAR-10",
-        "pictures": len(pictures),
+        "images": len(images),
         "untrained": budget.untrained,
         "tested": TESTED,
         "least": min(net["made_up"] for net in nets),
@@ -63,13 +63,13 @@ def residual(plan: Plan, budget: Budget) -> tuple[dict[str, Any], dict[str, Floa
 def _seen(
     net: nn.Module,
     depth: int,
-    pictures: tuple[Tensor, Tensor],
+    images: tuple[Tensor, Tensor],
     roots: FloatArray,
     seed: int,
     untrained: int,
 ) -> dict[str, Seen]:
-    """The trained net on pictures and on moved pictures, and nets with random weights on these."""
-    plain, rolled = pictures
+    """The trained net on images and on moved images, and nets with random weights on these."""
+    plain, rolled = images
     fresh = [_untrained(depth, rolled, roots, seed + number) for number in range(untrained)]
     return {
         "untrained": Seen.joined(fresh),
@@ -90,14 +90,14 @@ def _numbers(roots: FloatArray, seen: dict[str, Seen], right: float) -> dict[str
     }
 
 
-def _untrained(depth: int, pictures: Tensor, roots: FloatArray, seed: int) -> Seen:
+def _untrained(depth: int, images: Tensor, roots: FloatArray, seed: int) -> Seen:
     with drawing(seed):
         net = CifarResNet(depth)
         for module in net.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
-    settle(net, pictures)
-    return Seen.of(net, pictures, roots, seed)
+    settle(net, images)
+    return Seen.of(net, images, roots, seed)
 
 
 def _residual_table(nets: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _residual_table(nets: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
         "roots of the ways",
         "random weights",
         "trained",
-        "trained, pictures moved",
+        "trained, images moved",
     ]
     rows = [[n["name"], n["accuracy"], *(n[c][key] for c in columns)] for n in nets]
     return {"header": header, "rows": rows}
@@ -117,5 +117,5 @@ def _residual_table(nets: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
 
 def _rank_table(nets: Sequence[dict[str, Any]]) -> dict[str, Any]:
     columns = ("untrained", "trained", "moved")
-    header = ["net", "random weights", "trained", "trained, pictures moved"]
+    header = ["net", "random weights", "trained", "trained, images moved"]
     return {"header": header, "rows": [[n["name"], *(n[c]["rank"] for c in columns)] for n in nets]}

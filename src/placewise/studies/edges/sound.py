@@ -91,7 +91,7 @@ def _spoken(
 
     with drawing(seed) as generator:
         test = placed(speech.test, generator)
-        shown = test[torch.randperm(len(test), generator=generator)[: 2 * budget.pictures]]
+        shown = test[torch.randperm(len(test), generator=generator)[: 2 * budget.images]]
         net = sound_net()
         settle(net, shown)
         before = Seen.of(net, shown, roots, seed)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from placewise.audit.paths import Paths, count_paths
+from placewise.auditing.paths import Paths, count_paths
 from placewise.geometry import FloatArray
 from placewise.graph import capture
 from placewise.ops import COUNTS, FLOATS, AxisMap, Grid

@@ -76,7 +76,7 @@ def _table(used: Mapping[str, Used]) -> dict[str, Any]:
         [name, found.right.numbers()["said"], *(i.numbers()["said"] for i in found.index.values())]
         for name, found in used.items()
     ]
-    header = ["head", "right (%)", "index, order of the map", "index, order of the picture"]
+    header = ["head", "right (%)", "index, order of the map", "index, order of the image"]
     return {"header": header, "rows": rows}
 
 
@@ -127,13 +127,13 @@ def _moved(used: Mapping[str, Used], sided: Mapping[str, Any]) -> dict[str, Any]
     return {
         "lost": judge(
             "It does not hurt, since after some layers the spatial relationships are lost anyway.",
-            "place-use index, map / picture",
+            "place-use index, map / image",
             [
                 Case(
                     name,
                     f"{found.index['map'].numbers()['mean']} / "
-                    f"{found.index['picture'].numbers()['mean']}",
-                    found.index["map"].mean <= NOTHING < found.index["picture"].mean,
+                    f"{found.index['image'].numbers()['mean']}",
+                    found.index["map"].mean <= NOTHING < found.index["image"].mean,
                 )
                 for name, found in used.items()
             ],
@@ -171,7 +171,7 @@ def _figure(used: Mapping[str, Used]) -> bytes:
     measured_rows(right, {name: found.right for name, found in used.items()})
     right.set(xlabel="right (%)")
     title(right, "all places where they are")
-    for where, colour, shift in (("map", COLOURS[0], 0.13), ("picture", COLOURS[1], -0.13)):
+    for where, colour, shift in (("map", COLOURS[0], 0.13), ("image", COLOURS[1], -0.13)):
         rows = {name: found.index[where] for name, found in used.items()}
         measured_rows(index, rows, colour=colour, shift=shift)
         index.plot([], [], "o-", color=colour, label=f"order of the {where}")

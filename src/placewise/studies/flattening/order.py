@@ -70,7 +70,7 @@ def difference(digits: Labelled, taken: Tensor, seed: int) -> float:
     weight by itself. So W′ = W[:, order] after training too, up to rounding.
 
     Args:
-        digits: pictures to learn from.
+        digits: images to learn from.
         taken: (places,) order in which the second net reads the places.
         seed: of the first weights and of the batches.
     """
@@ -82,9 +82,9 @@ def difference(digits: Labelled, taken: Tensor, seed: int) -> float:
         optimisers = [torch.optim.Adam(net.parameters(), RATE) for net in (first, second)]
         draw = drawn_from(digits.train.double(), digits.train_classes)
         for _ in range(STEPS):
-            pictures, classes = draw(BATCH, generator)
+            images, classes = draw(BATCH, generator)
             for net, optimiser, shown in zip(
-                (first, second), optimisers, (pictures, reordered(pictures, taken)), strict=True
+                (first, second), optimisers, (images, reordered(images, taken)), strict=True
             ):
                 loss = nn.functional.cross_entropy(net(shown), classes)
                 optimiser.zero_grad()
@@ -99,36 +99,36 @@ def difference(digits: Labelled, taken: Tensor, seed: int) -> float:
 
 
 def _change_order(net: Flatten, taken: Tensor) -> None:
-    """Put the weights of the places in another order, as `reordered` does with the pictures."""
+    """Put the weights of the places in another order, as `reordered` does with the images."""
     weight = next(net.hidden.parameters())
     with torch.no_grad():
         weight.copy_(weight[:, taken])
 
 
-def reordered(pictures: Tensor, taken: Tensor) -> Tensor:
-    """Pictures (n, channels, *space) whose places stand in another order."""
-    return pictures.flatten(2)[:, :, taken].view_as(pictures)
+def reordered(images: Tensor, taken: Tensor) -> Tensor:
+    """Images (n, channels, *space) whose places stand in another order."""
+    return images.flatten(2)[:, :, taken].view_as(images)
 
 
-def mixed(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures whose places stand in an order of its own for each.
+def mixed(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images whose places stand in an order of its own for each.
 
     Example:
         >>> mixed(torch.eye(2)[None, None], torch.Generator().manual_seed(0)).sum().item()
         2.0
     """
-    flat = pictures.flatten(2)
+    flat = images.flatten(2)
     taken = torch.rand(len(flat), 1, flat.shape[2], generator=generator).argsort(2)
-    return flat.gather(2, taken.expand_as(flat)).view_as(pictures)
+    return flat.gather(2, taken.expand_as(flat)).view_as(images)
 
 
 def _right(digits: Labelled, seed: int, steps: int, *, kept: bool) -> float:
-    """Percent right of the flattened head on pixels, with one order for all pictures or not."""
+    """Percent right of the flattened head on pixels, with one order for all images or not."""
     plain = drawn_from(digits.train, digits.train_classes)
 
     def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pictures, classes = plain(number, generator)
-        return (pictures if kept else mixed(pictures, generator)), classes
+        images, classes = plain(number, generator)
+        return (images if kept else mixed(images, generator)), classes
 
     with drawing(seed) as generator:
         net = Flatten(1, 10, (digits.train.shape[-2], digits.train.shape[-1]))

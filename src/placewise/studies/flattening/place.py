@@ -15,7 +15,7 @@ from placewise.studies._material import Labelled
 from placewise.studies._training import accuracy, body, drawing, drawn_from, fit
 from placewise.studies.flattening.order import reordered
 
-Where = Literal["nowhere", "map", "picture"]
+Where = Literal["nowhere", "map", "image"]
 
 NAMES = ("flatten", "sheet", "proximity", "palm_tree", "low_rank", "convolutional")
 
@@ -66,19 +66,19 @@ def net(head: str, where: Where, side: int, taken: Tensor) -> nn.Sequential:
     member: Any = HEADS[head]
     parts = {"body": body(1, WIDTH), "head": member(WIDTH, 10, (side, side))}
     order = Reorder(taken)
-    if where == "picture":
+    if where == "image":
         return nn.Sequential(order, *parts.values())
     middle = [order] if where == "map" else []
     return nn.Sequential(parts["body"], *middle, parts["head"])
 
 
 def place(digits: Labelled, plan: Plan, seeds: int, steps: int) -> dict[str, Used]:
-    """The place-use index of each head, with the order changed in the map and in the picture."""
+    """The place-use index of each head, with the order changed in the map and in the image."""
     side = digits.train.shape[-1]
     draw = drawn_from(digits.train, digits.train_classes)
     found = {}
     for name in NAMES:
-        right: dict[Where, list[float]] = {"nowhere": [], "map": [], "picture": []}
+        right: dict[Where, list[float]] = {"nowhere": [], "map": [], "image": []}
         for seed in range(plan.seed, plan.seed + seeds):
             plan.tell(f"place: {name}, seed {seed}")
             taken = torch.randperm(side**2, generator=torch.Generator().manual_seed(seed))
@@ -88,6 +88,6 @@ def place(digits: Labelled, plan: Plan, seeds: int, steps: int) -> dict[str, Use
                     fit(trained, draw, steps, generator)
                     values.append(accuracy(trained, digits.test, digits.test_classes))
         plain = right["nowhere"]
-        index = {where: Measured.of(plain, minus=right[where]) for where in ("map", "picture")}
+        index = {where: Measured.of(plain, minus=right[where]) for where in ("map", "image")}
         found[name] = Used(Measured.of(plain), index)
     return found

@@ -22,7 +22,7 @@ WIDTH, POOL = 8, 4
 
 
 def on_side(digits: Tensor, right: Tensor) -> Tensor:
-    """Digits on one half of a picture that is twice as wide.
+    """Digits on one half of an image that is twice as wide.
 
     Args:
         digits: (n, 1, side, side).
@@ -38,7 +38,7 @@ def on_side(digits: Tensor, right: Tensor) -> Tensor:
 
 
 def alike(first: Tensor, second: Tensor) -> float:
-    """Mean cosine of pairs of vectors, after their mean over all pictures is taken away.
+    """Mean cosine of pairs of vectors, after their mean over all images is taken away.
 
     Example:
         >>> round(alike(torch.tensor([[0.0], [1.0]]), torch.tensor([[5.0], [7.0]])), 3)

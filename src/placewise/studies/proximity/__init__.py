@@ -33,7 +33,7 @@ SETS = {DIGITS: "digits", MNIST: "mnist", CIFAR: "cifar10_subset"}
 BARE = "MNIST, no convolution"
 
 SHIFT, RATE = 2, 6e-3
-"""Pixels by which pictures are moved for the deep net, and its learning rate."""
+"""Pixels by which images are moved for the deep net, and its learning rate."""
 
 
 @dataclass(frozen=True)

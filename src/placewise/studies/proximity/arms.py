@@ -40,8 +40,8 @@ class Net(Protocol):
         """The net as its training begins; torch's own randomness draws its weights.
 
         Args:
-            channels: of the pictures.
-            side: of the pictures, in pixels.
+            channels: of the images.
+            side: of the images, in pixels.
             seed: of what is drawn beside the weights.
         """
 
@@ -144,12 +144,12 @@ FAMILY = (
 
 @dataclass(frozen=True)
 class Sheets:
-    """Two sheets of units over the picture itself, wired in one of three ways.
+    """Two sheets of units over the image itself, wired in one of three ways.
 
     Attributes:
         name: as the page tells it.
         wired: to the nearest units, to random ones, or to the nearest with the places of the
-            picture in a fixed random order, one for each seed.
+            image in a fixed random order, one for each seed.
         widths: units at each place of the sheets, each half as long as the one before.
         fan_in: inputs of each unit of the sheets.
     """
@@ -174,7 +174,7 @@ class Sheets:
 
 @dataclass(frozen=True)
 class Dense:
-    """A fully connected hidden layer on the picture itself.
+    """A fully connected hidden layer on the image itself.
 
     Attributes:
         name: as the page tells it.

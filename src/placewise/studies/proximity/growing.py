@@ -66,11 +66,11 @@ def family(found: Cells, seeds: int) -> dict[str, Any]:
 def dense_share(multiply_adds: int) -> float:
     """Percent by which gradients of all candidates raise the multiply-adds of a training.
 
-    One product of all units and all inputs for each picture of a step that rewires, beside three
+    One product of all units and all inputs for each image of a step that rewires, beside three
     times the multiply-adds of an answer in every step.
 
     Args:
-        multiply_adds: of the net, for one picture.
+        multiply_adds: of the net, for one image.
     """
     layers = [
         module for module in BEST.build(1, SIDE, 0).modules() if isinstance(module, Proximity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from placewise.compare import held_against
+from placewise.comparison import held_against
 from placewise.report.verdicts import VERDICTS, quoted
 from placewise.studies._findings import Measured
 from placewise.studies.proximity.runs import Outcome

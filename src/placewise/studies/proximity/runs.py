@@ -1,4 +1,4 @@
-"""Tuning and runs of the arms on a data set: what each seed answers on the test pictures."""
+"""Tuning and runs of the arms on a data set: what each seed answers on the test images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from placewise.compare import Budget, budget_of
+from placewise.comparison import Budget, budget_of
 from placewise.errors import SettingsError
 from placewise.studies import Plan
 from placewise.studies._material import Labelled, load_cifar, load_digits, load_mnist
@@ -23,24 +23,24 @@ from placewise.studies._training import Draw, drawing, drawn_from, fit, right
 from placewise.studies.proximity.arms import Arm, Net
 
 RATES = (3e-3, 1e-2, 3e-2)
-"""Highest learning rates that every arm is tried with, on validation pictures."""
+"""Highest learning rates that every arm is tried with, on validation images."""
 
 BATCH = 128
 
 SIDE = 32
-"""Pixels on a side of the pictures that the small net sees."""
+"""Pixels on a side of the images that the small net sees."""
 
 BARE_SIDE = 28
-"""Pixels on a side of the pictures that nets without a convolution see: as they come."""
+"""Pixels on a side of the images that nets without a convolution see: as they come."""
 
 TUNING = 1_000_000
 """Seed of the tuning runs: none that is compared."""
 
 TURN, SCALE, SHEAR = 0.2, 0.1, 0.15
-"""By how much pictures are turned (radians), scaled and sheared at most, where they are moved."""
+"""By how much images are turned (radians), scaled and sheared at most, where they are moved."""
 
 VALIDATION = 6
-"""One of so many training pictures validates; nothing is learnt from it."""
+"""One of so many training images validates; nothing is learnt from it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Contest:
         arms: who takes part.
         seeds: runs of each arm.
         steps: of each training.
-        shift: pictures are moved by up to so many pixels in training, see `moved`; 0: as they are.
+        shift: images are moved by up to so many pixels in training, see `moved`; 0: as they are.
         rates: learning rates that are tried; a single one is taken as it is.
     """
 
@@ -74,8 +74,8 @@ class Outcome:
         arm: the arm.
         budget: parameters and multiply-adds.
         rate: the learning rate that was chosen.
-        tried: learning rate -> percent right of the validation pictures.
-        right: (seeds, test pictures) 1 where the answer is right, else 0.
+        tried: learning rate -> percent right of the validation images.
+        right: (seeds, test images) 1 where the answer is right, else 0.
     """
 
     arm: Net
@@ -91,9 +91,9 @@ class Outcome:
 
 
 def hold(contest: Contest, plan: Plan) -> dict[str, Outcome]:
-    """Tune every arm on the validation pictures, then run every seed and read the test once.
+    """Tune every arm on the validation images, then run every seed and read the test once.
 
-    Seed i gives all arms the same trunk and the same pictures in the same order.
+    Seed i gives all arms the same trunk and the same images in the same order.
     """
     work = partial(_train, contest=contest, data=plan.data)
     tried = _tuned(contest, plan, work)
@@ -125,7 +125,7 @@ def hold(contest: Contest, plan: Plan) -> dict[str, Outcome]:
 def best(tried: Mapping[float, float]) -> float:
     """The learning rate with the most right answers, the highest of several that are as good.
 
-    Short trainings want high rates, and few validation pictures give many ties.
+    Short trainings want high rates, and few validation images give many ties.
 
     Example:
         >>> best({0.003: 98.4, 0.01: 98.4, 0.03: 97.0})
@@ -135,7 +135,7 @@ def best(tried: Mapping[float, float]) -> float:
 
 
 def _tuned(contest: Contest, plan: Plan, work: Work) -> dict[str, dict[float, float]]:
-    """Arm -> learning rate -> percent right of the validation pictures."""
+    """Arm -> learning rate -> percent right of the validation images."""
     trials = [
         Run(f"{contest.name}/tuning/{_file(arm.name)}/{rate:g}", _settings(contest, arm, rate))
         for rate in (contest.rates if len(contest.rates) > 1 else ())
@@ -149,7 +149,7 @@ def _tuned(contest: Contest, plan: Plan, work: Work) -> dict[str, dict[float, fl
 
 
 def packed(answers: Tensor) -> str:
-    """Yes and no of each picture, as hexadecimal digits.
+    """Yes and no of each image, as hexadecimal digits.
 
     Example:
         >>> packed(torch.tensor([True, False, True, True]))
@@ -169,11 +169,11 @@ def unpacked(text: str, items: int) -> NDArray[np.float64]:
     return bits.astype(np.float64)
 
 
-def moved(pictures: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Pictures that are each moved, turned, scaled and sheared a little; zeros come in.
+def moved(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Images that are each moved, turned, scaled and sheared a little; zeros come in.
 
     Args:
-        pictures: (n, channels, height, width).
+        images: (n, channels, height, width).
         most: pixels by which they are moved at most along each axis.
         generator: draws the maps.
 
@@ -181,18 +181,18 @@ def moved(pictures: Tensor, most: float, generator: torch.Generator) -> Tensor:
         >>> moved(torch.ones(2, 1, 5, 5), 2, torch.Generator().manual_seed(0)).shape
         torch.Size([2, 1, 5, 5])
     """
-    high, wide = pictures.shape[2:]
-    drawn = 2 * torch.rand(5, len(pictures), generator=generator) - 1
+    high, wide = images.shape[2:]
+    drawn = 2 * torch.rand(5, len(images), generator=generator) - 1
     angle, size, slant = TURN * drawn[0], 1 + SCALE * drawn[1], SHEAR * drawn[2]
     cosine, sine = size * angle.cos(), size * angle.sin()
     right, down = 2 * most * drawn[3] / wide, 2 * most * drawn[4] / high
     rows = [torch.stack((cosine, slant - sine, right), 1), torch.stack((sine, cosine, down), 1)]
-    grid = functional.affine_grid(torch.stack(rows, 1), list(pictures.shape), align_corners=False)
-    return functional.grid_sample(pictures, grid, align_corners=False)
+    grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
 
 
-def pictures_of(name: str, data: Path | None) -> Labelled:
-    """Pictures of a data set as they come."""
+def images_of(name: str, data: Path | None) -> Labelled:
+    """Images of a data set as they come."""
     if name == "digits":
         return load_digits()
     if data is None:
@@ -201,35 +201,35 @@ def pictures_of(name: str, data: Path | None) -> Labelled:
 
 
 @lru_cache(maxsize=2)
-def _pictures(name: str, data: Path | None, enlarged: bool) -> Labelled:
-    """The pictures of a data set, for the small net brought to the side that it was made for."""
-    found = pictures_of(name, data)
+def _images(name: str, data: Path | None, enlarged: bool) -> Labelled:
+    """The images of a data set, for the small net brought to the side that it was made for."""
+    found = images_of(name, data)
     if not enlarged:
         return found
-    sides = [_of_side(pictures) for pictures in (found.train, found.test)]
+    sides = [_of_side(images) for images in (found.train, found.test)]
     return Labelled(sides[0], found.train_classes, sides[1], found.test_classes)
 
 
-def _of_side(pictures: Tensor) -> Tensor:
-    """Small pictures scaled up, those that lack a few pixels padded with zeros."""
-    missing = SIDE - pictures.shape[-1]
+def _of_side(images: Tensor) -> Tensor:
+    """Small images scaled up, those that lack a few pixels padded with zeros."""
+    missing = SIDE - images.shape[-1]
     if missing <= SIDE // 4:
-        return functional.pad(pictures, (missing // 2,) * 4)
-    return functional.interpolate(pictures, size=(SIDE, SIDE), mode="bilinear")
+        return functional.pad(images, (missing // 2,) * 4)
+    return functional.interpolate(images, size=(SIDE, SIDE), mode="bilinear")
 
 
 def _train(settings: Mapping[str, Any], contest: Contest, data: Path | None) -> dict[str, Any]:
     """One run: trained, then asked once at its last step."""
     arm = next(arm for arm in contest.arms if arm.name == settings["arm"])
     small, seed = isinstance(arm, Arm), settings["seed"]
-    found = _pictures(contest.data, data, small)
+    found = _images(contest.data, data, small)
     held = torch.arange(len(found.train)) % VALIDATION == 0
-    pictures, classes = found.train[~held], found.train_classes[~held]
+    images, classes = found.train[~held], found.train_classes[~held]
     with drawing(seed) as generator:
         net = arm.build(found.train.shape[1], found.train.shape[-1], seed)
         fit(
             net,
-            _draw(drawn_from(pictures, classes), contest.shift),
+            _draw(drawn_from(images, classes), contest.shift),
             contest.steps,
             generator,
             rate=settings["rate"],
@@ -248,8 +248,8 @@ def _draw(draw: Draw, shift: int) -> Draw:
         return draw
 
     def changed(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pictures, classes = draw(number, generator)
-        return moved(pictures, shift, generator), classes
+        images, classes = draw(number, generator)
+        return moved(images, shift, generator), classes
 
     return changed
 

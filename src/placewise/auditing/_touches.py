@@ -1,0 +1,119 @@
+"""What the edges of a graph do to each axis of the image, one step after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from placewise.ops import Along, Atom, AxisMap, Edge, Layout, Step, Unplaced
+from placewise.ops.route import Scale, Shape
+
+
+class Kind(Enum):
+    """What a step does to an axis."""
+
+    ALONG = "each place reads some places of the axis, by a map"
+    DENSE = "each place reads all places of the axis"
+    MAYBE = "each place reads all places that are left of axes that were merged before"
+    TORN = "the axis is split, merged with another or read in parts"
+
+
+@dataclass(frozen=True)
+class Touch:
+    """What one step does to one axis of the image.
+
+    Attributes:
+        kind: of the touch.
+        map: the relation; None where several axes, or a part of one, are read.
+    """
+
+    kind: Kind
+    map: AxisMap | None = None
+
+
+TORN = Touch(Kind.TORN)
+
+Chains = tuple[tuple[Touch, ...], ...]
+"""The touches of an edge for each axis of the image."""
+
+
+def touches(layout: Layout, edge: Edge, axes: int) -> Chains:
+    """The steps of an edge that matter to each axis of the image.
+
+    Args:
+        layout: of the tensor that is read.
+        edge: that reads it.
+        axes: how many axes the image has.
+    """
+    tracker = _Tracker(layout, axes)
+    for step in edge.operator.steps:
+        tracker.step(step)
+    return tuple(tuple(found) for found in tracker.found)
+
+
+class _Tracker:
+    """Follows the places of a tensor through steps."""
+
+    def __init__(self, layout: Layout, axes: int) -> None:
+        self.found: list[list[Touch]] = [[] for _ in range(axes)]
+        places = tuple(tuple(atom for atom in dim if atom.place) for dim in layout.dims)
+        self.layout = Layout(places)
+        self._lost = False
+        self._tear_split()
+
+    def step(self, step: Step) -> None:
+        """Follow one step."""
+        if self._lost:
+            return
+        if isinstance(step, Along):
+            self._along(step)
+        elif isinstance(step, Shape):
+            self._shape(step)
+        elif not isinstance(step, Scale):
+            self._lose()
+
+    def _along(self, step: Along) -> None:
+        atoms = self.layout.dims[step.dim]
+        axis = atoms[0].axis if len(atoms) == 1 else step.axis
+        if axis is not None and self._of(axis) == list(atoms):
+            kind = Kind.DENSE if step.map.dense else Kind.ALONG
+            self.found[axis].append(Touch(kind, step.map))
+        elif atoms or step.map.name != "repeat":
+            self._mixed(atoms, step.map)
+        written = Atom(step.map.written, True, axis)
+        self.layout = self.layout.with_dim(step.dim, (written,) if written.size > 1 else ())
+
+    def _of(self, axis: int) -> list[Atom]:
+        return [atom for atom in self.layout.places if atom.axis == axis]
+
+    def _mixed(self, atoms: tuple[Atom, ...], relation: AxisMap) -> None:
+        """A relation along places of several axes, of a part of one, or of axes unknown."""
+        for axis in range(len(self.found)):
+            here = [atom for atom in atoms if atom.axis == axis]
+            if here:
+                whole = relation.dense and here == self._of(axis)
+                self.found[axis].append(Touch(Kind.DENSE) if whole else TORN)
+            elif not self._of(axis) and all(atom.axis is None for atom in atoms):
+                self.found[axis].append(Touch(Kind.MAYBE) if relation.dense else TORN)
+
+    def _shape(self, step: Shape) -> None:
+        try:
+            split = self.layout.viewed(step.split).permuted(step.order)
+            self.layout = split.viewed(step.after)
+            self._tear_split()
+        except Unplaced:
+            self._lose()
+
+    def _lose(self) -> None:
+        """Give up: places are moved in a way that layouts do not tell."""
+        self._lost = True
+        self._tear(range(len(self.found)))
+
+    def _tear_split(self) -> None:
+        axes = range(len(self.found))
+        self._tear(axis for axis in axes if len(self._of(axis)) > 1)
+
+    def _tear(self, axes: Iterable[int]) -> None:
+        for axis in axes:
+            self.found[axis].append(TORN)

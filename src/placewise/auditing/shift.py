@@ -1,0 +1,324 @@
+"""What a shift of the image does to the answer: as one percentage, by phase, and by place.
+
+The answer is the network's output (N, classes); of an output with places (N, classes, *map) it is
+the mean over the places. Feature maps and dense outputs, place by place: see `equivariance`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from placewise.auditing._finding import Finding
+from placewise.auditing._layers import common_shift, find_layers
+from placewise.auditing._probe import generator, outputs
+from placewise.auditing._windows import as_input, room, window
+from placewise.errors import SettingsError
+from placewise.geometry import FloatArray
+from placewise.graph import undisturbed
+
+MANY = 81
+"""Phases that are all looked at; of more, only those that are powers of two."""
+
+
+@dataclass(frozen=True)
+class Consistency(Finding):
+    """How often two crops of one image get the same class.
+
+    Attributes:
+        percent: of pairs with equal argmax.
+        standard_error: of `percent`, from the spread of the images' own percentages; NaN for one
+            image.
+        images: how many images.
+        pairs: how many pairs in all.
+        classes: how many different classes were answered. With 1, `percent` says nothing.
+        share: of the output's variance that comes from the shift; 0: the shift changes nothing,
+            1: two crops of one image differ as much as crops of two images.
+        offsets: greatest offset of a crop in pixels, per axis.
+
+    Example:
+        >>> consistency(nn.Flatten(), torch.eye(3)[:, None], size=(3,), pairs=2).percent
+        100.0
+    """
+
+    percent: float
+    standard_error: float
+    images: int
+    pairs: int
+    classes: int
+    share: float
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseMap(Finding):
+    """What changes when the image moves by less than the network's stride.
+
+    Attributes:
+        stride: pixels per axis after which the phases repeat.
+        offsets: of the crops in pixels, per axis; the last one is a whole stride.
+        changed: (*offsets) share of the images whose class is not that of offset 0.
+        share: (*offsets) share of the output's variance that comes from the shift.
+        control: `share` at a whole stride along each axis. The phase is 0 again there, so that is
+            what the new content at the borders does; more than that is the phase's doing.
+
+    Example:
+        >>> found = phase_map(nn.Flatten(), torch.rand(2, 1, 6), size=(4,), stride=(2,))
+        >>> found.offsets
+        ((0, 1, 2),)
+    """
+
+    stride: tuple[int, ...]
+    offsets: tuple[tuple[int, ...], ...]
+    changed: FloatArray
+    share: FloatArray
+    control: float
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceMap(Finding):
+    """What the place of an object does to the answer.
+
+    Attributes:
+        object: sides of the object in pixels, per axis.
+        offsets: of the object's first pixel, per axis: the image's places.
+        response: (*offsets) change of the whole output when the object appears there, 1 on average.
+        agreement: (*offsets) share of the objects whose class is that of the middle place; None
+            if the output has places.
+        share: of the output's variance that comes from the place and not from the object; None if
+            the output has places.
+
+    Example:
+        >>> net = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten())
+        >>> place_map(net, torch.rand(2, 1, 8), stride=(2,)).response.round(4).tolist()
+        [1.0, 1.0, 1.0, 1.0]
+    """
+
+    object: tuple[int, ...]
+    offsets: tuple[tuple[int, ...], ...]
+    response: FloatArray
+    agreement: FloatArray | None
+    share: float | None
+
+
+def consistency(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    size: Sequence[int],
+    pairs: int = 8,
+    seed: int = 0,
+    batch: int = 16,
+) -> Consistency:
+    """Share of pairs of shifted crops that get the same class (Zhang 2019).
+
+    Two crops of an image, at offsets drawn evenly from all that fit, count as consistent when
+    argmax f is equal. As there, 224 of 256 pixels means offsets 0 … 32; but each pair of each
+    image has offsets of its own. The share is Σ (f(a) − f(b))² / 2 over pairs, over the variance
+    of all answers.
+
+    Args:
+        model: a classifier.
+        images: (N, C, *space), larger than `size`; e.g. 256 pixels where `size` is 224.
+        size: of the crops, in pixels per axis.
+        pairs: for each image.
+        seed: of the offsets.
+        batch: crops at a time.
+
+    Raises:
+        SettingsError: the images are smaller than the crops, or `pairs` is below 1.
+
+    Example:
+        >>> net = nn.Sequential(nn.AdaptiveMaxPool1d(1), nn.Flatten())
+        >>> consistency(net, torch.rand(4, 2, 9), size=(8,), pairs=3).pairs
+        12
+    """
+    if pairs < 1:
+        raise SettingsError(f"pairs={pairs}: give at least 1")
+    free = room(images, size)
+    crops = []
+    for number, image in enumerate(images):
+        draws = generator(seed, number)
+        drawn = [torch.randint(0, most + 1, (2 * pairs,), generator=draws) for most in free]
+        crops += [image[window(offset, size)] for offset in torch.stack(drawn, 1).tolist()]
+    with undisturbed(model):
+        answers = _answers(outputs(model, as_input(model, torch.stack(crops)), batch=batch))
+    classes = answers.argmax(1)
+    first, second = answers.reshape(-1, 2, answers.shape[1]).unbind(1)
+    same = (classes[::2] == classes[1::2]).double().reshape(-1, pairs).mean(1).numpy()
+    error = 100 * float(same.std(ddof=1) / len(same) ** 0.5) if len(same) > 1 else math.nan
+    return Consistency(
+        percent=100 * float(same.mean()),
+        standard_error=error,
+        images=len(images),
+        pairs=pairs * len(images),
+        classes=len(set(classes.tolist())),
+        share=float(_shares(first, second, answers)),
+        offsets=free,
+    )
+
+
+def phase_map(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    size: Sequence[int],
+    stride: Sequence[int] | None = None,
+    offsets: Sequence[Sequence[int]] | None = None,
+    batch: int = 16,
+) -> PhaseMap:
+    """Answers of crops at offsets within the stride, against those at offset 0.
+
+    A layer of stride s samples one of s phases of the image. The map shows which of them change
+    the answer; the share is mean (f(offset) − f(0))² / 2 over the variance of all answers.
+
+    Args:
+        model: a classifier.
+        images: (N, C, *space), larger than `size` by a stride at least.
+        size: of the crops, in pixels per axis.
+        stride: after which phases repeat, per axis; measured by default.
+        offsets: for each axis, ascending from 0 to the stride; by default all if these are 81 in
+            all at most, else 0 and powers of two (each breaks the layers of the strides above it),
+            and the stride.
+        batch: crops at a time.
+
+    Raises:
+        SettingsError: the images are too small, or no stride can be measured.
+
+    Example:
+        >>> net = nn.Sequential(nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+        >>> found = phase_map(net, torch.rand(9, 3, 10), size=(8,))
+        >>> found.stride, float(found.share[0])
+        ((2,), 0.0)
+    """
+    room(images, size)
+    with undisturbed(model):
+        if stride is None:
+            stride = common_shift(find_layers(model, (images.shape[1], *size)))
+        room(images, size, stride)
+        offsets = _phases(stride) if offsets is None else offsets
+        places = list(itertools.product(*offsets))
+        crops = [image[window(place, size)] for place in places for image in images]
+        answers = _answers(outputs(model, as_input(model, torch.stack(crops)), batch=batch))
+    by_place = answers.reshape(len(places), len(images), -1)
+    classes = by_place.argmax(2)
+    changed = (classes != classes[:1]).double().mean(1).numpy()
+    share = _shares(by_place, by_place[:1].expand_as(by_place), answers)
+    shape = [len(axis) for axis in offsets]
+    return PhaseMap(
+        stride=tuple(stride),
+        offsets=tuple(map(tuple, offsets)),
+        changed=changed.reshape(shape),
+        share=share.reshape(shape),
+        control=float(share[-1]),
+    )
+
+
+def place_map(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    object_size: Sequence[int] | None = None,
+    stride: Sequence[int] | None = None,
+    places: int = 8,
+    batch: int = 16,
+) -> PlaceMap:
+    """Move an object over even ground, and see what its place does to the answer.
+
+    The objects are the middles of the images; the ground is the mean of all images, channel by
+    channel. Places are whole strides apart, so that the phase is the same everywhere and what
+    differs is the place. response(p) = √(mean over objects and outputs of (f(object at p) −
+    f(ground))²), over its mean; the share is that of places in the variance of the output.
+
+    Args:
+        model: any network.
+        images: (N, C, *space) of the size that the network gets.
+        object_size: in pixels per axis; a quarter of the image by default.
+        stride: in pixels per axis; measured by default.
+        places: per axis at most.
+        batch: images at a time.
+
+    Raises:
+        SettingsError: the object does not fit, or the output never changes.
+
+    Example:
+        >>> net = nn.Sequential(nn.MaxPool1d(2), nn.Flatten())
+        >>> place_map(net, torch.rand(2, 1, 8), stride=(2,)).offsets
+        ((0, 2, 4, 6),)
+    """
+    space = tuple(images.shape[2:])
+    sides = tuple(object_size) if object_size is not None else tuple(n // 4 or 1 for n in space)
+    free = room(images, sides)
+    with undisturbed(model):
+        if stride is None:
+            stride = common_shift(find_layers(model, tuple(images.shape[1:])))
+        offsets = tuple(map(_whole_strides, free, stride, [places] * len(space)))
+        middle = [(n - side) // 2 for n, side in zip(space, sides, strict=True)]
+        mean = images.mean((0, *range(2, images.ndim)), keepdim=True)
+        ground = mean.expand(1, *images.shape[1:])
+        scenes = [ground]
+        for place in itertools.product(*offsets):
+            scene = ground.repeat(len(images), *[1] * (images.ndim - 1))
+            scene[window(place, sides)] = images[window(middle, sides)]
+            scenes.append(scene)
+        answers = outputs(model, as_input(model, torch.cat(scenes)), batch=batch)
+    return _place_findings(answers, sides, offsets)
+
+
+def _place_findings(
+    answers: Tensor, sides: tuple[int, ...], offsets: tuple[tuple[int, ...], ...]
+) -> PlaceMap:
+    """Findings from the answers to the bare ground and then to each object at each place."""
+    shape = [len(axis) for axis in offsets]
+    by_place = answers[1:].reshape(math.prod(shape), -1, *answers.shape[1:])
+    response = (by_place - answers[:1]).square().flatten(1).mean(1).sqrt().numpy().reshape(shape)
+    if not response.mean() > 0:
+        raise SettingsError(
+            "the output is the same with and without an object; give images with more content, "
+            "or a larger object_size"
+        )
+    agreement, share = None, None
+    if answers.ndim == 2:
+        middle = int(np.ravel_multi_index([n // 2 for n in shape], shape))
+        classes = by_place.argmax(2)
+        agreement = (classes == classes[middle]).double().mean(1).numpy().reshape(shape)
+        within = by_place.var(0, correction=0).mean()
+        share = float(within / by_place.flatten(0, 1).var(0, correction=0).mean())
+    return PlaceMap(sides, offsets, response / response.mean(), agreement, share)
+
+
+def _answers(output: Tensor) -> Tensor:
+    """(N, classes): outputs with places are averaged over them."""
+    if output.ndim < 2:
+        raise SettingsError(
+            f"the output has shape {tuple(output.shape)}; needed is (N, classes) or (N, classes, "
+            "*map)"
+        )
+    return output if output.ndim == 2 else output.flatten(2).mean(2)
+
+
+def _shares(first: Tensor, second: Tensor, answers: Tensor) -> NDArray[np.float64]:
+    """Mean over pairs and outputs of (a − b)² / 2, over the variance of all answers."""
+    halves = ((first - second).square() / 2).mean((-2, -1)).numpy()
+    variance = float(answers.var(0, correction=0).mean())
+    return halves / variance if variance > 0 else np.zeros_like(halves)
+
+
+def _phases(stride: Sequence[int]) -> list[list[int]]:
+    if math.prod(step + 1 for step in stride) <= MANY:
+        return [list(range(step + 1)) for step in stride]
+    return [[0, *(2**n for n in range(step.bit_length()) if 2**n < step), step] for step in stride]
+
+
+def _whole_strides(free: int, stride: int, places: int) -> tuple[int, ...]:
+    """At most so many offsets, whole strides apart, from one border to the other."""
+    last = free // stride
+    count = min(places, last + 1)
+    return tuple(stride * round(number) for number in np.linspace(0, last, count))

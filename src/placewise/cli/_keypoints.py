@@ -1,0 +1,299 @@
+"""Verbs of the first flow: images to keypoints, or to classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from placewise.cli._words import Pairs, import_all, parse_settings, teller
+
+SPINS = 10_000
+"""Turns that a thread waits awake for others; the default, 30 times more, starves other work."""
+
+
+def check(
+    data: Positional[Path],
+    /,
+    out: Path | None = None,
+    format: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Look at labels before training: counts, gaps, copies, swaps, what cannot be learnt.
+
+    Like this:
+
+      placewise check my_folder
+      placewise check my_folder/points.csv --out findings
+      placewise check folder_of_classes
+
+    Args:
+        data: file of labels, the folder that holds one, or a folder of images for each class.
+        out: folder for check.json, sheet.png and check.html; nothing is written without it.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
+        seed: seed of the split that training would draw.
+    """
+    from placewise.checking import check_data
+
+    print(check_data(data, out=out, format=format, seed=seed))
+
+
+def convert(
+    data: Positional[Path],
+    to: Positional[Path],
+    /,
+    format: str | None = None,
+    to_format: str | None = None,
+    root: Path | None = None,
+    lossy: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write labels in another format; the images stay where they are.
+
+    Like this:
+
+      placewise convert my_folder/CollectedData.csv my_folder/points.csv
+      placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
+      placewise convert folder_of_classes folder_of_classes/labels.csv
+
+    Args:
+        data: file of labels, or the folder that holds one.
+        to: the file to write; it names images relative to the folder of the images.
+        format: force the format that is read.
+        to_format: format to write; by default the one that the ending of the name suggests.
+        root: folder of the images, where it is not the folder of the file.
+        lossy: write even where the format cannot hold everything.
+        overwrite: replace the file if it exists.
+    """
+    from placewise.formats import convert
+
+    print(
+        convert(
+            data,
+            to,
+            format=format,
+            to_format=to_format,
+            root=root,
+            lossy=lossy,
+            overwrite=overwrite,
+        )
+    )
+
+
+def train(
+    data: Positional[Path],
+    /,
+    out: Path,
+    steps: int | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    head: str | None = None,
+    head_set: Pairs = (),
+    backbone: str = "unet",
+    backbone_set: Pairs = (),
+    width: int | None = None,
+    augment: Pairs = (),
+    pixels: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    workers: int = 0,
+    seed: int = 0,
+    device: str = "cpu",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    validate_every: int | None = None,
+    format: str | None = None,
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Train a network on labelled images: of points, or of classes.
+
+    Like this:
+
+      placewise train my_folder --out my_run --minutes 8
+      placewise train folder_of_classes --out my_run --head flatten
+      placewise train my_folder --out my_run --resume
+      placewise train my_folder --out plain --head coordinates --head-set gather=pool
+      torchrun --nproc-per-node 2 -m placewise train my_folder --out my_run --steps 3000
+
+    Args:
+        data: file of labels, the folder that holds one, or a folder of images for each class.
+        out: folder of the run; new or empty unless --resume.
+        steps: optimiser steps.
+        minutes: length by the clock instead: the speed is measured, then the steps are fixed.
+        resume: continue the run where it was interrupted; begin it where there is none.
+        head: of points heatmap (the usual one), integral, simcc, coordinates; of classes
+            convolutional (the usual one), flatten, sheet, proximity, palm_tree, low_rank; or
+            module:Class with --plugin. See docs/heads.md.
+        head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
+        backbone: unet, resnet, lenet, timm, or module:Class with --plugin. See docs/backbones.md.
+        backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.
+        width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
+        augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
+        pixels: of the median image after scaling; 320×240 by default, more is finer and slower.
+        batch: images in a step; 8 for points, 32 for classes.
+        learning_rate: peak of the learning rate.
+        workers: processes that prepare batches; 0 prepares them between the steps.
+        seed: everything that is drawn follows from it.
+        device: cpu, cuda, cuda:1, …
+        precision: auto measures which is faster here.
+        validate_every: steps between validations.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
+        plugin: modules to import first, for heads and backbones of your own.
+        quiet: print nothing.
+    """
+    import_all(plugin)
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+    from placewise.evaluation import report_training
+    from placewise.formats import read_dataset
+    from placewise.training import TrainingSettings
+    from placewise.training import train as run_training
+
+    backbone_settings = parse_settings(backbone_set)
+    if width is not None:
+        backbone_settings["width"] = width
+    values: dict[str, object] = {
+        "steps": steps,
+        "minutes": minutes,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "batch": batch,
+        "workers": workers,
+        "backbone": backbone,
+        "backbone_settings": backbone_settings,
+        "head": head,
+        "head_settings": parse_settings(head_set),
+        "augmentation": parse_settings(augment),
+        "validate_every": validate_every,
+    }
+    given = {"learning_rate": learning_rate, "pixels": pixels}
+    values |= {name: value for name, value in given.items() if value is not None}
+    labels = read_dataset(data, format=format)
+    run = run_training(labels, out, TrainingSettings.of(**values), resume=resume, quiet=quiet)
+    report_training(run, labels, quiet=quiet)
+
+
+def predict(
+    run: Positional[Path],
+    images: Positional[Path],
+    /,
+    out: Path,
+    overlays: int = 200,
+    threshold: float = 0.5,
+    device: str = "cpu",
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Answer new images of any size: with keypoints, or with classes.
+
+    Like this:
+
+      placewise predict my_run new_images --out answers
+      placewise predict my_run image.png --out answers --overlays 0
+
+    Args:
+        run: folder of the run.
+        images: an image, a folder that is searched with its subfolders, or arrays (.npz, idx).
+        out: new folder for predictions.csv and the overlays; of keypoints also COCO and DeepLabCut.
+        overlays: how many overlays are drawn at most.
+        threshold: keypoints with a lower score are drawn hollow.
+        device: cpu, cuda, …
+        plugin: modules to import first, for heads and backbones of your own.
+        quiet: print nothing.
+    """
+    import_all(plugin)
+    from placewise.prediction import predict as run_prediction
+    from placewise.report.text import counting
+    from placewise.run import Run
+
+    with counting("images", quiet) as progress:
+        found = run_prediction(
+            Run.open(run),
+            images,
+            out,
+            device=device,
+            overlays=overlays,
+            threshold=threshold,
+            tell=teller(quiet),
+            progress=progress,
+        )
+    teller(quiet)(f"{len(found):,} images answered: {out / 'predictions.csv'}")
+
+
+def evaluate(
+    run: Positional[Path],
+    data: Positional[Path],
+    /,
+    split: Literal["train", "val", "test"] | None = None,
+    out: Path | None = None,
+    pck_pair: tuple[str, str] | None = None,
+    format: str | None = None,
+    device: str = "cpu",
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Score a run on labelled images, and write a report.
+
+    Like this:
+
+      placewise evaluate my_run my_folder
+      placewise evaluate my_run other_folder --out other_scores --pck-pair left_eye right_eye
+
+    Args:
+        run: folder of the run.
+        data: file of labels, the folder that holds one, or a folder of images for each class.
+        split: train, val or test; test if there is one, else val.
+        out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
+        pck_pair: two points whose distance is the unit of PCK instead of the diagonal.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
+        device: cpu, cuda, …
+        plugin: modules to import first, for heads and backbones of your own.
+        quiet: print nothing.
+    """
+    import_all(plugin)
+    from placewise.evaluation import evaluate as run_evaluation
+    from placewise.evaluation import scores_text
+    from placewise.formats import read_dataset
+    from placewise.report.text import counting
+    from placewise.run import Run
+
+    opened = Run.open(run)
+    with counting("images", quiet) as progress:
+        scores = run_evaluation(
+            opened,
+            read_dataset(data, format=format),
+            split=split,
+            out=out,
+            pck_pair=pck_pair,
+            device=device,
+            tell=teller(quiet),
+            progress=progress,
+        )
+    teller(quiet)(scores_text(scores))
+    teller(quiet)(f"report: {(out or run / 'evaluation') / 'report.html'}")
+
+
+def demo(
+    out: Path = Path("placewise-demo"), minutes: float = 3.3, seed: int = 0, images: int = 600
+) -> None:
+    """Make a folder of images with known keypoints, train on it, and show what came of it.
+
+    Like this:
+
+      placewise demo
+      placewise demo --out digits --minutes 1
+
+    Args:
+        out: new folder for the images, the run, the scores and the keypoints.
+        minutes: length of the training.
+        seed: everything that is drawn follows from it.
+        images: number of images.
+    """
+    from placewise.demo import run_demo
+
+    run_demo(out, minutes=minutes, seed=seed, images=images)

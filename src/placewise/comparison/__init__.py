@@ -1,0 +1,266 @@
+"""Compare: is one way really better than another, at the same cost, on the same seeds?
+
+```
+_plan       what is compared, and the settings of every run
+_budget     parameters and multiply-adds; arms that are not matched are refused
+_jobs       the single runs and their folders
+_answers    a run's answers on test images, item by item
+_place      shifted images, other sizes, deformations, paths
+permuted    the same head behind a fixed permutation of places
+_against    differences of arms, and what may be said of them
+_summary    runs to findings
+```
+
+plan → budgets → tuning on validation images → runs → test, once, at the last step → report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from placewise import __version__
+from placewise.checkpoint import read_json, write_json, write_text
+from placewise.comparison._against import held_against
+from placewise.comparison._budget import Budget, budget_of, check_matched
+from placewise.comparison._jobs import (
+    Job,
+    Kind,
+    examine_job,
+    labels_of,
+    model_of,
+    no_control,
+    score_of,
+    train_job,
+)
+from placewise.comparison._place import audit_ratios
+from placewise.comparison._plan import (
+    Arm,
+    Plan,
+    Trial,
+    Tuning,
+    make_plan,
+    read_plan,
+    trials_of,
+)
+from placewise.comparison._summary import CLAIM, summarise
+from placewise.engine import check_engine, run_all
+from placewise.errors import SettingsError, TrainingError
+from placewise.model import ClassModel, KeypointModel, build
+from placewise.report.comparison import compare_page, compare_table, console_table
+from placewise.report.folder import check_folder
+from placewise.report.text import table
+from placewise.statistics import detectable_effect
+
+__all__ = [
+    "Arm",
+    "Budget",
+    "Plan",
+    "Trial",
+    "Tuning",
+    "budget_of",
+    "build_arm",
+    "check_matched",
+    "compare",
+    "held_against",
+    "make_plan",
+    "read_plan",
+]
+
+RESULT = "plan.json"
+"""What marks the folder of a comparison; it is written before anything else."""
+
+Jobs = dict[str, list[Job]]
+
+
+def compare(
+    plan: Plan,
+    out: Path,
+    *,
+    engine: str = "local",
+    workers: int | None = None,
+    plugins: Sequence[str] = (),
+    quiet: bool = False,
+    tell: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Compare arms, and write results.json, table.md and report.html.
+
+    The same call goes on where a former one was ended.
+
+    Args:
+        plan: what is compared.
+        out: folder of the comparison: new, empty, or that of the same plan.
+        engine: "local", "ray", "dask", or "ray://…" or "dask://…".
+        workers: processes; None: one for each core.
+        plugins: modules to import first, for heads and backbones of your own.
+        quiet: show no progress.
+        tell: told what the user should know.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        SettingsError: the arms' budgets differ, the folder is another comparison's, or an arm
+            cannot be built.
+
+    Example:
+        >>> compare(read_plan(Path("plan.toml")), Path("out"))["matched"]  # doctest: +SKIP
+        True
+    """
+    check_engine(engine, workers)
+    for name in plugins:
+        import_module(name)
+    _check_out(out, plan)
+    stated = _stated(plan)
+    plan, out = plan.model_copy(update={"data": plan.data.resolve()}), out.resolve()
+    _check_measure(plan)
+    budgets, ratios, note = _prepare(plan)
+    without = {arm.name: no_control(plan, arm) if plan.place else "" for arm in plan.arms}
+    tell(_announced(plan, budgets, without, note))
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RESULT, stated)
+    do = partial(run_all, engine=engine, workers=workers, quiet=quiet)
+    tuning: Jobs = {}
+    if plan.tuning.trials > 1:
+        tuning = _jobs(plan, out, plugins, "tuning")
+        do(train_job, _all(tuning), Job.progress_of_result, what="trials")
+    chosen = {arm.name: _best(plan, arm, tuning.get(arm.name, [])) for arm in plan.arms}
+    runs = _jobs(plan, out, plugins, "runs", chosen)
+    controls = _jobs(plan, out, plugins, "permuted", chosen) if plan.place else {}
+    permuted = {name: jobs for name, jobs in controls.items() if not without[name]}
+    every = [*_all(runs), *_all(permuted)]
+    do(train_job, every, Job.progress, what="runs")
+    do(examine_job, every, Job.progress_of_result, what="tests")
+    results = {
+        "placewise": __version__,
+        "plan": stated,
+        **summarise(plan, budgets, ratios, tuning, runs, permuted, without, note),
+    }
+    write_json(out / "results.json", results)
+    write_text(out / "table.md", compare_table(results))
+    write_text(out / "report.html", compare_page(results, out.name))
+    tell(console_table(results))
+    tell(f"report: {out / 'report.html'}")
+    return results
+
+
+def build_arm(plan: Plan, arm: Arm, seed: int) -> KeypointModel | ClassModel:
+    """The network of an arm as a run with this seed begins: the trunk first, then the head.
+
+    Example:
+        >>> build_arm(plan, plan.arms[0], seed=3)  # doctest: +SKIP
+        ClassModel(...)
+    """
+    model = model_of(plan, arm, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(model)
+
+
+def _prepare(plan: Plan) -> tuple[dict[str, Budget], dict[str, dict[str, Any]], str]:
+    """(budgets, audits, note) of the arms; unmatched ones are refused."""
+    budgets, ratios = {}, {}
+    for arm in plan.arms:
+        try:
+            network = build_arm(plan, arm, 0)
+        except SettingsError as error:
+            raise SettingsError(f"arm '{arm.name}': {error}") from None
+        image = (network.settings.input.channels, *network.frame)
+        budgets[arm.name] = budget_of(network, image)
+        ratios[arm.name] = audit_ratios(network.eval(), image) if plan.place else {}
+    return budgets, ratios, check_matched(budgets, unmatched=plan.unmatched)
+
+
+def _check_out(out: Path, plan: Plan) -> None:
+    check_folder(out, RESULT)
+    if not (out / RESULT).is_file():
+        return
+    before = read_json(out / RESULT)
+    if before | {"data": ""} != _stated(plan) | {"data": ""}:  # it may be named from elsewhere
+        raise SettingsError(
+            f"{out} holds a comparison with another plan; name a new folder with --out, or give "
+            f"the plan of {out / RESULT} again to go on with it"
+        )
+
+
+def _check_measure(plan: Plan) -> None:
+    """Refuse a measure that the labels do not have."""
+    labels = labels_of(plan)
+    has = "accuracy" if labels.task == "classes" else "mean_error_px"
+    if plan.measure not in (None, has):
+        raise SettingsError(
+            f"measure: got '{plan.measure}', but {plan.data} holds {labels.what}, whose measure is "
+            f"'{has}'; leave it out"
+        )
+
+
+def _stated(plan: Plan) -> dict[str, Any]:
+    stated: dict[str, Any] = plan.model_dump(mode="json")
+    return stated
+
+
+def _announced(plan: Plan, budgets: dict[str, Budget], without: dict[str, str], note: str) -> str:
+    """The plan in words, before anything is spent."""
+    rows = [
+        [arm.name, arm.head, f"{one.parameters:,}", f"{one.multiply_adds:,}"]
+        for arm in plan.arms
+        for one in [budgets[arm.name]]
+    ]
+    trials = 0 if plan.tuning.trials == 1 else plan.tuning.trials * len(plan.arms)
+    runs = plan.seeds * len(plan.arms)
+    counts = f"{trials} tuning runs and {runs} runs"
+    permuted = plan.seeds * sum(not why for why in without.values()) * plan.place
+    control = f", and {permuted} with places permuted" if permuted else ""
+    effect = detectable_effect(plan.seeds)
+    aim = "enough to claim" if plan.seeds >= CLAIM else f"to explore; a claim takes {CLAIM}"
+    return "\n".join(
+        [
+            table(["arm", "head", "parameters", "multiply-adds"], rows, numbers=[2, 3]),
+            *([note] if note else []),
+            f"{counts}{control}, each of {plan.steps} steps; {plan.seeds} seeds: {aim}.",
+            f"These seeds find differences of {effect:.2f} standard deviations of the paired "
+            "difference, or more, in 80 of 100 cases.",
+        ]
+    )
+
+
+def _jobs(
+    plan: Plan,
+    out: Path,
+    plugins: Sequence[str],
+    kind: Kind,
+    chosen: dict[str, Trial] | None = None,
+) -> Jobs:
+    """Jobs of each arm: its trials, or a run for each seed."""
+    found: Jobs = {}
+    for arm in plan.arms:
+        trials = trials_of(plan, arm) if chosen is None else [chosen[arm.name]] * plan.seeds
+        found[arm.name] = [
+            Job(out, plan, arm.name, number, trial, kind, tuple(plugins))
+            for number, trial in enumerate(trials)
+        ]
+    return found
+
+
+def _all(jobs: Jobs) -> list[Job]:
+    """One seed of every arm after the other, so that a sweep that is ended early is balanced."""
+    return [job for same in zip(*jobs.values(), strict=True) for job in same]
+
+
+def _best(plan: Plan, arm: Arm, trials: Sequence[Job]) -> Trial:
+    """The trial with the best measure on validation images; the first where nothing was tuned."""
+    if not trials:
+        return trials_of(plan, arm)[0]
+    scores = {job.number: value for job in trials if (value := score_of(job)) is not None}
+    if not scores:
+        raise TrainingError(
+            f"every trial of the arm '{arm.name}' failed; the first: "
+            f"{read_json(trials[0].result)['why']}"
+        )
+    sign = 1 if labels_of(plan).task == "classes" else -1
+    return trials[max(scores, key=lambda number: sign * scores[number])].trial

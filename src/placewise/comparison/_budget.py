@@ -1,0 +1,133 @@
+"""What an arm may spend: parameters and multiply-adds, and whether arms are matched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from placewise.errors import SettingsError
+from placewise.layers.local import LocallyConnected
+from placewise.layers.proximity import Proximity
+
+ALLOWED = 0.02
+"""Share by which the largest budget may exceed the smallest."""
+
+EACH_ONCE = (LocallyConnected, Proximity)
+"""Layers that need each of their weights once for an image; small ones are calculated as one
+matrix that is mostly zeros, which is faster but not what the network is."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a network costs.
+
+    Attributes:
+        parameters: numbers that are learnt.
+        multiply_adds: of one image of the training's size, forwards.
+
+    Example:
+        >>> Budget(16260, 119_800)
+        Budget(parameters=16260, multiply_adds=119800)
+    """
+
+    parameters: int
+    multiply_adds: int
+
+
+def budget_of(network: nn.Module, image: Sequence[int]) -> Budget:
+    """Budget of a network.
+
+    Multiply-adds are those of matrix products and convolutions; what is done once for each number
+    (bias, activation, normalisation, pooling) is not counted, as is usual. A layer of `EACH_ONCE`
+    costs its weights, in whatever way it is calculated.
+
+    Args:
+        network: is run once, in eval mode, and left as found.
+        image: (channels, *space) of its input.
+
+    Example:
+        >>> budget_of(nn.Conv2d(1, 3, 5), (1, 32, 32))
+        Budget(parameters=78, multiply_adds=58800)
+    """
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    device = parameters[0].device if parameters else torch.device("cpu")
+    training, counter = network.training, FlopCounterMode(display=False)
+    sparse = _Sparse(network, counter)
+    network.eval()
+    try:
+        with torch.no_grad(), sparse, counter:
+            network(torch.zeros(1, *image, device=device))
+    finally:
+        network.train(training)
+    dense = counter.get_total_flops() // 2
+    return Budget(sum(p.numel() for p in parameters), dense + sparse.instead)
+
+
+class _Sparse(ExitStack):
+    """Hooks that count the layers of `EACH_ONCE` by their weights.
+
+    Attributes:
+        instead: what they cost, less what was counted while they ran.
+    """
+
+    def __init__(self, network: nn.Module, counter: FlopCounterMode) -> None:
+        super().__init__()
+        self.instead, self.counter = 0, counter
+        for module in network.modules():
+            if isinstance(module, EACH_ONCE):
+                for hook in (
+                    module.register_forward_pre_hook(self._before),
+                    module.register_forward_hook(self._after),
+                ):
+                    self.callback(hook.remove)
+
+    def _before(self, module: nn.Module, inputs: object) -> None:
+        self.instead += self.counter.get_total_flops() // 2
+
+    def _after(self, module: nn.Module, inputs: object, output: object) -> None:
+        weight = module.weight
+        used = weight.numel() if isinstance(weight, torch.Tensor) else 0
+        self.instead += used - self.counter.get_total_flops() // 2
+
+
+def check_matched(budgets: Mapping[str, Budget], *, unmatched: bool = False) -> str:
+    """Refuse arms whose budgets differ, unless told to go on.
+
+    Args:
+        budgets: of each arm.
+        unmatched: go on.
+
+    Returns:
+        A sentence that every table has to carry; empty where the arms are matched.
+
+    Raises:
+        SettingsError: names the smallest and the largest budget and what to do.
+
+    Example:
+        >>> check_matched({"a": Budget(100, 5000), "b": Budget(101, 5000)})
+        ''
+    """
+    said = []
+    for what in ("parameters", "multiply_adds"):
+        spent = {name: getattr(budget, what) for name, budget in budgets.items()}
+        least, most = (pick(spent, key=spent.__getitem__) for pick in (min, max))
+        if spent[most] > spent[least] * (1 + ALLOWED):
+            more = f" ({100 * (spent[most] / spent[least] - 1):,.1f} % more)" * bool(spent[least])
+            said.append(
+                f"{what.replace('_', '-')}: {least} has {spent[least]:,}, {most} has "
+                f"{spent[most]:,}{more}"
+            )
+    if not said:
+        return ""
+    if unmatched:
+        return f"The arms are NOT matched: {'; '.join(said)}."
+    raise SettingsError(
+        f"the arms' budgets differ by more than {100 * ALLOWED:g} %, so a difference would not be "
+        f"the heads' alone. {'; '.join(said)}. Change widths until they match, or go on with "
+        "--unmatched (in a plan: unmatched = true), which every table will say"
+    )

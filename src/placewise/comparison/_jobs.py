@@ -1,0 +1,278 @@
+"""The single runs of a comparison: what a worker does, and where it leaves it.
+
+```
+OUT/tuning/ARM/trial-2/     a run folder; score.json: its measure on the validation images
+OUT/runs/ARM/seed-7/        a run folder; tested.json, items.csv: its measure on test images
+OUT/permuted/ARM/seed-7/    the same with places permuted between backbone and head
+```
+
+Whatever is there is not done again, so a sweep that was killed continues where it was. Two workers
+never work on one run: each holds a lock while it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from placewise.checkpoint import read_json, write_json, write_text
+from placewise.comparison._answers import answers_of
+from placewise.comparison._place import diagnose
+from placewise.comparison._plan import Arm, Plan, Trial, train_settings
+from placewise.comparison.permuted import PERMUTED
+from placewise.data import of_split, split_images
+from placewise.errors import SettingsError, TrainingError
+from placewise.formats import Dataset, read_dataset
+from placewise.model import ModelSettings, choose_model
+from placewise.run import Run
+from placewise.training import train
+
+Kind = Literal["tuning", "runs", "permuted"]
+
+TUNING_SEED = 1_000_000
+"""Seed of all tuning runs: none that is compared."""
+
+SPLIT_SEED = 0
+"""Seed of the split where the labels have none: one for all runs, or arms would differ by luck."""
+
+_TURN = threading.Lock()
+"""One run at a time in a process: torch's random numbers belong to the process, not to a thread,
+and a worker of a Dask cluster may have several."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        out: folder of the comparison.
+        plan: the plan.
+        arm: name of the arm.
+        number: of the seed, or of the trial.
+        trial: learning rate and weight decay.
+        kind: what it is for.
+        plugins: modules to import first.
+    """
+
+    out: Path
+    plan: Plan
+    arm: str
+    number: int
+    trial: Trial
+    kind: Kind = "runs"
+    plugins: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        word = "trial" if self.kind == "tuning" else "seed"
+        return self.out / self.kind / self.arm / f"{word}-{self.number}"
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run: the same for all arms."""
+        return TUNING_SEED if self.kind == "tuning" else self.number
+
+    @property
+    def result(self) -> Path:
+        """The file that says how good the run is, and is written last."""
+        return self.folder / ("score.json" if self.kind == "tuning" else "tested.json")
+
+    def trained(self) -> bool:
+        """Whether the run has come to its end; a trial may also have failed."""
+        return (self.folder / "calibration.json").is_file() or self.result.is_file()
+
+    def progress(self) -> float:
+        """Share of the training that is done, 0 to 1."""
+        if self.trained():
+            return 1.0
+        return min(0.999, _last_step(self.folder / "log.jsonl") / self.plan.steps)
+
+    def progress_of_result(self) -> float:
+        """The same where the run counts only once its result is there."""
+        if self.result.is_file():
+            return 1.0
+        return 0.999 * self.progress() if self.kind == "tuning" else 0.0
+
+
+def train_job(job: Job) -> None:
+    """Train a run, or go on with it; a trial is scored on the validation images too.
+
+    A trial whose loss is no number is a bad trial, not an error.
+    """
+    with _alone(job):
+        arm = job.plan.arm(job.arm)
+        if job.kind == "permuted":
+            arm = permuted(job.plan, arm)
+        settings = train_settings(job.plan, arm, job.seed, job.trial)
+        labels = labels_of(job.plan)
+        try:
+            if not job.trained():
+                train(labels, job.folder, settings, resume=True, quiet=True)
+            if job.kind == "tuning" and not job.result.is_file():
+                write_json(job.result, {"value": _value(job, labels), "why": ""})
+        except TrainingError as error:
+            if job.kind != "tuning":
+                raise
+            write_json(job.result, {"value": None, "why": str(error)})
+
+
+def examine_job(job: Job) -> None:
+    """Hold a trained run against the test images, and measure its sense of place."""
+    with _alone(job):
+        if job.result.is_file():
+            return
+        labels = labels_of(job.plan)
+        run = Run.open(job.folder)
+        model = run.model(lambda words: None)
+        answers = answers_of(model, labels, _samples(labels, "test"))
+        found = answers.score()
+        lines = io.StringIO()
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(["item", answers.measure])
+        table.writerows(zip(answers.items, (f"{value:.7g}" for value in found), strict=True))
+        write_text(job.folder / "items.csv", lines.getvalue())
+        place = diagnose(answers, job.seed) if job.plan.place and job.kind == "runs" else None
+        speeds = [line["images_per_second"] for line in run.log() if "loss" in line]
+        content = {
+            "measure": answers.measure,
+            "value": float(found.mean()),
+            "items": len(found),
+            "fingerprint": run.facts.fingerprint,
+            "input": run.facts.model.input.model_dump(mode="json"),
+            "images_per_second": float(np.median(speeds)) if speeds else None,
+            "place": place,
+        }
+        write_json(job.result, content)
+
+
+def read_items(folder: Path) -> tuple[list[str], list[float]]:
+    """(items, measure of each) of a tested run."""
+    with (folder / "items.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return [item for item, _ in rows], [float(value) for _, value in rows]
+
+
+def model_of(plan: Plan, arm: Arm, seed: int) -> ModelSettings:
+    """What the network of an arm is built from, complete."""
+    labels = labels_of(plan)
+    settings = train_settings(plan, arm, seed)
+    return choose_model(
+        labels,
+        _samples(labels, "train"),
+        seed=seed,
+        pixels=settings.pixels,
+        backbone=settings.backbone,
+        backbone_settings=settings.backbone_settings,
+        head=settings.head,
+        head_settings=settings.head_settings,
+    )
+
+
+def permuted(plan: Plan, arm: Arm) -> Arm:
+    """The same arm with the places of its features in a fixed random order."""
+    inner = model_of(plan, arm, 0).head_settings
+    settings = {"head": arm.head, "settings": json.dumps(inner, sort_keys=True)}
+    head = PERMUTED[labels_of(plan).task]
+    return arm.model_copy(update={"head": head, "head_settings": settings})
+
+
+def no_control(plan: Plan, arm: Arm) -> str:
+    """Why places cannot be permuted for an arm; empty where they can.
+
+    The control is tied to one frame, so the arm itself must learn and answer on whole images of
+    one size, or the two would differ in more than the order of places.
+    """
+    labels = labels_of(plan)
+    if labels.task == "classes":
+        return ""
+    if len({sample.size for sample in labels.samples}) > 1:
+        return "the images are of several sizes"
+    own, control = (model_of(plan, one, 0).input for one in (arm, permuted(plan, arm)))
+    return "" if own == control else "it learns from windows on larger images"
+
+
+def labels_of(plan: Plan) -> Dataset[Any]:
+    """The labels of a plan; whatever the seed of a run, the split is one."""
+    return _read(str(plan.data), plan.format)
+
+
+@lru_cache(maxsize=2)
+def _read(data: str, format: str | None) -> Dataset[Any]:
+    labels: Dataset[Any] = read_dataset(Path(data), format=format)
+    splits = split_images(labels, SPLIT_SEED)
+    if "test" not in splits:
+        raise SettingsError(
+            f"{data} has no test images, and a comparison is made on nothing else; give some "
+            "images the split 'test', or no image a split"
+        )
+    samples = tuple(replace(s, split=to) for s, to in zip(labels.samples, splits, strict=True))
+    return replace(labels, samples=samples)  # type: ignore[type-var]
+
+
+def _samples(labels: Dataset[Any], split: str) -> tuple[Any, ...]:
+    return of_split(labels, [sample.split for sample in labels.samples], split)
+
+
+def _value(job: Job, labels: Dataset[Any]) -> float:
+    model = Run.open(job.folder).model(lambda words: None)
+    return float(answers_of(model, labels, _samples(labels, "val")).score().mean())
+
+
+@contextlib.contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """One thread, the user's modules, and nobody else at this run or in this process."""
+    for name in job.plugins:
+        import_module(name)
+    with _TURN, _locked(job.folder.with_name(f".{job.folder.name}.lock")):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait for a lock; the system takes it back from a process that ends in any way."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _last_step(log: Path) -> int:
+    """Last step that a log tells of; 0 where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 400))
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return int(json.loads(line)["step"])
+    return 0
+
+
+def score_of(job: Job) -> float | None:
+    """Measure of a finished trial on the validation images; None where it failed."""
+    value = read_json(job.result)["value"]
+    return None if value is None else float(value)

@@ -1,0 +1,145 @@
+"""The control that knows no place: the same head, trained on features in a fixed random order."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from placewise.augment import generator
+from placewise.heads import HEADS, ClassHead, Decoded, KeypointHead, Task
+
+
+class Permuted(ClassHead):
+    """A class head behind one fixed permutation of the places of the map.
+
+    All channels of a place move together, so what stands at a place is kept, and only which
+    places are neighbours is lost. A head that flattens learns the same (its weights are permuted
+    alike, and their first values are drawn independently); one that uses nearness learns less.
+    Accuracy without minus accuracy with the permutation is the place-use index.
+
+    It reaches the head at the size of the training alone, so it is tied to it.
+
+    Args:
+        channels: channels of the features.
+        classes: number of classes.
+        size: of the features' map, 1 to 3 axes.
+        head: member of `HEADS` behind the permutation.
+        settings: its keywords, as JSON.
+        order: seed of the permutation.
+
+    Example:
+        >>> head = Permuted(2, 10, (5, 5), head="flatten", settings='{"hidden": 8}')
+        >>> head(torch.zeros(1, 2, 5, 5)).shape
+        torch.Size([1, 10])
+    """
+
+    any_size = False
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        size: Sequence[int],
+        *,
+        head: str = "flatten",
+        settings: str = "{}",
+        order: int = 0,
+    ) -> None:
+        super().__init__()
+        member: Any = HEADS[head]
+        self.inner: ClassHead = member(channels, classes, tuple(size), **json.loads(settings))
+        self.register_buffer("places", _places(order, size), persistent=False)
+        self.places: torch.Tensor
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, classes) logits of features (batch, channels, *size)."""
+        logits: torch.Tensor = self.inner(_moved(features, self.places))
+        return logits
+
+    def loss(self, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The inner head's loss."""
+        return self.inner.loss(output, labels)
+
+
+class PermutedKeypoints(KeypointHead):
+    """A keypoint head behind one fixed permutation of the places of the map; see `Permuted`.
+
+    Keypoints are asked for where they are in the image. A head that flattens every place learns the
+    same; one whose map is the answer is told of each place by the features of another, and can
+    say no more than what those know of their surroundings.
+
+    Args:
+        channels: channels of the features.
+        points: number of points.
+        stride: image pixels for one pixel of the features.
+        frame: (height, width) of the training images in pixels.
+        head: member of `HEADS` behind the permutation.
+        settings: its keywords, as JSON.
+        order: seed of the permutation.
+
+    Example:
+        >>> head = PermutedKeypoints(2, 3, 4, (20, 20), head="heatmap")
+        >>> head(torch.zeros(1, 2, 5, 5)).shape
+        torch.Size([1, 3, 10, 10])
+    """
+
+    any_size = False
+    windows = False
+
+    def __init__(
+        self,
+        channels: int,
+        points: int,
+        stride: int,
+        frame: tuple[int, int],
+        *,
+        head: str = "heatmap",
+        settings: str = "{}",
+        order: int = 0,
+    ) -> None:
+        super().__init__()
+        member: Any = HEADS[head]
+        self.inner: KeypointHead = member(channels, points, stride, frame, **json.loads(settings))
+        size = [side // stride for side in frame]
+        self.register_buffer("places", _places(order, size), persistent=False)
+        self.places: torch.Tensor
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Raw output of the inner head for features (batch, channels, height, width)."""
+        output: torch.Tensor = self.inner(_moved(features, self.places))
+        return output
+
+    def loss(
+        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
+    ) -> torch.Tensor:
+        """The inner head's losses."""
+        return self.inner.loss(output, points, visibility)
+
+    def encode(
+        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
+    ) -> torch.Tensor:
+        """What the inner head is drawn towards."""
+        return self.inner.encode(points, visibility, size)
+
+    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+        """The inner head's keypoints."""
+        return self.inner.keypoints(output, size)
+
+
+def _places(order: int, size: Sequence[int]) -> torch.Tensor:
+    return torch.from_numpy(generator(order, 0, "places").permutation(math.prod(size)))
+
+
+def _moved(features: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Features (batch, channels, *map) with their places in another order."""
+    return features.flatten(2).index_select(2, places).reshape(features.shape)
+
+
+PERMUTED: dict[Task, str] = {
+    head.task: f"{head.__module__}:{head.__qualname__}" for head in (Permuted, PermutedKeypoints)
+}
+"""Under which name a run knows the control, for what its head answers."""

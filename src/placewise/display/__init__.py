@@ -1,0 +1,181 @@
+"""Show: a network layer by layer, with its maps, its filters and what each costs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram, unflatten
+
+from placewise import __version__
+from placewise.checkpoint import write_bytes, write_json
+from placewise.display._count import products
+from placewise.display._drawing import drawing
+from placewise.display._rows import Row, rows_of
+from placewise.display._text import HEADER, PATHS, cells, maps_of, plain
+from placewise.graph import capture, capture_program
+from placewise.report import text
+from placewise.report.folder import check_folder
+from placewise.report.style import LIGHT
+
+__all__ = ["Row", "Shown", "show"]
+
+RESULT = "show.json"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Shown:
+    """A network layer by layer.
+
+    Attributes:
+        name: of the network.
+        shape: (channels, *space) of the image.
+        rows: its layers in the order in which they run.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 3, 5), nn.ReLU(), nn.MaxPool2d(2))
+        >>> shown = show(net, (1, 32, 32))
+        >>> shown
+        Shown(Sequential at 1@32×32: 78 parameters, 58,800 multiply-adds)
+        >>> [(row.kind, row.shape, row.filters) for row in shown.rows]
+        [('convolution', (3, 28, 28), '3 of 5×5×1'), ('pooling', (3, 14, 14), '2×2')]
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are trained."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Products of a run on one image, what is multiplied with padding included."""
+        return sum(row.multiply_adds for row in self.rows)
+
+    def shares(self, kind: str) -> tuple[float, float]:
+        """What the layers of a kind have of all parameters and of all multiply-adds.
+
+        Args:
+            kind: see `Row.kind`.
+        """
+        own = [row for row in self.rows if row.kind == kind]
+        parameters = sum(row.parameters for row in own) / max(1, self.parameters)
+        return parameters, sum(row.multiply_adds for row in own) / max(1, self.multiply_adds)
+
+    def __repr__(self) -> str:
+        return f"Shown({self.name} at {maps_of(self.shape)}: {self._costs()})"
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def table(self) -> str:
+        """A line for each layer, then what all cost together."""
+        with_paths = any(row.paths is not None for row in self.rows)
+        header = HEADER + (PATHS if with_paths else [])
+        lines = [cells(row, with_paths) for row in self.rows]
+        body = text.table(header, lines, range(4, len(header)))
+        return f"{self.name} at {maps_of(self.shape)}\n\n{body}\n\n{self._summary()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        return {
+            "placewise": __version__,
+            "network": self.name,
+            "input_shape": list(self.shape),
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "layers": [plain(row) for row in self.rows],
+        }
+
+    def figure(self) -> bytes:
+        """The network as a row of volumes: the bytes of a PNG."""
+        return drawing(self.shape, self.rows, LIGHT)
+
+    def save(self, folder: Path | str) -> None:
+        """Write show.json and volumes.png.
+
+        Args:
+            folder: new, empty, or that of a former one, whose files are replaced.
+
+        Raises:
+            SettingsError: the folder holds something else.
+        """
+        folder = Path(folder)
+        check_folder(folder, RESULT)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / RESULT, self.to_dict())
+        write_bytes(folder / "volumes.png", self.figure())
+
+    def _costs(self) -> str:
+        return f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds"
+
+    def _summary(self) -> str:
+        lines = [f"{self._costs()} for one image."]
+        for kind in ("fully connected", "locally connected", "proximity"):
+            parameters, multiply_adds = self.shares(kind)
+            if parameters or multiply_adds:
+                lines.append(
+                    f"{kind.capitalize()} layers have {100 * parameters:.0f} % of the parameters "
+                    f"and {100 * multiply_adds:.0f} % of the multiply-adds."
+                )
+        return "\n".join(lines)
+
+
+def show(
+    model: nn.Module | ExportedProgram,
+    shape: Sequence[int],
+    *,
+    name: str = "",
+    paths: bool = True,
+) -> Shown:
+    """Show a network layer by layer: shapes, filters, costs, receptive fields and paths.
+
+    Multiply-adds are counted in a run on an empty image, as torch multiplies; layers whose
+    weights are each used once (locally connected, proximity) count their weights. Parameters of
+    what holds several layers are counted at the first of them. The network stays as found.
+
+    Args:
+        model: any network, or an exported program.
+        shape: (channels, *space) of one image.
+        name: of the network; its class unless told.
+        paths: whether to count ways from the image's middle, edges and corners to each layer,
+            which is what takes longest.
+
+    Raises:
+        CaptureError: the network cannot be followed.
+        SettingsError: it does not run on such an image.
+
+    Example:
+        >>> print(show(nn.Conv1d(1, 2, 3), (1, 8), paths=False).table())
+        Conv1d at 1@8
+        <BLANKLINE>
+        layer  what    maps  filters   parameters  multiply-adds  field px  stride
+        ──────────────────────────────────────────────────────────────────────────
+        –      Conv1d  2@6   2 of 3×1           8             36         3       1
+        <BLANKLINE>
+        8 parameters, 36 multiply-adds for one image.
+    """
+    network: nn.Module
+    floats = [p for p in model.parameters() if p.is_floating_point()]
+    image = torch.zeros(1, *shape).to(floats[0] if floats else torch.float32)
+    if isinstance(model, ExportedProgram):
+        graph, network = capture_program(model, shape), _modules(model)
+    else:
+        graph, network = capture(model, shape), model
+    rows = rows_of(graph, network, products(network, image), paths=paths)
+    return Shown(name or type(model).__name__, tuple(shape), rows)
+
+
+def _modules(program: ExportedProgram) -> nn.Module:
+    """The submodules that a program was made of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own
+        return unflatten(program)

@@ -1,0 +1,389 @@
+"""Images: files to arrays, and nothing is ever written.
+
+An image is an array (height, width, channels) with 1 channel (grey) or 3 (RGB), uint8, or uint16
+where the file is deeper, turned the way it is shown (EXIF orientation applied). What a file holds
+is found from its first bytes, whatever its name; the size is judged from its header, before any
+memory is taken. What Pillow does not do by itself, and what is chosen here, is in
+docs/images.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from placewise.errors import ImageError
+
+ImageArray = NDArray[Any]
+"""(height, width, channels), 1 or 3 channels; uint8, uint16, or float32 in 0..1."""
+
+PIXEL_LIMIT = 100_000_000
+"""Most pixels of an image that is opened unless told otherwise."""
+
+_NAMED = "png jpg jpeg jpe jfif tif tiff bmp webp gif ppm pgm pbm pnm pfm"
+"""Endings of names that `list_images` takes for images in a folder."""
+
+# The readers are called directly: `PIL.Image.open` would add its own judgement of the size, which
+# depends on a global number and is partly a warning, and it may map the file into memory.
+_READERS: dict[bytes, type[ImageFile.ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
+    b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
+    b"BM": BmpImagePlugin.BmpImageFile,
+    b"RIFF": WebPImagePlugin.WebPImageFile,
+    **dict.fromkeys((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
+    **dict.fromkeys((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf"), PpmImagePlugin.PpmImageFile),
+}
+_KINDS = "PNG, JPEG, TIFF, BMP, WebP, GIF or PPM"
+_ORIENTATION, _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 256, 257, 262, 339
+_log = logging.getLogger(__name__)
+
+# Pillow warns of damaged metadata that it skips. Where nobody has an opinion on such warnings they
+# stay quiet; where they are errors, the image is refused like any damaged one.
+warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
+
+
+def image_size(path: Path, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
+    """Size of an image as it is shown, from its header alone.
+
+    Args:
+        path: the file.
+        limit: most pixels that it may have.
+
+    Returns:
+        (height, width) in pixels, EXIF orientation applied.
+
+    Raises:
+        ImageError: the file is not an image we read, is damaged, or is too large.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "grey.pgm")
+        ...     _ = path.write_bytes(b"P5 3 2 255 abcdef")
+        ...     image_size(path)
+        (2, 3)
+    """
+    with _opened(path, limit) as image:
+        width, height = _stored_size(image)
+        return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+def read_image(path: Path, *, limit: int = PIXEL_LIMIT) -> ImageArray:
+    """Read an image the way it is shown.
+
+    Alpha is laid over white. Of an animation the first frame is read. 16-bit grey stays 16-bit;
+    32-bit and float images become 16-bit (see docs/images.md for the scale); 16-bit *colour*
+    becomes 8-bit, as Pillow has no deeper colour.
+
+    Args:
+        path: the file.
+        limit: most pixels that it may have.
+
+    Returns:
+        (height, width, channels) uint8 or uint16; 1 channel for grey, 3 for everything else.
+
+    Raises:
+        ImageError: the file is not an image we read, is damaged, or is too large.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "grey.pgm")
+        ...     _ = path.write_bytes(b"P5 3 2 255 abcdef")
+        ...     read_image(path)[..., 0].tolist()
+        [[97, 98, 99], [100, 101, 102]]
+    """
+    with _opened(path, limit, verify=True) as image:
+        # The TIFF reader turns the image itself while it loads.
+        orientation = 1 if isinstance(image, TiffImagePlugin.TiffImageFile) else _orientation(image)
+        image.load()
+        pixels = _deep(image, path) if image.mode[0] in "IF" else _shallow(image)
+        return _turned(pixels.reshape(*pixels.shape[:2], -1), orientation)
+
+
+def is_grey(image: ImageArray) -> bool:
+    """Whether all channels of an image are the same.
+
+    Example:
+        >>> is_grey(np.zeros((2, 2, 3), np.uint8))
+        True
+    """
+    return bool((image[..., 1:] == image[..., :1]).all())
+
+
+def as_float(image: ImageArray) -> NDArray[np.float32]:
+    """Pixels as float32 in 0..1; a float32 image is returned as it is.
+
+    Example:
+        >>> as_float(np.array([[[0], [51], [255]]], np.uint8)).ravel().tolist()
+        [0.0, 0.20000000298023224, 1.0]
+    """
+    if image.dtype == np.float32:
+        return image
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(
+            f"an image of {image.dtype}; needed uint8, uint16 or float32; convert it first"
+        )
+    white = np.float32(np.iinfo(image.dtype).max)
+    return np.divide(image, white, dtype=np.float32)
+
+
+def resize(image: ImageArray, size: tuple[int, int]) -> ImageArray:
+    """Resize with a triangle filter that widens with the shrinking, so nothing aliases.
+
+    A pixel p of an axis goes to (p + ½) · ratio − ½, as `geometry.rescale` moves points.
+
+    Args:
+        image: (height, width, channels) uint8, uint16 or float32.
+        size: (height, width) of the result in pixels.
+
+    Returns:
+        The image at this size, of the same dtype.
+
+    Example:
+        >>> resize(np.array([[[0], [100], [20], [40]]], np.uint8), (1, 2)).shape
+        (1, 2, 1)
+    """
+    if image.shape[:2] == tuple(size):
+        return image.copy()
+    planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
+    planes = torch.nn.functional.interpolate(
+        planes, size=tuple(size), mode="bilinear", align_corners=False, antialias=True
+    )
+    resized = planes[0].permute(1, 2, 0).contiguous().numpy()
+    return resized if image.dtype == np.float32 else np.rint(resized).astype(image.dtype)
+
+
+def list_images(where: Path) -> list[Path]:
+    """Images of a folder and its subfolders, in natural order (2 before 10); or the one file.
+
+    Hidden files are left out, and so is what a symbolic link brings in from elsewhere: a link to a
+    folder, or to a file that does not lie under `where`. Those are reported to the log.
+
+    Args:
+        where: a folder, or one file, which is taken as it is.
+
+    Raises:
+        ImageError: there is no such file or folder, or no image in it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("a10.png", "a2.png", "notes.txt"):
+        ...         Path(folder, name).touch()
+        ...     [path.name for path in list_images(Path(folder))]
+        ['a2.png', 'a10.png']
+    """
+    if where.is_file():
+        return [where]
+    if not where.is_dir():
+        raise ImageError(f"{where}: there is no such file or folder; check the path")
+    endings = _NAMED.split()
+    found = [p for p in _walk(where) if p.suffix[1:].lower() in endings and p.is_file()]
+    if not found:
+        raise ImageError(
+            f"{where}: no image in it; needed at least one file that ends in {_NAMED}; "
+            "check the folder"
+        )
+    return sorted(found, key=lambda path: _natural(path.relative_to(where).as_posix()))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files under a folder that no symbolic link brings in from elsewhere."""
+    root = folder.resolve()
+    for here, folders, files in os.walk(folder):
+        linked = [name for name in folders if Path(here, name).is_symlink()]
+        folders[:] = [name for name in folders if name not in linked and name[0] != "."]
+        for name in files:
+            path = Path(here, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                linked.append(name)
+            elif name[0] != ".":
+                yield path
+        for name in linked:
+            _log.warning("%s is a link out of %s and is left out", Path(here, name), folder)
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sorting key in which digits count as numbers."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+@contextmanager
+def _opened(path: Path, limit: int, *, verify: bool = False) -> Iterator[ImageFile.ImageFile]:
+    """The image with its header read; whatever goes wrong inside becomes a ImageError."""
+    if not path.is_file():
+        raise ImageError(f"{path}: there is no such file; needed an image; check the path")
+    try:
+        with path.open("rb") as file:
+            image = _header(file, path, limit)
+            if verify and image.format == "PNG":
+                image.verify()  # decoding alone does not look at the checksums
+                image = _header(file, path, limit)
+            yield image
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(
+            f"{path}: cannot be read ({reason}); needed a whole {_KINDS} file; "
+            "open it in an image viewer, then save it again or take it out"
+        ) from error
+
+
+def _header(file: BinaryIO, path: Path, limit: int) -> ImageFile.ImageFile:
+    """Read the header of a file, and refuse what is not an image or is too large."""
+    file.seek(0)
+    head = file.read(30)
+    reader = next((_READERS[magic] for magic in _READERS if head.startswith(magic)), None)
+    if reader is None:
+        raise ImageError(
+            f"{path}: begins with {head[:8]!r}, which is no image that placewise reads; "
+            f"needed {_KINDS}; convert it"
+        )
+    if reader is WebPImagePlugin.WebPImageFile:  # takes memory for the canvas while it opens
+        _check_size(_webp_size(head), path, limit)
+    file.seek(0)
+    image = reader(file)
+    _check_size(image.size, path, limit)
+    return image
+
+
+def _check_size(size: tuple[int, int], path: Path, limit: int) -> None:
+    """Refuse an image of more pixels than the limit; size is (width, height)."""
+    width, height = size
+    if width * height > limit:
+        raise ImageError(
+            f"{path}: {width} × {height} = {width * height:,} pixels; needed at most {limit:,}; "
+            "cut it into tiles or shrink it, or raise the limit if you trust the file"
+        )
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """(width, height) of the canvas; https://developers.google.com/speed/webp/docs/riff_container.
+
+    A lossy frame has 14 bits each from byte 26, a lossless one 14 + 14 bits from byte 21, an
+    extended file 24 bits each from byte 24; the last two hold one less than the size.
+    """
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    bits = int.from_bytes(head[26:30], "little")
+    return bits & 0x3FFF, bits >> 16 & 0x3FFF
+
+
+def _stored_size(image: ImageFile.ImageFile) -> tuple[int, int]:
+    """(width, height) before the orientation is applied; the TIFF reader has applied it already."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
+    return image.size
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """EXIF orientation 1 to 8; anything else means upright."""
+    if isinstance(image, PngImagePlugin.PngImageFile) and (exif := _png_exif(image)):
+        image.info["exif"] = exif
+    # The base class, as the PNG reader's own method decodes the pixels to look behind them.
+    orientation = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _png_exif(image: ImageFile.ImageFile) -> bytes:
+    """The EXIF block of a PNG, before or behind its pixels (PNG 3, 11.3.3.2); b"" if none."""
+    file = image.fp
+    if file is None:
+        return b""
+    here = file.tell()
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        if name == b"eXIf":
+            break
+        file.seek(length + 4, os.SEEK_CUR)
+    exif = file.read(length) if len(head) == 8 else b""
+    file.seek(here)
+    return b"Exif\0\0" + exif if exif else b""
+
+
+def _turned(pixels: ImageArray, orientation: int) -> ImageArray:
+    """Turn stored rows and columns the way they are shown (EXIF 2.3, tag 274)."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _shallow(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
+    """Pixels of an image with at most 8 bits for each channel, alpha over white."""
+    grey = image.mode in ("1", "L", "LA", "La")
+    if image.mode == "LAB":
+        return _from_lab(image)
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("L" if grey else "RGB"))
+    pixels = np.asarray(image.convert("LA" if grey else "RGBA")).astype(np.uint16)
+    alpha = pixels[..., -1:]
+    return ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _from_lab(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
+    """CIE L*a*b* to sRGB; without the shortcut that Pillow takes, which is off by up to 25/255."""
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB", flags=ImageCms.Flags.NOOPTIMIZE)
+    return np.asarray(transform.apply(image))
+
+
+def _deep(image: ImageFile.ImageFile, path: Path) -> NDArray[np.uint16]:
+    """Pixels of a grey image with more than 8 bits."""
+    pixels = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    if not image.mode.startswith("I;16"):
+        unsigned = image.mode == "I" and tags.get(_SAMPLE_FORMAT) == (1,)
+        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+        return _to_16_bit(pixels.view(np.uint32) if unsigned else pixels, tops, path)
+    pixels = pixels.astype(np.uint16)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero
+        pixels = 65535 - pixels
+    if isinstance(clear := image.info.get("transparency"), int):
+        pixels[pixels == clear] = 65535
+    return pixels
+
+
+def _to_16_bit(values: NDArray[Any], tops: tuple[float, ...], path: Path) -> NDArray[np.uint16]:
+    """Scale to 0..65535 from 0..top, for the first top that holds all, else from their range."""
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(low + high):
+        raise ImageError(
+            f"{path}: holds pixels that are not finite numbers; needed numbers; replace them"
+        )
+    base, top = next(((0.0, top) for top in tops if low >= 0 and high <= top), (low, high))
+    scaled = (values.astype(np.float64) - base) * (65535.0 / (top - base or 1.0))
+    return np.rint(scaled).astype(np.uint16)

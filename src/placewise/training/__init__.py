@@ -1,0 +1,155 @@
+"""Train a network: images and labels in, a run folder out.
+
+The loop is an exact function of (labels, settings): interrupted and resumed, with or without
+worker processes, a run on a CPU ends in the same bits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from placewise.data import PIXELS
+from placewise.errors import SettingsError
+from placewise.family import validated
+from placewise.formats import Dataset
+from placewise.model import check_head, device_of
+from placewise.parallel import check_batch, processes, rank, wait_for_all
+from placewise.run import Run
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class TrainingSettings(BaseModel):
+    """Settings of a training run.
+
+    Attributes:
+        steps: optimiser steps; None where `minutes` decides.
+        minutes: length by the clock: the speed is measured first and the steps are fixed by it.
+        seed: everything drawn is a pure function of it.
+        device: "cpu", "cuda", "cuda:1", …
+        precision: "auto" takes the faster of the two on this machine, measured at the start.
+        pixels: pixels of the median image after scaling; more is finer and slower.
+        batch: images in a step, over all processes; None: 8 for keypoints, 32 for classes.
+        workers: processes that prepare batches.
+        learning_rate: peak of the learning rate: warm-up, then cosine to 0.
+        weight_decay: of AdamW.
+        average: decay of the moving average of the weights, which is what answers.
+        backbone: member of `BACKBONES`.
+        backbone_settings: e.g. {"width": 128}; what is missing is chosen from the data.
+        head: member of `HEADS`; None: the usual one for what the labels say.
+        head_settings: e.g. {"loss": "mse"}; what is missing is the head's default.
+        augmentation: changes to the augmentation that is chosen for the data.
+        validate_every: steps between validations; None: chosen from the speed.
+
+    Example:
+        >>> TrainingSettings(minutes=8, head_settings={"loss": "mse"}).head_settings
+        {'loss': 'mse'}
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+    device: str = "cpu"
+    precision: Precision = "auto"
+    pixels: int = Field(default=PIXELS, ge=1024)
+    batch: int | None = Field(default=None, ge=2)
+    workers: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    average: float = Field(default=0.99, ge=0, lt=1)
+    backbone: str = "unet"
+    backbone_settings: dict[str, int | float | str | bool] = {}
+    head: str | None = None
+    head_settings: dict[str, int | float | str | bool] = {}
+    augmentation: dict[str, Any] = {}
+    validate_every: int | None = Field(default=None, ge=1)
+
+    @classmethod
+    def of(cls, **values: Any) -> TrainingSettings:
+        """Settings from loose values, with our error where one cannot be.
+
+        Raises:
+            SettingsError: names the setting, what was got and what is allowed.
+
+        Example:
+            >>> TrainingSettings.of(steps=0)
+            Traceback (most recent call last):
+            ...
+            placewise.errors.SettingsError: steps: got 0; input should be greater than or equal to 1
+        """
+        return validated(cls, values)
+
+
+def train(
+    labels: Dataset[Any],
+    out: Path,
+    settings: TrainingSettings,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train on labels and write a run folder.
+
+    Args:
+        labels: what `read_dataset` returned: of points, or of classes.
+        out: the run folder; it must be new or empty unless `resume`.
+        settings: how to train; a resumed run keeps those it was begun with.
+        resume: continue the run where it was; where there is none yet, begin it.
+        quiet: print nothing.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        SettingsError: settings that cannot be, or a folder that is in use.
+        TrainingError: the loss is not a number; the message names the images.
+        Interrupted: SIGTERM or SIGINT came; a checkpoint has been written.
+
+    Example:
+        >>> labels = read_dataset("my_folder")  # doctest: +SKIP
+        >>> run = train(labels, Path("my_run"), TrainingSettings(minutes=8))  # doctest: +SKIP
+    """
+    from placewise.training._loop import Trainer
+    from placewise.training._plan import begin, task_of
+    from placewise.training._progress import Console
+
+    device, task = device_of(settings.device), task_of(labels)
+    settings = settings.model_copy(
+        update={"batch": settings.batch or task.batch, "head": check_head(labels, settings.head)}
+    )
+    with processes(device):
+        check_batch(settings.batch or task.batch)
+        console = Console(quiet or rank() > 0)
+        _check_folder(out, resume)
+        if rank() == 0 and not (out / "run.json").is_file():
+            begin(task, out, settings, device, console)
+        wait_for_all()
+        run = Run.open(out)
+        Trainer(task, run, device, console).train()
+        return run
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    """A run never writes into a folder of something else, nor over another run."""
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is a file; --out must name a new folder")
+    used = out.is_dir() and any(not _leftover(path) for path in out.iterdir())
+    begun = (out / "run.json").is_file()
+    if begun and not resume:
+        raise SettingsError(
+            f"{out} holds a run already; add --resume to continue it, or name another"
+        )
+    if used and not begun:
+        raise SettingsError(
+            f"{out} is not empty and holds no run; --out must name a new or empty folder"
+        )
+
+
+def _leftover(path: Path) -> bool:
+    """Whether this is what a run leaves that was killed before its first file was whole."""
+    return path.name.startswith(".run.json.") and path.suffix == ".tmp"
