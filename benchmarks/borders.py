@@ -25,8 +25,8 @@ import numpy as np
 
 from placewise import TrainingSettings, evaluate, read_dataset, train
 from placewise.demo import write_images
-from placewise.formats import KeypointDataset
 from placewise.geometry import border_distance
+from placewise.labels import KeypointDataset
 from placewise.paddings import PADDINGS
 
 RESULTS = Path(__file__).parent / "results" / "borders.json"

@@ -17,8 +17,8 @@ import torch
 
 from layer_figures import Panel, draw
 from placewise.display.named import show_target
-from placewise.formats import Visibility
 from placewise.heads import HEADS
+from placewise.labels import Visibility
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 CHANNELS, CLASSES, SIDE = 6, 3, 9

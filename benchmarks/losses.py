@@ -22,7 +22,7 @@ import numpy as np
 
 from placewise import TrainingSettings, evaluate, read_dataset, train
 from placewise.demo import write_images
-from placewise.formats import KeypointDataset
+from placewise.labels import KeypointDataset
 
 RESULTS = Path(__file__).parent / "results" / "losses.json"
 LOSSES = ("joint", "softmax", "cross_entropy", "mse")

@@ -29,10 +29,10 @@ STEPS, SAVED_EVERY = 40, 5
 
 def command(data: Path, run: Path, workers: int) -> list[str]:
     settings = (
-        f"--steps {STEPS} --precision float32 --width 16 --validate-every {SAVED_EVERY} --seed 3"
+        f"--steps {STEPS} --precision float32 --width 16 --val-interval {SAVED_EVERY} --seed 3"
     )
     verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(run), "--resume"]
-    return [*verb, *settings.split(), "--workers", str(workers)]
+    return [*verb, *settings.split(), "--num-workers", str(workers)]
 
 
 def start(data: Path, run: Path, workers: int) -> subprocess.Popen[bytes]:

@@ -19,7 +19,8 @@ PACKAGE = Path(placewise.__file__).parent
 
 ROWS = """
 errors
-geometry family images checkpoint statistics ops parallel engine
+geometry family files devices images statistics ops parallel engine
+labels checkpoint
 report paddings decoders formats metrics graph
 augment
 layers data auditing
@@ -36,7 +37,17 @@ __init__ __main__
 """Each row imports only rows above it; `placewise.__version__` is free to all."""
 
 AUDITING = {"ops", "graph", "auditing", "remedies"}
-LOCALISING = {"formats", "augment", "decoders", "metrics", "data", "backbones", "heads", "images"}
+LOCALISING = {
+    "labels",
+    "formats",
+    "augment",
+    "decoders",
+    "metrics",
+    "data",
+    "backbones",
+    "heads",
+    "images",
+}
 """The second flow imports nothing of the first; what stands lower is out of its reach anyway."""
 
 LIBRARIES = {"torch", "numpy", "PIL", "safetensors", "pydantic", "tyro", "rich", "matplotlib"}

@@ -20,8 +20,8 @@ import placewise
 from audit_backbones import resnet
 from placewise.auditing import SCALARS, Audit, Budget, _measure, audit
 from placewise.auditing._drawings import NAMES
-from placewise.checkpoint import read_json
 from placewise.errors import CaptureError, SettingsError
+from placewise.files import read_json
 from placewise.report import canvas
 
 COUNTED = "receptive_field paths paths_to_output paths_to_unit unseen evenness padding layers"

@@ -28,7 +28,7 @@ from placewise.augment import (
 )
 from placewise.augment.warps import steepness
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
+from placewise.labels import Visibility
 
 SIZE = (96, 128)
 STRONG = Augmentation(

@@ -16,7 +16,7 @@ from placewise.augment import (
     translate,
 )
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
+from placewise.labels import Visibility
 from test_augment import SIZE, STRONG, centroid, render
 
 

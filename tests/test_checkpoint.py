@@ -18,17 +18,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placewise.checkpoint import (
-    Checkpoint,
-    Checkpoints,
-    load,
-    read_json,
-    save,
-    write_bytes,
-    write_json,
-    write_text,
-)
+from placewise.checkpoint import Checkpoint, Checkpoints, load, save
 from placewise.errors import CheckpointError
+from placewise.files import read_json, write_bytes, write_json, write_text
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
 FINITE = SCALARS.filter(lambda value: value not in (float("inf"), float("-inf")))

@@ -18,15 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from placewise.errors import LabelError, SettingsError
-from placewise.formats import (
-    FORMATS,
-    SPLITS,
-    ClassDataset,
-    ClassSample,
-    convert,
-    read_dataset,
-    write_dataset,
-)
+from placewise.formats import FORMATS, convert, read_dataset, write_dataset
+from placewise.labels import SPLITS, ClassDataset, ClassSample
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 9, 7, 3)).astype(np.uint8)

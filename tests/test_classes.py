@@ -32,9 +32,10 @@ from placewise.data import (
 )
 from placewise.errors import ImageError, SettingsError
 from placewise.evaluation import evaluate
-from placewise.formats import NOT_LABELLED, ClassDataset, ClassSample, read_dataset, write_dataset
+from placewise.formats import read_dataset, write_dataset
 from placewise.heads import HEADS, ClassHead
 from placewise.images import read_image
+from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample
 from placewise.model import ClassModel, ModelSettings, choose_model
 from placewise.prediction import predict
 from placewise.run import Run
@@ -124,7 +125,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 QUICK = {
     "precision": "float32",
-    "batch": 8,
+    "batch_size": 8,
     "backbone_settings": {"width": 16, "depth": 1},
     "head_settings": {"hidden": 16},
 }
@@ -142,7 +143,7 @@ def trained(data: Path, out: Path, *, resume: bool = False, **values: object) ->
 def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that has learnt the shapes."""
     out = tmp_path_factory.mktemp("runs") / "shapes"
-    return trained(shapes, out, steps=80, learning_rate=1e-2, validate_every=40)
+    return trained(shapes, out, max_steps=80, learning_rate=1e-2, val_interval=40)
 
 
 def quiet(text: str) -> None:
@@ -174,7 +175,7 @@ def bits(run: Run) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def short(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of 8 steps, undisturbed."""
-    return trained(shapes, tmp_path_factory.mktemp("runs") / "short", steps=8, validate_every=4)
+    return trained(shapes, tmp_path_factory.mktemp("runs") / "short", max_steps=8, val_interval=4)
 
 
 def test_a_file_of_first_weights_is_read_once(shapes: Path, tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_a_file_of_first_weights_is_read_once(shapes: Path, tmp_path: Path) -> N
     body = nn.Conv2d(labels.images.read("train/00000").shape[2], FromFile.channels, 2)
     save_file(body.state_dict(), file)
     settings = TrainingSettings(
-        steps=2, learning_rate=1e-6, batch=8, precision="float32",
+        max_steps=2, learning_rate=1e-6, batch_size=8, precision="float32",
         backbone=f"{HERE}:FromFile", backbone_settings={"weights": str(file)},
     )  # fmt: skip
     run = train(labels, tmp_path / "run", settings, quiet=True)
@@ -197,7 +198,7 @@ def test_a_file_of_first_weights_is_read_once(shapes: Path, tmp_path: Path) -> N
 
 
 def test_workers_do_not_change_a_bit(shapes: Path, short: Run, tmp_path: Path) -> None:
-    again = trained(shapes, tmp_path / "two", steps=8, validate_every=4, workers=2)
+    again = trained(shapes, tmp_path / "two", max_steps=8, val_interval=4, num_workers=2)
     first, second = bits(short), bits(again)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -207,7 +208,7 @@ def test_a_run_that_lost_its_end_ends_the_same(shapes: Path, short: Run, tmp_pat
     torn = shutil.copytree(short.path, tmp_path / "torn")
     (torn / "checkpoints" / "step-00000008.safetensors").unlink()
     (torn / "calibration.json").unlink()
-    again = trained(shapes, torn, steps=8, resume=True)
+    again = trained(shapes, torn, max_steps=8, resume=True)
     assert all(torch.equal(bits(short)[name], found) for name, found in bits(again).items())
     assert again.calibration() == short.calibration()
 
@@ -216,7 +217,7 @@ def test_a_run_that_lost_its_end_ends_the_same(shapes: Path, short: Run, tmp_pat
 def test_every_head_of_classes_goes_through_the_flow(
     shapes: Path, tmp_path: Path, head: str
 ) -> None:
-    run = trained(shapes, tmp_path / "run", steps=2, head=head, head_settings={})
+    run = trained(shapes, tmp_path / "run", max_steps=2, head=head, head_settings={})
     scores = evaluate(run, read_dataset(shapes), tell=quiet)
     assert scores["images"] == 30
     model = run.model(quiet)
@@ -231,7 +232,7 @@ def test_a_head_of_keypoints_is_refused(shapes: Path, tmp_path: Path, head: str,
     with pytest.raises(
         SettingsError, match=rf"'{head}' learns keypoints.*classes; take one of: .*flat"
     ):
-        trained(shapes, tmp_path / "run", steps=2, head=head)
+        trained(shapes, tmp_path / "run", max_steps=2, head=head)
     assert not (tmp_path / "run").exists()
 
 
@@ -243,13 +244,13 @@ def test_a_head_of_classes_is_refused_for_keypoints(squares: Path, tmp_path: Pat
 def test_images_without_a_class_are_left_out(tmp_path: Path) -> None:
     x, y = drawn(40)
     np.savez(tmp_path / "a.npz", images=x, labels=np.where(np.arange(40) < 10, -1, y))
-    run = trained(tmp_path, tmp_path / "run", steps=2)
+    run = trained(tmp_path, tmp_path / "run", max_steps=2)
     seen = [image for images in run.facts.split.values() for image in images]
     assert sorted(seen) == [f"a/{k:05d}" for k in range(10, 40)]
     labels = read_dataset(tmp_path)
     none = ClassDataset(labels.root, labels.names, labels.samples[:10], held=labels.images)
     with pytest.raises(SettingsError, match="no image has a class"):
-        train(none, tmp_path / "none", quick(steps=2), quiet=True)
+        train(none, tmp_path / "none", quick(max_steps=2), quiet=True)
 
 
 def test_the_loss_of_an_unknown_class_is_nothing(shapes: Path) -> None:
@@ -450,7 +451,7 @@ def test_what_the_head_cannot_take_is_passed_over(shapes: Path, tmp_path: Path) 
     run = train(
         read_dataset(shapes),
         tmp_path / "run",
-        TrainingSettings(**(QUICK | {"head_settings": {}}), steps=2, head=f"{HERE}:Places"),
+        TrainingSettings(**(QUICK | {"head_settings": {}}), max_steps=2, head=f"{HERE}:Places"),
         quiet=True,
     )
     folder, told = tmp_path / "images", []
@@ -534,7 +535,7 @@ def test_from_the_command_line(shapes: Path, tmp_path: Path, capsys: pytest.Capt
     run = str(tmp_path / "run")
     main([
         "train", str(shapes), "--out", run, "--steps", "4", "--width", "16", "--precision",
-        "float32", "--batch", "8",
+        "float32", "--batch-size", "8",
     ])  # fmt: skip
     assert "15 val images" in capsys.readouterr().out
     assert (tmp_path / "run" / "validation" / "report.html").is_file()

@@ -248,7 +248,12 @@ def test_an_exported_program_is_measured(home: Path, call: Call) -> None:
 
 
 def test_a_run_of_ours_is_audited_at_its_frame(squares: Path, tmp_path: Path, call: Call) -> None:
-    quick = {"precision": "float32", "backbone_settings": {"width": 16}, "batch": 4, "steps": 2}
+    quick = {
+        "precision": "float32",
+        "backbone_settings": {"width": 16},
+        "batch_size": 4,
+        "max_steps": 2,
+    }
     train(read_dataset(squares), tmp_path / "run", TrainingSettings.of(**quick), quiet=True)
     done = call(str(tmp_path / "run"), "--no-measure", "--out", str(tmp_path / "found"))
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,6 @@ import placewise.comparison as compare_module
 import placewise.engine as engine_module
 from placewise.augment import generator
 from placewise.backbones.lenet import LeNet
-from placewise.checkpoint import read_json, write_json
 from placewise.cli import main
 from placewise.comparison import (
     Budget,
@@ -57,6 +56,7 @@ from placewise.comparison._summary import summarise
 from placewise.comparison.permuted import PERMUTED, Permuted, PermutedKeypoints
 from placewise.engine import Progress, check_engine
 from placewise.errors import SettingsError
+from placewise.files import read_json, write_json
 from placewise.heads import HEADS
 from placewise.heads.coordinates import Coordinates
 from placewise.heads.flatten import Flatten
@@ -99,7 +99,7 @@ def a_plan(data: Path, arms: list | None = None, **changes):
         "arms": arms or TWO,
         "backbone": "lenet",
         "seeds": 2,
-        "training": {"steps": 2, "batch": 4},
+        "training": {"max_steps": 2, "batch_size": 4},
         "tuning": {"trials": 1},
         "unmatched": True,
     }
@@ -124,7 +124,7 @@ def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
         data=tmp_path / "images",
         seeds=3,
         backbone="lenet",
-        training={"steps": 9},
+        training={"max_steps": 9},
         tuning={"trials": 2},
         arms=arms,
     )
@@ -142,13 +142,16 @@ def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
         ({"arms": [TWO[0], {**TWO[1], "name": "../up"}]}, r"arms\.1\.name"),
         ({"reference": "none"}, "reference: got 'none'; it must be one of the arms: flat, near"),
         ({"seeds": 1}, "seeds: got 1"),
-        ({"training": {"minutes": 3}}, "'minutes' cannot stand there; runs must be equally long"),
+        (
+            {"training": {"max_minutes": 3}},
+            "'max_minutes' cannot stand there; runs must be equally long",
+        ),
         ({"training": {"seed": 3}}, "give `seeds`"),
-        ({"training": {"validate_every": 3}}, "judged at its last step"),
+        ({"training": {"val_interval": 3}}, "judged at its last step"),
         ({"training": {"head": "sheet"}}, "belongs to the arm"),
         ({"training": {"bach": 3}}, "bach"),
-        ({"training": {"steps": 0}}, "steps"),
-        ({"arms": [TWO[0], {**TWO[1], "training": {"steps": 3}}]}, "the arms must share it"),
+        ({"training": {"max_steps": 0}}, "max_steps"),
+        ({"arms": [TWO[0], {**TWO[1], "training": {"max_steps": 3}}]}, "the arms must share it"),
         ({"measure": "luck"}, "measure"),
     ],
 )
@@ -169,12 +172,16 @@ def test_a_plan_that_is_no_plan(tmp_path: Path, text: str | None, says: str):
 
 
 def test_runs_are_equally_long_and_end_at_the_last_step():
-    plan = make_plan(data="data", arms=TWO, training={"steps": 7, "average": 0.5})
+    plan = make_plan(data="data", arms=TWO, training={"max_steps": 7, "ema_decay": 0.5})
     for arm in plan.arms:
         settings = train_settings(plan, arm, 3, Trial(learning_rate=0.1, weight_decay=0.2))
-        assert (settings.steps, settings.validate_every, settings.seed) == (7, 7, 3)
+        assert (settings.max_steps, settings.val_interval, settings.seed) == (7, 7, 3)
         assert (settings.learning_rate, settings.weight_decay) == (0.1, 0.2)
-        assert (settings.minutes, settings.precision, settings.average) == (None, "float32", 0.5)
+        assert (settings.max_minutes, settings.precision, settings.ema_decay) == (
+            None,
+            "float32",
+            0.5,
+        )
         assert settings.head == arm.head
 
 
@@ -759,7 +766,7 @@ def test_keypoints_are_compared_by_their_error(squares: Path, tmp_path: Path):
 def test_places_are_permuted_only_where_nothing_else_changes(squares: Path, tmp_path: Path):
     """An arm that learns from windows has no control, and neither have images of all sizes."""
     arms = [{"name": "map", "head": "heatmap"}, {"name": "numbers", "head": "coordinates"}]
-    plan = a_plan(squares, arms, backbone="unet", training={"steps": 2, "pixels": 1024})
+    plan = a_plan(squares, arms, backbone="unet", training={"max_steps": 2, "pixels": 1024})
     assert [no_control(plan, arm) for arm in plan.arms] == [
         "it learns from windows on larger images",
         "",

@@ -31,7 +31,8 @@ from placewise.data import (
     split_images,
 )
 from placewise.errors import LabelError, SettingsError
-from placewise.formats import KeypointDataset, KeypointSample, Visibility, read_dataset
+from placewise.formats import read_dataset
+from placewise.labels import KeypointDataset, KeypointSample, Visibility
 
 
 def sample(name: str, split: str | None = None, size: tuple[int, int] = (40, 60)) -> KeypointSample:
@@ -138,7 +139,7 @@ def test_large_images_are_shrunk_to_the_budget(
 ) -> None:
     """Where the object is unknown or large, the pixels decide."""
     monkeypatch.setattr(
-        "placewise.formats._sets.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
+        "placewise.labels.sources.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
     )
     samples = [sample(f"{i}.png", size=size) for i in range(3)]
     found = KeypointDataset(Path(), ("a", "b"), tuple(samples))
@@ -156,7 +157,7 @@ def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> No
     found = KeypointDataset(Path(), ("a", "b"), tuple(samples))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "placewise.formats._sets.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
+            "placewise.labels.sources.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
         )
         scale = choose_input(found, samples, extent, 0).scale
         free = choose_input(found, samples, None, 0).scale
@@ -173,7 +174,7 @@ def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> No
 def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images are shown at a scale that keeps the object large, through windows of the budget."""
     monkeypatch.setattr(
-        "placewise.formats._sets.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
+        "placewise.labels.sources.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
     )
     samples = [sample(f"{i}.png", size=(960, 1280)) for i in range(3)]
     found = KeypointDataset(Path(), ("a", "b"), tuple(samples))

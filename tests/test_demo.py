@@ -14,8 +14,9 @@ from sklearn.datasets import load_digits
 from placewise import demo
 from placewise.demo import LEAST_INK, NAMES, SIZES, split_of, write_images
 from placewise.errors import SettingsError
-from placewise.formats import Visibility, read_dataset
+from placewise.formats import read_dataset
 from placewise.geometry import border_distance, inside
+from placewise.labels import Visibility
 
 IMAGES = 40
 

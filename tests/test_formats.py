@@ -18,19 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from placewise.errors import LabelError, PlacewiseError, SettingsError
-from placewise.formats import (
-    FORMATS,
-    KeypointDataset,
-    KeypointSample,
-    Visibility,
-    coco,
-    convert,
-    deeplabcut,
-    guess_symmetry,
-    read_dataset,
-    write_dataset,
-)
-from placewise.formats._names import normal, why_unsafe
+from placewise.formats import FORMATS, coco, convert, deeplabcut, read_dataset, write_dataset
+from placewise.labels import KeypointDataset, KeypointSample, Visibility, guess_symmetry
+from placewise.labels.names import normal, why_unsafe
 
 NAMES = [name for name in FORMATS.names() if FORMATS[name].task == "keypoints"]
 

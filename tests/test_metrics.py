@@ -13,7 +13,7 @@ from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
 from placewise import metrics
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
+from placewise.labels import Visibility
 from placewise.metrics import (
     by_border_distance,
     by_point,

@@ -11,11 +11,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from placewise.checkpoint import write_json
 from placewise.data import InputSettings
 from placewise.errors import CheckpointError, SettingsError
-from placewise.formats import KeypointDataset, KeypointSample, Visibility
+from placewise.files import write_json
 from placewise.heads import HEADS
+from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.model import KeypointModel, ModelSettings, choose_model, decode_floor
 from placewise.run import Run, RunFacts, prefixed, versions
 
@@ -111,7 +111,7 @@ def test_scale_and_sigma_follow_the_object(
 ) -> None:
     """σ is 0.025 of the object's extent *after* scaling, from 1 to 1.5 px of the map."""
     monkeypatch.setattr(
-        "placewise.formats._sets.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
+        "placewise.labels.sources.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
     )
     points = np.array([[[10.0, 10.0], [10 + 0.6 * extent, 10 + 0.8 * extent]]])
     sample = KeypointSample("a.png", size, points, np.full((1, 2), Visibility.VISIBLE, np.int8))
@@ -134,7 +134,7 @@ def facts(**changes: object) -> RunFacts:
         "fingerprint": "0" * 64,
         "split": {"train": ("a.png",), "val": (), "test": ()},
         "model": build().settings,
-        "training": {"steps": 3},
+        "training": {"max_steps": 3},
     }
     return RunFacts(**{**content, **changes})
 

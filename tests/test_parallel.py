@@ -33,7 +33,7 @@ def test_a_batch_must_be_shareable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert world() == 1
     check_batch(7)
     monkeypatch.setattr("placewise.parallel.world", lambda: 2)
-    with pytest.raises(SettingsError, match="--batch 8"):
+    with pytest.raises(SettingsError, match="--batch-size 8"):
         check_batch(7)
 
 

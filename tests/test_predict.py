@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from conftest import draw_squares
-from placewise.checkpoint import read_json
 from placewise.errors import ImageError, SettingsError
 from placewise.evaluation import evaluate
-from placewise.formats import Visibility, read_dataset
+from placewise.files import read_json
+from placewise.formats import read_dataset
 from placewise.images import read_image
+from placewise.labels import Visibility
 from placewise.metrics import conformal_factor, errors
 from placewise.model import Located
 from placewise.prediction import predict, prediction, table
@@ -32,9 +33,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = TrainingSettings.of(
-        steps=260,
+        max_steps=260,
         precision="float32",
-        batch=8,
+        batch_size=8,
         learning_rate=4e-3,
         backbone_settings={"width": 32},
     )

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
 from placewise.heads.simcc import SimCC
+from placewise.labels import Visibility
 
 FRAME, STRIDE, FINER = (12, 20), 4, 2
 COLUMNS, ROWS = FRAME[1] * FINER, FRAME[0] * FINER

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from placewise.checkpoint import read_json
+from placewise.files import read_json
 from placewise.studies import Plan, run_study
 from placewise.studies import colours as study
 from placewise.studies._findings import Measured

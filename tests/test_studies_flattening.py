@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from placewise.checkpoint import read_json
+from placewise.files import read_json
 from placewise.studies import Plan, run_study
 from placewise.studies import flattening as study
 from placewise.studies._findings import Measured, gains

@@ -12,9 +12,9 @@ import pytest
 
 from placewise.comparison import make_plan
 from placewise.errors import SettingsError
-from placewise.formats import KeypointDataset, KeypointSample, Visibility
 from placewise.geometry import border_distance
 from placewise.images import resize
+from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.studies import Plan, run_study
 from placewise.studies._findings import Measured
 from placewise.studies._page import fill

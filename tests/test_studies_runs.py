@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from placewise.checkpoint import read_json, write_json
 from placewise.errors import SettingsError
+from placewise.files import read_json, write_json
 from placewise.studies import Plan
 from placewise.studies._runs import Run, run_each
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from placewise.checkpoint import read_json
 from placewise.errors import SettingsError
+from placewise.files import read_json
 from placewise.studies import Plan, run_study
 from placewise.studies import sizes as study
 from placewise.studies._material import Labelled, load_digits

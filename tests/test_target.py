@@ -409,7 +409,12 @@ def test_missing_records_are_told(program: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_of_ours(squares: Path, tmp_path: Path) -> None:
-    quick = {"precision": "float32", "backbone_settings": {"width": 16}, "batch": 4, "steps": 2}
+    quick = {
+        "precision": "float32",
+        "backbone_settings": {"width": 16},
+        "batch_size": 4,
+        "max_steps": 2,
+    }
     run = train(read_dataset(squares), tmp_path / "run", TrainingSettings.of(**quick), quiet=True)
     found = find_target(str(run.path))
     model = Run.open(run.path).model(print)

@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 
 from conftest import draw_squares
 from placewise.errors import SettingsError, TrainingError
-from placewise.formats import KeypointDataset, KeypointSample, Visibility, read_dataset
+from placewise.formats import read_dataset
 from placewise.heads.heatmap import Heatmap
+from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.run import Run
 from placewise.training import TrainingSettings, train
 from placewise.training._keypoints import Decoded
@@ -26,7 +27,7 @@ from placewise.training._plan import TIMED, WARM_STEPS
 from placewise.training._step import LONGEST, learning_rate, move_average
 from survival import campaign
 
-QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch": 4}
+QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch_size": 4}
 
 
 def quick(**values: object) -> TrainingSettings:
@@ -56,11 +57,11 @@ def assert_same_run(one: Run, other: Run) -> None:
 def short(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of 24 steps, undisturbed."""
     out = tmp_path_factory.mktemp("runs") / "short"
-    return trained(squares, out, steps=24, validate_every=8)
+    return trained(squares, out, max_steps=24, val_interval=8)
 
 
 def test_it_learns(squares: Path, tmp_path: Path) -> None:
-    run = trained(squares, tmp_path / "run", steps=150, learning_rate=4e-3)
+    run = trained(squares, tmp_path / "run", max_steps=150, learning_rate=4e-3)
     lines = run.log()
     losses = [line["loss"] for line in lines if "loss" in line]
     errors = [line["val_error_px"] for line in lines if "val_error_px" in line]
@@ -83,7 +84,7 @@ def test_what_a_run_leaves(short: Run) -> None:
     assert [line["step"] for line in short.log() if "loss" in line] == [10, 20, 24]
     assert [line["step"] for line in short.log() if "val_error_px" in line] == [8, 16, 24]
     facts = short.facts
-    assert facts.training["steps"] == 24
+    assert facts.training["max_steps"] == 24
     assert {name: len(images) for name, images in facts.split.items()} == {
         "train": 24,
         "val": 8,
@@ -96,46 +97,46 @@ def test_what_a_run_leaves(short: Run) -> None:
 def test_the_same_settings_give_the_same_bits(
     squares: Path, short: Run, tmp_path: Path, workers: int
 ) -> None:
-    again = trained(squares, tmp_path / "again", steps=24, validate_every=8, workers=workers)
+    again = trained(squares, tmp_path / "again", max_steps=24, val_interval=8, num_workers=workers)
     assert_same_run(short, again)
 
 
 def test_another_seed_gives_another_run(squares: Path, short: Run, tmp_path: Path) -> None:
-    other = trained(squares, tmp_path / "other", steps=24, validate_every=8, seed=1)
+    other = trained(squares, tmp_path / "other", max_steps=24, val_interval=8, seed=1)
     assert curve(short) != curve(other)
 
 
 def test_a_finished_run_is_left_as_it_is(squares: Path, tmp_path: Path) -> None:
-    run = trained(squares, tmp_path / "run", steps=8)
+    run = trained(squares, tmp_path / "run", max_steps=8)
     before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
-    trained(squares, tmp_path / "run", steps=8, resume=True)
+    trained(squares, tmp_path / "run", max_steps=8, resume=True)
     after = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
     assert before == after
 
 
 def test_folders_in_use_are_refused(squares: Path, short: Run, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--resume"):
-        trained(squares, short.path, steps=4)
+        trained(squares, short.path, max_steps=4)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(SettingsError, match="not empty"):
-        trained(squares, tmp_path, steps=4)
+        trained(squares, tmp_path, max_steps=4)
     with pytest.raises(SettingsError, match="holds no run"):
-        trained(squares, tmp_path, steps=4, resume=True)
+        trained(squares, tmp_path, max_steps=4, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(SettingsError, match="is a file"):
-        trained(squares, tmp_path / "mine.txt", steps=4)
+        trained(squares, tmp_path / "mine.txt", max_steps=4)
 
 
 def test_resuming_with_other_labels_is_refused(squares: Path, short: Run) -> None:
     labels = read_dataset(squares)
     fewer = KeypointDataset(labels.root, labels.names, labels.samples[5:])
     with pytest.raises(SettingsError, match="no longer have"):
-        train(fewer, short.path, quick(steps=24), resume=True, quiet=True)
+        train(fewer, short.path, quick(max_steps=24), resume=True, quiet=True)
 
 
 def start(data: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
     verb = [sys.executable, "-m", "placewise", "train", str(data), "--out", str(out)]
-    settings = "--steps 400 --precision float32 --width 16 --batch 4 --validate-every 50".split()
+    settings = "--steps 400 --precision float32 --width 16 --batch-size 4 --val-interval 50".split()
     return subprocess.Popen(
         [*verb, *settings, *flags], text=True, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -158,7 +159,7 @@ def test_a_signal_ends_with_a_checkpoint_and_is_documented(
 ) -> None:
     """Sent to the whole group, as a terminal and a scheduler do."""
     run = tmp_path / "run"
-    process = start(squares, run, "--resume", "--workers", workers)
+    process = start(squares, run, "--resume", "--num-workers", workers)
     wait_for_steps(run, 20)
     os.killpg(process.pid, number)
     _, told = process.communicate(timeout=60)
@@ -201,7 +202,7 @@ def test_not_a_number_is_caught_before_it_is_learnt(
     timed = WARM_STEPS + TIMED  # the same loss is called there, on copies
     inject(monkeypatch, timed + step, value)
     with pytest.raises(TrainingError, match=rf"step {step + 1}: .*images/\d+\.png"):
-        trained(squares, tmp_path / "run", steps=24, validate_every=8)
+        trained(squares, tmp_path / "run", max_steps=24, val_interval=8)
     files = list((tmp_path / "run" / "checkpoints").glob("*.safetensors"))
     assert len(files) == (0 if step < 8 else 3)
     for file in files:
@@ -217,7 +218,7 @@ def test_not_a_number_at_fifty_steps(
         with monkeypatch.context() as patch:
             inject(patch, WARM_STEPS + TIMED + step, float("nan"))
             with pytest.raises(TrainingError, match=f"step {step + 1}:"):
-                trained(squares, tmp_path / str(step), steps=60, validate_every=5)
+                trained(squares, tmp_path / str(step), max_steps=60, val_interval=5)
         files = list((tmp_path / str(step) / "checkpoints").glob("*.safetensors"))
         assert bool(files) == (step >= 5)
         assert all(torch.isfinite(t).all() for f in files for t in load_file(f).values())
@@ -226,13 +227,13 @@ def test_not_a_number_at_fifty_steps(
 def test_a_damaged_checkpoint_falls_back_and_says_so(
     squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = trained(squares, tmp_path / "whole", steps=24, validate_every=8)
-    torn = trained(squares, tmp_path / "torn", steps=24, validate_every=8)
+    whole = trained(squares, tmp_path / "whole", max_steps=24, val_interval=8)
+    torn = trained(squares, tmp_path / "torn", max_steps=24, val_interval=8)
     newest = torn.path / "checkpoints" / "step-00000024.safetensors"
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 4
     newest.write_bytes(data)
-    train(read_dataset(squares), torn.path, quick(steps=24), resume=True)
+    train(read_dataset(squares), torn.path, quick(max_steps=24), resume=True)
     told = capsys.readouterr().err
     assert "step-00000024" in told
     assert "resumed at step 16" in told
@@ -241,7 +242,9 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(
 
 def test_two_processes_are_the_same_run(squares: Path, tmp_path: Path) -> None:
     """Same samples, same order, same statistics: losses agree to rounding."""
-    flags = "--steps 10 --precision float32 --width 16 --batch 4 --validate-every 5 --quiet".split()
+    flags = (
+        "--steps 10 --precision float32 --width 16 --batch-size 4 --val-interval 5 --quiet".split()
+    )
     losses = []
     for count in (1, 2):
         out = tmp_path / str(count)
@@ -259,20 +262,20 @@ def test_two_processes_are_the_same_run(squares: Path, tmp_path: Path) -> None:
 
 
 def test_minutes_fix_the_steps(squares: Path, tmp_path: Path) -> None:
-    run = trained(squares, tmp_path / "run", minutes=0.05)
-    assert run.facts.training["steps"] >= 1
-    assert run.log()[-1]["step"] == run.facts.training["steps"]
+    run = trained(squares, tmp_path / "run", max_minutes=0.05)
+    assert run.facts.training["max_steps"] >= 1
+    assert run.log()[-1]["step"] == run.facts.training["max_steps"]
 
 
 def test_steps_and_minutes_exclude_each_other(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="one of them"):
-        trained(squares, tmp_path / "run", steps=3, minutes=1)
+        trained(squares, tmp_path / "run", max_steps=3, max_minutes=1)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"batch": 1}, "batch: got 1"),
+        ({"batch_size": 1}, "batch_size: got 1"),
         ({"colour": 1}, "colour"),
         ({"head": "heatmpa"}, "Did you mean 'heatmap'"),
         ({"head_settings": {"sgima": 1}}, "Did you mean 'sigma'"),
@@ -287,12 +290,12 @@ def test_settings_that_cannot_be(
     squares: Path, tmp_path: Path, values: dict[str, object], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        trained(squares, tmp_path / "run", steps=2, **values)
+        trained(squares, tmp_path / "run", max_steps=2, **values)
 
 
 def test_no_image_is_touched(squares: Path, tmp_path: Path) -> None:
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in squares.rglob("*.*")}
-    trained(squares, tmp_path / "run", steps=4)
+    trained(squares, tmp_path / "run", max_steps=4)
     assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in squares.rglob("*.*")}
 
 
@@ -347,6 +350,6 @@ def test_images_are_turned_as_much_as_the_labels_are(
 
 
 def test_augmentation_that_is_asked_for_is_taken(squares: Path, tmp_path: Path) -> None:
-    run = trained(squares, tmp_path / "run", steps=2, augmentation={"rotate": 90})
+    run = trained(squares, tmp_path / "run", max_steps=2, augmentation={"rotate": 90})
     assert run.facts.training["augmentation"]["rotate"] == 90
     assert run.facts.training["augmentation"]["scale"] == [0.8, 1.25]

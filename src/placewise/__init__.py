@@ -31,17 +31,15 @@ if TYPE_CHECKING:
     from placewise.display import Shown, show
     from placewise.errors import PlacewiseError
     from placewise.evaluation import evaluate
-    from placewise.formats import (
+    from placewise.formats import convert, read_dataset, write_dataset
+    from placewise.images import read_image
+    from placewise.labels import (
         ClassDataset,
         ClassSample,
         KeypointDataset,
         KeypointSample,
         Visibility,
-        convert,
-        read_dataset,
-        write_dataset,
     )
-    from placewise.images import read_image
     from placewise.model import ClassModel, KeypointModel, ModelSettings
     from placewise.ops import rule
     from placewise.prediction import predict
@@ -52,17 +50,17 @@ if TYPE_CHECKING:
 _HOMES = {
     "Audit": "auditing",
     "Augmentation": "augment",
-    "ClassDataset": "formats",
-    "ClassSample": "formats",
+    "ClassDataset": "labels",
+    "ClassSample": "labels",
     "ClassModel": "model",
-    "KeypointDataset": "formats",
+    "KeypointDataset": "labels",
     "KeypointModel": "model",
     "ModelSettings": "model",
     "PlacewiseError": "errors",
     "Run": "run",
-    "KeypointSample": "formats",
+    "KeypointSample": "labels",
     "Shown": "display",
-    "Visibility": "formats",
+    "Visibility": "labels",
     "TrainingSettings": "training",
     "audit": "auditing",
     "check": "checking",

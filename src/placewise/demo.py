@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from placewise.checkpoint import write_text
 from placewise.errors import SettingsError
-from placewise.formats import Dataset, read_dataset
+from placewise.files import write_text
+from placewise.formats import read_dataset
 from placewise.geometry import FloatArray, Size, inside
+from placewise.labels import Dataset
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIZES: tuple[Size, ...] = ((80, 128), (88, 120), (96, 128), (97, 113), (104, 136), (104, 112))
@@ -149,7 +150,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     print(f"1 of 4: {images} images with handwritten digits: {data}")
     labels = read_dataset(write_images(data, images=images, seed=seed))
     print(f"2 of 4: training, about {minutes:g} minutes: {run_folder}")
-    run = train(labels, run_folder, TrainingSettings.of(minutes=minutes, seed=seed))
+    run = train(labels, run_folder, TrainingSettings.of(max_minutes=minutes, seed=seed))
     print("3 of 4: scores on images that were not trained on")
     with counting("images") as progress:
         scores = evaluate(run, labels, progress=progress)

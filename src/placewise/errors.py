@@ -3,8 +3,10 @@
 ```
 PlacewiseError (ValueError)
 ├── SettingsError    a setting that cannot be
-├── LabelError       faults in a file of labels, all of them at once
-├── ImageError     a file that is not an image we read
+├── ShapeError       an array or a tensor of the wrong shape or type
+├── DataError        data that nothing can be learnt or measured from
+│   └── LabelError   faults in a file of labels, all of them at once
+├── ImageError       a file that is not an image we read
 ├── CheckpointError  a checkpoint that is damaged or of another kind
 ├── TrainingError    a run that cannot go on
 └── CaptureError     a network whose operations cannot be followed
@@ -25,6 +27,14 @@ class PlacewiseError(ValueError):
 
 class SettingsError(PlacewiseError):
     """A setting that cannot be: unknown name, impossible value, mismatch of parts."""
+
+
+class ShapeError(PlacewiseError):
+    """An array or a tensor that has the wrong number of dimensions, sides, channels or type."""
+
+
+class DataError(PlacewiseError):
+    """Data that nothing can be learnt from or measured on."""
 
 
 class ImageError(PlacewiseError):
@@ -70,7 +80,7 @@ class Fault:
         return f"{self.file}{row}, {self.field}: {self.got}; {self.todo}"
 
 
-class LabelError(PlacewiseError):
+class LabelError(DataError):
     """The faults of a file of labels, all of them at once.
 
     Attributes:

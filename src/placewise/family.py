@@ -179,10 +179,10 @@ def validated(kind: type[M], values: Mapping[str, Any]) -> M:
 
     Example:
         >>> from placewise.training import TrainingSettings
-        >>> validated(TrainingSettings, {"steps": 0})
+        >>> validated(TrainingSettings, {"max_steps": 0})
         Traceback (most recent call last):
         ...
-        placewise.errors.SettingsError: steps: got 0; input should be greater than or equal to 1
+        placewise.errors.SettingsError: max_steps: got 0; input should be greater than or equal to 1
     """
     try:
         return kind(**values)

@@ -69,7 +69,7 @@ def check_batch(batch: int) -> None:
     if batch % world():
         raise SettingsError(
             f"the batch of {batch} images cannot be shared evenly by {world()} processes; "
-            f"use --batch {-(-batch // world()) * world()}"
+            f"use --batch-size {-(-batch // world()) * world()}"
         )
 
 

@@ -24,8 +24,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from placewise import __version__
-from placewise.checkpoint import Checkpoint, Checkpoints, read_json, write_json
+from placewise.checkpoint import Checkpoint, Checkpoints
 from placewise.errors import CheckpointError, SettingsError
+from placewise.files import read_json, write_json
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.model import ClassModel, KeypointModel, ModelSettings, Network, build
 

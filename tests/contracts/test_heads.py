@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
 from placewise.heads import HEADS, NOT_LABELLED, ClassHead, KeypointHead
+from placewise.labels import Visibility
 
 SETTINGS: dict[str, list[dict]] = {
     "heatmap": [{"loss": loss} for loss in ("cross_entropy", "mse", "softmax", "joint")],

@@ -37,8 +37,8 @@ from placewise.auditing._program import Program
 from placewise.auditing._structure import rounded
 from placewise.auditing._words import measured_table, sides_of, table, verdict, verdict_without
 from placewise.auditing.evenness import SizeEvenness, evenness_over
-from placewise.checkpoint import write_bytes, write_json, write_text
 from placewise.errors import CaptureError, SettingsError
+from placewise.files import write_bytes, write_json, write_text
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.graph import capture, capture_program
 from placewise.report.folder import check_folder

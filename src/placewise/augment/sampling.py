@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from placewise.augment.warps import Warp, require_warp
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
 from placewise.geometry import FloatArray, inside
 from placewise.images import as_float
+from placewise.labels import Visibility
 
 Fill: TypeAlias = Literal["replicate", "zeros", "reflect"] | float
 """What stands beyond the source: its outermost pixel, 0, its mirror image, or a value in 0..1."""

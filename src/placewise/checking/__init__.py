@@ -11,9 +11,10 @@ from placewise.checking._classes import ClassFacts, ClassFindings
 from placewise.checking._facts import Facts, PointFacts, Swap
 from placewise.checking._findings import Findings
 from placewise.checking._keypoints import KeypointFindings
-from placewise.checkpoint import write_bytes, write_json, write_text
 from placewise.errors import SettingsError
-from placewise.formats import ClassDataset, Dataset, KeypointDataset, read_dataset
+from placewise.files import write_bytes, write_json, write_text
+from placewise.formats import read_dataset
+from placewise.labels import ClassDataset, Dataset, KeypointDataset
 from placewise.report.drawing import sheet, to_png
 from placewise.report.folder import check_folder
 from placewise.report.text import counting
@@ -49,7 +50,7 @@ def check(
 
     Example:
         >>> import numpy as np
-        >>> from placewise.formats import KeypointDataset, KeypointSample
+        >>> from placewise.labels import KeypointDataset, KeypointSample
         >>> seen = np.full((1, 1), 3, np.int8)
         >>> sample = KeypointSample("gone.png", (48, 64), np.ones((1, 1, 2)), seen)
         >>> check(KeypointDataset(Path("nowhere"), ("nose",), (sample,))).verdict

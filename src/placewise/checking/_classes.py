@@ -11,7 +11,7 @@ from placewise.checking._advice import Advice, Weight, copies, damaged, leaks, l
 from placewise.checking._facts import read_all, splits_of
 from placewise.checking._findings import Card, Findings
 from placewise.errors import ImageError
-from placewise.formats import SPLITS, ClassDataset
+from placewise.labels import SPLITS, ClassDataset
 from placewise.report import blocks
 from placewise.report.class_figures import class_counts
 from placewise.report.drawing import sheet

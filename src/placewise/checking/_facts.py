@@ -11,8 +11,8 @@ import numpy as np
 
 from placewise.data import split_images
 from placewise.errors import ImageError, SettingsError
-from placewise.formats import SPLITS, Dataset, KeypointDataset, KeypointSample, Visibility
 from placewise.geometry import border_distance
+from placewise.labels import SPLITS, Dataset, KeypointDataset, KeypointSample, Visibility
 from placewise.metrics import left_right_swaps
 
 NEAR = 0.05

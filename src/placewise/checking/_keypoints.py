@@ -14,8 +14,8 @@ from placewise.checking._findings import Card, Findings
 from placewise.checking._show import as_text, cards, page
 from placewise.data import of_split, single, split_images
 from placewise.errors import PlacewiseError
-from placewise.formats import KeypointDataset
 from placewise.geometry import PIXEL_CONVENTION
+from placewise.labels import KeypointDataset
 from placewise.model import KeypointModel, choose_model, decode_floor
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from placewise.checking._facts import NEAR, Facts, PointFacts
 from placewise.checking._findings import Card
 from placewise.errors import ImageError
-from placewise.formats import SPLITS, KeypointDataset, KeypointSample
+from placewise.labels import SPLITS, KeypointDataset, KeypointSample
 from placewise.report import blocks
 from placewise.report.drawing import keypoints
 from placewise.report.glossary import WORDS, number, share

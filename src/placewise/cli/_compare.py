@@ -67,7 +67,7 @@ def compare(
         "backbone_settings": parse_settings(backbone_set) or None,
         "seeds": seeds,
         "format": format,
-        "training": {k: v for k, v in (("steps", steps), ("batch", batch)) if v} or None,
+        "training": {k: v for k, v in (("max_steps", steps), ("batch_size", batch)) if v} or None,
         "tuning": {"trials": trials} if trials else None,
     }
     given = {name: value for name, value in given.items() if value is not None}

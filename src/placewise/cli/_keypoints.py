@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from placewise.cli._words import Pairs, import_all, parse_settings, teller
 
@@ -87,8 +87,8 @@ def train(
     data: Positional[Path],
     /,
     out: Path,
-    steps: int | None = None,
-    minutes: float | None = None,
+    max_steps: Annotated[int | None, arg(aliases=["--steps"])] = None,
+    max_minutes: Annotated[float | None, arg(aliases=["--minutes"])] = None,
     resume: bool = False,
     head: str | None = None,
     head_set: Pairs = (),
@@ -97,13 +97,13 @@ def train(
     width: int | None = None,
     augment: Pairs = (),
     pixels: int | None = None,
-    batch: int | None = None,
+    batch_size: int | None = None,
     learning_rate: float | None = None,
-    workers: int = 0,
+    num_workers: int = 0,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
-    validate_every: int | None = None,
+    val_interval: int | None = None,
     format: str | None = None,
     plugin: Pairs = (),
     quiet: bool = False,
@@ -121,8 +121,8 @@ def train(
     Args:
         data: file of labels, the folder that holds one, or a folder of images for each class.
         out: folder of the run; new or empty unless --resume.
-        steps: optimiser steps.
-        minutes: length by the clock instead: the speed is measured, then the steps are fixed.
+        max_steps: optimiser steps.
+        max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; begin it where there is none.
         head: of points heatmap (the usual one), integral, simcc, coordinates; of classes
             convolutional (the usual one), flatten, sheet, proximity, palm_tree, low_rank; or
@@ -133,13 +133,13 @@ def train(
         width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
         pixels: of the median image after scaling; 320×240 by default, more is finer and slower.
-        batch: images in a step; 8 for points, 32 for classes.
+        batch_size: images in a step; 8 for points, 32 for classes.
         learning_rate: peak of the learning rate.
-        workers: processes that prepare batches; 0 prepares them between the steps.
+        num_workers: processes that prepare batches; 0 prepares them between the steps.
         seed: everything that is drawn follows from it.
-        device: cpu, cuda, cuda:1, …
+        device: auto (cuda, mps or cpu, whichever is there), or cpu, cuda, cuda:1, mps.
         precision: auto measures which is faster here.
-        validate_every: steps between validations.
+        val_interval: steps between validations.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
         plugin: modules to import first, for heads and backbones of your own.
@@ -156,19 +156,19 @@ def train(
     if width is not None:
         backbone_settings["width"] = width
     values: dict[str, object] = {
-        "steps": steps,
-        "minutes": minutes,
+        "max_steps": max_steps,
+        "max_minutes": max_minutes,
         "seed": seed,
         "device": device,
         "precision": precision,
-        "batch": batch,
-        "workers": workers,
+        "batch_size": batch_size,
+        "num_workers": num_workers,
         "backbone": backbone,
         "backbone_settings": backbone_settings,
         "head": head,
         "head_settings": parse_settings(head_set),
         "augmentation": parse_settings(augment),
-        "validate_every": validate_every,
+        "val_interval": val_interval,
     }
     given = {"learning_rate": learning_rate, "pixels": pixels}
     values |= {name: value for name, value in given.items() if value is not None}
@@ -184,7 +184,7 @@ def predict(
     out: Path,
     overlays: int = 200,
     threshold: float = 0.5,
-    device: str = "cpu",
+    device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
@@ -201,7 +201,7 @@ def predict(
         out: new folder for predictions.csv and the overlays; of keypoints also COCO and DeepLabCut.
         overlays: how many overlays are drawn at most.
         threshold: keypoints with a lower score are drawn hollow.
-        device: cpu, cuda, …
+        device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
     """
@@ -232,7 +232,7 @@ def evaluate(
     out: Path | None = None,
     pck_pair: tuple[str, str] | None = None,
     format: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
@@ -251,7 +251,7 @@ def evaluate(
         pck_pair: two points whose distance is the unit of PCK instead of the diagonal.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
-        device: cpu, cuda, …
+        device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
     """

@@ -25,7 +25,6 @@ from typing import Any
 import torch
 
 from placewise import __version__
-from placewise.checkpoint import read_json, write_json, write_text
 from placewise.comparison._against import held_against
 from placewise.comparison._budget import Budget, budget_of, check_matched
 from placewise.comparison._jobs import (
@@ -51,6 +50,7 @@ from placewise.comparison._plan import (
 from placewise.comparison._summary import CLAIM, summarise
 from placewise.engine import check_engine, run_all
 from placewise.errors import SettingsError, TrainingError
+from placewise.files import read_json, write_json, write_text
 from placewise.model import ClassModel, KeypointModel, build
 from placewise.report.comparison import compare_page, compare_table, console_table
 from placewise.report.folder import check_folder

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from placewise.comparison._plan import Measure
 from placewise.data import as_input, single
 from placewise.errors import SettingsError
-from placewise.formats import (
+from placewise.geometry import FloatArray, inside, ratio_of
+from placewise.labels import (
     ClassDataset,
     ClassSample,
     Dataset,
@@ -22,7 +23,6 @@ from placewise.formats import (
     KeypointSample,
     Visibility,
 )
-from placewise.geometry import FloatArray, inside, ratio_of
 from placewise.model import ClassModel, KeypointModel
 
 BATCH = 64

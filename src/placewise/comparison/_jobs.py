@@ -28,14 +28,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from placewise.checkpoint import read_json, write_json, write_text
 from placewise.comparison._answers import answers_of
 from placewise.comparison._place import diagnose
 from placewise.comparison._plan import Arm, Plan, Trial, train_settings
 from placewise.comparison.permuted import PERMUTED
 from placewise.data import of_split, split_images
 from placewise.errors import SettingsError, TrainingError
-from placewise.formats import Dataset, read_dataset
+from placewise.files import read_json, write_json, write_text
+from placewise.formats import read_dataset
+from placewise.labels import Dataset
 from placewise.model import ModelSettings, choose_model
 from placewise.run import Run
 from placewise.training import train

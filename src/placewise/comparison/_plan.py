@@ -24,10 +24,10 @@ STEPS = 1000
 OWN = frozenset({"seed", "backbone", "backbone_settings", "head", "head_settings"})
 """Settings of training that the plan gives elsewhere."""
 
-DECIDED = frozenset({"minutes", "validate_every"})
+DECIDED = frozenset({"max_minutes", "val_interval"})
 """Settings of training that no plan can change: runs are equally long and end at the last step."""
 
-SHARED = frozenset({"steps", "batch", "pixels", "precision", "device"})
+SHARED = frozenset({"max_steps", "batch_size", "pixels", "precision", "device"})
 """Settings of training that all arms have to share."""
 
 
@@ -128,7 +128,7 @@ class Plan(BaseModel):
     @property
     def steps(self) -> int:
         """Optimiser steps of each run."""
-        return int(self.training.get("steps", STEPS))
+        return int(self.training.get("max_steps", STEPS))
 
     def arm(self, name: str) -> Arm:
         """The arm of this name."""
@@ -219,8 +219,8 @@ def train_settings(plan: Plan, arm: Arm, seed: int, trial: Trial | None = None) 
         "precision": "float32",
         **plan.training,
         **arm.training,
-        "steps": plan.steps,
-        "validate_every": plan.steps,
+        "max_steps": plan.steps,
+        "val_interval": plan.steps,
         "seed": seed,
         "head": arm.head,
         "head_settings": arm.head_settings,
@@ -247,8 +247,8 @@ def _refuse(where: str, settings: Mapping[str, Any], names: frozenset[str]) -> N
     """Settings of training that may not stand there."""
     for name in sorted(names & settings.keys()):
         reason = {
-            "minutes": "runs must be equally long on any machine; give steps",
-            "validate_every": "every run is judged at its last step",
+            "max_minutes": "runs must be equally long on any machine; give max_steps",
+            "val_interval": "every run is judged at its last step",
             "seed": "give `seeds`, how many there are",
         }.get(name, "the arms must share it: give it once, in [training]")
         if name in OWN - {"seed"}:

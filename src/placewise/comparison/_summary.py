@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.checkpoint import read_json
 from placewise.comparison._against import held_against
 from placewise.comparison._budget import Budget
 from placewise.comparison._jobs import Job, read_items, score_of
 from placewise.comparison._plan import Plan
 from placewise.errors import SettingsError
+from placewise.files import read_json
 from placewise.statistics import detectable_effect, paired_difference
 
 CLAIM = 20

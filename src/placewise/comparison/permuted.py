@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from placewise.augment import generator
-from placewise.heads import HEADS, ClassHead, Decoded, KeypointHead, Task
+from placewise.heads import HEADS, ClassHead, Decoded, KeypointHead
 
 
 class Permuted(ClassHead):
@@ -139,7 +139,7 @@ def _moved(features: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     return features.flatten(2).index_select(2, places).reshape(features.shape)
 
 
-PERMUTED: dict[Task, str] = {
+PERMUTED: dict[str, str] = {
     head.task: f"{head.__module__}:{head.__qualname__}" for head in (Permuted, PermutedKeypoints)
 }
 """Under which name a run knows the control, for what its head answers."""

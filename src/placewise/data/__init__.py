@@ -22,7 +22,7 @@ from placewise.data._inputs import (
     shown_size,
 )
 from placewise.data._order import Batch, Order, batches
-from placewise.data._splits import of_split, single, split_images
+from placewise.labels import of_split, single, split_images
 
 __all__ = [
     "DETAIL",

@@ -13,8 +13,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from placewise.augment import Augmentation, generator, warp_image
 from placewise.data._inputs import InputSettings, as_input
-from placewise.data._splits import single
-from placewise.formats import (
+from placewise.geometry import Size, ratio_of, rescale
+from placewise.images import as_float
+from placewise.labels import (
     NOT_LABELLED,
     ClassSample,
     Dataset,
@@ -22,9 +23,8 @@ from placewise.formats import (
     KeypointSample,
     S,
     Sample,
+    single,
 )
-from placewise.geometry import Size, ratio_of, rescale
-from placewise.images import as_float
 
 CACHE_BYTES = 2 << 30
 """Scaled images are kept in memory up to this, in each process that prepares batches."""

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from placewise.formats import Dataset, KeypointSample, Sample
 from placewise.geometry import Size
 from placewise.images import as_float, is_grey, resize
+from placewise.labels import Dataset, KeypointSample, Sample
 
 PIXELS = 320 * 240
 """Pixels of a training image, or of a window on it: trains in minutes on two cores."""

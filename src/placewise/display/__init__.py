@@ -13,11 +13,11 @@ from torch import nn
 from torch.export import ExportedProgram, unflatten
 
 from placewise import __version__
-from placewise.checkpoint import write_bytes, write_json
 from placewise.display._count import products
 from placewise.display._drawing import drawing
 from placewise.display._rows import Row, rows_of
 from placewise.display._text import HEADER, PATHS, cells, maps_of, plain
+from placewise.files import write_bytes, write_json
 from placewise.graph import capture, capture_program
 from placewise.report import text
 from placewise.report.folder import check_folder

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from placewise.checkpoint import write_json, write_text
+from placewise.devices import device_of
 from placewise.errors import SettingsError
 from placewise.evaluation._classes import ClassScoring
 from placewise.evaluation._keypoints import KeypointScoring
 from placewise.evaluation._scoring import Scoring
-from placewise.formats import ClassDataset, Dataset, KeypointDataset, S
-from placewise.model import device_of
+from placewise.files import write_json, write_text
+from placewise.labels import ClassDataset, Dataset, KeypointDataset, S
 from placewise.parallel import is_first
 from placewise.report.class_page import class_scores_table
 from placewise.report.folder import check_folder
@@ -29,7 +29,7 @@ def evaluate(
     split: str | None = None,
     out: Path | None = None,
     pck_pair: tuple[str, str] | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     tell: Callable[[str], None] = print,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:

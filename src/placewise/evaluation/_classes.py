@@ -10,7 +10,7 @@ import numpy as np
 from placewise.data import ScaledImages, in_groups
 from placewise.errors import SettingsError
 from placewise.evaluation._scoring import CARDS, Scoring, kind_of
-from placewise.formats import ClassDataset, ClassSample
+from placewise.labels import ClassDataset, ClassSample
 from placewise.metrics import class_table as score_classes
 from placewise.model import Classified, ClassModel
 from placewise.prediction import ClassPrediction, class_table, drawn

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from placewise.data import single
 from placewise.errors import SettingsError
 from placewise.evaluation._scoring import CARDS, Scoring, kind_of
-from placewise.formats import KeypointDataset, KeypointSample
 from placewise.geometry import FloatArray
+from placewise.labels import KeypointDataset, KeypointSample
 from placewise.metrics import errors, mean_position_baseline, score_table
 from placewise.model import KeypointModel, decode_floor
 from placewise.prediction import Prediction, prediction, table

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from placewise.formats import Dataset, S
+from placewise.labels import Dataset, S
 from placewise.model import Network
 from placewise.run import Run
 

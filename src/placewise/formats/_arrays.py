@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.formats._classes import ClassDataset, ClassSample
 from placewise.formats._collect import MAX_NAMES, Collector
-from placewise.formats._names import natural, shown
-from placewise.formats._sets import Arrays
+from placewise.labels import Arrays, ClassDataset, ClassSample
+from placewise.labels.names import natural, shown
 
 MAX_ARRAY_BYTES = 8 << 30
 """Most bytes of all arrays of a file, after unpacking."""

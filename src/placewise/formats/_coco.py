@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from placewise.formats._collect import Collector
-from placewise.formats._labels import KeypointDataset, Visibility
-from placewise.formats._names import shown
 from placewise.geometry import PIXEL_CONVENTION
+from placewise.labels import KeypointDataset, Visibility
+from placewise.labels.names import shown
 
 VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
 """The states that COCO numbers 0, 1, 2."""

@@ -11,12 +11,17 @@ from typing import NoReturn
 import numpy as np
 
 from placewise.errors import Fault, ImageError, LabelError, SettingsError
-from placewise.formats._classes import ClassDataset, ClassSample
-from placewise.formats._labels import KeypointDataset, KeypointSample, Visibility
-from placewise.formats._names import has_control, natural, normal, shown, why_unfit, why_unsafe
-from placewise.formats._symmetry import guess_symmetry
 from placewise.geometry import Size
 from placewise.images import image_size
+from placewise.labels import (
+    ClassDataset,
+    ClassSample,
+    KeypointDataset,
+    KeypointSample,
+    Visibility,
+    guess_symmetry,
+)
+from placewise.labels.names import has_control, natural, normal, shown, why_unfit, why_unsafe
 
 FAR = 0.1
 """A point further than this share of the diagonal beyond the edge is a fault; objects that the

@@ -8,14 +8,14 @@ from typing import Any, NoReturn
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector, read_bytes
 from placewise.formats._format import FORMATS, Format, Written
-from placewise.formats._names import shown
-from placewise.formats._sets import Dataset, Task
+from placewise.labels import Dataset
+from placewise.labels.names import shown
 
 HEAD_BYTES = 1 << 16
 """A format is judged by this much of a file."""
 
 _PREFERRED = ("points.csv", "labels.csv", "labels.json")
-_BY_SUFFIX: dict[tuple[Task, str], str] = {
+_BY_SUFFIX: dict[tuple[str, str], str] = {
     ("keypoints", ".csv"): "long_csv",
     ("keypoints", ".json"): "coco",
     ("classes", ".csv"): "class_csv",
@@ -83,7 +83,7 @@ def write_dataset(
     Example:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
-        >>> from placewise.formats import KeypointDataset, KeypointSample
+        >>> from placewise.labels import KeypointDataset, KeypointSample
         >>> seen = np.array([[3]], dtype="i1")
         >>> sample = KeypointSample("a.png", (6, 8), np.array([[[3.0, 4.5]]]), seen)
         >>> with TemporaryDirectory() as folder:

@@ -9,13 +9,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from placewise.checkpoint import write_text
 from placewise.errors import SettingsError
 from placewise.family import Family
-from placewise.formats._labels import KeypointDataset
-from placewise.formats._names import normal, shown, why_unsafe
-from placewise.formats._sets import Arrays, Dataset, Task
+from placewise.files import write_text
 from placewise.geometry import FloatArray
+from placewise.labels import Arrays, Dataset, KeypointDataset
+from placewise.labels.names import normal, shown, why_unsafe
 
 L = TypeVar("L", bound=Dataset[Any])
 
@@ -27,7 +26,7 @@ class Format(ABC):
     format recognises a file.
     """
 
-    task: ClassVar[Task]
+    task: ClassVar[str]
 
     whole_folders: ClassVar[bool] = False
     """Whether it is a folder as a whole, not a file in it."""

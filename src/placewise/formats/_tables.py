@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from placewise.formats._collect import Collector
-from placewise.formats._labels import KeypointDataset, Visibility
-from placewise.formats._names import shown
-from placewise.formats._symmetry import guess_symmetry
+from placewise.labels import KeypointDataset, Visibility, guess_symmetry
+from placewise.labels.names import shown
 
 STATES = {state.name.lower(): state for state in Visibility}
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from placewise.formats._classes import ClassDataset
 from placewise.formats._collect import Collector
 from placewise.formats._format import Written
 from placewise.formats._tables import header_of, read_table, table_text
+from placewise.labels import ClassDataset
 
 
 class ClassCsv(Written[ClassDataset]):

@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from placewise.errors import ImageError
-from placewise.formats._classes import ClassDataset
 from placewise.formats._collect import SPLIT_NAMES, Collector
 from placewise.formats._format import Format
-from placewise.formats._names import natural, shown
 from placewise.images import list_images
+from placewise.labels import ClassDataset
+from placewise.labels.names import natural, shown
 
 
 class ClassFolders(Format):

@@ -20,8 +20,8 @@ import numpy as np
 from placewise.formats._coco import VISIBILITY, Json, Reader
 from placewise.formats._collect import Collector
 from placewise.formats._format import PointFormat, fit_scores, write_new
-from placewise.formats._labels import KeypointDataset, KeypointSample, Visibility
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
+from placewise.labels import KeypointDataset, KeypointSample, Visibility
 
 _HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
 
@@ -69,7 +69,7 @@ def write_predictions(
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from placewise.formats import KeypointSample
+        >>> from placewise.labels import KeypointSample
         >>> visibility = np.full((1, 1), Visibility.VISIBLE, dtype=np.int8)
         >>> sample = KeypointSample("a.png", (9, 9), np.array([[[3.0, 4.5]]]), visibility)
         >>> with TemporaryDirectory() as folder:

@@ -21,8 +21,6 @@ from pathlib import Path
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector
 from placewise.formats._format import PointFormat, fit_scores, write_new
-from placewise.formats._labels import KeypointDataset, Visibility
-from placewise.formats._names import normal, shown, why_unsafe
 from placewise.formats._tables import (
     header_of,
     read_point,
@@ -34,6 +32,8 @@ from placewise.formats._tables import (
     written,
 )
 from placewise.geometry import FloatArray
+from placewise.labels import KeypointDataset, Visibility
+from placewise.labels.names import normal, shown, why_unsafe
 
 HEADER = ("scorer", "bodyparts", "coords")
 
@@ -128,7 +128,7 @@ def write_predictions(
     Example:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
-        >>> from placewise.formats import KeypointSample
+        >>> from placewise.labels import KeypointSample
         >>> visibility = np.full((1, 1), Visibility.VISIBLE, dtype=np.int8)
         >>> sample = KeypointSample("a.png", (9, 9), np.array([[[3.0, 4.5]]]), visibility)
         >>> with TemporaryDirectory() as folder:

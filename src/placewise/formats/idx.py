@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.formats._arrays import MAX_ARRAY_BYTES, Part, class_labels, split_of, unique_name
-from placewise.formats._classes import ClassDataset
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
+from placewise.labels import ClassDataset
 
 _FILE = re.compile(r"(.*?)[-_.]?(images|labels)[-_.]idx\d-ubyte(\.gz)?", re.IGNORECASE)
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import PointFormat
-from placewise.formats._labels import KeypointDataset, Visibility
-from placewise.formats._names import shown
 from placewise.formats._tables import (
     Row,
     header_of,
@@ -28,6 +26,8 @@ from placewise.formats._tables import (
     table_text,
     written,
 )
+from placewise.labels import KeypointDataset, Visibility
+from placewise.labels.names import shown
 
 NEEDED = ("image", "point", "x", "y")
 

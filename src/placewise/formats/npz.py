@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.formats._arrays import MAX_ARRAY_BYTES, Part, class_labels, split_of, unique_name
-from placewise.formats._classes import ClassDataset
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
-from placewise.formats._names import shown
+from placewise.labels import ClassDataset
+from placewise.labels.names import shown
 
 _SPLIT = r"(train|training|val|valid|validation|test|testing)"
 _IMAGES = re.compile(rf"(?:{_SPLIT}_)?(images?|images|data|x)(?:_{_SPLIT})?", re.IGNORECASE)

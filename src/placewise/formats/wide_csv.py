@@ -14,7 +14,6 @@ from pathlib import Path
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import PointFormat
-from placewise.formats._labels import KeypointDataset, Visibility
 from placewise.formats._tables import (
     Row,
     header_of,
@@ -25,6 +24,7 @@ from placewise.formats._tables import (
     table_text,
     written,
 )
+from placewise.labels import KeypointDataset, Visibility
 
 _COLUMN = re.compile(r"(.+)[_.](x|y|state)", re.IGNORECASE | re.DOTALL)
 _LONG = {"point", "x", "y"}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from placewise.family import Family
-from placewise.formats import NOT_LABELLED
+from placewise.labels import NOT_LABELLED
 
 Task = Literal["keypoints", "classes"]
 

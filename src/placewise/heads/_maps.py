@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
 from placewise.geometry import to_map
+from placewise.labels import Visibility
 
 FAR = -80.0
 """Logarithm of a Gaussian that is as good as nothing."""

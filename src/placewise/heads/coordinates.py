@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
 from placewise.heads import Decoded, KeypointHead
 from placewise.heads._maps import CERTAIN, presence_loss
+from placewise.labels import Visibility
 
 Gather = Literal["flatten", "pool"]
 

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from placewise.decoders import DECODERS
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
 from placewise.geometry import to_image
 from placewise.heads import Decoded, KeypointHead
 from placewise.heads._maps import (
@@ -24,6 +23,7 @@ from placewise.heads._maps import (
     softmax,
     spreads,
 )
+from placewise.labels import Visibility
 
 Loss = Literal["cross_entropy", "mse", "softmax", "joint"]
 

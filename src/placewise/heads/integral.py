@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
 from placewise.geometry import to_image
 from placewise.heads import Decoded, KeypointHead
 from placewise.heads._maps import (
@@ -19,6 +18,7 @@ from placewise.heads._maps import (
     softmax,
     spreads,
 )
+from placewise.labels import Visibility
 
 
 class Integral(KeypointHead):

@@ -9,10 +9,10 @@ from torch import nn
 
 from placewise.decoders import DECODERS
 from placewise.errors import SettingsError
-from placewise.formats import Visibility
 from placewise.geometry import to_image, to_map
 from placewise.heads import Decoded, KeypointHead
 from placewise.heads._maps import CERTAIN, FAR, presence_loss, spreads
+from placewise.labels import Visibility
 
 
 class SimCC(KeypointHead):

@@ -10,7 +10,7 @@ from placewise.model._choose import (
 )
 from placewise.model._classes import Classified, ClassModel
 from placewise.model._keypoints import KeypointModel, Located, decode_floor
-from placewise.model._network import ModelSettings, Network, device_of
+from placewise.model._network import ModelSettings, Network
 
 __all__ = [
     "USUAL_HEAD",
@@ -24,7 +24,6 @@ __all__ = [
     "check_head",
     "choose_model",
     "decode_floor",
-    "device_of",
     "first_model",
     "reopened",
 ]

@@ -12,13 +12,13 @@ from placewise.backbones.unet import enough_depth
 from placewise.data import PIXELS, choose_input, object_extent
 from placewise.errors import SettingsError
 from placewise.family import complete_settings
-from placewise.formats import Dataset, KeypointDataset, Task
 from placewise.heads import HEADS
+from placewise.labels import Dataset, KeypointDataset
 from placewise.model._classes import ClassModel
 from placewise.model._keypoints import KeypointModel
 from placewise.model._network import ModelSettings, Settings
 
-USUAL_HEAD: dict[Task, str] = {"keypoints": "heatmap", "classes": "convolutional"}
+USUAL_HEAD: dict[str, str] = {"keypoints": "heatmap", "classes": "convolutional"}
 """Head that is taken where none is named."""
 
 SIGMA = 1.5

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from placewise.data import as_input, scaled_size
 from placewise.errors import SettingsError
-from placewise.formats import KeypointSample, Visibility
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.heads import HEADS, Decoded, KeypointHead
+from placewise.labels import KeypointSample, Visibility
 from placewise.metrics import errors
 from placewise.model._network import Network
 

@@ -13,33 +13,12 @@ from torch import nn
 
 from placewise.backbones import BACKBONES, Backbone
 from placewise.data import InputSettings
-from placewise.errors import SettingsError
 from placewise.family import Setting, complete_settings
-from placewise.formats import Task
 from placewise.geometry import Size
 from placewise.heads import HEADS, Head
 from placewise.paddings import PADDINGS
 
 Settings = dict[str, Setting]
-
-
-def device_of(name: str) -> torch.device:
-    """The device of this name.
-
-    Raises:
-        SettingsError: torch knows no such device, or this machine has none.
-
-    Example:
-        >>> device_of("cpu")
-        device(type='cpu')
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        able = "this machine cannot use it" if name.startswith("cuda") else "torch cannot use it"
-        raise SettingsError(f"device '{name}': {able}; use --device cpu, cuda or cuda:1") from error
-    return device
 
 
 class ModelSettings(BaseModel):
@@ -75,7 +54,7 @@ class ModelSettings(BaseModel):
     padding: str = "replicate"
 
     @property
-    def task(self) -> Task:
+    def task(self) -> str:
         """What the head answers."""
         return HEADS[self.head].task
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from placewise.checkpoint import write_json
+from placewise.devices import device_of
 from placewise.errors import ImageError, SettingsError
-from placewise.formats import Files, Source, holds_arrays, read_dataset
+from placewise.files import write_json
+from placewise.formats import holds_arrays, read_dataset
 from placewise.images import ImageArray, list_images
-from placewise.model import ClassModel, KeypointModel, device_of
+from placewise.labels import Files, Source
+from placewise.model import ClassModel, KeypointModel
 from placewise.prediction._answers import Answers
 from placewise.prediction._classes import ClassAnswers, ClassPrediction, class_table, drawn
 from placewise.prediction._keypoints import (
@@ -42,7 +44,7 @@ def predict(
     images: Path,
     out: Path,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     overlays: int = 200,
     threshold: float = 0.5,
     tell: Callable[[str], None] = print,

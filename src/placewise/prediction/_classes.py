@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from placewise.checkpoint import write_text
+from placewise.files import write_text
 from placewise.geometry import FloatArray
 from placewise.images import ImageArray
 from placewise.model import Classified, ClassModel

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from placewise.checkpoint import write_text
-from placewise.formats import KeypointDataset, KeypointSample, Visibility
+from placewise.files import write_text
 from placewise.formats.coco import write_predictions as write_coco
 from placewise.formats.deeplabcut import write_predictions as write_deeplabcut
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
+from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.model import KeypointModel, Located, ModelSettings
 from placewise.prediction._answers import Answers
 from placewise.report.drawing import keypoints

@@ -13,8 +13,9 @@ from torch import nn
 from placewise import __version__
 from placewise.auditing import Audit, audit
 from placewise.auditing.evenness import Evenness
-from placewise.checkpoint import save, write_json
+from placewise.checkpoint import save
 from placewise.errors import CaptureError, SettingsError
+from placewise.files import write_json
 from placewise.graph import Graph, Node
 from placewise.ops import Along
 from placewise.paddings import PADDINGS

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from placewise.checkpoint import read_json, write_bytes, write_json, write_text
 from placewise.errors import CheckpointError, SettingsError
+from placewise.files import read_json, write_bytes, write_json, write_text
 
 CHOICE = re.compile(
     r"\{\{if ([\w.]+)\}\}\n?(.*?)(?:\{\{else\}\}\n?(.*?))?\{\{end\}\}\n?", re.DOTALL

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from placewise import __version__
-from placewise.checkpoint import read_json, write_json
 from placewise.engine import run_all
 from placewise.errors import SettingsError
+from placewise.files import read_json, write_json
 from placewise.studies import Plan
 
 Work = Callable[[Mapping[str, Any]], Mapping[str, Any]]

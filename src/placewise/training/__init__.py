@@ -12,10 +12,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from placewise.data import PIXELS
+from placewise.devices import device_of
 from placewise.errors import SettingsError
 from placewise.family import validated
-from placewise.formats import Dataset
-from placewise.model import check_head, device_of
+from placewise.labels import Dataset
+from placewise.model import check_head
 from placewise.parallel import check_batch, processes, rank, wait_for_all
 from placewise.run import Run
 
@@ -26,48 +27,48 @@ class TrainingSettings(BaseModel):
     """Settings of a training run.
 
     Attributes:
-        steps: optimiser steps; None where `minutes` decides.
-        minutes: length by the clock: the speed is measured first and the steps are fixed by it.
+        max_steps: optimiser steps; None where `max_minutes` decides.
+        max_minutes: length by the clock: the speed is measured first and the steps are fixed by it.
         seed: everything drawn is a pure function of it.
-        device: "cpu", "cuda", "cuda:1", …
+        device: "auto" (cuda, mps or cpu), "cpu", "cuda", "cuda:1", "mps".
         precision: "auto" takes the faster of the two on this machine, measured at the start.
         pixels: pixels of the median image after scaling; more is finer and slower.
-        batch: images in a step, over all processes; None: 8 for keypoints, 32 for classes.
-        workers: processes that prepare batches.
+        batch_size: images in a step, over all processes; None: 8 for keypoints, 32 for classes.
+        num_workers: processes that prepare batches.
         learning_rate: peak of the learning rate: warm-up, then cosine to 0.
         weight_decay: of AdamW.
-        average: decay of the moving average of the weights, which is what answers.
+        ema_decay: decay of the moving average of the weights, which is what answers.
         backbone: member of `BACKBONES`.
         backbone_settings: e.g. {"width": 128}; what is missing is chosen from the data.
         head: member of `HEADS`; None: the usual one for what the labels say.
         head_settings: e.g. {"loss": "mse"}; what is missing is the head's default.
         augmentation: changes to the augmentation that is chosen for the data.
-        validate_every: steps between validations; None: chosen from the speed.
+        val_interval: steps between validations; None: chosen from the speed.
 
     Example:
-        >>> TrainingSettings(minutes=8, head_settings={"loss": "mse"}).head_settings
+        >>> TrainingSettings(max_minutes=8, head_settings={"loss": "mse"}).head_settings
         {'loss': 'mse'}
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int | None = Field(default=None, ge=1)
-    minutes: float | None = Field(default=None, gt=0)
+    max_steps: int | None = Field(default=None, ge=1)
+    max_minutes: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0)
-    device: str = "cpu"
+    device: str = "auto"
     precision: Precision = "auto"
     pixels: int = Field(default=PIXELS, ge=1024)
-    batch: int | None = Field(default=None, ge=2)
-    workers: int = Field(default=0, ge=0)
+    batch_size: int | None = Field(default=None, ge=2)
+    num_workers: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
-    average: float = Field(default=0.99, ge=0, lt=1)
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
     backbone: str = "unet"
     backbone_settings: dict[str, int | float | str | bool] = {}
     head: str | None = None
     head_settings: dict[str, int | float | str | bool] = {}
     augmentation: dict[str, Any] = {}
-    validate_every: int | None = Field(default=None, ge=1)
+    val_interval: int | None = Field(default=None, ge=1)
 
     @classmethod
     def of(cls, **values: Any) -> TrainingSettings:
@@ -77,10 +78,10 @@ class TrainingSettings(BaseModel):
             SettingsError: names the setting, what was got and what is allowed.
 
         Example:
-            >>> TrainingSettings.of(steps=0)
+            >>> TrainingSettings.of(max_steps=0)
             Traceback (most recent call last):
             ...
-            placewise.errors.SettingsError: steps: got 0; input should be greater than or equal to 1
+            placewise.errors.SettingsError: max_steps: got 0; input should be ...
         """
         return validated(cls, values)
 
@@ -112,7 +113,7 @@ def train(
 
     Example:
         >>> labels = read_dataset("my_folder")  # doctest: +SKIP
-        >>> run = train(labels, Path("my_run"), TrainingSettings(minutes=8))  # doctest: +SKIP
+        >>> run = train(labels, Path("my_run"), TrainingSettings(max_minutes=8))  # doctest: +SKIP
     """
     from placewise.training._loop import Trainer
     from placewise.training._plan import begin, task_of
@@ -120,10 +121,13 @@ def train(
 
     device, task = device_of(settings.device), task_of(labels)
     settings = settings.model_copy(
-        update={"batch": settings.batch or task.batch, "head": check_head(labels, settings.head)}
+        update={
+            "batch_size": settings.batch_size or task.batch,
+            "head": check_head(labels, settings.head),
+        }
     )
     with processes(device):
-        check_batch(settings.batch or task.batch)
+        check_batch(settings.batch_size or task.batch)
         console = Console(quiet or rank() > 0)
         _check_folder(out, resume)
         if rank() == 0 and not (out / "run.json").is_file():

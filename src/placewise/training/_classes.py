@@ -10,8 +10,8 @@ import torch
 
 from placewise.data import ClassTrainingSet, ScaledImages, in_groups
 from placewise.errors import SettingsError
-from placewise.formats import ClassDataset, ClassSample
 from placewise.geometry import FloatArray
+from placewise.labels import ClassDataset, ClassSample
 from placewise.metrics import log_loss, temperature
 from placewise.model import ClassModel
 from placewise.report.drawing import sheet, to_png

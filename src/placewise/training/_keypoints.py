@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from placewise.data import KeypointTrainingSet, ScaledImages, single
-from placewise.formats import KeypointDataset, KeypointSample
 from placewise.geometry import FloatArray
+from placewise.labels import KeypointDataset, KeypointSample
 from placewise.metrics import conformal_factor, errors, turns
 from placewise.model import KeypointModel, Located
 from placewise.report.drawing import keypoints, sheet, to_png

@@ -13,10 +13,11 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from placewise.augment import Augmentation
-from placewise.checkpoint import Checkpoint, write_bytes, write_json, write_text
+from placewise.checkpoint import Checkpoint
 from placewise.data import Batch, Order, ScaledImages, batches
 from placewise.errors import SettingsError, TrainingError
-from placewise.formats import Sample
+from placewise.files import write_bytes, write_json, write_text
+from placewise.labels import Sample
 from placewise.model import build, first_model
 from placewise.parallel import any_process, rank, share_batch_norms, world
 from placewise.run import Run, load_weights, prefixed
@@ -54,8 +55,8 @@ class Trainer:
     ) -> None:
         self.task, self.run, self.device, self.console = task, run, device, console
         self.settings = TrainingSettings.of(**run.facts.training)
-        self.steps = self.settings.steps or 1
-        self.batch = self.settings.batch or task.batch
+        self.steps = self.settings.max_steps or 1
+        self.batch = self.settings.batch_size or task.batch
         by_image = {sample.image: sample for sample in task.labels.samples}
         self.train_samples = _samples(by_image, run, "train")
         self.val_samples = _samples(by_image, run, "val")
@@ -92,7 +93,7 @@ class Trainer:
         self.val_images = ScaledImages(self.task.labels, looked_at, view)
         objective = DistributedDataParallel(self.objective) if world() > 1 else self.objective
         objective.train()
-        every = self.settings.validate_every or self.steps
+        every = self.settings.val_interval or self.steps
         with Stop() as stop, self.console.training(self.step, self.steps) as bar:
             pace, started = Pace(self.batch), time.monotonic()
             for batch in self._batches():
@@ -126,7 +127,7 @@ class Trainer:
             rank=rank(),
             world=world(),
         )
-        return batches(shown, order, self.settings.workers)
+        return batches(shown, order, self.settings.num_workers)
 
     def _tell(self, pace: Pace, bar: Bar) -> None:
         """A line in the log, and the bar: mean loss and speed since the last one."""
@@ -150,7 +151,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        move_average(self.average, self.model, self.settings.average, self.step)
+        move_average(self.average, self.model, self.settings.ema_decay, self.step)
         return value
 
     def _mean_over_processes(self, loss: torch.Tensor) -> float:

@@ -16,7 +16,7 @@ import torch
 from placewise.augment import Augmentation
 from placewise.data import Batch, Order, batches, of_split, shown_size, split_images
 from placewise.errors import SettingsError
-from placewise.formats import SPLITS, Dataset, Sample
+from placewise.labels import SPLITS, Dataset, Sample
 from placewise.model import ModelSettings, build, choose_model, reopened
 from placewise.run import Run, RunFacts, versions
 from placewise.training._classes import Classes
@@ -62,9 +62,9 @@ def begin(
 ) -> Run:
     """Decide everything that the data and the machine decide, and write it into the run."""
     started = time.monotonic()
-    if settings.steps and settings.minutes:
-        raise SettingsError("--steps and --minutes were both given; give one of them")
-    labels, batch = task.usable(), settings.batch or task.batch
+    if settings.max_steps and settings.max_minutes:
+        raise SettingsError("max_steps and max_minutes were both given; give one of them")
+    labels, batch = task.usable(), settings.batch_size or task.batch
     splits = split_images(labels, settings.seed)
     samples = of_split(labels, splits, "train")
     model = choose_model(
@@ -83,12 +83,12 @@ def begin(
     fingerprint = fingerprint_of(task)
     precision, seconds = _measure(task, samples, model, augmentation, settings, device, console)
     spent = time.monotonic() - started
-    steps = settings.steps or _steps(settings, seconds, spent)
+    steps = settings.max_steps or _steps(settings, seconds, spent)
     looked_at = of_split(labels, splits, "val")[: task.validated]
     rest = _rest(model, looked_at, seconds / batch)
-    every = settings.validate_every or _validate_every(steps, seconds, rest)
+    every = settings.val_interval or _validate_every(steps, seconds, rest)
     resolved = settings.model_copy(
-        update={"steps": steps, "precision": precision, "validate_every": every}
+        update={"max_steps": steps, "precision": precision, "val_interval": every}
     )
     facts = RunFacts(
         versions=versions(),
@@ -139,7 +139,7 @@ def _measure(
 ) -> tuple[str, float]:
     """(precision, seconds of a step): the faster one, timed on copies that are thrown away."""
     torch.manual_seed(settings.seed)
-    network, batch = build(model).to(device), settings.batch or task.batch
+    network, batch = build(model).to(device), settings.batch_size or task.batch
     shown = task.learning(
         task.labels, samples, model.input, network.frame, augmentation, settings.seed
     )
@@ -180,9 +180,9 @@ def _time_steps(
 
 def _steps(settings: TrainingSettings, seconds: float, spent: float) -> int:
     """Steps that fit: what is spent already and a share for validations are taken off."""
-    if settings.minutes is None:
+    if settings.max_minutes is None:
         return DEFAULT_STEPS
-    left = max(settings.minutes * 60 - spent, 0.2 * settings.minutes * 60)
+    left = max(settings.max_minutes * 60 - spent, 0.2 * settings.max_minutes * 60)
     return max(1, math.floor(left * (1 - VALIDATING) / seconds))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from placewise.data import ScaledImages, TrainingSet
-from placewise.formats import Dataset, S
+from placewise.labels import Dataset, S
 from placewise.model import Network
 
 N = TypeVar("N", bound=Network)

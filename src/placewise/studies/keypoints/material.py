@@ -16,9 +16,10 @@ from PIL import Image
 from placewise.data import of_split, scaled_size, split_images
 from placewise.demo import write_images
 from placewise.errors import SettingsError
-from placewise.formats import KeypointDataset, KeypointSample, read_dataset, write_dataset
+from placewise.formats import read_dataset, write_dataset
 from placewise.geometry import FloatArray, ratio_of, rescale
 from placewise.images import resize
+from placewise.labels import KeypointDataset, KeypointSample
 from placewise.metrics import mean_position_baseline
 from placewise.studies._material import missing_files
 

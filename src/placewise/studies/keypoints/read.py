@@ -8,9 +8,9 @@ import numpy as np
 
 from placewise.decoders import DECODERS
 from placewise.errors import SettingsError
-from placewise.formats import KeypointDataset
 from placewise.geometry import FloatArray
 from placewise.heads.heatmap import Heatmap
+from placewise.labels import KeypointDataset
 from placewise.metrics import by_border_distance, errors
 from placewise.model import KeypointModel
 from placewise.run import Run

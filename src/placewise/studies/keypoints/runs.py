@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from placewise.comparison import compare, make_plan
-from placewise.formats import KeypointDataset
 from placewise.geometry import FloatArray
+from placewise.labels import KeypointDataset
 from placewise.studies import Plan, Scale
 from placewise.studies.keypoints import material
 from placewise.studies.keypoints.material import DIGITS, MICE

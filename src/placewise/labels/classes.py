@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from placewise.errors import SettingsError
-from placewise.formats._names import repeated, shown, why_unfit
-from placewise.formats._sets import SPLITS, Dataset, Files, Source
 from placewise.geometry import Size
+from placewise.labels.dataset import SPLITS, Dataset
+from placewise.labels.names import repeated, shown, why_unfit
+from placewise.labels.sources import Files, Source
 
 NOT_LABELLED = -1
 """The class of an image whose class is not known, where only a number can stand."""

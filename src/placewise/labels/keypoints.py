@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.errors import SettingsError
-from placewise.formats._names import repeated, shown, why_unfit
-from placewise.formats._sets import SPLITS, Dataset, Files, Source
+from placewise.errors import Fault, LabelError, SettingsError
 from placewise.geometry import FloatArray, Size
+from placewise.labels.dataset import SPLITS, Dataset
+from placewise.labels.names import repeated, shown, why_unfit
+from placewise.labels.sources import Files, Source
 
 
 class Visibility(IntEnum):
@@ -159,3 +160,22 @@ def _check_pairs(what: str, pairs: tuple[tuple[str, str], ...], names: tuple[str
             raise SettingsError(
                 f"the {what} holds {shown(pair)}; a pair is two names of: {', '.join(names)}"
             )
+
+
+def single(sample: KeypointSample, source: Path | None) -> tuple[FloatArray, NDArray[np.int8]]:
+    """Points (K, 2) and states (K,) of an image that shows each point at most once.
+
+    Raises:
+        LabelError: the image has several instances.
+    """
+    if len(sample.points) > 1:
+        fault = Fault(
+            str(source or "labels"),
+            0,
+            sample.image,
+            f"{len(sample.points)} instances on one image",
+            "a run places each point once; crop the images to one instance each, or give the "
+            "instances names of their own",
+        )
+        raise LabelError([fault])
+    return sample.points[0], sample.visibility[0]

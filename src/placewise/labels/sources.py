@@ -1,4 +1,4 @@
-"""What all labels share, whatever they label: samples with images that can be read."""
+"""Where the images of a dataset are: in files or in arrays."""
 
 from __future__ import annotations
 
@@ -7,38 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import ImageError
-from placewise.geometry import Size
 from placewise.images import ImageArray, read_image
-
-SPLITS = ("train", "val", "test")
-
-Task = Literal["keypoints", "classes"]
-"""What labels say of an image, and so what a run learns from them."""
-
-
-class Sample(Protocol):
-    """What is known of every labelled image."""
-
-    @property
-    def image(self) -> str:
-        """Name of the image, which `Dataset.image` reads."""
-
-    @property
-    def size(self) -> Size:
-        """(height, width) in pixels of the image as it is shown."""
-
-    @property
-    def split(self) -> str | None:
-        """Its split: "train", "val", "test", or None where the labels do not say."""
-
-
-S = TypeVar("S", bound=Sample)
 
 
 class Source(ABC):
@@ -112,40 +87,3 @@ class Arrays(Source):
         pixels = self.read(image)
         head = f"{pixels.shape} {pixels.dtype.str}\0".encode()
         return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).digest()
-
-
-class Dataset(ABC, Generic[S]):
-    """Labels of images: `KeypointDataset` of points, or `ClassDataset`.
-
-    Attributes:
-        task: what is labelled.
-        root: folder of the images, or of the file that holds them.
-        names: of the points, or of the classes.
-        samples: one for each image, in the order of the file.
-        source: the file that was read, None where the labels were made in memory.
-    """
-
-    task: ClassVar[Task]
-    what: ClassVar[str]
-    """What the names are names of, in messages."""
-
-    root: Path
-    names: tuple[str, ...]
-    samples: tuple[S, ...]
-    source: Path | None
-
-    @property
-    @abstractmethod
-    def images(self) -> Source:
-        """Where the images lie."""
-
-    def image(self, image: str) -> ImageArray:
-        """Read an image: (height, width, channels) uint8, uint16, or float32 in 0..1.
-
-        Args:
-            image: its name, as a sample has it.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
-        return self.images.read(image)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from placewise.errors import Fault, LabelError, SettingsError
-from placewise.formats import Dataset, KeypointSample, S
-from placewise.geometry import FloatArray
+from placewise.errors import SettingsError
+from placewise.labels.dataset import Dataset, S
 
 
 def split_images(
@@ -63,22 +58,3 @@ def _draw(splits: list[str], lots: Sequence[int], split: str, share: float, *, l
 def of_split(labels: Dataset[S], splits: Sequence[str], split: str) -> tuple[S, ...]:
     """The samples of one split, in the order of the labels."""
     return tuple(s for s, name in zip(labels.samples, splits, strict=True) if name == split)
-
-
-def single(sample: KeypointSample, source: Path | None) -> tuple[FloatArray, NDArray[np.int8]]:
-    """Points (K, 2) and states (K,) of an image that shows each point at most once.
-
-    Raises:
-        LabelError: the image has several instances.
-    """
-    if len(sample.points) > 1:
-        fault = Fault(
-            str(source or "labels"),
-            0,
-            sample.image,
-            f"{len(sample.points)} instances on one image",
-            "a run places each point once; crop the images to one instance each, or give the "
-            "instances names of their own",
-        )
-        raise LabelError([fault])
-    return sample.points[0], sample.visibility[0]

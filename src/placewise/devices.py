@@ -1,0 +1,35 @@
+"""Where networks run: a device by its name."""
+
+from __future__ import annotations
+
+import torch
+
+from placewise.errors import SettingsError
+
+
+def device_of(name: str | torch.device = "auto") -> torch.device:
+    """The device of this name.
+
+    Args:
+        name: "auto" (cuda where there is one, else mps, else cpu), "cpu", "cuda", "cuda:1", "mps",
+            or a device.
+
+    Raises:
+        SettingsError: torch knows no such device, or this machine has none.
+
+    Example:
+        >>> device_of("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        able = (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()))
+        return torch.device(next((kind for kind, there in able if there), "cpu"))
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(
+            f"device '{name}' cannot be used on this machine; use --device auto, cpu, cuda, "
+            "cuda:1 or mps"
+        ) from error
+    return device

@@ -1,0 +1,195 @@
+"""Files that survive: atomic and checksummed.
+
+A file is written next to its place, flushed and renamed over it, and its folder is flushed: after a
+crash at any moment either the older or the newer file is there, whole. JSON carries a SHA-256 of
+ours, since the format would not notice a flipped bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from placewise.errors import CheckpointError
+
+JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
+Notice: TypeAlias = Callable[[str], None]
+"""Takes one line of news for the user, e.g. `print` or a logger's `warning`."""
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that at every moment the older or the newer one stands there, whole.
+
+    Args:
+        path: the file to write or replace; its folder must exist.
+        data: the new content.
+
+    Raises:
+        CheckpointError: the system refused, e.g. because the disk is full; an older file is kept
+            and nothing half-written is left.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_bytes(Path(folder, "a.bin"), b"whole")
+        ...     Path(folder, "a.bin").read_bytes()
+        b'whole'
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    kept = "the older file is kept" if path.exists() else "nothing was left behind"
+    try:
+        try:
+            _write_through(temporary, _NEW_FILE, data)
+            temporary.replace(path)
+        except BaseException:
+            remove(temporary)
+            raise
+        kept = "the new file is in its place, but may not survive a power failure"
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _write_through(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written: {error.strerror or error}; {kept}; make sure that its "
+            "folder exists, is writable and has free space, then try again"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with the same care as `write_bytes`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_text(Path(folder, "a.txt"), "12 px")
+        ...     Path(folder, "a.txt").read_text(encoding="utf-8")
+        '12 px'
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: Mapping[str, JSON]) -> None:
+    """Write JSON with a field `sha256` over the rest, so that `read_json` notices any change.
+
+    The hash is that of the rest as ASCII JSON with sorted keys and without blanks.
+
+    Args:
+        path: the file to write or replace.
+        content: plain JSON without a field `sha256`; numbers must be finite.
+
+    Raises:
+        CheckpointError: the content is not plain finite JSON, or the system refused.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_json(Path(folder, "run.json"), {"sigma": 1.5})
+        ...     read_json(Path(folder, "run.json"))
+        {'sigma': 1.5}
+    """
+    plain = plain_json(path, content)
+    if "sha256" in plain:
+        raise unwritten(path, "its field 'sha256' is reserved for the checksum; rename the field")
+    write_text(path, json.dumps({**plain, "sha256": _digest(plain)}, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote, without the field `sha256`.
+
+    Raises:
+        CheckpointError: the file is missing, is no JSON of ours, or was changed since.
+
+    Example:
+        >>> read_json(Path("nowhere.json"))
+        Traceback (most recent call last):
+        placewise.errors.CheckpointError: nowhere.json cannot be read: No such file or directory...
+    """
+    data = read_bytes(path)
+    try:
+        content = dict(json.loads(data))
+        stated = content.pop("sha256")
+        found = _digest(content)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise damaged(path, f"it is not JSON of placewise ({error!r})") from error
+    if stated != found:
+        raise damaged(path, f"its SHA-256 should be {stated}, but is {found}")
+    return content
+
+
+def _write_through(path: Path, flags: int, data: bytes = b"") -> None:
+    """Write to a file or folder and wait until the disk has it."""
+    handle = os.open(path, flags, 0o666)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that is no longer needed; where that fails, the next save tries again."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file, or our error where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; check the path") from error
+
+
+def unwritten(path: Path, why: str) -> CheckpointError:
+    """The error for a file that was not written."""
+    return CheckpointError(f"{path} was not written: {why}")
+
+
+def damaged(path: Path, why: str) -> CheckpointError:
+    """The error for a file that is not what was once written."""
+    return CheckpointError(
+        f"{path} is damaged or of another kind: {why}; use another checkpoint or train again"
+    )
+
+
+def canonical(content: JSON) -> str:
+    """JSON as ASCII with sorted keys and without blanks."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(content: JSON) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def plain_json(path: Path, content: Mapping[str, JSON]) -> dict[str, Any]:
+    """Content as it will be read back."""
+    try:
+        where = _first_non_finite(content)
+        if where is None:
+            return dict(json.loads(json.dumps(content)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise unwritten(path, f"it must be plain JSON: numbers, strings, ... ({error})") from error
+    raise unwritten(path, f"{where} is not a finite number; use null where nothing is known")
+
+
+def _first_non_finite(content: JSON, where: str = "") -> str | None:
+    """Path of the first NaN or infinity, e.g. "curve[3].loss"."""
+    if isinstance(content, float):
+        return None if math.isfinite(content) else where
+    if isinstance(content, Mapping):
+        parts = ((f"{where}.{key}" if where else str(key), v) for key, v in content.items())
+    elif isinstance(content, list | tuple):
+        parts = ((f"{where}[{index}]", v) for index, v in enumerate(content))
+    else:
+        return None
+    return next((found for at, v in parts if (found := _first_non_finite(v, at))), None)

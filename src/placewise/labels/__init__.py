@@ -1,0 +1,39 @@
+"""Labels: what is labelled on images, and where the images are.
+
+```
+dataset     Dataset and Sample: what all tasks share
+sources     images in files or in arrays
+keypoints   keypoints with their visibility
+classes     one class for each image
+symmetry    left and right, guessed from names
+splits      which samples train, validate and test
+names       names that are safe to open and to write
+```
+"""
+
+from placewise.labels.classes import NOT_LABELLED, ClassDataset, ClassSample
+from placewise.labels.dataset import SPLITS, Dataset, S, Sample
+from placewise.labels.keypoints import KeypointDataset, KeypointSample, Visibility, single
+from placewise.labels.sources import Arrays, Files, Source
+from placewise.labels.splits import of_split, split_images
+from placewise.labels.symmetry import guess_symmetry
+
+__all__ = [
+    "NOT_LABELLED",
+    "SPLITS",
+    "Arrays",
+    "ClassDataset",
+    "ClassSample",
+    "Dataset",
+    "Files",
+    "KeypointDataset",
+    "KeypointSample",
+    "S",
+    "Sample",
+    "Source",
+    "Visibility",
+    "guess_symmetry",
+    "of_split",
+    "single",
+    "split_images",
+]

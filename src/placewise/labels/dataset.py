@@ -1,0 +1,69 @@
+"""What all labels share, whatever they label: samples with images that can be read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from placewise.geometry import Size
+from placewise.images import ImageArray
+from placewise.labels.sources import Source
+
+SPLITS = ("train", "val", "test")
+
+
+class Sample(Protocol):
+    """What is known of every labelled image."""
+
+    @property
+    def image(self) -> str:
+        """Name of the image, which `Dataset.image` reads."""
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels of the image as it is shown."""
+
+    @property
+    def split(self) -> str | None:
+        """Its split: "train", "val", "test", or None where the labels do not say."""
+
+
+S = TypeVar("S", bound=Sample)
+
+
+class Dataset(ABC, Generic[S]):
+    """Labels of images: `KeypointDataset` of points, or `ClassDataset`.
+
+    Attributes:
+        task: what is labelled.
+        root: folder of the images, or of the file that holds them.
+        names: of the points, or of the classes.
+        samples: one for each image, in the order of the file.
+        source: the file that was read, None where the labels were made in memory.
+    """
+
+    task: ClassVar[str]
+    what: ClassVar[str]
+    """What the names are names of, in messages."""
+
+    root: Path
+    names: tuple[str, ...]
+    samples: tuple[S, ...]
+    source: Path | None
+
+    @property
+    @abstractmethod
+    def images(self) -> Source:
+        """Where the images lie."""
+
+    def image(self, image: str) -> ImageArray:
+        """Read an image: (height, width, channels) uint8, uint16, or float32 in 0..1.
+
+        Args:
+            image: its name, as a sample has it.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return self.images.read(image)
