@@ -369,8 +369,8 @@ def test_permuted_keypoints_are_the_head_on_permuted_places(head: str):
     )
     encode = shuffled.encode(points, visibility, (20, 12))
     assert torch.equal(encode, shuffled.inner.encode(points, visibility, (20, 12)))
-    read, expected = (one.keypoints(encode, (20, 12)) for one in (shuffled, shuffled.inner))
-    assert torch.equal(read.points, expected.points)
+    read, expected = (one.decode(encode, (20, 12)) for one in (shuffled, shuffled.inner))
+    assert torch.equal(read.keypoints, expected.keypoints)
     assert HEADS[PERMUTED["keypoints"]] is PermutedKeypoints
 
 

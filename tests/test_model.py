@@ -65,8 +65,8 @@ def test_padding_to_a_multiple_moves_no_keypoint() -> None:
     padded = np.pad(image, ((0, 3), (0, 3), (0, 0)), mode="edge")
     shown = torch.from_numpy(padded).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        direct = model.head.keypoints(model(shown).float(), (45, 61))
-    assert model.locate(image).points == pytest.approx(direct.points[0].numpy(), abs=1e-4)
+        direct = model.head.decode(model(shown).float(), (45, 61))
+    assert model.locate(image).points == pytest.approx(direct.keypoints[0].numpy(), abs=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.51])

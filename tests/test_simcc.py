@@ -11,8 +11,8 @@ from placewise.errors import SettingsError
 from placewise.heads.simcc import SimCC
 from placewise.labels import Visibility
 
-FRAME, STRIDE, FINER = (12, 20), 4, 2
-COLUMNS, ROWS = FRAME[1] * FINER, FRAME[0] * FINER
+INPUT, STRIDE, FINER = (12, 20), 4, 2
+COLUMNS, ROWS = INPUT[1] * FINER, INPUT[0] * FINER
 VISIBLE = torch.full((3, 2), int(Visibility.VISIBLE), dtype=torch.int8)
 
 
@@ -22,15 +22,15 @@ def _seed() -> None:
 
 
 def build(**settings) -> SimCC:
-    return SimCC(5, 2, STRIDE, FRAME, **{"finer": FINER, **settings}).double()
+    return SimCC(5, 2, STRIDE, INPUT, **{"finer": FINER, **settings}).double()
 
 
 def features(batch: int = 3) -> torch.Tensor:
-    return torch.randn(batch, 5, FRAME[0] // STRIDE, FRAME[1] // STRIDE, dtype=torch.float64)
+    return torch.randn(batch, 5, INPUT[0] // STRIDE, INPUT[1] // STRIDE, dtype=torch.float64)
 
 
 def points(batch: int = 3) -> torch.Tensor:
-    sides = torch.tensor([FRAME[1], FRAME[0]], dtype=torch.float64)
+    sides = torch.tensor([INPUT[1], INPUT[0]], dtype=torch.float64)
     return torch.rand(batch, 2, 2, dtype=torch.float64) * sides - 0.5
 
 
@@ -91,7 +91,7 @@ def test_the_loss_is_that_of_sums_over_bins() -> None:
 def test_the_papers_reading_is_half_a_bin_off_at_most(finer: int) -> None:
     head, truth = build(finer=finer, decoder="argmax"), points(400)
     visibility = VISIBLE[:1].expand(400, 2)
-    off = (head.keypoints(head.encode(truth, visibility, FRAME), FRAME).points - truth).abs()
+    off = (head.decode(head.encode(truth, visibility, INPUT), INPUT).keypoints - truth).abs()
     assert off.max() <= 0.5 / finer + 1e-5
     assert off.max() > 0.4 / finer
 
@@ -99,26 +99,26 @@ def test_the_papers_reading_is_half_a_bin_off_at_most(finer: int) -> None:
 def test_the_usual_reading_is_exact_everywhere_on_the_image() -> None:
     head, truth = build(), points(400)
     visibility = VISIBLE[:1].expand(400, 2)
-    off = (head.keypoints(head.encode(truth, visibility, FRAME), FRAME).points - truth).abs()
+    off = (head.decode(head.encode(truth, visibility, INPUT), INPUT).keypoints - truth).abs()
     assert off.max() < 0.01
 
 
 def test_no_keypoint_lies_beyond_an_image_that_is_smaller_than_the_frame() -> None:
     head = build()
     truth = torch.tensor([[[18.0, 3.0], [2.0, 11.0]]], dtype=torch.float64)
-    output = head.encode(truth, VISIBLE[:1], FRAME)
-    assert torch.allclose(head.keypoints(output, FRAME).points.double(), truth, atol=0.01)
-    cut = head.keypoints(output, (9, 13)).points
+    output = head.encode(truth, VISIBLE[:1], INPUT)
+    assert torch.allclose(head.decode(output, INPUT).keypoints.double(), truth, atol=0.01)
+    cut = head.decode(output, (9, 13)).keypoints
     assert (cut <= torch.tensor([12.5, 8.5])).all() and (cut >= -0.5).all()
 
 
 def test_a_point_is_as_likely_absent_as_present_to_begin_with() -> None:
-    scores = build().keypoints(build()(0.1 * features()), FRAME).scores
+    scores = build().decode(build()(0.1 * features()), INPUT).scores
     assert (scores - 0.5).abs().max() < 0.05
 
 
 def test_it_learns_where_a_place_is_lit() -> None:
-    head = SimCC(1, 1, STRIDE, FRAME)
+    head = SimCC(1, 1, STRIDE, INPUT)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.03)
     places = torch.arange(15)
     shown = torch.nn.functional.one_hot(places, 15).float().reshape(15, 1, 3, 5)
@@ -128,7 +128,7 @@ def test_it_learns_where_a_place_is_lit() -> None:
         optimizer.zero_grad()
         head.loss(head(shown), truth, visibility).mean().backward()
         optimizer.step()
-    off = (head.keypoints(head(shown), FRAME).points - truth).norm(dim=-1)
+    off = (head.decode(head(shown), INPUT).keypoints - truth).norm(dim=-1)
     assert off.max() < 0.5
 
 

@@ -65,7 +65,7 @@ def test_shapes(case) -> None:
     step = -(-16 // backbone.multiple) * backbone.multiple
     for high, wide in ((1, 1), (2, 3), (5, 4)):
         size = (high * step, wide * step)
-        expected = (1, backbone.channels, *backbone.size(size))
+        expected = (1, backbone.out_channels, *backbone.size(size))
         assert backbone(image(*size)).shape == expected
         if backbone.aligned:
             assert expected[2:] == (size[0] // backbone.stride, size[1] // backbone.stride)
@@ -212,7 +212,7 @@ def test_every_padding_rule_works_or_is_refused(name: str, padding: str) -> None
     assert rules == {padding}
     side = 16 * net.multiple
     features = net(image(side, side // 2, channels=1).float())
-    assert features.shape == (1, net.channels, side // net.stride, side // 2 // net.stride)
+    assert features.shape == (1, net.out_channels, side // net.stride, side // 2 // net.stride)
 
 
 @pytest.mark.parametrize("padding", PADDINGS.names())

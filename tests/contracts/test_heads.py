@@ -45,12 +45,12 @@ def case_id(case: tuple[str, dict]) -> str:
 
 # --- heads that give keypoints --------------------------------------------------------------------
 
-FRAME = (48, 64)
+INPUT = (48, 64)
 STRIDE = 4
 
 
 def build(name: str, settings: dict) -> KeypointHead:
-    return HEADS[name](6, 3, STRIDE, FRAME, **settings).double()
+    return HEADS[name](6, 3, STRIDE, INPUT, **settings).double()
 
 
 @pytest.fixture(params=CASES, ids=case_id)
@@ -59,7 +59,7 @@ def head(request: pytest.FixtureRequest) -> KeypointHead:
 
 
 def features(batch: int = 2) -> torch.Tensor:
-    return torch.rand(batch, 6, FRAME[0] // STRIDE, FRAME[1] // STRIDE, dtype=torch.float64)
+    return torch.rand(batch, 6, INPUT[0] // STRIDE, INPUT[1] // STRIDE, dtype=torch.float64)
 
 
 def points(batch: int = 2) -> torch.Tensor:
@@ -70,31 +70,31 @@ VISIBLE = torch.full((2, 3), int(Visibility.VISIBLE), dtype=torch.int8)
 
 
 def test_shapes_and_ranges(head: KeypointHead) -> None:
-    keypoints = head.keypoints(head(features()), FRAME)
-    assert keypoints.points.shape == (2, 3, 2)
-    assert keypoints.scores.shape == keypoints.spreads.shape == (2, 3)
-    assert (keypoints.scores >= 0).all() and (keypoints.scores <= 1).all()
-    assert (keypoints.spreads >= 0).all()
-    assert (keypoints.points >= -0.5).all()
-    assert (keypoints.points <= torch.tensor([FRAME[1] - 0.5, FRAME[0] - 0.5])).all()
+    decoded = head.decode(head(features()), INPUT)
+    assert decoded.keypoints.shape == (2, 3, 2)
+    assert decoded.scores.shape == decoded.uncertainty.shape == (2, 3)
+    assert (decoded.scores >= 0).all() and (decoded.scores <= 1).all()
+    assert (decoded.uncertainty >= 0).all()
+    assert (decoded.keypoints >= -0.5).all()
+    assert (decoded.keypoints <= torch.tensor([INPUT[1] - 0.5, INPUT[0] - 0.5])).all()
 
 
 def test_ideal_output_is_read_as_the_truth(head: KeypointHead) -> None:
     """The decode floor: what the loss draws towards is read back to a hundredth of a pixel."""
     truth = points(64).clamp(12, 36)  # a mean over the map needs the whole Gaussian on it
     visibility = VISIBLE[:1].expand(64, 3)
-    read = head.keypoints(head.encode(truth, visibility, FRAME), FRAME)
-    off = (read.points - truth).norm(dim=-1)
+    read = head.decode(head.encode(truth, visibility, INPUT), INPUT)
+    off = (read.keypoints - truth).norm(dim=-1)
     assert off.max() < 0.05
     assert (read.scores > 0.9).all()
 
 
 def test_ideal_output_says_absent(head: KeypointHead) -> None:
-    if getattr(head, "kind", "") == "softmax":
+    if not head.can_say_absent:
         pytest.skip("a softmax over places alone cannot say absent")
     visibility = VISIBLE.clone()
     visibility[:, 1] = Visibility.ABSENT
-    scores = head.keypoints(head.encode(points(), visibility, FRAME), FRAME).scores
+    scores = head.decode(head.encode(points(), visibility, INPUT), INPUT).scores
     assert (scores[:, 1] < 0.1).all()
     assert (scores[:, [0, 2]] > 0.9).all()
 
@@ -103,7 +103,7 @@ def test_ideal_output_says_absent(head: KeypointHead) -> None:
 def test_ideal_output_is_certain_wherever_the_point_lies(name: str) -> None:
     """Presence is an answer of its own: it does not hang on how the pixels lie about the point."""
     head = build(name, {})
-    scores = head.keypoints(head.encode(points(64), VISIBLE[:1].expand(64, 3), FRAME), FRAME).scores
+    scores = head.decode(head.encode(points(64), VISIBLE[:1].expand(64, 3), INPUT), INPUT).scores
     assert (scores > 0.9999).all()
 
 
@@ -111,9 +111,9 @@ def test_the_loss_is_least_at_the_truth(head: KeypointHead) -> None:
     """Moving the ideal output to another place costs more, for every point of the batch."""
     truth = points(32)
     visibility = VISIBLE[:1].expand(32, 3)
-    right = head.loss(head.encode(truth, visibility, FRAME), truth, visibility)
+    right = head.loss(head.encode(truth, visibility, INPUT), truth, visibility)
     moved = truth + torch.where(truth < 30, 6.0, -6.0)
-    wrong = head.loss(head.encode(moved, visibility, FRAME), truth, visibility)
+    wrong = head.loss(head.encode(moved, visibility, INPUT), truth, visibility)
     assert right.shape == (32, 3)
     assert (right < wrong).all()
 
@@ -134,7 +134,7 @@ def test_unlabelled_points_have_no_loss_and_no_gradient(head: KeypointHead) -> N
 
 
 def test_absent_is_not_unlabelled(head: KeypointHead) -> None:
-    if getattr(head, "kind", "") == "softmax":
+    if not head.can_say_absent:
         pytest.skip("a softmax over places alone takes absent for unlabelled")
     visibility = VISIBLE.clone()
     visibility[:, 1] = Visibility.ABSENT
@@ -155,7 +155,7 @@ def test_the_loss_is_differentiable(head: KeypointHead) -> None:
 def test_other_sizes(head: KeypointHead) -> None:
     other = torch.rand(1, 6, 10, 9, dtype=torch.float64)
     if head.any_size:
-        assert head.keypoints(head(other), (40, 36)).points.shape == (1, 3, 2)
+        assert head.decode(head(other), (40, 36)).keypoints.shape == (1, 3, 2)
     else:
         with pytest.raises(ValueError, match="flattens"):
             head(other)
@@ -166,9 +166,9 @@ def test_maps_move_with_the_points(name: str) -> None:
     """Equivariance: one feature cell further is exactly one stride further."""
     head = build(name, {})
     truth = points().clamp(12, 30)
-    output = head.encode(truth, VISIBLE, FRAME)
-    shifted = head.encode(truth + STRIDE, VISIBLE, FRAME)
-    cells = STRIDE // head.stride
+    output = head.encode(truth, VISIBLE, INPUT)
+    shifted = head.encode(truth + STRIDE, VISIBLE, INPUT)
+    cells = STRIDE // head.map_stride
     assert torch.allclose(shifted[..., cells:, cells:], output[..., :-cells, :-cells], atol=1e-9)
 
 
@@ -301,7 +301,7 @@ def test_cross_entropy_and_nothing_where_no_class_is_known(case) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ((0, 3, (5, 5)), "channels is 0; it must be 1 or more"),
+        ((0, 3, (5, 5)), "in_channels is 0; it must be 1 or more"),
         ((4, 0, (5, 5)), "classes is 0; it must be 1 or more"),
         ((4, 3, ()), r"size of the map is \(\)"),
         ((4, 3, (5, 0)), r"size of the map is \(5, 0\)"),
@@ -333,3 +333,42 @@ def test_what_cannot_be_built_is_refused(name, given, says) -> None:
 def test_settings_that_cannot_be_are_refused(name, settings, says) -> None:
     with pytest.raises(SettingsError, match=says):
         HEADS[name](4, 3, (5, 5), **settings)
+
+
+# --- what a keypoint head knows of the features that it reads -------------------------------------
+
+
+@pytest.mark.parametrize("name", ["heatmap", "integral"])
+def test_a_head_on_maps_learns_its_stride_from_the_model(name: str) -> None:
+    """Told later or at once, it reads the same, and no weight changes."""
+    late, early = HEADS[name](6, keypoints=3).double(), build(name, {})
+    weights = {key: value.clone() for key, value in late.state_dict().items()}
+    with pytest.raises(SettingsError, match="does not know the stride"):
+        late.decode(late(features()), INPUT)
+    late.attach(STRIDE, INPUT)
+    assert (late.stride, late.input_size) == (STRIDE, INPUT)
+    assert all(torch.equal(late.state_dict()[key], value) for key, value in weights.items())
+    early.load_state_dict(weights)
+    shown = features()
+    for mine, its in zip(
+        vars(late.decode(late(shown), INPUT)).values(),
+        vars(early.decode(early(shown), INPUT)).values(),
+        strict=True,
+    ):
+        assert torch.equal(mine, its)
+
+
+def test_a_head_is_not_attached_to_something_else(head: KeypointHead) -> None:
+    head.attach(STRIDE, INPUT)
+    head.attach(STRIDE)
+    assert (head.stride, head.input_size) == (STRIDE, INPUT)
+    with pytest.raises(SettingsError, match=r"built for features of stride 4, .* stride 8"):
+        head.attach(8, INPUT)
+    with pytest.raises(SettingsError, match=r"built for images of \(48, 64\)"):
+        head.attach(STRIDE, (32, 32))
+
+
+@pytest.mark.parametrize("name", ["simcc", "coordinates"])
+def test_a_head_that_flattens_must_know_the_size_when_it_is_built(name: str) -> None:
+    with pytest.raises(SettingsError, match="got stride None and input size None"):
+        HEADS[name](6, keypoints=3)

@@ -16,7 +16,8 @@ class Backbone(nn.Module, ABC):
     """A fully convolutional network from an image to feature maps.
 
     Attributes:
-        channels: channels of the features.
+        in_channels: channels of the images.
+        out_channels: channels of the features.
         stride: image pixels for one pixel of the features.
         multiple: height and width of the image have to be multiples of this.
         receptive_field: side in image pixels of the theoretical receptive field.
@@ -28,7 +29,8 @@ class Backbone(nn.Module, ABC):
 
     first_weights: ClassVar[tuple[str, ...]] = ()
 
-    channels: int
+    in_channels: int
+    out_channels: int
     stride: int
     multiple: int
     receptive_field: int
@@ -42,7 +44,7 @@ class Backbone(nn.Module, ABC):
             images: (batch, channels, height, width), height and width multiples of `multiple`.
 
         Returns:
-            (batch, self.channels, *self.size((height, width))).
+            (batch, self.out_channels, *self.size((height, width))).
         """
 
     def size(self, image: Size) -> Size:

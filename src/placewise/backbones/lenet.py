@@ -54,9 +54,10 @@ class LeNet(Backbone):
             raise SettingsError(f"width is {width}; it must be 1 or more")
         if pool not in get_args(Pool):
             raise SettingsError(f"pool is '{pool}'; it must be one of {', '.join(get_args(Pool))}")
-        self.channels, self.aligned = 2 * width, PADDINGS[padding].keeps_size
+        self.in_channels = in_channels
+        self.out_channels, self.aligned = 2 * width, PADDINGS[padding].keeps_size
         self.first = Convolution(in_channels, width, WINDOW, padding=padding)
-        self.second = Convolution(width, self.channels, WINDOW, padding=padding)
+        self.second = Convolution(width, self.out_channels, WINDOW, padding=padding)
         self.pool = nn.MaxPool2d(2) if pool == "max" else nn.AvgPool2d(2)
         for layer in (self.first, self.second):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

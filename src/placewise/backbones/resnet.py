@@ -49,7 +49,8 @@ class ResNet(Backbone):
             )
         check_keeps_size(padding)
         widths = [width * 2**stage for stage in range(STAGES)]
-        self.channels, self.receptive_field = widths[-1], receptive_field(blocks)
+        self.in_channels = in_channels
+        self.out_channels, self.receptive_field = widths[-1], receptive_field(blocks)
         self.stem = nn.Sequential(
             Convolution(in_channels, width, 3, bias=False, padding=padding),
             nn.BatchNorm2d(width),

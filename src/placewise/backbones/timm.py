@@ -33,7 +33,7 @@ class Timm(Backbone):
     Example:
         >>> from importlib.util import find_spec
         >>> net = Timm(1, model="resnet18", level=2) if find_spec("timm") else None
-        >>> (128, 8) if net is None else (net.channels, net.stride)
+        >>> (128, 8) if net is None else (net.out_channels, net.stride)
         (128, 8)
     """
 
@@ -54,7 +54,7 @@ class Timm(Backbone):
             given["pretrained"] = False
         self.body = _made(library, model, {**given, "features_only": True, "out_indices": (level,)})
         self.in_channels = in_channels
-        self.channels = int(self.body.feature_info.channels()[-1])
+        self.out_channels = int(self.body.feature_info.channels()[-1])
         self.stride = self.multiple = int(self.body.feature_info.reduction()[-1])
         self._check_any_size(model)
 
@@ -77,9 +77,9 @@ class Timm(Backbone):
                 "choose a convolutional network, e.g. resnet18 or convnext_atto"
             ) from error
         self.train()
-        if got != (1, self.channels, 2, 3):
+        if got != (1, self.out_channels, 2, 3):
             raise SettingsError(
-                f"'{model}' gives {got} where its maps should be {(1, self.channels, 2, 3)}; "
+                f"'{model}' gives {got} where its maps should be {(1, self.out_channels, 2, 3)}; "
                 "choose another network or another level"
             )
 

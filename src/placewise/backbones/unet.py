@@ -50,7 +50,8 @@ class UNet(Backbone):
         check_keeps_size(padding)
         widths = [_channels(width, level) for level in range(depth + 1)]
         thin = [min(wide, _channels(width / 2, depth)) for wide in widths[:-1]]
-        self.channels, self.stride, self.multiple = thin[0], STEM, STEM * 2**depth
+        self.in_channels = in_channels
+        self.out_channels, self.stride, self.multiple = thin[0], STEM, STEM * 2**depth
         self.receptive_field = receptive_field(depth)
         self.stem = _convolution(in_channels * STEM**2, widths[0], padding)
         self.stages = nn.ModuleList(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from placewise.augment import generator
+from placewise.errors import SettingsError
 from placewise.heads import HEADS, ClassHead, Decoded, KeypointHead
 
 
@@ -24,7 +25,7 @@ class Permuted(ClassHead):
     It reaches the head at the size of the training alone, so it is tied to it.
 
     Args:
-        channels: channels of the features.
+        in_channels: channels of the features.
         classes: number of classes.
         size: of the features' map, 1 to 3 axes.
         head: member of `HEADS` behind the permutation.
@@ -41,7 +42,7 @@ class Permuted(ClassHead):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         classes: int,
         size: Sequence[int],
         *,
@@ -51,7 +52,7 @@ class Permuted(ClassHead):
     ) -> None:
         super().__init__()
         member: Any = HEADS[head]
-        self.inner: ClassHead = member(channels, classes, tuple(size), **json.loads(settings))
+        self.inner: ClassHead = member(in_channels, classes, tuple(size), **json.loads(settings))
         self.register_buffer("places", _places(order, size), persistent=False)
         self.places: torch.Tensor
 
@@ -73,10 +74,10 @@ class PermutedKeypoints(KeypointHead):
     say no more than what those know of their surroundings.
 
     Args:
-        channels: channels of the features.
-        points: number of points.
+        in_channels: channels of the features.
+        keypoints: number of keypoints.
         stride: image pixels for one pixel of the features.
-        frame: (height, width) of the training images in pixels.
+        input_size: (height, width) of the training images in pixels.
         head: member of `HEADS` behind the permutation.
         settings: its keywords, as JSON.
         order: seed of the permutation.
@@ -88,14 +89,14 @@ class PermutedKeypoints(KeypointHead):
     """
 
     any_size = False
-    windows = False
+    crops = False
 
     def __init__(
         self,
-        channels: int,
-        points: int,
-        stride: int,
-        frame: tuple[int, int],
+        in_channels: int,
+        keypoints: int,
+        stride: int | None = None,
+        input_size: tuple[int, int] | None = None,
         *,
         head: str = "heatmap",
         settings: str = "{}",
@@ -103,8 +104,17 @@ class PermutedKeypoints(KeypointHead):
     ) -> None:
         super().__init__()
         member: Any = HEADS[head]
-        self.inner: KeypointHead = member(channels, points, stride, frame, **json.loads(settings))
-        size = [side // stride for side in frame]
+        self.inner: KeypointHead = member(
+            in_channels, keypoints, stride, input_size, **json.loads(settings)
+        )
+        self.stride, self.input_size = self.inner.stride, self.inner.input_size
+        self.can_say_absent = self.inner.can_say_absent
+        if self.stride is None or self.input_size is None:
+            raise SettingsError(
+                f"got stride {stride} and input size {input_size}; a permutation of places needs "
+                "both: pass stride=… and input_size=(height, width)"
+            )
+        size = [side // self.stride for side in self.input_size]
         self.register_buffer("places", _places(order, size), persistent=False)
         self.places: torch.Tensor
 
@@ -114,20 +124,20 @@ class PermutedKeypoints(KeypointHead):
         return output
 
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
+        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
         """The inner head's losses."""
-        return self.inner.loss(output, points, visibility)
+        return self.inner.loss(output, keypoints, visibility)
 
     def encode(
-        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
+        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
         """What the inner head is drawn towards."""
-        return self.inner.encode(points, visibility, size)
+        return self.inner.encode(keypoints, visibility, size)
 
-    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
         """The inner head's keypoints."""
-        return self.inner.keypoints(output, size)
+        return self.inner.decode(output, size)
 
 
 def _places(order: int, size: Sequence[int]) -> torch.Tensor:

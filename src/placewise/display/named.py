@@ -87,7 +87,7 @@ def _head(name: str, backbone: Backbone, image: Size, count: int, settings: Sett
     member: Any = HEADS[name]
     given = complete_settings(member, "head", settings)
     if issubclass(member, ClassHead):
-        made: Head = member(backbone.channels, count, backbone.size(image), **given)
+        made: Head = member(backbone.out_channels, count, backbone.size(image), **given)
     else:
-        made = member(backbone.channels, count, backbone.stride, image, **given)
+        made = member(backbone.out_channels, count, backbone.stride, image, **given)
     return made

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from placewise.errors import SettingsError
 from placewise.family import Family
 from placewise.labels import NOT_LABELLED
 
@@ -20,15 +21,15 @@ class Decoded:
     """Where a head puts its keypoints.
 
     Attributes:
-        points: (batch, points, 2) of (x, y) in pixels of the image that the network saw.
-        scores: (batch, points) probability that the point is on the image.
-        spreads: (batch, points) how far in pixels the head itself believes it may be off; only
-            their ratios matter, since radii are calibrated.
+        keypoints: (batch, keypoints, 2) of (x, y) in pixels of the image that the network saw.
+        scores: (batch, keypoints) probability that the keypoint is on the image.
+        uncertainty: (batch, keypoints) how far in pixels the head itself believes it may be off;
+            only their ratios matter, since radii are calibrated.
     """
 
-    points: torch.Tensor
+    keypoints: torch.Tensor
     scores: torch.Tensor
-    spreads: torch.Tensor
+    uncertainty: torch.Tensor
 
 
 class Head(nn.Module, ABC):
@@ -47,48 +48,82 @@ class Head(nn.Module, ABC):
 class KeypointHead(Head):
     """Features to keypoints.
 
-    It is built with `(channels, points, stride, frame)`: channels and stride of the features,
-    number of points, and the (height, width) in pixels of the images that it is trained on;
-    everything else is a keyword and so a setting.
+    It is built with `(in_channels, keypoints, stride=None, input_size=None)`: channels of the
+    features, number of keypoints, image pixels for one pixel of the features, and the
+    (height, width) in pixels of the images that it is trained on. Everything else is a keyword and
+    so a setting. A head that needs no stride to build its weights can be built without, and gets
+    it from the model by `attach`.
     """
 
     task = "keypoints"
 
-    windows = True
-    """Whether it can learn from windows on large images; else it must see whole ones."""
+    crops: bool = True
+    """Whether it can learn from crops of large images; else it must see whole ones."""
+
+    can_say_absent: bool = True
+    """Whether its scores tell keypoints that are on the image from those that are not."""
+
+    stride: int | None = None
+    """Image pixels for one pixel of the features; None until it is known."""
+
+    input_size: tuple[int, int] | None = None
+    """(height, width) in pixels of the training images; None where it is not known."""
+
+    def attach(self, stride: int, input_size: tuple[int, int] | None = None) -> None:
+        """Tell the head what it reads. A model does this; no weight changes.
+
+        Args:
+            stride: image pixels for one pixel of the features.
+            input_size: (height, width) in pixels of the training images, where it is known.
+
+        Raises:
+            SettingsError: the head was built for another stride or another input size.
+        """
+        if self.stride not in (None, stride):
+            raise SettingsError(
+                f"the head was built for features of stride {self.stride}, and its backbone has "
+                f"stride {stride}; build the head with stride={stride}, or leave the stride out"
+            )
+        if input_size and self.input_size not in (None, input_size):
+            raise SettingsError(
+                f"the head was built for images of {self.input_size} (height, width), and the "
+                f"model is trained on {input_size}; build the head with input_size={input_size}, "
+                "or leave it out"
+            )
+        self.stride, self.input_size = stride, input_size or self.input_size
 
     @abstractmethod
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
+        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
-        """Loss of each point.
+        """Loss of each keypoint.
 
         Args:
             output: what `forward` returned.
-            points: (batch, points, 2) in pixels of the image; anything where not located.
-            visibility: (batch, points) of `Visibility`.
+            keypoints: (batch, keypoints, 2) in pixels of the image; anything where not located.
+            visibility: (batch, keypoints) of `Visibility`.
 
         Returns:
-            (batch, points) losses, exactly 0 for a point that is not labelled.
+            (batch, keypoints) losses, exactly 0 for a keypoint that is not labelled.
         """
 
     @abstractmethod
     def encode(
-        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
+        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
         """Raw output of a network that knows the truth: what the loss draws `forward` towards.
 
-        Reading it with `keypoints` gives the decode floor: the error that is left when nothing is
-        wrong but the way of writing a point down.
+        Reading it with `decode` gives the decode floor: the error that is left when nothing is
+        wrong but the way of writing a keypoint down.
 
         Args:
-            points: (batch, points, 2) in pixels of the image.
-            visibility: (batch, points) of `Visibility`.
+            keypoints: (batch, keypoints, 2) in pixels of the image.
+            visibility: (batch, keypoints) of `Visibility`.
             size: (height, width) of the image, multiples of the features' stride.
         """
 
     @abstractmethod
-    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
         """Read keypoints off the raw output.
 
         Args:
@@ -101,9 +136,9 @@ class KeypointHead(Head):
 class ClassHead(Head):
     """Features to one logit for each class.
 
-    It is built with `(channels, classes, size)`: channels of the features, number of classes, and
-    the size of the map that a training image gives, one number for each of its 1, 2 or 3 axes;
-    everything else is a keyword and so a setting. `forward` returns (batch, classes) logits.
+    It is built with `(in_channels, classes, size)`: channels of the features, number of classes,
+    and the size of the map that a training image gives, one number for each of its 1, 2 or 3
+    axes; everything else is a keyword and so a setting. `forward` returns (batch, classes) logits.
     """
 
     task = "classes"

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from placewise.errors import SettingsError
 from placewise.geometry import to_map
+from placewise.heads import KeypointHead
 from placewise.labels import Visibility
 
 FAR = -80.0
@@ -27,30 +28,121 @@ class Maps(nn.Module):
     `finer` times larger map. So maps of stride 2 cost what features of stride 4 cost.
 
     Args:
-        channels: channels of the features.
-        points: number of points.
-        stride: image pixels for one pixel of the features.
+        in_channels: channels of the features.
+        keypoints: number of keypoints.
         finer: map pixels for one pixel of the features, per axis.
 
     Example:
-        >>> Maps(8, 3, stride=4, finer=2)(torch.zeros(1, 8, 5, 6)).shape
+        >>> Maps(8, 3, finer=2)(torch.zeros(1, 8, 5, 6)).shape
         torch.Size([1, 3, 10, 12])
     """
 
-    def __init__(self, channels: int, points: int, stride: int, *, finer: int) -> None:
+    def __init__(self, in_channels: int, keypoints: int, *, finer: int) -> None:
         super().__init__()
-        if finer < 1 or stride % finer:
-            raise SettingsError(
-                f"finer is {finer}; it must divide the stride of the features, which is {stride}"
-            )
-        self.finer, self.stride = finer, stride // finer
-        self.values = nn.Conv2d(channels, points * finer**2, 1)
+        self.finer = finer
+        self.values = nn.Conv2d(in_channels, keypoints * finer**2, 1)
         nn.init.normal_(self.values.weight, std=0.01)
         nn.init.zeros_(self.values.bias)  # type: ignore[arg-type]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, points, finer · height, finer · width) logits."""
+        """(batch, keypoints, finer · height, finer · width) logits."""
         return functional.pixel_shuffle(self.values(features), self.finer)
+
+
+class MapHead(KeypointHead):
+    """A head whose output is one map of logits for each keypoint.
+
+    Args:
+        in_channels: channels of the features.
+        keypoints: number of keypoints.
+        stride: image pixels for one pixel of the features; None: the model says it.
+        input_size: (height, width) in pixels of the training images, where it is known.
+        sigma: standard deviation of the Gaussian about each keypoint, in pixels of the map.
+        finer: map pixels for one pixel of the features, per axis.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        keypoints: int,
+        stride: int | None,
+        input_size: tuple[int, int] | None,
+        *,
+        sigma: float,
+        finer: int,
+    ) -> None:
+        super().__init__()
+        if not 0.3 <= sigma <= 20:
+            raise SettingsError(f"sigma is {sigma} map pixels; it must be between 0.3 and 20")
+        if finer < 1:
+            raise SettingsError(f"finer is {finer}; it must be 1 or more")
+        self.sigma, self.finer, self.input_size = sigma, finer, input_size
+        if stride is not None:
+            self.attach(stride, input_size)
+        self.maps = Maps(in_channels, keypoints, finer=finer)
+
+    def attach(self, stride: int, input_size: tuple[int, int] | None = None) -> None:
+        """See `KeypointHead.attach`."""
+        if stride % self.finer:
+            raise SettingsError(
+                f"finer is {self.finer}; it must divide the stride of the features, which is "
+                f"{stride}"
+            )
+        super().attach(stride, input_size)
+
+    @property
+    def map_stride(self) -> int:
+        """Image pixels for one pixel of the maps."""
+        if self.stride is None:
+            raise SettingsError(
+                "the head does not know the stride of the features that it reads; join it with a "
+                "backbone in a KeypointModel, or build it with stride=…"
+            )
+        return self.stride // self.finer
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, keypoints, height, width)."""
+        logits: torch.Tensor = self.maps(features)
+        return logits
+
+
+def fixed_size(
+    head: str, stride: int | None, input_size: tuple[int, int] | None
+) -> tuple[int, tuple[int, int]]:
+    """Stride and input size for a head that is tied to them.
+
+    Raises:
+        SettingsError: one of them is not known.
+
+    Example:
+        >>> fixed_size("simcc", 4, (32, 64))
+        (4, (32, 64))
+    """
+    if stride is None or input_size is None:
+        raise SettingsError(
+            f"the head '{head}' got stride {stride} and input size {input_size}; its weights "
+            "depend on both. Build it with stride=… and input_size=(height, width), or use the "
+            "head 'heatmap', which needs neither"
+        )
+    return stride, input_size
+
+
+def check_size(
+    features: torch.Tensor, stride: int | None, input_size: tuple[int, int] | None
+) -> None:
+    """Refuse features of images of another size than the one that a head was built for.
+
+    Raises:
+        SettingsError: says what was got and what is expected.
+    """
+    known, sides = fixed_size("", stride, input_size)
+    got = tuple(side * known for side in features.shape[2:])
+    if got != tuple(-(-side // known) * known for side in sides):
+        raise SettingsError(
+            f"this head flattens the features of {sides[1]}×{sides[0]} px images, and each place "
+            f"has its own weights; it got an image of {'×'.join(map(str, got[::-1]))} px. Bring "
+            "the images to that size, or train with the head 'heatmap', which takes any size"
+        )
 
 
 def on_image(maps: torch.Tensor, size: tuple[int, int], stride: int) -> torch.Tensor:
@@ -169,8 +261,8 @@ def presence_loss(logits: torch.Tensor, visibility: torch.Tensor) -> torch.Tenso
     """Binary cross-entropy of "the point is on the image"; 0 where not labelled.
 
     Args:
-        logits: (batch, points).
-        visibility: (batch, points) of `Visibility`.
+        logits: (batch, keypoints).
+        visibility: (batch, keypoints) of `Visibility`.
     """
     target = (visibility >= Visibility.HIDDEN).to(logits.dtype)
     loss = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")

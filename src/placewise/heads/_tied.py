@@ -16,7 +16,7 @@ class TiedHead(ClassHead):
     """A class head that is tied to maps of one size.
 
     Attributes:
-        channels: of the features.
+        in_channels: of the features.
         size: of the features' map, one number for each of 1, 2 or 3 axes.
         does: what it does with the map, for the message when another size comes.
     """
@@ -24,10 +24,10 @@ class TiedHead(ClassHead):
     any_size = False
     does: ClassVar[str]
 
-    def __init__(self, channels: int, classes: int, size: Sequence[int]) -> None:
+    def __init__(self, in_channels: int, classes: int, size: Sequence[int]) -> None:
         super().__init__()
-        check_built(channels, classes, size)
-        self.channels, self.size = channels, tuple(size)
+        check_built(in_channels, classes, size)
+        self.in_channels, self.size = in_channels, tuple(size)
 
     def check(self, features: torch.Tensor) -> None:
         """Refuse features of another size.
@@ -36,22 +36,22 @@ class TiedHead(ClassHead):
             SettingsError: says what was got and what is needed.
         """
         got = tuple(features.shape[1:])
-        if got != (self.channels, *self.size):
+        if got != (self.in_channels, *self.size):
             raise SettingsError(
-                f"this head {self.does} maps of {self.channels} channels and {times(self.size)} "
+                f"this head {self.does} maps of {self.in_channels} channels and {times(self.size)} "
                 f"places, and each place has its own weights; it got {got[0]} channels and "
                 f"{times(got[1:])} places. Bring the images to the size of the training, or "
                 "train with the head 'convolutional', which takes any size"
             )
 
 
-def check_built(channels: int, classes: int, size: Sequence[int]) -> None:
+def check_built(in_channels: int, classes: int, size: Sequence[int]) -> None:
     """Refuse what no class head can be built with.
 
     Raises:
         SettingsError: says what was got and what is needed.
     """
-    check_counts(channels=channels, classes=classes)
+    check_counts(in_channels=in_channels, classes=classes)
     if not 1 <= len(size) <= 3 or min(size) < 1:
         raise SettingsError(
             f"the size of the map is {tuple(size)}; it must have 1, 2 or 3 axes of at least one "

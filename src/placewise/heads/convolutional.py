@@ -22,7 +22,7 @@ class Convolutional(ClassHead):
     pooling in place of fully connected layers: "Network In Network" (Lin et al., 2014).
 
     Args:
-        channels: channels of the features.
+        in_channels: channels of the features.
         classes: number of classes.
         size: of a training image's map, 1 to 3 axes; only their number counts.
         hidden: channels of each 1×1 convolution; by default as many as the head 'flatten' has
@@ -38,7 +38,7 @@ class Convolutional(ClassHead):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         classes: int,
         size: Sequence[int],
         *,
@@ -47,11 +47,11 @@ class Convolutional(ClassHead):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_built(channels, classes, size)
+        check_built(in_channels, classes, size)
         check_counts(hidden=hidden)
         check_counts(layers=layers, least=0)
         check_share(dropout)
-        widths = [channels, *[hidden] * layers]
+        widths = [in_channels, *[hidden] * layers]
         self.axes = tuple(range(2, 2 + len(size)))
         self.hidden = nn.ModuleList(
             Convolution(before, hidden, 1, dimensions=len(size)) for before in widths[:-1]

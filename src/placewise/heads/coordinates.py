@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from placewise.errors import SettingsError
 from placewise.heads import Decoded, KeypointHead
-from placewise.heads._maps import CERTAIN, presence_loss
+from placewise.heads._maps import CERTAIN, check_size, fixed_size, presence_loss
 from placewise.labels import Visibility
 
 Gather = Literal["flatten", "pool"]
@@ -21,13 +22,13 @@ class Coordinates(KeypointHead):
     `flatten` joins every place of the features to every output, so the network is tied to the
     size it was trained on; `pool` averages over the places first, which any size allows and which
     leaves only what the channels know of place. Trained by the distance to the truth in units of
-    the frame, whose larger side is 1.
+    the input, whose larger side is 1.
 
     Args:
-        channels: channels of the features.
-        points: number of points.
+        in_channels: channels of the features.
+        keypoints: number of keypoints.
         stride: image pixels for one pixel of the features.
-        frame: (height, width) of the training images in pixels.
+        input_size: (height, width) of the training images in pixels.
         gather: "flatten" or "pool".
         hidden: units of the hidden fully connected layer.
         cell: features are averaged over cells of this side before they are flattened, so that the
@@ -35,18 +36,18 @@ class Coordinates(KeypointHead):
 
     Example:
         >>> head = Coordinates(8, 2, 2, (16, 16), gather="flatten", cell=1)
-        >>> head.keypoints(head(torch.rand(1, 8, 8, 8)), (16, 16)).points.shape
+        >>> head.decode(head(torch.rand(1, 8, 8, 8)), (16, 16)).keypoints.shape
         torch.Size([1, 2, 2])
     """
 
-    windows = False
+    crops = False
 
     def __init__(
         self,
-        channels: int,
-        points: int,
-        stride: int,
-        frame: tuple[int, int],
+        in_channels: int,
+        keypoints: int,
+        stride: int | None = None,
+        input_size: tuple[int, int] | None = None,
         *,
         gather: Gather = "flatten",
         hidden: int = 256,
@@ -57,28 +58,23 @@ class Coordinates(KeypointHead):
             raise SettingsError(f"gather is '{gather}'; it must be one of {get_args(Gather)}")
         if min(hidden, cell) < 1:
             raise SettingsError(f"hidden is {hidden} and cell is {cell}; both must be 1 or more")
-        self.gather, self.stride, self.cell, self.frame = gather, stride, cell, frame
+        self.gather, self.cell, self.stride, self.input_size = gather, cell, stride, input_size
         self.any_size = gather == "pool"
-        cells = [-(-side // stride // cell) for side in frame]
-        inputs = channels * (1 if gather == "pool" else cells[0] * cells[1])
+        inputs = in_channels
+        if gather == "flatten":
+            known, sides = fixed_size("coordinates", stride, input_size)
+            inputs *= math.prod(-(-side // known // cell) for side in sides)
         self.hidden = nn.Linear(inputs, hidden)
-        self.out = nn.Linear(hidden, 3 * points)
+        self.out = nn.Linear(hidden, 3 * keypoints)
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, points, 3): x and y from −1 to 1 over the frame, and the logit of presence."""
-        size = (features.shape[-2], features.shape[-1])
+        """(batch, keypoints, 3): x and y, −1 to 1 over the input, and the logit of presence."""
         if self.gather == "pool":
             vector = features.mean((-2, -1))
-        elif (size[0] * self.stride, size[1] * self.stride) != self.frame:
-            raise SettingsError(
-                f"this head flattens features of {self.frame[1]}×{self.frame[0]} px images into "
-                f"a vector, and each place has its own weights; it got an image of "
-                f"{size[1] * self.stride}×{size[0] * self.stride} px. Bring the images to that "
-                "size, or train with the head 'heatmap', which takes any size"
-            )
         else:
+            check_size(features, self.stride, self.input_size)
             pooled = nn.functional.avg_pool2d(features, self.cell, ceil_mode=True)
             vector = pooled.flatten(1)
         hidden = torch.relu(self.hidden(vector))
@@ -86,26 +82,26 @@ class Coordinates(KeypointHead):
         return output.view(len(output), -1, 3)
 
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
+        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `KeypointHead.loss`."""
+        """(batch, keypoints) losses; see `KeypointHead.loss`."""
         located = visibility >= Visibility.HIDDEN
-        truth = torch.where(located[..., None], points, 0.0)
-        distance = (self._pixels(output[..., :2]) - truth).norm(dim=-1) / max(self.frame)
+        truth = torch.where(located[..., None], keypoints, 0.0)
+        distance = (self._pixels(output[..., :2]) - truth).norm(dim=-1) / max(self._size)
         losses: torch.Tensor = distance * located + presence_loss(output[..., 2], visibility)
         return losses
 
     def encode(
-        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
+        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
         """The coordinates themselves; see `KeypointHead.encode`."""
         located = (visibility >= Visibility.HIDDEN)[..., None]
-        sides = points.new_tensor([self.frame[1], self.frame[0]])
-        relative = torch.where(located, (points + 0.5) / sides * 2 - 1, 0.0)
+        sides = keypoints.new_tensor(self._size[::-1])
+        relative = torch.where(located, (keypoints + 0.5) / sides * 2 - 1, 0.0)
         return torch.cat((relative, torch.where(located, CERTAIN, -CERTAIN)), -1)
 
-    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
-        """Keypoints; the spread is 1 everywhere, for a vector does not say how sure it is."""
+    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+        """Keypoints; the uncertainty is 1 everywhere, for a vector does not say how sure it is."""
         points = self._pixels(output[..., :2].float())
         limit = points.new_tensor([size[1] - 0.5, size[0] - 0.5])
         return Decoded(
@@ -114,7 +110,11 @@ class Coordinates(KeypointHead):
             torch.ones_like(points[..., 0]),
         )
 
+    @property
+    def _size(self) -> tuple[int, int]:
+        return fixed_size("coordinates", self.stride, self.input_size)[1]
+
     def _pixels(self, relative: torch.Tensor) -> torch.Tensor:
-        """−1..1 over the frame, from edge to edge, to pixels."""
-        sides = relative.new_tensor([self.frame[1], self.frame[0]])
+        """−1..1 over the input, from edge to edge, to pixels."""
+        sides = relative.new_tensor(self._size[::-1])
         return (relative + 1) / 2 * sides - 0.5

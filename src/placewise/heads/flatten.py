@@ -24,7 +24,7 @@ class Flatten(TiedHead):
     Weights begin with variance 2 / fan-in (He et al., 2015), those of the answer with 1 / fan-in.
 
     Args:
-        channels: channels of the features.
+        in_channels: channels of the features.
         classes: number of classes.
         size: of the features' map, 1 to 3 axes.
         hidden: units of each hidden layer.
@@ -41,7 +41,7 @@ class Flatten(TiedHead):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         classes: int,
         size: Sequence[int],
         *,
@@ -49,11 +49,11 @@ class Flatten(TiedHead):
         layers: int = 1,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(channels, classes, size)
+        super().__init__(in_channels, classes, size)
         check_counts(hidden=hidden)
         check_counts(layers=layers, least=0)
         check_share(dropout)
-        widths = [channels * math.prod(size), *[hidden] * layers]
+        widths = [in_channels * math.prod(size), *[hidden] * layers]
         self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(widths[-1], classes)

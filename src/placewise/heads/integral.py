@@ -6,10 +6,10 @@ import torch
 
 from placewise.errors import SettingsError
 from placewise.geometry import to_image
-from placewise.heads import Decoded, KeypointHead
+from placewise.heads import Decoded
 from placewise.heads._maps import (
     CERTAIN,
-    Maps,
+    MapHead,
     gaussian_maps,
     log_soft_labels,
     normalised,
@@ -21,7 +21,7 @@ from placewise.heads._maps import (
 from placewise.labels import Visibility
 
 
-class Integral(KeypointHead):
+class Integral(MapHead):
     """Soft-argmax: the keypoint is the mean place of softmax(z), p = Σ softmax(z) · place.
 
     Trained as DSNT (Nibali et al. 2018, arXiv 1801.07372): Euclidean distance of the mean place to
@@ -30,76 +30,69 @@ class Integral(KeypointHead):
     leaves free.
 
     Args:
-        channels: channels of the features.
-        points: number of points.
-        stride: image pixels for one pixel of the features.
-        frame: (height, width) of the training images; not needed here.
+        in_channels: channels of the features.
+        keypoints: number of keypoints.
+        stride: image pixels for one pixel of the features; None: the model says it.
+        input_size: (height, width) of the training images in pixels; not needed here.
         sigma: standard deviation in map pixels of the Gaussian that maps are drawn towards.
         shape: weight of the Jensen–Shannon divergence.
         finer: map pixels for one pixel of the features, per axis.
 
     Example:
         >>> head = Integral(8, 2, 4, (16, 16))
-        >>> head.keypoints(head(torch.zeros(1, 8, 4, 4)), (16, 16)).points[0, 0].tolist()
+        >>> head.decode(head(torch.zeros(1, 8, 4, 4)), (16, 16)).keypoints[0, 0].tolist()
         [7.5, 7.5]
     """
 
     def __init__(
         self,
-        channels: int,
-        points: int,
-        stride: int,
-        frame: tuple[int, int],
+        in_channels: int,
+        keypoints: int,
+        stride: int | None = None,
+        input_size: tuple[int, int] | None = None,
         *,
         sigma: float = 1.5,
         shape: float = 1.0,
         finer: int = 2,
     ) -> None:
-        super().__init__()
-        if not 0.3 <= sigma <= 20:
-            raise SettingsError(f"sigma is {sigma} map pixels; it must be between 0.3 and 20")
+        super().__init__(in_channels, keypoints, stride, input_size, sigma=sigma, finer=finer)
         if shape < 0:
             raise SettingsError(f"shape is {shape}; it is a weight and must be 0 or more")
-        self.sigma, self.shape = sigma, shape
-        self.maps = Maps(channels, points, stride, finer=finer)
-        self.stride = self.maps.stride
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, points, height, width)."""
-        logits: torch.Tensor = self.maps(features)
-        return logits
+        self.shape = shape
 
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
+        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `KeypointHead.loss`."""
+        """(batch, keypoints) losses; see `KeypointHead.loss`."""
         located = visibility >= Visibility.HIDDEN
-        truth = torch.where(located[..., None], points, 0.0)
+        truth = torch.where(located[..., None], keypoints, 0.0)
         maps = softmax(output)
         target = normalised(
-            gaussian_maps(truth, (maps.shape[-2], maps.shape[-1]), self.stride, self.sigma)
+            gaussian_maps(truth, (maps.shape[-2], maps.shape[-1]), self.map_stride, self.sigma)
         )
-        distance = (to_image(_mean_place(maps), self.stride) - truth).norm(dim=-1) / self.stride
+        distance = (to_image(_mean_place(maps), self.map_stride) - truth).norm(
+            dim=-1
+        ) / self.map_stride
         placed = distance + self.shape * _jensen_shannon(maps, target)
         losses: torch.Tensor = placed * located + presence_loss(_presence(output), visibility)
         return losses
 
     def encode(
-        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
+        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
         """Logits of the Gaussian that maps are drawn towards; see `KeypointHead.encode`."""
-        logs = log_soft_labels(points, visibility, size, self.stride, self.sigma)
+        logs = log_soft_labels(keypoints, visibility, size, self.map_stride, self.sigma)
         return logs + CERTAIN * (visibility >= Visibility.HIDDEN)[..., None, None]
 
-    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
-        """Keypoints off the maps; see `KeypointHead.keypoints`."""
-        logits = on_image(output.float(), size, self.stride)
+    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+        """Keypoints off the maps; see `KeypointHead.decode`."""
+        logits = on_image(output.float(), size, self.map_stride)
         maps = softmax(logits)
         points = _mean_place(maps)
         return Decoded(
-            to_image(points, self.stride),
+            to_image(points, self.map_stride),
             torch.sigmoid(_presence(logits)),
-            spreads(maps, points, self.stride),
+            spreads(maps, points, self.map_stride),
         )
 
 

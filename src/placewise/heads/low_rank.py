@@ -28,7 +28,7 @@ class LowRank(TiedHead):
     apart but knows no neighbours.
 
     Args:
-        channels: channels of the features.
+        in_channels: channels of the features.
         classes: number of classes.
         size: of the features' map, 1 to 3 axes.
         kind: see the table.
@@ -44,19 +44,19 @@ class LowRank(TiedHead):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         classes: int,
         size: Sequence[int],
         *,
         kind: Kind = "tucker",
         rank: int = 4,
     ) -> None:
-        super().__init__(channels, classes, size)
+        super().__init__(in_channels, classes, size)
         check_counts(rank=rank)
         if kind not in get_args(Kind):
             raise SettingsError(f"kind is '{kind}'; it must be one of {', '.join(get_args(Kind))}")
         self.kind = kind
-        lengths = (channels, *size)
+        lengths = (in_channels, *size)
         ranks = [min(rank, n) if kind == "tucker" else rank for n in lengths]
         self.factors = nn.ParameterList(
             torch.randn(n, r) / math.sqrt(n) for n, r in zip(lengths, ranks, strict=True)

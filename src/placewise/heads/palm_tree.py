@@ -25,7 +25,7 @@ class PalmTree(TiedHead):
     The branches of all classes are calculated together, as groups of channels.
 
     Args:
-        channels: channels of the features.
+        in_channels: channels of the features.
         classes: number of classes, and of branches.
         size: of the features' map, 1 to 3 axes.
         hidden: units at each place of a branch's sheet.
@@ -43,17 +43,17 @@ class PalmTree(TiedHead):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         classes: int,
         size: Sequence[int],
         *,
         hidden: int = 3,
         window: int = 3,
     ) -> None:
-        super().__init__(channels, classes, size)
+        super().__init__(in_channels, classes, size)
         check_counts(hidden=hidden)
         check_counts(window=window, least=2)
-        sides, before, groups = tuple(size), channels, 1
+        sides, before, groups = tuple(size), in_channels, 1
         self.sheets = nn.ModuleList()
         while not self.sheets or max(sides) > window:
             windows = [min(window, side) for side in sides]

@@ -23,7 +23,7 @@ class Proximity(TiedHead):
     same number of weights: so the difference of the two is what nearness is worth.
 
     Args:
-        channels: channels of the features.
+        in_channels: channels of the features.
         classes: number of classes.
         size: of the features' map, 1 to 3 axes.
         hidden: units at each place of a sheet.
@@ -45,7 +45,7 @@ class Proximity(TiedHead):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         classes: int,
         size: Sequence[int],
         *,
@@ -56,10 +56,10 @@ class Proximity(TiedHead):
         power: float = 2.0,
         far: float = 0.0,
     ) -> None:
-        super().__init__(channels, classes, size)
+        super().__init__(in_channels, classes, size)
         check_counts(hidden=hidden, layers=layers, fan_in=fan_in)
         nearness = Nearness(reach, power, far)
-        places = Places(tuple(size), channels)
+        places = Places(tuple(size), in_channels)
         self.sheets = nn.ModuleList()
         for _ in range(layers):
             units = places.resized(places.shape, hidden)

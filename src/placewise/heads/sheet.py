@@ -26,7 +26,7 @@ class Sheet(TiedHead):
     and 16,260 parameters, in another arrangement.
 
     Args:
-        channels: channels of the features.
+        in_channels: channels of the features.
         classes: number of classes.
         size: of the features' map, 1 to 3 axes.
         hidden: units at each place of a sheet.
@@ -46,7 +46,7 @@ class Sheet(TiedHead):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         classes: int,
         size: Sequence[int],
         *,
@@ -56,7 +56,7 @@ class Sheet(TiedHead):
         volume: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(channels, classes, size)
+        super().__init__(in_channels, classes, size)
         check_counts(hidden=hidden, layers=layers, window=window)
         check_share(dropout)
         if volume and len(size) == 3:
@@ -65,8 +65,8 @@ class Sheet(TiedHead):
                 "at most 3. Leave volume out"
             )
         self.volume = volume
-        sides = (channels, *size) if volume else tuple(size)
-        widths = [1 if volume else channels, *[hidden] * (layers - 1)]
+        sides = (in_channels, *size) if volume else tuple(size)
+        widths = [1 if volume else in_channels, *[hidden] * (layers - 1)]
         windows = [min(window, side) for side in sides]
         self.sheets = nn.ModuleList(
             LocallyConnected(before, hidden, sides, windows) for before in widths

@@ -11,7 +11,7 @@ from placewise.decoders import DECODERS
 from placewise.errors import SettingsError
 from placewise.geometry import to_image, to_map
 from placewise.heads import Decoded, KeypointHead
-from placewise.heads._maps import CERTAIN, FAR, presence_loss, spreads
+from placewise.heads._maps import CERTAIN, FAR, check_size, fixed_size, presence_loss, spreads
 from placewise.labels import Visibility
 
 
@@ -29,10 +29,10 @@ class SimCC(KeypointHead):
     here is that of heatmaps, so that heads may be compared and not decoders.
 
     Args:
-        channels: channels of the features.
-        points: number of points.
+        in_channels: channels of the features.
+        keypoints: number of keypoints.
         stride: image pixels for one pixel of the features.
-        frame: (height, width) of the training images in pixels; the head is tied to it.
+        input_size: (height, width) of the training images in pixels; the head is tied to it.
         sigma: standard deviation of the soft labels in pixels of the image.
         finer: bins for one pixel of the image, per axis.
         decoder: member of `DECODERS` that reads the keypoints.
@@ -44,14 +44,16 @@ class SimCC(KeypointHead):
     """
 
     any_size = False
-    windows = False
+    crops = False
+    stride: int
+    input_size: tuple[int, int]
 
     def __init__(
         self,
-        channels: int,
-        points: int,
-        stride: int,
-        frame: tuple[int, int],
+        in_channels: int,
+        keypoints: int,
+        stride: int | None = None,
+        input_size: tuple[int, int] | None = None,
         *,
         sigma: float = 1.5,
         finer: int = 2,
@@ -64,36 +66,30 @@ class SimCC(KeypointHead):
             raise SettingsError(
                 f"sigma is {sigma * finer:g} bins ({sigma:g} px); it must be between 0.3 and 20"
             )
-        self.sigma, self.finer, self.stride, self.frame = sigma, finer, stride, frame
+        self.sigma, self.finer = sigma, finer
         self.decoder = DECODERS[decoder]()
-        self.size = (-(-frame[0] // stride), -(-frame[1] // stride))
-        self.maps = nn.Conv2d(channels, points, 1)
+        self.stride, self.input_size = fixed_size("simcc", stride, input_size)
+        places = math.prod(-(-side // self.stride) for side in self.input_size)
+        self.maps = nn.Conv2d(in_channels, keypoints, 1)
         self.columns, self.rows = (
-            nn.Linear(math.prod(self.size), side * finer) for side in (frame[1], frame[0])
+            nn.Linear(places, side * finer) for side in self.input_size[::-1]
         )
         for layer in (self.columns, self.rows):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.constant_(layer.bias, -math.log(layer.out_features))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, points, columns + rows) logits: the bins along x, then those along y."""
-        size = (features.shape[-2], features.shape[-1])
-        if size != self.size:
-            raise SettingsError(
-                f"this head flattens the maps of {self.frame[1]}×{self.frame[0]} px images, and "
-                f"each place has its own weights; it got an image of {size[1] * self.stride}×"
-                f"{size[0] * self.stride} px. Bring the images to that size, or train with the "
-                "head 'heatmap', which takes any size"
-            )
+        """(batch, keypoints, columns + rows) logits: the bins along x, then those along y."""
+        check_size(features, self.stride, self.input_size)
         vectors = self.maps(features).flatten(2)
         return torch.cat((self.columns(vectors), self.rows(vectors)), -1)
 
     def loss(
-        self, output: torch.Tensor, points: torch.Tensor, visibility: torch.Tensor
+        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
-        """(batch, points) losses; see `KeypointHead.loss`."""
+        """(batch, keypoints) losses; see `KeypointHead.loss`."""
         located = visibility >= Visibility.HIDDEN
-        truth = torch.where(located[..., None], points, 0.0)
+        truth = torch.where(located[..., None], keypoints, 0.0)
         classified = sum(
             torch.logsumexp(logits, -1)
             - (torch.softmax(self._labels(place, logits), -1) * logits).sum(-1)
@@ -105,19 +101,19 @@ class SimCC(KeypointHead):
         return losses
 
     def encode(
-        self, points: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
+        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
         """Logits of the soft labels themselves; see `KeypointHead.encode`."""
-        located = torch.where((visibility >= Visibility.HIDDEN)[..., None], points, torch.nan)
-        empty = points.new_empty(*visibility.shape, self.finer * sum(self.frame))
+        located = torch.where((visibility >= Visibility.HIDDEN)[..., None], keypoints, torch.nan)
+        empty = keypoints.new_empty(*visibility.shape, self.finer * sum(self.input_size))
         logs = [
             self._labels(place, logits)
             for logits, place in zip(self._axes(empty), located.unbind(-1), strict=True)
         ]
         return torch.cat(logs, -1) + CERTAIN * (visibility >= Visibility.HIDDEN)[..., None]
 
-    def keypoints(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
-        """Keypoints off the map p(x) · p(y); see `KeypointHead.keypoints`."""
+    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+        """Keypoints off the map p(x) · p(y); see `KeypointHead.decode`."""
         columns, rows = (
             torch.softmax(logits[..., : side * self.finer], -1)
             for logits, side in zip(self._axes(output.float()), size[::-1], strict=True)
@@ -132,7 +128,7 @@ class SimCC(KeypointHead):
 
     def _axes(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits of the columns' and of the rows' bins."""
-        border = self.frame[1] * self.finer
+        border = self.input_size[1] * self.finer
         return output[..., :border], output[..., border:]
 
     def _labels(self, places: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,7 @@ def choose_model(
     head = check_head(labels, head)
     unscaled = object_extent(samples) if isinstance(labels, KeypointDataset) else None
     classes = labels.task == "classes"
-    whole = classes or not getattr(HEADS[head], "windows", True)
+    whole = classes or not getattr(HEADS[head], "crops", True)
     view = choose_input(labels, samples, unscaled, seed, pixels, whole=whole, fit=classes)
     extent = (unscaled or 0.0) * view.scale
     of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})

@@ -67,7 +67,7 @@ class ClassModel(Network):
     def _head(self) -> ClassHead:
         member: Any = HEADS[self.settings.head]
         built: ClassHead = member(
-            self.backbone.channels,
+            self.backbone.out_channels,
             len(self.settings.names),
             self.backbone.size(self.frame),
             **self._head_settings(),

@@ -55,7 +55,7 @@ class KeypointModel(Network):
     def _head(self) -> KeypointHead:
         member: Any = HEADS[self.settings.head]
         built: KeypointHead = member(
-            self.backbone.channels,
+            self.backbone.out_channels,
             len(self.settings.names),
             self.backbone.stride,
             self.frame,
@@ -74,7 +74,7 @@ class KeypointModel(Network):
         """
         size = (images.shape[-2], images.shape[-1])
         padded = self.padding.pad(images, self._margins(size))
-        return self.head.keypoints(self(padded).float(), size)
+        return self.head.decode(self(padded).float(), size)
 
     def _margins(self, size: Size) -> list[tuple[int, int]]:
         """Rows and columns to add at the bottom and the right."""
@@ -110,9 +110,9 @@ class KeypointModel(Network):
         ratio = ratio_of((shown.shape[0], shown.shape[1]), size)
         keypoints = self.answer(self.as_batch(shown))
         return Located(
-            rescale(keypoints.points[0].double().cpu().numpy(), ratio),
+            rescale(keypoints.keypoints[0].double().cpu().numpy(), ratio),
             keypoints.scores[0].double().cpu().numpy(),
-            keypoints.spreads[0].double().cpu().numpy() * float(np.sqrt(ratio[0] * ratio[1])),
+            keypoints.uncertainty[0].double().cpu().numpy() * float(np.sqrt(ratio[0] * ratio[1])),
         )
 
     @torch.inference_mode()
@@ -133,7 +133,7 @@ class KeypointModel(Network):
         padded = (shown[0] + margins[0][1], shown[1] + margins[1][1])
         there = torch.from_numpy(rescale(points, ratio_of(size, shown)))[None].float()
         encode = self.head.encode(there, torch.from_numpy(visibility)[None], padded)
-        read = self.head.keypoints(encode, shown).points[0].double().numpy()
+        read = self.head.decode(encode, shown).keypoints[0].double().numpy()
         return rescale(read, ratio_of(shown, size))
 
 

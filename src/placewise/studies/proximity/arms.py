@@ -75,7 +75,7 @@ class Arm:
         net = nn.Sequential(trunk)
         if self.permuted:
             net.append(Reorder(permutation(math.prod(size), seed)))
-        return net.append(member(trunk.channels, 10, size, **self.settings))
+        return net.append(member(trunk.out_channels, 10, size, **self.settings))
 
     def rewiring(self, steps: int) -> tuple[Growth, Schedule] | None:
         """By which rule and when its connections change in a training of so many steps."""
