@@ -64,7 +64,12 @@ def check(
 
 
 def check_data(
-    data: Path, *, out: Path | None = None, format: str | None = None, seed: int = 0
+    data: Path,
+    *,
+    out: Path | None = None,
+    format: str | None = None,
+    root: Path | None = None,
+    seed: int = 0,
 ) -> str:
     """Look at a file of labels, as `placewise check` does.
 
@@ -72,6 +77,7 @@ def check_data(
         data: file of labels, or the folder that holds one.
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
         format: force a format.
+        root: folder of the images, where it is not the folder of the file.
         seed: seed of the split that training would draw.
 
     Returns:
@@ -83,7 +89,7 @@ def check_data(
     """
     if out is not None:
         check_folder(out, "check.json")
-    labels = read_dataset(data, format=format)
+    labels = read_dataset(data, format=format, root=root)
     with counting("images") as progress:
         floor = _keypoints.floor_of(labels, seed) if isinstance(labels, KeypointDataset) else None
         findings = check(labels, floor=floor, seed=seed, progress=progress)

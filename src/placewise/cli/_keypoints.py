@@ -19,6 +19,7 @@ def check(
     /,
     out: Path | None = None,
     format: str | None = None,
+    root: Path | None = None,
     seed: int = 0,
 ) -> None:
     """Look at labels before training: counts, gaps, copies, swaps, what cannot be learnt.
@@ -34,11 +35,12 @@ def check(
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
+        root: folder of the images, where it is not the folder of the file.
         seed: seed of the split that training would draw.
     """
     from placewise.checking import check_data
 
-    print(check_data(data, out=out, format=format, seed=seed))
+    print(check_data(data, out=out, format=format, root=root, seed=seed))
 
 
 def convert(
@@ -105,6 +107,7 @@ def train(
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
     val_interval: int | None = None,
     format: str | None = None,
+    root: Path | None = None,
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
@@ -142,6 +145,7 @@ def train(
         val_interval: steps between validations.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
+        root: folder of the images, where it is not the folder of the file.
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
     """
@@ -172,7 +176,7 @@ def train(
     }
     given = {"learning_rate": learning_rate, "pixels": pixels}
     values |= {name: value for name, value in given.items() if value is not None}
-    labels = read_dataset(data, format=format)
+    labels = read_dataset(data, format=format, root=root)
     run = run_training(labels, out, TrainingSettings.of(**values), resume=resume, quiet=quiet)
     report_training(run, labels, quiet=quiet)
 
@@ -232,6 +236,7 @@ def evaluate(
     out: Path | None = None,
     pck_pair: tuple[str, str] | None = None,
     format: str | None = None,
+    root: Path | None = None,
     device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
@@ -251,6 +256,7 @@ def evaluate(
         pck_pair: two points whose distance is the unit of PCK instead of the diagonal.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
+        root: folder of the images, where it is not the folder of the file.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for heads and backbones of your own.
         quiet: print nothing.
@@ -266,7 +272,7 @@ def evaluate(
     with counting("images", quiet) as progress:
         scores = run_evaluation(
             opened,
-            read_dataset(data, format=format),
+            read_dataset(data, format=format, root=root),
             split=split,
             out=out,
             pck_pair=pck_pair,
