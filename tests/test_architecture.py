@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import placewise
+from conftest import REPOSITORY
 
 PACKAGE = Path(placewise.__file__).parent
 
@@ -30,7 +31,6 @@ run
 training prediction export checking target
 evaluation display
 comparison demo
-studies page
 cli
 __init__ __main__
 """
@@ -57,7 +57,6 @@ OPTIONAL = {
     "engine": {"distributed", "joblib", "ray"},
     "layers": {"scipy"},
     "statistics": {"scipy"},
-    "studies": {"sklearn"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 """Libraries that can execute what they read; joblib only where it hands runs to processes."""
@@ -120,6 +119,18 @@ def row_faults(package: Path, rows: str = ROWS) -> list[Fault]:
             elif unit in AUDITING and other in LOCALISING:
                 faults.append((file, line, f"'{unit}' imports '{other}' of the localising side"))
     return faults
+
+
+def private_faults(package: Path) -> list[Fault]:
+    """Names of placewise that a tool of the repository imports though they are private."""
+    return [
+        (file, line, f"{name} is private")
+        for file, tree in sources(package).items()
+        for line, name in imports(file, tree)
+        if name.startswith("placewise.")
+        and name != "placewise.__version__"
+        and any(part.startswith("_") for part in name.split("."))
+    ]
 
 
 def library_faults(package: Path) -> list[Fault]:
@@ -220,6 +231,11 @@ def example_fault(name: str, value: object) -> str | None:
 @pytest.mark.parametrize("find", [row_faults, library_faults, forbidden_faults, size_faults])
 def test_the_package_keeps_the_house_style(find):
     assert find(PACKAGE) == []
+
+
+@pytest.mark.parametrize("find", [private_faults, forbidden_faults, size_faults])
+def test_the_studies_use_public_names_and_keep_the_house_style(find):
+    assert find(REPOSITORY / "studies") == []
 
 
 def test_each_name_stands_in_one_row():
@@ -341,6 +357,20 @@ def test_a_planted_import_is_found(tmp_path: Path, file: str, text: str, says: s
     assert len(faults) == 1
     assert faults[0][0] == f"{file}.py"
     assert says in faults[0][2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from placewise.heads._one import a",
+        "from placewise.heads import _a",
+        "import placewise.heads._one",
+        "import_module('placewise.heads._one')",
+    ],
+)
+def test_a_planted_private_name_is_found(tmp_path: Path, text: str):
+    (tmp_path / "study.py").write_text(f"from placewise import __version__\n{text}\n")
+    assert len(private_faults(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(

@@ -17,19 +17,20 @@ import pytest
 import torch
 from torch import nn
 
+from conftest import REPOSITORY
 from placewise.auditing.paths import count_paths
 from placewise.errors import SettingsError
 from placewise.graph import capture
-from placewise.studies import STUDIES, Plan, run_study
-from placewise.studies._material import load_cifar, load_digits, load_resnet, load_speech
-from placewise.studies._page import check_place, fill, shown, write_page
-from placewise.studies.edges import counted, ways
-from placewise.studies.edges.claims import Case, judge
-from placewise.studies.edges.digits import canvas
-from placewise.studies.edges.felt import BUDGETS, Seen, bands
-from placewise.studies.edges.nets import Arm, accuracy, drawing, fit, moved, settle, sound_net
-from placewise.studies.edges.residual import residual
-from placewise.studies.edges.sound import sound
+from studies import STUDIES, Options, run_study
+from studies._material import load_cifar, load_digits, load_resnet, load_speech
+from studies._page import check_place, fill, shown, write_page
+from studies.edges import counted, ways
+from studies.edges.claims import Case, judge
+from studies.edges.digits import canvas
+from studies.edges.felt import BUDGETS, Seen, bands
+from studies.edges.nets import Arm, accuracy, drawing, fit, moved, settle, sound_net
+from studies.edges.residual import residual
+from studies.edges.sound import sound
 
 PLACES = re.compile(r"\{\{[^}]*\}\}")
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
@@ -63,9 +64,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a real process has written the page, beside something of the user's."""
     out = tmp_path_factory.mktemp("studies")
     (out / "mine.md").write_text("mine", encoding="utf-8")
-    words = ["study", "edges", "--scale", "tiny", "--out", str(out)]
+    words = ["edges", "--scale", "tiny", "--out", str(out)]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "placewise", *words],
+        [sys.executable, "-W", "error", "-m", "studies", *words],
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=600,
@@ -135,14 +137,14 @@ def test_each_claim_of_the_thread_is_judged(made: Path, record) -> None:
 
 @pytest.mark.parametrize("name", STUDIES.names())
 def test_no_text_of_a_study_holds_a_digit(name: str) -> None:
-    text = files("placewise.studies").joinpath(f"{name}.md").read_text(encoding="utf-8")
+    text = files("studies").joinpath(f"{name}.md").read_text(encoding="utf-8")
     assert len(PLACES.findall(text)) > 20
     assert [letter for letter in PLACES.sub("", text) if letter.isnumeric()] == []
 
 
 def test_an_unknown_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="Did you mean 'edges'"):
-        run_study("edge", tmp_path, Plan("tiny"))
+        run_study("edge", tmp_path, Options("tiny"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,7 +202,7 @@ def test_a_record_that_was_changed_is_not_trusted(tmp_path: Path, change: str) -
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine", encoding="utf-8")
     with pytest.raises(SettingsError, match="is a file"):
-        run_study("edges", tmp_path / "out", Plan("tiny"))
+        run_study("edges", tmp_path / "out", Options("tiny"))
 
 
 def test_a_place_without_a_number_is_an_error() -> None:
@@ -445,12 +447,12 @@ def test_a_claim_is_true_in_all_cases_false_in_none() -> None:
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:
-    found, maps = residual(Plan("tiny", data=tmp_path), BUDGETS["tiny"])
+    found, maps = residual(Options("tiny", data=tmp_path), BUDGETS["tiny"])
     assert not found["there"] and not maps
     assert (
         "cifar10_subset/cifar10_subset.npz, resnet_cifar10/resnet20.safetensors" in found["missing"]
     )
-    heard = sound(Plan("tiny", data=tmp_path), BUDGETS["tiny"])
+    heard = sound(Options("tiny", data=tmp_path), BUDGETS["tiny"])
     assert "spoken_digits" in heard["missing"]
     assert heard["ways"]["first"] == ways.significant(19683 / 1592)
 
@@ -462,13 +464,13 @@ def test_the_published_weights_fit_the_residual_net(real_data: Path) -> None:
 
 @pytest.mark.slow
 def test_trained_residual_nets_and_sounds(real_data: Path) -> None:
-    plan = Plan("tiny", data=real_data, quiet=True)
-    found, maps = residual(plan, BUDGETS["tiny"])
+    options = Options("tiny", data=real_data, quiet=True)
+    found, maps = residual(options, BUDGETS["tiny"])
     first = found["first"]
     assert {"ways", "untrained", "trained", "moved"} == set(maps)
     assert first["roots"]["over_edge"] == pytest.approx(first["ways"]["over_edge"] ** 0.5, rel=0.1)
     assert 1.5 < first["moved"]["over_edge"] < 6
-    heard = sound(plan, BUDGETS["tiny"])
+    heard = sound(options, BUDGETS["tiny"])
     assert set(heard["nets"]) == {"start", "anywhere"}
 
 

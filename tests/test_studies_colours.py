@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from placewise.files import read_json
-from placewise.studies import Plan, run_study
-from placewise.studies import colours as study
-from placewise.studies._findings import Measured
-from placewise.studies._training import drawing, fit
+from studies import Options, run_study
+from studies import colours as study
+from studies._findings import Measured
+from studies._training import drawing, fit
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -96,7 +96,7 @@ def test_verdicts_follow_the_interval() -> None:
 
 def test_the_page_holds_what_was_found(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(study, "ARMS", study.ARMS[:2] + study.ARMS[5:])
-    page = run_study("colours", tmp_path, Plan("tiny", quiet=True))
+    page = run_study("colours", tmp_path, Options("tiny", quiet=True))
     text, record = page.read_text(encoding="utf-8"), read_json(tmp_path / "colours.json")
     assert "{{" not in text
     claims = [c for c in record["claims"].values() if "verdict" in c]

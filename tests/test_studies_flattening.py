@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from placewise.files import read_json
-from placewise.studies import Plan, run_study
-from placewise.studies import flattening as study
-from placewise.studies._findings import Measured, gains
-from placewise.studies._material import Labelled, load_digits
-from placewise.studies._training import drawing
+from studies import Options, run_study
+from studies import flattening as study
+from studies._findings import Measured, gains
+from studies._material import Labelled, load_digits
+from studies._training import drawing
 
 order, place, sides = (
-    import_module(f"placewise.studies.flattening.{name}") for name in ("order", "place", "sides")
+    import_module(f"studies.flattening.{name}") for name in ("order", "place", "sides")
 )
 
 
@@ -84,7 +84,7 @@ def test_an_index_gains_only_above_its_interval_and_is_open_where_that_is_wide()
 def test_the_page_holds_what_was_found(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(study.BUDGETS, "tiny", study.Budget(2, 1))
     monkeypatch.setattr(study, "load_digits", few)
-    page = run_study("flattening", tmp_path, Plan("tiny", quiet=True))
+    page = run_study("flattening", tmp_path, Options("tiny", quiet=True))
     text, record = page.read_text(encoding="utf-8"), read_json(tmp_path / "flattening.json")
     assert "{{" not in text
     claims = {k: c for k, c in record["claims"].items() if "verdict" in c}

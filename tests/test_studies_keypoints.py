@@ -15,12 +15,12 @@ from placewise.errors import SettingsError
 from placewise.geometry import border_distance
 from placewise.images import resize
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
-from placewise.studies import Plan, run_study
-from placewise.studies._findings import Measured
-from placewise.studies._page import fill
-from placewise.studies.keypoints import Decoded, claims, material, read, runs, told
+from studies import Options, run_study
+from studies._findings import Measured
+from studies._page import fill
+from studies.keypoints import Decoded, claims, material, read, runs, told
 
-PLAN = Plan("tiny", jobs=1, quiet=True)
+PLAN = Options("tiny", n_jobs=1, quiet=True)
 
 
 def numbers(text: str) -> set[str]:
@@ -35,8 +35,8 @@ def numbers(text: str) -> set[str]:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the page of a tiny study, and its runs."""
     folder = tmp_path_factory.mktemp("keypoints")
-    plan = Plan("tiny", runs=folder / "runs", jobs=1, quiet=True)
-    run_study("keypoints", folder / "pages", plan)
+    options = Options("tiny", runs=folder / "runs", n_jobs=1, quiet=True)
+    run_study("keypoints", folder / "pages", options)
     return folder
 
 
@@ -320,11 +320,11 @@ def test_the_page_of_mice_has_all_its_places(record) -> None:
 def test_a_study_with_nothing_to_keep_keeps_nothing(monkeypatch, tmp_path: Path) -> None:
     places = []
 
-    def stop(name: str, plan: Plan, folder: Path) -> runs.Found:
+    def stop(name: str, options: Options, folder: Path) -> runs.Found:
         places.append(folder)
         raise SettingsError("enough")
 
-    monkeypatch.setattr("placewise.studies.keypoints.measure", stop)
+    monkeypatch.setattr("studies.keypoints.measure", stop)
     with pytest.raises(SettingsError, match="enough"):
         Decoded().run(PLAN)
     assert not places[0].parent.exists()

@@ -12,9 +12,9 @@ import torch
 
 from placewise.comparison import budget_of
 from placewise.layers.proximity import Proximity
-from placewise.studies import Plan, run_study
-from placewise.studies._training import drawing
-from placewise.studies.proximity.arms import (
+from studies import Options, run_study
+from studies._training import drawing
+from studies.proximity.arms import (
     BEST,
     DEEP,
     FAMILY,
@@ -27,10 +27,10 @@ from placewise.studies.proximity.arms import (
     WIDENED,
     rewired,
 )
-from placewise.studies.proximity.claims import claims
-from placewise.studies.proximity.growing import RULES, dense_share
-from placewise.studies.proximity.numbers import against, interval, points
-from placewise.studies.proximity.runs import (
+from studies.proximity.claims import claims
+from studies.proximity.growing import RULES, dense_share
+from studies.proximity.numbers import against, interval, points
+from studies.proximity.runs import (
     RATES,
     TUNING,
     Contest,
@@ -157,7 +157,7 @@ def zero() -> torch.Tensor:
 
 def test_a_contest_pairs_its_arms_and_takes_the_best_rate_on_validation(tmp_path: Path) -> None:
     contest = Contest("digits", "digits", (LOCAL, FLAT), seeds=2, steps=3, rates=RATES[:2])
-    found = hold(contest, Plan("tiny", runs=tmp_path, jobs=1, quiet=True))
+    found = hold(contest, Options("tiny", runs=tmp_path, n_jobs=1, quiet=True))
     for arm in (LOCAL, FLAT):
         outcome = found[arm.name]
         assert outcome.right.shape == (2, 300)
@@ -173,7 +173,7 @@ def test_a_contest_pairs_its_arms_and_takes_the_best_rate_on_validation(tmp_path
 
 def test_a_single_rate_is_not_tried(tmp_path: Path) -> None:
     contest = Contest("digits", "digits", (FLAT,), seeds=1, steps=1, rates=(1e-2,))
-    (outcome,) = hold(contest, Plan("tiny", runs=tmp_path, jobs=1, quiet=True)).values()
+    (outcome,) = hold(contest, Options("tiny", runs=tmp_path, n_jobs=1, quiet=True)).values()
     assert (outcome.rate, outcome.tried) == (1e-2, {})
     assert not (tmp_path / "digits" / "tuning").exists()
 
@@ -229,7 +229,7 @@ def test_differences_are_told_both_ways() -> None:
 
 
 def test_the_page_says_what_was_found(tmp_path: Path) -> None:
-    page = run_study("proximity", tmp_path, Plan("tiny", jobs=1, quiet=True))
+    page = run_study("proximity", tmp_path, Options("tiny", n_jobs=1, quiet=True))
     text = page.read_text(encoding="utf-8")
     record = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
     rows = record["sets"]["digits"]["table"]["rows"]

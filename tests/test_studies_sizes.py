@@ -9,10 +9,10 @@ import torch
 
 from placewise.errors import SettingsError
 from placewise.files import read_json
-from placewise.studies import Plan, run_study
-from placewise.studies import sizes as study
-from placewise.studies._material import Labelled, load_digits
-from placewise.studies._training import drawing, drawn_from
+from studies import Options, run_study
+from studies import sizes as study
+from studies._material import Labelled, load_digits
+from studies._training import drawing, drawn_from
 
 
 def few() -> Labelled:
@@ -71,7 +71,7 @@ def test_the_flattened_head_refuses_another_size_and_takes_it_scaled_back() -> N
 def test_the_page_holds_what_was_found(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(study.BUDGETS, "tiny", study.Budget(2, 1, 1))
     monkeypatch.setattr(study, "load_digits", few)
-    page = run_study("sizes", tmp_path, Plan("tiny", quiet=True))
+    page = run_study("sizes", tmp_path, Options("tiny", quiet=True))
     text, record = page.read_text(encoding="utf-8"), read_json(tmp_path / "sizes.json")
     assert "{{" not in text
     claims = [c for c in record["claims"].values() if "verdict" in c]

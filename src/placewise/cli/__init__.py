@@ -15,7 +15,7 @@ from tyro.conf import DisallowNone, PositionalMetavarFromFieldName
 from placewise import __version__
 from placewise.cli._compare import compare
 from placewise.cli._keypoints import check, convert, demo, evaluate, predict, train
-from placewise.cli._places import audit, remedy, study
+from placewise.cli._places import audit, remedy
 from placewise.cli._show import show
 from placewise.errors import PlacewiseError
 
@@ -51,7 +51,6 @@ VERBS: dict[str, Callable[..., None]] = {
     "remedy": remedy,
     "compare": compare,
     "show": show,
-    "study": study,
     "demo": demo,
 }
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from placewise.cli._words import Pairs, teller
+from placewise.cli._words import Pairs
 
 
 def audit(
@@ -129,38 +129,3 @@ def remedy(
     )
     if made is None:
         raise SystemExit(1)
-
-
-def study(
-    name: Positional[str],
-    /,
-    scale: Literal["tiny", "small", "full"] = "small",
-    out: Path = Path("docs/studies"),
-    data: Path | None = None,
-    seed: int = 0,
-    runs: Path | None = None,
-    jobs: int | None = None,
-    quiet: bool = False,
-) -> None:
-    """Answer a question by measuring, and write its page anew.
-
-    Like this:
-
-      placewise study edges
-      placewise study edges --scale full --data my_data --out pages
-      placewise study proximity --scale full --data my_data --runs kept --jobs 4
-
-    Args:
-        name: of the study: edges, colours, flattening, sizes, proximity or keypoints.
-        scale: small takes minutes on two cores, full longer; tiny is for trying out.
-        out: folder for NAME.md, NAME.json and figures; only a former page of it is replaced.
-        data: folder that holds folders of data sets; what needs none is studied without.
-        seed: everything that is drawn follows from it.
-        runs: folder that keeps finished runs: give it again, and a study that was ended goes on.
-        jobs: processes for studies of many runs; by default one for each core.
-        quiet: print nothing.
-    """
-    from placewise.studies import Plan, run_study
-
-    page = run_study(name, out, Plan(scale, seed, data, runs, jobs, quiet))
-    teller(quiet)(f"page: {page}")
