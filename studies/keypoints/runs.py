@@ -286,7 +286,7 @@ def _compare(
             rope=ROPE / 100 * longer,
             backbone="unet",
             backbone_settings={"width": budget.width, "depth": 2},
-            training={"steps": budget.steps[name], "batch": budget.batch},
+            training={"max_steps": budget.steps[name], "batch_size": budget.batch},
             tuning={"trials": trials, "learning_rate": RATES},
             unmatched=True,
             place=False,
