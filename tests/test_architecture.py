@@ -19,10 +19,10 @@ from conftest import REPOSITORY
 PACKAGE = Path(placewise.__file__).parent
 
 ROWS = """
-errors
+errors wording
 geometry family files devices images statistics ops parallel engine
-labels checkpoint
-report paddings decoders formats metrics graph
+labels checkpoint metrics
+report paddings decoders formats graph
 augment
 layers data auditing
 backbones heads remedies

@@ -20,7 +20,7 @@ from PIL import Image
 from placewise import report
 from placewise.errors import ImageError, SettingsError
 from placewise.geometry import ratio_of, rescale
-from placewise.metrics import score_table
+from placewise.metrics import KEYPOINT_METRICS, score_table
 from placewise.report import blocks, figures
 from placewise.report.drawing import (
     as_rgb,
@@ -31,11 +31,12 @@ from placewise.report.drawing import (
     to_jpeg,
     to_png,
 )
-from placewise.report.glossary import SCORES, number, share
 from placewise.report.html import RunReport, run_page
 from placewise.report.marks import draw_keypoint
+from placewise.report.scores import scores_table
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, mark
-from placewise.report.text import counting, printable, scores_table, table
+from placewise.report.text import counting, table
+from placewise.wording import number, printable, share
 
 SIZES = [(5, 9), (28, 28), (60, 41), (120, 160), (480, 640), (1300, 700)]
 NATIVE = (1, 100_000)
@@ -470,7 +471,9 @@ def test_a_report_imports_no_step() -> None:
             )
             if name.startswith("placewise")
         }
-        allowed = ("placewise.errors", "placewise.geometry", "placewise.report")
+        allowed = tuple(
+            f"placewise.{name}" for name in ("errors", "geometry", "metrics", "report", "wording")
+        )
         assert all(name.startswith(allowed) for name in found), (file.name, found)
 
 
@@ -524,7 +527,7 @@ def scores(count: int = 3) -> dict[str, Any]:
 def test_every_score_is_named_and_shown() -> None:
     found = scores()
     text, page = scores_table(found), run_page(RunReport("run", "verdict", found))
-    shown = {score.path for score in SCORES}
+    shown = {tuple(metric.name.split("/")) for metric in KEYPOINT_METRICS}
     counts = {"images", "points", "located", "split", "by_point", "by_border_distance"}
     leaves = {
         (key, inner) if isinstance(value, dict) else (key,)
@@ -533,10 +536,10 @@ def test_every_score_is_named_and_shown() -> None:
         for inner in (value if isinstance(value, dict) else [""])
     } - {("pck", "norm"), ("presence", "present"), ("presence", "absent")}
     assert leaves == shown and len(shown) > 10
-    for score in SCORES:
-        assert score.value(found) is not None
+    for metric in KEYPOINT_METRICS:
+        assert metric.of(found) is not None
         for place in (text, page):
-            assert score.name in place and score.shown(found) in place
+            assert metric.label in place and metric.shown(metric.of(found)) in place
     for row in found["by_point"]:
         assert row["point"] in text and number(row["mean_error_px"]) in text
 

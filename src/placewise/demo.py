@@ -143,7 +143,8 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     """
     from placewise.evaluation import evaluate
     from placewise.prediction import predict
-    from placewise.report.text import counting, scores_table
+    from placewise.report.scores import scores_table
+    from placewise.report.text import counting
     from placewise.training import TrainingSettings, train
 
     data, run_folder, keypoints = out / "images", out / "run", out / "keypoints"

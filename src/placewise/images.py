@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ from PIL import (
 )
 
 from placewise.errors import ImageError
+from placewise.wording import natural
 
 ImageArray = NDArray[Any]
 """(height, width, channels), 1 or 3 channels; uint8, uint16, or float32 in 0..1."""
@@ -208,7 +208,7 @@ def list_images(where: Path) -> list[Path]:
             f"{where}: no image in it; needed at least one file that ends in {_NAMED}; "
             "check the folder"
         )
-    return sorted(found, key=lambda path: _natural(path.relative_to(where).as_posix()))
+    return sorted(found, key=lambda path: natural(path.relative_to(where).as_posix()))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -225,12 +225,6 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield path
         for name in linked:
             _log.warning("%s is a link out of %s and is left out", Path(here, name), folder)
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Sorting key in which digits count as numbers."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 @contextmanager

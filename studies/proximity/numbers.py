@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from placewise.comparison import held_against
+from placewise.metrics import ACCURACY
 from placewise.report.verdicts import VERDICTS, quoted
 from studies._findings import Measured
 from studies.proximity.runs import Outcome
@@ -21,7 +22,7 @@ Difference = Mapping[str, Any]
 def against(found: Outcomes, reference: str) -> dict[str, Difference]:
     """How each arm of a contest differs from one of them."""
     items = {name: outcome.right for name, outcome in found.items()}
-    every = held_against(items, reference, measure="accuracy", rope=ROPE)
+    every = held_against(items, reference, ACCURACY, rope=ROPE)
     return {one["arm"]: one for one in every}
 
 

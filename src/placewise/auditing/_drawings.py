@@ -18,8 +18,8 @@ from placewise.auditing.evenness import SizeEvenness
 from placewise.auditing.receptive_field import pixels_read
 from placewise.geometry import FloatArray
 from placewise.report import layers, maps
-from placewise.report.glossary import number, share
 from placewise.report.style import Theme
+from placewise.wording import number, share
 
 DEPTHS = 6
 """Layers whose maps or curves stand beside each other."""

@@ -30,7 +30,8 @@ from placewise.report.blocks import (
     tiles,
     words,
 )
-from placewise.report.glossary import AUDIT_WORDS, number
+from placewise.report.glossary import AUDIT_WORDS
+from placewise.wording import number
 
 if TYPE_CHECKING:
     from placewise.auditing import Audit

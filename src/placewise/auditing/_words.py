@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from placewise.auditing._count import Counted, layer_name, some
 from placewise.auditing._measure import Measured
 from placewise.report import text
-from placewise.report.glossary import number, share
 from placewise.report.maps import fraction
+from placewise.wording import number, share
 
 if TYPE_CHECKING:
     from placewise.auditing import Audit

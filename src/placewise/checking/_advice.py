@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 
 from placewise.checking._facts import NEAR, Facts
-from placewise.report.glossary import number, share
+from placewise.wording import number, share
 
 FEW = 20
 """Labels of a point on training images below which it is learnt by heart."""

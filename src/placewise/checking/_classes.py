@@ -16,8 +16,9 @@ from placewise.report import blocks
 from placewise.report.class_figures import class_counts
 from placewise.report.drawing import sheet
 from placewise.report.evidence import answered
-from placewise.report.glossary import CLASS_WORDS, share
-from placewise.report.text import printable, table
+from placewise.report.glossary import CLASS_WORDS
+from placewise.report.text import table
+from placewise.wording import printable, share
 
 FEW = 20
 """Training images of a class below which it is learnt by heart."""

@@ -12,9 +12,10 @@ from placewise.errors import ImageError
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample
 from placewise.report import blocks
 from placewise.report.drawing import keypoints
-from placewise.report.glossary import WORDS, number, share
+from placewise.report.glossary import WORDS
 from placewise.report.marks import Overlay
-from placewise.report.text import printable, table
+from placewise.report.text import table
+from placewise.wording import number, printable, share
 
 SHOWN = 20
 """Images on the sheet and on the page."""

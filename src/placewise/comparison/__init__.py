@@ -32,6 +32,7 @@ from placewise.comparison._jobs import (
     Kind,
     examine_job,
     labels_of,
+    metric_of,
     model_of,
     no_control,
     score_of,
@@ -191,7 +192,7 @@ def _check_out(out: Path, plan: Plan) -> None:
 def _check_measure(plan: Plan) -> None:
     """Refuse a measure that the labels do not have."""
     labels = labels_of(plan)
-    has = "accuracy" if labels.task == "classes" else "mean_error_px"
+    has = metric_of(plan).name
     if plan.measure not in (None, has):
         raise SettingsError(
             f"measure: got '{plan.measure}', but {plan.data} holds {labels.what}, whose measure is "
@@ -262,5 +263,5 @@ def _best(plan: Plan, arm: Arm, trials: Sequence[Job]) -> Trial:
             f"every trial of the arm '{arm.name}' failed; the first: "
             f"{read_json(trials[0].result)['why']}"
         )
-    sign = 1 if labels_of(plan).task == "classes" else -1
-    return trials[max(scores, key=lambda number: sign * scores[number])].trial
+    choose = max if metric_of(plan).better == "higher" else min
+    return trials[choose(scores, key=lambda number: scores[number])].trial

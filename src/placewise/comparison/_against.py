@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.comparison._plan import Measure
+from placewise.metrics import Metric
 from placewise.report.verdicts import quoted
 from placewise.statistics import (
     FEWEST,
@@ -26,15 +26,15 @@ SURE = 0.95
 
 
 def held_against(
-    items: Mapping[str, NDArray[np.float64]], reference: str, *, measure: Measure, rope: float
+    items: Mapping[str, NDArray[np.float64]], reference: str, metric: Metric, *, rope: float
 ) -> list[dict[str, Any]]:
-    """Each arm against the reference; a positive difference is better, whatever the measure.
+    """Each arm against the reference; a positive difference is better, whatever the metric.
 
     Args:
-        items: (seeds, test items) measure of each arm.
+        items: (seeds, test items) values of the metric for each arm.
         reference: name of the arm that the others are held against.
-        measure: "accuracy", of which more is better, or "mean_error_px", of which less is.
-        rope: half the width of the region of practical equivalence, in units of the measure.
+        metric: what the values are, and which direction is better.
+        rope: half the width of the region of practical equality, in the metric's stored unit.
 
     Returns:
         For each other arm, as plain JSON: difference, its deviation over the seeds, t, bootstrap
@@ -43,23 +43,25 @@ def held_against(
         the verdict, one of "better", "worse", "equal" and "open".
 
     Example:
+        >>> from placewise.metrics import ACCURACY
         >>> right = {"a": np.zeros((3, 9)), "b": np.ones((3, 9))}
-        >>> (one,) = held_against(right, "a", measure="accuracy", rope=0.002)
+        >>> (one,) = held_against(right, "a", ACCURACY, rope=0.002)
         >>> one["arm"], one["difference"], one["verdict"]
         ('b', 1.0, 'better')
     """
-    sign = 1.0 if measure == "accuracy" else -1.0
     names = [name for name in items if name != reference]
-    values = {name: sign * table.mean(1) for name, table in items.items()}
-    pairs = {name: paired_difference(values[name], values[reference]) for name in names}
+    means = {name: table.mean(1) for name, table in items.items()}
+    gains = {name: metric.gain(means[name], means[reference]) for name in names}
+    pairs = {name: paired_difference(gains[name], np.zeros(len(gains[name]))) for name in names}
     adjusted = dict(zip(names, holm([pairs[name].p for name in names]), strict=True))
+    right_or_wrong = metric.unit == "%" and all(np.isin(v, (0, 1)).all() for v in items.values())
     found = []
     for name in names:
         pair = pairs[name]
-        table = sign * (items[name] - items[reference])
+        table = metric.gain(items[name], items[reference])
         both = two_way_interval(table) if min(table.shape) >= FEWEST else None
         tests = None
-        if measure == "accuracy":
+        if right_or_wrong:
             tests = [mcnemar(*rows) for rows in zip(items[name], items[reference], strict=True)]
         one = {
             "arm": name,
@@ -71,9 +73,9 @@ def held_against(
             "two_way_interval": _ends(both),
             "p": pair.p,
             "p_holm": adjusted[name],
-            **asdict(chances(values[name] - values[reference], rope)),
+            **asdict(chances(gains[name], rope)),
             "mcnemar_p": tests,
-            "seeds_won": int((values[name] > values[reference]).sum()),
+            "seeds_won": int((gains[name] > 0).sum()),
         }
         found.append({**one, "verdict": verdict(one)})
     return found

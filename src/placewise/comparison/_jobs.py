@@ -37,6 +37,7 @@ from placewise.errors import SettingsError, TrainingError
 from placewise.files import read_json, write_json, write_text
 from placewise.formats import read_dataset
 from placewise.labels import Dataset
+from placewise.metrics import ACCURACY, MEAN_ERROR, Metric
 from placewise.model import ModelSettings, choose_model
 from placewise.run import Run
 from placewise.training import train
@@ -204,6 +205,11 @@ def no_control(plan: Plan, arm: Arm) -> str:
         return "the images are of several sizes"
     own, control = (model_of(plan, one, 0).input for one in (arm, permuted(plan, arm)))
     return "" if own == control else "it learns from windows on larger images"
+
+
+def metric_of(plan: Plan) -> Metric:
+    """The metric that the arms of a plan are compared by."""
+    return ACCURACY if labels_of(plan).task == "classes" else MEAN_ERROR
 
 
 def labels_of(plan: Plan) -> Dataset[Any]:

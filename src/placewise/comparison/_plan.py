@@ -13,9 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from placewise.augment import generator
 from placewise.errors import SettingsError
 from placewise.family import Setting, validated
+from placewise.metrics import ACCURACY, MEAN_ERROR
 from placewise.training import TrainingSettings
 
 Measure = Literal["accuracy", "mean_error_px"]
+METRICS = {metric.name: metric for metric in (ACCURACY, MEAN_ERROR)}
+"""The metrics that arms can be compared by."""
+
 Settings = dict[str, Setting]
 
 STEPS = 1000

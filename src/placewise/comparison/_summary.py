@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 from placewise.comparison._against import held_against
 from placewise.comparison._budget import Budget
 from placewise.comparison._jobs import Job, read_items, score_of
-from placewise.comparison._plan import Plan
+from placewise.comparison._plan import METRICS, Plan
 from placewise.errors import SettingsError
 from placewise.files import read_json
+from placewise.metrics import Metric
 from placewise.statistics import detectable_effect, paired_difference
 
 CLAIM = 20
 """Seeds from which on a difference may be claimed; fewer explore."""
-
-ROPES = {"accuracy": 0.002, "mean_error_px": 0.1}
-"""Differences that do not matter in practice, unless the plan says otherwise."""
 
 Values = NDArray[np.float64]
 
@@ -53,15 +51,17 @@ def summarise(
     items = {name: _items(jobs) for name, jobs in runs.items()}
     first = tested[plan.against][0]
     notes = [*_notes(plan, tested, items), *([note] if note else [])]
+    metric = METRICS[first["measure"]]
+    rope = (metric.equal or 0.0) if plan.rope is None else plan.rope
     return {
-        "measure": first["measure"],
-        "better": "higher" if first["measure"] == "accuracy" else "lower",
+        "measure": metric.name,
+        "better": metric.better,
         "reference": plan.against,
         "seeds": plan.seeds,
         "steps": plan.steps,
         "test_items": first["items"],
         "fingerprint": first["fingerprint"],
-        "rope": rope_of(plan, first["measure"]),
+        "rope": rope,
         "detectable_effect_in_sd": detectable_effect(plan.seeds),
         "matched": not note,
         "notes": notes,
@@ -75,9 +75,7 @@ def summarise(
                 **_reached(values[arm.name], runs[arm.name], tested[arm.name]),
                 "tuning": _tuning(tuning.get(arm.name, ())),
                 "place": {
-                    "use_index": _use_index(
-                        values[arm.name], permuted.get(arm.name, ()), first["measure"]
-                    ),
+                    "use_index": _use_index(values[arm.name], permuted.get(arm.name, ()), metric),
                     "no_index": without.get(arm.name, ""),
                     **_changed(tested[arm.name]),
                     "audit": dict(ratios.get(arm.name, {})),
@@ -85,15 +83,8 @@ def summarise(
             }
             for arm in plan.arms
         ],
-        "comparisons": held_against(
-            items, plan.against, measure=first["measure"], rope=rope_of(plan, first["measure"])
-        ),
+        "comparisons": held_against(items, plan.against, metric, rope=rope),
     }
-
-
-def rope_of(plan: Plan, measure: str) -> float:
-    """Half the width of the region of practical equivalence."""
-    return ROPES[measure] if plan.rope is None else plan.rope
 
 
 def _items(jobs: Sequence[Job]) -> Values:
@@ -159,13 +150,12 @@ def _tuning(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     return [{"run": _path(job), **job.trial.model_dump(), "value": score_of(job)} for job in jobs]
 
 
-def _use_index(values: Values, control: Sequence[Job], measure: str) -> dict[str, Any] | None:
+def _use_index(values: Values, control: Sequence[Job], metric: Metric) -> dict[str, Any] | None:
     """What an arm loses where places are permuted; None where that was not tried."""
     if not control:
         return None
     without = np.array([read_json(job.result)["value"] for job in control])
-    sign = 1.0 if measure == "accuracy" else -1.0
-    index = paired_difference(sign * values, sign * without)
+    index = paired_difference(metric.gain(values, without), np.zeros(len(values)))
     return {
         "mean": index.mean,
         "interval": [index.student.low, index.student.high],

@@ -7,7 +7,7 @@ from typing import Any
 
 from placewise.auditing.receptive_field import ReceptiveField
 from placewise.display._rows import Row
-from placewise.report.glossary import number
+from placewise.wording import number
 
 HEADER = ["layer", "what", "maps", "filters", "parameters", "multiply-adds", "field px", "stride"]
 PATHS = ["centre/edge", "centre/corner"]

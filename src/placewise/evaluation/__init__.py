@@ -16,7 +16,7 @@ from placewise.labels import ClassDataset, Dataset, KeypointDataset, S
 from placewise.parallel import is_first
 from placewise.report.class_page import class_scores_table
 from placewise.report.folder import check_folder
-from placewise.report.text import scores_table
+from placewise.report.scores import scores_table
 from placewise.run import Run
 
 __all__ = ["choose_samples", "evaluate", "report_training", "scores_text"]

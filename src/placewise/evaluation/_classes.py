@@ -15,9 +15,8 @@ from placewise.metrics import class_table as score_classes
 from placewise.model import Classified, ClassModel
 from placewise.prediction import ClassPrediction, class_table, drawn
 from placewise.report.class_page import Card, ClassReport, class_page
-from placewise.report.evidence import percent
-from placewise.report.glossary import share
 from placewise.run import Run
+from placewise.wording import percent, share
 
 
 class ClassScoring(Scoring[ClassSample, ClassModel]):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from placewise.formats._collect import MAX_NAMES, Collector
 from placewise.labels import Arrays, ClassDataset, ClassSample
-from placewise.labels.names import natural, shown
+from placewise.labels.names import shown
+from placewise.wording import natural
 
 MAX_ARRAY_BYTES = 8 << 30
 """Most bytes of all arrays of a file, after unpacking."""

@@ -21,7 +21,8 @@ from placewise.labels import (
     Visibility,
     guess_symmetry,
 )
-from placewise.labels.names import has_control, natural, normal, shown, why_unfit, why_unsafe
+from placewise.labels.names import has_control, normal, shown, why_unfit, why_unsafe
+from placewise.wording import natural
 
 FAR = 0.1
 """A point further than this share of the diagonal beyond the edge is a fault; objects that the

@@ -17,7 +17,8 @@ from placewise.formats._collect import SPLIT_NAMES, Collector
 from placewise.formats._format import Format
 from placewise.images import list_images
 from placewise.labels import ClassDataset
-from placewise.labels.names import natural, shown
+from placewise.labels.names import shown
+from placewise.wording import natural
 
 
 class ClassFolders(Format):

@@ -104,14 +104,3 @@ def repeated(values: Iterable[str]) -> str | None:
             return value
         seen.add(value)
     return None
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Sorting key in which digits count as numbers.
-
-    Example:
-        >>> sorted(["10", "9", "a"], key=natural)
-        ['9', '10', 'a']
-    """
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name

@@ -47,12 +47,20 @@ from placewise.metrics._distances import (
     pck,
     rmse,
 )
+from placewise.metrics._named import ACCURACY, CLASS_METRICS, KEYPOINT_METRICS, MEAN_ERROR
 from placewise.metrics._shapes import left_right_swaps, turns
+from placewise.metrics.metric import Metric, Scores
 
 __all__ = [
+    "ACCURACY",
     "BORDER_EDGES",
     "CLASS_BINS",
+    "CLASS_METRICS",
+    "KEYPOINT_METRICS",
+    "MEAN_ERROR",
     "PCK_THRESHOLDS",
+    "Metric",
+    "Scores",
     "brier",
     "by_border_distance",
     "by_class",

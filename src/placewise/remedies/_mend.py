@@ -22,8 +22,8 @@ from placewise.paddings import PADDINGS
 from placewise.remedies._exchange import Change, Exchange, Left, Plan, exchanged
 from placewise.remedies._meeting import meeting
 from placewise.report.folder import check_folder
-from placewise.report.glossary import number
 from placewise.report.text import table
+from placewise.wording import number
 
 RESULT = "remedy.json"
 WEIGHTS = "mended.safetensors"

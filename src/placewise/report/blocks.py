@@ -12,10 +12,9 @@ from html import escape
 from typing import Any
 
 from placewise.report.drawing import to_jpeg
-from placewise.report.glossary import number
 from placewise.report.marks import Overlay
 from placewise.report.style import DARK, LIGHT, STYLE_SHEET, Theme, mark
-from placewise.report.text import printable
+from placewise.wording import number, printable
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from placewise.report.canvas import WIDTH, canvas, png
-from placewise.report.glossary import number
 from placewise.report.style import LIGHT, Theme
-from placewise.report.text import printable
+from placewise.wording import number, printable
 
 NUMBERED = 16
 """Classes up to which the numbers are written into a confusion matrix."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from placewise.metrics import CLASS_METRICS, Scores
 from placewise.report import text
 from placewise.report.blocks import (
     FOOTER,
@@ -27,9 +28,10 @@ from placewise.report.class_figures import (
     said_of_classes,
 )
 from placewise.report.figures import curves
-from placewise.report.glossary import CLASS_SCORES, CLASS_WORDS, Scores, number, share
+from placewise.report.glossary import CLASS_WORDS
 from placewise.report.html import making
 from placewise.report.marks import Overlay
+from placewise.wording import number, share
 
 Card = tuple[str, Overlay]
 """(caption, image with evidence)."""
@@ -75,9 +77,9 @@ def class_page(report: ClassReport) -> str:
     """
     top = {"accuracy", "majority_baseline", "log_loss", "calibration_error"}
     facts = [
-        (score.name, score.shown(report.scores))
-        for score in CLASS_SCORES
-        if score.path[0] in top and score.value(report.scores) is not None
+        (score.label, score.shown(score.of(report.scores)))
+        for score in CLASS_METRICS
+        if score.name in top and score.of(report.scores) is not None
     ]
     parts = [
         tiles(facts),
@@ -98,12 +100,12 @@ def class_scores_table(scores: Scores) -> str:
         >>> print(class_scores_table({"accuracy": 0.975, "split": "test", "images": 200}))
         200 test images
         <BLANKLINE>
-        accuracy  97.5 %  share of images that are named rightly
+        accuracy  97.5 %  share of images with the correct class
     """
     rows = [
-        (score.name, score.shown(scores), score.meaning)
-        for score in CLASS_SCORES
-        if score.value(scores) is not None
+        (score.label, score.shown(score.of(scores)), score.meaning)
+        for score in CLASS_METRICS
+        if score.of(scores) is not None
     ]
     parts = [f"{scores.get('images', '?'):,} {scores.get('split', '')} images"]
     parts.append(text.table(["", "", ""], rows, numbers=[1]))
@@ -171,9 +173,9 @@ def _images(report: ClassReport) -> list[Html]:
 
 def _scores(scores: Scores) -> Html:
     rows = [
-        (score.name, score.shown(scores), score.meaning)
-        for score in CLASS_SCORES
-        if score.value(scores) is not None
+        (score.label, score.shown(score.of(scores)), score.meaning)
+        for score in CLASS_METRICS
+        if score.of(scores) is not None
     ]
     parts = [table(["score", "value", "meaning"], rows, [1])]
     if scores.get("by_class"):

@@ -21,7 +21,7 @@ from placewise.errors import ImageError, SettingsError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.report.marks import WHITE, Overlay, draw_circle, draw_cross, draw_keypoint, draw_line
 from placewise.report.style import DARK, LIGHT, Theme, mark
-from placewise.report.text import printable
+from placewise.wording import printable
 
 SIDE = (480, 1280)
 """Least and most pixels of the longer side of a drawing."""

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from placewise.geometry import FloatArray
 from placewise.report.drawing import GAP, SIDE, as_rgb, at_size, font_of, shortened
-from placewise.report.glossary import share
 from placewise.report.marks import Overlay
 from placewise.report.style import LIGHT, Theme
+from placewise.wording import percent
 
 FOR, AGAINST = (255, 140, 0), (40, 120, 255)
 """Colours of evidence for an answer (orange) and against it (blue)."""
@@ -79,18 +79,6 @@ def card(
         draw.rectangle((start, middle - 6, start + long, middle + 6), fill=colour)
         draw.text((start + long + 8, middle), words, theme.ink, font, anchor="lm")
     return np.array(page)
-
-
-def percent(probability: float) -> str:
-    """A probability as it is read, to a tenth of a percent.
-
-    Example:
-        >>> percent(0.9996), percent(0.5123), percent(0.0001)
-        ('> 99.9 %', '51.2 %', '< 0.1 %')
-    """
-    if 0.999 < probability < 1:
-        return "> 99.9 %"
-    return "< 0.1 %" if probability < 0.001 else share(round(probability, 3))
 
 
 def answered(

@@ -14,9 +14,8 @@ from numpy.typing import ArrayLike
 from placewise.geometry import FloatArray
 from placewise.report.canvas import canvas
 from placewise.report.canvas import png as _png
-from placewise.report.glossary import number
 from placewise.report.style import LIGHT, Theme
-from placewise.report.text import printable
+from placewise.wording import number, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from placewise.geometry import FloatArray
+from placewise.metrics import KEYPOINT_METRICS, Scores
 from placewise.report.blocks import (
     FOOTER,
     Html,
@@ -25,8 +26,9 @@ from placewise.report.blocks import (
     words,
 )
 from placewise.report.figures import curves, error_curve, errors_by_border, errors_by_point
-from placewise.report.glossary import SCORES, WORDS, Scores, meaning_of_pck, number, share
+from placewise.report.glossary import WORDS, meaning_of_pck
 from placewise.report.marks import Overlay
+from placewise.wording import number, share
 
 Card = tuple[str, Overlay]
 """(caption, image with keypoints)."""
@@ -91,9 +93,9 @@ def _facts(report: RunReport) -> Html:
     """The numbers that stand on top, as far as they are known."""
     top = {"mean_error_px", "median_error_px", "p95_error_px", "mean_position_baseline_px"}
     facts = [
-        (score.name, score.shown(report.scores))
-        for score in SCORES
-        if score.path[0] in top and score.value(report.scores) is not None
+        (score.label, score.shown(score.of(report.scores)))
+        for score in KEYPOINT_METRICS
+        if score.name in top and score.of(report.scores) is not None
     ]
     images = report.scores.get("images")
     if images is not None:
@@ -170,7 +172,9 @@ def _images(report: RunReport) -> list[Html]:
 
 
 def _scores(scores: Scores) -> Html:
-    rows = [(score.name, score.shown(scores), score.meaning) for score in SCORES]
+    rows = [
+        (score.label, score.shown(score.of(scores)), score.meaning) for score in KEYPOINT_METRICS
+    ]
     note = f"{meaning_of_pck(scores)} A dash: these images cannot tell.".strip()
     parts = [table(["score", "value", "meaning"], rows, [1], note)]
     points = scores.get("by_point") or []

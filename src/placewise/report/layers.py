@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from placewise.geometry import FloatArray
 from placewise.report.canvas import canvas, png
 from placewise.report.style import LIGHT, Theme
-from placewise.report.text import printable
+from placewise.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from placewise.geometry import FloatArray
 from placewise.report.canvas import WIDTH, canvas, png
-from placewise.report.glossary import number
 from placewise.report.layers import short_name
 from placewise.report.style import LIGHT, Theme
+from placewise.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

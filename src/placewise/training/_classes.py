@@ -15,8 +15,9 @@ from placewise.labels import ClassDataset, ClassSample
 from placewise.metrics import log_loss, temperature
 from placewise.model import ClassModel
 from placewise.report.drawing import sheet, to_png
-from placewise.report.evidence import answered, percent
+from placewise.report.evidence import answered
 from placewise.training._task import SHOWN, Task, Validation
+from placewise.wording import percent
 
 
 class Classes(Task[ClassSample, ClassModel]):

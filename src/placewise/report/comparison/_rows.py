@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from placewise.geometry import FloatArray
-from placewise.report.glossary import number
 from placewise.report.verdicts import VERDICTS, quoted
+from placewise.wording import number
 
 Results = Mapping[str, Any]
 """What `results.json` holds."""

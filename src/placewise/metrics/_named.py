@@ -1,0 +1,151 @@
+"""The numbers of `metrics.json`: what each is called, means, and which direction is better."""
+
+from __future__ import annotations
+
+from placewise.metrics.metric import Metric
+
+MEAN_ERROR = Metric(
+    "mean_error_px",
+    "mean error",
+    "px",
+    "distance from a predicted keypoint to its labelled position, averaged over all labels",
+    equal=0.1,
+)
+
+KEYPOINT_METRICS = (
+    MEAN_ERROR,
+    Metric(
+        "median_error_px", "median error", "px", "half of the keypoints have at most this error"
+    ),
+    Metric("p95_error_px", "95th percentile", "px", "95 of 100 keypoints have at most this error"),
+    Metric(
+        "rmse_px",
+        "root mean square error",
+        "px",
+        "like the mean error, but large errors weigh more",
+    ),
+    Metric(
+        "pck/0.02",
+        "PCK at 0.02",
+        "%",
+        "keypoints with an error below 2 % of the reference length",
+        "higher",
+    ),
+    Metric(
+        "pck/0.05",
+        "PCK at 0.05",
+        "%",
+        "keypoints with an error below 5 % of the reference length",
+        "higher",
+    ),
+    Metric(
+        "pck/0.1",
+        "PCK at 0.1",
+        "%",
+        "keypoints with an error below 10 % of the reference length",
+        "higher",
+    ),
+    Metric(
+        "oks",
+        "OKS",
+        "",
+        "COCO's object keypoint similarity: 1 is exact, 0 is far off",
+        "higher",
+    ),
+    Metric(
+        "presence/precision",
+        "presence: precision",
+        "%",
+        "share of the keypoints predicted as present that are present",
+        "higher",
+    ),
+    Metric(
+        "presence/recall",
+        "presence: recall",
+        "%",
+        "share of the present keypoints that are predicted as present",
+        "higher",
+    ),
+    Metric(
+        "presence/calibration_error",
+        "presence: calibration error",
+        "%",
+        "difference between the scores and the true share of present keypoints; 0 is best",
+    ),
+    Metric(
+        "presence/brier",
+        "presence: Brier score",
+        "",
+        "mean squared error of the scores; 0 is perfect",
+    ),
+    Metric(
+        "radius/coverage_90",
+        "inside radius_90",
+        "%",
+        "labelled positions inside the circle of their keypoint; about 90 % is right",
+        None,
+    ),
+    Metric("radius/mean_r90_px", "mean radius_90", "px", "mean radius of these circles"),
+    Metric(
+        "decode_floor_px",
+        "decode floor",
+        "px",
+        "error that remains when the labels are encoded as heatmaps and decoded again: "
+        "training cannot go below it",
+    ),
+    Metric(
+        "mean_position_baseline_px",
+        "mean-position baseline",
+        "px",
+        "error of always predicting the mean position of the training images, "
+        "without looking at the image",
+        None,
+    ),
+)
+"""Metrics of keypoints, the most important first."""
+
+ACCURACY = Metric(
+    "accuracy", "accuracy", "%", "share of images with the correct class", "higher", equal=0.002
+)
+
+CLASS_METRICS = (
+    ACCURACY,
+    Metric(
+        "balanced_accuracy",
+        "balanced accuracy",
+        "%",
+        "share of correct images of each class, averaged over the classes: rare classes count as "
+        "much as common ones",
+        "higher",
+    ),
+    Metric("macro_f1", "mean F₁", "", "F₁ = 2PR / (P + R), averaged over the classes", "higher"),
+    Metric(
+        "majority_baseline",
+        "majority baseline",
+        "%",
+        "accuracy of always predicting the most common class, without looking at the image",
+        None,
+    ),
+    Metric(
+        "log_loss",
+        "log loss",
+        "",
+        "mean of −log of the probability of the true class; 0 is perfect",
+    ),
+    Metric("brier", "Brier score", "", "mean squared error of the probabilities, 0 to 2"),
+    Metric(
+        "calibration_error",
+        "calibration error",
+        "%",
+        "difference between the probability of a prediction and how often it is correct; 0 is best",
+    ),
+    Metric(
+        "temperature",
+        "temperature",
+        "",
+        "number that the logits are divided by, fitted on validation images; above 1 the network "
+        "was too sure",
+        None,
+    ),
+)
+"""Metrics of classes, the most important first."""

@@ -1,0 +1,90 @@
+"""Numbers and names as people read them: one way to write each, for tables, pages and messages."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with a few digits, whole from 100 on; a dash for none.
+
+    Example:
+        >>> number(1.9384), number(143.52), number(12345.6), number(0.0), number(None)
+        ('1.94', '144', '12,346', '0', '–')
+        >>> number(0.000012)
+        '< 0.001'
+    """
+    if value is None or value != value:
+        return "–"
+    if value == 0 or abs(value) == float("inf"):
+        return f"{value:.0f}"
+    if abs(value) < 1e-3:
+        return "< 0.001"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    return f"{float(f'{value:.{digits}g}')}"
+
+
+def share(value: float | None) -> str:
+    """A share of 1 as percent.
+
+    Example:
+        >>> share(0.9871), share(1.0), share(None)
+        ('98.7 %', '100 %', '–')
+    """
+    if value is None or value != value:
+        return "–"
+    return f"{100 * value:.3g} %"
+
+
+def percent(probability: float) -> str:
+    """A probability to a tenth of a percent.
+
+    Example:
+        >>> percent(0.9996), percent(0.5123), percent(0.0001)
+        ('> 99.9 %', '51.2 %', '< 0.1 %')
+    """
+    if 0.999 < probability < 1:
+        return "> 99.9 %"
+    return "< 0.1 %" if probability < 0.001 else share(round(probability, 3))
+
+
+def printable(words: str) -> str:
+    r"""Words without anything that steers a terminal or turns the direction of writing.
+
+    Example:
+        >>> printable("nose\x1b[31m \u202egnp")
+        'nose\\x1b[31m \\u202egnp'
+    """
+    if words.isprintable():
+        return words
+    hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) in hidden
+        else letter
+        for letter in words
+    )
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Example:
+        >>> enumerated(["nose"]), enumerated(["nose", "tail", "paw"])
+        ('nose', 'nose, tail and paw')
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Key of the order in which people count: 2 before 10.
+
+    Example:
+        >>> sorted(["frame10.png", "frame9.png", "Frame1.png"], key=natural)
+        ['Frame1.png', 'frame9.png', 'frame10.png']
+    """
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
