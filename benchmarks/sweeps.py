@@ -5,7 +5,7 @@
 
 A sweep is killed with SIGKILL 20 times, each time when it is one 21st further: all its processes at
 once, or the one alone that began the others. Then it is left to end, and held against a sweep of
-one process that nobody disturbed. For the efficiency, the same sweep is run with --jobs 1 and 2 in
+one process that nobody disturbed. For the efficiency, the same sweep is run with --n-jobs 1 and 2 in
 turn; what sweeps cost whose runs have a single step is told apart.
 """
 
@@ -135,7 +135,7 @@ def killed_sweep(plan: Path, folder: Path, words: list[str], *, kills: int, grou
         group: kill all processes of the sweep, or the one alone that began the others.
     """
     peace, out = folder / "peace", folder / "killed"
-    finish(plan, peace, ["--jobs", "1"])
+    finish(plan, peace, ["--n-jobs", "1"])
     tally, begun = Kills(), time.monotonic()
     before: dict[str, int] = {}
     orphans: list[psutil.Process] = []
@@ -248,7 +248,7 @@ def pair(plan: Path, folder: Path, number: int) -> dict[str, float]:
     """Seconds of the same sweep with 1 and with 2 processes; which is first changes."""
     order = (1, 2) if number % 2 == 0 else (2, 1)
     return {
-        str(jobs): finish(plan, folder / f"{plan.stem}-{number}-{jobs}", ["--jobs", str(jobs)])
+        str(jobs): finish(plan, folder / f"{plan.stem}-{number}-{jobs}", ["--n-jobs", str(jobs)])
         for jobs in order
     }
 
@@ -292,7 +292,7 @@ def main() -> None:
         data = write_bars(folder)
         if given.part == "kills":
             plan = write_plan(data, steps=50, seeds=6, trials=2, place=True)
-            words = ["--engine", given.engine, "--jobs", "2"]
+            words = ["--engine", given.engine, "--n-jobs", "2"]
             tally = killed_sweep(plan, folder, words, kills=given.kills, group=given.kill == "all")
             record("kills", f"{given.engine}, {given.kill}", asdict(tally))
             print(tally)

@@ -53,7 +53,7 @@ def run_each(
         kept = [_Kept(work, folder / f"{run.name}.json", run.settings) for run in runs]
         for one in kept:
             one.check()
-        run_all(_Kept.do, kept, _Kept.share, what=what, workers=options.n_jobs, quiet=options.quiet)
+        run_all(_Kept.do, kept, _Kept.share, what=what, n_jobs=options.n_jobs, quiet=options.quiet)
         return [read_json(one.path)["found"] for one in kept]
 
 

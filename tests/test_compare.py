@@ -111,7 +111,7 @@ def a_plan(data: Path, arms: list | None = None, **changes):
 
 def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
     (tmp_path / "plan.toml").write_text(
-        'data = "images"\nseeds = 3\nbackbone = "lenet"\ntraining = { steps = 9 }\n'
+        'data = "images"\nseeds = 3\nbackbone = "lenet"\ntraining = { max_steps = 9 }\n'
         '[tuning]\ntrials = 2\n[[arms]]\nname = "a"\nhead = "flatten"\n'
         '[[arms]]\nname = "b"\nhead = "sheet"\nhead_settings = { hidden = 4 }\n',
         encoding="utf-8",
@@ -140,18 +140,21 @@ def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
         ({"arms": [TWO[0], TWO[0]]}, "two arms are named flat"),
         ({"arms": [TWO[0], {**TWO[1], "sigma": 2}]}, r"arms\.1\.sigma"),
         ({"arms": [TWO[0], {**TWO[1], "name": "../up"}]}, r"arms\.1\.name"),
-        ({"reference": "none"}, "reference: got 'none'; it must be one of the arms: flat, near"),
+        ({"reference": "none"}, "reference: got 'none'; expected one of the arms: flat, near"),
         ({"seeds": 1}, "seeds: got 1"),
         (
             {"training": {"max_minutes": 3}},
-            "'max_minutes' cannot stand there; runs must be equally long",
+            r"'max_minutes' is not allowed in \[training\]: all arms must take equal steps; use",
         ),
-        ({"training": {"seed": 3}}, "give `seeds`"),
+        ({"training": {"seed": 3}}, "give their number as 'seeds'"),
         ({"training": {"val_interval": 3}}, "judged at its last step"),
-        ({"training": {"head": "sheet"}}, "belongs to the arm"),
+        ({"training": {"head": "sheet"}}, "it belongs to an arm or to the plan"),
         ({"training": {"bach": 3}}, "bach"),
         ({"training": {"max_steps": 0}}, "max_steps"),
-        ({"arms": [TWO[0], {**TWO[1], "training": {"max_steps": 3}}]}, "the arms must share it"),
+        (
+            {"arms": [TWO[0], {**TWO[1], "training": {"max_steps": 3}}]},
+            "arms.near.training.*all arms must share it",
+        ),
         ({"measure": "luck"}, "measure"),
     ],
 )
@@ -581,7 +584,7 @@ def made(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
     arms = [*TWO]
     plan = a_plan(bars, arms, seeds=2, tuning={"trials": 2})
     said: list[str] = []
-    results = compare(plan, out, workers=1, quiet=True, tell=said.append)
+    results = compare(plan, out, n_jobs=1, quiet=True, tell=said.append)
     (out / "said.txt").write_text("\n".join(said), encoding="utf-8")
     return out, results
 
@@ -594,7 +597,7 @@ def test_the_effect_and_both_budgets_are_told_before_the_runs(made: tuple[Path, 
     for arm in results["arms"]:
         assert f"{arm['parameters']:,}" in before and f"{arm['multiply_adds']:,}" in before
     assert "4 tuning runs and 4 runs, and 4 with places permuted" in before
-    assert "a claim takes 20" in before
+    assert "a claim needs 20" in before
 
 
 def test_every_number_is_that_of_its_runs(made: tuple[Path, dict]):
@@ -716,7 +719,7 @@ def test_a_finished_comparison_is_not_run_again(made: tuple[Path, dict], bars: P
     out, results = made
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*/**/*") if path.is_file()}
     again = compare(
-        a_plan(bars, TWO, seeds=2, tuning={"trials": 2}), out, workers=1, quiet=True, tell=str
+        a_plan(bars, TWO, seeds=2, tuning={"trials": 2}), out, n_jobs=1, quiet=True, tell=str
     )
     assert again == results
     assert before and before == {
@@ -738,7 +741,7 @@ def test_keypoints_are_compared_by_their_error(squares: Path, tmp_path: Path):
     ]
     small = {"width": 16, "depth": 1}
     plan = a_plan(squares, arms, backbone="unet", backbone_settings=small, rope=0.5)
-    results = compare(plan, tmp_path / "out", workers=1, quiet=True, tell=str)
+    results = compare(plan, tmp_path / "out", n_jobs=1, quiet=True, tell=str)
     assert (results["measure"], results["better"]) == ("mean_error_px", "lower")
     means = {arm["name"]: arm["mean"] for arm in results["arms"]}
     (one,) = results["comparisons"]
@@ -768,7 +771,7 @@ def test_places_are_permuted_only_where_nothing_else_changes(squares: Path, tmp_
     arms = [{"name": "map", "head": "heatmap"}, {"name": "numbers", "head": "coordinates"}]
     plan = a_plan(squares, arms, backbone="unet", training={"max_steps": 2, "pixels": 1024})
     assert [no_control(plan, arm) for arm in plan.arms] == [
-        "it learns from windows on larger images",
+        "it learns from crops of larger images",
         "",
     ]
     data = shutil.copytree(squares, tmp_path / "data")
@@ -782,7 +785,7 @@ def test_places_are_permuted_only_where_nothing_else_changes(squares: Path, tmp_
 
 def test_a_measure_that_the_labels_lack_is_refused(squares: Path, tmp_path: Path):
     arms = [{"name": "a", "head": "heatmap"}, {"name": "b", "head": "integral"}]
-    with pytest.raises(SettingsError, match="holds points, whose measure is 'mean_error_px'"):
+    with pytest.raises(SettingsError, match="holds points, measured by 'mean_error_px'"):
         plan = a_plan(squares, arms, measure="accuracy", backbone="unet")
         compare(plan, tmp_path / "out", tell=str)
 
@@ -905,14 +908,14 @@ def test_errors_in_px_count_the_other_way(tmp_path: Path):
 def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path):
     plan = make_plan(data="data", arms=TWO, seeds=2)
     runs = pretend(tmp_path, plan, {"flat": 0.5, "near": 0.5})
-    assert "2 seeds explore" in summed(plan, runs)["notes"][0]
+    assert "2 seeds are exploratory" in summed(plan, runs)["notes"][0]
     last = runs["near"][-1]
     whole = read_json(last.result)
     write_json(last.result, {**whole, "fingerprint": "g"})
     with pytest.raises(SettingsError, match="the data changed"):
         summed(plan, runs)
     write_json(last.result, {**whole, "input": {"scale": 0.5}})
-    assert "do not see the images alike" in summed(plan, runs)["notes"][-1]
+    assert "different scales or input sizes" in summed(plan, runs)["notes"][-1]
     write_json(last.result, whole)
     text = (last.folder / "items.csv").read_text(encoding="utf-8")
     (last.folder / "items.csv").write_text(text.replace("\n7,", "\n700,"), encoding="utf-8")
@@ -930,7 +933,8 @@ def test_the_command_line_takes_heads_or_a_plan(bars: Path, tmp_path: Path, caps
     assert stop.value.code == 2
     assert "convolutional has" in capsys.readouterr().err
     (tmp_path / "plan.toml").write_text(
-        f'data = "{bars}"\nseeds = 2\nbackbone = "lenet"\ntraining = {{ steps = 2, batch = 4 }}\n'
+        f'data = "{bars}"\nseeds = 2\nbackbone = "lenet"\n'
+        "training = { max_steps = 2, batch_size = 4 }\n"
         'tuning = { trials = 1 }\n[[arms]]\nname = "a"\nhead = "flatten"\n'
         '[[arms]]\nname = "b"\nhead = "flatten"\n',
         encoding="utf-8",
@@ -939,19 +943,19 @@ def test_the_command_line_takes_heads_or_a_plan(bars: Path, tmp_path: Path, caps
         main(["compare", str(tmp_path / "plan.toml"), "--seeds", "3", "--out", str(tmp_path / "o")])
     assert stop.value.code == 2
     assert "seeds" in capsys.readouterr().err
-    words = ["--out", str(tmp_path / "o"), "--jobs", "1", "--no-place"]
+    words = ["--out", str(tmp_path / "o"), "--n-jobs", "1", "--no-place"]
     main(["compare", str(tmp_path / "plan.toml"), *words])
     said = capsys.readouterr().out
     assert "practically equal" in said and "report.html" in said
 
 
 @pytest.mark.parametrize(
-    ("engine", "workers", "says"),
-    [("sheep", None, "no engine 'sheep'"), ("local", 0, "--jobs is 0")],
+    ("engine", "n_jobs", "says"),
+    [("sheep", None, "no engine 'sheep'"), ("local", 0, "--n-jobs is 0")],
 )
-def test_engines_that_there_are_not(engine: str, workers: int | None, says: str):
+def test_engines_that_there_are_not(engine: str, n_jobs: int | None, says: str):
     with pytest.raises(SettingsError, match=says):
-        check_engine(engine, workers)
+        check_engine(engine, n_jobs)
 
 
 @pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("dask://a:1", "distributed")])

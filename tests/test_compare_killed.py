@@ -31,7 +31,7 @@ def holds(tally: Kills, kills: int) -> None:
 
 def test_a_killed_sweep_goes_on_and_runs_nothing_twice(tmp_path: Path):
     plan = write_plan(write_bars(tmp_path), steps=30)
-    tally = killed_sweep(plan, tmp_path, ["--jobs", "1"], kills=2, group=True)
+    tally = killed_sweep(plan, tmp_path, ["--n-jobs", "1"], kills=2, group=True)
     holds(tally, 2)
     assert (tally.runs, tally.steps) == (4, 4 * 30)
     assert all(last_step(run) == 30 for run in runs(tmp_path / "killed"))
@@ -45,7 +45,7 @@ def test_twenty_kills(tmp_path: Path, engine: str, group: bool):
     package = {"ray": "ray", "dask": "distributed"}.get(engine, "joblib")
     pytest.importorskip(package, reason=f"{package} is not installed")
     plan = write_plan(write_bars(tmp_path), steps=50, seeds=6, trials=2, place=True)
-    words = ["--engine", engine, "--jobs", "2"]
+    words = ["--engine", engine, "--n-jobs", "2"]
     tally = killed_sweep(plan, tmp_path, words, kills=20, group=group)
     holds(tally, 20)
     assert tally.runs == 4 + 12 + 12 and tally.while_testing > 0
@@ -117,10 +117,10 @@ def test_every_engine_gives_the_same_bits(
     pytest.importorskip(needs, reason=f"{needs} is not installed, which {engine} needs")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # the test's own cluster, on this machine
     plan = write_plan(write_bars(tmp_path), steps=20, place=True)
-    finish(plan, tmp_path / "one", ["--jobs", "1"])
+    finish(plan, tmp_path / "one", ["--n-jobs", "1"])
     port = free_port()
     with begin(port) if begin else nullcontext():
-        finish(plan, tmp_path / "many", ["--engine", engine.format(port=port), "--jobs", "2"])
+        finish(plan, tmp_path / "many", ["--engine", engine.format(port=port), "--n-jobs", "2"])
     compared, different = differences(tmp_path / "one", tmp_path / "many")
     assert len(compared) == 8 + 8 + 1
     assert different == []
@@ -139,7 +139,7 @@ def work(number):
     (folder / str(number)).touch()
     time.sleep(300)
 
-run_all(work, range(2), lambda number: 0.0, what="naps", workers=2, quiet=True)
+run_all(work, range(2), lambda number: 0.0, what="naps", n_jobs=2, quiet=True)
 """
 
 

@@ -26,7 +26,7 @@ def run_all(
     *,
     what: str,
     engine: str = "local",
-    workers: int | None = None,
+    n_jobs: int | None = None,
     quiet: bool = False,
 ) -> None:
     """Do what is left of some jobs, and show how far they are.
@@ -37,7 +37,7 @@ def run_all(
         progress: share of a job that is done, 1 when nothing is left.
         what: what is counted, e.g. "runs".
         engine: "local", "ray", "dask", or "ray://…" or "dask://…" with the address of a cluster.
-        workers: processes; None: as many as there are cores here, or places on the cluster.
+        n_jobs: processes; None: as many as there are cores here, or places on the cluster.
         quiet: show nothing.
 
     Raises:
@@ -48,23 +48,23 @@ def run_all(
     if not left:
         return
     with Progress(jobs, progress, what, quiet):
-        if engine == "local" and (workers or cores()) == 1:
+        if engine == "local" and (n_jobs or cores()) == 1:
             for job in left:
                 work(job)
             return
         joblib = _joblib()
-        with _backend(engine, workers):
+        with _backend(engine, n_jobs):
             try:
                 joblib.Parallel(batch_size=1)(joblib.delayed(work)(job) for job in left)
             except joblib.externals.loky.process_executor.BrokenProcessPool as error:
                 raise TrainingError(
                     "a worker was ended from outside, perhaps for want of memory; what is done is "
-                    "kept: give the same command again to go on, with fewer --jobs if memory is "
+                    "kept: give the same command again to go on, with fewer --n-jobs if memory is "
                     "short"
                 ) from error
 
 
-def check_engine(engine: str, workers: int | None) -> None:
+def check_engine(engine: str, n_jobs: int | None) -> None:
     """Refuse an engine that cannot be used, before anything is spent.
 
     Raises:
@@ -82,9 +82,9 @@ def check_engine(engine: str, workers: int | None) -> None:
             f"there is no engine '{engine}'; take local, ray, ray://HOST:PORT, dask or "
             "dask://HOST:PORT"
         )
-    if workers is not None and workers < 1:
-        raise SettingsError(f"--jobs is {workers}; at least one process is needed")
-    if name != "local" or (workers or cores()) > 1:
+    if n_jobs is not None and n_jobs < 1:
+        raise SettingsError(f"--n-jobs is {n_jobs}; give at least 1")
+    if name != "local" or (n_jobs or cores()) > 1:
         _joblib()
     if name == "ray":
         _ray()
@@ -100,19 +100,19 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def _backend(engine: str, workers: int | None) -> Iterator[None]:
+def _backend(engine: str, n_jobs: int | None) -> Iterator[None]:
     """Joblib set to an engine; a cluster that was begun here ends here."""
     name, _, address = engine.partition("://")
     config = _joblib().parallel_config
     if name == "local":
         ours = {"initializer": _end_with_parent, "initargs": (os.getpid(),)}
-        with config("loky", n_jobs=workers or cores(), inner_max_num_threads=1, **ours):
+        with config("loky", n_jobs=n_jobs or cores(), inner_max_num_threads=1, **ours):
             yield
     elif name == "ray":
-        with _ray_cluster(address, workers) as places, config("ray", n_jobs=workers or places):
+        with _ray_cluster(address, n_jobs) as places, config("ray", n_jobs=n_jobs or places):
             yield
     else:
-        with _dask_cluster(address, workers), config("dask", n_jobs=workers or -1):
+        with _dask_cluster(address, n_jobs), config("dask", n_jobs=n_jobs or -1):
             yield
 
 
@@ -135,14 +135,14 @@ def _end_with_parent(parent: int) -> None:
 
 
 @contextlib.contextmanager
-def _ray_cluster(address: str, workers: int | None) -> Iterator[int]:
+def _ray_cluster(address: str, n_jobs: int | None) -> Iterator[int]:
     """Ray, at an address or begun here; yields how many runs it can do at once."""
     ray = _ray()
     try:
         if address:
             ray.init(address=f"ray://{address}")
         else:
-            ray.init(num_cpus=workers or cores(), include_dashboard=False)
+            ray.init(num_cpus=n_jobs or cores(), include_dashboard=False)
     except (ConnectionError, ValueError) as error:
         raise _unreached("Ray", address, error) from error
     try:
@@ -153,11 +153,11 @@ def _ray_cluster(address: str, workers: int | None) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _dask_cluster(address: str, workers: int | None) -> Iterator[None]:
+def _dask_cluster(address: str, n_jobs: int | None) -> Iterator[None]:
     """Dask, at an address or begun here."""
     place: dict[str, Any] = {"address": f"tcp://{address}"}
     if not address:
-        place = {"n_workers": workers or cores(), "threads_per_worker": 1}
+        place = {"n_workers": n_jobs or cores(), "threads_per_worker": 1}
         place["dashboard_address"] = None
     try:
         client = _distributed().Client(**place)
@@ -184,7 +184,7 @@ def _joblib() -> Any:
         import joblib
         import joblib.externals.loky.process_executor
     except ImportError:
-        raise _missing("joblib (or --jobs 1)", '"placewise[sweeps]"') from None
+        raise _missing("joblib (or --n-jobs 1)", '"placewise[sweeps]"') from None
     return joblib
 
 

@@ -292,7 +292,7 @@ def _compare(
             place=False,
         ),
         out,
-        workers=options.n_jobs,
+        n_jobs=options.n_jobs,
         quiet=options.quiet,
         tell=lambda words: None,
     )

@@ -18,18 +18,18 @@ def compare(
     backbone: str | None = None,
     backbone_set: Pairs = (),
     seeds: int | None = None,
-    steps: int | None = None,
-    batch: int | None = None,
+    max_steps: int | None = None,
+    batch_size: int | None = None,
     trials: int | None = None,
     unmatched: bool = False,
     place: bool = True,
-    jobs: int | None = None,
+    n_jobs: int | None = None,
     engine: str = "local",
     format: str | None = None,
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Is one way really better than another, at the same cost and on the same seeds?
+    """Compare heads, backbones or settings at the same cost and on the same seeds.
 
     Like this:
 
@@ -37,24 +37,24 @@ def compare(
       placewise compare digits --heads sheet,proximity --backbone lenet --seeds 20 --out heads
 
     Arms whose parameters or multiply-adds differ by more than 2 % are refused. Give the same
-    command again to go on with a comparison that was ended. See docs/compare.md.
+    command again to continue an interrupted comparison. See docs/compare.md.
 
     Args:
         what: a plan in TOML; or a file of labels, or the folder that holds one, with --heads.
         out: folder for results.json, table.md, report.html and the runs.
-        heads: heads to compare, with commas between; the first is what the others are held against.
+        heads: heads to compare, separated by commas; the others are compared with the first.
         backbone: of all arms; unet by default.
         backbone_set: settings of the backbone as KEY=VALUE.
-        seeds: runs of each arm; 10 by default explore, 20 claim.
-        steps: optimiser steps of each run; 1000 by default.
-        batch: images in a step.
-        trials: tuning runs of each arm on validation images; 6 by default, 1 tunes nothing.
-        unmatched: go on though the budgets differ, and say so in every table.
+        seeds: runs of each arm: 10 (the default) to explore, 20 to claim a difference.
+        max_steps: optimiser steps of each run; 1000 by default.
+        batch_size: images in a step.
+        trials: tuning runs of each arm on validation images; 6 by default, 1 turns tuning off.
+        unmatched: continue although the budgets differ; every table then says so.
         place: also permute places and measure shifts, sizes and deformations.
-        jobs: processes; by default one for each core.
+        n_jobs: processes; one for each core by default.
         engine: local, ray, ray://HOST:PORT, dask or dask://HOST:PORT.
-        format: force a format of labels.
-        plugin: modules to import first, for heads and backbones of your own.
+        format: read the labels in this format instead of detecting it.
+        plugin: modules to import first, for your own heads and backbones.
         quiet: print nothing.
     """
     import_all(plugin)
@@ -62,20 +62,19 @@ def compare(
     from placewise.comparison import make_plan, read_plan
     from placewise.errors import SettingsError
 
-    given: dict[str, Any] = {
-        "backbone": backbone,
-        "backbone_settings": parse_settings(backbone_set) or None,
-        "seeds": seeds,
-        "format": format,
-        "training": {k: v for k, v in (("max_steps", steps), ("batch_size", batch)) if v} or None,
-        "tuning": {"trials": trials} if trials else None,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = _given(
+        backbone=backbone,
+        backbone_settings=parse_settings(backbone_set) or None,
+        seeds=seeds,
+        format=format,
+        training=_given(max_steps=max_steps, batch_size=batch_size) or None,
+        tuning=_given(trials=trials) or None,
+    )
     if heads is None:
         if given:
             raise SettingsError(
-                f"{what} is read as a plan, which says {', '.join(given)} itself; change it there, "
-                "or give data and --heads"
+                f"{what} is read as a plan because --heads is missing, and a plan states "
+                f"{', '.join(given)} itself; change the plan, or give labels and --heads"
             )
         plan = read_plan(what)
         plan = plan.model_copy(
@@ -85,5 +84,10 @@ def compare(
         arms = [{"name": head, "head": head} for head in heads.split(",")]
         plan = make_plan(data=what, arms=arms, unmatched=unmatched, place=place, **given)
     run_comparison(
-        plan, out, engine=engine, workers=jobs, plugins=plugin, quiet=quiet, tell=teller(quiet)
+        plan, out, engine=engine, n_jobs=n_jobs, plugins=plugin, quiet=quiet, tell=teller(quiet)
     )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """The values that are not None."""
+    return {name: value for name, value in values.items() if value is not None}

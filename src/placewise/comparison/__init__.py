@@ -1,17 +1,17 @@
-"""Compare: is one way really better than another, at the same cost, on the same seeds?
+"""Compare networks at the same cost and on the same seeds.
 
 ```
-_plan       what is compared, and the settings of every run
-_budget     parameters and multiply-adds; arms that are not matched are refused
-_jobs       the single runs and their folders
-_answers    a run's answers on test images, item by item
+_plan       what is compared, and the settings of each run
+_budget     parameters and multiply-adds; unmatched arms are refused
+_jobs       single runs and their folders
+_answers    a run's predictions on test images, item by item
 _place      shifted images, other sizes, deformations, paths
 permuted    the same head behind a fixed permutation of places
-_against    differences of arms, and what may be said of them
-_summary    runs to findings
+_against    differences between arms, and their verdicts
+_summary    from runs to results
 ```
 
-plan → budgets → tuning on validation images → runs → test, once, at the last step → report.
+plan → budgets → tuning on validation images → runs → one test at the last step → report.
 """
 
 from __future__ import annotations
@@ -74,33 +74,33 @@ __all__ = [
 ]
 
 RESULT = "plan.json"
-"""What marks the folder of a comparison; it is written before anything else."""
+"""Marks the folder of a comparison; written before anything else."""
 
 Jobs = dict[str, list[Job]]
 
 
 def compare(
     plan: Plan,
-    out: Path,
+    out: str | Path,
     *,
     engine: str = "local",
-    workers: int | None = None,
+    n_jobs: int | None = None,
     plugins: Sequence[str] = (),
     quiet: bool = False,
     tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Compare arms, and write results.json, table.md and report.html.
 
-    The same call goes on where a former one was ended.
+    The same call continues an interrupted comparison.
 
     Args:
         plan: what is compared.
         out: folder of the comparison: new, empty, or that of the same plan.
         engine: "local", "ray", "dask", or "ray://…" or "dask://…".
-        workers: processes; None: one for each core.
-        plugins: modules to import first, for heads and backbones of your own.
+        n_jobs: processes; None: one for each core.
+        plugins: modules to import first, for your own heads and backbones.
         quiet: show no progress.
-        tell: told what the user should know.
+        tell: takes the messages for the user.
 
     Returns:
         What `results.json` holds.
@@ -110,12 +110,13 @@ def compare(
             cannot be built.
 
     Example:
-        >>> compare(read_plan(Path("plan.toml")), Path("out"))["matched"]  # doctest: +SKIP
+        >>> compare(read_plan("plan.toml"), "out")["matched"]  # doctest: +SKIP
         True
     """
-    check_engine(engine, workers)
+    check_engine(engine, n_jobs)
     for name in plugins:
         import_module(name)
+    out = Path(out)
     _check_out(out, plan)
     stated = _stated(plan)
     plan, out = plan.model_copy(update={"data": plan.data.resolve()}), out.resolve()
@@ -125,7 +126,7 @@ def compare(
     tell(_announced(plan, budgets, without, note))
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RESULT, stated)
-    do = partial(run_all, engine=engine, workers=workers, quiet=quiet)
+    do = partial(run_all, engine=engine, n_jobs=n_jobs, quiet=quiet)
     tuning: Jobs = {}
     if plan.tuning.trials > 1:
         tuning = _jobs(plan, out, plugins, "tuning")
@@ -151,7 +152,7 @@ def compare(
 
 
 def build_arm(plan: Plan, arm: Arm, seed: int) -> KeypointModel | ClassModel:
-    """The network of an arm as a run with this seed begins: the trunk first, then the head.
+    """The network of an arm as a run with this seed starts: the backbone is drawn before the head.
 
     Example:
         >>> build_arm(plan, plan.arms[0], seed=3)  # doctest: +SKIP
@@ -184,19 +185,19 @@ def _check_out(out: Path, plan: Plan) -> None:
     before = read_json(out / RESULT)
     if before | {"data": ""} != _stated(plan) | {"data": ""}:  # it may be named from elsewhere
         raise SettingsError(
-            f"{out} holds a comparison with another plan; name a new folder with --out, or give "
-            f"the plan of {out / RESULT} again to go on with it"
+            f"{out} holds a comparison with another plan; name a new folder with --out, or "
+            f"continue it by giving the plan in {out / RESULT}"
         )
 
 
 def _check_measure(plan: Plan) -> None:
-    """Refuse a measure that the labels do not have."""
+    """Refuse a measure that does not fit the labels."""
     labels = labels_of(plan)
     has = metric_of(plan).name
     if plan.measure not in (None, has):
         raise SettingsError(
-            f"measure: got '{plan.measure}', but {plan.data} holds {labels.what}, whose measure is "
-            f"'{has}'; leave it out"
+            f"measure: got '{plan.measure}', but {plan.data} holds {labels.what}, measured by "
+            f"'{has}'; leave 'measure' out"
         )
 
 
@@ -206,7 +207,7 @@ def _stated(plan: Plan) -> dict[str, Any]:
 
 
 def _announced(plan: Plan, budgets: dict[str, Budget], without: dict[str, str], note: str) -> str:
-    """The plan in words, before anything is spent."""
+    """The plan in words, shown before anything is trained."""
     rows = [
         [arm.name, arm.head, f"{one.parameters:,}", f"{one.multiply_adds:,}"]
         for arm in plan.arms
@@ -218,14 +219,14 @@ def _announced(plan: Plan, budgets: dict[str, Budget], without: dict[str, str], 
     permuted = plan.seeds * sum(not why for why in without.values()) * plan.place
     control = f", and {permuted} with places permuted" if permuted else ""
     effect = detectable_effect(plan.seeds)
-    aim = "enough to claim" if plan.seeds >= CLAIM else f"to explore; a claim takes {CLAIM}"
+    aim = "enough to claim" if plan.seeds >= CLAIM else f"exploratory; a claim needs {CLAIM}"
     return "\n".join(
         [
             table(["arm", "head", "parameters", "multiply-adds"], rows, numbers=[2, 3]),
             *([note] if note else []),
-            f"{counts}{control}, each of {plan.steps} steps; {plan.seeds} seeds: {aim}.",
-            f"These seeds find differences of {effect:.2f} standard deviations of the paired "
-            "difference, or more, in 80 of 100 cases.",
+            f"{counts}{control}, each of {plan.steps} steps; {plan.seeds} seeds are {aim}.",
+            f"They find a difference of {effect:.2f} standard deviations of the paired differences "
+            "in 80 of 100 cases.",
         ]
     )
 
@@ -249,12 +250,12 @@ def _jobs(
 
 
 def _all(jobs: Jobs) -> list[Job]:
-    """One seed of every arm after the other, so that a sweep that is ended early is balanced."""
+    """All arms of a seed before the next seed, so that an interrupted sweep is balanced."""
     return [job for same in zip(*jobs.values(), strict=True) for job in same]
 
 
 def _best(plan: Plan, arm: Arm, trials: Sequence[Job]) -> Trial:
-    """The trial with the best measure on validation images; the first where nothing was tuned."""
+    """The trial that is best on the validation images; the first if nothing was tuned."""
     if not trials:
         return trials_of(plan, arm)[0]
     scores = {job.number: value for job in trials if (value := score_of(job)) is not None}

@@ -1,4 +1,4 @@
-"""Differences of arms over the same seeds and the same test items, and what may be said of them."""
+"""Differences between arms over the same seeds and test items, and their verdicts."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from placewise.statistics import (
 )
 
 SURE = 0.95
-"""Probability from which on arms are called practically equal."""
+"""Arms are called practically equal from this probability on."""
 
 
 def held_against(
     items: Mapping[str, NDArray[np.float64]], reference: str, metric: Metric, *, rope: float
 ) -> list[dict[str, Any]]:
-    """Each arm against the reference; a positive difference is better, whatever the metric.
+    """Compare each arm with the reference; a positive difference is always better.
 
     Args:
         items: (seeds, test items) values of the metric for each arm.
-        reference: name of the arm that the others are held against.
+        reference: name of the arm that the others are compared with.
         metric: what the values are, and which direction is better.
         rope: half the width of the region of practical equality, in the metric's stored unit.
 
@@ -84,7 +84,7 @@ def held_against(
 def verdict(one: Mapping[str, Any]) -> str:
     """One of better, worse, equal and open.
 
-    Better or worse takes an adjusted p below 0.05 and a two-way interval without 0: it has to hold
+    Better and worse need an adjusted p below 0.05 and a two-way interval without 0: they must hold
     for other seeds and for other test items.
     """
     low, high = quoted(one)

@@ -1,4 +1,4 @@
-"""What an arm may spend: parameters and multiply-adds, and whether arms are matched."""
+"""Parameters and multiply-adds of each arm, and whether the arms are matched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from placewise.layers.local import LocallyConnected
 from placewise.layers.proximity import Proximity
 
 ALLOWED = 0.02
-"""Share by which the largest budget may exceed the smallest."""
+"""The largest budget may exceed the smallest by this share."""
 
 EACH_ONCE = (LocallyConnected, Proximity)
 """Layers that need each of their weights once for an image; small ones are calculated as one
@@ -96,14 +96,14 @@ class _Sparse(ExitStack):
 
 
 def check_matched(budgets: Mapping[str, Budget], *, unmatched: bool = False) -> str:
-    """Refuse arms whose budgets differ, unless told to go on.
+    """Refuse arms whose budgets differ by more than 2 %.
 
     Args:
         budgets: of each arm.
-        unmatched: go on.
+        unmatched: only note the difference.
 
     Returns:
-        A sentence that every table has to carry; empty where the arms are matched.
+        A note for every table; empty if the arms are matched.
 
     Raises:
         SettingsError: names the smallest and the largest budget and what to do.
@@ -127,7 +127,7 @@ def check_matched(budgets: Mapping[str, Budget], *, unmatched: bool = False) -> 
     if unmatched:
         return f"The arms are NOT matched: {'; '.join(said)}."
     raise SettingsError(
-        f"the arms' budgets differ by more than {100 * ALLOWED:g} %, so a difference would not be "
-        f"the heads' alone. {'; '.join(said)}. Change widths until they match, or go on with "
-        "--unmatched (in a plan: unmatched = true), which every table will say"
+        f"the arms' budgets differ by more than {100 * ALLOWED:g} %, so the heads would not be the "
+        f"only difference. {'; '.join(said)}. Change widths until they match, or continue with "
+        "--unmatched (in a plan: unmatched = true); every table will then say so"
     )

@@ -1,4 +1,4 @@
-"""The single runs of a comparison: what a worker does, and where it leaves it.
+"""The single runs of a comparison, and the files that each leaves.
 
 ```
 OUT/tuning/ARM/trial-2/     a run folder; score.json: its measure on the validation images
@@ -6,8 +6,8 @@ OUT/runs/ARM/seed-7/        a run folder; tested.json, items.csv: its measure on
 OUT/permuted/ARM/seed-7/    the same with places permuted between backbone and head
 ```
 
-Whatever is there is not done again, so a sweep that was killed continues where it was. Two workers
-never work on one run: each holds a lock while it does.
+What is there is not done again, so a killed sweep continues where it was. A process locks the run
+that it works on, so no two processes work on the same one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SPLIT_SEED = 0
 
 _TURN = threading.Lock()
 """One run at a time in a process: torch's random numbers belong to the process, not to a thread,
-and a worker of a Dask cluster may have several."""
+and a process of a Dask cluster may have several threads."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Job:
 
     @property
     def result(self) -> Path:
-        """The file that says how good the run is, and is written last."""
+        """The file with the measure of the run, written last."""
         return self.folder / ("score.json" if self.kind == "tuning" else "tested.json")
 
     def trained(self) -> bool:
-        """Whether the run has come to its end; a trial may also have failed."""
+        """Whether the run is finished; a failed trial is finished too."""
         return (self.folder / "calibration.json").is_file() or self.result.is_file()
 
     def progress(self) -> float:
@@ -104,16 +104,16 @@ class Job:
         return min(0.999, _last_step(self.folder / "log.jsonl") / self.plan.steps)
 
     def progress_of_result(self) -> float:
-        """The same where the run counts only once its result is there."""
+        """The same, but the run is done only when its result is there."""
         if self.result.is_file():
             return 1.0
         return 0.999 * self.progress() if self.kind == "tuning" else 0.0
 
 
 def train_job(job: Job) -> None:
-    """Train a run, or go on with it; a trial is scored on the validation images too.
+    """Train a run, or continue it; a trial is also scored on the validation images.
 
-    A trial whose loss is no number is a bad trial, not an error.
+    A trial whose loss is not a number is a bad trial, not an error.
     """
     with _alone(job):
         arm = job.plan.arm(job.arm)
@@ -133,7 +133,7 @@ def train_job(job: Job) -> None:
 
 
 def examine_job(job: Job) -> None:
-    """Hold a trained run against the test images, and measure its sense of place."""
+    """Test a trained run on the test images, and measure its sense of place."""
     with _alone(job):
         if job.result.is_file():
             return
@@ -169,7 +169,7 @@ def read_items(folder: Path) -> tuple[list[str], list[float]]:
 
 
 def model_of(plan: Plan, arm: Arm, seed: int) -> ModelSettings:
-    """What the network of an arm is built from, complete."""
+    """The complete settings of an arm's network."""
     labels = labels_of(plan)
     settings = train_settings(plan, arm, seed)
     return choose_model(
@@ -193,10 +193,10 @@ def permuted(plan: Plan, arm: Arm) -> Arm:
 
 
 def no_control(plan: Plan, arm: Arm) -> str:
-    """Why places cannot be permuted for an arm; empty where they can.
+    """Why places cannot be permuted for an arm; empty if they can.
 
-    The control is tied to one frame, so the arm itself must learn and answer on whole images of
-    one size, or the two would differ in more than the order of places.
+    The control works at one input size only, so the arm must train and predict on whole images of
+    one size; else the two would differ in more than the order of places.
     """
     labels = labels_of(plan)
     if labels.task == "classes":
@@ -204,7 +204,7 @@ def no_control(plan: Plan, arm: Arm) -> str:
     if len({sample.size for sample in labels.samples}) > 1:
         return "the images are of several sizes"
     own, control = (model_of(plan, one, 0).input for one in (arm, permuted(plan, arm)))
-    return "" if own == control else "it learns from windows on larger images"
+    return "" if own == control else "it learns from crops of larger images"
 
 
 def metric_of(plan: Plan) -> Metric:
@@ -213,7 +213,7 @@ def metric_of(plan: Plan) -> Metric:
 
 
 def labels_of(plan: Plan) -> Dataset[Any]:
-    """The labels of a plan; whatever the seed of a run, the split is one."""
+    """The labels of a plan; the split is the same for all seeds."""
     return _read(str(plan.data), plan.format)
 
 
@@ -223,8 +223,8 @@ def _read(data: str, format: str | None) -> Dataset[Any]:
     splits = split_images(labels, SPLIT_SEED)
     if "test" not in splits:
         raise SettingsError(
-            f"{data} has no test images, and a comparison is made on nothing else; give some "
-            "images the split 'test', or no image a split"
+            f"{data} has no test images, which a comparison needs; give some images the split "
+            "'test', or remove all splits to have them drawn"
         )
     samples = tuple(replace(s, split=to) for s, to in zip(labels.samples, splits, strict=True))
     return replace(labels, samples=samples)  # type: ignore[type-var]
@@ -241,7 +241,7 @@ def _value(job: Job, labels: Dataset[Any]) -> float:
 
 @contextlib.contextmanager
 def _alone(job: Job) -> Iterator[None]:
-    """One thread, the user's modules, and nobody else at this run or in this process."""
+    """Import the user's modules, use one thread, and lock the run and this process."""
     for name in job.plugins:
         import_module(name)
     with _TURN, _locked(job.folder.with_name(f".{job.folder.name}.lock")):
@@ -255,7 +255,7 @@ def _alone(job: Job) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Wait for a lock; the system takes it back from a process that ends in any way."""
+    """Wait for a lock; the system releases it however the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         if os.name == "posix":
@@ -266,7 +266,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _last_step(log: Path) -> int:
-    """Last step that a log tells of; 0 where there is none."""
+    """Last step in a log; 0 if there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 400))
@@ -280,6 +280,6 @@ def _last_step(log: Path) -> int:
 
 
 def score_of(job: Job) -> float | None:
-    """Measure of a finished trial on the validation images; None where it failed."""
+    """Measure of a finished trial on the validation images; None if it failed."""
     value = read_json(job.result)["value"]
     return None if value is None else float(value)

@@ -1,4 +1,4 @@
-"""The plan of a comparison: arms, data, seeds, budgets; and the settings of every single run."""
+"""The plan of a comparison (arms, data, seeds, budgets) and the settings of each run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METRICS = {metric.name: metric for metric in (ACCURACY, MEAN_ERROR)}
 Settings = dict[str, Setting]
 
 STEPS = 1000
-"""Optimiser steps of each run unless told."""
+"""Optimiser steps of each run by default."""
 
 OWN = frozenset({"seed", "backbone", "backbone_settings", "head", "head_settings"})
 """Settings of training that the plan gives elsewhere."""
@@ -34,17 +34,26 @@ DECIDED = frozenset({"max_minutes", "val_interval"})
 SHARED = frozenset({"max_steps", "batch_size", "pixels", "precision", "device"})
 """Settings of training that all arms have to share."""
 
+WHY_NOT = {
+    "max_minutes": "all arms must take equal steps; use 'max_steps'",
+    "val_interval": "every run is judged at its last step; leave it out",
+    "seed": "the plan runs several seeds; give their number as 'seeds'",
+    **dict.fromkeys(SHARED, "all arms must share it; give it in [training]"),
+}
+ELSEWHERE = "it belongs to an arm or to the plan itself; give it there"
+"""Why a setting of training is refused, and what to do instead."""
+
 
 class Arm(BaseModel):
-    """One of the ways that are compared.
+    """One of the networks that are compared.
 
     Attributes:
-        name: what it is called; also the name of its folder.
+        name: its name, and that of its folder.
         head: member of `HEADS`.
         head_settings: keywords of its constructor.
         backbone: member of `BACKBONES`; None: the plan's.
         backbone_settings: keywords of its constructor, in place of the plan's.
-        training: settings of the training that differ from the plan's.
+        training: settings of training that differ from the plan's.
 
     Example:
         >>> Arm(name="wide", head="flatten", head_settings={"hidden": 250}).name
@@ -65,8 +74,8 @@ class Tuning(BaseModel):
     """How each arm's learning rate and weight decay are chosen, on validation images.
 
     Attributes:
-        trials: runs of each arm; the first has the settings as they are given, the others draw
-            evenly in the logarithm. 1: nothing is tuned, and no run is spent.
+        trials: runs of each arm; the first takes the settings as given, the others draw them
+            log-uniformly. 1: nothing is tuned.
         learning_rate: range to draw from.
         weight_decay: range to draw from.
 
@@ -87,20 +96,21 @@ class Plan(BaseModel):
 
     Attributes:
         data: file of labels, or the folder that holds one.
-        format: of the labels; None: found by looking.
+        format: of the labels; None: detected.
         arms: what is compared, at least two.
-        reference: arm that the others are held against; None: the first.
-        seeds: runs of each arm; seed i gives all arms the same beginning, order and augmentation.
-        measure: None: accuracy of classes, mean error of keypoints.
+        reference: arm that the others are compared with; None: the first.
+        seeds: runs of each arm; seed i gives all arms the same first weights, order of images and
+            augmentation.
+        measure: None: accuracy for classes, mean error for keypoints.
         rope: half the width of the region of practical equivalence, in units of the measure;
             None: 0.002 (0.2 points) for accuracy, 0.1 px for keypoints.
         backbone: of all arms that name none.
         backbone_settings: of all arms that name none.
         training: settings of `TrainingSettings` for all arms.
         tuning: how the learning rate and the weight decay are chosen.
-        unmatched: go on though budgets differ by more than 2 %, and say so.
-        place: also train each arm with places permuted, and measure what shifts, sizes and
-            deformations do.
+        unmatched: continue although budgets differ by more than 2 %, and say so.
+        place: also train each arm with places permuted, and measure the effect of shifts, sizes and
+            deformations.
 
     Example:
         >>> arms = [Arm(name=head, head=head) for head in ("flatten", "convolutional")]
@@ -126,7 +136,7 @@ class Plan(BaseModel):
 
     @property
     def against(self) -> str:
-        """Name of the arm that the others are held against."""
+        """Name of the arm that the others are compared with."""
         return self.reference or self.arms[0].name
 
     @property
@@ -154,10 +164,13 @@ class Trial(BaseModel):
 
 
 def make_plan(**values: Any) -> Plan:
-    """A plan from loose values, checked, with our error where one cannot be.
+    """A checked plan.
+
+    Args:
+        **values: the fields of `Plan`, as TOML or JSON would hold them.
 
     Raises:
-        SettingsError: names the field, what was got and what is needed.
+        SettingsError: names the field, what was got and what is expected.
 
     Example:
         >>> make_plan(data="digits", arms=[{"name": "a", "head": "flatten"}])
@@ -169,23 +182,23 @@ def make_plan(**values: Any) -> Plan:
     names = [arm.name for arm in plan.arms]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SettingsError(f"two arms are named {', '.join(twice)}; give each a name of its own")
+        raise SettingsError(f"two arms are named {', '.join(twice)}; give each arm its own name")
     if plan.against not in names:
         raise SettingsError(
-            f"reference: got '{plan.against}'; it must be one of the arms: {', '.join(names)}"
+            f"reference: got '{plan.against}'; expected one of the arms: {', '.join(names)}"
         )
     _refuse("training", plan.training, OWN | DECIDED)
     for arm in plan.arms:
-        _refuse(f"training of the arm '{arm.name}'", arm.training, OWN | DECIDED | SHARED)
+        _refuse(f"arms.{arm.name}.training", arm.training, OWN | DECIDED | SHARED)
         train_settings(plan, arm, 0)
     return plan
 
 
-def read_plan(file: Path) -> Plan:
-    """The plan of a TOML file; `data` is relative to the file's folder.
+def read_plan(file: str | Path) -> Plan:
+    """Read the plan in a TOML file; `data` is relative to the file's folder.
 
     Raises:
-        SettingsError: the file cannot be read, or holds what no plan has.
+        SettingsError: the file cannot be read, or is not a valid plan.
 
     Example:
         >>> read_plan(Path("nowhere.toml"))
@@ -193,11 +206,12 @@ def read_plan(file: Path) -> Plan:
         ...
         placewise.errors.SettingsError: nowhere.toml cannot be read: No such file or directory; ...
     """
+    file = Path(file)
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(
-            f"{file} cannot be read: {error.strerror}; give a plan, or data and --heads"
+            f"{file} cannot be read: {error.strerror}; give a plan, or labels and --heads"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}; see docs/compare.md") from error
@@ -210,7 +224,7 @@ def read_plan(file: Path) -> Plan:
 
 
 def train_settings(plan: Plan, arm: Arm, seed: int, trial: Trial | None = None) -> TrainingSettings:
-    """Settings of one run: equally long for all arms, and judged at its last step.
+    """Settings of one run: all arms take equal steps and are judged at the last one.
 
     Args:
         plan: the plan.
@@ -248,13 +262,6 @@ def trials_of(plan: Plan, arm: Arm) -> list[Trial]:
 
 
 def _refuse(where: str, settings: Mapping[str, Any], names: frozenset[str]) -> None:
-    """Settings of training that may not stand there."""
+    """Refuse settings of training that belong elsewhere, and say where."""
     for name in sorted(names & settings.keys()):
-        reason = {
-            "max_minutes": "runs must be equally long on any machine; give max_steps",
-            "val_interval": "every run is judged at its last step",
-            "seed": "give `seeds`, how many there are",
-        }.get(name, "the arms must share it: give it once, in [training]")
-        if name in OWN - {"seed"}:
-            reason = "it belongs to the arm or the plan itself"
-        raise SettingsError(f"{where}: '{name}' cannot stand there; {reason}")
+        raise SettingsError(f"'{name}' is not allowed in [{where}]: {WHY_NOT.get(name, ELSEWHERE)}")

@@ -1,4 +1,4 @@
-"""Runs to findings: what the arms reach, how sure their differences are, where they lose place."""
+"""From runs to results: what each arm reaches, how sure differences are, what place does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from placewise.metrics import Metric
 from placewise.statistics import detectable_effect, paired_difference
 
 CLAIM = 20
-"""Seeds from which on a difference may be claimed; fewer explore."""
+"""Seeds needed to claim a difference; fewer are exploratory."""
 
 Values = NDArray[np.float64]
 
@@ -34,17 +34,17 @@ def summarise(
     without: Mapping[str, str],
     note: str,
 ) -> dict[str, Any]:
-    """All that the results say, as plain JSON.
+    """The content of results.json.
 
     Args:
         plan: the plan.
         budgets: of each arm.
-        ratios: of each arm's audit; empty where none was made.
+        ratios: of each arm's audit; empty if there is none.
         tuning: trials of each arm.
         runs: tested runs of each arm, by seed.
-        permuted: tested runs of each arm with places permuted, where it has them.
-        without: of each arm, why it has none; empty where it has, or where nobody asked.
-        note: what every table has to carry.
+        permuted: tested runs of each arm with places permuted, if it has any.
+        without: why an arm has none; empty if it has some or none were asked for.
+        note: on unmatched arms; empty if they are matched.
     """
     tested = {name: [read_json(job.result) for job in jobs] for name, jobs in runs.items()}
     values = {name: np.array([one["value"] for one in found]) for name, found in tested.items()}
@@ -91,7 +91,7 @@ def _items(jobs: Sequence[Job]) -> Values:
     """(seeds, items), refused where runs were not tested on the same."""
     names, values = zip(*(read_items(job.folder) for job in jobs), strict=True)
     if any(other != names[0] for other in names):
-        raise SettingsError("the runs were tested on different items; begin anew in a new folder")
+        raise SettingsError("the runs were tested on different items; start again in a new folder")
     return np.array(values)
 
 
@@ -100,22 +100,22 @@ def _notes(
 ) -> list[str]:
     found = [one for runs in tested.values() for one in runs]
     if len({one["fingerprint"] for one in found}) > 1:
-        raise SettingsError("the data changed during the comparison; begin anew in a new folder")
+        raise SettingsError("the data changed during the comparison; start again in a new folder")
     notes = []
     if plan.seeds < CLAIM:
         notes.append(
-            f"{plan.seeds} seeds explore; a claim takes {CLAIM}, and a new choice of seeds."
+            f"{plan.seeds} seeds are exploratory; a claim needs {CLAIM} seeds, chosen anew."
         )
     alike = [
         len({str(one["input"]) for one in same}) == 1 for same in zip(*tested.values(), strict=True)
     ]
     if not all(alike):
         notes.append(
-            "The arms do not see the images alike (scale or frame differ), so they share seeds "
-            "but not every batch."
+            "The arms see the images at different scales or input sizes, so they share seeds but "
+            "not every batch."
         )
     if len({values.shape for values in items.values()}) > 1:
-        raise SettingsError("the arms were tested on different items; begin anew in a new folder")
+        raise SettingsError("the arms were tested on different items; start again in a new folder")
     return notes
 
 
@@ -151,7 +151,7 @@ def _tuning(jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 
 def _use_index(values: Values, control: Sequence[Job], metric: Metric) -> dict[str, Any] | None:
-    """What an arm loses where places are permuted; None where that was not tried."""
+    """What an arm loses when places are permuted; None if that was not tried."""
     if not control:
         return None
     without = np.array([read_json(job.result)["value"] for job in control])
@@ -165,7 +165,7 @@ def _use_index(values: Values, control: Sequence[Job], metric: Metric) -> dict[s
 
 
 def _changed(tested: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Answers on changed images: each a mean over the seeds with its t interval."""
+    """Measures on changed images: means over the seeds with their t intervals."""
     each = [one["place"] for one in tested]
     if not all(each):
         return {"shifted": {}, "sizes": {}, "deformation": None}
