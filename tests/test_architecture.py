@@ -22,7 +22,7 @@ ROWS = """
 errors wording
 geometry family files devices images statistics ops parallel engine
 labels checkpoint metrics
-report paddings decoders formats graph
+report paddings decoders losses formats graph
 augment
 layers data auditing
 backbones heads remedies
@@ -42,6 +42,7 @@ LOCALISING = {
     "formats",
     "augment",
     "decoders",
+    "losses",
     "metrics",
     "data",
     "backbones",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from contracts.test_decoders import anywhere, blobs, rough_maps
+from contracts.test_decoders import SIZES, anywhere, blobs, rough_maps
 from placewise.decoders import FAINT, FAR, Argmax, Integral, Taylor
 
 SIZE = (20, 24)
@@ -15,42 +15,48 @@ SIGMAS = (1.0, 1.5, 2.0, 2.5)
 
 
 def slow_argmax(heat: np.ndarray) -> np.ndarray:
-    best, place = -np.inf, (0, 0)
-    for y in range(heat.shape[0]):
-        for x in range(heat.shape[1]):
-            if heat[y, x] > best:
-                best, place = heat[y, x], (x, y)
-    return np.array(place, float)
+    best, place = -np.inf, (0,) * heat.ndim
+    for index in np.ndindex(heat.shape):
+        if heat[index] > best:
+            best, place = heat[index], index
+    return np.array(place[::-1], float)
 
 
 def slow_taylor(heat: np.ndarray) -> np.ndarray:
-    """One map, one loop, numpy's least squares; only for maps of at least 3 × 3."""
-    height, width = heat.shape
-    px, py = slow_argmax(heat).astype(int)
+    """One map, one loop, numpy's least squares; only for maps of at least 3 pixels per axis."""
+    axes = heat.ndim
+    peak = slow_argmax(heat).astype(int)
+    pairs = [(i, j) for i in range(axes) for j in range(i, axes)]
     rows, values = [], []
-    for y in range(max(py - 3, 0), min(py + 4, height)):
-        for x in range(max(px - 3, 0), min(px + 4, width)):
-            h = max(heat[y, x] / heat[py, px], FAINT)
-            dx, dy = x - px, y - py
-            rows.append(np.sqrt(h) * np.array([1, dx, dy, dx * dx, dx * dy, dy * dy]))
-            values.append(np.sqrt(h) * np.log(h))
-    _, bx, by, xx, xy, yy = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
-    surface = np.array([[2 * xx, xy], [xy, 2 * yy]])
+    for index in np.ndindex(heat.shape):
+        away = np.array(index[::-1]) - peak
+        if np.abs(away).max() > 3:
+            continue
+        h = max(heat[index] / heat[tuple(peak[::-1])], FAINT)
+        terms = [1, *away, *(away[i] * away[j] for i, j in pairs)]
+        rows.append(np.sqrt(h) * np.array(terms))
+        values.append(np.sqrt(h) * np.log(h))
+    fit = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
+    slopes, surface = fit[1 : axes + 1], np.zeros((axes, axes))
+    for bend, (i, j) in zip(fit[axes + 1 :], pairs, strict=True):
+        surface[i, j] += bend
+        surface[j, i] += bend
     if np.all(np.linalg.eigvalsh(surface) < 0):
-        offset = -np.linalg.inv(surface) @ [bx, by]
+        offset = -np.linalg.inv(surface) @ slopes
     else:
-        offset = np.array([-b / (2 * a) if a < 0 else 0.0 for a, b in ((xx, bx), (yy, by))])
-    point = np.array([px, py]) + offset.clip(-FAR, FAR)
-    return point.clip(-0.5, [width - 0.5, height - 0.5])
+        curves = np.diag(surface)
+        offset = np.array([-b / c if c < 0 else 0.0 for b, c in zip(slopes, curves, strict=True)])
+    return (peak + offset.clip(-FAR, FAR)).clip(-0.5, np.array(heat.shape[::-1]) - 0.5)
 
 
 def slow_integral(heat: np.ndarray) -> np.ndarray:
     """The most likely cut Gaussian of each axis, by scipy's general minimiser."""
     point = slow_argmax(heat)
-    px, py = point.astype(int)
-    window = heat[max(py - 3, 0) : py + 4, max(px - 3, 0) : px + 4]
-    for axis, at in ((0, px), (1, py)):
-        profile = window.sum(axis)
+    peak = point.astype(int)
+    window = heat[tuple(slice(max(at - 3, 0), at + 4) for at in peak[::-1])]
+    for axis, at in enumerate(peak):
+        along = heat.ndim - 1 - axis
+        profile = window.sum(tuple(other for other in range(heat.ndim) if other != along))
         share = profile / profile.sum()
         steps = np.arange(max(at - 3, 0), max(at - 3, 0) + len(share)) - at
 
@@ -60,7 +66,7 @@ def slow_integral(heat: np.ndarray) -> np.ndarray:
 
         slope, bend = minimize(unlikely, [0.0, -0.2], method="BFGS", tol=1e-10).x
         point[axis] += np.clip(-slope / (2 * bend), -3, 3) if bend < -1 / 72 else share @ steps
-    return point.clip(-0.5, [heat.shape[1] - 0.5, heat.shape[0] - 0.5])
+    return point.clip(-0.5, np.array(heat.shape[::-1]) - 0.5)
 
 
 def off(decoder, points: torch.Tensor, maps: torch.Tensor) -> np.ndarray:
@@ -73,21 +79,37 @@ def outermost(points: torch.Tensor) -> np.ndarray:
     return (low | high).any(-1).numpy()
 
 
-def test_argmax_is_the_slow_one():
-    maps = rough_maps()
-    assert np.array_equal(Argmax()(maps).numpy(), [slow_argmax(one) for one in maps.numpy()])
+each_dimension = pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: f"{len(size)}d")
 
 
-def test_taylor_is_the_slow_one():
-    maps = torch.cat((rough_maps(), blobs(anywhere(100), 1.2)))
+@each_dimension
+def test_argmax_is_the_slow_one(size):
+    maps = rough_maps(size=size)
+    slow = [slow_argmax(one) for one in maps.numpy()]
+    assert np.array_equal(Argmax(len(size))(maps).numpy(), slow)
+
+
+@each_dimension
+def test_taylor_is_the_slow_one(size):
+    maps = torch.cat((rough_maps(size=size), blobs(anywhere(100, size), 1.2, size)))
     slow = np.array([slow_taylor(one) for one in maps.numpy()])
-    assert np.allclose(Taylor()(maps).numpy(), slow, atol=1e-6)
+    assert np.allclose(Taylor(len(size))(maps).numpy(), slow, atol=1e-6)
 
 
-def test_integral_is_the_slow_one():
-    maps = torch.cat((rough_maps(80), blobs(anywhere(40), 1.2)))
+@each_dimension
+def test_integral_is_the_slow_one(size):
+    maps = torch.cat((rough_maps(80, size), blobs(anywhere(40, size), 1.2, size)))
     slow = np.array([slow_integral(one) for one in maps.numpy()])
-    assert np.allclose(Integral()(maps).numpy(), slow, atol=1e-4)
+    assert np.allclose(Integral(len(size))(maps).numpy(), slow, atol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("member", [Taylor, Integral])
+@pytest.mark.parametrize("size", [SIZES[1], SIZES[3]], ids=["1d", "3d"])
+def test_perfect_maps_in_one_and_three_dimensions(size, member, sigma):
+    points = anywhere(600, size)
+    found = member(len(size))(blobs(points, sigma, size).float()).double()
+    assert (found - points).norm(dim=-1).max() <= 1e-3
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)

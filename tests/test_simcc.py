@@ -42,7 +42,7 @@ def test_logits_are_those_of_loops_over_places_and_bins() -> None:
     found = head(shown)
     weight, bias = head.maps.weight[:, :, 0, 0], head.maps.bias
     for point in range(2):
-        for start, layer in ((0, head.columns), (COLUMNS, head.rows)):
+        for start, layer in zip((0, COLUMNS), head.axes, strict=True):
             for bin_ in range(layer.out_features):
                 total = layer.bias[bin_].item()
                 for row in range(3):

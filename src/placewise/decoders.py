@@ -1,4 +1,4 @@
-"""Decoders: from heatmaps to points.
+"""Decoders: from heatmaps to points, in 1, 2 and 3 dimensions.
 
 Every member looks for the hottest pixel and then, but for `Argmax`, for the place between pixels
 that the heat about it points to. A map says nothing about what lies beyond its border, so nothing
@@ -18,12 +18,15 @@ What all members share:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import reduce
+from itertools import combinations_with_replacement
 
 import torch
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family
 
 FAINT = 1e-6
@@ -35,28 +38,79 @@ FAR = 1.5
 NEWTON_STEPS = 12
 """Steps of `Integral`'s moment matching; more change nothing for 0.4 ≤ σ in map pixels."""
 
+Offsets = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(windows, inside) → (M, axes) offsets (x, y, …) of the points from the hottest pixels."""
+
 
 class Decoder(ABC):
-    """Maps to points."""
+    """Maps to points.
+
+    Args:
+        spatial_dims: axes of a map, 1 to 3.
+
+    Raises:
+        SettingsError: another number of axes.
+    """
+
+    def __init__(self, spatial_dims: int = 2) -> None:
+        if spatial_dims not in (1, 2, 3):
+            raise SettingsError(f"spatial_dims is {spatial_dims}; it must be 1, 2 or 3")
+        self.spatial_dims = spatial_dims
 
     @abstractmethod
     def __call__(self, maps: torch.Tensor) -> torch.Tensor:
         """Find the point on each map.
 
         Args:
-            maps: (..., height, width), heat ≥ 0 (not logits), any floating type.
+            maps: (..., *size), heat ≥ 0 (not logits), any floating type.
 
         Returns:
-            (..., 2) float32 or float64 points (x, y) in pixels of the map, within −½ … W−½; NaN
-            for a map that cannot be read.
+            (..., axes) float32 or float64 points (x, y, …) in pixels of the map, within
+            −½ … W−½; NaN for a map that cannot be read.
 
         Raises:
-            SettingsError: the tensor is no stack of maps.
+            ShapeError: the tensor is no stack of maps.
         """
+
+    def _decode(self, maps: torch.Tensor, reach: int, offsets: Offsets) -> torch.Tensor:
+        """Hottest pixel of each map plus an offset that is read off the window about it.
+
+        Args:
+            maps: (..., *size).
+            reach: pixels of the window on each side of the hottest pixel.
+            offsets: reads the offset off the windows.
+
+        Returns:
+            (..., axes) points; see `__call__`.
+        """
+        axes = self.spatial_dims
+        size = maps.shape[-axes:]
+        if maps.ndim < axes or 0 in size or not maps.is_floating_point():
+            raise ShapeError(
+                f"got a {maps.dtype} tensor of shape {tuple(maps.shape)}; a decoder needs floating "
+                f"heatmaps (..., {axes} axes of at least one pixel); pass the head's heat"
+            )
+        flat = maps.detach().reshape(math.prod(maps.shape[:-axes]), *size)
+        peak, index = flat.flatten(1).max(1)
+        lowest = flat.flatten(1).amin(1)
+        place = torch.stack(torch.unravel_index(index, size)[::-1], -1)
+        windows, inside = _windows(flat, place, reach)
+        scale = peak.cpu().double().view(-1, *[1] * axes)
+        windows = (windows / scale).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1) * _all(inside)
+        points = place.cpu() + offsets(windows, inside)
+
+        last = points.new_tensor(size[::-1]) - 1
+        points = points.clamp(points.new_tensor(-0.5), last + 0.5)
+        level = (peak == lowest).cpu()
+        readable = (peak.isfinite() & lowest.isfinite() & (peak > 0)).cpu() | level
+        points = torch.where(level[:, None], last / 2, points)
+        points = points.masked_fill(~readable[:, None], torch.nan)
+        kind = torch.promote_types(maps.dtype, torch.float32)
+        return points.to(kind).to(maps.device).view(*maps.shape[:-axes], axes)
 
 
 class Argmax(Decoder):
-    """Centre of the hottest pixel: no finer than a pixel, 0.38 px off on average.
+    """Centre of the hottest pixel: no finer than a pixel, 0.38 px off on average in 2-D.
 
     Example:
         >>> Argmax()(torch.tensor([[0.1, 0.2, 0.9]]))
@@ -65,7 +119,7 @@ class Argmax(Decoder):
 
     def __call__(self, maps: torch.Tensor) -> torch.Tensor:
         """Hottest pixel of each map; see `Decoder`."""
-        return _decode(maps, 0, lambda windows, inside: windows.new_zeros(len(windows), 2))
+        return self._decode(maps, 0, lambda windows, inside: windows.new_zeros(inside.shape[:2]))
 
 
 class Taylor(Decoder):
@@ -90,19 +144,18 @@ class Taylor(Decoder):
 
     def __call__(self, maps: torch.Tensor) -> torch.Tensor:
         """Top of the log map's fit; see `Decoder`."""
-        return _decode(maps, 3, _top_of_log)
+        return self._decode(maps, 3, _top_of_log)
 
 
 class Integral(Decoder):
     """Mean place of the heat within 3 px of the hottest pixel, mended for what the window cuts.
 
     A mean alone is pulled inwards wherever a window or the border cuts the blob: of a keypoint on
-    the
-    very edge one sees half a Gaussian, whose mean is 0.8 σ inside. Mean and mean square together
-    tell both centre and σ: of all Gaussians h ∝ exp(βx + γx²) cut at the same pixels, the one with
-    the same two moments is taken, and its centre is −β / 2γ. It is the most likely Gaussian
-    (moment matching in an exponential family, e.g. Wainwright & Jordan 2008, §3) and is found by
-    Newton's method, for each axis on the window's sums over the other.
+    the very edge one sees half a Gaussian, whose mean is 0.8 σ inside. Mean and mean square
+    together tell both centre and σ: of all Gaussians h ∝ exp(βx + γx²) cut at the same pixels, the
+    one with the same two moments is taken, and its centre is −β / 2γ. It is the most likely
+    Gaussian (moment matching in an exponential family, e.g. Wainwright & Jordan 2008, §3) and is
+    found by Newton's method, for each axis on the window's sums over the others.
 
     Where the fit is no peak (σ above 6 px, or an axis of 1 or 2 pixels) the plain mean is given.
 
@@ -114,98 +167,110 @@ class Integral(Decoder):
 
     def __call__(self, maps: torch.Tensor) -> torch.Tensor:
         """Mended mean place; see `Decoder`."""
-        return _decode(maps, 3, _mended_mean)
-
-
-Offsets = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(windows, inside) → (M, 2) offsets (x, y) of the points from the hottest pixels."""
-
-
-def _decode(maps: torch.Tensor, reach: int, offsets: Offsets) -> torch.Tensor:
-    """Hottest pixel of each map plus an offset that is read off the window about it.
-
-    Args:
-        maps: (..., height, width).
-        reach: pixels of the window on each side of the hottest pixel.
-        offsets: reads the offset off the windows.
-
-    Returns:
-        (..., 2) points; see `Decoder`.
-    """
-    if maps.ndim < 2 or 0 in maps.shape[-2:] or not maps.is_floating_point():
-        raise SettingsError(
-            f"got a {maps.dtype} tensor of shape {tuple(maps.shape)}; a decoder needs floating "
-            "heatmaps (..., height, width) of at least one pixel; pass the head's heat"
-        )
-    flat = maps.detach().flatten(0, -3) if maps.ndim > 2 else maps.detach()[None]
-    height, width = flat.shape[-2:]
-    peak, index = flat.flatten(1).max(1)
-    lowest = flat.flatten(1).amin(1)
-    place = torch.stack((index % width, index // width), -1)
-    windows, inside = _windows(flat, place, reach)
-    windows = (windows / peak.cpu().double()[:, None, None]).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1)
-    points = place.cpu() + offsets(windows * inside[:, 1, :, None] * inside[:, 0, None, :], inside)
-
-    last = points.new_tensor([width - 1, height - 1])
-    points = points.clamp(points.new_tensor(-0.5), last + 0.5)
-    level = (peak == lowest).cpu()
-    readable = (peak.isfinite() & lowest.isfinite() & (peak > 0)).cpu() | level
-    points = torch.where(level[:, None], last / 2, points)
-    points = points.masked_fill(~readable[:, None], torch.nan)
-    kind = torch.promote_types(maps.dtype, torch.float32)
-    return points.to(kind).to(maps.device).view(*maps.shape[:-2], 2)
+        return self._decode(maps, 3, _mended_mean)
 
 
 def _windows(
     flat: torch.Tensor, place: torch.Tensor, reach: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut a square about each place.
+    """Cut a cube about each place.
 
     Args:
-        flat: (M, height, width) maps.
-        place: (M, 2) pixels (x, y).
+        flat: (M, *size) maps.
+        place: (M, axes) pixels (x, y, …).
         reach: pixels on each side.
 
     Returns:
-        (M, n, n) float64 windows with n = 2·reach + 1, and (M, 2, n) which of their columns
-        [:, 0] and rows [:, 1] are on the map; values at places that are not mean nothing.
+        (M, n, …, n) float64 windows with n = 2·reach + 1, and (M, axes, n) which of their places
+        along x, along y, … are on the map; values at places that are not mean nothing.
     """
     steps = torch.arange(-reach, reach + 1, device=flat.device)
-    last = torch.tensor([flat.shape[2] - 1, flat.shape[1] - 1], device=flat.device)[:, None]
+    last = torch.tensor(flat.shape[:0:-1], device=flat.device)[:, None] - 1
     at = place[:, :, None] + steps
     nearest = at.clamp_min(0).minimum(last)
-    each = torch.arange(len(flat), device=flat.device)[:, None, None]
-    windows = flat[each, nearest[:, 1, :, None], nearest[:, 0, None, :]]
-    return windows.cpu().double(), (at == nearest).cpu()
+    each = torch.arange(len(flat), device=flat.device).view(-1, *[1] * place.shape[1])
+    return flat[(each, *_spread(nearest))].cpu().double(), (at == nearest).cpu()
+
+
+def _spread(along: torch.Tensor) -> list[torch.Tensor]:
+    """(M, axes, n) values along x, y, … as (M, …, n, …), one for each axis in the maps' order."""
+    count, axes, length = along.shape
+    shapes = [[1] * axis + [length] + [1] * (axes - 1 - axis) for axis in range(axes)]
+    return [
+        values.reshape(count, *shape)
+        for values, shape in zip(along.flip(1).unbind(1), shapes, strict=True)
+    ]
+
+
+def _all(inside: torch.Tensor) -> torch.Tensor:
+    """(M, n, …, n) whether a place of a window is on the map along all axes."""
+    return reduce(torch.mul, _spread(inside))
 
 
 def _top_of_log(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """Top of the weighted least-squares quadratic of ln h; see `Taylor`."""
-    steps = _steps(windows)
-    y, x = (grid.flatten() for grid in torch.meshgrid(steps, steps, indexing="ij"))
-    terms = torch.stack((torch.ones_like(x), x, y, x * x, x * y, y * y), -1)
-    across, down = (inside.sum(-1) >= 3).double().unbind(-1)
-    known = torch.stack((torch.ones_like(across), across, down, across, across * down, down), -1)
+    steps, axes = _steps(windows), inside.shape[1]
+    grids = torch.meshgrid(*[steps] * axes, indexing="ij")
+    places = [grid.flatten() for grid in grids[::-1]]
+    long = (inside.sum(-1) >= 3).double().unbind(-1)
+    pairs = list(combinations_with_replacement(range(axes), 2))
+    terms = [torch.ones_like(places[0]), *places, *(places[i] * places[j] for i, j in pairs)]
+    known = [torch.ones_like(long[0]), *long, *(long[i] * long[j] for i, j in pairs)]
+    term, there = torch.stack(terms, -1), torch.stack(known, -1)
 
     heat = windows.clamp_min(FAINT)
-    weights = (heat * inside[:, 1, :, None] * inside[:, 0, None, :]).flatten(1)
-    normal = (weights @ (terms[:, :, None] * terms[:, None, :]).flatten(1)).view(-1, 6, 6)
-    normal = normal * known[:, :, None] * known[:, None, :] + torch.diag_embed(1 - known)
-    right = (weights * heat.log().flatten(1)) @ terms * known
-    _, bx, by, axx, axy, ayy = torch.linalg.solve(normal, right).unbind(-1)
+    weights = (heat * _all(inside)).flatten(1)
+    count = len(terms)
+    normal = weights @ (term[:, :, None] * term[:, None, :]).flatten(1)
+    normal = normal.view(-1, count, count) * there[:, :, None] * there[:, None, :]
+    right = (weights * heat.log().flatten(1)) @ term * there
+    fit = torch.linalg.solve(normal + torch.diag_embed(1 - there), right)
+    return _top(fit[:, 1 : axes + 1], fit[:, axes + 1 :], pairs).clamp(-FAR, FAR)
 
-    determinant = 4 * axx * ayy - axy * axy
-    joint = torch.stack((axy * by - 2 * ayy * bx, axy * bx - 2 * axx * by), -1)
-    slopes, bends = torch.stack((bx, by), -1), torch.stack((axx, ayy), -1)
-    single = torch.where(bends < 0, -slopes / (2 * bends), 0.0)
-    has_top = (determinant > 0) & (axx < 0)
-    return torch.where(has_top[:, None], joint / determinant[:, None], single).clamp(-FAR, FAR)
+
+def _top(slopes: torch.Tensor, bends: torch.Tensor, pairs: list[tuple[int, int]]) -> torch.Tensor:
+    """(M, axes) tops of quadratics b·p + pᵀA p, of each axis alone where there is none.
+
+    Args:
+        slopes: (M, axes) b.
+        bends: (M, pairs) coefficients of the products of two coordinates.
+        pairs: which two coordinates.
+    """
+    axes = slopes.shape[1]
+    hessian = slopes.new_zeros(len(slopes), axes, axes)
+    for number, (i, j) in enumerate(pairs):
+        hessian[:, i, j] = hessian[:, j, i] = bends[:, number] * (2 if i == j else 1)
+    curve = hessian.diagonal(dim1=1, dim2=2)
+    single = torch.where(curve < 0, -slopes / curve, 0.0)
+    minors = [_determinant(hessian[:, :n, :n]) * (-1) ** n for n in range(1, axes + 1)]
+    has_top = torch.stack(minors, -1).gt(0).all(-1)
+    joint = []
+    for axis in range(axes):  # Cramer's rule for A p = −b/2
+        column = hessian.clone()
+        column[:, :, axis] = -slopes
+        joint.append(_determinant(column))
+    tops = torch.stack(joint, -1) / _determinant(hessian)[:, None]
+    return torch.where(has_top[:, None], tops, single)
+
+
+def _determinant(matrix: torch.Tensor) -> torch.Tensor:
+    """(M,) determinants of (M, n, n) matrices, by the first row."""
+    if matrix.shape[1] == 1:
+        return matrix[:, 0, 0]
+    total = torch.zeros_like(matrix[:, 0, 0])
+    for column in range(matrix.shape[1]):
+        others = [other for other in range(matrix.shape[1]) if other != column]
+        minor = _determinant(matrix[:, 1:][:, :, others])
+        total = total + (-1) ** column * matrix[:, 0, column] * minor
+    return total
 
 
 def _mended_mean(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """Centre of the cut Gaussian with the window's first two moments; see `Integral`."""
     steps = _steps(windows)
-    profiles = torch.stack((windows.sum(1), windows.sum(2)), 1)
+    axes = range(windows.ndim - 1, 0, -1)
+    over = [tuple(other for other in axes if other != axis) for axis in axes]
+    profiles = torch.stack([windows.sum(o) if o else windows for o in over], 1)
     shares = profiles / profiles.sum(-1, keepdim=True).clamp_min(1.0)
     mean, square = (shares * steps).sum(-1), (shares * steps**2).sum(-1)
     variance = square - mean**2 + 0.25

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -151,7 +151,7 @@ def as_float(image: ImageArray) -> NDArray[np.float32]:
     return np.divide(image, white, dtype=np.float32)
 
 
-def resize(image: ImageArray, size: tuple[int, int]) -> ImageArray:
+def resize(image: ImageArray, size: Sequence[int]) -> ImageArray:
     """Resize with a triangle filter that widens with the shrinking, so nothing aliases.
 
     A pixel p of an axis goes to (p + ½) · ratio − ½, as `geometry.rescale` moves points.

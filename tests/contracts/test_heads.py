@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from placewise.errors import SettingsError
-from placewise.heads import HEADS, NOT_LABELLED, ClassHead, KeypointHead
-from placewise.labels import Visibility
+from placewise.decoders import Taylor
+from placewise.errors import SettingsError, ShapeError
+from placewise.heads import HEADS, ClassHead, KeypointHead
+from placewise.heads.heatmap import Heatmap
+from placewise.labels import NOT_LABELLED, Visibility
+from placewise.losses import LOSSES, MSE
 
 SETTINGS: dict[str, list[dict]] = {
-    "heatmap": [{"loss": loss} for loss in ("cross_entropy", "mse", "softmax", "joint")],
+    "heatmap": [{"loss": loss} for loss in LOSSES.names()],
     "integral": [{}],
     "coordinates": [{"gather": "flatten"}, {"gather": "pool"}],
     "convolutional": [{}, {"layers": 0}],
@@ -45,131 +49,204 @@ def case_id(case: tuple[str, dict]) -> str:
 
 # --- heads that give keypoints --------------------------------------------------------------------
 
-INPUT = (48, 64)
+INPUTS = {1: (64,), 2: (48, 64), 3: (32, 40, 36)}
+"""Size of the images in 1, 2 and 3 dimensions."""
+
 STRIDE = 4
 
+KEYPOINT_CASES = [(*case, axes) for case in CASES for axes in INPUTS]
+ON_MAPS = ["heatmap", "integral"]
 
-def build(name: str, settings: dict) -> KeypointHead:
-    return HEADS[name](6, 3, STRIDE, INPUT, **settings).double()
+
+def keypoint_id(case: tuple[str, dict, int]) -> str:
+    return f"{case_id(case[:2])}-{case[2]}d"
 
 
-@pytest.fixture(params=CASES, ids=case_id)
+def build(name: str, settings: dict, axes: int = 2) -> KeypointHead:
+    return HEADS[name](6, 3, STRIDE, INPUTS[axes], **settings).double()
+
+
+@pytest.fixture(params=KEYPOINT_CASES, ids=keypoint_id)
 def head(request: pytest.FixtureRequest) -> KeypointHead:
     return build(*request.param)
 
 
-def features(batch: int = 2) -> torch.Tensor:
-    return torch.rand(batch, 6, INPUT[0] // STRIDE, INPUT[1] // STRIDE, dtype=torch.float64)
+@pytest.fixture
+def size(head: KeypointHead) -> tuple[int, ...]:
+    return INPUTS[head.spatial_dims]
 
 
-def points(batch: int = 2) -> torch.Tensor:
-    return torch.rand(batch, 3, 2, dtype=torch.float64) * torch.tensor([59.0, 43.0]) + 2
+def features(size: tuple[int, ...] = INPUTS[2], batch: int = 2) -> torch.Tensor:
+    return torch.rand(batch, 6, *(side // STRIDE for side in size), dtype=torch.float64)
+
+
+def points(size: tuple[int, ...] = INPUTS[2], batch: int = 2) -> torch.Tensor:
+    """Keypoints (batch, 3, axes) that are not on the outermost pixels."""
+    room = torch.tensor(size[::-1]) - 5.0
+    return torch.rand(batch, 3, len(size), dtype=torch.float64) * room + 2
+
+
+def at_the_border(size: tuple[int, ...], batch: int = 60) -> torch.Tensor:
+    """Keypoints (batch, 3, axes) in all corners, on their very edges, and on outermost pixels."""
+    axes, last = len(size), torch.tensor(size[::-1], dtype=torch.float64) - 1
+    low = torch.tensor(list(itertools.product((0.0, 1.0), repeat=axes)), dtype=torch.float64)
+    corners = torch.cat((low * last, low * (last + 1) - 0.5))
+    spread = torch.rand(3 * batch - len(corners), axes, dtype=torch.float64) * (last + 1) - 0.5
+    number = torch.arange(len(spread))
+    off = torch.rand(len(spread), dtype=torch.float64) - 0.5  # of the outermost pixel's centre
+    spread[number, number % axes] = torch.where(number % 2 == 0, off, last[number % axes] + off)
+    return torch.cat((corners, spread)).view(batch, 3, axes)
 
 
 VISIBLE = torch.full((2, 3), int(Visibility.VISIBLE), dtype=torch.int8)
 
 
-def test_shapes_and_ranges(head: KeypointHead) -> None:
-    decoded = head.decode(head(features()), INPUT)
-    assert decoded.keypoints.shape == (2, 3, 2)
+def visible(batch: int) -> torch.Tensor:
+    return VISIBLE[:1].expand(batch, 3)
+
+
+def test_shapes_and_ranges(head: KeypointHead, size) -> None:
+    decoded = head.decode(head(features(size)), size)
+    assert decoded.keypoints.shape == (2, 3, len(size))
     assert decoded.scores.shape == decoded.uncertainty.shape == (2, 3)
     assert (decoded.scores >= 0).all() and (decoded.scores <= 1).all()
     assert (decoded.uncertainty >= 0).all()
     assert (decoded.keypoints >= -0.5).all()
-    assert (decoded.keypoints <= torch.tensor([INPUT[1] - 0.5, INPUT[0] - 0.5])).all()
+    assert (decoded.keypoints <= torch.tensor(size[::-1]) - 0.5).all()
 
 
-def test_ideal_output_is_read_as_the_truth(head: KeypointHead) -> None:
+def test_ideal_output_is_read_as_the_truth(head: KeypointHead, size) -> None:
     """The decode floor: what the loss draws towards is read back to a hundredth of a pixel."""
-    truth = points(64).clamp(12, 36)  # a mean over the map needs the whole Gaussian on it
-    visibility = VISIBLE[:1].expand(64, 3)
-    read = head.decode(head.encode(truth, visibility, INPUT), INPUT)
-    off = (read.keypoints - truth).norm(dim=-1)
-    assert off.max() < 0.05
+    least = min(size) - 12.0  # a mean over the map needs the whole Gaussian on it
+    truth = points(size, 64).clamp(12, least)
+    read = head.decode(head.encode(truth, visible(64), size), size)
+    assert (read.keypoints - truth).norm(dim=-1).max() < 0.05
     assert (read.scores > 0.9).all()
 
 
-def test_ideal_output_says_absent(head: KeypointHead) -> None:
+def test_corners_and_outermost_pixels_are_read_as_the_truth(head: KeypointHead, size) -> None:
+    truth = at_the_border(size)
+    read = head.decode(head.encode(truth, visible(60), size), size)
+    off = (read.keypoints - truth).norm(dim=-1)
+    inwards = ((read.keypoints - truth) * (truth - (torch.tensor(size[::-1]) - 1) / 2)).sum(-1)
+    if head.exact_at_border:
+        assert off.max() < 0.05
+    else:
+        assert 0.5 < off.max() < 0.82 * head.sigma * max(head.map_stride) * len(size) ** 0.5
+        assert (inwards < 0).all()
+    assert (read.scores > 0.8).all()  # some read the hottest pixel, which a corner lies between
+
+
+def test_ideal_output_says_absent(head: KeypointHead, size) -> None:
     if not head.can_say_absent:
-        pytest.skip("a softmax over places alone cannot say absent")
+        pytest.skip("this loss cannot say absent")
     visibility = VISIBLE.clone()
     visibility[:, 1] = Visibility.ABSENT
-    scores = head.decode(head.encode(points(), visibility, INPUT), INPUT).scores
+    scores = head.decode(head.encode(points(size), visibility, size), size).scores
     assert (scores[:, 1] < 0.1).all()
     assert (scores[:, [0, 2]] > 0.9).all()
 
 
+def test_what_cannot_say_absent_says_always_there(head: KeypointHead, size) -> None:
+    decoded = head.decode(head(features(size)), size)
+    assert head.can_say_absent != bool((decoded.scores == 1).all())
+
+
+@pytest.mark.parametrize("axes", INPUTS)
 @pytest.mark.parametrize("name", ["heatmap", "integral", "coordinates"])
-def test_ideal_output_is_certain_wherever_the_point_lies(name: str) -> None:
-    """Presence is an answer of its own: it does not hang on how the pixels lie about the point."""
-    head = build(name, {})
-    scores = head.decode(head.encode(points(64), VISIBLE[:1].expand(64, 3), INPUT), INPUT).scores
-    assert (scores > 0.9999).all()
+def test_ideal_output_is_certain_wherever_the_keypoint_lies(name: str, axes: int) -> None:
+    """Presence is an answer of its own: where pixels lie about the keypoint does not change it."""
+    head, size = build(name, {}, axes), INPUTS[axes]
+    output = head.encode(points(size, 64), visible(64), size)
+    assert (head.decode(output, size).scores > 0.999).all()
 
 
-def test_the_loss_is_least_at_the_truth(head: KeypointHead) -> None:
-    """Moving the ideal output to another place costs more, for every point of the batch."""
-    truth = points(32)
-    visibility = VISIBLE[:1].expand(32, 3)
-    right = head.loss(head.encode(truth, visibility, INPUT), truth, visibility)
-    moved = truth + torch.where(truth < 30, 6.0, -6.0)
-    wrong = head.loss(head.encode(moved, visibility, INPUT), truth, visibility)
+def test_the_loss_is_least_at_the_truth(head: KeypointHead, size) -> None:
+    """Moving the ideal output to another place costs more, for every keypoint of the batch."""
+    truth = points(size, 32)
+    right = head.loss(head.encode(truth, visible(32), size), truth, visible(32))
+    moved = truth + torch.where(truth < min(size) / 2, 6.0, -6.0)
+    wrong = head.loss(head.encode(moved, visible(32), size), truth, visible(32))
     assert right.shape == (32, 3)
     assert (right < wrong).all()
 
 
-def test_unlabelled_points_have_no_loss_and_no_gradient(head: KeypointHead) -> None:
+def test_unlabelled_keypoints_have_no_loss_and_no_gradient(head: KeypointHead, size) -> None:
     visibility = VISIBLE.clone()
     visibility[:, 1] = Visibility.UNLABELLED
-    truth = points()
+    truth = points(size)
     truth[:, 1] = torch.nan
-    output = head(features()).requires_grad_()
+    output = head(features(size)).detach().requires_grad_()
     loss = head.loss(output, truth, visibility)
     assert (loss[:, 1] == 0).all()
     assert (loss[:, [0, 2]] > 0).all()
     (gradient,) = torch.autograd.grad(loss.sum(), output)
     assert torch.isfinite(gradient).all()
-    per_point = gradient if gradient.ndim == 4 else gradient[..., None]
-    assert (per_point[:, 1] == 0).all()
+    assert (gradient[:, 1] == 0).all()
+    assert (gradient[:, [0, 2]].flatten(2) != 0).any(-1).all()
 
 
-def test_absent_is_not_unlabelled(head: KeypointHead) -> None:
-    if not head.can_say_absent:
-        pytest.skip("a softmax over places alone takes absent for unlabelled")
+def test_absent_is_not_unlabelled(head: KeypointHead, size) -> None:
     visibility = VISIBLE.clone()
     visibility[:, 1] = Visibility.ABSENT
-    truth = points()
+    truth = points(size)
     truth[:, 1] = torch.nan
-    loss = head.loss(head(features()), truth, visibility)
+    loss = head.loss(head(features(size)), truth, visibility)
     assert torch.isfinite(loss).all()
-    assert (loss[:, 1] > 0).all()
+    assert ((loss[:, 1] > 0) == head.can_say_absent).all()
 
 
-def test_the_loss_is_differentiable(head: KeypointHead) -> None:
-    output = head(features(1)).detach().requires_grad_()
-    truth, visibility = points(1), VISIBLE[:1].clone()
+def test_the_loss_is_differentiable(head: KeypointHead, size) -> None:
+    output = head(features(size, 1)).detach().requires_grad_()
+    truth, visibility = points(size, 1), VISIBLE[:1].clone()
     visibility[0, 2] = Visibility.ABSENT
-    assert torch.autograd.gradcheck(lambda out: head.loss(out, truth, visibility), output)
+    assert torch.autograd.gradcheck(
+        lambda out: head.loss(out, truth, visibility), output, fast_mode=len(size) == 3
+    )
 
 
-def test_other_sizes(head: KeypointHead) -> None:
-    other = torch.rand(1, 6, 10, 9, dtype=torch.float64)
+def test_other_sizes(head: KeypointHead, size) -> None:
+    other = torch.rand(1, 6, *(10, 9, 8)[: len(size)], dtype=torch.float64)
     if head.any_size:
-        assert head.decode(head(other), (40, 36)).keypoints.shape == (1, 3, 2)
+        images = tuple(STRIDE * side for side in other.shape[2:])
+        assert head.decode(head(other), images).keypoints.shape == (1, 3, len(size))
     else:
-        with pytest.raises(ValueError, match="flattens"):
+        with pytest.raises(ShapeError, match="flattens"):
             head(other)
 
 
-@pytest.mark.parametrize("name", ["heatmap", "integral"])
-def test_maps_move_with_the_points(name: str) -> None:
+def test_features_of_another_shape_are_refused(head: KeypointHead, size) -> None:
+    shown = features(size)
+    for wrong in (shown[:, :5], shown[0], shown[..., None]):
+        with pytest.raises(ShapeError, match=r"got features of shape .* reads \(batch, 6 channels"):
+            head(wrong)
+
+
+@pytest.mark.parametrize("axes", INPUTS)
+@pytest.mark.parametrize("name", ON_MAPS)
+def test_maps_move_with_the_keypoints(name: str, axes: int) -> None:
     """Equivariance: one feature cell further is exactly one stride further."""
-    head = build(name, {})
-    truth = points().clamp(12, 30)
-    output = head.encode(truth, VISIBLE, INPUT)
-    shifted = head.encode(truth + STRIDE, VISIBLE, INPUT)
-    cells = STRIDE // head.map_stride
-    assert torch.allclose(shifted[..., cells:, cells:], output[..., :-cells, :-cells], atol=1e-9)
+    head, size = build(name, {}, axes), INPUTS[axes]
+    truth = points(size).clamp(12, 20)
+    output = head.encode(truth, VISIBLE, size)
+    shifted = head.encode(truth + STRIDE, VISIBLE, size)
+    assert head.map_stride == (STRIDE // head.finer,) * axes
+    cells = head.finer
+    inner, outer = (slice(cells, None),) * axes, (slice(None, -cells),) * axes
+    assert torch.allclose(shifted[..., *inner], output[..., *outer], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+@pytest.mark.parametrize("strides", [(4, 2), (2, 4)])
+def test_strides_may_differ_between_axes(name: str, strides: tuple[int, int]) -> None:
+    if HEADS[name].task == "classes":
+        pytest.skip("a class has no place")
+    head = HEADS[name](6, 3, strides, (32, 48)).double()
+    truth = points((32, 48), 40).clamp(12, 20)
+    read = head.decode(head.encode(truth, visible(40), (32, 48)), (32, 48))
+    assert (read.keypoints - truth).norm(dim=-1).max() < 0.05
+    shown = torch.rand(2, 6, 32 // strides[0], 48 // strides[1], dtype=torch.float64)
+    assert head.decode(head(shown), (32, 48)).keypoints.shape == (2, 3, 2)
 
 
 # --- heads that give classes ---------------------------------------------------------------------
@@ -212,8 +289,17 @@ def test_another_size_is_answered_or_refused(case, size) -> None:
     if head.any_size:
         assert head(other).shape == (2, CLASSES)
         return
-    with pytest.raises(SettingsError, match=r"it got 4 channels .* which takes any size"):
+    with pytest.raises(ShapeError, match=r"it got 4 channels .* which takes any size"):
         head(other)
+
+
+@each_dimension
+@each_class_head
+def test_features_of_another_shape_are_refused_by_class_heads(case, size) -> None:
+    head, shown = classifier(case, size), maps(size)
+    for wrong in (shown[:, :3], shown[0], shown[..., None]):
+        with pytest.raises(ShapeError, match=r"got features of shape .* reads \(batch, 4 channels"):
+            head(wrong)
 
 
 @pytest.mark.parametrize("case", CLASS_CASES, ids=case_id)
@@ -338,37 +424,65 @@ def test_settings_that_cannot_be_are_refused(name, settings, says) -> None:
 # --- what a keypoint head knows of the features that it reads -------------------------------------
 
 
-@pytest.mark.parametrize("name", ["heatmap", "integral"])
-def test_a_head_on_maps_learns_its_stride_from_the_model(name: str) -> None:
+@pytest.mark.parametrize("axes", INPUTS)
+@pytest.mark.parametrize("name", ON_MAPS)
+def test_a_head_on_maps_learns_its_stride_from_the_model(name: str, axes: int) -> None:
     """Told later or at once, it reads the same, and no weight changes."""
-    late, early = HEADS[name](6, keypoints=3).double(), build(name, {})
+    late, early = HEADS[name](6, keypoints=3, spatial_dims=axes).double(), build(name, {}, axes)
+    size, shown = INPUTS[axes], features(INPUTS[axes])
     weights = {key: value.clone() for key, value in late.state_dict().items()}
     with pytest.raises(SettingsError, match="does not know the stride"):
-        late.decode(late(features()), INPUT)
-    late.attach(STRIDE, INPUT)
-    assert (late.stride, late.input_size) == (STRIDE, INPUT)
+        late.decode(late(shown), size)
+    late.attach(STRIDE, size)
+    assert (late.stride, late.input_size) == ((STRIDE,) * axes, size)
     assert all(torch.equal(late.state_dict()[key], value) for key, value in weights.items())
     early.load_state_dict(weights)
-    shown = features()
-    for mine, its in zip(
-        vars(late.decode(late(shown), INPUT)).values(),
-        vars(early.decode(early(shown), INPUT)).values(),
-        strict=True,
-    ):
-        assert torch.equal(mine, its)
+    mine, its = late.decode(late(shown), size), early.decode(early(shown), size)
+    assert torch.equal(mine.keypoints, its.keypoints)
+    assert torch.equal(mine.scores, its.scores)
+    assert torch.equal(mine.uncertainty, its.uncertainty)
 
 
-def test_a_head_is_not_attached_to_something_else(head: KeypointHead) -> None:
-    head.attach(STRIDE, INPUT)
+def test_a_head_is_not_attached_to_something_else(head: KeypointHead, size) -> None:
+    head.attach(STRIDE, size)
     head.attach(STRIDE)
-    assert (head.stride, head.input_size) == (STRIDE, INPUT)
-    with pytest.raises(SettingsError, match=r"built for features of stride 4, .* stride 8"):
-        head.attach(8, INPUT)
-    with pytest.raises(SettingsError, match=r"built for images of \(48, 64\)"):
-        head.attach(STRIDE, (32, 32))
+    assert (head.stride, head.input_size) == ((STRIDE,) * len(size), size)
+    with pytest.raises(SettingsError, match=r"was built with stride \(4,.* its model has \(8,"):
+        head.attach(8, size)
+    with pytest.raises(SettingsError, match=r"was built with input_size .* leave input_size out"):
+        head.attach(STRIDE, (20,) * len(size))
+    with pytest.raises(SettingsError, match="one for each axis"):
+        head.attach((STRIDE,) * (len(size) + 1))
 
 
 @pytest.mark.parametrize("name", ["simcc", "coordinates"])
 def test_a_head_that_flattens_must_know_the_size_when_it_is_built(name: str) -> None:
     with pytest.raises(SettingsError, match="got stride None and input size None"):
         HEADS[name](6, keypoints=3)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in CASES}))
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((0, 3), "in_channels is 0 and keypoints is 3; both must be 1 or more"),
+        ((6, 0), "keypoints is 0; both must be 1 or more"),
+        ((6, 3, 4, (8, 8, 8, 8)), "it must be 1, 2 or 3"),
+        ((6, 3, (4, 4, 4), (32, 32)), r"stride is \(4, 4, 4\); it must have 2 numbers"),
+        ((6, 3, 0, (32, 32)), "stride is 0; it must have 2 numbers, one for each axis, of 1"),
+    ],
+)
+def test_what_no_keypoint_head_can_be_built_with(name: str, given, says: str) -> None:
+    arguments = given if len(given) == 4 else (*given, 4, (32, 32))
+    with pytest.raises(SettingsError, match=says):
+        HEADS[name](*arguments)
+
+
+def test_a_loss_and_a_decoder_may_be_given_as_they_are() -> None:
+    named = Heatmap(6, 3, STRIDE, loss="mse", decoder="taylor").double()
+    given = Heatmap(6, 3, STRIDE, loss=MSE(), decoder=Taylor()).double()
+    given.load_state_dict(named.state_dict())
+    shown = features()
+    mine, its = named.decode(named(shown), INPUTS[2]), given.decode(given(shown), INPUTS[2])
+    assert torch.equal(mine.keypoints, its.keypoints)
+    assert torch.equal(mine.scores, its.scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -117,11 +118,11 @@ def receptive_field(depth: int) -> int:
     return field
 
 
-def enough_depth(frame: tuple[int, int], extent: float) -> int:
-    """The least depth whose receptive field covers the frame, or one and a half times the object.
+def enough_depth(input_size: Sequence[int], extent: float) -> int:
+    """The least depth whose receptive field covers the input, or one and a half times the object.
 
     Args:
-        frame: (height, width) of the training images in pixels.
+        input_size: size of the training images in pixels.
         extent: length of the object in the same pixels.
 
     Example:
@@ -130,7 +131,7 @@ def enough_depth(frame: tuple[int, int], extent: float) -> int:
     """
     for depth in (2, 3, 4):
         field = receptive_field(depth)
-        if field >= max(frame) or (depth >= 3 and field >= 1.5 * extent):
+        if field >= max(input_size) or (depth >= 3 and field >= 1.5 * extent):
             return depth
     return 5
 

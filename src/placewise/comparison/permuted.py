@@ -11,6 +11,7 @@ import torch
 
 from placewise.augment import generator
 from placewise.errors import SettingsError
+from placewise.geometry import Size
 from placewise.heads import HEADS, ClassHead, Decoded, KeypointHead
 
 
@@ -78,6 +79,7 @@ class PermutedKeypoints(KeypointHead):
         keypoints: number of keypoints.
         stride: image pixels for one pixel of the features.
         input_size: (height, width) of the training images in pixels.
+        spatial_dims: axes of an image; as many as the input size has.
         head: member of `HEADS` behind the permutation.
         settings: its keywords, as JSON.
         order: seed of the permutation.
@@ -95,26 +97,27 @@ class PermutedKeypoints(KeypointHead):
         self,
         in_channels: int,
         keypoints: int,
-        stride: int | None = None,
-        input_size: tuple[int, int] | None = None,
+        stride: int | Sequence[int] | None = None,
+        input_size: Sequence[int] | None = None,
+        spatial_dims: int | None = None,
         *,
         head: str = "heatmap",
         settings: str = "{}",
         order: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, keypoints, stride, input_size, spatial_dims)
         member: Any = HEADS[head]
         self.inner: KeypointHead = member(
-            in_channels, keypoints, stride, input_size, **json.loads(settings)
+            in_channels, keypoints, stride, input_size, spatial_dims, **json.loads(settings)
         )
-        self.stride, self.input_size = self.inner.stride, self.inner.input_size
         self.can_say_absent = self.inner.can_say_absent
         if self.stride is None or self.input_size is None:
             raise SettingsError(
                 f"got stride {stride} and input size {input_size}; a permutation of places needs "
                 "both: pass stride=… and input_size=(height, width)"
             )
-        size = [side // self.stride for side in self.input_size]
+        sides = zip(self.input_size, self.stride, strict=True)
+        size = [side // step for side, step in sides]
         self.register_buffer("places", _places(order, size), persistent=False)
         self.places: torch.Tensor
 
@@ -129,13 +132,11 @@ class PermutedKeypoints(KeypointHead):
         """The inner head's losses."""
         return self.inner.loss(output, keypoints, visibility)
 
-    def encode(
-        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
-    ) -> torch.Tensor:
+    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
         """What the inner head is drawn towards."""
         return self.inner.encode(keypoints, visibility, size)
 
-    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
         """The inner head's keypoints."""
         return self.inner.decode(output, size)
 

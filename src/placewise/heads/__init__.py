@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family
+from placewise.geometry import Size
 from placewise.labels import NOT_LABELLED
 
 Task = Literal["keypoints", "classes"]
@@ -21,7 +23,8 @@ class Decoded:
     """Where a head puts its keypoints.
 
     Attributes:
-        keypoints: (batch, keypoints, 2) of (x, y) in pixels of the image that the network saw.
+        keypoints: (batch, keypoints, axes) of (x, y, …) in pixels of the image that the network
+            saw.
         scores: (batch, keypoints) probability that the keypoint is on the image.
         uncertainty: (batch, keypoints) how far in pixels the head itself believes it may be off;
             only their ratios matter, since radii are calibrated.
@@ -42,17 +45,35 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Raw output for features (batch, channels, *map)."""
+        """Raw output for features (batch, in_channels, *map).
+
+        Raises:
+            ShapeError: the features have another number of axes or channels than the head reads,
+                or another size than the only one that it reads.
+        """
 
 
 class KeypointHead(Head):
-    """Features to keypoints.
+    """Features to keypoints, in 1, 2 or 3 dimensions.
 
-    It is built with `(in_channels, keypoints, stride=None, input_size=None)`: channels of the
-    features, number of keypoints, image pixels for one pixel of the features, and the
-    (height, width) in pixels of the images that it is trained on. Everything else is a keyword and
-    so a setting. A head that needs no stride to build its weights can be built without, and gets
-    it from the model by `attach`.
+    A member is built with `(in_channels, keypoints, stride=None, input_size=None,
+    spatial_dims=None)` and keywords of its own, which are its settings. A head that needs no
+    stride for its weights can be built without one: the model says it by `attach`.
+
+    Sizes and strides are in the order of the features' axes, (height, width); keypoints are in
+    the order of coordinates, (x, y).
+
+    Args:
+        in_channels: channels of the features.
+        keypoints: number of keypoints.
+        stride: image pixels for one pixel of the features, one number or one for each axis; None
+            where it is not known yet.
+        input_size: size in pixels of the training images, a multiple of the stride; None where it
+            is not known.
+        spatial_dims: axes of an image; None: as many as the input size has, or else 2.
+
+    Raises:
+        SettingsError: a number that cannot be.
     """
 
     task = "keypoints"
@@ -63,34 +84,69 @@ class KeypointHead(Head):
     can_say_absent: bool = True
     """Whether its scores tell keypoints that are on the image from those that are not."""
 
-    stride: int | None = None
-    """Image pixels for one pixel of the features; None until it is known."""
+    exact_at_border: bool = True
+    """Whether an ideal output with a keypoint on the outermost pixel is read back exactly."""
 
-    input_size: tuple[int, int] | None = None
-    """(height, width) in pixels of the training images; None where it is not known."""
+    stride: Size | None = None
+    """Image pixels for one pixel of the features, for each axis; None until it is known."""
 
-    def attach(self, stride: int, input_size: tuple[int, int] | None = None) -> None:
+    input_size: Size | None = None
+    """Size in pixels of the training images; None where it is not known."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        keypoints: int,
+        stride: int | Sequence[int] | None = None,
+        input_size: Sequence[int] | None = None,
+        spatial_dims: int | None = None,
+    ) -> None:
+        super().__init__()
+        if in_channels < 1 or keypoints < 1:
+            raise SettingsError(
+                f"in_channels is {in_channels} and keypoints is {keypoints}; both must be 1 or more"
+            )
+        self.in_channels, self.keypoints = in_channels, keypoints
+        self.spatial_dims = spatial_dims or (2 if input_size is None else len(input_size))
+        if self.spatial_dims not in (1, 2, 3):
+            raise SettingsError(f"spatial_dims is {spatial_dims}; it must be 1, 2 or 3")
+        self.attach(stride, input_size)
+
+    def attach(
+        self, stride: int | Sequence[int] | None, input_size: Sequence[int] | None = None
+    ) -> None:
         """Tell the head what it reads. A model does this; no weight changes.
 
         Args:
-            stride: image pixels for one pixel of the features.
-            input_size: (height, width) in pixels of the training images, where it is known.
+            stride: image pixels for one pixel of the features; None changes nothing.
+            input_size: size in pixels of the training images; None changes nothing.
 
         Raises:
             SettingsError: the head was built for another stride or another input size.
         """
-        if self.stride not in (None, stride):
-            raise SettingsError(
-                f"the head was built for features of stride {self.stride}, and its backbone has "
-                f"stride {stride}; build the head with stride={stride}, or leave the stride out"
-            )
-        if input_size and self.input_size not in (None, input_size):
-            raise SettingsError(
-                f"the head was built for images of {self.input_size} (height, width), and the "
-                f"model is trained on {input_size}; build the head with input_size={input_size}, "
-                "or leave it out"
-            )
-        self.stride, self.input_size = stride, input_size or self.input_size
+        for name, value in (("stride", stride), ("input_size", input_size)):
+            if value is None:
+                continue
+            axes = (value,) * self.spatial_dims if isinstance(value, int) else tuple(value)
+            if len(axes) != self.spatial_dims or min(axes) < 1:
+                raise SettingsError(
+                    f"{name} is {value}; it must have {self.spatial_dims} numbers, one for each "
+                    "axis, of 1 or more"
+                )
+            if getattr(self, name) not in (None, axes):
+                raise SettingsError(
+                    f"the head was built with {name} {getattr(self, name)}, and its model has "
+                    f"{axes}; build the head with {name}={axes}, or leave {name} out"
+                )
+            setattr(self, name, axes)
+
+    def check(self, features: torch.Tensor) -> None:
+        """Refuse features that the head cannot read.
+
+        Raises:
+            ShapeError: says what was got and what is expected.
+        """
+        check_features(features, self.in_channels, self.spatial_dims)
 
     @abstractmethod
     def loss(
@@ -100,7 +156,7 @@ class KeypointHead(Head):
 
         Args:
             output: what `forward` returned.
-            keypoints: (batch, keypoints, 2) in pixels of the image; anything where not located.
+            keypoints: (batch, keypoints, axes) in pixels of the image; anything where not located.
             visibility: (batch, keypoints) of `Visibility`.
 
         Returns:
@@ -108,29 +164,43 @@ class KeypointHead(Head):
         """
 
     @abstractmethod
-    def encode(
-        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
-    ) -> torch.Tensor:
+    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
         """Raw output of a network that knows the truth: what the loss draws `forward` towards.
 
         Reading it with `decode` gives the decode floor: the error that is left when nothing is
         wrong but the way of writing a keypoint down.
 
         Args:
-            keypoints: (batch, keypoints, 2) in pixels of the image.
+            keypoints: (batch, keypoints, axes) in pixels of the image.
             visibility: (batch, keypoints) of `Visibility`.
-            size: (height, width) of the image, multiples of the features' stride.
+            size: of the image, multiples of the features' stride.
         """
 
     @abstractmethod
-    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
         """Read keypoints off the raw output.
 
         Args:
             output: what `forward` returned.
-            size: (height, width) of the image proper; what lies beyond is padding, and no keypoint
-                is put there.
+            size: of the image proper; what lies beyond is padding, and no keypoint is put there.
         """
+
+
+def check_features(features: torch.Tensor, in_channels: int, spatial_dims: int) -> None:
+    """Refuse features with another number of axes or channels.
+
+    Raises:
+        ShapeError: says what was got and what is expected.
+
+    Example:
+        >>> check_features(torch.zeros(1, 8, 5, 6), in_channels=8, spatial_dims=2)
+    """
+    if features.ndim != spatial_dims + 2 or features.shape[1] != in_channels:
+        raise ShapeError(
+            f"the head got features of shape {tuple(features.shape)}; it reads (batch, "
+            f"{in_channels} channels, and {spatial_dims} axes). Build it with the backbone's "
+            "out_channels and with the number of axes of its features"
+        )
 
 
 class ClassHead(Head):

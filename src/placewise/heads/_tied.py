@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from placewise.errors import SettingsError
-from placewise.heads import ClassHead
+from placewise.errors import SettingsError, ShapeError
+from placewise.heads import ClassHead, check_features
 
 
 class TiedHead(ClassHead):
@@ -33,11 +33,12 @@ class TiedHead(ClassHead):
         """Refuse features of another size.
 
         Raises:
-            SettingsError: says what was got and what is needed.
+            ShapeError: says what was got and what is needed.
         """
+        check_features(features, self.in_channels, len(self.size))
         got = tuple(features.shape[1:])
         if got != (self.in_channels, *self.size):
-            raise SettingsError(
+            raise ShapeError(
                 f"this head {self.does} maps of {self.in_channels} channels and {times(self.size)} "
                 f"places, and each place has its own weights; it got {got[0]} channels and "
                 f"{times(got[1:])} places. Bring the images to the size of the training, or "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from placewise.heads import ClassHead
+from placewise.heads import ClassHead, check_features
 from placewise.heads._tied import begin, check_built, check_counts, check_share
 from placewise.heads.flatten import HIDDEN
 from placewise.layers.convolution import Convolution
@@ -51,6 +51,7 @@ class Convolutional(ClassHead):
         check_counts(hidden=hidden)
         check_counts(layers=layers, least=0)
         check_share(dropout)
+        self.in_channels = in_channels
         widths = [in_channels, *[hidden] * layers]
         self.axes = tuple(range(2, 2 + len(size)))
         self.hidden = nn.ModuleList(
@@ -62,6 +63,7 @@ class Convolutional(ClassHead):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(batch, classes) logits of features (batch, channels, *any size)."""
+        check_features(features, self.in_channels, len(self.axes))
         for layer in self.hidden:
             features = torch.relu(layer(features))
         logits: torch.Tensor = self.out(self.dropout(features.mean(self.axes)))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from placewise.errors import SettingsError
+from placewise.geometry import Size
 from placewise.heads import Decoded, KeypointHead
-from placewise.heads._maps import CERTAIN, check_size, fixed_size, presence_loss
+from placewise.heads._maps import check_size, fixed_size
 from placewise.labels import Visibility
+from placewise.losses import CERTAIN, presence_loss
 
 Gather = Literal["flatten", "pool"]
+
+AVERAGES = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
 
 
 class Coordinates(KeypointHead):
@@ -28,14 +34,18 @@ class Coordinates(KeypointHead):
         in_channels: channels of the features.
         keypoints: number of keypoints.
         stride: image pixels for one pixel of the features.
-        input_size: (height, width) of the training images in pixels.
-        gather: "flatten" or "pool".
+        input_size: size of the training images in pixels, which is the unit of the coordinates.
+        spatial_dims: axes of an image; None: as many as the input size has, or else 2.
+        gather: "flatten" or "pool"; "pool" can be told stride and input size by the model.
         hidden: units of the hidden fully connected layer.
         cell: features are averaged over cells of this side before they are flattened, so that the
             fully connected layer stays of a usual size; 1 flattens every place.
 
+    Raises:
+        SettingsError: a setting that cannot be, or "flatten" without stride or input size.
+
     Example:
-        >>> head = Coordinates(8, 2, 2, (16, 16), gather="flatten", cell=1)
+        >>> head = Coordinates(8, 2, stride=2, input_size=(16, 16), gather="flatten", cell=1)
         >>> head.decode(head(torch.rand(1, 8, 8, 8)), (16, 16)).keypoints.shape
         torch.Size([1, 2, 2])
     """
@@ -46,40 +56,44 @@ class Coordinates(KeypointHead):
         self,
         in_channels: int,
         keypoints: int,
-        stride: int | None = None,
-        input_size: tuple[int, int] | None = None,
+        stride: int | Sequence[int] | None = None,
+        input_size: Sequence[int] | None = None,
+        spatial_dims: int | None = None,
         *,
         gather: Gather = "flatten",
         hidden: int = 256,
         cell: int = 8,
     ) -> None:
-        super().__init__()
         if gather not in get_args(Gather):
             raise SettingsError(f"gather is '{gather}'; it must be one of {get_args(Gather)}")
         if min(hidden, cell) < 1:
             raise SettingsError(f"hidden is {hidden} and cell is {cell}; both must be 1 or more")
-        self.gather, self.cell, self.stride, self.input_size = gather, cell, stride, input_size
+        if gather == "flatten":
+            fixed_size("coordinates", stride, input_size)
+        super().__init__(in_channels, keypoints, stride, input_size, spatial_dims)
+        self.gather, self.cell = gather, cell
         self.any_size = gather == "pool"
         inputs = in_channels
         if gather == "flatten":
-            known, sides = fixed_size("coordinates", stride, input_size)
-            inputs *= math.prod(-(-side // known // cell) for side in sides)
+            sides = zip(self._sides(), self.stride or (), strict=True)
+            inputs *= math.prod(-(-side // step // cell) for side, step in sides)
         self.hidden = nn.Linear(inputs, hidden)
-        self.out = nn.Linear(hidden, 3 * keypoints)
+        self.out = nn.Linear(hidden, (self.spatial_dims + 1) * keypoints)
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, keypoints, 3): x and y, −1 to 1 over the input, and the logit of presence."""
+        """(batch, keypoints, axes + 1): x, y, … from −1 to 1 over the input, logit of presence."""
+        self.check(features)
         if self.gather == "pool":
-            vector = features.mean((-2, -1))
+            vector = features.mean(tuple(range(2, features.ndim)))
         else:
-            check_size(features, self.stride, self.input_size)
-            pooled = nn.functional.avg_pool2d(features, self.cell, ceil_mode=True)
-            vector = pooled.flatten(1)
+            check_size(features, self)
+            average = AVERAGES[self.spatial_dims - 1]
+            vector = average(features, self.cell, ceil_mode=True).flatten(1)
         hidden = torch.relu(self.hidden(vector))
         output: torch.Tensor = self.out(hidden)
-        return output.view(len(output), -1, 3)
+        return output.view(len(output), -1, self.spatial_dims + 1)
 
     def loss(
         self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
@@ -87,34 +101,38 @@ class Coordinates(KeypointHead):
         """(batch, keypoints) losses; see `KeypointHead.loss`."""
         located = visibility >= Visibility.HIDDEN
         truth = torch.where(located[..., None], keypoints, 0.0)
-        distance = (self._pixels(output[..., :2]) - truth).norm(dim=-1) / max(self._size)
-        losses: torch.Tensor = distance * located + presence_loss(output[..., 2], visibility)
+        distance = (self._pixels(output[..., :-1]) - truth).norm(dim=-1) / max(self._sides())
+        losses: torch.Tensor = distance * located + presence_loss(output[..., -1], visibility)
         return losses
 
-    def encode(
-        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
-    ) -> torch.Tensor:
+    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
         """The coordinates themselves; see `KeypointHead.encode`."""
         located = (visibility >= Visibility.HIDDEN)[..., None]
-        sides = keypoints.new_tensor(self._size[::-1])
+        sides = keypoints.new_tensor(self._sides()[::-1])
         relative = torch.where(located, (keypoints + 0.5) / sides * 2 - 1, 0.0)
         return torch.cat((relative, torch.where(located, CERTAIN, -CERTAIN)), -1)
 
-    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
-        """Keypoints; the uncertainty is 1 everywhere, for a vector does not say how sure it is."""
-        points = self._pixels(output[..., :2].float())
-        limit = points.new_tensor([size[1] - 0.5, size[0] - 0.5])
+    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
+        """Keypoints; the uncertainty is 1 for all, for a vector does not say how sure it is."""
+        points = self._pixels(output[..., :-1].float())
+        limit = points.new_tensor(size[::-1]) - 0.5
         return Decoded(
             torch.minimum(points.clamp_min(-0.5), limit),
-            torch.sigmoid(output[..., 2].float()),
+            torch.sigmoid(output[..., -1].float()),
             torch.ones_like(points[..., 0]),
         )
 
-    @property
-    def _size(self) -> tuple[int, int]:
-        return fixed_size("coordinates", self.stride, self.input_size)[1]
+    def _sides(self) -> Size:
+        """The input size, in whose units coordinates are given."""
+        if self.input_size is None:
+            raise SettingsError(
+                "the head 'coordinates' gives coordinates in units of the input size, which it "
+                "does not know; join it with a backbone in a KeypointModel, or build it with "
+                "input_size=(height, width)"
+            )
+        return self.input_size
 
     def _pixels(self, relative: torch.Tensor) -> torch.Tensor:
         """−1..1 over the input, from edge to edge, to pixels."""
-        sides = relative.new_tensor(self._size[::-1])
+        sides = relative.new_tensor(self._sides()[::-1])
         return (relative + 1) / 2 * sides - 0.5

@@ -1,65 +1,46 @@
-"""One map for each point: the keypoint is where the map is hot."""
+"""One map for each keypoint: the keypoint is where the map is hot."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from placewise.decoders import DECODERS
-from placewise.errors import SettingsError
-from placewise.geometry import to_image
+from placewise.decoders import DECODERS, Decoder
+from placewise.geometry import Size, to_image
 from placewise.heads import Decoded
-from placewise.heads._maps import (
-    CERTAIN,
-    MapHead,
-    gaussian_maps,
-    log_soft_labels,
-    normalised,
-    on_image,
-    softmax,
-    spreads,
-)
-from placewise.labels import Visibility
+from placewise.heads._maps import MapHead, uncertainty
+from placewise.losses import LOSSES, Loss
 
-Loss = Literal["cross_entropy", "mse", "softmax", "joint"]
-
-PLACES = 64.0**2
-"""Pixels of a map that are assumed where the size of the images is not known."""
-
-RARE = -4.0
-"""Logit that the sigmoid's maps begin with: nearly every pixel of every map is cold."""
+SIDE = 64
+"""Length of each axis of a map that is assumed where the size of the images is not known."""
 
 
 class Heatmap(MapHead):
-    """One map for each point, trained on Gaussian soft labels G = exp(−d² / 2σ²).
+    """One map for each keypoint, trained on Gaussians G = exp(−d² / 2σ²) about the keypoints.
 
-    | loss | what is compared | can say "absent" |
-    |---|---|---|
-    | `cross_entropy` | sigmoid of each pixel with G, cross-entropy summed over the map | yes |
-    | `mse` | each pixel with G, squared error summed over the map | yes |
-    | `softmax` | one softmax over the places of a map with G / ΣG | no |
-    | `joint` | one softmax over the places *and* one more answer, "absent" | yes |
-
-    In `joint` the answer "absent" has the fixed logit 0, so P(absent) = 1 / (1 + Σ exp z): one
-    distribution says where the point is and whether it is there at all.
+    What is compared with G, how, and how the map is read, is the loss's affair: see
+    `placewise.losses`. Maps follow the features, so the head answers on images of any size.
 
     Args:
         in_channels: channels of the features.
         keypoints: number of keypoints.
         stride: image pixels for one pixel of the features; None: the model says it.
-        input_size: (height, width) of the training images in pixels; with `joint` a keypoint is
-            then as likely absent as present to begin with.
-        loss: see the table.
-        sigma: standard deviation of the soft labels in pixels of the map.
-        decoder: member of `DECODERS` that reads the keypoints.
+        input_size: size of the training images in pixels; with the loss `joint` a keypoint is then
+            as likely absent as present to begin with.
+        spatial_dims: axes of an image; None: as many as the input size has, or else 2.
+        loss: member of `LOSSES`, or a loss.
+        sigma: standard deviation of the Gaussians in pixels of the map.
+        decoder: member of `DECODERS` that reads the keypoints, or a decoder.
         finer: map pixels for one pixel of the features, per axis.
 
+    Raises:
+        SettingsError: a setting that cannot be.
+
     Example:
-        >>> head = Heatmap(8, 2, 4, (16, 16), sigma=1.5)
+        >>> head = Heatmap(8, keypoints=2, stride=4)
         >>> head.decode(head(torch.rand(1, 8, 4, 4)), (16, 16)).keypoints.shape
         torch.Size([1, 2, 2])
     """
@@ -68,74 +49,41 @@ class Heatmap(MapHead):
         self,
         in_channels: int,
         keypoints: int,
-        stride: int | None = None,
-        input_size: tuple[int, int] | None = None,
+        stride: int | Sequence[int] | None = None,
+        input_size: Sequence[int] | None = None,
+        spatial_dims: int | None = None,
         *,
-        loss: Loss = "joint",
+        loss: str | Loss = "joint",
         sigma: float = 1.5,
-        decoder: str = "integral",
+        decoder: str | Decoder = "integral",
         finer: int = 2,
     ) -> None:
-        super().__init__(in_channels, keypoints, stride, input_size, sigma=sigma, finer=finer)
-        if loss not in get_args(Loss):
-            raise SettingsError(f"loss is '{loss}'; it must be one of {', '.join(get_args(Loss))}")
-        self.kind, self.can_say_absent = loss, loss != "softmax"
-        self.decoder = DECODERS[decoder]()
-        places = PLACES
-        if self.stride and input_size:
-            places = input_size[0] * input_size[1] / self.map_stride**2
-        first = {"cross_entropy": RARE, "joint": -math.log(places)}.get(loss, 0.0)
+        super().__init__(
+            in_channels, keypoints, stride, input_size, spatial_dims, sigma=sigma, finer=finer
+        )
+        self.criterion = LOSSES[loss]() if isinstance(loss, str) else loss
+        self.can_say_absent = self.criterion.can_say_absent
+        axes = self.spatial_dims
+        self.decoder = DECODERS[decoder](axes) if isinstance(decoder, str) else decoder
+        pixels = float(SIDE**axes)
+        if self.stride and self.input_size:
+            pixels = math.prod(self.input_size) / math.prod(self.map_stride)
+        first = self.criterion.first_logit(pixels)
         nn.init.constant_(self.maps.values.bias, first)  # type: ignore[arg-type]
 
     def loss(
         self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
     ) -> torch.Tensor:
         """(batch, keypoints) losses; see `KeypointHead.loss`."""
-        located = visibility >= Visibility.HIDDEN
-        drawn = torch.where(located[..., None], keypoints, torch.nan)
-        size = (output.shape[-2], output.shape[-1])
-        target = gaussian_maps(drawn, size, self.map_stride, self.sigma)
-        if self.kind == "cross_entropy":
-            pixels = functional.binary_cross_entropy_with_logits(output, target, reduction="none")
-            return pixels.sum((-2, -1)) * (visibility != Visibility.UNLABELLED)
-        if self.kind == "mse":
-            return (output - target).square().sum((-2, -1)) * (visibility != Visibility.UNLABELLED)
-        flat, places = output.flatten(-2), normalised(target).flatten(-2)
-        answer = (places * flat).sum(-1)
-        if self.kind == "softmax":
-            return (torch.logsumexp(flat, -1) - answer) * located
-        anywhere = functional.softplus(torch.logsumexp(flat, -1))
-        return (anywhere - answer) * (visibility != Visibility.UNLABELLED)
+        logs = self.logs(keypoints, visibility, self.image_size(output))
+        return self.criterion(output, logs, visibility)
 
-    def encode(
-        self, keypoints: torch.Tensor, visibility: torch.Tensor, size: tuple[int, int]
-    ) -> torch.Tensor:
-        """Logits of the soft labels themselves; see `KeypointHead.encode`."""
-        logs = log_soft_labels(keypoints, visibility, size, self.map_stride, self.sigma)
-        if self.kind == "mse":
-            return logs.exp()
-        if self.kind == "cross_entropy":
-            return logs - torch.log1p(-logs.exp().clamp_max(1 - 1e-6))
-        return logs + CERTAIN * (visibility >= Visibility.HIDDEN)[..., None, None]
+    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+        """What the loss draws maps towards; see `KeypointHead.encode`."""
+        return self.criterion.encode(self.logs(keypoints, visibility, size), visibility)
 
-    def decode(self, output: torch.Tensor, size: tuple[int, int]) -> Decoded:
+    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
         """Keypoints off the maps; see `KeypointHead.decode`."""
-        logits = on_image(output.float(), size, self.map_stride)
-        heat, scores = self._heat(logits)
-        points = self.decoder(heat)
-        return Decoded(
-            to_image(points, self.map_stride), scores, spreads(heat, points, self.map_stride)
-        )
-
-    def _heat(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Heat ≥ 0 with the shape of the soft labels, and the probability of being there."""
-        if self.kind == "cross_entropy":
-            heat = torch.sigmoid(logits)
-            return heat, heat.amax((-2, -1))
-        if self.kind == "mse":
-            heat = logits.clamp_min(1e-6)
-            return heat, heat.amax((-2, -1)).clamp_max(1.0)
-        heat = softmax(logits)
-        if self.kind == "softmax":
-            return heat, torch.ones_like(heat[..., 0, 0])
-        return heat, torch.sigmoid(torch.logsumexp(logits.flatten(-2), -1))
+        heat, scores = self.criterion.read(self.on_image(output.float(), size))
+        points, stride = self.decoder(heat), self.map_stride[::-1]
+        return Decoded(to_image(points, stride), scores, uncertainty(heat, points, stride))

@@ -237,7 +237,7 @@ class _Marks:
         corner = np.array([left, top])
         return _Marks(self.points - corner, self.truth - corner, self.radii, self.hollow)
 
-    def scaled(self, ratio: tuple[float, float]) -> _Marks:
+    def scaled(self, ratio: Sequence[float]) -> _Marks:
         radii = self.radii * float(np.sqrt(ratio[0] * ratio[1]))
         points, truth = rescale(self.points, ratio), rescale(self.truth, ratio)
         return _Marks(points, truth, radii, self.hollow)
