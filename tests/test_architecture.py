@@ -62,7 +62,7 @@ OPTIONAL = {
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 """Libraries that can execute what they read; joblib only where it hands runs to processes."""
 CALLING_OUT = {"socket", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "ssl", "webbrowser"}
-LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION, USUAL_SHARE = 400, 60, 30, 0.9
+LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION, USUAL_SHARE = 600, 60, 30, 0.9
 
 Fault = tuple[str, int, str]
 """File, line and what is wrong there."""

@@ -62,7 +62,7 @@ from placewise.heads.coordinates import Coordinates
 from placewise.heads.flatten import Flatten
 from placewise.heads.proximity import Proximity
 from placewise.heads.sheet import Sheet
-from placewise.report.comparison import compare_page, compare_table
+from placewise.report.comparison import Compared, compare_report, compare_table
 from placewise.run import Run
 from placewise.statistics import detectable_effect, holm, paired_difference, two_way_interval
 

@@ -21,7 +21,8 @@ from placewise import report
 from placewise.errors import ImageError, SettingsError
 from placewise.geometry import ratio_of, rescale
 from placewise.metrics import KEYPOINT_METRICS, score_table
-from placewise.report import blocks, figures
+from placewise.report import classes, parts, run
+from placewise.report import keypoints as keypoint_report
 from placewise.report.drawing import (
     as_rgb,
     keypoints,
@@ -31,9 +32,10 @@ from placewise.report.drawing import (
     to_jpeg,
     to_png,
 )
-from placewise.report.html import RunReport, run_page
+from placewise.report.keypoints import KEYPOINT_WORDS, keypoint_sections, keypoint_tiles
 from placewise.report.marks import draw_keypoint
-from placewise.report.scores import scores_table
+from placewise.report.parts import Report
+from placewise.report.run import making_section, training_section
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, mark
 from placewise.report.text import counting, table
 from placewise.wording import number, printable, share
@@ -358,18 +360,35 @@ BY_BORDER: list[dict[str, Any]] = [
     {"from_share": 0.0, "to_share": 0.05, "count": 0, "mean_error_px": None},
     {"from_share": 0.05, "to_share": 1.0, "count": 1200, "mean_error_px": 2.5},
 ]
+NAMES = ["cat $x$", "名前 \x1b"]
+BINS: list[dict[str, Any]] = [
+    {"from": 0.0, "to": 0.5, "images": 0, "confidence": None, "accuracy": None},
+    {"from": 0.5, "to": 1.0, "images": 4, "confidence": 0.8, "accuracy": 0.5},
+]
 FIGURES: dict[str, tuple[Any, Any, Any]] = {
-    "curves": (figures.curves, LOG, []),
-    "errors_by_point": (figures.errors_by_point, BY_POINT, []),
-    "errors_by_border": (figures.errors_by_border, BY_BORDER, BY_BORDER[:1]),
-    "error_curve": (figures.error_curve, [[0.0, 0.5], [np.nan, 9.0]], [np.nan]),
+    "curves": (lambda log, *theme: run.curves(log, keypoint_report.VALIDATION, *theme), LOG, []),
+    "errors_by_point": (keypoint_report.errors_by_point, BY_POINT, []),
+    "errors_by_border": (keypoint_report.errors_by_border, BY_BORDER, BY_BORDER[:1]),
+    "error_curve": (keypoint_report.error_curve, [[0.0, 0.5], [np.nan, 9.0]], [np.nan]),
+    "confusion_map": (
+        lambda counts, *theme: classes.confusion_map(counts, NAMES[: len(counts)], *theme),
+        [[3, 1], [0, 4]],
+        [[0]],
+    ),
+    "reliability_diagram": (classes.reliability_diagram, BINS, []),
+    "class_counts": (
+        classes.class_counts,
+        [(name, {"train": 3, "val": 1, "test": 0}) for name in NAMES],
+        [("cat", {})],
+    ),
 }
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Figures as objects instead of bytes."""
-    monkeypatch.setattr(figures, "_png", lambda figure: figure)
+    for module in (run, keypoint_report, classes):
+        monkeypatch.setattr(module, "png", lambda figure: figure)
     return SimpleNamespace(**{name: make for name, (make, _, _) in FIGURES.items()})
 
 
@@ -386,8 +405,12 @@ def test_figures_are_images_and_always_the_same(name: str) -> None:
 
 
 def test_every_figure_is_tested() -> None:
-    tree = ast.parse(Path(figures.__file__).read_text(encoding="utf-8"))
-    public = {f.name for f in tree.body if isinstance(f, ast.FunctionDef) and f.name[0] != "_"}
+    public = {
+        f.name
+        for module in (run, keypoint_report, classes)
+        for f in ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8")).body
+        if isinstance(f, ast.FunctionDef) and f.returns and ast.unparse(f.returns) == "bytes"
+    }
     assert public == set(FIGURES)
 
 
@@ -408,7 +431,7 @@ def test_the_smoothed_loss_is_a_running_mean() -> None:
         for i in range(count):
             reach = min(i, count - 1 - i, half)
             slow.append(np.mean(values[i - reach : i + reach + 1]))
-        assert np.allclose(figures._smooth(values), slow)
+        assert np.allclose(run._smooth(values), slow)
 
 
 def test_errors_by_point_are_sorted_and_cut(drawn: SimpleNamespace) -> None:
@@ -419,7 +442,7 @@ def test_errors_by_point_are_sorted_and_cut(drawn: SimpleNamespace) -> None:
     assert axes.lines[1].get_xdata().tolist() == [1.0, 2.0]
     many = [{**BY_POINT[0], "point": str(i), "mean_error_px": i + 1.0} for i in range(300)]
     shown = [text.get_text() for text in drawn.errors_by_point(many).axes[0].get_yticklabels()]
-    assert shown == [str(i) for i in range(300 - figures.SHOWN, 300)]
+    assert shown == [str(i) for i in range(300 - keypoint_report.SHOWN, 300)]
 
 
 def test_bars_by_border_distance_and_counts(drawn: SimpleNamespace) -> None:
@@ -444,11 +467,13 @@ def test_nothing_global_changes() -> None:
         "import placewise.report.text\n"
         "light = {'torch', 'matplotlib', 'numpy', 'PIL', 'rich'} & set(sys.modules)\n"
         "assert not light, light\n"
-        "from placewise.report.html import RunReport, run_page\n"
+        "from placewise.report.parts import Report\n"
+        "from placewise.report.keypoints import VALIDATION\n"
+        "from placewise.report.run import training_section\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import matplotlib\n"
         "before = matplotlib.rcParams.copy()\n"
-        "run_page(RunReport('a', 'b', {}, log=[{'step': 1, 'loss': 2.0}]))\n"
+        "Report('a', 'b', [training_section([{'step': 1, 'loss': 2.0}], VALIDATION)]).html()\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert before == matplotlib.rcParams.copy()\n"
     )
@@ -474,7 +499,8 @@ def test_a_report_imports_no_step() -> None:
         allowed = tuple(
             f"placewise.{name}" for name in ("errors", "geometry", "metrics", "report", "wording")
         )
-        assert all(name.startswith(allowed) for name in found), (file.name, found)
+        steps = {name for name in found - {"placewise"} if not name.startswith(allowed)}
+        assert not steps, (file.name, steps)
 
 
 # --- text ------------------------------------------------------------------------------------
@@ -524,9 +550,30 @@ def scores(count: int = 3) -> dict[str, Any]:
     return {**found, **extra}
 
 
+def run_report(
+    title: str,
+    verdict: str,
+    scores: dict[str, Any],
+    log: list[dict[str, Any]] | None = None,
+    settings: dict[str, Any] | None = None,
+    versions: dict[str, str] | None = None,
+    fingerprint: str = "",
+    notes: tuple[str, ...] = (),
+    **shown: Any,
+) -> Report:
+    """The report of a run of keypoints, as evaluation builds it."""
+    sections = [
+        *keypoint_sections(scores, **shown),
+        training_section(log or [], keypoint_report.VALIDATION),
+        making_section(settings or {}, versions or {}, fingerprint),
+    ]
+    return Report(title, verdict, sections, keypoint_tiles(scores), notes, KEYPOINT_WORDS)
+
+
 def test_every_score_is_named_and_shown() -> None:
     found = scores()
-    text, page = scores_table(found), run_page(RunReport("run", "verdict", found))
+    report = run_report("run", "verdict", found)
+    text, page = report.text(), report.html()
     shown = {tuple(metric.name.split("/")) for metric in KEYPOINT_METRICS}
     counts = {"images", "points", "located", "split", "by_point", "by_border_distance"}
     leaves = {
@@ -545,11 +592,10 @@ def test_every_score_is_named_and_shown() -> None:
 
 
 def test_scores_that_are_missing_are_no_error() -> None:
-    assert "no score could be measured" in scores_table({})
-    empty = {"presence": {"recall": None}, "radius": None, "by_point": []}
-    assert "no score could be measured" in scores_table(empty)
-    page = run_page(RunReport("run", "verdict", {"presence": {"recall": None}, "pck": None}))
-    assert "verdict" in page
+    for empty in ({}, {"presence": {"recall": None}, "radius": None, "pck": None, "by_point": []}):
+        report = run_report("run", "verdict", empty)
+        assert report.text() == "verdict\n\nNo score could be measured."
+        assert "No score could be measured." in report.html()
 
 
 def test_numbers_are_short() -> None:
@@ -644,27 +690,25 @@ class Tags(HTMLParser):
 def page_of(words: str) -> str:
     """A page all of whose words are the given ones."""
     image = np.zeros((8, 8, 3), np.uint8)
-    return run_page(
-        RunReport(
-            title=words,
-            verdict=words,
-            scores={
-                "split": words,
-                "images": 3,
-                "pck": {"norm": words, "0.02": 0.5},
-                "by_point": [{**BY_POINT[0], "point": words}],
-                "by_border_distance": BY_BORDER,
-                words: 1,
-            },
-            log=[{"step": 1, "loss": 2.0, words: words}],
-            best=[(words, image)],
-            worst=[(words, image)],
-            settings={words: {words: words}, "list": [words, (words,)]},
-            versions={words: words},
-            fingerprint=words,
-            notes=[words],
-        )
-    )
+    return run_report(
+        title=words,
+        verdict=words,
+        scores={
+            "split": words,
+            "images": 3,
+            "pck": {"norm": words, "0.02": 0.5},
+            "by_point": [{**BY_POINT[0], "point": words}],
+            "by_border_distance": BY_BORDER,
+            words: 1,
+        },
+        log=[{"step": 1, "loss": 2.0, words: words}],
+        best=[(words, image)],
+        worst=[(words, image)],
+        settings={words: {words: words}, "list": [words, (words,)]},
+        versions={words: words},
+        fingerprint=words,
+        notes=(words,),
+    ).html()
 
 
 @pytest.fixture
@@ -672,7 +716,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without the work of drawing figures."""
     pixel = to_png(np.zeros((1, 1, 3), np.uint8))
     for name in FIGURES:
-        monkeypatch.setattr(f"placewise.report.html.{name}", lambda *_: pixel)
+        for module in (run, keypoint_report, classes):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, lambda *_: pixel)
 
 
 def test_no_word_becomes_markup(quick: None) -> None:
@@ -688,7 +734,7 @@ def test_no_word_becomes_markup(quick: None) -> None:
 
 
 def test_a_page_says_what_it_is_first_and_closes_what_it_opens() -> None:
-    page = run_page(RunReport("my run", "The keypoints are 2 px off.", scores(), log=LOG))
+    page = run_report("my run", "The keypoints are 2 px off.", scores(), log=LOG).html()
     tags = Tags(page)
     body = page.index("<body>")
     assert page.index("<h1>The keypoints are 2 px off.</h1>") < body + 60
@@ -710,13 +756,13 @@ def test_a_page_is_small_whatever_it_holds(quick: None) -> None:
         many = scores(3) | {
             "by_point": [{**BY_POINT[0], "point": f"point {i}" * 100} for i in range(2000)]
         }
-        page = run_page(
-            RunReport("run", "verdict" * 100, many, best=cards, worst=cards, settings=long)
-        )
+        page = run_report(
+            "run", "verdict" * 100, many, best=cards, worst=cards, settings=long
+        ).html()
         assert len(page.encode()) < 3_000_000
         shown = page.count("data:image/jpeg")
-        assert shown == 2 * count or "more images are left out" in page
-        assert shown >= 8 and "more rows are left out" in page
+        assert shown == 2 * count or "more images are not shown" in page
+        assert shown >= 8 and "more rows are not shown" in page
 
 
 @pytest.fixture(scope="module")
@@ -771,7 +817,7 @@ def test_a_browser_runs_and_asks_nothing(
 ) -> None:
     """Also where the page's own policy is switched off."""
     file = tmp_path / "report.html"
-    monkeypatch.setattr(blocks, "LETTERS", 10_000)  # nothing is cut off
+    monkeypatch.setattr(parts, "LETTERS", 10_000)  # nothing is cut off
     file.write_text(page_of(" ".join(PAYLOADS)), encoding="utf-8")
     found = look(browser, file, bypass_csp=bypass)
     assert found["asked"] == [] and found["said"] == [] and found["ran"] is None
@@ -789,7 +835,7 @@ def test_the_browser_test_would_notice(browser: Any, tmp_path: Path) -> None:
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with everything on it."""
     image = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
-    shown = RunReport(
+    shown = run_report(
         "my_run",
         "The keypoints are 2 px off.",
         scores(17),
@@ -801,7 +847,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fingerprint="f" * 64,
     )
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(run_page(shown), encoding="utf-8")
+    file.write_text(shown.html(), encoding="utf-8")
     return file
 
 

@@ -141,9 +141,8 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     Returns:
         The scores on the test images, what `metrics.json` holds.
     """
-    from placewise.evaluation import evaluate
+    from placewise.evaluation import evaluate, scores_text
     from placewise.prediction import predict
-    from placewise.report.scores import scores_table
     from placewise.report.text import counting
     from placewise.training import TrainingSettings, train
 
@@ -155,7 +154,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     print("3 of 4: scores on images that were not trained on")
     with counting("images") as progress:
         scores = evaluate(run, labels, progress=progress)
-    print(scores_table(scores))
+    print(scores_text(scores))
     print(f"4 of 4: keypoints on all images: {keypoints}")
     with counting("images") as progress:
         predict(run, data / "images", keypoints, overlays=24, progress=progress)

@@ -16,21 +16,15 @@ from placewise.auditing._words import (
     sides_of,
     unknown_names,
 )
-from placewise.report.blocks import (
-    FOOTER,
-    Html,
-    element,
-    joined,
-    listed,
-    page,
-    plot,
-    section,
+from placewise.report.parts import (
+    Figure,
+    Paragraph,
+    Part,
+    Report,
+    Section,
+    Table,
     settings_table,
-    table,
-    tiles,
-    words,
 )
-from placewise.report.glossary import AUDIT_WORDS
 from placewise.wording import number
 
 if TYPE_CHECKING:
@@ -40,27 +34,92 @@ ROWS = 60
 """Layers in the table of the page."""
 
 
+AUDIT_WORDS = (
+    (
+        "path",
+        "A way from a pixel through the layers to the output: in each layer through one place of "
+        "one window. A pixel with few paths weighs little before anything is learnt; training can "
+        "make up for some of that.",
+    ),
+    (
+        "spatial, channel-aware",
+        "Two ways to count: with all channels of a layer as one, or each told apart.",
+    ),
+    (
+        "padding",
+        "What stands beyond the border of an image or a map so that windows fit there, mostly "
+        "zeros.",
+    ),
+    (
+        "even size",
+        "A size at which no layer drops a padded row or column. At other sizes padding is used at "
+        "one side only, and the network leans to that side.",
+    ),
+    (
+        "receptive field",
+        "The pixels that a place of a layer can read at all. It is aligned if all ways agree on "
+        "where it lies.",
+    ),
+    (
+        "effective receptive field",
+        "The pixels that it does listen to, by how much a change of them changes it (Luo et al. "
+        "2016); as a rule far fewer.",
+    ),
+    ("stride", "Pixels of the image from one place of a map to the next."),
+    (
+        "exact, bound, unknown",
+        "Exact: counted, whatever the weights. Bound: no more than that, perhaps less. Unknown: an "
+        "operation that the audit does not know is on the way, and is taken to read everything.",
+    ),
+    (
+        "noise",
+        "Made images of smooth noise that look alike everywhere: what differs from place to "
+        "place is the network’s doing, not that of what images show.",
+    ),
+    (
+        "sensitivity",
+        "How much the answer changes when one place of the image is changed a little, or is "
+        "painted over.",
+    ),
+    (
+        "phase",
+        "Where the image lies on the grid that a strided network samples at. Moving it by a "
+        "whole stride brings the phase back.",
+    ),
+    (
+        "equivariance",
+        "If the image moves, the features move with it. Padding breaks that near the border.",
+    ),
+    (
+        "place that can be read",
+        "A linear probe is asked for the place of features that it sees alone. What it knows "
+        "beyond the image’s own hints, the network has put there.",
+    ),
+)
+"""(word, explanation) for the reader of an audit."""
+
+
 def audit_page(audit: Audit) -> str:
     """The page of an audit."""
     counted = audit.counted
-    parts = [tiles(_tiles(audit)), _notes(audit)]
+    sections = []
     if counted is not None:
-        parts += [
-            section(
-                "What the network reads of each pixel",
-                _plots(audit, "paths", "paths_by_layer", "ratio_by_layer"),
-            ),
-            section("Which sizes are even", *_sizes(audit, counted)),
-            section("What the last map rests on", *_padding(audit)),
-            section("How far each layer sees", *_layers(counted)),
+        figures = _figures(audit, "paths", "paths_by_layer", "ratio_by_layer")
+        sections = [
+            Section("What the network reads of each pixel", figures),
+            Section("Which sizes are even", [*_sizes(audit, counted)]),
+            Section("What the last map rests on", [*_padding(audit)]),
+            Section("How far each layer sees", [*_layers(counted)]),
         ]
-    parts += _measured(audit)
-    parts += [
-        section("How it was found", settings_table(audit.settings())),
-        section("Words", words(AUDIT_WORDS)),
-        FOOTER,
-    ]
-    return page(audit.name, audit.verdict, parts)
+    made = Section("How it was found", [settings_table(audit.settings())])
+    return Report(
+        audit.name,
+        audit.verdict,
+        [*sections, *_measured(audit), made],
+        tiles=_tiles(audit),
+        notes=_notes(audit),
+        words=AUDIT_WORDS,
+    ).html()
 
 
 def _tiles(audit: Audit) -> list[tuple[str, str]]:
@@ -85,7 +144,7 @@ def _said(value: float | None, unit: str = "") -> str:
     return f"{value:,}{unit}" if isinstance(value, int) else f"{number(value)}{unit}"
 
 
-def _notes(audit: Audit) -> Html:
+def _notes(audit: Audit) -> list[str]:
     """What the reader has to know before believing a number."""
     said = list(audit.notes)
     if audit.counted is None:
@@ -98,20 +157,19 @@ def _notes(audit: Audit) -> Html:
         )
     if audit.measured is not None:
         said += [f"{line[0].upper()}{line[1:]}" for line in missing_said(audit.measured)]
-    return section("Notes", listed(said)) if said else Html()
+    return said
 
 
-def _sizes(audit: Audit, counted: Counted) -> Iterable[Html]:
+def _sizes(audit: Audit, counted: Counted) -> Iterable[Part]:
     words = even_sizes(counted)
-    yield element("p", f"{words[0].upper()}{words[1:]}.")
+    yield Paragraph(f"{words[0].upper()}{words[1:]}.")
     if counted.evenness.stopped:
-        yield element(
-            "p",
+        yield Paragraph(
             f"Other sizes can be followed as far as {counted.evenness.stopped}; what lies beyond "
             "has no say in this.",
-            class_="muted",
+            muted=True,
         )
-    yield _plots(audit, "sizes")
+    yield from _figures(audit, "sizes")
     if counted.uneven:
         rows = [
             [
@@ -127,53 +185,45 @@ def _sizes(audit: Audit, counted: Counted) -> Iterable[Html]:
         ]
         header = ["layer", "axis", "length", "window", "stride", "dropped", "of"]
         caption = "Layers whose windows leave something at the end of an axis, padding included."
-        yield table(header, rows, range(2, 6), caption)
+        yield Table(header, rows, range(2, 6), caption)
 
 
-def _padding(audit: Audit) -> Iterable[Html]:
+def _padding(audit: Audit) -> Iterable[Part]:
     if "padding" not in audit.drawings:
-        yield element("p", "No path begins in padding: nothing is padded with zeros.")
-    yield _plots(audit, "support", "padding")
+        yield Paragraph("No path begins in padding: nothing is padded with zeros.")
+    yield from _figures(audit, "support", "padding")
 
 
-def _layers(counted: Counted) -> Iterable[Html]:
+def _layers(counted: Counted) -> Iterable[Part]:
     field = counted.field
-    yield element(
-        "p",
+    yield Paragraph(
         f"A place of the last feature map ({layer_name(counted.graph, field.node)}) can read "
         f"{sides_of(field.size)} px of the image. Objects that are larger are seen in parts.",
     )
     rows = layer_rows(counted, ROWS)
     caption = "Best/corner: paths of the best-served pixel over those of the best corner."
-    yield _folded(f"Table of {len(rows)} layers", table(LAYER_HEADER, rows, [5], caption))
+    folded = f"Table of {len(rows)} layers"
+    yield Table(LAYER_HEADER, rows, [5], caption, folded=folded)
     unread = [
         [one.layer, one.op, f"{one.unread:,}", f"{one.places:,}"] for one in counted.unseen.layers
     ]
     if unread:
         header = ["layer", "operation", "unread", "of places"]
         caption = "Features that no output reads: work that is thrown away."
-        yield _folded(
-            f"Features that nothing reads, of {len(unread)} operations",
-            table(header, unread, [2, 3], caption),
-        )
+        folded = f"Features that nothing reads, of {len(unread)} operations"
+        yield Table(header, unread, [2, 3], caption, folded=folded)
 
 
-def _measured(audit: Audit) -> list[Html]:
+def _measured(audit: Audit) -> list[Section]:
     sections = {
-        "What the answer hangs on": ("sensitivity", "effective_field"),
-        "What a shift does to the answer": ("phases", "places"),
+        "What the output depends on": ("sensitivity", "effective_field"),
+        "What a shift does to the output": ("phases", "places"),
         "What the border does to the features": ("equivariance", "border_swap", "position"),
     }
-    found = [(title, _plots(audit, *names)) for title, names in sections.items()]
-    return [section(title, plots) for title, plots in found if plots]
+    return [Section(title, _figures(audit, *names)) for title, names in sections.items()]
 
 
-def _plots(audit: Audit, *names: str) -> Html:
+def _figures(audit: Audit, *names: str) -> list[Figure]:
     """Those of these figures that there are."""
     shown = [audit.drawings[name] for name in names if name in audit.drawings]
-    figures = [plot(one.draw, one.caption, one.alt) for one in shown]
-    return element("div", *figures, class_="plots") if figures else Html()
-
-
-def _folded(title: str, content: str) -> Html:
-    return element("details", element("summary", title), joined([content]))
+    return [Figure(one.draw, one.caption, one.alt) for one in shown]

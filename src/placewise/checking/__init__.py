@@ -119,4 +119,4 @@ def write_findings(findings: Findings, labels: Dataset[Any], out: Path) -> None:
         write_bytes(
             out / "sheet.png", to_png(sheet(images, captions, names=findings.legend(labels)))
         )
-    write_text(out / "check.html", findings.page(labels, shown))
+    write_text(out / "check.html", findings.report(labels, shown).html())

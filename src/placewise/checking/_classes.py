@@ -9,22 +9,21 @@ from typing import Any
 
 from placewise.checking._advice import Advice, Weight, copies, damaged, leaks, listed, many, verdict
 from placewise.checking._facts import read_all, splits_of
-from placewise.checking._findings import Card, Findings
+from placewise.checking._findings import Findings
 from placewise.errors import ImageError
 from placewise.labels import SPLITS, ClassDataset
-from placewise.report import blocks
-from placewise.report.class_figures import class_counts
+from placewise.report.classes import class_counts
 from placewise.report.drawing import sheet
 from placewise.report.evidence import answered
-from placewise.report.glossary import CLASS_WORDS
-from placewise.report.text import table
-from placewise.wording import printable, share
+from placewise.report.parts import Card, Figure, Report, Section, Table, Wide
+from placewise.report.run import SPLIT_WORDS
+from placewise.wording import share
 
 FEW = 20
 """Training images of a class below which it is learnt by heart."""
 
 UNEVEN = 10
-"""Worth a word: the commonest class has so many times the training images of the rarest."""
+"""Worth a word: the most common class has so many times the training images of the rarest."""
 
 SHOWN = 40
 """Images on the sheet, from all classes by turns."""
@@ -131,15 +130,6 @@ class ClassFindings(Findings):
 
     facts: ClassFacts
 
-    def __str__(self) -> str:
-        numbered = [f"{i}. {printable(words)}" for i, words in enumerate(self.warnings, 1)]
-        header = _header(self.facts)
-        rows = [_row(self.facts, one) for one in self.facts.by_class]
-        classes = table(header, rows, range(1, len(header)))
-        return "\n\n".join(
-            [self.verdict, *numbered, table(["", ""], _overview(self.facts)), classes]
-        )
-
     def as_json(self) -> dict[str, Any]:
         """What `check.json` holds."""
         return {
@@ -170,42 +160,41 @@ class ClassFindings(Findings):
         """None: each image's caption says what it shows."""
         return ()
 
-    def page(self, labels: Any, shown: Sequence[Card]) -> str:
-        """Findings as one self-contained HTML page."""
+    def report(self, labels: Any = None, shown: Sequence[Card] = ()) -> Report:
+        """The findings as a report."""
         facts = self.facts
-        tiles = blocks.tiles(
-            [
-                ("images", f"{facts.images:,}"),
-                ("classes", f"{len(facts.by_class):,}"),
-                *[(f"{split} images", f"{count:,}") for split, count in facts.splits.items()],
-            ]
-        )
-        header = _header(facts)
-        rows = [_row(facts, one) for one in facts.by_class]
+        header, rows = _header(facts), [_row(facts, one) for one in facts.by_class]
         said = "Images of each class, by split."
-        figure = blocks.plot(
+        figure = Figure(
             lambda theme: class_counts([(c.name, c.by_split) for c in facts.by_class], theme),
             said,
             f"{said} " + ", ".join(f"{c.name} {c.images}" for c in facts.by_class[:SHOWN]),
+            Table(header, rows, range(1, len(header)), folded="Show the numbers"),
         )
-        parts = [
-            tiles,
-            *([blocks.section("What to know", blocks.listed(self.warnings))] * bool(self.warnings)),
-            blocks.section("Classes", blocks.element("div", figure, class_="plots")),
-            *([blocks.section("ScaledImages", _across(shown))] * bool(shown)),
-            blocks.section("Counts", blocks.table(header, rows, range(1, len(header)))),
-            blocks.section("The whole set", blocks.table(["", ""], _overview(facts))),
-            blocks.section("Words", blocks.words(CLASS_WORDS[:1])),
-        ]
-        return blocks.page(facts.source, self.verdict, parts)
+        return Report(
+            facts.source,
+            self.verdict,
+            [
+                Section("The whole dataset", [Table(["", ""], _overview(facts))]),
+                Section("Classes", [figure]),
+                Section("Images", [_across(shown)] if shown else []),
+            ],
+            tiles=[
+                ("images", f"{facts.images:,}"),
+                ("classes", f"{len(facts.by_class):,}"),
+                *[(f"{split} images", f"{count:,}") for split, count in facts.splits.items()],
+            ],
+            notes=self.warnings,
+            words=[SPLIT_WORDS],
+        )
 
 
-def _across(shown: Sequence[Card]) -> blocks.Html:
+def _across(shown: Sequence[Card]) -> Wide:
     """All images on one contact sheet."""
     captions, images = zip(*shown, strict=True)
     drawn = sheet(images, captions, columns=COLUMNS, tile=TILE)
     said = "Images of all classes. Is each what its caption says?"
-    return blocks.wide(drawn, said, f"Images with their classes: {', '.join(captions)}")
+    return Wide(drawn, said, f"Images with their classes: {', '.join(captions)}")
 
 
 def look(
@@ -302,9 +291,9 @@ def _sizes(facts: ClassFacts) -> Iterator[Advice]:
 
 
 def _overview(facts: ClassFacts) -> list[tuple[str, str]]:
-    """(what, how much) of the whole set."""
+    """(what, how much) of the whole dataset."""
     splits = ", ".join(f"{count:,} {split}" for split, count in facts.splits.items())
-    drawn = "; what the labels leave open is drawn by the seed" if facts.split_drawn else ""
+    drawn = "; images without a split are assigned by the seed" if facts.split_drawn else ""
     sizes = [f"{size} ({count:,})" for size, count in list(facts.sizes.items())[:5]]
     more = f" and {len(facts.sizes) - 5} more" if len(facts.sizes) > 5 else ""
     common = max((one.images for one in facts.by_class), default=0)
@@ -312,7 +301,7 @@ def _overview(facts: ClassFacts) -> list[tuple[str, str]]:
         ("images", f"{facts.images:,}: {splits}{drawn}"),
         ("sizes", ", ".join(sizes) + more),
         ("without a class", f"{facts.unlabelled:,}"),
-        ("the commonest class", share(common / max(1, facts.images - facts.unlabelled))),
+        ("the most common class", share(common / max(1, facts.images - facts.unlabelled))),
         ("copies of images", f"{sum(len(group) - 1 for group in facts.copies):,}"),
     ]
 

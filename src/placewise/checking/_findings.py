@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from placewise.report.marks import Overlay
-
-Card = tuple[str, Overlay]
-"""(caption, image)."""
+from placewise.report.parts import Card, Report
 
 
 @dataclass(frozen=True)
@@ -40,5 +37,8 @@ class Findings(ABC):
         """Names whose marks the sheet explains."""
 
     @abstractmethod
-    def page(self, labels: Any, shown: Sequence[Card]) -> str:
-        """Findings as one self-contained HTML page."""
+    def report(self, labels: Any = None, shown: Sequence[Card] = ()) -> Report:
+        """The findings as a report; with labels and images for its page."""
+
+    def __str__(self) -> str:
+        return self.report().text()

@@ -10,13 +10,14 @@ import numpy as np
 
 from placewise.checking._advice import advise
 from placewise.checking._facts import Facts, gather
-from placewise.checking._findings import Card, Findings
-from placewise.checking._show import as_text, cards, page
+from placewise.checking._findings import Findings
+from placewise.checking._show import cards, report_of
 from placewise.data import of_split, single, split_images
 from placewise.errors import PlacewiseError
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.labels import KeypointDataset
 from placewise.model import KeypointModel, choose_model, decode_floor
+from placewise.report.parts import Card, Report
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,6 @@ class KeypointFindings(Findings):
     """Findings about points; see `Findings`."""
 
     facts: Facts
-
-    def __str__(self) -> str:
-        return as_text(self.facts, self.verdict, self.warnings)
 
     def as_json(self) -> dict[str, Any]:
         """What `check.json` holds."""
@@ -43,9 +41,10 @@ class KeypointFindings(Findings):
         """The points."""
         return labels.names
 
-    def page(self, labels: KeypointDataset, shown: Sequence[Card]) -> str:
-        """Findings as one self-contained HTML page."""
-        return page(self.facts, self.verdict, self.warnings, labels, shown)
+    def report(self, labels: KeypointDataset | None = None, shown: Sequence[Card] = ()) -> Report:
+        """The findings as a report."""
+        names = () if labels is None else labels.names
+        return report_of(self.facts, self.verdict, self.warnings, names, shown)
 
 
 def look(

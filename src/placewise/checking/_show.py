@@ -1,4 +1,4 @@
-"""Findings as text, as a contact sheet and as a page."""
+"""Findings as a report, and the images that it shows."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from placewise.checking._facts import NEAR, Facts, PointFacts
-from placewise.checking._findings import Card
 from placewise.errors import ImageError
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample
-from placewise.report import blocks
 from placewise.report.drawing import keypoints
-from placewise.report.glossary import WORDS
+from placewise.report.keypoints import PX_WORDS
 from placewise.report.marks import Overlay
-from placewise.report.text import table
-from placewise.wording import number, printable, share
+from placewise.report.parts import Card, Legend, Paragraph, Photographs, Report, Section, Table
+from placewise.report.run import SPLIT_WORDS
+from placewise.wording import number, share
 
 SHOWN = 20
 """Images on the sheet and on the page."""
@@ -23,20 +22,30 @@ SHOWN = 20
 SIDE = (360, 480)
 """Least and most pixels of their longer side."""
 
-
-def as_text(facts: Facts, verdict: str, warnings: Sequence[str]) -> str:
-    """Findings for the console: the verdict, the warnings, then the counts."""
-    numbered = [f"{i}. {printable(warning)}" for i, warning in enumerate(warnings, 1)]
-    header = _header(facts)
-    counts = table(["", ""], overview(facts))
-    points = table(header, [_row(facts, p) for p in facts.by_point], range(1, len(header)))
-    return "\n\n".join([verdict, *numbered, counts, points])
+WORDS = (
+    (
+        "visible, hidden, absent, not labelled",
+        "Visible and hidden keypoints have a position. An absent keypoint is known not to be on "
+        "the image. Nothing is known of a keypoint that is not labelled, and the network learns "
+        "nothing from it.",
+    ),
+    (
+        "near the border",
+        f"Labels whose distance from the border is at most {share(NEAR)} of the image's shorter "
+        "side.",
+    ),
+    (
+        "decode floor",
+        "Error that remains when the labels are encoded as the network's maps and decoded again, "
+        "without any network: training cannot go below it.",
+    ),
+)
 
 
 def overview(facts: Facts) -> list[tuple[str, str]]:
-    """(what, how much) of the whole set."""
+    """(what, how much) of the whole dataset."""
     splits = ", ".join(f"{count:,} {split}" for split, count in facts.splits.items())
-    drawn = "; what the labels leave open is drawn by the seed" if facts.split_drawn else ""
+    drawn = "; images without a split are assigned by the seed" if facts.split_drawn else ""
     sizes = [f"{size} ({count:,})" for size, count in list(facts.sizes.items())[:5]]
     more = f" and {len(facts.sizes) - 5} more" if len(facts.sizes) > 5 else ""
     part = share(facts.near_border / facts.labels) if facts.labels else "–"
@@ -44,7 +53,7 @@ def overview(facts: Facts) -> list[tuple[str, str]]:
         ("images", f"{facts.images:,}: {splits}{drawn}"),
         ("sizes", ", ".join(sizes) + more),
         ("instances on an image", "–".join(dict.fromkeys(map(str, _ends(facts.instances))))),
-        ("labels with a place", f"{facts.labels:,}"),
+        ("labelled positions", f"{facts.labels:,}"),
         ("of these near the border", f"{facts.near_border:,} ({part})"),
         ("images without a label", f"{len(facts.empty):,}"),
         ("copies of images", f"{sum(len(group) - 1 for group in facts.copies):,}"),
@@ -70,49 +79,52 @@ def cards(facts: Facts, labels: KeypointDataset) -> list[Card]:
     return found
 
 
-def page(
+def report_of(
     facts: Facts,
     verdict: str,
     warnings: Sequence[str],
-    labels: KeypointDataset,
-    shown: Sequence[Card],
-) -> str:
-    """Findings as one self-contained HTML page."""
-    tiles = blocks.tiles(
-        [
-            ("images", f"{facts.images:,}"),
-            ("points", f"{len(facts.by_point):,}"),
-            ("labels with a place", f"{facts.labels:,}"),
-            ("near the border", share(facts.near_border / max(1, facts.labels))),
-            ("decode floor", _floor(facts.decode_floor_px)),
-        ]
-    )
+    names: Sequence[str] = (),
+    shown: Sequence[Card] = (),
+) -> Report:
+    """Findings as a report.
+
+    Args:
+        facts: what was counted.
+        verdict: the finding in a sentence.
+        warnings: what the reader has to know.
+        names: names of the keypoints, for the legend of the images.
+        shown: (caption, image) of each image to show.
+    """
     header = _header(facts)
     rows = [_row(facts, point) for point in facts.by_point]
-    caption = "Number of labels of each point."
-    words = [entry for entry in WORDS if entry[0] in {"px", "training, validation and test images"}]
-    parts = [
-        tiles,
-        blocks.section("What to know", blocks.listed(warnings)) if warnings else blocks.Html(),
-        blocks.section("ScaledImages", *_images(labels, shown)),
-        blocks.section("Points", blocks.table(header, rows, range(1, len(header)), caption)),
-        blocks.section("The whole set", blocks.table(["", ""], overview(facts))),
-        blocks.section("Words", blocks.words([*_words(), *words])),
+    tiles = [
+        ("images", f"{facts.images:,}"),
+        ("keypoints", f"{len(facts.by_point):,}"),
+        ("labelled positions", f"{facts.labels:,}"),
+        ("near the border", share(facts.near_border / max(1, facts.labels))),
+        ("decode floor", _floor(facts.decode_floor_px)),
     ]
-    return blocks.page(facts.source, verdict, parts)
-
-
-def _images(labels: KeypointDataset, shown: Sequence[Card]) -> list[blocks.Html]:
-    if not shown:
-        return [blocks.element("p", "No image with a label could be read.")]
-
-    said = "The surroundings of the labels on images from all over the set. Does each mark stand "
-    said += "where its name says?"
-    return [
-        blocks.element("p", said),
-        blocks.legend(labels.names),
-        *blocks.photographs([shown], "Image with its labels"),
-    ]
+    said = (
+        "The surroundings of the labels on images from the whole dataset. Is each mark where its "
+        "name says?"
+    )
+    images = [Paragraph(said), Legend(names), Photographs(shown, "Image with its labels")]
+    none = [Paragraph("No image with a label could be read.")]
+    return Report(
+        facts.source,
+        verdict,
+        [
+            Section("Images", images if shown else none, console=False),
+            Section("The whole dataset", [Table(["", ""], overview(facts))]),
+            Section(
+                "Keypoints",
+                [Table(header, rows, range(1, len(header)), "Number of labels of each keypoint.")],
+            ),
+        ],
+        tiles=tiles,
+        notes=warnings,
+        words=[*WORDS, PX_WORDS, SPLIT_WORDS],
+    )
 
 
 def _drawn(labels: KeypointDataset, sample: KeypointSample) -> Overlay:
@@ -120,26 +132,6 @@ def _drawn(labels: KeypointDataset, sample: KeypointSample) -> Overlay:
     return keypoints(
         image, sample.points, labels.names, skeleton=labels.skeleton, crop=True, side=SIDE
     )
-
-
-def _words() -> list[tuple[str, str]]:
-    return [
-        (
-            "visible, hidden, absent, not labelled",
-            "Visible and hidden points have a place. An absent point is known not to be on the "
-            "image. Of a point that is not labelled nothing is known, and nothing is learnt.",
-        ),
-        (
-            "near the border",
-            f"Labels whose distance from the border is at most {share(NEAR)} of the image's "
-            "shorter side.",
-        ),
-        (
-            "decode floor",
-            "Error that is left when the labels are written down as the network's maps and read "
-            "off again, without any network: no training can go below it.",
-        ),
-    ]
 
 
 def _header(facts: Facts) -> list[str]:

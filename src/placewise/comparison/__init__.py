@@ -38,7 +38,7 @@ from placewise.comparison._jobs import (
     score_of,
     train_job,
 )
-from placewise.comparison._place import audit_ratios
+from placewise.comparison._place import PLACE_WORDS, audit_ratios
 from placewise.comparison._plan import (
     Arm,
     Plan,
@@ -53,7 +53,7 @@ from placewise.engine import check_engine, run_all
 from placewise.errors import SettingsError, TrainingError
 from placewise.files import read_json, write_json, write_text
 from placewise.model import ClassModel, KeypointModel, build
-from placewise.report.comparison import compare_page, compare_table, console_table
+from placewise.report.comparison import Compared, compare_report, compare_table
 from placewise.report.folder import check_folder
 from placewise.report.text import table
 from placewise.statistics import detectable_effect
@@ -144,9 +144,12 @@ def compare(
         **summarise(plan, budgets, ratios, tuning, runs, permuted, without, note),
     }
     write_json(out / "results.json", results)
-    write_text(out / "table.md", compare_table(results))
-    write_text(out / "report.html", compare_page(results, out.name))
-    tell(console_table(results))
+    metric = metric_of(plan)
+    compared = Compared(results, metric, PLACE_WORDS[metric.name])
+    report = compare_report(compared, out.name)
+    write_text(out / "table.md", compare_table(compared))
+    write_text(out / "report.html", report.html())
+    tell(report.text())
     tell(f"report: {out / 'report.html'}")
     return results
 

@@ -35,6 +35,36 @@ DEFORMED = 256
 REPEATED = 40
 """Steps by which a deformation is followed; each divides what is left by two or more."""
 
+PLACE_WORDS = {
+    "accuracy": (
+        (
+            "place-use index",
+            "Accuracy minus the accuracy of the same arm trained behind a fixed permutation of the "
+            "positions of its feature map: 0 for a head that does not use which positions are "
+            "neighbours.",
+        ),
+        (
+            "R_f, deformation sensitivity",
+            "How much a smooth deformation by about a pixel changes the prediction, compared with "
+            "noise of the same size; small is stable.",
+        ),
+    ),
+    "mean_error_px": (
+        (
+            "place-use index",
+            "Error of the same arm trained behind a fixed permutation of the positions of its "
+            "feature map, minus its error without: 0 for a head that learns every position "
+            "separately, as flattening does, and large for a head that reads keypoints off a map.",
+        ),
+        (
+            "R_τ, deformation left behind",
+            "How far keypoints fall short of a smooth deformation by about a pixel, as a share of "
+            "how far they should have moved: 0 follows it exactly, 1 is no closer than not moving.",
+        ),
+    ),
+}
+"""The words of the sense of place, by the metric that arms are compared by."""
+
 Number = TypeVar("Number", np.float32, np.float64)
 
 RATIOS = ("max_over_corner", "max_over_edge", "corner_ratio", "gini", "unseen_pixels")

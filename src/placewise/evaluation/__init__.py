@@ -8,15 +8,17 @@ from typing import Any
 
 from placewise.devices import device_of
 from placewise.errors import SettingsError
+from placewise.evaluation import _classes, _keypoints
 from placewise.evaluation._classes import ClassScoring
 from placewise.evaluation._keypoints import KeypointScoring
 from placewise.evaluation._scoring import Scoring
 from placewise.files import write_json, write_text
 from placewise.labels import ClassDataset, Dataset, KeypointDataset, S
 from placewise.parallel import is_first
-from placewise.report.class_page import class_scores_table
+from placewise.report.classes import class_sections
 from placewise.report.folder import check_folder
-from placewise.report.scores import scores_table
+from placewise.report.keypoints import keypoint_sections
+from placewise.report.parts import Report
 from placewise.run import Run
 
 __all__ = ["choose_samples", "evaluate", "report_training", "scores_text"]
@@ -96,7 +98,10 @@ def _scoring(
 
 def scores_text(scores: dict[str, Any]) -> str:
     """What `evaluate` returned, for the console."""
-    return class_scores_table(scores) if "confusion" in scores else scores_table(scores)
+    classes = "confusion" in scores
+    verdict = _classes.verdict(scores) if classes else _keypoints.verdict(scores)
+    sections = class_sections(scores) if classes else keypoint_sections(scores)
+    return Report("", verdict, sections).text()
 
 
 def choose_samples(run: Run, labels: Dataset[S], split: str | None) -> tuple[str, tuple[S, ...]]:

@@ -14,7 +14,9 @@ from placewise.labels import ClassDataset, ClassSample
 from placewise.metrics import class_table as score_classes
 from placewise.model import Classified, ClassModel
 from placewise.prediction import ClassPrediction, class_table, drawn
-from placewise.report.class_page import Card, ClassReport, class_page
+from placewise.report.classes import CLASS_WORDS, VALIDATION, class_sections, class_tiles
+from placewise.report.parts import Card, Report
+from placewise.report.run import making_section, training_section
 from placewise.run import Run
 from placewise.wording import percent, share
 
@@ -66,18 +68,23 @@ class ClassScoring(Scoring[ClassSample, ClassModel]):
         surest = {int(self.truth[i]): int(i) for i in ranked if right[i]}
         best = sorted(surest.values(), key=lambda i: -given[i])[:CARDS]
         facts = self.run.facts
-        report = ClassReport(
+        settings = {"model": facts.model.model_dump(mode="json"), "training": facts.training}
+        report = Report(
             title=self.run.path.resolve().name,
             verdict=verdict(scores),
-            scores=scores,
-            log=self.run.log(),
-            best=[self._card(i) for i in best],
-            worst=[self._card(i) for i in worst],
-            settings={"model": facts.model.model_dump(mode="json"), "training": facts.training},
-            versions=facts.versions,
-            fingerprint=facts.fingerprint,
+            tiles=class_tiles(scores),
+            sections=[
+                *class_sections(
+                    scores,
+                    worst=[self._card(i) for i in worst],
+                    best=[self._card(i) for i in best],
+                ),
+                training_section(self.run.log(), VALIDATION),
+                making_section(settings, facts.versions, facts.fingerprint),
+            ],
+            words=CLASS_WORDS,
         )
-        return class_page(report)
+        return report.html()
 
     def _card(self, index: int) -> Card:
         one, names = self._prediction(index), self.run.facts.model.names

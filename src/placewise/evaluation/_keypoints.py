@@ -17,7 +17,14 @@ from placewise.metrics import errors, mean_position_baseline, score_table
 from placewise.model import KeypointModel, decode_floor
 from placewise.prediction import Prediction, prediction, table
 from placewise.report.drawing import keypoints
-from placewise.report.html import RunReport, run_page
+from placewise.report.keypoints import (
+    KEYPOINT_WORDS,
+    VALIDATION,
+    keypoint_sections,
+    keypoint_tiles,
+)
+from placewise.report.parts import Report
+from placewise.report.run import making_section, training_section
 from placewise.run import Run
 
 CARD_SIDE = (360, 480)
@@ -100,20 +107,24 @@ class KeypointScoring(Scoring[KeypointSample, KeypointModel]):
         best = ranked[:CARDS]
         worst = [i for i in ranked[::-1][:CARDS] if i not in best]
         facts = self.run.facts
-        report = RunReport(
+        settings = {"model": facts.model.model_dump(mode="json"), "training": facts.training}
+        report = Report(
             title=self.run.path.resolve().name,
             verdict=verdict(scores),
-            scores=scores,
-            errors=off,
-            log=self.run.log(),
-            best=[self._card(i, mean[i]) for i in best],
-            worst=[self._card(i, mean[i]) for i in worst],
-            settings={"model": facts.model.model_dump(mode="json"), "training": facts.training},
-            versions=facts.versions,
-            fingerprint=facts.fingerprint,
-            notes=[],
+            tiles=keypoint_tiles(scores),
+            sections=[
+                *keypoint_sections(
+                    scores,
+                    errors=off,
+                    worst=[self._card(i, mean[i]) for i in worst],
+                    best=[self._card(i, mean[i]) for i in best],
+                ),
+                training_section(self.run.log(), VALIDATION),
+                making_section(settings, facts.versions, facts.fingerprint),
+            ],
+            words=KEYPOINT_WORDS,
         )
-        return run_page(report)
+        return report.html()
 
     def _card(self, index: int, mean: float) -> tuple[str, NDArray[np.uint8]]:
         one = self.found[index]

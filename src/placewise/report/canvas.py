@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from placewise.report.style import Theme
+from placewise.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,3 +84,47 @@ def png(figure: Figure) -> bytes:
     packed = BytesIO()
     plain.save(packed, "PNG", optimize=True)
     return packed.getvalue()
+
+
+def plain_ticks(axes: Axes) -> None:
+    """Ticks as plain numbers, on a logarithmic axis at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        if scale == "log":
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+            axis.set_minor_formatter(NullFormatter())
+
+
+def legend_above(axes: Axes, theme: Theme) -> None:
+    """A legend in one line above the axes."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        labelcolor=theme.ink,
+        handletextpad=0.2,
+        columnspacing=1.2,
+        borderaxespad=0.1,
+    )
+
+
+def say(axes: Axes, words: str, theme: Theme) -> None:
+    """Words in the middle of axes that have nothing to show."""
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=theme.muted)
+
+
+def short(name: str, longest: int = 24) -> str:
+    """A name as a label of an axis: cut to what fits, and `$` not read as mathematics.
+
+    Example:
+        >>> short("front_left_paw_of_the_mouse", 16)
+        'front_le…e_mouse'
+    """
+    words = printable(name)
+    half = longest // 2
+    kept = words if len(words) <= longest else f"{words[:half]}…{words[1 - half :]}"
+    return kept.replace("$", r"\$")

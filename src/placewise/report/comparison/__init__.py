@@ -1,7 +1,7 @@
-"""The page of a comparison: intervals drawn, numbers in tables, each traceable to a run.
+"""The report of a comparison: intervals drawn, numbers in tables, each traceable to a run.
 
 ```
-_rows      rows of the tables, and how numbers are written
+_rows      what is reported on, rows of the tables, how numbers are written
 _figures   intervals, seeds, changed images
 _words     what the words of the page mean
 ```
@@ -12,96 +12,70 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from placewise.report.blocks import (
-    FOOTER,
-    Html,
-    element,
-    listed,
-    page,
-    plot,
-    section,
-    settings_table,
-    tiles,
-    words,
-)
-from placewise.report.blocks import table as html_table
 from placewise.report.comparison._figures import arm_figure, change_figure, difference_figure
 from placewise.report.comparison._rows import (
-    Results,
+    Compared,
     arm_rows,
-    as_difference,
-    as_value,
-    carried,
     comparison_rows,
-    measure_of,
     path_rows,
     place_rows,
     runs_apart,
+    unmatched,
     verdict,
     without_index,
 )
 from placewise.report.comparison._words import words_of
-from placewise.report.text import table as text_table
+from placewise.report.parts import Figure, Paragraph, Part, Report, Section, Table, settings_table
+
+__all__ = ["Compared", "compare_report", "compare_table"]
 
 
-def compare_page(results: Results, title: str) -> str:
-    """One self-contained HTML page.
+def compare_report(compared: Compared, title: str = "") -> Report:
+    """The report of a comparison.
 
     Args:
-        results: what was found.
+        compared: what was found.
         title: name of the comparison.
     """
-    parts = [
-        tiles(_facts(results)),
-        section("Notes", listed(results["notes"])) if results["notes"] else Html(),
-        section("Differences", *_differences(results)),
-        section("Arms", *_arms(results)),
-        section("Sense of place", *_place(results)),
-        section("Tuning", *_tuning(results)),
-        section("Every run", _every_run(results)),
-        section("How it was made", *_making(results)),
-        section("Words", words(words_of(results))),
-        FOOTER,
-    ]
-    return page(title, verdict(results), parts)
-
-
-def compare_table(results: Results) -> str:
-    """The tables as Markdown: what stands in a paper or a README."""
-    carried_by_each = carried(results)
-    others = [note for note in results["notes"] if note != carried_by_each]
-    parts = [f"**{verdict(results)}**", *others]
-    kinds = [comparison_rows, arm_rows]
-    if results["plan"]["place"]:
-        kinds += [place_rows, path_rows]
-    for rows_of in kinds:
-        header, rows = rows_of(results)
-        lines = [header, ["---"] * len(header), *rows]
-        table = "\n".join(f"| {' | '.join(_plain(line))} |" for line in lines)
-        parts += [carried_by_each, table] if carried_by_each else [table]
-    parts += [said for said in (runs_apart(results), without_index(results)) if said]
-    return "\n\n".join(parts) + "\n"
-
-
-def console_table(results: Results) -> str:
-    """The differences as aligned text, the verdict first."""
-    header, rows = comparison_rows(results)
-    arms, reached = arm_rows(results)
-    return "\n\n".join(
+    return Report(
+        title,
+        verdict(compared),
         [
-            verdict(results),
-            *results["notes"],
-            text_table(header, rows, range(2, len(header))),
-            *([said] if (said := runs_apart(results)) else []),
-            text_table(arms, reached, range(2, len(arms))),
-        ]
+            Section("Differences", _differences(compared)),
+            Section("Arms", _arms(compared)),
+            Section("Sense of place", _place(compared), console=False),
+            Section("Tuning", _tuning(compared), console=False),
+            Section("Every run", [_every_run(compared)], console=False),
+            Section("How it was made", _making(compared), console=False),
+        ],
+        tiles=_tiles(compared),
+        notes=compared.notes,
+        words=words_of(compared),
     )
 
 
-# --- parts of the page ---------------------------------------------------------------------------
+def compare_table(compared: Compared) -> str:
+    """The tables as Markdown, for a paper or a README."""
+    mismatch = unmatched(compared)
+    others = [note for note in compared.notes if note != mismatch]
+    parts = [f"**{verdict(compared)}**", *others]
+    kinds = [comparison_rows, arm_rows]
+    if compared.results["plan"]["place"]:
+        kinds += [place_rows, path_rows]
+    for rows_of in kinds:
+        header, rows = rows_of(compared)
+        lines = [header, ["---"] * len(header), *rows]
+        table = "\n".join(f"| {' | '.join(_plain(line))} |" for line in lines)
+        parts += [mismatch, table] if mismatch else [table]
+    parts += [said for said in (runs_apart(compared), without_index(compared)) if said]
+    return "\n\n".join(parts) + "\n"
 
 
-def _facts(results: Results) -> list[tuple[str, str]]:
+# --- parts of the report -------------------------------------------------------------------------
+
+
+def _tiles(compared: Compared) -> list[tuple[str, str]]:
+    results = compared.results
     return [
         ("arms", str(len(results["arms"]))),
         ("seeds", str(results["seeds"])),
@@ -112,79 +86,86 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     ]
 
 
-def _differences(results: Results) -> list[Html]:
-    header, rows = comparison_rows(results)
+def _differences(compared: Compared) -> list[Part]:
+    header, rows = comparison_rows(compared)
+    metric = compared.metric
+    small = metric.difference(compared.results["rope"], signed=False)
     caption = (
-        "Each arm against the reference. Thick: the two-way interval, for other seeds and other "
-        "test items; thin: for other seeds alone. Keypoints: the seeds. Grey band: differences too "
-        f"small to matter, within {as_difference(results, results['rope'], signed=False)} of 0."
+        "Each arm compared with the reference. Thick line: the two-way interval, for other seeds "
+        "and other test items. Thin lines: intervals for other seeds alone. Grey dots: the seeds. "
+        f"Grey band: differences within {small} {metric.difference_unit} of 0, too small to matter."
     )
-    means = [f"{arm['name']} {as_value(results, arm['mean'])}" for arm in results["arms"]]
-    reached = f"Marks: {measure_of(results)} of each seed; below: their mean and its 95 % interval."
-    plots = [
-        plot(partial(difference_figure, results), caption, verdict(results)),
-        plot(partial(arm_figure, results), reached, f"Means: {', '.join(means)}"),
+    reached = f"{metric.heading} of each seed (dots), their mean (diamond) and its 95 % interval."
+    means = [f"{arm['name']} {metric.precise(arm['mean'])}" for arm in compared.results["arms"]]
+    found: list[Part] = [
+        Figure(partial(difference_figure, compared), caption, verdict(compared)),
+        Figure(
+            partial(arm_figure, compared),
+            f"{reached[0].upper()}{reached[1:]}",
+            f"Means: {', '.join(means)}",
+        ),
+        Table(header, rows, range(2, len(header)), unmatched(compared)),
     ]
-    return [
-        element("div", *plots, class_="plots"),
-        html_table(header, rows, range(2, len(header)), carried(results)),
-        *([element("p", said)] if (said := runs_apart(results)) else []),
-    ]
+    said = runs_apart(compared)
+    return [*found, Paragraph(said)] if said else found
 
 
-def _arms(results: Results) -> list[Html]:
-    header, rows = arm_rows(results)
-    return [html_table(header, rows, range(2, len(header)), carried(results))]
+def _arms(compared: Compared) -> list[Part]:
+    header, rows = arm_rows(compared)
+    return [Table(header, rows, range(2, len(header)), unmatched(compared))]
 
 
-def _place(results: Results) -> list[Html]:
-    if not results["plan"]["place"]:
-        return [element("p", "Not measured: the plan says place = false.")]
-    parts = []
-    if any(arm["place"]["shifted"] for arm in results["arms"]):
-        words = (
-            "Trained once, tested on changed images. Where a line does not go on, the head has "
-            "weights for each place and cannot answer at that size."
+def _place(compared: Compared) -> list[Part]:
+    if not compared.results["plan"]["place"]:
+        return [Paragraph("Not measured: the plan says place = false.")]
+    changed, paths = (
+        Table(header, rows, range(1, len(header)), unmatched(compared))
+        for header, rows in (place_rows(compared), path_rows(compared))
+    )
+    found: list[Part] = [changed, paths]
+    if why := without_index(compared):
+        found.insert(1, Paragraph(why))
+    if any(arm["place"]["shifted"] for arm in compared.results["arms"]):
+        said = (
+            "Trained once, tested on changed images. Where a line ends, the head has weights for "
+            "each position and gives no prediction at that size."
         )
-        drawn = plot(partial(change_figure, results), words, "Curves of the table below")
-        parts.append(element("div", drawn, class_="plots"))
-    for header, rows in (place_rows(results), path_rows(results)):
-        parts.append(html_table(header, rows, range(1, len(header)), carried(results)))
-    if why := without_index(results):
-        parts.insert(-1, element("p", why))
-    return parts
+        alt = "The numbers are in the table below"
+        found.insert(0, Figure(partial(change_figure, compared), said, alt))
+    return found
 
 
-def _tuning(results: Results) -> list[Html]:
+def _tuning(compared: Compared) -> list[Part]:
     rows = [
         [
             one["run"],
             f"{one['learning_rate']:.3g}",
             f"{one['weight_decay']:.3g}",
-            as_value(results, one["value"]) if one["value"] is not None else "failed",
+            compared.metric.precise(one["value"]) if one["value"] is not None else "failed",
         ]
-        for arm in results["arms"]
+        for arm in compared.results["arms"]
         for one in arm["tuning"]
     ]
     if not rows:
-        return [element("p", "Nothing was tuned: all arms have the settings as given.")]
-    header = ["run", "learning rate", "weight decay", "on validation images"]
-    note = "Equally many trials for each arm; the best on validation images is what the runs use."
-    return [html_table(header, rows, [1, 2, 3], note)]
+        return [Paragraph("Nothing was tuned: all arms use the settings of the plan.")]
+    header = ["run", "learning rate", "weight decay", f"validation {compared.metric.heading}"]
+    note = "Every arm has as many trials; its runs use the one that is best on validation images."
+    return [Table(header, rows, [1, 2, 3], note)]
 
 
-def _every_run(results: Results) -> Html:
+def _every_run(compared: Compared) -> Table:
     rows = [
-        [one["run"], str(one["seed"]), as_value(results, one["value"])]
-        for arm in results["arms"]
+        [one["run"], str(one["seed"]), compared.metric.precise(one["value"])]
+        for arm in compared.results["arms"]
         for one in arm["by_seed"]
     ]
-    note = "Folders beside this page; items.csv in each has the measure of every test item."
-    return html_table(["run", "seed", measure_of(results)], rows, [1, 2], note)
+    note = "Folders next to this page; items.csv in each of them has the value of every test item."
+    return Table(["run", "seed", compared.metric.heading], rows, [1, 2], note)
 
 
-def _making(results: Results) -> list[Html]:
-    """The plan with what it left open, and without what it left empty."""
+def _making(compared: Compared) -> list[Part]:
+    """The plan with the values that it left open, and without what it left empty."""
+    results = compared.results
     plan = results["plan"]
     arms = {
         arm["name"]: {key: value for key, value in arm.items() if value and key != "name"}

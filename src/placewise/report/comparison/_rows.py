@@ -3,73 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from placewise.geometry import FloatArray
+from placewise.metrics import Metric
 from placewise.report.verdicts import VERDICTS, quoted
-from placewise.wording import number
-
-Results = Mapping[str, Any]
-"""What `results.json` holds."""
+from placewise.wording import enumerated, number
 
 Rows = tuple[list[str], list[list[str]]]
 """Header and rows of a table."""
 
+Words = Sequence[tuple[str, str]]
+"""Words, each with what it means."""
+
 SURE = ("better", "worse")
 
 
-def verdict(results: Results) -> str:
+@dataclass(frozen=True)
+class Compared:
+    """What is reported on.
+
+    Attributes:
+        results: what `results.json` holds.
+        metric: what the arms are compared by.
+        place_words: the words of the place-use index and of the deformation sensitivity.
+    """
+
+    results: Mapping[str, Any]
+    metric: Metric
+    place_words: Words = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """The notes of the results."""
+        return list(self.results["notes"])
+
+    def interval(self, ends: Sequence[float] | None, *, signed: bool = True) -> str:
+        """An interval of differences; a dash where there is none."""
+        if ends is None:
+            return "–"
+        low, high = (self.metric.difference(end, signed=signed) for end in ends)
+        return f"[{low}, {high}]"
+
+    def gains(self, name: str) -> FloatArray:
+        """(seeds,) by what an arm is better than the reference."""
+        arms = {
+            arm["name"]: [one["value"] for one in arm["by_seed"]] for arm in self.results["arms"]
+        }
+        new, old = (np.array(arms[key], np.float64) for key in (name, self.results["reference"]))
+        found: FloatArray = self.metric.gain(new, old)
+        return found
+
+
+def verdict(compared: Compared) -> str:
     """The finding: a sentence for each arm that is better or worse, and one for the others."""
-    found = [_said(results, one) for one in results["comparisons"] if one["verdict"] in SURE]
-    other = f"'{results['reference']}'"
-    seeds = f" by {results['seeds']} seeds"
-    for kind, words, end in (
-        ("equal", "practically equal to", ""),
-        ("open", "not told apart from", seeds),
-    ):
-        names = [f"'{one['arm']}'" for one in results["comparisons"] if one["verdict"] == kind]
-        if names:
-            listed = ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]
-            be = "are" if len(names) > 1 else "is"
-            found.append(f"{listed} {be} {words} {other}{end}.")
+    every, reference = compared.results["comparisons"], f"'{compared.results['reference']}'"
+    found = [_said(compared, one) for one in every if one["verdict"] in SURE]
+    equal, open_ = (
+        [f"'{one['arm']}'" for one in every if one["verdict"] == kind] for kind in ("equal", "open")
+    )
+    if equal:
+        be = "are" if len(equal) > 1 else "is"
+        found.append(f"{enumerated(equal)} {be} practically equal to {reference}.")
+    if open_:
+        seeds = compared.results["seeds"]
+        found.append(f"{seeds} seeds do not distinguish {enumerated(open_)} from {reference}.")
     return " ".join(found)
 
 
-def _said(results: Results, one: Mapping[str, Any]) -> str:
+def _said(compared: Compared, one: Mapping[str, Any]) -> str:
     """How much better or worse, turned so that both are above 0."""
     low, high = quoted(one)
     if one["verdict"] == "worse":
         low, high = -high, -low
-    by = as_difference(results, abs(one["difference"]), signed=False)
-    interval = as_interval(results, (low, high), signed=False)
+    by = compared.metric.difference(abs(one["difference"]), signed=False)
+    interval = compared.interval((low, high), signed=False)
     words = f"'{one['arm']}' is {one['verdict']} than '{one['reference']}'"
-    return f"{words} by {by} {interval} {unit_of(results)}."
+    return f"{words} by {by} {interval} {compared.metric.difference_unit}."
 
 
-def runs_apart(results: Results) -> str:
-    """In how many seeds the two runs alone are told apart; empty where there are no classes."""
+def runs_apart(compared: Compared) -> str:
+    """In how many seeds the two runs differ; empty where items are not right or wrong."""
     counts = {
         one["arm"]: sum(p < 0.05 for p in one["mcnemar_p"])
-        for one in results["comparisons"]
+        for one in compared.results["comparisons"]
         if one["mcnemar_p"]
     }
     if not counts:
         return ""
     said = ", ".join(f"'{arm}' in {count}" for arm, count in counts.items())
     return (
-        f"Of {results['seeds']} pairs of runs, an exact McNemar test (p < 0.05) tells apart: "
-        f"{said}. It weighs test images alone, so no verdict rests on it."
+        f"Of {compared.results['seeds']} pairs of runs, an exact McNemar test (p < 0.05) tells "
+        f"apart: {said}. It considers the test images alone, so no verdict is based on it."
     )
 
 
-def comparison_rows(results: Results) -> Rows:
+def comparison_rows(compared: Compared) -> Rows:
     """Each arm against the reference."""
     header = [
-        f"against {results['reference']}",
+        f"against {compared.results['reference']}",
         "verdict",
-        f"difference ({unit_of(results)})",
+        f"difference ({compared.metric.difference_unit})",
         "seeds × items",
         "seeds, t",
         "p (Holm)",
@@ -79,23 +116,23 @@ def comparison_rows(results: Results) -> Rows:
         [
             one["arm"],
             VERDICTS[one["verdict"]],
-            as_difference(results, one["difference"]),
-            as_interval(results, one["two_way_interval"]),
-            as_interval(results, one["t_interval"]),
+            compared.metric.difference(one["difference"]),
+            compared.interval(one["two_way_interval"]),
+            compared.interval(one["t_interval"]),
             _p(one["p_holm"]),
             " / ".join(f"{100 * one[key]:.0f} %" for key in ("better", "equal", "worse")),
         ]
-        for one in results["comparisons"]
+        for one in compared.results["comparisons"]
     ]
     return header, rows
 
 
-def arm_rows(results: Results) -> Rows:
+def arm_rows(compared: Compared) -> Rows:
     """What each arm reaches, and costs."""
     header = [
         "arm",
         "head",
-        measure_of(results),
+        compared.metric.heading,
         "95 %",
         "parameters",
         "multiply-adds",
@@ -106,53 +143,53 @@ def arm_rows(results: Results) -> Rows:
         [
             arm["name"],
             arm["head"],
-            as_value(results, arm["mean"]),
-            as_interval(results, arm["interval"], signed=False),
+            compared.metric.precise(arm["mean"]),
+            compared.interval(arm["interval"], signed=False),
             f"{arm['parameters']:,}",
             f"{arm['multiply_adds']:,}",
             f"{arm['learning_rate']:.3g}",
             number(arm["images_per_second"]),
         ]
-        for arm in results["arms"]
+        for arm in compared.results["arms"]
     ]
     return header, rows
 
 
-def place_rows(results: Results) -> Rows:
-    """How each arm answers on changed images."""
-    first = results["arms"][0]["place"]
+def place_rows(compared: Compared) -> Rows:
+    """What each arm reaches on changed images."""
+    first = compared.results["arms"][0]["place"]
     header = [
         "arm",
         "place-use index",
         *(f"shifted {key} px" for key in first["shifted"]),
         *(f"size × {key}" for key in first["sizes"]),
-        "R_f" if in_percent(results) else "R_τ",
+        compared.place_words[1][0].split(",")[0],
     ]
     rows = []
-    for arm in results["arms"]:
+    for arm in compared.results["arms"]:
         place = arm["place"]
-        cells = [_mean(results, place["shifted"][key]) for key in first["shifted"]]
-        cells += [_mean(results, place["sizes"][key]) for key in first["sizes"]]
+        cells = [_mean(compared, place["shifted"][key]) for key in first["shifted"]]
+        cells += [_mean(compared, place["sizes"][key]) for key in first["sizes"]]
         deformed = number(place["deformation"]["mean"]) if place["deformation"] else "–"
-        rows.append([arm["name"], _index(results, place["use_index"]), *cells, deformed])
+        rows.append([arm["name"], _index(compared, place["use_index"]), *cells, deformed])
     return header, rows
 
 
-def without_index(results: Results) -> str:
+def without_index(compared: Compared) -> str:
     """Why arms have no place-use index; empty where all have one."""
-    whys = {arm["name"]: arm["place"]["no_index"] for arm in results["arms"]}
+    whys = {arm["name"]: arm["place"]["no_index"] for arm in compared.results["arms"]}
     said = "; ".join(f"'{name}': {why}" for name, why in whys.items() if why)
     return f"No place-use index: {said}." if said else ""
 
 
-def _index(results: Results, index: Mapping[str, Any] | None) -> str:
+def _index(compared: Compared, index: Mapping[str, Any] | None) -> str:
     if index is None:
         return "–"
-    return f"{as_difference(results, index['mean'])} {as_interval(results, index['interval'])}"
+    return f"{compared.metric.difference(index['mean'])} {compared.interval(index['interval'])}"
 
 
-def path_rows(results: Results) -> Rows:
-    """What the audit counts: it does not depend on the weights."""
+def path_rows(compared: Compared) -> Rows:
+    """What the audit counts; it does not depend on the weights."""
     columns = {
         "edge coverage": "edge_coverage",
         "best pixel / edge": "max_over_edge",
@@ -163,61 +200,18 @@ def path_rows(results: Results) -> Rows:
     }
     rows = [
         [arm["name"], *(number(arm["place"]["audit"].get(key)) for key in columns.values())]
-        for arm in results["arms"]
+        for arm in compared.results["arms"]
     ]
     return ["arm", *columns], rows
 
 
-def carried(results: Results) -> str:
-    """What every table says where the arms are not matched."""
-    return " ".join(note for note in results["notes"] if "NOT matched" in note)
+def unmatched(compared: Compared) -> str:
+    """What every table says if the budgets of the arms do not match; else empty."""
+    return " ".join(note for note in compared.notes if "NOT matched" in note)
 
 
-def by_seed_differences(results: Results, name: str) -> FloatArray:
-    """(seeds,) what an arm is better by than the reference."""
-    values = {arm["name"]: [one["value"] for one in arm["by_seed"]] for arm in results["arms"]}
-    sign = 1 if results["better"] == "higher" else -1
-    ours, theirs = (np.array(values[key], np.float64) for key in (name, results["reference"]))
-    found: FloatArray = sign * (ours - theirs)
-    return found
-
-
-def unit_of(results: Results) -> str:
-    """Unit of differences."""
-    return "points" if in_percent(results) else "px"
-
-
-def in_percent(results: Results) -> bool:
-    """Whether the measure is written in percent."""
-    return bool(results["measure"] == "accuracy")
-
-
-def measure_of(results: Results) -> str:
-    """The measure with its unit."""
-    return "accuracy (%)" if in_percent(results) else "mean error (px)"
-
-
-def as_value(results: Results, value: float) -> str:
-    """A measure, as it is written."""
-    return f"{100 * value:.2f}" if in_percent(results) else f"{value:.3f}"
-
-
-def as_difference(results: Results, value: float, *, signed: bool = True) -> str:
-    """A difference of two, as it is written."""
-    shown = f"{100 * value:+.2f}" if in_percent(results) else f"{value:+.3f}"
-    return (shown if signed else shown.lstrip("+")).replace("-", "−")
-
-
-def as_interval(results: Results, ends: Sequence[float] | None, *, signed: bool = True) -> str:
-    """An interval of differences; a dash where there is none."""
-    if ends is None:
-        return "–"
-    low, high = (as_difference(results, end, signed=signed) for end in ends)
-    return f"[{low}, {high}]"
-
-
-def _mean(results: Results, found: Mapping[str, Any] | None) -> str:
-    return "–" if found is None else as_value(results, found["mean"])
+def _mean(compared: Compared, found: Mapping[str, Any] | None) -> str:
+    return "–" if found is None else compared.metric.precise(found["mean"])
 
 
 def _p(value: float) -> str:
