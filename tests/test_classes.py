@@ -537,7 +537,7 @@ def test_from_the_command_line(shapes: Path, tmp_path: Path, capsys: pytest.Capt
         "train", str(shapes), "--out", run, "--steps", "4", "--width", "16", "--precision",
         "float32", "--batch-size", "8",
     ])  # fmt: skip
-    assert "15 val images" in capsys.readouterr().out
+    assert "15 validation images" in capsys.readouterr().out
     assert (tmp_path / "run" / "validation" / "report.html").is_file()
     main(["evaluate", run, str(shapes)])
     assert "balanced accuracy" in capsys.readouterr().out

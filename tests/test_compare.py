@@ -43,6 +43,7 @@ from placewise.comparison._jobs import (
     train_job,
 )
 from placewise.comparison._place import (
+    PLACE_WORDS,
     audit_ratios,
     deform,
     deformation_left_behind,
@@ -62,6 +63,7 @@ from placewise.heads.coordinates import Coordinates
 from placewise.heads.flatten import Flatten
 from placewise.heads.proximity import Proximity
 from placewise.heads.sheet import Sheet
+from placewise.metrics import ACCURACY
 from placewise.report.comparison import Compared, compare_report, compare_table
 from placewise.run import Run
 from placewise.statistics import detectable_effect, holm, paired_difference, two_way_interval
@@ -869,9 +871,13 @@ def test_verdicts(tmp_path: Path, gain: float, spread: float, rope: float, verdi
     apart = sum(p < 0.05 for p in one["mcnemar_p"])
     assert (apart > 15) == (verdict in ("better", "worse")), "so that the count below can fail"
     said = f"Of 20 pairs of runs, an exact McNemar test (p < 0.05) tells apart: 'near' in {apart}."
-    assert said in compare_table(whole) and html.escape(said) in compare_page(whole, "")
-    page = compare_page(whole, "<b>")
-    assert {"better": "is better than", "worse": "is worse than"}.get(verdict, "are") in page
+    compared = Compared(whole, ACCURACY, PLACE_WORDS["accuracy"])
+    report = compare_report(compared, "<b>")
+    page = report.html()
+    assert said in compare_table(compared) and said in report.text()
+    assert html.escape(said) in page
+    words = {"better": "is better", "worse": "is worse", "equal": "is practically equal"}
+    assert f"{words.get(verdict, 'do not distinguish')} " in page
     assert "<b>" not in page and "&lt;b&gt;" in page
     if verdict in ("better", "worse"):
         low, high = sorted(abs(100 * end) for end in one["two_way_interval"])
