@@ -249,8 +249,8 @@ class Bomb:
 
 
 NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "no labels": ({"images": IMAGES}, "labels: there are no labels beside 'images'"),
-    "no images": ({"labels": LABELS}, "images: there are no images beside 'labels'"),
+    "no labels": ({"images": IMAGES}, "labels: there are no labels for 'images'"),
+    "no images": ({"labels": LABELS}, "images: there are no images for 'labels'"),
     "strange": ({"weights": LABELS}, "images: the arrays are 'weights'"),
     "count": ({"x": IMAGES, "y": LABELS[:5]}, "y: the array has the shape (5,); write one label"),
     "flat": ({"x": IMAGES.reshape(6, -1), "y": LABELS}, "x: the array has the shape (6, 189)"),
@@ -266,7 +266,7 @@ NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "one class": ({"x": IMAGES, "y": LABELS * 0}, "class: there is one class, '0'"),
     "pickled": (
         {"x": np.array([Bomb()] * 6, dtype=object), "y": LABELS},
-        "'x': the array cannot be read",
+        "'x': it is damaged and cannot be read (Object arrays cannot be loaded",
     ),
 }
 
@@ -365,8 +365,8 @@ IDX_FAULTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "too long": (lambda data: data + b"\0", "it holds more bytes of numbers"),
     "enormous": (lambda data: data[:4] + b"\xff" * 12 + data[16:], "its header asks for"),
     "empty": (lambda data: b"", "it begins with b''"),
-    "not packed": (lambda data: b"\x1f\x8b" + data, "it cannot be read"),
-    "packed, cut": (lambda data: gzip.compress(data)[:-9], "it cannot be read"),
+    "not packed": (lambda data: b"\x1f\x8b" + data, "it is damaged and cannot be read"),
+    "packed, cut": (lambda data: gzip.compress(data)[:-9], "it is damaged and cannot be read"),
 }
 
 
@@ -393,7 +393,7 @@ def test_images_without_their_labels(tmp_path: Path) -> None:
     write_idx(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     (line,) = faults(lambda: read_dataset(tmp_path))
-    assert line.startswith("labels: there is no file of labels beside train-images-idx3-ubyte")
+    assert line.startswith("labels: there is no file of labels for train-images-idx3-ubyte")
 
 
 # --- from one to another ---------------------------------------------------------------------
@@ -413,7 +413,7 @@ def test_what_can_be_converted(tmp_path: Path) -> None:
 
 def test_arrays_stay_arrays(tmp_path: Path) -> None:
     saved(tmp_path, x=IMAGES, y=LABELS)
-    with pytest.raises(SettingsError, match="lie in arrays"):
+    with pytest.raises(SettingsError, match="are in arrays"):
         convert(tmp_path, tmp_path / "labels.csv")
     assert not (tmp_path / "labels.csv").exists()
 

@@ -45,6 +45,16 @@ PIXEL_LIMIT = 100_000_000
 _NAMED = "png jpg jpeg jpe jfif tif tiff bmp webp gif ppm pgm pbm pnm pfm"
 """Endings of names that `list_images` takes for images in a folder."""
 
+_RESULTS = (
+    {"about.json", "predictions.csv"},
+    {"overlays", "predictions.csv"},
+    {"metrics.json", "report.html"},
+    {"check.json", "check.html"},
+    {"audit.json", "report.html"},
+    {"run.json", "checkpoints"},
+)
+"""What is in a folder that placewise wrote, and in no folder of images."""
+
 # The readers are called directly: `PIL.Image.open` would add its own judgement of the size, which
 # depends on a global number and is partly a warning, and it may map the file into memory.
 _READERS: dict[bytes, type[ImageFile.ImageFile]] = {
@@ -65,7 +75,7 @@ _log = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
 
 
-def image_size(path: Path, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
+def image_size(path: Path | str, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
     """Size of an image as it is shown, from its header alone.
 
     Args:
@@ -86,7 +96,7 @@ def image_size(path: Path, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
         ...     image_size(path)
         (2, 3)
     """
-    with _opened(path, limit) as image:
+    with _opened(Path(path), limit) as image:
         width, height = _stored_size(image)
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
@@ -116,6 +126,7 @@ def read_image(path: Path, *, limit: int = PIXEL_LIMIT) -> ImageArray:
         ...     read_image(path)[..., 0].tolist()
         [[97, 98, 99], [100, 101, 102]]
     """
+    path = Path(path)
     with _opened(path, limit, verify=True) as image:
         # The TIFF reader turns the image itself while it loads.
         orientation = 1 if isinstance(image, TiffImagePlugin.TiffImageFile) else _orientation(image)
@@ -177,11 +188,12 @@ def resize(image: ImageArray, size: Sequence[int]) -> ImageArray:
     return resized if image.dtype == np.float32 else np.rint(resized).astype(image.dtype)
 
 
-def list_images(where: Path) -> list[Path]:
+def list_images(where: Path | str) -> list[Path]:
     """Images of a folder and its subfolders, in natural order (2 before 10); or the one file.
 
-    Hidden files are left out, and so is what a symbolic link brings in from elsewhere: a link to a
-    folder, or to a file that does not lie under `where`. Those are reported to the log.
+    Hidden files are left out, and so are subfolders that placewise wrote (predictions with their
+    overlays, scores, runs) and what a symbolic link brings in from elsewhere: a link to a folder,
+    or to a file that does not lie under `where`. The last two are reported to the log.
 
     Args:
         where: a folder, or one file, which is taken as it is.
@@ -197,12 +209,12 @@ def list_images(where: Path) -> list[Path]:
         ...     [path.name for path in list_images(Path(folder))]
         ['a2.png', 'a10.png']
     """
+    where = Path(where)
     if where.is_file():
         return [where]
     if not where.is_dir():
         raise ImageError(f"{where}: there is no such file or folder; check the path")
-    endings = _NAMED.split()
-    found = [p for p in _walk(where) if p.suffix[1:].lower() in endings and p.is_file()]
+    found = [path for path in _walk(where) if is_image_name(path.name) and path.is_file()]
     if not found:
         raise ImageError(
             f"{where}: no image in it; needed at least one file that ends in {_NAMED}; "
@@ -211,12 +223,31 @@ def list_images(where: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural(path.relative_to(where).as_posix()))
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file's name ends like that of an image.
+
+    Example:
+        >>> is_image_name("a.PNG"), is_image_name("a.csv")
+        (True, False)
+    """
+    return name.rpartition(".")[2].lower() in _NAMED.split()
+
+
+def is_result(folder: Path) -> bool:
+    """Whether placewise wrote a folder, so that its images are drawings and no input."""
+    return any(all((folder / name).exists() for name in names) for names in _RESULTS)
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     """Files under a folder that no symbolic link brings in from elsewhere."""
     root = folder.resolve()
     for here, folders, files in os.walk(folder):
         linked = [name for name in folders if Path(here, name).is_symlink()]
-        folders[:] = [name for name in folders if name not in linked and name[0] != "."]
+        results = [name for name in folders if is_result(Path(here, name))]
+        for name in results:
+            _log.warning("%s is a result of placewise and is left out", Path(here, name))
+        left_out = {*linked, *results}
+        folders[:] = [name for name in folders if name not in left_out and name[0] != "."]
         for name in files:
             path = Path(here, name)
             if path.is_symlink() and not path.resolve().is_relative_to(root):

@@ -205,7 +205,7 @@ b.png,14,15,,,val
 }
 
 PLACE = "write the path of an image below the folder, e.g. images/a.png"
-THERE = "put the image there, or name the folder of the images (root)"
+THERE = "put the image there, or name the folder of the images with --root (root=)"
 NUMBER = "write a finite number with a point, or nothing for a point that is not labelled"
 MOVE = "correct it (0-based pixels, x right, y down), or label the point as absent"
 LENGTH = "write as many cells as the header has (a name with a comma needs quotation marks)"
@@ -220,7 +220,7 @@ QUOTES = "look for a quotation mark that is not closed"
 UTF8 = "save the file as UTF-8"
 COLUMN = "add it or rename the column that holds it"
 MEND = "export it again, or mend it with an editor"
-XYV = "write x, y, v; 0, 0, 0 for a point that is not labelled"
+XYV = "write x, y, v; 0, 0, 0 for a keypoint that is not labelled"
 LONG_FIELD = '"' + "a" * 140_000 + '"'
 
 # name of the case, format, what is replaced, by what, the lines that must come
@@ -247,7 +247,7 @@ FAULTS = [
     ("far outside", "long_csv", "10,11", "-6,11", [
         f", row 2, x,y: (-6, 11) lies 6 px outside the image of 40×30; {MOVE}"]),
     ("duplicate", "long_csv", "b.png,val,nose,14,15,visible", "a.png,train,nose,14,15,visible", [
-        ", row 4, point: 'nose' of this image stands in row 2 already; keep one; several objects "
+        ", row 4, point: 'nose' of this image is in row 2 already; keep one; several objects "
         "on an image need a column instance"]),
     ("same row", "long_csv", "b.png,val,nose,14,15,visible", "./a.png,train,nose,10.0,11,", [
         ", row 4, point: the row says the same as row 2; delete one of them"]),
@@ -312,11 +312,11 @@ FAULTS = [
     ("split", "wide_csv", "val", "dev", [
         f", row 3, split: 'dev' is not a split; {SPLIT}"]),
     ("column", "wide_csv", "nose_y", "nosey", [
-        ", row 1, nose_y: there is no column 'nose_y' beside 'nose_x'; add it, or rename the other "
+        ", row 1, nose_y: there is no column 'nose_y' to go with 'nose_x'; add it, or rename the other "
         "if it is not a coordinate"]),
     ("two columns", "wide_csv", "tail_x", "nose.X", [
         ", row 1, nose.X: this is the second x of 'nose'; keep one of them",
-        ", row 1, tail_x: there is no column 'tail_x' beside 'tail_y'; add it, or rename the other "
+        ", row 1, tail_x: there is no column 'tail_x' to go with 'tail_y'; add it, or rename the other "
         "if it is not a coordinate"]),
     ("not UTF-8", "wide_csv", "b.png", "\udce9.png", [
         f", row 3, text: byte 0xe9 at offset 101 is not UTF-8; {UTF8}"]),
@@ -337,7 +337,7 @@ FAULTS = [
     ("split", "deeplabcut", "val", "unused", [
         f", row 5, set: 'unused' is not a split; {SPLIT}"]),
     ("column", "deeplabcut", "coords,x,y,x,y", "coords,x,y,x,z", [
-        ", row 3, column 5: 'z' of 'tail' is unknown or stands there twice; keep x, y and "
+        ", row 3, column 5: 'z' of 'tail' is unknown or is there twice; keep x, y and "
         "likelihood once",
         ", row 3, tail: 'tail' has x only; add its columns x and y"]),
     ("header row", "deeplabcut", "bodyparts", "parts", [
@@ -381,15 +381,15 @@ FAULTS = [
         ", annotations[0].keypoints[3]: the visibility 3 is unknown; write 0 (not labelled), 1 "
         "(hidden) or 2 (visible)"]),
     ("length", "coco", "12, 13, 1", "12, 13", [
-        ", annotations[0].keypoints: 5 numbers instead of 3 × 2; write x, y, v for each point of "
+        ", annotations[0].keypoints: 5 numbers instead of 3 × 2; write x, y, v for each keypoint of "
         "the category"]),
     ("absent with a place", "coco", '["tail"]}]', '["nose"]}]', [
         ", annotations[1].absent: 'nose' is absent and has a place; take it out, or set its v to 0"
     ]),
     ("absent stranger", "coco", '["tail"]}]', '["wing", []]}]', [
-        ", annotations[1].absent[0]: 'wing' is not a point of the category; write names of key "
-        "points",
-        ", annotations[1].absent[1]: [] is not a point of the category; write names of key points"
+        ", annotations[1].absent[0]: 'wing' is not a keypoint of the category; write names of "
+        "keypoints",
+        ", annotations[1].absent[1]: [] is not a keypoint of the category; write names of keypoints"
     ]),
     ("wrong types", "coco", '"id": 2, "file_name": "b.png"', '"id": [2], "file_name": 7', [
         ", images[1].id: [2] is not a whole number; write a whole number",
@@ -398,20 +398,32 @@ FAULTS = [
         "annotation"]),
     ("column", "coco", '"annotations"', '"annotation"', [
         ", annotations: it is missing; write a list"]),
-    ("skeleton", "coco", "[[1, 2]]", '[[0, 1], [1, 1], "ab"]', [
-        ", categories[0].skeleton[0]: [0, 1] is not a pair of points; write two numbers from 1 of "
-        "key points",
-        ", categories[0].skeleton[1]: [1, 1] is not a pair of points; write two numbers from 1 of "
-        "key points",
-        ", categories[0].skeleton[2]: 'ab' is not a pair of points; write two numbers from 1 of "
-        "key points"]),
+    ("not pairs", "coco", '"skeleton": [[1, 2]]', '"symmetry": [["nose", "wing"], "ab"]', [
+        ", categories[0].symmetry[0]: ['nose', 'wing'] is not a pair of keypoints; write two names "
+        "of keypoints",
+        ", categories[0].symmetry[1]: 'ab' is not a pair of keypoints; write two names of "
+        "keypoints"]),
     ("symmetry", "coco", '"skeleton": [[1, 2]]', '"symmetry": [["nose", "tail"], ["tail", "nose"]]',
-     [", categories[0].symmetry: 'nose' is in two pairs; give a point one partner",
-      ", categories[0].symmetry: 'tail' is in two pairs; give a point one partner"]),
+     [", categories[0].symmetry: 'nose' is in two pairs; give a keypoint one partner",
+      ", categories[0].symmetry: 'tail' is in two pairs; give a keypoint one partner"]),
     ("two points of one name", "coco", '["nose", "tail"], "sk', '["nose", "nose"], "sk', [
-        ", categories[0].keypoints[1]: 'nose' stands there twice; rename one"]),
-    ("several categories", "coco", '[{"id": 1, "k', '[{"id": 2, "keypoints": []}, {"id": 1, "k', [
-        ", categories: 2 categories have key points; keep exactly one with a list 'keypoints'"]),
+        ", categories[0].keypoints[1]: 'nose' is there twice; rename one"]),
+    ("several categories", "coco", '[{"id": 1, "k', '[{"id": 2, "keypoints": ["b"]}, {"id": 1, "k',
+     [", categories: 2 categories have different keypoints; keep exactly one with a list "
+      "'keypoints'"]),
+    ("no keypoints", "coco", '"keypoints": ["nose", "tail"], "sk', '"sk', [
+        ", categories: 0 categories have keypoints; keep exactly one with a list 'keypoints'"]),
+    ("unknown category", "coco", '"image_id": 1, "category_id": 1', '"image_id": 1, "category_id": 0',
+     [", annotations[0].category_id: there is no category with the id 0; write the id of a "
+      "category: 1"]),
+    ("strange category", "coco", '"image_id": 1, "category_id": 1',
+     '"image_id": 1, "category_id": null', [
+        ", annotations[0].category_id: None is not a whole number; write a whole number"]),
+    ("two categories of one id", "coco", '[{"id": 1, "k', '[{"id": "1"}, {"id": 1, "k', [
+        ", categories[1].id: '1' is the id of two categories; number them"]),
+    ("list of results", "coco", GOOD["coco"], '[{"image_id": 1, "keypoints": [1, 2, 2]}]', [
+        ", file: it is a list of results, not a data set: it names no images and no keypoints; "
+        "give the file with images, annotations and categories"]),
     ("convention", "coco", '{"images"', '{"info": {"pixel_convention": "corners"}, "images"', [
         ", info.pixel_convention: 'corners' is not our convention; convert to 'x right, y down, "
         "0-based, integer = pixel centre'"]),
@@ -423,7 +435,7 @@ FAULTS = [
         ", file: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 "
         f"digits; {MEND}"]),
     ("same key", "coco", '"width": 40,', '"id": 3,', [
-        f", file: the key 'id' stands twice in one object; {MEND}"]),
+        f", file: the key 'id' is there twice in one object; {MEND}"]),
     ("not UTF-8", "coco", "b.png", "\udcff.png", [
         f", row 3, text: byte 0xff at offset 115 is not UTF-8; {UTF8}"]),
 ]  # fmt: skip
@@ -489,7 +501,7 @@ TOGETHER = {
     "long_csv": ["unknown image", "far outside", "two splits", "nameless point"],
     "wide_csv": ["nan", "split"],
     "deeplabcut": ["nan", "unknown image", "split"],
-    "coco": ["leaves the folder", "visibility", "absent stranger", "skeleton"],
+    "coco": ["leaves the folder", "visibility", "absent stranger", "not pairs"],
 }
 
 
@@ -512,7 +524,9 @@ def test_an_empty_file_is_said_to_be_empty(faulty: Path, name: str, text: str) -
     assert "empty" in line or "broken at line" in line
     path = faulty / "empty"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(LabelError, match=r"empty, row 1, header: the file is empty; write one of"):
+    with pytest.raises(
+        LabelError, match=r"empty, row 1, header: the file is empty; write a header"
+    ):
         read_dataset(path)
 
 

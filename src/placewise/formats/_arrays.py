@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from placewise.errors import PlacewiseError
 from placewise.formats._collect import MAX_NAMES, Collector
 from placewise.labels import Arrays, ClassDataset, ClassSample
 from placewise.labels.names import shown
@@ -23,7 +25,7 @@ _GREY_OR_RGB = (1, 3)
 
 @dataclass(frozen=True)
 class Part:
-    """Images of one split with their labels, as they stand in the file.
+    """Images of one split with their labels, as they are in the file.
 
     Attributes:
         name: what the images are called in front of their number.
@@ -38,6 +40,20 @@ class Part:
     fields: tuple[str, str]
     images: NDArray[Any]
     labels: NDArray[Any]
+
+
+@contextmanager
+def guarded(collector: Collector, field: str) -> Iterator[None]:
+    """Turn whatever a library raises on damaged bytes into a fault of this field, and stop."""
+    try:
+        yield
+    except PlacewiseError:
+        raise
+    except Exception as error:  # numpy, zipfile, gzip and their codecs raise any kind
+        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        got = f"it is damaged and cannot be read ({reason})"
+        collector.fault(0, field, got, "fetch it again, whole, or write it again")
+        collector.stop()
 
 
 def class_labels(
@@ -124,7 +140,7 @@ def _values(collector: Collector, part: Part) -> list[str]:
         got = f"the array has the shape {part.labels.shape}"
         todo = f"write one label for each of the {len(part.images)} images of {part.fields[0]}"
         collector.fault(0, field, got, todo)
-    elif labels.dtype.kind == "f" and np.array_equal(labels, labels.round()):
+    elif labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels % 1 == 0).all():
         return [str(int(value)) for value in labels]
     elif labels.dtype.kind not in "biuUS":
         collector.fault(0, field, f"the array is of {labels.dtype}", "write whole numbers or names")
@@ -162,16 +178,15 @@ def _check_labels(
 
 
 def split_of(name: str) -> str | None:
-    """The split that a name speaks of.
+    """The split that a name speaks of; `t10k` is MNIST's name of its test images.
 
     Example:
         >>> split_of("x_train"), split_of("t10k"), split_of("images")
         ('train', 'test', None)
     """
-    for word, split in (("train", "train"), ("val", "val"), ("test", "test"), ("t10k", "test")):
-        if word in name.lower():
-            return split
-    return None
+    words = ("train", "val", "test", "t10k")
+    found = next((word for word in words if word in name.lower()), None)
+    return "test" if found == "t10k" else found
 
 
 def unique_name(split: str | None, path: Path) -> str:

@@ -1,16 +1,19 @@
-"""What all readers share: one collector for the marks and the faults of a file."""
+"""What all readers share: one collector for the images, marks and faults of a file."""
 
 from __future__ import annotations
 
+import codecs
+import logging
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
-from placewise.errors import Fault, ImageError, LabelError, SettingsError
+from placewise.errors import DataError, Fault, ImageError, LabelError
 from placewise.geometry import Size
 from placewise.images import image_size
 from placewise.labels import (
@@ -32,91 +35,132 @@ MAX_BYTES = 1 << 30
 """Largest file of labels that is read."""
 
 MAX_NAMES = 2000
-"""Most points or classes that labels may name; more is a column of something else."""
+"""Most keypoints or classes that labels may name; more is a column of something else."""
 
-SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+MAX_FAULTS = 1000
+"""Reading stops after this many faults."""
+
+LOOKED_AT = 200
+"""Images by which the folder of a file's images is chosen, spread over the file."""
+
+Mark = tuple[int, str, Visibility, float, float, float]
+"""(instance, keypoint, visibility, x, y, score or NaN)."""
+
+_SPLIT = re.compile(
+    r"(train|training|val|valid|validation|test|testing)([ _-]?set)?((19|20)\d\d)?", re.IGNORECASE
+)
+_BYTE_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+_log = logging.getLogger(__name__)
+
+
+def split_named(text: str) -> str | None:
+    """The split that a word means.
+
+    Example:
+        >>> [split_named(text) for text in ("Valid", "train2017", "test_set", "dev")]
+        ['val', 'train', 'test', None]
+    """
+    match = _SPLIT.fullmatch(text.strip())
+    return {"tr": "train", "va": "val", "te": "test"}[match[1][:2].lower()] if match else None
 
 
 @dataclass
-class _Mark:
-    """One point of one instance: its name, state and place."""
-
-    instance: int
-    name: str
-    state: Visibility
-    x: float
-    y: float
-
-
-@dataclass
-class _ImageArray:
+class _Image:
     """An image that the file names; its size is None where the image cannot be read."""
 
     size: Size | None
     split: str | None = None
     label: str = ""
-    marks: list[_Mark] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
 
 
 class Collector:
     """Gathers the images, marks and faults of one file of labels.
 
-    A reader hands over every value with the place where it stands (row and field). What is wrong
+    A reader hands over every value with the place where it is (row and field). What is wrong
     becomes a fault and reading goes on; `labels` raises all faults together.
 
     Args:
         path: the file of labels.
-        root: folder of the images; nothing outside of it is opened.
+        root: folder of the images, outside of which nothing is opened; None: the file's own.
     """
 
-    def __init__(self, path: Path, root: Path) -> None:
-        self.path, self.root = path, root
+    def __init__(self, path: Path, root: Path | None = None) -> None:
+        self.path = path
+        self.root = (path if path.is_dir() else path.parent) if root is None else root
         self.faults: list[Fault] = []
-        self.images: dict[str, _ImageArray] = {}
+        self.images: dict[str, _Image] = {}
         self.damaged: set[int] = set()
-        self._real_root = root.resolve()
+        self.decimals: set[str] = set()
+        self._missing: list[int] = []
+        self._assumed: dict[str, None] = {}
         self._normal: dict[str, str | None] = {}
 
     def fault(self, row: int, field: str, got: str, todo: str) -> None:
-        """Note a fault; `field` may come from the file."""
+        """Note a fault; `field` may come from the file. Stops at the thousandth."""
         name = ascii(field)[1:-1] if has_control(field) else field
         self.faults.append(Fault(str(self.path), row, name, got, todo))
+        if len(self.faults) == MAX_FAULTS:
+            self.stop()
 
     def stop(self) -> NoReturn:
         """Raise the faults in the order of the file."""
-        raise LabelError(sorted(self.faults, key=lambda fault: fault.row))
+        faults = list(self.faults)
+        if len(self._missing) == len(self.images) > 1:
+            first = faults[self._missing[0]]
+            got = f"none of the {len(self._missing)} images is in {self.root}: {first.got}, …"
+            for place in reversed(self._missing):
+                del faults[place]
+            faults.insert(0, Fault(first.file, first.row, first.field, got, first.todo))
+        faults.sort(key=lambda fault: fault.row)
+        if len(self.faults) >= MAX_FAULTS:
+            todo = "correct these first; the rest of the file was not looked at"
+            got = f"there are {MAX_FAULTS} faults or more"
+            faults.append(Fault(str(self.path), faults[-1].row, "file", got, todo))
+        raise LabelError(faults)
+
+    def assume(self, what: str) -> None:
+        """Note what the reader takes for granted; the log says it in one line."""
+        self._assumed[what] = None
 
     def text(self) -> str:
         """Content of the file; each line that is not UTF-8 is a fault and one of `damaged`."""
         data = read_bytes(self.path)
+        coding = coding_of(data)
+        if coding != "utf-8-sig":
+            self.assume("text in UTF-16")
         try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            start = 0
-            for number, line in enumerate(data.splitlines(keepends=True), 1):
-                self._decode(line, number, start)
-                start += len(line)
+            return data.decode(coding)
+        except UnicodeDecodeError as error:
+            if coding != "utf-8-sig":
+                got = f"the UTF-16 text is damaged at offset {error.start}"
+                self.fault(1, "text", got, "save the file as UTF-8")
+                self.stop()
+        for number, line in enumerate(_BYTE_LINE.finditer(data), 1):
+            try:
+                line[0].decode("utf-8")
+            except UnicodeDecodeError as error:
+                self.damaged.add(number)
+                byte, offset = line[0][error.start], line.start() + error.start
+                got = f"byte 0x{byte:02x} at offset {offset} is not UTF-8"
+                self.fault(number, "text", got, "save the file as UTF-8")
         return data.decode("utf-8-sig", errors="replace")
 
-    def _decode(self, line: bytes, number: int, start: int) -> None:
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            self.damaged.add(number)
-            self.fault(
-                number,
-                "text",
-                f"byte 0x{line[error.start]:02x} at offset {start + error.start} is not UTF-8",
-                "save the file as UTF-8",
-            )
+    def holding(self, names: Sequence[str], folders: Iterable[Path]) -> list[Path]:
+        """The folders that hold the most of these images; none where no folder holds one."""
+        looked = names[:: max(1, len(names) // LOOKED_AT)]
+        safe = [normal(name) for name in looked if not why_unsafe(name)]
+        counts = {folder: sum(_is_file(folder / name) for name in safe) for folder in folders}
+        most = max(counts.values(), default=0)
+        return [folder for folder, count in counts.items() if 0 < count == most]
 
     def image(self, name: str, row: int, field: str, *, once: bool = True) -> str | None:
         """Normal name of an image, which is looked at when it is first named.
 
         Args:
-            name: the name as it stands in the file.
-            row: where it stands.
-            field: where it stands.
+            name: the name as it is in the file.
+            row: where it is.
+            field: where it is.
             once: whether an image may be named only once.
 
         Returns:
@@ -132,7 +176,8 @@ class Collector:
         if image is None:
             return None
         if image not in self.images:
-            self.images[image] = _ImageArray(self._size(image, row, field))
+            self.images[image] = _Image(None)
+            self.images[image].size = self._size(image, row, field)
         elif once:
             todo = "keep one, or use a format with instances (long_csv, coco)"
             self.fault(row, field, f"{shown(image)} is named a second time", todo)
@@ -140,14 +185,16 @@ class Collector:
 
     def _size(self, image: str, row: int, field: str) -> Size | None:
         """Size of an image under the root, or None and a fault."""
+        real = self.root.resolve()
         try:
             file = (self.root / image).resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: symlinks in a circle
             file = None
-        if file is None or (file.is_relative_to(self._real_root) and not file.is_file()):
-            todo = "put the image there, or name the folder of the images (root)"
+        if file is None or (file.is_relative_to(real) and not file.is_file()):
+            todo = "put the image there, or name the folder of the images with --root (root=)"
+            self._missing.append(len(self.faults))
             self.fault(row, field, f"there is no image {shown(image)}", todo)
-        elif not file.is_relative_to(self._real_root):
+        elif not file.is_relative_to(real):
             todo = "put the image itself into the folder"
             self.fault(row, field, f"{shown(image)} is a symlink out of the folder", todo)
         else:
@@ -162,7 +209,7 @@ class Collector:
         """Note the split of an image; an empty text says nothing."""
         if not text.strip():
             return
-        split = SPLIT_NAMES.get(text.strip().lower())
+        split = split_named(text)
         if split is None:
             todo = "write train, val, test or nothing"
             self.fault(row, field, f"{shown(text)} is not a split", todo)
@@ -174,7 +221,7 @@ class Collector:
             pixels.split = pixels.split or split
 
     def name(self, text: str, row: int, field: str) -> str | None:
-        """Name of a point or class without outer blanks, None where it is a fault."""
+        """Name of a keypoint or class without outer blanks, None where it is a fault."""
         name = text.strip()
         if why_unfit(name):
             self.fault(row, field, f"{shown(name)} {why_unfit(name)}", f"write the {field}'s name")
@@ -187,10 +234,10 @@ class Collector:
         if image is not None and name:
             self.images[image].label = name
 
-    def mark(self, image: str | None, mark: tuple[int, str, Visibility, float, float]) -> None:
-        """Keep (instance, name, state, x, y) of an image whose name is good."""
+    def mark(self, image: str | None, mark: Mark) -> None:
+        """Keep a keypoint of an image whose name is good."""
         if image is not None:
-            self.images[image].marks.append(_Mark(*mark))
+            self.images[image].marks.append(mark)
 
     def near(self, image: str | None, x: float, y: float, row: int, fields: str) -> None:
         """Note a fault if a place is far outside its image."""
@@ -216,16 +263,17 @@ class Collector:
         """The labels, if nothing was wrong.
 
         Args:
-            names: the points' names.
+            names: the keypoints' names.
             symmetry: pairs of names; None: guess them.
             skeleton: pairs of names.
 
         Raises:
             LabelError: all faults together.
         """
-        self._check("point", "points", names)
+        self._check("keypoint", names)
         index = {name: i for i, name in enumerate(names)}
-        samples = tuple(_sample(*item, index) for item in self.images.items())
+        scored = any(mark[5] == mark[5] for image in self.images.values() for mark in image.marks)
+        samples = tuple(_sample(*item, index, scored) for item in self.images.items())
         pairs = guess_symmetry(names) if symmetry is None else symmetry
         return KeypointDataset(self.root, names, samples, pairs, skeleton, self.path)
 
@@ -237,11 +285,11 @@ class Collector:
         """
         found = {pixels.label for pixels in self.images.values()} - {""}
         names = tuple(sorted(found, key=natural))
-        self._check("class", "classes", names)
+        self._check("class", names)
         self.check_classes(names)
         index = {name: i for i, name in enumerate(names)}
         samples = tuple(
-            ClassSample(image, _size(image, pixels), index.get(pixels.label), pixels.split)
+            ClassSample(image, pixels.size or (0, 0), index.get(pixels.label), pixels.split)
             for image, pixels in self.images.items()
         )
         return ClassDataset(self.root, names, samples, self.path)
@@ -253,50 +301,72 @@ class Collector:
             self.fault(0, "class", got, "label at least two classes")
             self.stop()
 
-    def _check(self, what: str, several: str, names: tuple[str, ...]) -> None:
-        """Raise what was wrong."""
+    def _check(self, what: str, names: tuple[str, ...]) -> None:
+        """Raise what was wrong, and say what was assumed."""
         if len(names) > MAX_NAMES:
-            got = f"{len(names)} {several} are named, the most is {MAX_NAMES}"
-            self.fault(1, what, got, f"write the names of {several} there, not places or images")
+            got = f"{len(names):,} names, the most is {MAX_NAMES}"
+            self.fault(1, what, got, f"write the name of a {what} there, not places or images")
+        if {"thousands", "whole"} <= self.decimals and "," not in self.decimals:
+            got = "numbers such as 1,234 may mean 1.234 or 1234"
+            self.fault(1, "numbers", got, "write decimal points, and no mark between thousands")
         if not self.faults and not (names and self.images):
             self.fault(1, "file", "there is no label in it", "label at least one image")
         if self.faults:
             self.stop()
+        if self._assumed:
+            _log.warning("%s is read with %s", self.path, ", ".join(self._assumed))
 
 
-def _sample(image: str, pixels: _ImageArray, index: dict[str, int]) -> KeypointSample:
-    count = 1 + max((mark.instance for mark in pixels.marks), default=0)
+def _sample(image: str, pixels: _Image, index: dict[str, int], scored: bool) -> KeypointSample:
+    count = 1 + max((mark[0] for mark in pixels.marks), default=0)
     points = np.full((count, len(index), 2), np.nan)
     visibility = np.full((count, len(index)), Visibility.UNLABELLED, dtype=np.int8)
-    for mark in pixels.marks:
-        place = mark.instance, index[mark.name]
-        visibility[place] = mark.state
-        if mark.state >= Visibility.HIDDEN:
-            points[place] = mark.x, mark.y
-    return KeypointSample(image, _size(image, pixels), points, visibility, pixels.split)
+    scores = np.full(visibility.shape, np.nan) if scored else None
+    for instance, name, seen, x, y, score in pixels.marks:
+        place = instance, index[name]
+        visibility[place] = seen
+        if seen >= Visibility.HIDDEN:
+            points[place] = x, y
+        if scores is not None:
+            scores[place] = score
+    return KeypointSample(
+        image, pixels.size or (0, 0), points, visibility, pixels.split, scores=scores
+    )
 
 
-def _size(image: str, pixels: _ImageArray) -> Size:
-    if pixels.size is None:
-        raise SettingsError(f"the size of {shown(image)} is not known; read the image first")
-    return pixels.size
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # e.g. a name that is too long
+        return False
+
+
+def coding_of(data: bytes) -> str:
+    """How a text is coded: UTF-8, or UTF-16 by its mark or by the zeros of its letters."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    head = data[:1000]
+    for start, coding in ((0, "utf-16-be"), (1, "utf-16-le")):
+        if head[start::2].count(0) > 0.4 * len(head) > head[1 - start :: 2].count(0) * 8:
+            return coding
+    return "utf-8-sig"
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:
     """Content of a file of labels, or its first `most` bytes.
 
     Raises:
-        SettingsError: the system refuses, or the whole file is too large.
+        DataError: the system refuses, or the whole file is too large.
     """
     try:
         if most is None and path.stat().st_size > MAX_BYTES:
-            raise SettingsError(
+            raise DataError(
                 f"{path} has {path.stat().st_size >> 20} MiB, labels may have {MAX_BYTES >> 20}; "
                 "split the file"
             )
         with path.open("rb") as file:
             return file.read(-1 if most is None else most)
     except OSError as error:
-        raise SettingsError(
+        raise DataError(
             f"{path} cannot be read: {error.strerror or error}; name a file of labels"
         ) from error

@@ -1,25 +1,42 @@
-"""From a path to labels and back: which file of a folder, which format of a file."""
+"""From a path to labels and back: which files of a folder, which format of a file."""
 
 from __future__ import annotations
 
+import fnmatch
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from placewise.errors import SettingsError
-from placewise.formats._collect import Collector, read_bytes
-from placewise.formats._format import FORMATS, Format, Written
-from placewise.labels import Dataset
-from placewise.labels.names import shown
+from placewise.errors import Fault, LabelError, SettingsError
+from placewise.formats._collect import Collector, coding_of, read_bytes, split_named
+from placewise.formats._format import FORMATS, Format, Written, members
+from placewise.formats._tables import header_of
+from placewise.images import is_image_name, is_result
+from placewise.labels import Dataset, KeypointDataset
+from placewise.labels.names import natural, shown
 
 HEAD_BYTES = 1 << 16
 """A format is judged by this much of a file."""
 
-_PREFERRED = ("points.csv", "labels.csv", "labels.json")
-_BY_SUFFIX: dict[tuple[str, str], str] = {
-    ("keypoints", ".csv"): "long_csv",
-    ("keypoints", ".json"): "coco",
-    ("classes", ".csv"): "class_csv",
-}
+LISTED = 8
+"""Most files that a message lists."""
+
+_SIDECARS = (".json", ".txt", ".xml", ".csv")
+_LABEL_FOLDERS = ("labels", "annotations", "annotation")
+_log = logging.getLogger(__name__)
+
+
+class _Found(NamedTuple):
+    """Files of one format in a folder; `together` where they are parts of one data set."""
+
+    folder: Path
+    files: list[Path]
+    member: Format
+    together: bool = False
 
 
 def read_dataset(
@@ -28,12 +45,14 @@ def read_dataset(
     r"""Read labels, in whichever format they are.
 
     Args:
-        path: the file, or a folder in which it is found: `points.csv`, else `labels.csv`, else
-            `labels.json`, else the only file in a known format there, else the only DeepLabCut
-            file in `labeled-data`, else idx files, else a folder for each class.
+        path: the file; or a folder in which it is found: `points.csv`, else `keypoints.csv`,
+            `labels.csv`, `labels.json`, else the only file in a known format there, else what a
+            tool keeps in subfolders (`labeled-data`, `annotations`, `train` and `valid`), else
+            idx files, else a folder for each class; or several files named with a wildcard, as
+            "cameras/*/points.csv".
         format: name of the format; None: find it by looking at the data.
-        root: folder of the images; None: the file's folder, for DeepLabCut files also one above
-            it where the images are.
+        root: folder of the images; None: the file's folder. For DeepLabCut and COCO files it is
+            found where the images are.
 
     Returns:
         `KeypointDataset` of points, or `ClassDataset`.
@@ -41,19 +60,25 @@ def read_dataset(
     Raises:
         SettingsError: there is no such file, or several could be meant.
         LabelError: what is wrong in the file, all of it at once.
+        DataError: files that are read together do not agree, or cannot be read.
 
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from PIL import Image
         >>> with TemporaryDirectory() as folder:
         ...     Image.new("L", (8, 6)).save(Path(folder, "a.png"))
-        ...     _ = Path(folder, "points.csv").write_text("image,point,x,y\na.png,nose,3,4.5\n")
+        ...     _ = Path(folder, "points.csv").write_text("image,keypoint,x,y\na.png,nose,3,4.5\n")
         ...     labels = read_dataset(folder)
         >>> labels.names, labels.samples[0].size, labels.samples[0].points.tolist()
         (('nose',), (6, 8), [[[3.0, 4.5]]])
     """
-    file, member = _find(Path(path), FORMATS[format]() if format else None)
-    return member.read(file, member.root(file) if root is None else Path(root))
+    base = None if root is None else Path(root)
+    if base is not None and not base.is_dir():
+        raise SettingsError(f"there is no folder {base}; name the folder of the images (root)")
+    found = _find(Path(path), FORMATS[format]() if format else None)
+    if len(found.files) == 1:
+        return found.member.read(found.files[0], base)
+    return _read_together(found, base)
 
 
 def write_dataset(
@@ -73,11 +98,11 @@ def write_dataset(
         labels: the labels.
         path: the file.
         format: name of the format; None: `coco` for `.json`; `long_csv` or `class_csv` for `.csv`.
-        overwrite: replace a file that is there (never the one the labels were read from).
+        overwrite: replace a file that exists (never the one the labels were read from).
         lossy: leave out what the format cannot hold.
 
     Raises:
-        SettingsError: the file is there, something would be lost, or the format cannot be
+        SettingsError: the file exists, something would be lost, or the format cannot be
             written or is for other labels.
 
     Example:
@@ -90,28 +115,26 @@ def write_dataset(
         ...     labels = KeypointDataset(Path(folder), ("nose",), (sample,))
         ...     write_dataset(labels, Path(folder, "points.csv"))
         ...     print(Path(folder, "points.csv").read_text(encoding="utf-8"))
-        image,point,x,y,state
+        image,keypoint,x,y,visibility
         a.png,nose,3.0,4.5,visible
     """
-    path = Path(path)
-    writer = _writer(labels, format or _by_ending(labels, path))
-    writer.write(labels, path, overwrite=overwrite, lossy=lossy)
+    _writer(labels, Path(path), format).write(labels, Path(path), overwrite=overwrite, lossy=lossy)
 
 
-def _writer(labels: Dataset[Any], name: str) -> Written[Any]:
-    """The format of this name, if it can be written and is for such labels."""
+def _writer(labels: Dataset[Any], path: Path, name: str | None) -> Written[Any]:
+    """The format of this name, or of the path's ending, that can be written for such labels."""
+    able = [m for m in members() if isinstance(m, Written) and m.task == labels.task]
+    names = " or ".join(FORMATS.name_of(type(member)) for member in able) or "none"
+    if name is None:
+        fitting = [member for member in able if path.suffix.lower() in member.endings]
+        if not fitting:
+            raise SettingsError(f"{path} does not tell its format; name one of: {names}")
+        return fitting[0]
     member = FORMATS[name]()
-    able = [
-        other
-        for other in FORMATS.names()
-        if issubclass(FORMATS[other], Written) and FORMATS[other].task == labels.task
-    ]
     if isinstance(member, Written) and member.task == labels.task:
         return member
     reason = "holds something else" if member.task != labels.task else "is only read"
-    raise SettingsError(
-        f"these are labels of {labels.what}, and {name} {reason}; write {' or '.join(able)}"
-    )
+    raise SettingsError(f"these are labels of {labels.what}, and {name} {reason}; write {names}")
 
 
 def convert(
@@ -121,6 +144,7 @@ def convert(
     format: str | None = None,
     to_format: str | None = None,
     root: Path | str | None = None,
+    threshold: float | None = None,
     overwrite: bool = False,
     lossy: bool = False,
 ) -> str:
@@ -132,11 +156,16 @@ def convert(
         format: format of the source; None: find it.
         to_format: format of the target; None: by its ending, as in `write_dataset`.
         root: folder of the images, as in `read_dataset`.
-        overwrite: replace a file that is there.
+        threshold: of predictions: keypoints with a lower score become absent, the others labels
+            without a score.
+        overwrite: replace a file that exists.
         lossy: leave out what the new format cannot hold.
 
     Returns:
         One line that says what was written, and what was left out.
+
+    Raises:
+        SettingsError: as in `write_dataset`, or a threshold for labels without scores.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -151,116 +180,251 @@ def convert(
         '...a.json: 1 images, 1 points, written as coco'
     """
     labels, path = read_dataset(source, format=format, root=root), Path(target)
-    name = to_format or _by_ending(labels, path)
-    write_dataset(labels, path, name, overwrite=overwrite, lossy=lossy)
-    losses = _writer(labels, name).losses(labels)
+    if threshold is not None:
+        if not (isinstance(labels, KeypointDataset) and labels.scored):
+            raise SettingsError(f"{source} holds no scores of keypoints; leave the threshold out")
+        decided = labels.above(threshold)
+        labels = replace(decided, samples=tuple(replace(s, scores=None) for s in decided.samples))
+    writer = _writer(labels, path, to_format)
+    writer.write(labels, path, overwrite=overwrite, lossy=lossy)
+    losses = writer.losses(labels)
     what = f"{len(labels.samples)} images, {len(labels.names)} {labels.what}"
-    said = f"{path}: {what}, written as {name}"
+    said = f"{path}: {what}, written as {FORMATS.name_of(type(writer))}"
     return f"{said}; left out: {', '.join(losses)}" if losses else said
 
 
-def holds_arrays(path: Path) -> bool:
+def holds_arrays(path: Path | str) -> bool:
     """Whether a path means arrays of images (.npz, idx), not files of images.
 
     Example:
-        >>> holds_arrays(Path("train-images-idx3-ubyte.gz"))
+        >>> holds_arrays("train-images-idx3-ubyte.gz")
         False
     """
-    members = [FORMATS[name]() for name in ("npz", "idx")]
+    path = Path(path)
+    able = [member for member in members() if member.holds_images]
     if path.is_dir():
-        arrays = len(list(path.glob("*.npz"))) == 1
-        return arrays or any(member.recognises_folder(path) for member in members)
-    return path.is_file() and any(member.recognises(path, _head(path)) for member in members)
+        listed = [file.name for file in path.iterdir()]
+        alone = (sum(len(fnmatch.filter(listed, p)) for p in m.patterns) == 1 for m in able)
+        return any(alone) or any(member.recognises_folder(path) for member in able)
+    return path.is_file() and any(member.recognises(path, _head(path)) for member in able)
 
 
-def _by_ending(labels: Dataset[Any], path: Path) -> str:
-    """The format that the ending of a name suggests."""
-    name = _BY_SUFFIX.get((labels.task, path.suffix.lower()))
-    if name is None:
-        raise SettingsError(
-            f"{path} does not tell its format; name one of: {', '.join(FORMATS.names())}"
-        )
-    return name
-
-
-def _find(path: Path, forced: Format | None) -> tuple[Path, Format]:
-    """The file or folder of labels that a path means, and its format."""
+def _find(path: Path, forced: Format | None) -> _Found:
+    """The files or the folder that a path means, and their format."""
     if path.is_file():
-        return path, forced or _recognise(path)
+        return _Found(path, [path], forced or _recognise(path))
+    if "*" in str(path) and not path.exists():
+        return _wildcard(path, forced)
     if not path.is_dir():
         raise SettingsError(f"there is no file or folder {path}; name a file of labels")
     if forced and forced.whole_folders:
-        return path, forced
-    if file := _file_in(path):
-        return file, forced or _recognise(file)
+        return _Found(path, [path], forced)
+    tried = [forced] if forced else members()
+    found = _search(path, tried) or _in_splits(path, tried)
+    if found and (len(found.files) == 1 or found.together):
+        return found
+    if found:
+        raise SettingsError(
+            f"{path} holds several files of labels: {_listed(path, found.files)}; name one of "
+            f"them, or all with a wildcard in quotation marks: '{_pattern(path, found.files)}'"
+        )
     if forced:
         name = FORMATS.name_of(type(forced))
         raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
-    for member in [FORMATS[name]() for name in FORMATS.names()]:
+    for member in tried:
         if member.recognises_folder(path):
-            return path, member
+            if not member.holds_images:
+                _refuse_labels_below(path, tried)
+            return _Found(path, [path], member)
+    _refuse_labels_below(path, tried)
     raise SettingsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; "
         "name the file, or call it points.csv or labels.json"
     )
 
 
-def _file_in(path: Path) -> Path | None:
-    """The file of labels in a folder, None where there is none."""
-    for name in _PREFERRED:
-        if (path / name).is_file():
-            return path / name
-    found = [file for pattern in ("*.csv", "*.json", "*.npz") for file in _known(path, pattern)]
-    found = found or _known(path, "labeled-data/*/CollectedData*.csv")
-    if len(found) > 1:
-        names = ", ".join(file.relative_to(path).as_posix() for file in found)
-        raise SettingsError(f"{path} holds several files of labels: {names}; name one of them")
-    return found[0] if found else None
+def _search(folder: Path, tried: Sequence[Format]) -> _Found | None:
+    """The files of labels in a folder, by the names and patterns of the formats."""
+    for names in zip_longest(*(member.first for member in tried)):
+        for name in sorted({name for name in names if name}):
+            if (folder / name).is_file():
+                file = folder / name
+                return _Found(folder, [file], tried[0] if len(tried) == 1 else _recognise(file))
+    listed = [file.name for file in folder.iterdir()]
+    for patterns in zip_longest(*(member.patterns for member in tried)):
+        found: dict[Path, Format] = {}
+        for member, pattern in zip(tried, patterns, strict=True):
+            for file in _inside(folder, listed, pattern or ""):
+                if member.recognises(file, _head(file)):
+                    found[file] = member
+        if found:
+            files = sorted(found, key=lambda file: natural(file.as_posix()))
+            kinds = {type(member) for member in found.values()}
+            if len(files) == 1:
+                return _Found(folder, files, tried[0] if len(tried) == 1 else _recognise(files[0]))
+            project = any("/" in (pattern or "") for pattern in patterns)
+            splits = [_split_told(file.relative_to(folder)) for file in files]
+            parted = None not in splits and len(set(splits)) == len(files)
+            return _Found(folder, files, found[files[0]], len(kinds) == 1 and (project or parted))
+    return None
 
 
-def _known(folder: Path, pattern: str) -> list[Path]:
-    """Files in a known format, without symlinks that lead out of the folder."""
+def _inside(folder: Path, listed: Sequence[str], pattern: str) -> Iterator[Path]:
+    """Files of a pattern, without links out of the folder."""
     inside = folder.resolve()
-    return [
-        file
-        for file in sorted(folder.glob(pattern))
-        if file.is_file() and file.resolve().is_relative_to(inside) and _candidates(file)
-    ]
+    names = fnmatch.filter(listed, pattern)
+    for file in folder.glob(pattern) if "/" in pattern else (folder / name for name in names):
+        if file.is_file() and file.resolve().is_relative_to(inside):
+            yield file
+
+
+def _in_splits(folder: Path, tried: Sequence[Format]) -> _Found | None:
+    """One file of labels in each folder of a split."""
+    found = {}
+    for one in _folders(folder):
+        if split_named(one.name) and (below := _search(one, tried)):
+            found[one] = below
+    kinds = {type(below.member) for below in found.values()}
+    if not found or len(kinds) > 1 or any(len(below.files) > 1 for below in found.values()):
+        return None
+    files = [below.files[0] for below in found.values()]
+    return _Found(folder, files, next(iter(found.values())).member, together=True)
+
+
+def _wildcard(path: Path, forced: Format | None) -> _Found:
+    """The files that a path with wildcards means."""
+    start = next(i for i, part in enumerate(path.parts) if "*" in part)
+    folder = Path(*path.parts[:start])
+    found = sorted(folder.glob("/".join(path.parts[start:])), key=lambda f: natural(f.as_posix()))
+    files = [file for file in found if file.is_file()]
+    if not files:
+        raise SettingsError(f"there is no file {path}; name a file of labels")
+    kinds = {type(forced or _recognise(file)) for file in files}
+    if len(kinds) > 1:
+        raise SettingsError(f"{path}: the files are in several formats; name files of one format")
+    return _Found(folder, files, forced or _recognise(files[0]), together=True)
+
+
+def _read_together(found: _Found, root: Path | None) -> Dataset[Any]:
+    """One data set of several files, whose faults come together too."""
+    splits = [_split_told(file.relative_to(found.folder)) for file in found.files]
+    told = None not in splits and len(set(splits)) > 1
+    faults: list[Fault] = []
+    parts: list[Any] = []
+    for file, split in zip(found.files, splits, strict=True):
+        try:
+            part: Any = found.member.read(file, root)
+        except LabelError as error:
+            faults += error.faults
+            continue
+        if told:
+            samples = (replace(sample, split=sample.split or split) for sample in part.samples)
+            part = replace(part, samples=tuple(samples))
+        parts.append(part)
+    if faults:
+        raise LabelError(faults)
+    joined = found.member.join(parts, _pattern(found.folder, found.files))
+    by = " as splits, by their names" if told else ""
+    listed = _listed(found.folder, found.files)
+    _log.warning("%s: %d files are read together%s: %s", found.folder, len(parts), by, listed)
+    return joined
+
+
+def _split_told(file: Path) -> str | None:
+    """The split that a file's folder, else a word of its name, says.
+
+    Example:
+        >>> _split_told(Path("valid/points.csv")), _split_told(Path("keypoints_train2017.json"))
+        ('val', 'train')
+    """
+    words = re.split(r"[^A-Za-z0-9]+", file.stem)
+    found = [split for word in words if (split := split_named(word))]
+    return split_named(file.parent.name) or (found[0] if len(found) == 1 else None)
+
+
+def _pattern(folder: Path, files: Sequence[Path]) -> Path:
+    """A wildcard for these files of a folder: a part that differs becomes a star."""
+    parts = [file.relative_to(folder).parts for file in files]
+    same = [column[0] if len(set(column)) == 1 else "*" for column in zip(*parts, strict=False)]
+    return folder.joinpath(*same[:-1], same[-1] if same[-1] != "*" else f"*{files[0].suffix}")
+
+
+def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
+    """Say so where files of labels are in the subfolders, which are then no classes."""
+    ours, strange = [], []
+    for one in [below for top in _folders(folder) for below in (top, *_folders(top))]:
+        files = sorted(file for file in one.iterdir() if file.suffix.lower() in _SIDECARS)
+        images = {file.stem for file in one.iterdir() if is_image_name(file.name)}
+        known = [f for f in islice(files, 20) if any(m.recognises(f, _head(f)) for m in tried)]
+        ours += known
+        if not known:
+            alone = one.name.lower() in _LABEL_FOLDERS and not images
+            strange += [file for file in files if file.stem in images or alone][:1]
+    if ours:
+        together = _pattern(folder, ours)
+        raise SettingsError(
+            f"{folder}: its folders hold files of labels, so they are not classes: "
+            f"{_listed(folder, ours)}; name one of the files, or read them together with "
+            f"'{together}' (in quotation marks). If the folders are classes, say "
+            "--format class_folders"
+        )
+    if strange:
+        raise SettingsError(
+            f"{folder}: its folders hold labels of another tool, so they are not classes: "
+            f"{_listed(folder, strange)}, …; export the labels as COCO keypoints or as CSV. If "
+            "the folders are classes, say --format class_folders"
+        )
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Subfolders in natural order, without hidden ones, links and results of ours."""
+    found = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
+    shown = [one for one in found if one.name[0] != "." and not is_result(one)]
+    return sorted(shown, key=lambda one: natural(one.name))
+
+
+def _listed(folder: Path, files: Sequence[Path]) -> str:
+    """The names of the first files."""
+    names = [file.relative_to(folder).as_posix() for file in files[:LISTED]]
+    return ", ".join(names) + (f", … ({len(files)} files)" if len(files) > LISTED else "")
 
 
 def _head(file: Path) -> str:
-    return read_bytes(file, HEAD_BYTES).decode("utf-8-sig", errors="replace")
-
-
-def _candidates(file: Path) -> list[Format]:
-    """The formats that recognise a file."""
-    head = _head(file)
-    members = [FORMATS[name]() for name in FORMATS.names()]
-    return [member for member in members if member.recognises(file, head)]
+    data = read_bytes(file, HEAD_BYTES)
+    return data.decode(coding_of(data), errors="replace")
 
 
 def _recognise(file: Path) -> Format:
     """The one format that recognises a file."""
-    found = _candidates(file)
+    head = _head(file)
+    found = [member for member in members() if member.recognises(file, head)]
     if len(found) > 1:
         names = ", ".join(FORMATS.name_of(type(member)) for member in found)
         raise SettingsError(f"{file} could be {names}; name its format")
     if not found:
-        _unrecognised(file)
+        _unrecognised(file, head.strip("\ufeff \t\r\n"))
     return found[0]
 
 
-def _unrecognised(file: Path) -> NoReturn:
+def _unrecognised(file: Path, head: str) -> NoReturn:
     """Say what is wrong with a file that no format recognises."""
-    collector = Collector(file, file.parent)
-    first = collector.text().lstrip().partition("\n")[0].rstrip()
-    if not collector.faults:
-        got = f"{shown(first)} begins no known format" if first else "the file is empty"
-        kinds = [f"{name} ({_summary(name)})" for name in FORMATS.names()]
-        collector.fault(1, "header", got, f"write one of: {'; '.join(kinds)}")
+    collector = Collector(file)
+    if not head:
+        collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
+    elif head.startswith("[") and '"image_id"' in head:
+        got = "it is a list of results, not a data set: it names no images and no keypoints"
+        collector.fault(0, "file", got, "give the file with images, annotations and categories")
+    elif head[0] in "{[":
+        got = "the JSON has no images, annotations and categories"
+        collector.fault(0, "file", got, "export the labels as COCO keypoints")
+    else:
+        collector.text()  # finds bytes that are no text
+        if not collector.faults:
+            got = f"the columns are {shown(', '.join(header_of(head)))}"
+            todo = (
+                "a table of labels has the columns image, keypoint, x, y (a row for each "
+                "keypoint), or image, NAME_x, NAME_y, … (a row for each image), or image, class; "
+                "see docs/formats.md"
+            )
+            collector.fault(1, "header", got, todo)
     collector.stop()
-
-
-def _summary(name: str) -> str:
-    """First line of a format's docstring."""
-    return (FORMATS[name].__doc__ or name).strip().partition("\n")[0].rstrip(".")

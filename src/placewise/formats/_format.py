@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from placewise.errors import SettingsError
+from placewise.errors import DataError, SettingsError
 from placewise.family import Family
 from placewise.files import write_text
 from placewise.geometry import FloatArray
@@ -22,14 +25,24 @@ L = TypeVar("L", bound=Dataset[Any])
 class Format(ABC):
     """A format of labels. Members are found by `FORMATS`.
 
-    The first line of a member's docstring says what its files look like: it is shown where no
-    format recognises a file.
+    The first line of a member's docstring says what its files look like.
     """
 
     task: ClassVar[str]
+    """Name of the task whose labels it holds."""
 
     whole_folders: ClassVar[bool] = False
     """Whether it is a folder as a whole, not a file in it."""
+
+    holds_images: ClassVar[bool] = False
+    """Whether the images are in the file itself."""
+
+    first: ClassVar[tuple[str, ...]] = ()
+    """Names that are taken before all other files of a folder, the best first."""
+
+    patterns: ClassVar[tuple[str, ...]] = ()
+    """Where else its files are in a folder, as globs, the nearest first. Files that a pattern
+    with a slash finds belong together and are read together."""
 
     @abstractmethod
     def recognises(self, path: Path, head: str) -> bool:
@@ -40,20 +53,39 @@ class Format(ABC):
         return False
 
     @abstractmethod
-    def read(self, path: Path, root: Path) -> Dataset[Any]:
-        """Read labels of images under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path | None = None) -> Dataset[Any]:
+        """Read labels.
 
-    def root(self, path: Path) -> Path:
-        """Folder that a file's images are relative to: its own."""
-        return path if path.is_dir() else path.parent
+        Args:
+            path: the file.
+            root: folder of the images; None: the file's own, or where the format finds them.
+
+        Raises:
+            LabelError: all faults at once.
+        """
+
+    def join(self, parts: Sequence[Any], source: Path) -> Dataset[Any]:
+        """Make one data set of several files.
+
+        Args:
+            parts: what was read from each.
+            source: what all files are called together.
+
+        Raises:
+            DataError: the parts do not agree.
+        """
+        raise DataError(f"{source}: files of this format are read one at a time; name one of them")
 
 
 class Written(Format, Generic[L]):
     """A format that is written too, as one file of text."""
 
+    endings: ClassVar[tuple[str, ...]] = ()
+    """Endings of names for which it is the format that is written."""
+
     @abstractmethod
-    def read(self, path: Path, root: Path) -> L:
-        """Read labels of images under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path | None = None) -> L:
+        """Read labels; see `Format.read`."""
 
     @abstractmethod
     def losses(self, labels: L) -> list[str]:
@@ -69,11 +101,11 @@ class Written(Format, Generic[L]):
         Args:
             labels: the labels; images are named relative to `labels.root`.
             path: the file.
-            overwrite: replace a file that is there (never the one the labels were read from).
+            overwrite: replace a file that exists (never one the labels were read from).
             lossy: leave out what the format cannot hold.
 
         Raises:
-            SettingsError: the file is there, or something would be lost.
+            SettingsError: the file exists, or something would be lost.
             CheckpointError: the system refused, e.g. because the disk is full.
         """
         _check_images(labels)
@@ -83,12 +115,88 @@ class Written(Format, Generic[L]):
                 f"{path}: {FORMATS.name_of(type(self))} cannot hold {', '.join(losses)}; "
                 "write coco, or leave it out with lossy=True (--lossy)"
             )
-        if labels.source is not None and path.resolve() == labels.source.resolve():
-            raise SettingsError(f"{path} is the file the labels were read from; name another")
-        write_new(path, self.text(labels), overwrite=overwrite)
+        if labels.source is not None and _covers(labels.source.resolve(), path.resolve()):
+            raise SettingsError(f"{path} is a file the labels were read from; name another")
+        if (path.exists() or path.is_symlink()) and not overwrite:
+            raise SettingsError(f"{path} exists; name another, or say overwrite=True (--overwrite)")
+        write_text(path, self.text(labels))
 
 
-PointFormat = Written[KeypointDataset]
+class KeypointFormat(Written[KeypointDataset]):
+    """A format of keypoints."""
+
+    task = "keypoints"
+
+    def join(self, parts: Sequence[KeypointDataset], source: Path) -> KeypointDataset:
+        """One data set of files that name the same keypoints; see `Format.join`."""
+        first = parts[0]
+        for part in parts[1:]:
+            strange = sorted(set(first.names) ^ set(part.names))
+            if strange:
+                raise DataError(
+                    f"{source}: the files do not name the same keypoints: {', '.join(strange)} "
+                    f"only in {first.source if strange[0] in first.names else part.source}; name "
+                    "one of the files, or add the keypoint to all (with empty x and y)"
+                )
+            if set(map(frozenset, part.symmetry)) != set(map(frozenset, first.symmetry)):
+                raise DataError(
+                    f"{source}: {part.source} and {first.source} have different symmetry pairs; "
+                    "name one of the files, or correct the pairs"
+                )
+        root, renamed = rebased(parts)
+        samples = []
+        for part, images in zip(parts, renamed, strict=True):
+            order = [part.names.index(name) for name in first.names]
+            for sample, image in zip(part.samples, images, strict=True):
+                points, visibility = sample.points[:, order], sample.visibility[:, order]
+                scores = None if sample.scores is None else sample.scores[:, order]
+                moved = replace(sample, image=image, points=points, visibility=visibility)
+                samples.append(replace(moved, scores=scores))
+        return replace(first, root=root, samples=tuple(samples), source=source)
+
+
+def rebased(parts: Sequence[Dataset[Any]]) -> tuple[Path, list[list[str]]]:
+    """The folder that holds the images of all parts, and their names relative to it.
+
+    Raises:
+        DataError: two parts have an image in common.
+    """
+    roots = [part.root.absolute() for part in parts]
+    common = Path(os.path.commonpath(roots))
+    prefixes = [root.relative_to(common).as_posix() for root in roots]
+    owners: dict[str, Path | None] = {}
+    names: list[list[str]] = []
+    for prefix, part in zip(prefixes, parts, strict=True):
+        names.append([normal(f"{prefix}/{sample.image}") for sample in part.samples])
+        for name in names[-1]:
+            if name in owners:
+                raise DataError(
+                    f"{owners[name]} and {part.source} both label {shown(name)}; name one of them"
+                )
+            owners[name] = part.source
+    return common, names
+
+
+def members() -> list[Format]:
+    """All formats: those of the package, then those of modules that have been imported."""
+    found = [FORMATS[name] for name in FORMATS.names()]
+    kinds: list[type[Format]] = [Format]
+    for kind in kinds:
+        kinds += [sub for sub in kind.__subclasses__() if sub not in kinds]
+    outside = [kind for kind in kinds if kind not in found and _is_member(kind)]
+    return [kind() for kind in [*found, *sorted(outside, key=FORMATS.name_of)]]
+
+
+def _is_member(kind: type[Format]) -> bool:
+    """Whether a class can be named as module:Class."""
+    module = sys.modules.get(kind.__module__)
+    named = getattr(module, kind.__qualname__, None) is kind
+    return named and not getattr(kind, "__abstractmethods__", None)
+
+
+def _covers(source: Path, path: Path) -> bool:
+    """Whether a path is the source, or one of the files that its wildcards stand for."""
+    return path == source or ("*" in str(source) and path.match(str(source)))
 
 
 def _check_images(labels: Dataset[Any]) -> None:
@@ -97,7 +205,7 @@ def _check_images(labels: Dataset[Any]) -> None:
         raise SettingsError("labels without an image cannot be written; add a sample")
     if isinstance(labels.images, Arrays):
         raise SettingsError(
-            f"the images of {labels.source or 'these labels'} lie in arrays, and a file of "
+            f"the images of {labels.source or 'these labels'} are in arrays, and a file of "
             "labels names image files; train on the arrays as they are, or save the images "
             "first"
         )
@@ -110,12 +218,15 @@ def _check_images(labels: Dataset[Any]) -> None:
             )
 
 
-def fit_scores(labels: KeypointDataset, scores: Sequence[FloatArray]) -> list[FloatArray]:
-    """Scores as one array (instances, points) for each sample.
+def with_scores(
+    labels: KeypointDataset, scores: Sequence[FloatArray], threshold: float | None
+) -> KeypointDataset:
+    """Predicted keypoints with their scores.
 
     Args:
-        labels: the labels.
-        scores: for each sample (instances, points), or (points,) where it has one instance.
+        labels: the keypoints.
+        scores: for each sample (instances, keypoints), or (keypoints,) where it has one instance.
+        threshold: keypoints with a lower score become absent; None: none does.
 
     Raises:
         SettingsError: the scores do not fit the samples.
@@ -125,21 +236,11 @@ def fit_scores(labels: KeypointDataset, scores: Sequence[FloatArray]) -> list[Fl
     if got != needed:
         raise SettingsError(
             f"scores of shapes {shown(got)}, needed for {len(needed)} samples are {shown(needed)}; "
-            "give (instances, points) for each sample"
+            "give (instances, keypoints) for each sample"
         )
-    return fitted
-
-
-def write_new(path: Path, text: str, *, overwrite: bool = False) -> None:
-    """Write a file, whole or not at all; one that is there is kept unless `overwrite`.
-
-    Raises:
-        SettingsError: the file is there.
-        CheckpointError: the system refused.
-    """
-    if (path.exists() or path.is_symlink()) and not overwrite:
-        raise SettingsError(f"{path} exists; name another, or say overwrite=True (--overwrite)")
-    write_text(path, text)
+    pairs = zip(labels.samples, fitted, strict=True)
+    scored = replace(labels, samples=tuple(replace(s, scores=score) for s, score in pairs))
+    return scored if threshold is None else scored.above(threshold)
 
 
 FORMATS = Family("format", Format, "placewise.formats")

@@ -1,4 +1,9 @@
-"""Tables as CSV: rows with their line numbers, and the cells of a point."""
+"""Labels as tables: rows with their line numbers, columns by their meaning, a keypoint's cells.
+
+Spreadsheets write tables in many ways. Commas, semicolons, tabs and bars between cells, a line
+`sep=;`, decimal commas, capitals in the header, rows and columns without content, and UTF-16 are
+understood where they can mean one thing only; the log says what was assumed.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +12,113 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from placewise.formats._collect import Collector
 from placewise.labels import KeypointDataset, Visibility, guess_symmetry
 from placewise.labels.names import shown
 
-STATES = {state.name.lower(): state for state in Visibility}
+VISIBILITIES = {state.name.lower(): state for state in reversed(Visibility)}
+"""What the column `visibility` says; `not_labelled` is read too."""
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+MAX_ROW = 1 << 22
+"""Most characters of a row."""
+
+MAX_ROWS = 3_000_000
+
+_READ = {**VISIBILITIES, "not_labelled": Visibility.UNLABELLED}
+_SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 
-@dataclass(frozen=True)
+class Cell(NamedTuple):
+    """A cell: the column as the file spells it, and its text."""
+
+    column: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a table: its 1-based line and its cells by column."""
+    """A row of a table: its 1-based line, and its cells by the meaning of their columns."""
 
     number: int
     cells: dict[str, str]
+    header: Mapping[str, str]
+
+    def __getitem__(self, column: str) -> Cell:
+        """The cell of a column, empty where the table has none."""
+        return Cell(self.header.get(column, column), self.cells.get(column, ""))
 
 
 def header_of(head: str) -> list[str]:
-    """Cells of the first line that is not empty, without outer blanks."""
+    """Cells of the first line that holds something, without outer blanks."""
+    return _dialect(head)[1]
+
+
+def _dialect(head: str) -> tuple[str, list[str]]:
+    """What stands between cells, and the cells of the first line that holds something.
+
+    It is what `sep=` says, else what makes a cell `image` or `scorer`, else what makes the most
+    cells.
+    """
+    tried = list(DELIMITERS)
+    for line in (match[0] for match in _LINE.finditer(head)):
+        if said := _SEPARATOR.fullmatch(line):
+            tried = [said[1]]
+        elif line.strip(',;|\t\r\n "'):
+            cells = {mark: _cells(line, mark) for mark in tried}
+            words = {mark: {cell.lower() for cell in cells[mark]} for mark in tried}
+            known = [mark for mark in tried if {"image", "scorer"} & words[mark]]
+            best = known[0] if known else max(tried, key=lambda mark: len(cells[mark]))
+            return best, cells[best]
+    return tried[0], []
+
+
+def _cells(line: str, mark: str) -> list[str]:
     try:
-        rows = csv.reader(io.StringIO(head.strip().partition("\n")[0], newline=""))
-        return [cell.strip() for cell in next(rows, [])]
-    except csv.Error:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=mark), [])]
+    except (csv.Error, ValueError, TypeError):  # a mark that no table can have
         return []
 
 
-def read_rows(collector: Collector) -> list[tuple[int, list[str]]]:
-    """All rows that are not empty, each with the line that it begins on.
+class _Lines:
+    """The lines of a text, of which one row takes only so many characters."""
+
+    def __init__(self, text: str) -> None:
+        self.lines, self.left = _LINE.finditer(text), MAX_ROW
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        match = next(self.lines)
+        self.left -= match.end() - match.start()
+        if self.left < 0:
+            raise csv.Error(f"a row of more than {MAX_ROW:,} characters")
+        return match[0]
+
+
+def read_rows(collector: Collector) -> Iterator[tuple[int, list[str]]]:
+    """All rows that hold something, each with the line that it begins on.
 
     Lines that are not UTF-8 or not CSV are faults and left out.
     """
-    reader = csv.reader(io.StringIO(collector.text(), newline=""), strict=True)
-    rows: list[tuple[int, list[str]]] = []
+    text = collector.text()
+    mark, header = _dialect(text[: 1 << 16])
+    if mark != "," and header:
+        collector.assume(f"{DELIMITERS.get(mark, mark)} between cells")
+    lines = _Lines(text)
+    reader = csv.reader(lines, delimiter=mark if header else ",", strict=True)
+    count = 0
     while True:
-        start = reader.line_num + 1
+        start, lines.left = reader.line_num + 1, MAX_ROW
         try:
             cells = next(reader)
         except StopIteration:
@@ -53,130 +127,183 @@ def read_rows(collector: Collector) -> list[tuple[int, list[str]]]:
             todo = "look for a quotation mark that is not closed"
             collector.fault(start, "row", f"this is not CSV ({error})", todo)
             continue
-        if cells and collector.damaged.isdisjoint(range(start, reader.line_num + 1)):
-            rows.append((start, cells))
-    if not rows and not collector.faults:
+        if not any(map(str.strip, cells)) or (not count and _SEPARATOR.fullmatch(mark.join(cells))):
+            continue
+        if collector.damaged.isdisjoint(range(start, reader.line_num + 1)):
+            count += 1
+            yield start, cells
+        if count > MAX_ROWS:
+            collector.fault(start, "row", f"there are more than {MAX_ROWS:,} rows", "split it")
+            collector.stop()
+    if not count and not collector.faults:
         collector.fault(1, "file", "the file is empty", "write a header and a row for each label")
-    return rows
 
 
-def same_length(collector: Collector, row: int, cells: Sequence[str], length: int) -> bool:
-    """Whether a row has as many cells as the header; a fault if not."""
-    if len(cells) == length:
-        return True
+def fitted(
+    collector: Collector, row: int, cells: list[str], header: Sequence[str]
+) -> list[str] | None:
+    """As many cells as the header has, None and a fault where they are others.
+
+    Empty cells behind the header's, and missing ones under nameless columns, mean nothing.
+    """
+    extra = len(cells) - len(header)
+    if not any(map(str.strip, cells[len(header) :] if extra > 0 else header[len(cells) :])):
+        return cells[: len(header)] + [""] * -extra
     todo = "write as many cells as the header has (a name with a comma needs quotation marks)"
-    collector.fault(row, "row", f"{len(cells)} cells instead of {length}", todo)
-    return False
+    collector.fault(row, "row", f"{len(cells)} cells instead of {len(header)}", todo)
+    return None
 
 
-def read_table(collector: Collector, needed: Sequence[str]) -> tuple[list[str], list[Row]]:
+def read_table(
+    collector: Collector, needed: Sequence[str], known: Mapping[str, str]
+) -> tuple[dict[str, str], Iterator[Row]]:
     """Header and rows of a table with one header row.
 
     Args:
         collector: takes the faults.
         needed: columns that must be there.
+        known: for each name that a column may have, in small letters, the column that it means;
+            all others are taken as they are.
+
+    Returns:
+        The columns with the names they have in the file, and the rows.
 
     Raises:
         LabelError: the header is wrong, so that the rows cannot be understood.
     """
     rows = read_rows(collector)
-    if not rows or any(fault.row < rows[0][0] for fault in collector.faults):
+    number, cells = next(rows, (0, []))
+    if not number or any(fault.row < number for fault in collector.faults):
         collector.stop()
-    number, cells = rows[0]
-    header = [cell.strip() for cell in cells]
+    names = [cell.strip() for cell in cells]
+    header = [_meaning(name, names, known) for name in names]
     for column in needed:
         if column not in header:
-            got = f"there is no column '{column}'; the header is {shown(','.join(header))}"
+            got = f"there is no column '{column}'; the header is {shown(','.join(names))}"
             collector.fault(number, column, got, "add it or rename the column that holds it")
     for column, count in Counter(header).items():
         if column and count > 1:
+            twice = [name for name, meant in zip(names, header, strict=True) if meant == column]
             got = f"{count} columns have this name"
+            if len(set(twice)) > 1:
+                got = f"the columns {' and '.join(twice)} mean the same"
             collector.fault(number, column, got, "keep one of them")
     if any(fault.row == number for fault in collector.faults):
         collector.stop()
-    table = [
-        Row(line, dict(zip(header, row, strict=True)))
-        for line, row in rows[1:]
-        if same_length(collector, line, row, len(header))
-    ]
-    return header, table
+    spelt = dict(zip(header, names, strict=True))
+    changed = [name for column, name in spelt.items() if name != column and name != name.lower()]
+    if changed:
+        collector.assume(f"{', '.join(changed)} in small letters")
+    return spelt, _table(collector, rows, header, spelt)
 
 
-Cell = tuple[str, str]
-"""(column, text)."""
+def _table(
+    collector: Collector,
+    rows: Iterable[tuple[int, list[str]]],
+    header: list[str],
+    spelt: Mapping[str, str],
+) -> Iterator[Row]:
+    for number, cells in rows:
+        fit = fitted(collector, number, cells, header)
+        if fit is not None:
+            yield Row(number, dict(zip(header, fit, strict=True)), spelt)
+
+
+def _meaning(name: str, names: Sequence[str], known: Mapping[str, str]) -> str:
+    """The column that a name means; of `X` beside `x` only the latter is known."""
+    small = name.lower()
+    if name in known or (small in known and small not in names):
+        return known[small]
+    return name
 
 
 def read_point(
-    collector: Collector, image: str | None, row: int, x: Cell, y: Cell, state: Cell = ("", "")
+    collector: Collector, image: str | None, row: int, x: Cell, y: Cell, visibility: Cell
 ) -> tuple[Visibility, float, float] | None:
-    """State and place of a point from its cells, None where they are a fault.
+    """Visibility and place of a keypoint from its cells, None where they are a fault.
 
-    Without a state, two numbers are a visible point and two empty cells one that is not labelled.
+    Where nothing is said, two numbers are visible and two empty cells not labelled.
 
     Args:
         collector: takes the faults.
         image: the image, None where its name is a fault.
         row: the line.
-        x: column and text of x.
-        y: column and text of y.
-        state: column and text of the state.
+        x: cell of x.
+        y: cell of y.
+        visibility: what is said.
     """
-    places = [_number(collector, row, *cell) for cell in (x, y)]
-    said = state[1].strip().lower()
-    if said and said not in STATES:
-        todo = f"write {', '.join(reversed(STATES))} or nothing"
-        collector.fault(row, state[0], f"{shown(state[1])} is not a state", todo)
+    places = [_number(collector, row, cell) for cell in (x, y)]
+    said = visibility.text.strip().lower().replace(" ", "_")
+    if said and said not in _READ:
+        todo = f"write {', '.join(VISIBILITIES)} or nothing"
+        got = f"{shown(visibility.text)} is not a state"
+        collector.fault(row, visibility.column, got, todo)
         return None
     if any(place is not None and math.isnan(place) for place in places):
         return None
     if (places[0] is None) != (places[1] is None):
-        empty = x[0] if places[0] is None else y[0]
+        empty = x.column if places[0] is None else y.column
         todo = "write both coordinates, or neither for a point that is not labelled"
         collector.fault(row, empty, "it is empty while the other coordinate is not", todo)
         return None
-    return _with_state(collector, image, row, (places[0], places[1]), (x[0], y[0], state[0], said))
-
-
-def _with_state(
-    collector: Collector,
-    image: str | None,
-    row: int,
-    place: tuple[float | None, float | None],
-    cells: tuple[str, str, str, str],
-) -> tuple[Visibility, float, float] | None:
-    x, y = place
-    x_column, y_column, state_column, said = cells
-    state = STATES.get(said, Visibility.UNLABELLED if x is None else Visibility.VISIBLE)
-    if x is None or y is None:
-        if state < Visibility.HIDDEN:
-            return state, math.nan, math.nan
+    seen = _READ.get(said, Visibility.UNLABELLED if places[0] is None else Visibility.VISIBLE)
+    if places[0] is None or places[1] is None:
+        if seen < Visibility.HIDDEN:
+            return seen, math.nan, math.nan
         todo = "write its x and y, or the state absent or unlabelled"
-        collector.fault(row, state_column, f"a point that is {said} has no place", todo)
+        collector.fault(row, visibility.column, f"a point that is {said} has no place", todo)
         return None
-    if state < Visibility.HIDDEN:
+    if seen < Visibility.HIDDEN:
         todo = "empty its x and y, or write the state visible or hidden"
-        collector.fault(row, state_column, f"a point that is {said} has a place", todo)
+        collector.fault(row, visibility.column, f"a point that is {said} has a place", todo)
         return None
-    collector.near(image, x, y, row, f"{x_column},{y_column}")
-    return state, x, y
+    collector.near(image, places[0], places[1], row, f"{x.column},{y.column}")
+    return seen, places[0], places[1]
 
 
-def _number(collector: Collector, row: int, column: str, text: str) -> float | None:
+def _number(collector: Collector, row: int, cell: Cell) -> float | None:
     """The number, None if the cell is empty, NaN if it is a fault."""
-    text = text.strip()
+    text = cell.text.strip()
     if not text:
         return None
-    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    good = bool(_NUMBER.fullmatch(text))
+    mark = "," if "," in text else "." if "." in text else "whole"
+    if good and mark == "," and "." in collector.decimals:
+        got = f"{shown(text)} has a decimal comma, numbers above have decimal points"
+        collector.fault(row, cell.column, got, "write decimal points everywhere")
+        return math.nan
+    if good and mark == "." and {",", "thousands"} & collector.decimals:
+        got = f"{shown(text)} has a decimal point, numbers above have decimal commas"
+        collector.fault(row, cell.column, got, "write decimal points everywhere")
+        return math.nan
+    if good and mark == ",":
+        collector.assume("decimal commas")
+        mark = "thousands" if _THOUSANDS.fullmatch(text) else ","
+        text = text.replace(",", ".")
+    value = float(text) if good else math.nan
     if math.isfinite(value):
+        if mark != "whole" or abs(value) >= 100:
+            collector.decimals.add(mark)
         return value
     todo = "write a finite number with a point, or nothing for a point that is not labelled"
-    collector.fault(row, column, f"{shown(text)} is not a finite number", todo)
+    collector.fault(row, cell.column, f"{shown(text)} is not a finite number", todo)
     return math.nan
+
+
+def read_score(text: str) -> float:
+    """A score from 0 to 1; NaN for anything else."""
+    value = float(text) if _NUMBER.fullmatch(text.strip()) and "," not in text else math.nan
+    return value if 0 <= value <= 1 else math.nan
 
 
 def written(x: float, y: float) -> tuple[str, str]:
     """Two cells of a place, exact; empty where it is NaN."""
-    return ("", "") if math.isnan(x) else (repr(float(x)), repr(float(y)))
+    return number(x), number(y)
+
+
+def number(value: float) -> str:
+    """A number, exact; nothing where it is NaN."""
+    return "" if math.isnan(value) else repr(float(value))
 
 
 def table_text(rows: Iterable[Sequence[str]]) -> str:

@@ -10,36 +10,58 @@ dogs/b.png,dog,test
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from placewise.formats._collect import Collector
-from placewise.formats._format import Written
+from placewise.formats._format import Written, rebased
 from placewise.formats._tables import header_of, read_table, table_text
 from placewise.labels import ClassDataset
+from placewise.labels.names import natural
+
+KNOWN = {column: column for column in ("image", "class", "split")}
 
 
 class ClassCsv(Written[ClassDataset]):
-    """CSV with one row for each image: columns image, class[, split].
+    """CSV with one row for each image: image, class[, split].
 
     The order of the columns is free and further columns are ignored. An empty class is an image
     whose class is not known.
     """
 
     task = "classes"
+    first = ("points.csv", "keypoints.csv", "labels.csv")
+    patterns = ("*.csv",)
+    endings = (".csv",)
 
     def recognises(self, path: Path, head: str) -> bool:
         """The columns image and class in the first line."""
-        return {"image", "class"} <= set(header_of(head))
+        return {"image", "class"} <= {column.lower() for column in header_of(head)}
 
-    def read(self, path: Path, root: Path) -> ClassDataset:
-        """Read classes of images under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path | None = None) -> ClassDataset:
+        """Read classes; see `Format.read`."""
         collector = Collector(path, root)
-        _, rows = read_table(collector, ["image", "class"])
+        _, rows = read_table(collector, ["image", "class"], KNOWN)
         for row in rows:
-            image = collector.image(row.cells["image"], row.number, "image")
-            collector.label(image, row.cells["class"], row.number, "class")
-            collector.split(image, row.cells.get("split", ""), row.number, "split")
+            image = collector.image(row["image"].text, row.number, row["image"].column)
+            collector.label(image, row["class"].text, row.number, row["class"].column)
+            collector.split(image, row["split"].text, row.number, row["split"].column)
         return collector.class_labels()
+
+    def join(self, parts: Sequence[ClassDataset], source: Path) -> ClassDataset:
+        """One data set of the classes of all files."""
+        names = sorted({name for part in parts for name in part.names}, key=natural)
+        root, renamed = rebased(parts)
+        samples = [
+            replace(
+                sample,
+                image=image,
+                label=None if sample.label is None else names.index(part.names[sample.label]),
+            )
+            for part, images in zip(parts, renamed, strict=True)
+            for sample, image in zip(part.samples, images, strict=True)
+        ]
+        return ClassDataset(root, tuple(names), tuple(samples), source)
 
     def losses(self, labels: ClassDataset) -> list[str]:
         """Classes that no image shows."""

@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 
 from placewise.errors import ImageError
-from placewise.formats._collect import SPLIT_NAMES, Collector
+from placewise.formats._collect import Collector, split_named
 from placewise.formats._format import Format
-from placewise.images import list_images
+from placewise.images import is_result, list_images
 from placewise.labels import ClassDataset
 from placewise.labels.names import shown
 from placewise.wording import natural
@@ -31,7 +31,7 @@ class ClassFolders(Format):
     whole_folders = True
 
     def recognises(self, path: Path, head: str) -> bool:
-        """No file is."""
+        """No file is one."""
         return False
 
     def recognises_folder(self, path: Path) -> bool:
@@ -40,9 +40,9 @@ class ClassFolders(Format):
         showing = (folder for folder in folders if _shows(folder))
         return len(list(islice(showing, 2))) == 2
 
-    def read(self, path: Path, root: Path) -> ClassDataset:
-        """Read classes from the names of folders; raises LabelError with all faults at once."""
-        collector = Collector(path, path)
+    def read(self, path: Path, root: Path | None = None) -> ClassDataset:
+        """Read classes from the names of folders; see `Format.read`."""
+        collector = Collector(path)
         if not path.is_dir():
             todo = "name the folder that holds a folder for each class"
             collector.fault(0, "folder", "this is a file", todo)
@@ -72,16 +72,17 @@ def _read_class(collector: Collector, folder: Path, split: str) -> None:
 def _groups(path: Path) -> list[tuple[Path, str]]:
     """(folder that holds the classes, its split), one for each split where there are some."""
     folders = _folders(path)
-    if folders and all(folder.name.lower() in SPLIT_NAMES for folder in folders):
+    if folders and all(split_named(folder.name) for folder in folders):
         return [(folder, folder.name) for folder in folders]
     return [(path, "")]
 
 
 def _folders(path: Path) -> list[Path]:
-    """Subfolders in natural order, without hidden ones and links."""
+    """Subfolders in natural order, without hidden ones, links and results of ours."""
     with os.scandir(path) as entries:
-        found = [e for e in entries if e.is_dir(follow_symlinks=False) and e.name[0] != "."]
-    return [Path(entry.path) for entry in sorted(found, key=lambda entry: natural(entry.name))]
+        found = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+    shown = [folder for folder in found if folder.name[0] != "." and not is_result(folder)]
+    return sorted(shown, key=lambda folder: natural(folder.name))
 
 
 def _shows(folder: Path) -> bool:

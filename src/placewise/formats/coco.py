@@ -1,46 +1,77 @@
-"""COCO key points: JSON with images, annotations and one category that names the points.
+"""COCO keypoints: JSON with images, annotations and a category that names the keypoints.
 
 Read and written are `keypoints` as x, y, v with v = 0 not labelled, 1 hidden, 2 visible, the
-category's `skeleton` (1-based), and beside the standard: the category's `symmetry` (pairs of
-names), an annotation's `absent` (names) and an image's `split`. Several annotations of an image
-are its instances. Coordinates are taken as they stand: 0-based, an integer is a pixel's centre.
+category's `skeleton` (1-based), and beyond the standard: the category's `symmetry` (pairs of
+names), an annotation's `absent` (names) and `scores`, and an image's `split`. Several annotations
+of an image are its instances; one without a labelled keypoint is none, unless it has `absent`.
+Coordinates are taken as they are: 0-based, an integer is a pixel's centre.
 
-Source: the data format page of cocodataset.org.
+Source: the data format page of cocodataset.org. Other tools deviate from it, and what they mean
+is read where it can be one thing only: ids as text, a skeleton from 0, places that are no numbers
+where v = 0, empty lists of keypoints, a category for each keypoint, images in a folder nearby.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from placewise.formats._coco import VISIBILITY, Json, Reader
 from placewise.formats._collect import Collector
-from placewise.formats._format import PointFormat, fit_scores, write_new
+from placewise.formats._format import KeypointFormat, with_scores
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
+from placewise.labels.names import shown
+
+VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
+"""The states that COCO numbers 0, 1, 2."""
+
+MAX_LISTS = 20_000_000
+"""Most lists and objects in a file; more would fill the memory."""
+
+MAX_FOLDERS = 1000
+"""Most folders that are searched for the images."""
+
+Json = dict[str, Any]
+"""An object of a JSON file; each value's type is checked before it is used."""
 
 _HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
+_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
+_BESIDE = ("annotations", "annotation", "labels")
+"""Names of folders beside which the images may be."""
+
+_T = TypeVar("_T")
 
 
-class Coco(PointFormat):
-    """COCO key points: JSON with the lists images, annotations and categories.
+class Coco(KeypointFormat):
+    """COCO keypoints: JSON with the lists images, annotations and categories.
 
     Boxes and masks are not needed and not looked at. Holds everything that labels are.
     """
 
-    task = "keypoints"
+    first = ("points.json", "labels.json")
+    patterns = ("*.json", "annotations/*keypoints*.json", "annotations/*.json")
+    endings = (".json",)
 
     def recognises(self, path: Path, head: str) -> bool:
         """An object with one of the three lists."""
         return head.lstrip().startswith("{") and bool(_HEAD.search(head))
 
-    def read(self, path: Path, root: Path) -> KeypointDataset:
-        """Read labels of images under `root`; raises LabelError with all faults at once."""
-        return Reader(Collector(path, root)).labels()
+    def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
+        """Read labels; see `Format.read`.
+
+        Without a root the images are sought in the file's folder, the one above, and the folders
+        below; for a file in `annotations` also in the folders beside that.
+        """
+        return Reader(Collector(path, root), find_root=root is None).labels()
 
     def losses(self, labels: KeypointDataset) -> list[str]:
         """Nothing."""
@@ -48,65 +79,434 @@ class Coco(PointFormat):
 
     def text(self, labels: KeypointDataset) -> str:
         """One line for each image and annotation."""
-        return _text(labels, None)
+        index = {name: i + 1 for i, name in enumerate(labels.names)}
+        category = {
+            "id": 1,
+            "name": "object",
+            "keypoints": list(labels.names),
+            "skeleton": [[index[a], index[b]] for a, b in labels.skeleton],
+            "symmetry": [list(pair) for pair in labels.symmetry],
+        }
+        info = {"description": "written by placewise", "pixel_convention": PIXEL_CONVENTION}
+        images: list[Json] = []
+        annotations: list[Json] = []
+        for i, sample in enumerate(labels.samples, 1):
+            images.append(_image(i, sample))
+            for instance in range(len(sample.points)):
+                if len(sample.points) > 1 or sample.visibility.any():
+                    ids = {"id": len(annotations) + 1, "image_id": i, "category_id": 1}
+                    annotations.append({**ids, **_annotation(sample, instance, labels.names)})
+        parts = [
+            f'"info": {_dump(info)}',
+            f'"categories": {_lines([category])}',
+            f'"images": {_lines(images)}',
+            f'"annotations": {_lines(annotations)}',
+        ]
+        return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def write_predictions(
-    labels: KeypointDataset, scores: Sequence[FloatArray], path: Path, *, overwrite: bool = False
+    labels: KeypointDataset,
+    scores: Sequence[FloatArray],
+    path: Path,
+    *,
+    threshold: float | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write predicted points as a COCO file whose annotations have scores.
+    """Write predicted keypoints as a COCO file whose annotations have scores.
 
-    Each annotation has the list `scores`, one for each point, and their mean as `score`.
+    Each annotation has the list `scores`, one for each keypoint, and their mean as `score`.
 
     Args:
-        labels: the predicted points.
-        scores: for each sample (instances, points), or (points,) where it has one instance; 0..1.
+        labels: the predicted keypoints.
+        scores: for each sample (instances, keypoints), or (keypoints,) where it has one instance.
         path: the file.
-        overwrite: replace a file that is there.
+        threshold: keypoints with a lower score are absent: v = 0, and neither `num_keypoints` nor
+            the box counts them. None: all are written as they are.
+        overwrite: replace a file that exists.
 
     Raises:
-        SettingsError: the file is there, or the scores do not fit.
+        SettingsError: the file exists, or the scores do not fit.
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from placewise.labels import KeypointSample
-        >>> visibility = np.full((1, 1), Visibility.VISIBLE, dtype=np.int8)
-        >>> sample = KeypointSample("a.png", (9, 9), np.array([[[3.0, 4.5]]]), visibility)
+        >>> visibility = np.full((1, 2), Visibility.VISIBLE, dtype=np.int8)
+        >>> sample = KeypointSample("a.png", (9, 9), np.array([[[3.0, 4.5], [1, 1]]]), visibility)
+        >>> labels = KeypointDataset(Path(), ("nose", "tail"), (sample,))
         >>> with TemporaryDirectory() as folder:
-        ...     path, labels = Path(folder, "a.json"), KeypointDataset(Path(), ("nose",), (sample,))
-        ...     write_predictions(labels, [np.array([0.5])], path)
-        ...     annotation = json.loads(path.read_text(encoding="utf-8"))["annotations"][0]
-        >>> annotation["keypoints"], annotation["scores"]
-        ([3.0, 4.5, 2], [0.5])
+        ...     write_predictions(labels, [[0.9, 0.2]], Path(folder, "a.json"), threshold=0.5)
+        ...     content = json.loads(Path(folder, "a.json").read_text(encoding="utf-8"))
+        >>> [content["annotations"][0][key] for key in ("keypoints", "num_keypoints", "scores")]
+        [[3.0, 4.5, 2, 0, 0, 0], 1, [0.9, 0.2]]
     """
-    write_new(path, _text(labels, fit_scores(labels, scores)), overwrite=overwrite)
+    Coco().write(with_scores(labels, scores, threshold), path, overwrite=overwrite)
 
 
-def _text(labels: KeypointDataset, scores: Sequence[FloatArray] | None) -> str:
-    index = {name: i + 1 for i, name in enumerate(labels.names)}
-    category = {
-        "id": 1,
-        "name": "object",
-        "keypoints": list(labels.names),
-        "skeleton": [[index[a], index[b]] for a, b in labels.skeleton],
-        "symmetry": [list(pair) for pair in labels.symmetry],
-    }
-    info = {"description": "written by placewise", "pixel_convention": PIXEL_CONVENTION}
-    images: list[Json] = []
-    annotations: list[Json] = []
-    for i, sample in enumerate(labels.samples):
-        images.append(_image(i + 1, sample))
-        for k in range(len(sample.points)):
-            ids = {"id": len(annotations) + 1, "image_id": i + 1, "category_id": 1}
-            rest = {} if scores is None else _scored(scores[i][k])
-            annotations.append({**ids, **_annotation(sample, k, labels.names), **rest})
-    parts = [
-        f'"info": {_dump(info)}',
-        f'"categories": {_lines([category])}',
-        f'"images": {_lines(images)}',
-        f'"annotations": {_lines(annotations)}',
-    ]
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+class Reader:
+    """Walks through the JSON of one file, trusts nothing, and hands what it finds to a collector.
+
+    Args:
+        collector: takes images, marks and faults.
+        find_root: whether to look for the folder of the images.
+    """
+
+    def __init__(self, collector: Collector, *, find_root: bool) -> None:
+        self.collector, self.find_root = collector, find_root
+        self.names: tuple[str, ...] = ()
+        self.columns: dict[str, range] = {}
+        self.images: dict[str, str | None] = {}
+        self.instances: Counter[tuple[str, int]] = Counter()
+
+    def labels(self) -> KeypointDataset:
+        """Read everything.
+
+        Raises:
+            LabelError: all faults together.
+        """
+        content = self._content()
+        images = self._get(content, "images", list, "")
+        annotations = self._get(content, "annotations", list, "")
+        found = self._categories(content)
+        if self.find_root and images:
+            self._find_root(images)
+        for i, image in enumerate(images or ()):
+            self._image(image, f"images[{i}]")
+        if found is None or images is None or annotations is None:
+            self.collector.stop()
+        category, path = found
+        for i, annotation in enumerate(annotations):
+            self._annotation(annotation, f"annotations[{i}]")
+        symmetry = self._symmetry(category, f"{path}.symmetry")
+        return self.collector.labels(self.names, symmetry, self._skeleton(category))
+
+    def fault(self, field: str, got: str, todo: str) -> None:
+        """Note a fault at a path of the JSON."""
+        self.collector.fault(0, field, got, todo)
+
+    def _content(self) -> Json:
+        text = self.collector.text()
+        if self.collector.faults:
+            self.collector.stop()
+        if text.count("[") + text.count("{") > MAX_LISTS:
+            self._broken(f"the JSON holds more than {MAX_LISTS:,} lists", "split the file")
+        mend = "export it again, or mend it with an editor"
+        try:
+            content = json.loads(text, object_pairs_hook=_unique)
+        except RecursionError:
+            self._broken("the JSON is nested too deeply", mend)
+        except json.JSONDecodeError as error:
+            self._broken(f"the JSON is broken at line {error.lineno}: {error.msg}", mend)
+        except ValueError as error:  # a number of thousands of digits, or a key that is there twice
+            self._broken(str(error).partition(";")[0], mend)
+        if isinstance(content, list):
+            got = "it is a list of results, not a data set: it names no images and no keypoints"
+            self._broken(got, "give the file with images, annotations and categories")
+        if not isinstance(content, dict):
+            self._broken("the JSON is not an object", mend)
+        info = content.get("info")
+        said = info.get("pixel_convention") if isinstance(info, dict) else None
+        if said not in (None, PIXEL_CONVENTION):
+            got = f"{shown(said)} is not our convention"
+            self.fault("info.pixel_convention", got, f"convert to '{PIXEL_CONVENTION}'")
+        return content
+
+    def _broken(self, got: str, todo: str) -> NoReturn:
+        self.fault("file", got, todo)
+        self.collector.stop()
+
+    def _get(self, parent: Json, key: str, kind: type[_T], path: str) -> _T | None:
+        """A value of the kind that is needed, or None and a fault."""
+        field = f"{path}.{key}" if path else key
+        if key in parent:
+            return self._typed(parent[key], kind, field)
+        self.fault(field, "it is missing", f"write {_KINDS[kind]}")
+        return None
+
+    def _typed(self, value: object, kind: type[_T], field: str) -> _T | None:
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return value
+        self.fault(field, f"{shown(value)} is not {_KINDS[kind]}", f"write {_KINDS[kind]}")
+        return None
+
+    def _key(self, parent: Json, key: str, path: str) -> str | None:
+        """An identifier: a whole number or a text; 1, 1.0 and "1" are the same."""
+        value = parent.get(key)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int | str) and not isinstance(value, bool):
+            if isinstance(value, str) and value.strip().isdecimal():
+                self.collector.assume("ids written as text")
+            return str(value).strip()
+        got = f"{shown(value)} is not a whole number" if key in parent else "it is missing"
+        self.fault(f"{path}.{key}", got, "write a whole number")
+        return None
+
+    def _categories(self, content: Json) -> tuple[Json, str] | None:
+        """The first category with keypoints and its path; fills `names` and `columns`.
+
+        Several categories may have the same keypoints, or one keypoint each.
+        """
+        found: list[tuple[Json, str, str, tuple[str, ...]]] = []
+        for i, value in enumerate(self._get(content, "categories", list, "") or ()):
+            path, category = f"categories[{i}]", value if isinstance(value, dict) else {}
+            listed = category.get("keypoints")
+            key = None
+            if listed or "id" in category:
+                key = self._key(category, "id", path)
+            if key in self.columns:
+                self.fault(f"{path}.id", f"{shown(key)} is the id of two categories", "number them")
+            if key is not None:
+                self.columns[key] = range(0)
+            if listed:
+                names = self._typed(listed, list, f"{path}.keypoints") or []
+                good = self._names(names, f"{path}.keypoints")
+                if key is None or len(good) < max(1, len(names)):
+                    return None
+                found.append((category, path, key, good))
+        lists = list(dict.fromkeys(names for *_, names in found))
+        self.names = tuple(dict.fromkeys(name for names in lists for name in names))
+        if not found or (len(lists) > 1 and any(len(names) > 1 for names in lists)):
+            got = f"{len(found)} categories have {'different ' * bool(found)}keypoints"
+            self.fault("categories", got, "keep exactly one with a list 'keypoints'")
+            return None
+        for _, _, key, good in found:
+            start = self.names.index(good[0])
+            self.columns[key] = range(start, start + len(good))
+        if len(found) > 1:
+            self.collector.assume(f"the keypoints of {len(found)} categories together")
+        return found[0][:2]
+
+    def _names(self, values: list[object], path: str) -> tuple[str, ...]:
+        """The names that are good, each once."""
+        names: dict[str, None] = {}
+        for i, value in enumerate(values):
+            text = self._typed(value, str, f"{path}[{i}]")
+            name = None if text is None else self.collector.name(text, 0, f"{path}[{i}]")
+            if name in names:
+                self.fault(f"{path}[{i}]", f"{shown(name)} is there twice", "rename one")
+            elif name is not None:
+                names[name] = None
+        return tuple(names)
+
+    def _symmetry(self, category: Json, path: str) -> tuple[tuple[str, str], ...] | None:
+        """Pairs of names, None where the file has none."""
+        if category.get("symmetry") is None:
+            return None
+        pairs: list[tuple[str, str]] = []
+        for i, pair in enumerate(self._typed(category["symmetry"], list, path) or ()):
+            named = _pair(pair, {name: name for name in self.names})
+            if named is None:
+                got = f"{shown(pair)} is not a pair of keypoints"
+                self.fault(f"{path}[{i}]", got, "write two names of keypoints")
+            else:
+                pairs.append(named)
+        for name, count in Counter(name for pair in pairs for name in pair).items():
+            if count > 1:
+                self.fault(path, f"{shown(name)} is in two pairs", "give a keypoint one partner")
+        return tuple(pairs)
+
+    def _skeleton(self, category: Json) -> tuple[tuple[str, str], ...]:
+        """Pairs of names that are drawn joined; what cannot be understood is left out."""
+        listed = category.get("skeleton")
+        listed = listed if isinstance(listed, list) else []
+        first = 1
+        if any(isinstance(pair, list) and 0 in pair for pair in listed):
+            first = 0
+            self.collector.assume("a skeleton whose numbers begin at 0")
+        numbers: dict[Any, str] = {name: name for name in self.names}
+        numbers.update(enumerate(self.names, first))
+        pairs = [_pair(pair, numbers) for pair in listed]
+        if None in pairs:
+            self.collector.assume(f"{pairs.count(None)} of {len(pairs)} skeleton pairs left out")
+        return tuple(pair for pair in pairs if pair)
+
+    def _find_root(self, images: list[object]) -> None:
+        """Choose the folder that holds the most of the images."""
+        listed = [image.get("file_name") for image in images if isinstance(image, dict)]
+        names = [name for name in listed if isinstance(name, str)]
+        own = self.collector.path.parent
+        above = Path(os.path.normpath(own / ".."))
+        found = self.collector.holding(names, [own, above])[:1]
+        if not found:
+            places = [own, above] if own.absolute().name.lower() in _BESIDE else [own]
+            found = self.collector.holding(names, [f for place in places for f in _below(place)])
+            stem = self.collector.path.stem.lower()
+            if len(found) > 1:
+                found = [f for f in found if f.name.lower() in stem] or found
+        if len(found) > 1:
+            several = ", ".join(str(folder) for folder in found[:5])
+            got = f"images of these names are in {len(found)} folders: {several}"
+            self._broken(got, "name the right one with --root (root=)")
+        if found and found[0] != own:
+            self.collector.root = found[0]
+            self.collector.assume(f"images in {found[0]}")
+
+    def _image(self, value: object, path: str) -> None:
+        image: Json | None = self._typed(value, dict, path)
+        if image is None:
+            return
+        key = self._key(image, "id", path)
+        if key in self.images and key is not None:
+            got = f"{shown(image['id'])} is the id of two images"
+            self.fault(f"{path}.id", got, "number them anew")
+        name = self._get(image, "file_name", str, path)
+        pixels = None
+        if name is not None:
+            pixels = self.collector.image(name, 0, f"{path}.file_name")
+        if key is not None:
+            self.images.setdefault(key, pixels)
+        if image.get("split") is not None:
+            split = self._typed(image["split"], str, f"{path}.split")
+            self.collector.split(pixels, split or "", 0, f"{path}.split")
+        self._check_size(image, pixels, path)
+
+    def _check_size(self, image: Json, pixels: str | None, path: str) -> None:
+        """The size that the file gives must be the image's: else the keypoints lie elsewhere."""
+        size = self.collector.images[pixels].size if pixels is not None else None
+        for axis, key in enumerate(("height", "width")):
+            if image.get(key) is None:
+                continue
+            said = self._typed(image[key], int, f"{path}.{key}")
+            if said is not None and size is not None and said != size[axis]:
+                got = f"it is {shown(said)}, the image's {key} is {size[axis]}"
+                todo = "use the image that was labelled, turned and scaled as it was then"
+                self.fault(f"{path}.{key}", got, todo)
+
+    def _annotation(self, value: object, path: str) -> None:
+        annotation: Json | None = self._typed(value, dict, path)
+        if annotation is None:
+            return
+        columns = self._columns(annotation, path)
+        empty = not annotation.get("keypoints") and "absent" not in annotation
+        if not columns or (empty and {"keypoints", "bbox", "segmentation"} & set(annotation)):
+            return  # of another category, or a box or a mask alone
+        key = self._key(annotation, "image_id", path)
+        if key is not None and key not in self.images:
+            got = f"there is no image with the id {shown(annotation['image_id'])}"
+            self.fault(f"{path}.image_id", got, "add the image or delete the annotation")
+        image = self.images.get(key) if key is not None else None
+        values = self._get(annotation, "keypoints", list, path)
+        names = self.names[columns.start : columns.stop]
+        absent = self._absent(annotation, names, path)
+        if values is not None and len(values) != 3 * len(names):
+            got = f"{len(values)} numbers instead of 3 × {len(names)}"
+            self.fault(f"{path}.keypoints", got, "write x, y, v for each keypoint of the category")
+        elif values is not None:
+            scores = _scores(annotation.get("scores"), len(names))
+            self._points(values, image, columns, absent, scores, path)
+
+    def _columns(self, annotation: Json, path: str) -> range | None:
+        """The keypoints of an annotation's category; None and a fault where there is none."""
+        keyed = [columns for columns in self.columns.values() if columns]
+        if "category_id" not in annotation and len(keyed) == 1:
+            return keyed[0]
+        key = self._key(annotation, "category_id", path)
+        if key is None or key in self.columns:
+            return self.columns[key] if key is not None else None
+        known = ", ".join(islice(self.columns, 10))
+        got = f"there is no category with the id {shown(annotation['category_id'])}"
+        self.fault(f"{path}.category_id", got, f"write the id of a category: {known}")
+        return None
+
+    def _points(
+        self,
+        values: list[object],
+        image: str | None,
+        columns: range,
+        absent: set[str] | None,
+        scores: list[float],
+        path: str,
+    ) -> None:
+        """Mark the keypoints of the next instance on an image, if it has any."""
+        instance = self.instances[image or "", columns.start]
+        marks = []
+        for i, column in enumerate(columns):
+            field, name = f"{path}.keypoints[{3 * i}]", self.names[column]
+            placed = self._point(values[3 * i : 3 * i + 3], image, field)
+            if placed is None:
+                continue
+            if absent and name in absent:
+                if placed[0] >= Visibility.HIDDEN:
+                    got = f"{shown(name)} is absent and has a place"
+                    self.fault(f"{path}.absent", got, "take it out, or set its v to 0")
+                placed = (Visibility.ABSENT, math.nan, math.nan)
+            marks.append((instance, name, *placed, scores[i]))
+        if absent is not None or any(mark[2] for mark in marks):
+            for mark in marks:
+                self.collector.mark(image, mark)
+            self.instances[image or "", columns.start] += 1
+
+    def _absent(self, annotation: Json, known: Sequence[str], path: str) -> set[str] | None:
+        """Names of the keypoints that an annotation calls absent, None where it does not say."""
+        if annotation.get("absent") is None:
+            return None
+        names = self._typed(annotation["absent"], list, f"{path}.absent") or []
+        for i, name in enumerate(names):
+            if name not in known:
+                got = f"{shown(name)} is not a keypoint of the category"
+                self.fault(f"{path}.absent[{i}]", got, "write names of keypoints")
+        return {name for name in names if isinstance(name, str)}
+
+    def _point(
+        self, values: list[object], image: str | None, field: str
+    ) -> tuple[Visibility, float, float] | None:
+        """Visibility and place from x, y, v, None where they are a fault."""
+        x, y, v = (_finite(value) for value in values)
+        if v == 0 or values == [None] * 3:  # then x and y mean nothing
+            return Visibility.UNLABELLED, math.nan, math.nan
+        if x is None or y is None or v is None:
+            got = f"{shown(values)} are not three finite numbers"
+            self.fault(field, got, "write x, y, v; 0, 0, 0 for a keypoint that is not labelled")
+            return None
+        if v not in (1, 2):
+            got = f"the visibility {v:g} is unknown"
+            self.fault(field, got, "write 0 (not labelled), 1 (hidden) or 2 (visible)")
+            return None
+        self.collector.near(image, x, y, 0, field)
+        return VISIBILITY[int(v)], x, y
+
+
+def _pair(pair: object, names: Mapping[Any, str]) -> tuple[str, str] | None:
+    """Two names, None where it is no pair of different keypoints."""
+    if not isinstance(pair, list) or not all(type(end) in (int, str) for end in pair):
+        return None
+    ends = [names[end] for end in pair if end in names]
+    return (ends[0], ends[1]) if len(pair) == len(set(ends)) == 2 else None
+
+
+def _scores(listed: object, count: int) -> list[float]:
+    """Scores from 0 to 1, NaN where there is none."""
+    values = listed if isinstance(listed, list) and len(listed) == count else [None] * count
+    found = [_finite(value) for value in values]
+    return [math.nan if s is None or not 0 <= s <= 1 else s for s in found]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Folders one and two levels below, without hidden ones."""
+    here = sorted(f for f in folder.glob("*/") if not f.name.startswith("."))
+    deeper = (f for one in here for f in sorted(one.glob("*/")) if not f.name.startswith("."))
+    found = (f for group in (here, deeper) for f in group if not f.is_symlink())
+    return islice(found, MAX_FOLDERS)
+
+
+def _finite(value: object) -> float | None:
+    """A number of a JSON file, None if it is anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Json:
+    """An object whose keys are there once."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        key = next(key for key, count in Counter(k for k, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {shown(key)} is there twice in one object")
+    return found
 
 
 def _dump(value: object) -> str:
@@ -126,9 +526,9 @@ def _image(number: int, sample: KeypointSample) -> Json:
 def _annotation(sample: KeypointSample, instance: int, names: tuple[str, ...]) -> Json:
     points, visibility = sample.points[instance], sample.visibility[instance]
     keypoints: list[float] = []
-    for (x, y), state in zip(points.tolist(), visibility.tolist(), strict=True):
+    for (x, y), seen in zip(points.tolist(), visibility.tolist(), strict=True):
         keypoints += (
-            [x, y, VISIBILITY.index(Visibility(state))] if state >= Visibility.HIDDEN else [0, 0, 0]
+            [x, y, VISIBILITY.index(Visibility(seen))] if seen >= Visibility.HIDDEN else [0, 0, 0]
         )
     located = points[sample.located[instance]]
     annotation: Json = {
@@ -138,13 +538,17 @@ def _annotation(sample: KeypointSample, instance: int, names: tuple[str, ...]) -
         **_box(located),
     }
     absent = [
-        name for name, state in zip(names, visibility, strict=True) if state == Visibility.ABSENT
+        name for name, seen in zip(names, visibility, strict=True) if seen == Visibility.ABSENT
     ]
-    return {**annotation, "absent": absent} if absent else annotation
+    if absent or not len(located):
+        annotation["absent"] = absent
+    if sample.scores is None:
+        return annotation
+    return {**annotation, **_scored(sample.scores[instance])}
 
 
 def _box(located: FloatArray) -> Json:
-    """Box and area about the points, which tools that score COCO files ask for."""
+    """Box and area about the keypoints, which tools that score COCO files ask for."""
     if not len(located):
         return {"bbox": [0, 0, 0, 0], "area": 0}
     corner = located.min(0)
@@ -153,7 +557,7 @@ def _box(located: FloatArray) -> Json:
 
 
 def _scored(scores: FloatArray) -> Json:
-    """Scores of the points and their mean; null where a score is not a number."""
+    """Scores of the keypoints and their mean; null where a score is not a number."""
     listed = [value if np.isfinite(value) else None for value in scores.tolist()]
     known = [value for value in listed if value is not None]
     return {"scores": listed, "score": float(np.mean(known)) if known else None}

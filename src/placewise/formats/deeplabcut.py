@@ -7,25 +7,29 @@ coords,x,y,x,y
 labeled-data/mouse/a.png,21.5,26.25,,
 ```
 
-Facts: DeepLabCut writes `x, y` for labels and `x, y, likelihood` for predictions, newer versions
-split the path over three index columns, and Lightning Pose adds a last column `set` for the split.
+Facts: DeepLabCut writes `x, y` for labels and `x, y, likelihood` for predictions, a file
+`CollectedData_SCORER.csv` in each folder of `labeled-data`; newer versions split the path over
+three index columns, pandas adds a row that names them, and Lightning Pose adds a last column `set`
+for the split.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector
-from placewise.formats._format import PointFormat, fit_scores, write_new
+from placewise.formats._format import KeypointFormat, with_scores
 from placewise.formats._tables import (
+    Cell,
+    fitted,
     header_of,
+    number,
     read_point,
     read_rows,
-    same_length,
+    read_score,
     single_losses,
     table_losses,
     table_text,
@@ -33,60 +37,64 @@ from placewise.formats._tables import (
 )
 from placewise.geometry import FloatArray
 from placewise.labels import KeypointDataset, Visibility
-from placewise.labels.names import normal, shown, why_unsafe
+from placewise.labels.names import shown
 
 HEADER = ("scorer", "bodyparts", "coords")
 
 UP = 3
 """Levels above the file's folder that are tried as the folder of the images."""
 
+_Rows = list[tuple[int, list[str]]]
+
 _Columns = dict[str, dict[str, int]]
-"""For each point the index of its x, y and, perhaps, likelihood."""
+"""For each keypoint the index of its x, y and, perhaps, likelihood."""
 
 
-class Deeplabcut(PointFormat):
+class Deeplabcut(KeypointFormat):
     """CSV of DeepLabCut: three header rows scorer, bodyparts, coords; the first column is the path.
 
-    Empty x and y are a point that is not labelled. A column `likelihood` is left aside.
+    Empty x and y are a keypoint that is not labelled. A column `likelihood` is its score.
+
+    Args:
+        scorer: what the first header row names in files that are written.
     """
 
-    task = "keypoints"
+    patterns = ("*.csv", "labeled-data/*/CollectedData*.csv", "*/CollectedData*.csv")
+
+    def __init__(self, scorer: str = "placewise") -> None:
+        self.scorer = scorer
 
     def recognises(self, path: Path, head: str) -> bool:
         """The first cell is `scorer`."""
         return header_of(head)[:1] == ["scorer"]
 
-    def root(self, path: Path) -> Path:
-        """The first folder that holds the first image: the file's or one of three above it."""
-        collector = Collector(path, path.parent)
-        rows = read_rows(collector)[:4]
-        if len(rows) < 4:
-            return path.parent
-        image = "/".join(rows[3][1][: _index_width(rows[2][1])])
-        if why_unsafe(image):
-            return path.parent
-        above = islice(path.absolute().parents, 1, 1 + UP)
-        tried = (folder for folder in (path.parent, *above) if _is_file(folder / normal(image)))
-        return next(tried, path.parent)
+    def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
+        """Read labels; see `Format.read`.
 
-    def read(self, path: Path, root: Path) -> KeypointDataset:
-        """Read labels of images under `root`; raises LabelError with all faults at once."""
+        Without a root it is the folder that holds the most images: the file's or one of three
+        above it.
+        """
         collector = Collector(path, root)
-        rows = read_rows(collector)
-        _check_header(collector, rows)
-        width = _index_width(rows[2][1])
-        columns, split = _columns(collector, rows, width)
-        for number, cells in rows[3:]:
-            if not same_length(collector, number, cells, len(rows[2][1])):
-                continue
-            image = collector.image("/".join(cells[:width]), number, "image")
-            if split is not None:
-                collector.split(image, cells[split], number, "set")
-            for name, at in columns.items():
-                x, y = ((f"{name} {axis}", cells[at[axis]]) for axis in ("x", "y"))
-                placed = read_point(collector, image, number, x, y)
-                if placed:
-                    collector.mark(image, (0, name, *placed))
+        rows = list(read_rows(collector))
+        header = _header(collector, rows)
+        width = 3 if len(header) > 3 and not any(coord for *_, coord in header[1:3]) else 1
+        columns, split = _columns(collector, header, (rows[1][0], rows[2][0]), width)
+        body = rows[3:]
+        if body and not any(map(str.strip, body[0][1][width:])) and "." not in body[0][1][0]:
+            del body[0]  # names of the index
+        if root is None:
+            names = ["/".join(cells[:width]) for _, cells in body]
+            above = islice(path.absolute().parents, 1, 1 + UP)
+            found = collector.holding(names, [path.parent, *above])
+            collector.root = found[0] if found else path.parent
+        filled = ["".join(cells) for cells in header]
+        for line, cells in body:
+            fit = fitted(collector, line, cells, filled)
+            if fit is not None:
+                image = collector.image("/".join(fit[:width]), line, "image")
+                if split is not None:
+                    collector.split(image, fit[split], line, "set")
+                _read_row(collector, image, line, fit, columns)
         return collector.labels(tuple(columns))
 
     def losses(self, labels: KeypointDataset) -> list[str]:
@@ -100,7 +108,22 @@ class Deeplabcut(PointFormat):
 
     def text(self, labels: KeypointDataset) -> str:
         """Three header rows and one row for each image."""
-        return _text(labels, None, "placewise")
+        coords = ["x", "y", *["likelihood"] * labels.scored]
+        split = any(sample.split for sample in labels.samples)
+        parts = [name for name in labels.names for _ in coords]
+        rows: list[Sequence[str]] = [
+            ["scorer", *[self.scorer] * len(parts), *["set"] * split],
+            ["bodyparts", *parts, *[""] * split],
+            ["coords", *coords * len(labels.names), *[""] * split],
+        ]
+        for sample in labels.samples:
+            cells = [sample.image]
+            for k, point in enumerate(sample.points[0]):
+                cells += written(*point)
+                if labels.scored:
+                    cells.append("" if sample.scores is None else number(sample.scores[0, k]))
+            rows.append([*cells, *[sample.split or ""] * split])
+        return table_text(rows)
 
 
 def write_predictions(
@@ -109,21 +132,23 @@ def write_predictions(
     path: Path,
     *,
     scorer: str = "placewise",
+    threshold: float | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write predicted points with `x, y, likelihood` each, as pose tools read predictions.
+    """Write predicted keypoints with `x, y, likelihood` each, as pose tools read predictions.
 
-    Place and score are all that is written: states, symmetry and skeleton are not.
+    Place and score are all that is written: visibility, symmetry and skeleton are not.
 
     Args:
-        labels: the predicted points, one instance on each image.
-        scores: for each sample (points,), the score of each point in 0..1.
+        labels: the predicted keypoints, one instance on each image.
+        scores: for each sample (keypoints,), the score of each keypoint in 0..1.
         path: the file.
         scorer: what the first header row names.
-        overwrite: replace a file that is there.
+        threshold: keypoints with a lower score have no place; None: all have theirs.
+        overwrite: replace a file that exists.
 
     Raises:
-        SettingsError: the file is there, the scores do not fit, or there are several instances.
+        SettingsError: the file exists, the scores do not fit, or there are several instances.
 
     Example:
         >>> import numpy as np
@@ -141,85 +166,63 @@ def write_predictions(
         coords,x,y,likelihood
         a.png,3.0,4.5,0.5
     """
-    losses = single_losses(labels)
-    if losses:
+    if losses := single_losses(labels):
         raise SettingsError(f"{path}: deeplabcut cannot hold {losses[0]}; write coco")
-    fitted = [score[0] for score in fit_scores(labels, scores)]
-    write_new(path, _text(labels, fitted, scorer), overwrite=overwrite)
+    scored = with_scores(labels, scores, threshold)
+    Deeplabcut(scorer).write(scored, path, overwrite=overwrite, lossy=True)
 
 
-def _text(labels: KeypointDataset, scores: Sequence[FloatArray] | None, scorer: str) -> str:
-    coords = ["x", "y"] if scores is None else ["x", "y", "likelihood"]
-    split = any(sample.split for sample in labels.samples)
-    parts = [name for name in labels.names for _ in coords]
-    rows: list[Sequence[str]] = [
-        ["scorer", *[scorer] * len(parts), *["set"] * split],
-        ["bodyparts", *parts, *[""] * split],
-        ["coords", *coords * len(labels.names), *[""] * split],
-    ]
-    for i, sample in enumerate(labels.samples):
-        cells = [sample.image]
-        for k, point in enumerate(sample.points[0]):
-            cells += [*written(*point), *([] if scores is None else [_score(scores[i][k])])]
-        rows.append([*cells, *[sample.split or ""] * split])
-    return table_text(rows)
+def _read_row(
+    collector: Collector, image: str | None, line: int, cells: list[str], columns: _Columns
+) -> None:
+    for name, at in columns.items():
+        x, y = (Cell(f"{name} {axis}", cells[at[axis]]) for axis in ("x", "y"))
+        placed = read_point(collector, image, line, x, y, Cell())
+        if placed:
+            score = read_score(cells[at["likelihood"]] if "likelihood" in at else "")
+            collector.mark(image, (0, name, *placed, score))
 
 
-def _score(score: float) -> str:
-    return "" if math.isnan(score) else repr(float(score))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # e.g. a name that is too long
-        return False
-
-
-def _index_width(coords: Sequence[str]) -> int:
-    """Columns that hold the path: 1, or 3 in files of newer versions."""
-    return 3 if len(coords) > 3 and not any(cell.strip() for cell in coords[1:3]) else 1
-
-
-def _check_header(collector: Collector, rows: list[tuple[int, list[str]]]) -> None:
-    """Stop where the three header rows are not what they should be."""
-    for i, word in enumerate(HEADER[: len(rows)] if rows else ()):
-        number, cells = rows[i]
+def _header(collector: Collector, rows: _Rows) -> list[tuple[str, str, str]]:
+    """(scorer, bodypart, coord) of each column; stops where the three rows are not such."""
+    for (line, cells), word in zip(rows, HEADER, strict=False):
         if cells[0].strip() == "individuals":
             todo = "export one animal, or convert the file to COCO"
-            collector.fault(number, "header", "a file of several animals is not read", todo)
+            collector.fault(line, "header", "a file of several animals is not read", todo)
             collector.stop()
         if cells[0].strip() != word:
             got = f"{shown(cells[0])} begins the row, '{word}' should"
-            collector.fault(number, "header", got, f"write the rows {', '.join(HEADER)} first")
-        same_length(collector, number, cells, len(rows[0][1]))
+            collector.fault(line, "header", got, f"write the rows {', '.join(HEADER)} first")
     if rows and len(rows) < 3:
         got = f"{len(rows)} header rows instead of 3"
         collector.fault(rows[-1][0], "header", got, f"write the rows {', '.join(HEADER)} first")
     if not rows or any(fault.row <= rows[min(2, len(rows) - 1)][0] for fault in collector.faults):
         collector.stop()
+    width = max(len(cells) for _, cells in rows[:3])
+    padded = ([*map(str.strip, cells), *[""] * (width - len(cells))] for _, cells in rows[:3])
+    header = list(zip(*padded, strict=True))
+    while not any(header[-1]):
+        del header[-1]
+    return header
 
 
 def _columns(
-    collector: Collector, rows: list[tuple[int, list[str]]], width: int
+    collector: Collector, header: list[tuple[str, str, str]], lines: tuple[int, int], width: int
 ) -> tuple[_Columns, int | None]:
-    """The columns of each point, and the column of the split."""
+    """The columns of each keypoint, and the column of the split."""
     columns: _Columns = {}
     split = None
-    for i, header in enumerate(zip(*(cells for _, cells in rows[:3]), strict=True)):
-        scorer, part, coord = (cell.strip() for cell in header)
-        if i < width:
-            continue
+    for i, (scorer, part, coord) in enumerate(header[width:], width):
         if sorted((scorer, part, coord)) == ["", "", "set"]:
             split = i
         elif coord not in ("x", "y", "likelihood") or coord in columns.get(part, {}):
-            got = f"{shown(coord)} of {shown(part)} is unknown or stands there twice"
-            collector.fault(rows[2][0], f"column {i + 1}", got, "keep x, y and likelihood once")
-        elif collector.name(part, rows[1][0], f"column {i + 1}") is not None:
+            got = f"{shown(coord)} of {shown(part)} is unknown or is there twice"
+            collector.fault(lines[1], f"column {i + 1}", got, "keep x, y and likelihood once")
+        elif collector.name(part, lines[0], f"column {i + 1}") is not None:
             columns.setdefault(part, {})[coord] = i
     for part, at in list(columns.items()):
         if not {"x", "y"} <= set(at):
             got = f"{shown(part)} has {', '.join(at)} only"
-            collector.fault(rows[2][0], part, got, "add its columns x and y")
+            collector.fault(lines[1], part, got, "add its columns x and y")
             del columns[part]
     return columns, split

@@ -15,14 +15,20 @@ import gzip
 import math
 import re
 import struct
-import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.formats._arrays import MAX_ARRAY_BYTES, Part, class_labels, split_of, unique_name
+from placewise.formats._arrays import (
+    MAX_ARRAY_BYTES,
+    Part,
+    class_labels,
+    guarded,
+    split_of,
+    unique_name,
+)
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
 from placewise.labels import ClassDataset
@@ -32,13 +38,14 @@ _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 class Idx(Format):
-    """idx files: train-images-idx3-ubyte beside train-labels-idx1-ubyte, also packed as .gz.
+    """idx files: train-images-idx3-ubyte and train-labels-idx1-ubyte, also packed as .gz.
 
     Named is their folder, or one of them: then it and its partner are read.
     """
 
     task = "classes"
     whole_folders = True
+    holds_images = True
 
     def recognises(self, path: Path, head: str) -> bool:
         """By the name: the content of a packed file says nothing."""
@@ -48,8 +55,8 @@ class Idx(Format):
         """A file of images in it."""
         return any(kind == "images" for _, kind in _found(path))
 
-    def read(self, path: Path, root: Path) -> ClassDataset:
-        """Read images and classes; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path | None = None) -> ClassDataset:
+        """Read images and classes; see `Format.read`."""
         collector = Collector(path, root)
         only = None if path.is_dir() else _key(path)[0]
         files = _found(path if path.is_dir() else path.parent)
@@ -59,7 +66,7 @@ class Idx(Format):
             pair = [kept.get((group, kind)) for kind in ("images", "labels")]
             if pair[0] is None or pair[1] is None:
                 missing = "labels" if pair[1] is None else "images"
-                got = f"there is no file of {missing} beside {(pair[0] or pair[1] or path).name}"
+                got = f"there is no file of {missing} for {(pair[0] or pair[1] or path).name}"
                 collector.fault(0, missing, got, "put both into one folder")
                 continue
             split = split_of(group)
@@ -71,7 +78,8 @@ class Idx(Format):
             if not collector.faults:
                 collector.fault(0, "file", "there are no idx files", "name the folder of the files")
             collector.stop()
-        return class_labels(collector, parts, None)
+        with guarded(collector, "file"):
+            return class_labels(collector, parts, None)
 
 
 def _key(file: Path) -> tuple[str, str]:
@@ -93,16 +101,11 @@ def _found(folder: Path) -> dict[tuple[str, str], Path]:
 
 def _read(collector: Collector, file: Path) -> NDArray[Any] | None:
     """The array of a file, None where it is a fault."""
-    try:
-        with file.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            opened: Any = gzip.GzipFile(fileobj=raw) if packed else raw
-            return _array(collector, file, opened)
-    except (OSError, EOFError, zlib.error) as error:
-        todo = "fetch it again, whole"
-        collector.fault(0, file.name, f"it cannot be read ({error})", todo)
-        return None
+    with guarded(collector, file.name), file.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        opened: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+        return _array(collector, file, opened)
 
 
 def _array(collector: Collector, file: Path, opened: BinaryIO) -> NDArray[Any] | None:

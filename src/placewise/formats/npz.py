@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.formats._arrays import MAX_ARRAY_BYTES, Part, class_labels, split_of, unique_name
+from placewise.formats._arrays import (
+    MAX_ARRAY_BYTES,
+    Part,
+    class_labels,
+    guarded,
+    split_of,
+    unique_name,
+)
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
 from placewise.labels import ClassDataset
@@ -27,9 +33,6 @@ _SPLIT = r"(train|training|val|valid|validation|test|testing)"
 _IMAGES = re.compile(rf"(?:{_SPLIT}_)?(images?|images|data|x)(?:_{_SPLIT})?", re.IGNORECASE)
 _LABELS = re.compile(rf"(?:{_SPLIT}_)?(labels?|classes|targets?|y)(?:_{_SPLIT})?", re.IGNORECASE)
 _NAMES = ("class_names", "label_names", "names")
-
-_DAMAGED = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
-"""What numpy and zipfile raise on damaged files."""
 
 
 class Npz(Format):
@@ -41,72 +44,59 @@ class Npz(Format):
     """
 
     task = "classes"
+    holds_images = True
+    patterns = ("*.npz",)
 
     def recognises(self, path: Path, head: str) -> bool:
         """By the name, or a zip whose first file is an array."""
         named = path.suffix.lower() == ".npz"
         return named or (head.startswith("PK\x03\x04") and ".npy" in head[:400])
 
-    def read(self, path: Path, root: Path) -> ClassDataset:
-        """Read images and classes; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path | None = None) -> ClassDataset:
+        """Read images and classes; see `Format.read`."""
         collector = Collector(path, root)
-        arrays = _load(collector, path)
-        parts = _parts(collector, arrays, path)
-        given = next((arrays[name] for name in _NAMES if name in arrays), None)
-        if given is not None and (given.ndim != 1 or given.dtype.kind not in "US"):
-            got = f"the array is of {given.dtype} and has the shape {given.shape}"
-            collector.fault(0, "class_names", got, "write one name for each class")
-        if collector.faults:
-            collector.stop()
-        names = None if given is None else [str(name) for name in given.astype(str).tolist()]
-        return class_labels(collector, parts, names)
+        with guarded(collector, "file"):
+            arrays = _load(collector, path)
+            parts = _parts(collector, arrays, path)
+            given = next((arrays[name] for name in _NAMES if name in arrays), None)
+            if given is not None and (given.ndim != 1 or given.dtype.kind not in "US"):
+                got = f"the array is of {given.dtype} and has the shape {given.shape}"
+                collector.fault(0, "class_names", got, "write one name for each class")
+            if collector.faults:
+                collector.stop()
+            names = None if given is None else [str(name) for name in given.astype(str).tolist()]
+            return class_labels(collector, parts, names)
 
 
 def _load(collector: Collector, path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of the file; nothing in it is executed."""
-    todo = "write it again with numpy.savez"
-    try:
-        with zipfile.ZipFile(path) as packed:
-            size = sum(info.file_size for info in packed.infolist())
-        if size > MAX_ARRAY_BYTES:
-            got = f"its arrays take {size >> 20} MiB, the most is {MAX_ARRAY_BYTES >> 20}"
-            collector.fault(0, "file", got, "split the file, or save smaller images")
-            collector.stop()
-        with np.load(path, allow_pickle=False) as loaded:
-            return {name: _array(collector, loaded, name) for name in loaded.files}
-    except _DAMAGED as error:
-        if collector.faults:
-            raise
-        collector.fault(0, "file", f"it is damaged ({_first_line(error)})", todo)
+    with zipfile.ZipFile(path) as packed:
+        size = sum(info.file_size for info in packed.infolist())
+    if size > MAX_ARRAY_BYTES:
+        got = f"its arrays take {size >> 20} MiB, the most is {MAX_ARRAY_BYTES >> 20}"
+        collector.fault(0, "file", got, "split the file, or save smaller images")
         collector.stop()
-
-
-def _array(collector: Collector, loaded: Any, name: str) -> NDArray[Any]:
-    try:
-        return np.asarray(loaded[name])
-    except _DAMAGED as error:
-        got = f"the array cannot be read ({_first_line(error)})"
-        collector.fault(0, shown(name), got, "write it again as plain numbers")
-        return np.zeros(0)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    arrays: dict[str, NDArray[Any]] = {}
+    with np.load(path, allow_pickle=False) as loaded:
+        for name in loaded.files:
+            with guarded(collector, shown(name)):
+                arrays[name] = np.asarray(loaded[name])
+    return arrays
 
 
 def _parts(collector: Collector, arrays: dict[str, NDArray[Any]], path: Path) -> list[Part]:
-    """Images beside their labels, by split."""
+    """Images with their labels, by split."""
     images, labels = (
         {split_of(name): name for name in arrays if pattern.fullmatch(name)}
         for pattern in (_IMAGES, _LABELS)
     )
     for split, name in images.items():
         if split not in labels:
-            got = f"there are no labels beside {shown(name)}"
+            got = f"there are no labels for {shown(name)}"
             collector.fault(0, "labels", got, "add an array labels, y_train, y_test, ...")
     for split, name in labels.items():
         if split not in images:
-            got = f"there are no images beside {shown(name)}"
+            got = f"there are no images for {shown(name)}"
             collector.fault(0, "images", got, "add an array images, x_train, x_test, ...")
     if not (images or labels):
         got = f"the arrays are {shown(', '.join(sorted(arrays)) or 'none')}"

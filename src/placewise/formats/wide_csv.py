@@ -1,19 +1,20 @@
 """Wide CSV: one row for each image, as spreadsheets have it.
 
 ```
-image,split,nose_x,nose_y,nose_state,tail_x,tail_y,tail_state
+image,split,nose_x,nose_y,nose_visibility,tail_x,tail_y,tail_visibility
 a.png,train,21.5,26.25,visible,,,absent
 ```
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from placewise.formats._collect import Collector
-from placewise.formats._format import PointFormat
+from placewise.formats._format import KeypointFormat
 from placewise.formats._tables import (
     Row,
     header_of,
@@ -26,47 +27,52 @@ from placewise.formats._tables import (
 )
 from placewise.labels import KeypointDataset, Visibility
 
-_COLUMN = re.compile(r"(.+)[_.](x|y|state)", re.IGNORECASE | re.DOTALL)
-_LONG = {"point", "x", "y"}
+KNOWN = {"image": "image", "split": "split"}
+
+_COLUMN = re.compile(r"(.+)[_.](x|y|state|visibility)", re.IGNORECASE | re.DOTALL)
+_LONG = {"keypoint", "point", "x", "y"}
 
 _Columns = dict[str, dict[str, str]]
-"""For each point the columns of its x, y and, perhaps, state."""
+"""For each keypoint the columns of its x, y and, perhaps, visibility."""
 
 
-class WideCsv(PointFormat):
-    """CSV with one row for each image: columns image[, split], <point>_x, <point>_y[, _state].
+class WideCsv(KeypointFormat):
+    """CSV with one row for each image: image[, split], NAME_x, NAME_y[, NAME_visibility].
 
-    The order of the columns is free, `<point>.x` is as good, and columns that name no coordinate
-    are ignored. Empty x and y without a state are a point that is not labelled.
+    The order of the columns is free, `NAME.x` is as good, and columns that name no coordinate
+    are ignored. Empty x and y without a visibility are a keypoint that is not labelled.
     """
 
-    task = "keypoints"
+    first = ("points.csv", "keypoints.csv", "labels.csv")
+    patterns = ("*.csv",)
 
     def recognises(self, path: Path, head: str) -> bool:
         """A column `image`, and one that ends in `_x` or `_y`."""
         header = header_of(head)
+        small = {column.lower() for column in header}
         points = [column for column in header if _COLUMN.fullmatch(column)]
-        return "image" in header and bool(points) and len(_LONG & set(header)) < 2
+        return "image" in small and bool(points) and len(_LONG & small) < 2
 
-    def read(self, path: Path, root: Path) -> KeypointDataset:
-        """Read labels of images under `root`; raises LabelError with all faults at once."""
+    def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
+        """Read labels; see `Format.read`."""
         collector = Collector(path, root)
-        header, rows = read_table(collector, ["image"])
+        header, rows = read_table(collector, ["image"], KNOWN)
         columns = _columns(collector, header, 1)
         for row in rows:
             _read_row(collector, row, columns)
         return collector.labels(tuple(columns))
 
     def losses(self, labels: KeypointDataset) -> list[str]:
-        """Several instances, a skeleton, and a symmetry that the names do not tell."""
-        return single_losses(labels) + table_losses(labels)
+        """Several instances, scores, a skeleton, and a symmetry that the names do not tell."""
+        scores = ["scores"] if labels.scored else []
+        return single_losses(labels) + scores + table_losses(labels)
 
     def text(self, labels: KeypointDataset) -> str:
-        """One row for each image; states where x and y do not tell them."""
+        """One row for each image; visibility where x and y do not tell it."""
         split = any(sample.split for sample in labels.samples)
         told = (Visibility.UNLABELLED, Visibility.VISIBLE)
         state = any(s not in told for sample in labels.samples for s in sample.visibility[0])
-        ends = ["x", "y", *["state"] * state]
+        ends = ["x", "y", *["visibility"] * state]
         columns = [f"{name}_{end}" for name in labels.names for end in ends]
         rows: list[Sequence[str]] = [["image", *["split"] * split, *columns]]
         for sample in labels.samples:
@@ -77,21 +83,21 @@ class WideCsv(PointFormat):
         return table_text(rows)
 
 
-def _columns(collector: Collector, header: list[str], row: int) -> _Columns:
-    """The columns of each point, in the order of the header."""
+def _columns(collector: Collector, header: Mapping[str, str], row: int) -> _Columns:
+    """The columns of each keypoint, in the order of the header."""
     columns: _Columns = {}
     for column in header:
         match = _COLUMN.fullmatch(column)
         name = collector.name(match[1], row, column) if match else None
         if match and name is not None:
-            end = match[2].lower()
+            end = match[2].lower().replace("state", "visibility")
             if columns.setdefault(name, {}).setdefault(end, column) != column:
                 got = f"this is the second {end} of '{name}'"
                 collector.fault(row, column, got, "keep one of them")
     for name, ends in list(columns.items()):
         for end in ("x", "y"):
             if end not in ends:
-                got = f"there is no column '{name}_{end}' beside '{next(iter(ends.values()))}'"
+                got = f"there is no column '{name}_{end}' to go with '{next(iter(ends.values()))}'"
                 todo = "add it, or rename the other if it is not a coordinate"
                 collector.fault(row, f"{name}_{end}", got, todo)
                 columns.pop(name, None)
@@ -99,11 +105,10 @@ def _columns(collector: Collector, header: list[str], row: int) -> _Columns:
 
 
 def _read_row(collector: Collector, row: Row, columns: _Columns) -> None:
-    image = collector.image(row.cells["image"], row.number, "image")
-    collector.split(image, row.cells.get("split", ""), row.number, "split")
+    image = collector.image(row["image"].text, row.number, row["image"].column)
+    collector.split(image, row["split"].text, row.number, row["split"].column)
     for name, ends in columns.items():
-        x, y = ((ends[end], row.cells[ends[end]]) for end in ("x", "y"))
-        state = ends.get("state", "")
-        placed = read_point(collector, image, row.number, x, y, (state, row.cells.get(state, "")))
+        x, y, visibility = (row[ends.get(end, "")] for end in ("x", "y", "visibility"))
+        placed = read_point(collector, image, row.number, x, y, visibility)
         if placed:
-            collector.mark(image, (0, name, *placed))
+            collector.mark(image, (0, name, *placed, math.nan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class KeypointSample:
             at least one instance: an image without labels has one of unlabelled points.
         visibility: (instances, points) int8 of `Visibility`; located means HIDDEN or VISIBLE.
         split: "train", "val", "test", or None where the labels do not say.
+        scores: (instances, points) of predicted points, 0..1 or NaN; None for labels.
 
     Raises:
         SettingsError: the parts do not fit each other.
@@ -60,6 +61,7 @@ class KeypointSample:
     points: FloatArray
     visibility: NDArray[np.int8]
     split: str | None = None
+    scores: FloatArray | None = None
 
     def __post_init__(self) -> None:
         shape = self.points.shape
@@ -73,6 +75,8 @@ class KeypointSample:
             reason = "has located points without finite coordinates; give them another state"
         elif not np.isnan(self.points[~self.located]).all():
             reason = "has coordinates where nothing is located; write NaN there"
+        elif self.scores is not None and self.scores.shape != shape[:2]:
+            reason = f"has scores of shape {self.scores.shape}, needed are {shape[:2]}"
         elif self.split not in (None, *SPLITS):
             reason = f"has the split {self.split!r}, which must be one of {SPLITS} or None"
         else:
@@ -141,6 +145,31 @@ class KeypointDataset(Dataset[KeypointSample]):
     def instances(self) -> int:
         """Most instances on one image."""
         return max((len(sample.points) for sample in self.samples), default=0)
+
+    @property
+    def scored(self) -> bool:
+        """Whether there are scores: predictions have them, labels do not."""
+        return any(sample.scores is not None for sample in self.samples)
+
+    def above(self, threshold: float) -> KeypointDataset:
+        """The same with points absent where their score is lower than a threshold.
+
+        Example:
+            >>> sample = KeypointSample("a.png", (8, 8), np.ones((1, 2, 2)),
+            ...     np.full((1, 2), Visibility.VISIBLE, np.int8), scores=np.array([[0.9, 0.2]]))
+            >>> dataset = KeypointDataset(Path(), ("nose", "tail"), (sample,)).above(0.5)
+            >>> dataset.samples[0].visibility.tolist()
+            [[3, 1]]
+        """
+        samples = []
+        for sample in self.samples:
+            low = np.zeros(sample.visibility.shape, bool)
+            if sample.scores is not None:
+                low = sample.located & (sample.scores < threshold)
+            visibility = np.where(low, np.int8(Visibility.ABSENT), sample.visibility)
+            points = np.where(low[..., None], np.nan, sample.points)
+            samples.append(replace(sample, points=points, visibility=visibility))
+        return replace(self, samples=tuple(samples))
 
 
 def _check_names(names: tuple[str, ...]) -> None:
