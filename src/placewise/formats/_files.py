@@ -17,7 +17,8 @@ from placewise.formats._format import FORMATS, Format, Written, members
 from placewise.formats._tables import header_of
 from placewise.images import is_image_name, is_result
 from placewise.labels import Dataset, KeypointDataset
-from placewise.labels.names import natural, shown
+from placewise.labels.names import shown
+from placewise.wording import natural
 
 HEAD_BYTES = 1 << 16
 """A format is judged by this much of a file."""

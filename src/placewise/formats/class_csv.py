@@ -17,7 +17,7 @@ from placewise.formats._collect import Collector
 from placewise.formats._format import Written, rebased
 from placewise.formats._tables import header_of, read_table, table_text
 from placewise.labels import ClassDataset
-from placewise.labels.names import natural
+from placewise.wording import natural
 
 KNOWN = {column: column for column in ("image", "class", "split")}
 
