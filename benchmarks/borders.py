@@ -76,11 +76,11 @@ def measure(
 ) -> dict:
     labels = folded(labels, seed % FOLDS)
     settings = TrainingSettings.of(
-        steps=steps,
+        max_steps=steps,
         seed=seed,
         backbone_settings={"padding": rule},
         precision="bfloat16",
-        validate_every=steps,
+        val_interval=steps,
     )
     shutil.rmtree(out, ignore_errors=True)
     run = train(labels, out, settings, quiet=True)

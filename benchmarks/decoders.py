@@ -10,6 +10,7 @@ with noise of 5 % on every pixel's factor (as of logits). All figures are pixels
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import time
@@ -145,6 +146,7 @@ def microseconds(decode: Decode) -> dict[str, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     ours: dict[str, Decode] = {name: DECODERS[name]() for name in DECODERS.names()}

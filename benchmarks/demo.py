@@ -57,7 +57,7 @@ def main() -> None:
         "radius": scores["radius"],
         "by_border_distance": scores["by_border_distance"],
         "test_images": scores["images"],
-        "steps": facts["training"]["steps"],
+        "steps": facts["training"]["max_steps"],
         "precision": facts["training"]["precision"],
         "processors": os.cpu_count(),
         "versions": facts["versions"],

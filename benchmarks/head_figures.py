@@ -9,6 +9,7 @@ towards. The image of the backbone `timm` is left as it is where timm is not ins
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,6 +134,7 @@ BACKBONES = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for member in (flatten, convolutional, sheet, proximity, palm_tree, low_rank):
         draw(f"heads_{member.__name__}", member())
     for name, panels in keypoints().items():

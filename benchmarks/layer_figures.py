@@ -7,6 +7,7 @@ Nothing is trained; every image is what the layer itself answers, on one made im
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,7 @@ LAYERS: dict[str, Callable[[], list[Panel]]] = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     FIGURES.mkdir(exist_ok=True)
     for name, panels in LAYERS.items():
         draw(f"layers_{name}", panels(), alike=name not in ("coordinates", "on_off"))

@@ -10,6 +10,7 @@ allocator holds at most, by its profiler: weights and maps, their gradients, and
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import statistics
@@ -252,6 +253,7 @@ def paths() -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     fast_memory()

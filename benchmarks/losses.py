@@ -39,11 +39,11 @@ def without_test(labels: KeypointDataset) -> KeypointDataset:
 
 def measure(labels: KeypointDataset, loss: str, rate: float, steps: int, out: Path) -> dict:
     settings = TrainingSettings.of(
-        steps=steps,
+        max_steps=steps,
         head_settings={"loss": loss},
         learning_rate=rate,
         precision="bfloat16",
-        validate_every=steps,
+        val_interval=steps,
     )
     shutil.rmtree(out, ignore_errors=True)
     run = train(labels, out, settings, quiet=True)

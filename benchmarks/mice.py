@@ -43,7 +43,7 @@ def bench(data: Path, name: str, minutes: float, seed: int, flags: list[str], ou
     run = out / f"{name}-{minutes:g}-{seed}"
     shutil.rmtree(run, ignore_errors=True)
     begun = time.monotonic()
-    length = ["--minutes", str(minutes), "--seed", str(seed)]
+    length = ["--max-minutes", str(minutes), "--seed", str(seed)]
     verb("train", str(data / name), "--out", str(run), *length, *flags)
     wall = time.monotonic() - begun
     verb("evaluate", str(run), str(data / name), "--quiet")
@@ -58,8 +58,8 @@ def bench(data: Path, name: str, minutes: float, seed: int, flags: list[str], ou
         "seed": seed,
         "flags": flags,
         "wall_seconds": round(wall, 1),
-        "steps": training["steps"],
-        "batch": training["batch"],
+        "steps": training["max_steps"],
+        "batch": training["batch_size"],
         "precision": training["precision"],
         "images_per_second": round(speeds[len(speeds) // 2], 1),
         "input": facts["model"]["input"]["frame"],

@@ -10,6 +10,7 @@ median is given, with the quartiles.
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import statistics
@@ -101,6 +102,7 @@ def case(channels: int, classes: int, size: tuple[int, ...], hidden: int, batch:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     fast_memory()

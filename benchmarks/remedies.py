@@ -8,6 +8,7 @@ weights, so that none are fetched; `convolutionalize` is compared on weights as 
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable
@@ -139,6 +140,7 @@ def turned(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     content: dict[str, Any] = {

@@ -8,6 +8,7 @@ What each test asserts stands in its docstring.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -29,6 +30,7 @@ FILES = [
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         both = ["-m", "slow or not slow", "-q", "-p", "no:cacheprovider"]

@@ -12,6 +12,7 @@ apart as another digit is.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 from pathlib import Path
@@ -204,6 +205,7 @@ def draw(table: dict[str, dict], nets: dict[str, Network]) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     table, shown = {}, {}
     for kind in KINDS:

@@ -35,7 +35,7 @@ backbone = "lenet"
 seeds = {seeds}
 unmatched = true
 place = {place}
-training = {{ steps = {steps}, batch = {batch} }}
+training = {{ max_steps = {steps}, batch_size = {batch} }}
 tuning = {{ trials = {trials} }}
 
 [[arms]]

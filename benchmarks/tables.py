@@ -5,6 +5,7 @@ python benchmarks/tables.py
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -566,6 +567,7 @@ def sweeps(content: dict) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sections = [HEAD.rstrip()]
     for make in (
         mice,
