@@ -120,6 +120,6 @@ def judge(claim: str, what: str, cases: Sequence[Case]) -> dict[str, Any]:
 def table_of(claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A table of claims and their verdicts."""
     return {
-        "header": ["the thread says", "verdict", "because"],
+        "header": ["claim of the thread", "verdict", "evidence"],
         "rows": [[c["claim"], f"**{c['verdict']}**", c["said"]] for c in claims],
     }

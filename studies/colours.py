@@ -309,8 +309,8 @@ def _claims(
     effects = {v: Measured.of(right["sheet"][v], minus=right["flatten"][v]) for v in names}
     every = {
         "asks": judge(
-            "The toy asks where the colours are.",
-            "percent that counting colours answers",
+            "Solving the toy requires knowing where the colours are.",
+            "accuracy of counting colours (%)",
             [
                 Case("some corner differs, as told", ceilings["told"], ceilings["told"] <= NEAR),
                 Case("exactly one corner differs", ceilings["one"], ceilings["one"] <= NEAR),
@@ -318,21 +318,21 @@ def _claims(
             ],
         ),
         "no_effect": judge(
-            "Flattening or not should have basically no effect on it.",
-            "percent right, two-dimensional hidden layer minus flattened",
+            "Flattening should make basically no difference.",
+            "accuracy (points), two-dimensional hidden layer minus flattened",
             [Case(names[v], m.numbers()["said"], abs(m.mean) <= ALIKE) for v, m in effects.items()],
         ),
         "not_erased": judge(
             "Flattening does not erase where things are: weights are trained for each place.",
-            "percent right, flattened",
+            "accuracy (%), flattened",
             [
                 Case(names[v], flat[v].numbers()["said"], verdict(flat[v], 0) == "passes")
                 for v in ("balanced",)
             ],
         ),
         "no_neighbours": judge(
-            "What flattened layers lack is the benefit of neighbours.",
-            "percent right at a new corner, minus flattened",
+            "Flattened layers lack the benefit of neighbours.",
+            "accuracy (points) at a new corner, minus flattened",
             [
                 Case(name, m.numbers()["said"], gains(m, ALIKE))
                 for name in right
@@ -379,7 +379,7 @@ def _figure(arms: dict[str, dict[str, Measured]], limits: dict[str, float]) -> b
     for axes, version in zip(frames, VERSIONS, strict=True):
         measured_rows(axes, {name: found[version] for name, found in arms.items()})
         axes.axvline(limits[version], color=INK, linestyle=":", linewidth=1.2)
-        axes.set(xlim=(28, 103), xlabel="right (%)")
+        axes.set(xlim=(28, 103), xlabel="accuracy (%)")
         title(axes, names[version])
         if axes is not frames[0]:
             axes.set_yticklabels([])

@@ -41,7 +41,7 @@ class Arm:
 
     Attributes:
         head: member of `HEADS`.
-        scaled_back: whether images are brought to the size of the training first.
+        scaled_back: whether images are brought to the training size first.
     """
 
     head: str
@@ -63,12 +63,12 @@ class Budget:
     Attributes:
         seeds: how often each net is trained.
         steps: of training.
-        retouched: steps of training of the last layer.
+        fine_tuned: steps of training of the last layer.
     """
 
     seeds: int
     steps: int
-    retouched: int
+    fine_tuned: int
 
 
 BUDGETS: dict[Scale, Budget] = {
@@ -78,11 +78,11 @@ BUDGETS: dict[Scale, Budget] = {
 }
 
 Runs = dict[tuple[str, Kind, int, bool], list[float]]
-"""(arm, kind, size, retouched) -> percent right, one for each seed."""
+"""(arm, kind, size, fine-tuned) -> percent right, one for each seed."""
 
 
 class Sizes(Study):
-    """What is lost at other sizes than that of the training, and what retouching brings back."""
+    """What is lost at other sizes than that of the training, and what fine-tuning brings back."""
 
     def run(self, options: Options) -> Findings:
         """Train the nets, test them at all sizes, judge the claims, draw the figure."""
@@ -161,11 +161,11 @@ def build(head: str) -> nn.Sequential:
     """
     trunk = LeNet(1, width=WIDTH, padding="zeros")
     member: Any = HEADS[head]
-    return nn.Sequential(trunk, member(trunk.channels, 10, trunk.size((SIDE, SIDE))))
+    return nn.Sequential(trunk, member(trunk.out_channels, 10, trunk.size((SIDE, SIDE))))
 
 
 def _measure(head: str, seed: int, digits: Labelled, budget: Budget, runs: Runs) -> None:
-    """One net with one seed: trained once, then tested and retouched at each size."""
+    """One net with one seed: trained once, then tested and fine-tuned at each size."""
     with drawing(seed) as generator:
         net = build(head)
         fit(net, _draw(digits, "scaled", SIDE, SIDE), budget.steps, generator)
@@ -177,8 +177,8 @@ def _measure(head: str, seed: int, digits: Labelled, budget: Budget, runs: Runs)
                 shown = SIDE if arm.scaled_back else side
                 test = scene(digits.test, kind, side, torch.Generator().manual_seed(seed))
                 with drawing(seed) as generator:
-                    better = retouched(
-                        net, _draw(digits, kind, side, shown), budget.retouched, generator
+                    better = fine_tuned(
+                        net, _draw(digits, kind, side, shown), budget.fine_tuned, generator
                     )
                 for again, tried in ((False, net), (True, better)):
                     right = accuracy(tried, scaled(test, shown), digits.test_classes)
@@ -194,7 +194,7 @@ def _draw(digits: Labelled, kind: Kind, side: int, shown: int) -> Draw:
     return draw
 
 
-def retouched(
+def fine_tuned(
     net: nn.Sequential, draw: Draw, steps: int, generator: torch.Generator
 ) -> nn.Sequential:
     """A copy of a net whose last layer was trained on, all else kept as it is."""
@@ -206,13 +206,13 @@ def retouched(
 
 
 def _heads(runs: Runs) -> Measured:
-    """Convolutional minus flattened, at the size of the training."""
+    """Convolutional minus flattened, at the training size."""
     first, second = (runs[ARMS[arm].name, "scaled", SIDE, False] for arm in (0, 2))
     return Measured.of(first, minus=second)
 
 
 def change(runs: Runs, arm: Arm, kind: Kind, side: int, again: bool) -> Measured:
-    """Percent right at a size, minus percent right at the size of the training."""
+    """Percent right at a size, minus percent right at the training size."""
     return Measured.of(
         runs[arm.name, kind, side, again], minus=runs[arm.name, "scaled", SIDE, False]
     )
@@ -223,7 +223,7 @@ def _lost(runs: Runs) -> dict[str, Any]:
     names = ("convolutional", "convolutional_back", "flatten")
     return {
         name: {
-            f"{kind}_{word}{'_retouched' if again else ''}": change(
+            f"{kind}_{word}{'_fine_tuned' if again else ''}": change(
                 runs, arm, kind, side, again
             ).numbers()
             for kind, sides in SIZES.items()
@@ -237,7 +237,7 @@ def _lost(runs: Runs) -> dict[str, Any]:
 
 def _table(found: Mapping[tuple[str, Kind, int, bool], Measured], kind: Kind) -> dict[str, Any]:
     rows = [
-        [f"{arm.name}{', retouched' if again else ''}"]
+        [f"{arm.name}{', fine-tuned' if again else ''}"]
         + [found[arm.name, kind, side, again].numbers()["said"] for side in SIZES[kind]]
         for arm in ARMS
         for again in (False, True)
@@ -265,13 +265,13 @@ def _claims(runs: Runs, heads: Measured) -> dict[str, Any]:
         return [Case(name, m.numbers()["said"], m.mean >= -SAME) for name, m in changes]
 
     near = change(runs, fully, "scaled", NAMED["smaller"], False)
-    ends, what = heads.interval, "percent right, convolutional minus flattened"
+    ends, what = heads.interval, "accuracy (points), convolutional minus flattened"
     worse = None if ends is None or ends.holds(0.0) else ends.high < 0
     said = heads.numbers()["said"]
-    sizes = f"change in percent right from {SIDE}"
+    sizes = f"change of accuracy (points) from {SIDE}"
     every = {
         "any_size": judge(
-            "A fully convolutional net works on images of any size.",
+            "A fully convolutional network works on images of any size.",
             sizes,
             cases(fully, ("scaled", "wider"), again=False),
         ),
@@ -282,17 +282,17 @@ def _claims(runs: Runs, heads: Measured) -> dict[str, Any]:
             [Case(f"{NAMED['smaller']}, scaled", near.numbers()["said"], near.mean >= -SAME)],
         ),
         "coded": judge(
-            "With a flattened head the size is coded into the net, so it cannot.",
+            "A flattened head fixes the size in the network, so it cannot.",
             f"{sizes}, images scaled back",
             [Case(c.name, c.number, not c.holds) for c in cases(flat, ("scaled",), again=False)],
         ),
         "transfer": judge(
-            "It can be taught further without depending on the size.",
-            f"{sizes}, last layer retouched",
+            "It can be trained further, independently of the size.",
+            f"{sizes}, last layer fine-tuned",
             cases(fully, ("scaled", "wider"), again=True),
         ),
         "worse": judge(
-            "Fully convolutional nets do worse than those with fully connected layers.",
+            "Fully convolutional networks do worse than those with fully connected layers.",
             what,
             [Case(f"at {SIDE}", said, worse)],
         ),
@@ -309,7 +309,7 @@ def _claims(runs: Runs, heads: Measured) -> dict[str, Any]:
 
 
 def _figure(found: Mapping[tuple[str, Kind, int, bool], Measured]) -> bytes:
-    """Percent right over the size of the test: as trained, and with the last layer retouched."""
+    """Percent right over the size of the test: as trained, and with the last layer fine-tuned."""
     figure, frames = panels(10, 3.6, columns=2)
     for axes, again in zip(frames, (False, True), strict=True):
         for colour, arm in zip(COLOURS, ARMS, strict=False):
@@ -329,7 +329,7 @@ def _figure(found: Mapping[tuple[str, Kind, int, bool], Measured]) -> bytes:
         axes.axvline(SIDE, color=MUTED, linestyle=":", linewidth=1.2)
         axes.set(xlabel="side of the images in the test (pixels)", ylim=(0, 103))
         axes.set_xticks(SIZES["scaled"])
-        title(axes, "last layer retouched" if again else "as trained")
-    frames[0].set_ylabel("right (%)", color=INK)
+        title(axes, "last layer fine-tuned" if again else "as trained")
+    frames[0].set_ylabel("accuracy (%)", color=INK)
     frames[1].legend(frameon=False, fontsize=9, loc=(0.27, 0.02), labelcolor=INK)
     return png(figure)

@@ -24,7 +24,7 @@ from placewise.graph import capture
 from studies import STUDIES, Options, run_study
 from studies._material import load_cifar, load_digits, load_resnet, load_speech
 from studies._page import check_place, fill, shown, write_page
-from studies.edges import counted, ways
+from studies.edges import counted, paths
 from studies.edges.claims import Case, judge
 from studies.edges.digits import canvas
 from studies.edges.felt import BUDGETS, Seen, bands
@@ -225,19 +225,19 @@ def test_the_triangles_are_those_of_pascal() -> None:
 def test_the_window_of_the_thread() -> None:
     found = counted.wide_windows()
     assert (found["middle"], found["corner"], found["edge"]) == ("256", "1", "16")
-    assert found["ways_after_all"] == str(2**80)
+    assert found["paths_after_all"] == str(2**80)
     assert found["table"]["rows"][1] == [2, str(2**16), "1", str(19**2), "604"]
     by_hand = [sum(start <= x < start + 64 for start in range(0, 193, 4)) for x in range(256)]
     assert found["along"] == list(map(str, by_hand))
 
 
-def test_the_least_side_has_all_ways_and_a_smaller_one_has_not() -> None:
-    def ways_on(side: int) -> int:
+def test_the_least_side_has_all_paths_and_a_smaller_one_has_not() -> None:
+    def paths_on(side: int) -> int:
         layer = nn.Sequential(nn.Conv1d(1, 1, 64, 4), nn.Conv1d(1, 1, 64, 4))
         return int(count_paths(capture(layer, (1, side))).maximum)
 
-    assert ways_on(604) == 256
-    assert ways_on(603) < 256
+    assert paths_on(604) == 256
+    assert paths_on(603) < 256
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def test_limits_are_what_many_layers_come_to(growth) -> None:
         assert growth[rule]["limit"] == growth[rule]["by_depth"][-1][1], rule
     assert growth["reflect"]["limit"] == 2
     for side in (32, 33, 224):
-        wave = ways.limit(ways.padded("zeros", 3), side)
+        wave = paths.limit(paths.padded("zeros", 3), side)
         expected = [sin(pi * (place + 1) / (side + 1)) for place in range(side)]
         assert wave == pytest.approx(np.array(expected) / expected[side // 2], abs=1e-9)
 
@@ -288,7 +288,7 @@ NUMPY = {
 }
 
 
-def naive_ways(rule: str, size: int, side: int, layers: int) -> list[int]:
+def naive_paths(rule: str, size: int, side: int, layers: int) -> list[int]:
     """Products of matrices of ones and zeros, with numpy's own padding."""
     margin = {"valid": 0, "full": size - 1}.get(rule, size // 2)
     total = np.eye(side, dtype=object)
@@ -304,23 +304,23 @@ def naive_ways(rule: str, size: int, side: int, layers: int) -> list[int]:
 
 @pytest.mark.parametrize("rule", counted.RULES)
 @pytest.mark.parametrize("size", [3, 5])
-def test_ways_along_an_axis_are_those_of_matrices(rule: str, size: int) -> None:
+def test_paths_along_an_axis_are_those_of_matrices(rule: str, size: int) -> None:
     for side, layers in ((13, 1), (14, 3)):
-        maps = ways.chain(side, ways.padded(rule, size), layers)
-        assert ways.backward(maps).tolist() == naive_ways(rule, size, side, layers)
+        maps = paths.chain(side, paths.padded(rule, size), layers)
+        assert paths.backward(maps).tolist() == naive_paths(rule, size, side, layers)
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
-def test_ways_along_an_axis_are_those_of_a_captured_net(mode: str) -> None:
+def test_paths_along_an_axis_are_those_of_a_captured_net(mode: str) -> None:
     net = nn.Sequential(*(nn.Conv1d(1, 1, 3, padding=1, padding_mode=mode) for _ in range(3)))
-    along = ways.backward(ways.chain(12, ways.padded(mode, 3), 3))
+    along = paths.backward(paths.chain(12, paths.padded(mode, 3), 3))
     assert count_paths(capture(net, (1, 12))).counts.tolist() == along.tolist()
 
 
 def test_pooling_multiplies_by_three_halves_and_vgg_has_its_numbers() -> None:
     found = counted.pooling()
     assert [row[1] for row in found["table"]["rows"]] == [
-        ways.significant(1.5**blocks) for blocks in range(1, 6)
+        paths.significant(1.5**blocks) for blocks in range(1, 6)
     ]
     vgg = found["vgg"]
     assert (vgg["middle"], vgg["edge"], vgg["corner"]) == (
@@ -337,15 +337,15 @@ def test_an_end_changes_nothing_of_what_was_before() -> None:
     assert ends["a full connection"]["corner"] == str(17303**2)
     assert ends["one unit in the middle of the last map"]["edge"] == "0"
     assert ends["a full connection and no layer before it"]["over_corner"] == 1
-    assert ends["the small net, flattened"]["over_corner"] == 625
+    assert ends["the small network, flattened"]["over_corner"] == 625
 
 
 # --- what is measured --------------------------------------------------------------------------
 
 
-def test_random_weights_are_felt_as_the_roots_of_the_ways() -> None:
-    """Mean squares of the derivative over random weights are proportional to the ways."""
-    shares = ways.ways_of(
+def test_random_weights_are_felt_as_the_roots_of_the_path_counts() -> None:
+    """Mean squares of the derivative over random weights are proportional to the path counts."""
+    shares = paths.paths_of(
         nn.Sequential(*(nn.Conv1d(1, 1, 3, padding=1) for _ in range(4))), (1, 14)
     )
     squares = torch.zeros(14, dtype=torch.float64)
@@ -372,7 +372,7 @@ def test_bands_of_even_and_uneven_maps(sides: tuple[int, ...]) -> None:
     dented = np.ones(sides)
     dented[(0,) * len(sides)] = 0
     corners = 2 ** len(sides)
-    assert bands(dented)["over_corner"] == ways.significant(corners / (corners - 1))
+    assert bands(dented)["over_corner"] == paths.significant(corners / (corners - 1))
     assert bands(np.ones(sides) * 7) == flat
 
 
@@ -408,7 +408,7 @@ def test_the_net_without_a_border_shows_none_and_the_one_without_padding_does() 
     found = {}
     for padding in ("circular", "valid"):
         arm = Arm(padding, "average")
-        shares = ways.ways_of(arm.net(16, 6), (1, 16, 16))
+        shares = paths.paths_of(arm.net(16, 6), (1, 16, 16))
         with drawing(0):
             net = arm.net(16, 6)
         settle(net, images)
@@ -454,7 +454,7 @@ def test_missing_data_is_named(tmp_path: Path) -> None:
     )
     heard = sound(Options("tiny", data=tmp_path), BUDGETS["tiny"])
     assert "spoken_digits" in heard["missing"]
-    assert heard["ways"]["first"] == ways.significant(19683 / 1592)
+    assert heard["paths"]["first"] == paths.significant(19683 / 1592)
 
 
 def test_the_published_weights_fit_the_residual_net(real_data: Path) -> None:
@@ -467,8 +467,8 @@ def test_trained_residual_nets_and_sounds(real_data: Path) -> None:
     options = Options("tiny", data=real_data, quiet=True)
     found, maps = residual(options, BUDGETS["tiny"])
     first = found["first"]
-    assert {"ways", "untrained", "trained", "moved"} == set(maps)
-    assert first["roots"]["over_edge"] == pytest.approx(first["ways"]["over_edge"] ** 0.5, rel=0.1)
+    assert {"paths", "untrained", "trained", "moved"} == set(maps)
+    assert first["roots"]["over_edge"] == pytest.approx(first["paths"]["over_edge"] ** 0.5, rel=0.1)
     assert 1.5 < first["moved"]["over_edge"] < 6
     heard = sound(options, BUDGETS["tiny"])
     assert set(heard["nets"]) == {"start", "anywhere"}

@@ -1,4 +1,4 @@
-"""Sizes: scenes that are the same at every resolution, and a last layer that alone is retouched."""
+"""Sizes: the same scene at every resolution, and fine-tuning of the last layer alone."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_a_wider_image_holds_digits_of_the_same_size() -> None:
     assert torch.allclose(first.sum((1, 2, 3)), wide.sum((1, 2, 3)))
 
 
-def test_retouching_changes_the_last_layer_of_a_copy_alone() -> None:
+def test_fine_tuning_changes_the_last_layer_of_a_copy_alone() -> None:
     digits = load_digits()
     draw = drawn_from(study.scaled(digits.train[:50], 48), digits.train_classes[:50])
     with drawing(0) as generator:
         net = study.build("convolutional").eval()
         before = {name: value.clone() for name, value in net.state_dict().items()}
-        after = study.retouched(net, draw, 2, generator).state_dict()
+        after = study.fine_tuned(net, draw, 2, generator).state_dict()
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {"1.out.weight", "1.out.bias"}
@@ -80,7 +80,7 @@ def test_the_page_holds_what_was_found(tmp_path: Path, monkeypatch) -> None:
         assert f"| {claim['claim']} | **{claim['verdict']}** | {claim['said']} |" in text
     rows = record["scaled"]["rows"]
     assert [len(row) for row in rows] == [7] * 6
-    at_training = [row[4] for row in rows if "retouched" not in row[0]]
+    at_training = [row[4] for row in rows if "fine-tuned" not in row[0]]
     assert at_training[0] == at_training[1]
     for where in record["figures"].values():
         assert f"]({where})" in text

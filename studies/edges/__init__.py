@@ -20,11 +20,11 @@ SOURCES = {
 
 
 class Edges(Study):
-    """Ways from each pixel to the output, and what trained weights make of them."""
+    """Paths from each pixel to the output, and what trained weights make of them."""
 
     def run(self, options: Options) -> Findings:
-        """Count the ways, measure the nets, judge the claims, draw the figures."""
-        options.tell("counting ways")
+        """Count the paths, measure the nets, judge the claims, draw the figures."""
+        options.tell("counting paths")
         budget = BUDGETS[options.scale]
         found: dict[str, Any] = {
             "pascal": counted.pascal(),

@@ -1,4 +1,4 @@
-"""The claims of the thread, each judged by the numbers that were found."""
+"""The claims of the thread, each with a verdict from the numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studies._page import shown
 GROWS, MANY, HALF, NEAR, LARGE = 1.5, 100, 50, 1.5, 10
 """From which factor per layer growth is called exponential; how many times are several orders of
 magnitude; from which percent on training is said to have made up for it; up to which factor a ratio
-is as expected; how many ways are no longer of the order of one."""
+is as expected; how many paths are no longer of the order of one."""
 
 Numbers = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ class _Net:
 
     Attributes:
         name: as it is told.
-        expected: root of the ratio of the ways from the middle and from the edge.
+        expected: root of the ratio of the paths from the middle and from the edge.
         before: how much more the middle is felt than the edge, with random weights.
         corner: how much more the middle is felt than the corners when it is trained.
         made_up: percent of the ratio's logarithm that training has taken away.
@@ -72,57 +72,60 @@ def _nets(found: Numbers) -> list[_Net]:
 
 
 def _counted(found: Numbers) -> dict[str, Any]:
-    """Claims about how many ways there are."""
+    """Claims about path counts."""
     growth, wide, pascal = found["growth"], found["wide"], found["pascal"]
     pairs = {
         rule: (growth[rule]["middle"], growth[rule]["edge"])
         for rule in ("valid", "zeros", "circular")
     }
-    layers, ways, _, units, _ = wide["table"]["rows"][1]
+    layers, paths, _, units, _ = wide["table"]["rows"][1]
     squared = int(wide["middle"]) ** 2
     sizes = [pascal[size] for size in ("two", "three")]
     product = f"{wide['per_axis']} × {wide['per_axis']}"
     return {
         "unequal": judge(
-            "A pixel in the middle has more ways through a deep net than one at the edge.",
-            "ways from the middle and from the edge",
+            "A pixel in the middle has more paths through a deep network than one at the edge.",
+            "paths from the middle and from the edge",
             [
                 Case(rule, " and ".join(map(shown, pair)), int(pair[0]) > int(pair[1]))
                 for rule, pair in pairs.items()
             ],
         ),
         "single": judge(
-            "A pixel at the edge has about one way.",
-            "ways from the edge",
+            "A pixel at the edge has about one path.",
+            "paths from the edge",
             [
                 Case(rule, pairs[rule][1], int(pairs[rule][1]) < LARGE)
                 for rule in ("valid", "zeros")
             ],
         ),
         "pascal": judge(
-            "The ways form Pascal's triangle.",
-            "ways from the middle",
+            "The path counts form Pascal's triangle.",
+            "paths from the middle",
             [
                 Case(f"windows of {size['window']}", size["middle"], size["agrees"])
                 for size in sizes
             ],
         ),
         "product": judge(
-            f"A window of {wide['size']} × {wide['size']} in steps of {wide['step']} sends a pixel "
-            f"to {wide['said']} units.",
-            "windows that hold a pixel",
+            f"A window of {wide['size']} × {wide['size']} in steps of {wide['step']} connects a "
+            f"pixel to {wide['said']} units.",
+            "windows that contain a pixel",
             [Case(product, wide["middle"], int(wide["middle"]) == wide["said"])],
         ),
         "square": judge(
-            "A second such layer sends it to the square of that many.",
+            "A second such layer connects it to the square of that many.",
             f"after {layers} layers",
-            [Case("ways", ways, int(ways) == squared), Case("units", units, int(units) == squared)],
+            [
+                Case("paths", paths, int(paths) == squared),
+                Case("units", units, int(units) == squared),
+            ],
         ),
     }
 
 
 def _bordered(found: Numbers) -> dict[str, Any]:
-    """Claims about growth with depth, and what stands beyond the border."""
+    """Claims about growth with depth, and about padding."""
     growth, pooling = found["growth"], found["pooling"]
     zeros = growth["zeros"]["over_edge"]
     return {
@@ -158,11 +161,11 @@ def _ended(found: Numbers) -> dict[str, Any]:
     circular = growth["circular"]["over_edge"]
     return {
         "connection": judge(
-            "Only a full connection brings all pixels on an equal footing.",
+            "Only a full connection treats all pixels equally.",
             "middle / edge",
             [
                 Case("full connection alone", only, only == 1),
-                Case("at the end of the net", last, last == 1),
+                Case("at the end of the network", last, last == 1),
                 Case("none, circular padding", circular, circular != 1),
             ],
         ),
@@ -170,23 +173,23 @@ def _ended(found: Numbers) -> dict[str, Any]:
 
 
 def _measured(found: Numbers, nets: Sequence[_Net]) -> dict[str, Any]:
-    """Claims about what a small change does, and what training does about it."""
-    ways = found["sound"]["ways"]
+    """Claims about the effect of a small change, and about training."""
+    paths = found["sound"]["paths"]
     return {
         "orders": judge(
             "If all pixels change a little, those in the middle change the output by several "
             "orders of magnitude more.",
-            "felt in the middle / in the corner, trained",
+            "sensitivity in the middle / in the corner, trained",
             [Case(net.name, net.corner, net.corner >= MANY) for net in nets],
         ),
         "learnt": judge(
-            "The weights adjust, and training makes up for it.",
-            "percent that is made up for, middle / edge",
+            "The weights adjust, and training compensates for it.",
+            "percent compensated, middle / edge",
             [Case(net.name, net.made_up, net.made_up >= HALF) for net in nets],
         ),
         "sound": judge(
-            "It is the same with sound.",
-            "ways from the middle / from the first sample",
-            [Case("a net along time", ways["first"], ways["first"] > 1)],
+            "The same holds for sound.",
+            "paths from the middle / from the first sample",
+            [Case("a network along time", paths["first"], paths["first"] > 1)],
         ),
     }

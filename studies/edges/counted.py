@@ -16,7 +16,7 @@ from placewise.ops import COUNTS, EXISTS
 from placewise.ops.axes import window
 from studies._findings import significant
 from studies.edges.nets import small_classic, stack
-from studies.edges.ways import (
+from studies.edges.paths import (
     Layer,
     backward,
     chain,
@@ -35,7 +35,7 @@ POOLED = 128
 
 
 def pascal(layers: int = 7) -> dict[str, Any]:
-    """Ways to one unit of the deepest layer, layer by layer, for windows of two and three."""
+    """Paths to one unit of the deepest layer, layer by layer, for windows of two and three."""
     return {"layers": layers, "two": _triangle(2, layers), "three": _triangle(3, layers)}
 
 
@@ -43,7 +43,7 @@ def _triangle(size: int, layers: int) -> dict[str, Any]:
     net = nn.Sequential(*(nn.Conv1d(1, 1, size) for _ in range(layers)))
     graph = capture(net, (1, layers * (size - 1) + 1))
     found = graph.backward({graph.outputs[0]: COUNTS.filled((1, 1, 1), 1)}, COUNTS)
-    rows = [[int(ways) for ways in grid.ravel()] for grid in reversed(found) if grid is not None]
+    rows = [[int(paths) for paths in grid.ravel()] for grid in reversed(found) if grid is not None]
     sums = [np.convolve(row, np.ones(size, int)).tolist() for row in rows]
     words = [list(map(str, row)) for row in rows]
     return {
@@ -72,17 +72,17 @@ def wide_windows(deepest: int = 3) -> dict[str, Any]:
         "corner": str(found.corners[0]),
         "edge": str(found.edges[0][0]),
         "outer": size - step,
-        "along": [str(ways) for ways in backward([window(side, size, stride=step)])],
+        "along": [str(paths) for paths in backward([window(side, size, stride=step)])],
         "layers": LAYERS,
-        "ways_after_all": str(int(found.maximum) ** LAYERS),
+        "paths_after_all": str(int(found.maximum) ** LAYERS),
         "field_after_all": str(field),
         "table": {
             "header": [
                 "layers",
-                "ways from the middle",
-                "ways from the corner",
-                "units they lead to",
-                "least side of the image (pixels)",
+                "paths from the middle",
+                "paths from the corner",
+                "units they reach",
+                "smallest image side (pixels)",
             ],
             "rows": rows,
         },
@@ -90,25 +90,25 @@ def wide_windows(deepest: int = 3) -> dict[str, Any]:
 
 
 def _wide_row(size: int, step: int, layers: int) -> list[Any]:
-    """Ways of a whole image (the square of those along an axis), on the least that has all."""
+    """Paths of a whole image (the square of those along an axis), on the least that has all."""
     for last in count(1):
         side = last
         for _ in range(layers):
             side = (side - 1) * step + size
         maps = chain(side, lambda n: [window(n, size, stride=step)], layers)
-        ways = backward(maps)
-        if ways.max() == (size // step) ** layers:
+        paths = backward(maps)
+        if paths.max() == (size // step) ** layers:
             break
     reached = EXISTS.filled((side,))
-    reached[ways.argmax()] = True
+    reached[paths.argmax()] = True
     for relation in maps:
         reached = relation.forward(reached, 0, EXISTS)
     units = int(reached.sum())
-    return [layers, str(ways.max() ** 2), str(ways[0] ** 2), str(units**2), str(side)]
+    return [layers, str(paths.max() ** 2), str(paths[0] ** 2), str(units**2), str(side)]
 
 
 def growth(deep: Sequence[int] = (20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)) -> dict[str, Any]:
-    """How many times more ways the middle has than the edge, by depth and by rule."""
+    """How many times more paths the middle has than the edge, by depth and by rule."""
     found: dict[str, Any] = {"layers": LAYERS, "side": IMAGE, "window": 3, "deepest": deep[-1]}
     for rule in RULES:
         found[rule] = _grown(padded(rule, 3), deep)
@@ -117,8 +117,8 @@ def growth(deep: Sequence[int] = (20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)
     found["wider"] = {"window": 5, **wider}
     found["table"] = {
         "header": [
-            "beyond the border",
-            "ways from the middle",
+            "padding",
+            "paths from the middle",
             "from the edge",
             "middle / edge",
             "middle / corner",
@@ -129,7 +129,7 @@ def growth(deep: Sequence[int] = (20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)
     }
     found["fits_table"] = {
         "header": [
-            "beyond the border",
+            "padding",
             "best factor per layer",
             "explains (%)",
             "best power of depth",
@@ -138,7 +138,7 @@ def growth(deep: Sequence[int] = (20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)
         "rows": [[rule, *found[rule]["fits"].values()] for rule in ("valid", "zeros", "reflect")],
     }
     found["wider_table"] = {
-        "header": ["beyond the border", "middle / edge", "limit for any depth"],
+        "header": ["padding", "middle / edge", "limit for any depth"],
         "rows": [[rule, wider[rule]["over_edge"], wider[rule]["limit"]] for rule in wider],
     }
     return found
@@ -149,9 +149,9 @@ def _grown(layer: Layer, deep: Sequence[int]) -> dict[str, Any]:
     lasting = chain(IMAGE, layer, 1)[-1].written >= IMAGE
     ends = [(IMAGE - 1) // 2, 0]
     depths = [*range(1, 16), *(deep if lasting else ())]
-    ways = {depth: backward(chain(IMAGE, layer, depth))[ends] for depth in depths}
-    after = ways[LAYERS]
-    ratios = {depth: int(middle) / int(edge) for depth, (middle, edge) in ways.items()}
+    paths = {depth: backward(chain(IMAGE, layer, depth))[ends] for depth in depths}
+    after = paths[LAYERS]
+    ratios = {depth: int(middle) / int(edge) for depth, (middle, edge) in paths.items()}
     first = np.array([ratios[depth] for depth in range(1, LAYERS + 1)])
     kept = chain(IMAGE, layer, 1)[-1].written == IMAGE
     return {
@@ -192,8 +192,8 @@ def _on_a_large_image(side: int = 224) -> dict[str, Any]:
     """Zeros where the far border is far away: the root of depth, and the limit."""
     layer = padded("zeros", 3)
     near, far = 10, 100
-    ways = {depth: backward(chain(side, layer, depth)) for depth in (near, far)}
-    ratios = {depth: int(w[side // 2]) / int(w[0]) for depth, w in ways.items()}
+    paths = {depth: backward(chain(side, layer, depth)) for depth in (near, far)}
+    ratios = {depth: int(w[side // 2]) / int(w[0]) for depth, w in paths.items()}
     return {
         "side": side,
         "near": near,
@@ -248,7 +248,7 @@ def pooling(blocks: int = 5) -> dict[str, Any]:
 
 
 def _by_block(net: nn.Sequential, modules: int) -> list[dict[str, Any]]:
-    """Ways to the end of each block of so many modules."""
+    """Paths to the end of each block of so many modules."""
     graph = capture(net, (1, POOLED, POOLED))
     ends = range(modules - 1, len(net), modules)
     return [spots(count_paths(graph, str(end))) for end in ends]
@@ -266,7 +266,7 @@ def endings() -> dict[str, Any]:
             nn.Sequential(flat, nn.Linear(IMAGE**2, 10)),
             None,
         ),
-        "the small net, flattened": (small_classic(), None),
+        "the small network, flattened": (small_classic(), None),
     }
     found = {
         end: spots(count_paths(capture(net, (1, IMAGE, IMAGE)), "output", place=place))
@@ -278,8 +278,8 @@ def endings() -> dict[str, Any]:
         "ends": found,
         "table": {
             "header": [
-                "the net ends with",
-                "ways from the middle",
+                "end of the network",
+                "paths from the middle",
                 "from the edge",
                 "from the corner",
                 "middle / edge",

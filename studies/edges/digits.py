@@ -14,7 +14,7 @@ from studies._material import Labelled, load_digits
 from studies._training import Draw, accuracy, drawing, fit
 from studies.edges.felt import Budget, Seen, bands, made_up
 from studies.edges.nets import Arm, moved, settle
-from studies.edges.ways import ways_of
+from studies.edges.paths import paths_of
 
 SIDE, LAYERS = 16, 6
 """Pixels on a side and convolutions of the small nets on digits."""
@@ -50,9 +50,9 @@ def digits(options: Options, budget: Budget) -> dict[str, Any]:
         for arm in arms
     ]
     header = [
-        "beyond the border",
+        "padding",
         "end",
-        "right (%)",
+        "accuracy (%)",
         "edge: expected",
         "random weights",
         "trained",
@@ -77,7 +77,7 @@ def digits(options: Options, budget: Budget) -> dict[str, Any]:
 
 def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any]:
     """One net, trained with several seeds."""
-    ways = ways_of(arm.net(SIDE, LAYERS), (1, SIDE, SIDE))
+    paths = paths_of(arm.net(SIDE, LAYERS), (1, SIDE, SIDE))
     before, after, right = [], [], []
     for number in range(seed, seed + budget.seeds):
         with drawing(number) as generator:
@@ -85,17 +85,17 @@ def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any
             shown = test[: 2 * budget.images]
             net = arm.net(SIDE, LAYERS)
             settle(net, test)
-            before.append(Seen.of(net, shown, np.sqrt(ways), number))
+            before.append(Seen.of(net, shown, np.sqrt(paths), number))
             fit(net, _draw_digits(digits), budget.steps, generator)
-            after.append(Seen.of(net, shown, np.sqrt(ways), number))
+            after.append(Seen.of(net, shown, np.sqrt(paths), number))
             right.append(accuracy(net, test, digits.test_classes))
     start, end = Seen.joined(before).numbers(), Seen.joined(after).numbers()
     return {
         "padding": arm.padding,
         "end": arm.end,
         "accuracy": significant(float(np.mean(right))),
-        "ways": bands(ways),
-        "roots": bands(np.sqrt(ways)),
+        "paths": bands(paths),
+        "roots": bands(np.sqrt(paths)),
         "before": start,
         "after": end,
         "made_up": None if arm.padding == "circular" else made_up(start, end),

@@ -1,4 +1,4 @@
-"""How much the output changes with each place of the image, beside what the ways let expect."""
+"""How much the output changes with each place of the image, beside what the paths let expect."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ class Seen:
 
     Attributes:
         map: sensitivity, 1 on average.
-        rank: Spearman's rank correlation with the roots of the ways; NaN where these are all equal.
+        rank: Spearman's rank correlation with the roots of the path counts; NaN where these are
+            all equal.
     """
 
     map: FloatArray

@@ -18,7 +18,7 @@ Numbers = Mapping[str, Any]
 
 
 def triangles(pascal: Numbers) -> bytes:
-    """The ways to one unit, drawn as triangles: the unit above, the image below."""
+    """The paths to one unit, drawn as triangles: the unit above, the image below."""
     figure, frames = panels(10, 4.2, columns=2, ratios=(1, 1.8))
     for axes, size in zip(frames, ("two", "three"), strict=True):
         found = pascal[size]
@@ -26,11 +26,11 @@ def triangles(pascal: Numbers) -> bytes:
         axes.set_axis_off()
         for depth, row in enumerate(found["rows"]):
             places = np.arange(len(row)) - (len(row) - 1) / 2
-            shades = np.log([int(ways) + 1 for ways in row]) / np.log(int(found["middle"]) + 1)
+            shades = np.log([int(paths) + 1 for paths in row]) / np.log(int(found["middle"]) + 1)
             axes.scatter(places, [-depth] * len(row), s=560, c=[_blue(shade) for shade in shades])
-            for place, ways, shade in zip(places, row, shades, strict=True):
+            for place, paths, shade in zip(places, row, shades, strict=True):
                 colour = "white" if shade > 0.6 else INK
-                axes.text(place, -depth, ways, ha="center", va="center", fontsize=9, color=colour)
+                axes.text(place, -depth, paths, ha="center", va="center", fontsize=9, color=colour)
         wide, high = len(found["rows"][-1]) / 2, len(found["rows"])
         axes.set(xlim=(-wide - 0.1, wide + 0.1), ylim=(0.5 - high, 0.5))
     return png(figure)
@@ -48,7 +48,7 @@ def windows(wide: Numbers) -> bytes:
     axes.step(
         np.arange(wide["side"]), [int(w) for w in wide["along"]], where="mid", color=COLOURS[0]
     )
-    axes.set(xlabel="pixel", ylabel="windows that hold it", xlim=(0, wide["side"] - 1))
+    axes.set(xlabel="pixel", ylabel="windows that contain it", xlim=(0, wide["side"] - 1))
     axes.set_ylim(0, wide["per_axis"] + 1)
     axes.set_yticks(range(0, wide["per_axis"] + 1, wide["per_axis"] // 4))
     axes.set_xticks([*range(0, wide["side"], wide["side"] // 4), wide["side"] - 1])
@@ -71,7 +71,7 @@ def growth(found: Numbers, rules: Sequence[str]) -> bytes:
             ends.append((*points[-1], rule, colour))
         axes.set_xlim(1, last)
         name_lines(axes, ends, 0.07)
-        axes.set(xlabel="layers", ylabel="ways from the middle / from the edge")
+        axes.set(xlabel="layers", ylabel="paths from the middle / from the edge")
     logarithmic(far, "x")
     far.set_yticks([1, 2, 5, 10], labels=["1", "2", "5", "10"])
     for rule in ("zeros", "reflect"):
@@ -82,7 +82,7 @@ def growth(found: Numbers, rules: Sequence[str]) -> bytes:
 
 
 LINES = (
-    ("roots", "expected: roots of the ways", INK),
+    ("roots", "expected: roots of the path counts", INK),
     ("untrained", "random weights", COLOURS[3]),
     ("trained", "trained", COLOURS[0]),
     ("moved", "trained, images moved", COLOURS[1]),
@@ -94,7 +94,7 @@ def trained(first: Numbers, maps: Mapping[str, FloatArray]) -> bytes:
     from matplotlib.colors import LogNorm
 
     figure, frames = panels(10, 3.4, columns=4, ratios=(1, 1, 1, 1.6))
-    shown = (("ways", "expected"), ("untrained", "random weights"), ("moved", "trained"))
+    shown = (("paths", "expected"), ("untrained", "random weights"), ("moved", "trained"))
     for axes, (key, name) in zip(frames, shown, strict=False):
         values = maps[key] / np.median(maps[key])
         image = axes.imshow(values, cmap="cividis", norm=LogNorm(0.1, 2.0))
@@ -135,7 +135,7 @@ def digits(arms: Sequence[Numbers]) -> bytes:
             [row - 0.3, row + 0.3],
             color=INK,
             linewidth=2,
-            label="expected: roots of the ways" if not row else None,
+            label="expected: roots of the path counts" if not row else None,
         )
         for key, marker, colour, name in (
             ("before", "o", COLOURS[3], "random weights"),
@@ -153,7 +153,7 @@ def digits(arms: Sequence[Numbers]) -> bytes:
     names = [f"{arm['padding']}, {arm['end']}" for arm in reversed(arms)]
     axes.set_yticks(range(len(arms)), names)
     axes.grid(axis="y", visible=False)
-    axes.set(xlabel="felt in the middle / at the edge")
+    axes.set(xlabel="sensitivity in the middle / at the edge")
     axes.set_xticks([1, 2, 5, 10, 20, 50], labels=["1", "2", "5", "10", "20", "50"])
     axes.set_ylim(-0.6, len(arms) - 0.4)
     axes.legend(frameon=False, fontsize=9, loc="upper right", labelcolor=INK)
@@ -172,7 +172,11 @@ def sound(found: Numbers) -> bytes:
                 places, 0, found["loudness"], color=MUTED, alpha=0.25, linewidth=0, label="loudness"
             )
         axes.plot(
-            places, found["roots"]["parts"], "--", color=INK, label="expected: roots of the ways"
+            places,
+            found["roots"]["parts"],
+            "--",
+            color=INK,
+            label="expected: roots of the path counts",
         )
         axes.plot(places, net["before"]["parts"], color=COLOURS[3], label="random weights")
         axes.plot(places, net["after"]["parts"], color=COLOURS[0], label="trained")

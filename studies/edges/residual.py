@@ -15,7 +15,7 @@ from studies._material import CifarResNet, load_cifar, load_resnet, missing_resn
 from studies._training import accuracy, drawing
 from studies.edges.felt import Budget, Seen, bands, made_up
 from studies.edges.nets import moved, settle
-from studies.edges.ways import ways_of
+from studies.edges.paths import paths_of
 
 TESTED = 1000
 """Images that the nets are to name."""
@@ -39,9 +39,9 @@ def residual(options: Options, budget: Budget) -> tuple[dict[str, Any], dict[str
     for depth in budget.depths:
         options.tell(f"residual net of {depth} layers")
         net = load_resnet(options.data, depth)
-        roots = np.sqrt(ways_of(net, (3, 32, 32)))
+        roots = np.sqrt(paths_of(net, (3, 32, 32)))
         seen = _seen(net, depth, (images, rolled), roots, options.seed, budget.untrained)
-        maps = maps or {"ways": roots, **{name: one.map for name, one in seen.items()}}
+        maps = maps or {"paths": roots, **{name: one.map for name, one in seen.items()}}
         right = accuracy(net, cifar.test[:TESTED], cifar.test_classes[:TESTED])
         nets.append({"name": f"ResNet-{depth}", **_numbers(roots, seen, right)})
     return {
@@ -84,7 +84,7 @@ def _numbers(roots: FloatArray, seen: dict[str, Seen], right: float) -> dict[str
         "accuracy": significant(right),
         "below_half": significant(100 * float((roots**2 < 0.5).mean())),
         "made_up": made_up(numbers["untrained"], numbers["moved"]),
-        "ways": bands(roots**2),
+        "paths": bands(roots**2),
         "roots": bands(roots),
         **numbers,
     }
@@ -101,12 +101,12 @@ def _untrained(depth: int, images: Tensor, roots: FloatArray, seed: int) -> Seen
 
 
 def _residual_table(nets: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
-    columns = ("ways", "roots", "untrained", "trained", "moved")
+    columns = ("paths", "roots", "untrained", "trained", "moved")
     header = [
-        "net",
-        "right (%)",
-        "ways",
-        "roots of the ways",
+        "network",
+        "accuracy (%)",
+        "paths",
+        "roots of the path counts",
         "random weights",
         "trained",
         "trained, images moved",
@@ -117,5 +117,5 @@ def _residual_table(nets: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
 
 def _rank_table(nets: Sequence[dict[str, Any]]) -> dict[str, Any]:
     columns = ("untrained", "trained", "moved")
-    header = ["net", "random weights", "trained", "trained, images moved"]
+    header = ["network", "random weights", "trained", "trained, images moved"]
     return {"header": header, "rows": [[n["name"], *(n[c]["rank"] for c in columns)] for n in nets]}

@@ -15,7 +15,7 @@ from studies._material import Labelled, load_speech, missing_speech
 from studies._training import accuracy, drawing, fit
 from studies.edges.felt import Budget, Seen, bands
 from studies.edges.nets import moved, settle, sound_net
-from studies.edges.ways import ways_of
+from studies.edges.paths import paths_of
 
 SAMPLES, PARTS, OUTER = 4096, 16, 64
 """Samples of a sound, parts of its length that are told apart, and samples that are its edge."""
@@ -23,7 +23,7 @@ SAMPLES, PARTS, OUTER = 4096, 16, 64
 
 def sound(options: Options, budget: Budget) -> dict[str, Any]:
     """A net along time: its wiring, and trained on spoken digits at the start or anywhere."""
-    ways = ways_of(sound_net(), (1, SAMPLES))
+    paths = paths_of(sound_net(), (1, SAMPLES))
     found = {
         "samples": SAMPLES,
         "hertz": 4000,
@@ -31,13 +31,13 @@ def sound(options: Options, budget: Budget) -> dict[str, Any]:
         "outer": OUTER,
         "windows": 9,
         "convolutions": 5,
-        "ways": {
-            **bands(ways, OUTER),
-            "first": significant(float(ways.max() / ways[0])),
-            "last": significant(float(ways.max() / ways[-1])),
+        "paths": {
+            **bands(paths, OUTER),
+            "first": significant(float(paths.max() / paths[0])),
+            "last": significant(float(paths.max() / paths[-1])),
         },
-        "roots": {**bands(np.sqrt(ways), OUTER), "parts": parts(np.sqrt(ways))},
-        "below_half": significant(100 * float((ways < 0.5).mean())),
+        "roots": {**bands(np.sqrt(paths), OUTER), "parts": parts(np.sqrt(paths))},
+        "below_half": significant(100 * float((paths < 0.5).mean())),
     }
     missing = missing_speech(options.data)
     if missing or options.data is None:
@@ -46,7 +46,7 @@ def sound(options: Options, budget: Budget) -> dict[str, Any]:
     nets = {}
     for where in ("start", "anywhere"):
         options.tell(f"spoken digits: {where}")
-        nets[where] = _spoken(where, speech, np.sqrt(ways), budget, options.seed)
+        nets[where] = _spoken(where, speech, np.sqrt(paths), budget, options.seed)
     loudness = speech.test.square().mean((0, 1)).sqrt().double().numpy()
     rows = [
         [
@@ -61,10 +61,10 @@ def sound(options: Options, budget: Budget) -> dict[str, Any]:
     ]
     header = [
         "the word is",
-        "right (%)",
+        "accuracy (%)",
         "middle / edge, before training",
         "after",
-        "rank correlation with the ways, before",
+        "rank correlation with the paths, before",
         "and after",
     ]
     return {

@@ -16,7 +16,8 @@ from studies.flattening.place import Used, place
 from studies.flattening.sides import sides
 
 NOTHING, ALIKE = 1.0, 90
-"""Up to which index a head makes no use of place; from which percent on answers are alike."""
+"""Highest index of a head that makes no use of place; percentage from which on predictions are
+called alike."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _table(used: Mapping[str, Used]) -> dict[str, Any]:
         [name, found.right.numbers()["said"], *(i.numbers()["said"] for i in found.index.values())]
         for name, found in used.items()
     ]
-    header = ["head", "right (%)", "index, order of the map", "index, order of the image"]
+    header = ["head", "accuracy (%)", "index, order of the map", "index, order of the image"]
     return {"header": header, "rows": rows}
 
 
@@ -100,17 +101,17 @@ def _flattened(ordered: Mapping[str, Any], used: Mapping[str, Used]) -> dict[str
         ),
         "kept": judge(
             "The order must be the same for all examples.",
-            "percent right that is lost with a new order for each",
+            "accuracy lost (points) with a new order for each image",
             [Case("flatten", ordered["lost"]["said"], (ordered["lost"]["low"] or 0) > 0)],
         ),
         "ends": judge(
-            "Flattening ends the spatial relationships: what follows does not know who is next to "
-            "whom.",
+            "Flattening ends the spatial relationships: later layers do not know which places are "
+            "neighbours.",
             "place-use index of the map",
             [Case("flatten", flat.numbers()["said"], abs(flat.mean) <= NOTHING)],
         ),
         "better": judge(
-            "Layers that heed nearness use it, and do better for it.",
+            "Layers that use nearness do better because of it.",
             "place-use index of the map",
             [
                 Case(name, index.numbers()["said"], gains(index, NOTHING))
@@ -126,7 +127,7 @@ def _moved(used: Mapping[str, Used], sided: Mapping[str, Any]) -> dict[str, Any]
     by = sided["by"]
     return {
         "lost": judge(
-            "It does not hurt, since after some layers the spatial relationships are lost anyway.",
+            "It does no harm, since after some layers the spatial relationships are lost anyway.",
             "place-use index, map / image",
             [
                 Case(
@@ -141,18 +142,18 @@ def _moved(used: Mapping[str, Used], sided: Mapping[str, Any]) -> dict[str, Any]
         "similar": judge(
             "An object on the left and on the right gives similar activations in the last pooling "
             "layer.",
-            "likeness in percent",
+            "similarity (%)",
             [
                 Case(
                     f"{told}, {name.replace('_', ' ')}", arm[key]["said"], arm[key]["mean"] >= ALIKE
                 )
                 for name, arm in by.items()
-                for key, told in (("as_they_stand", "as they stand"), ("averaged", "averaged"))
+                for key, told in (("as_they_stand", "place by place"), ("averaged", "averaged"))
             ],
         ),
         "answers": judge(
-            "So the net answers the same for both.",
-            "percent of equal answers",
+            "So the network gives the same answer for both.",
+            "equal predictions (%)",
             [
                 Case(_words(name), arm["same"]["said"], arm["same"]["mean"] >= ALIKE)
                 for name, arm in by.items()
@@ -169,7 +170,7 @@ def _figure(used: Mapping[str, Used]) -> bytes:
     """Percent right of each head, and its place-use indices."""
     figure, (right, index) = panels(10, 3.2, columns=2)
     measured_rows(right, {name: found.right for name, found in used.items()})
-    right.set(xlabel="right (%)")
+    right.set(xlabel="accuracy (%)")
     title(right, "all places where they are")
     for where, colour, shift in (("map", COLOURS[0], 0.13), ("image", COLOURS[1], -0.13)):
         rows = {name: found.index[where] for name, found in used.items()}

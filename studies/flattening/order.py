@@ -54,7 +54,7 @@ def order(digits: Labelled, options: Options, seeds: int, steps: int) -> dict[st
         "found": {name: f"{value:.0e}" for name, value in found.items()},
         "equal": {name: value <= SAME for name, value in found.items()},
         "table": {
-            "header": ["order", "largest difference of any weight or answer"],
+            "header": ["order", "largest difference of any weight or output"],
             "rows": [[name, f"{value:.0e}"] for name, value in found.items()],
         },
         "kept": Measured.of(kept).numbers(),

@@ -59,11 +59,11 @@ def sides(digits: Labelled, options: Options, seeds: int, steps: int) -> dict[st
     rows = [[name, *(arm[key]["said"] for key in keys)] for name, arm in found.items()]
     header = [
         "head, trained on",
-        "right at the left (%)",
-        "right at the right (%)",
-        "same answer (%)",
-        "maps alike as they stand",
-        "maps alike, averaged",
+        "accuracy on the left (%)",
+        "accuracy on the right (%)",
+        "same prediction (%)",
+        "maps similar, place by place (%)",
+        "maps similar, averaged (%)",
     ]
     named = {name.replace(", ", "_").replace(" ", "_"): arm for name, arm in found.items()}
     return {"by": named, "table": {"header": header, "rows": rows}}
@@ -96,7 +96,7 @@ def _draw(digits: Labelled, *, both: bool) -> Draw:
 
 
 def _compared(net: nn.Module, trunk: nn.Module, digits: Labelled) -> dict[str, float]:
-    """Percent right and percent of equal answers; likeness of the last maps in percent."""
+    """Percent right and equal predictions (%); likeness of the last maps in percent."""
     ends = (False, True)
     left, right = (on_side(digits.test, torch.full((len(digits.test),), end)) for end in ends)
     with torch.no_grad():

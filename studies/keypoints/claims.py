@@ -11,7 +11,7 @@ from studies.keypoints.runs import Outcome
 from studies.keypoints.told import Difference, Sets, arms_of, said
 
 WORKS = 50
-"""Per cent of the mean place's error below which an arm is said to find its keypoints."""
+"""An arm finds its keypoints if its error is below this percentage of the mean position's."""
 
 
 def judged(found: Sets, read: Mapping[str, Mapping[str, Measured]]) -> dict[str, Any]:
@@ -21,18 +21,17 @@ def judged(found: Sets, read: Mapping[str, Mapping[str, Measured]]) -> dict[str,
         found: what was found.
         read: by data set and decoder, errors of the reference.
     """
-    worse = "minus the heatmap, in per cent of the longer side"
-    limit = f"error in per cent of the longer side, to be below {WORKS} % of the mean place's"
+    worse = "minus the heatmap, in % of the longer side"
+    limit = f"error in % of the longer side, to be below {WORKS} % of the mean position's"
     every = {
         "works": judge(
-            "Keypoints can be placed without a fully connected layer: a map for each keypoint, "
-            "read at the "
-            "indexes where it is largest.",
+            "Keypoints can be found without a fully connected layer: one map for each keypoint, "
+            "read at the indexes where it is largest.",
             limit,
             [_works(one.main, name, read[name]["argmax"]) for name, one in found.items()],
         ),
         "beneficial": judge(
-            "It is beneficial to do without the fully connected layer.",
+            "Leaving out the fully connected layer is beneficial.",
             f"coordinates, flattened and fully connected, {worse}",
             [_worse(one.main, name, "flatten") for name, one in found.items()],
         ),
@@ -48,9 +47,8 @@ def judged(found: Sets, read: Mapping[str, Mapping[str, Measured]]) -> dict[str,
         )
     if "narrow" in arms_of(found):
         every["forgiving"] = judge(
-            "The loss should be forgiving: a Gaussian about the keypoint, so that neighbouring "
-            "pixels "
-            "count too, gives a smoother signal.",
+            "The loss should be forgiving: a Gaussian around the keypoint, so that neighbouring "
+            "pixels count too, gives a smoother signal.",
             f"soft labels half as wide {worse}",
             [_worse(one.main, name, "narrow") for name, one in found.items()],
         )
@@ -58,11 +56,11 @@ def judged(found: Sets, read: Mapping[str, Mapping[str, Measured]]) -> dict[str,
 
 
 def _works(outcome: Outcome, name: str, measured: Measured) -> Case:
-    """Whether an error is well below that of always answering the mean place."""
+    """Whether an error is well below that of always predicting the mean position."""
     nothing = material.baseline(outcome.labels) * outcome.percent
     limit, ends = WORKS / 100 * nothing, measured.interval
     holds = None if ends is None or ends.holds(limit) else ends.high < limit
-    return Case(f"{name}, mean place {significant(nothing):g}", said(measured), holds)
+    return Case(f"{name}, mean position {significant(nothing):g}", said(measured), holds)
 
 
 def _worse(outcome: Outcome, name: str, arm: str) -> Case:

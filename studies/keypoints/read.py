@@ -23,7 +23,7 @@ EDGES = (0.0, 0.2, 0.5, 1.0)
 
 
 def bands(outcome: Outcome, arm: str) -> list[Measured | None]:
-    """Error in per cent of the longer side in each band from the border; None where empty."""
+    """Error in % of the longer side in each band from the border; None where empty."""
     truth, sizes = material.truth_of(material.part(outcome.labels, "test"))
     by_seed = [
         [band["mean_error_px"] for band in by_border_distance(off, truth, sizes, EDGES)]
@@ -43,7 +43,7 @@ def counted(outcome: Outcome) -> list[int]:
 
 
 def decoded(outcome: Outcome) -> dict[str, Measured]:
-    """Error in per cent of the longer side by decoder, from the reference's trained runs."""
+    """Error in % of the longer side by decoder, from the reference's trained runs."""
     found = {}
     for decoder in DECODERS.names():
         off = [read_with(run, outcome.labels, decoder) for run in outcome.runs(REFERENCE)]

@@ -172,7 +172,7 @@ class Outcome:
         return {arm["name"]: arm for arm in self.results["arms"]}
 
     def values(self, arm: str, seeds: int | None = None) -> list[float]:
-        """Mean error of each seed in per cent of the longer side."""
+        """Mean error of each seed in % of the longer side."""
         by_seed = self.arms[arm]["by_seed"][:seeds]
         return [run["value"] * self.percent for run in by_seed]
 

@@ -22,7 +22,7 @@ Sets = Mapping[str, Found]
 
 @dataclass(frozen=True)
 class Difference:
-    """An arm's error minus that of the reference in per cent of the longer side.
+    """An arm's error minus that of the reference in % of the longer side.
 
     Attributes:
         measured: its mean and 95 % interval: for other seeds and other test images, where there
@@ -102,8 +102,16 @@ def sets_table(found: Sets) -> dict[str, Any]:
                 f"{percent:g} % ({pixels:g} px)",
             ]
         )
-    header = ["data", "points", "train", "validation", "test", "longest side (px)", "here (px)"]
-    return {"header": [*header, "steps", "mean place"], "rows": rows}
+    header = [
+        "data",
+        "keypoints",
+        "train",
+        "validation",
+        "test",
+        "longest side (px)",
+        "scaled (px)",
+    ]
+    return {"header": [*header, "steps", "mean position"], "rows": rows}
 
 
 def by_arm(
@@ -225,7 +233,7 @@ def border_table(found: Sets) -> dict[str, Any]:
     """Error of each arm by distance from the border."""
     rows: list[list[Any]] = []
     for name, one in found.items():
-        rows.append([name, "*labelled points*", *map(str, counted(one.main))])
+        rows.append([name, "*labelled keypoints*", *map(str, counted(one.main))])
         for arm in arms_of(found):
             cells = [None if band is None else said(band) for band in bands(one.main, arm)]
             rows.append([name, WAYS[arm].said, *cells])

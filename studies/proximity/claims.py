@@ -12,7 +12,7 @@ from studies.proximity.numbers import Difference, Outcomes, against, points
 HOLDS = {"better": True, "worse": False, "equal": False, "open": None}
 TURNED = {"better": "worse", "worse": "better", "equal": "equal", "open": "open"}
 
-WHAT = "points of accuracy"
+WHAT = "accuracy (points)"
 
 
 def over(where: str, one: Difference) -> Case:
@@ -34,7 +34,7 @@ def claims(
     controls = (RANDOM.name, PERMUTED.name)
     every = {
         "nearness": judge(
-            "Connecting what is near is fundamentally better (local above random and permuted "
+            "Connecting neighbours is fundamentally better (local above random and permuted "
             "wiring of the same cost).",
             f"{WHAT}, local minus",
             [over(f"{name}, {arm}", trunk[name][arm]) for name in trunk for arm in controls],

@@ -72,6 +72,6 @@ def family(cells: Cells) -> bytes:
                 ends = (one.interval.low, one.interval.high)
                 axes.plot((place, place), ends, color=colour, linewidth=1.6)
     axes.set_xticks(range(len(REACHES)), [told(reach) for reach in REACHES])
-    axes.set(xlabel="λ (pixels of the map)", ylabel="right (%)")
+    axes.set(xlabel="λ (pixels of the map)", ylabel="accuracy (%)")
     axes.legend(frameon=False, fontsize=9, loc="best")
     return png(figure)

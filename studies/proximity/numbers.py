@@ -28,8 +28,8 @@ def against(found: Outcomes, reference: str) -> dict[str, Difference]:
 
 def told(found: Outcomes, differences: Mapping[str, Difference]) -> dict[str, Any]:
     """Numbers and the table of a contest; the first arm is what the others are held against."""
-    columns = ["arm", "parameters", "multiply-adds", "rate", "right (%)"]
-    columns += ["minus the first", "p (Holm)", "alike", "verdict"]
+    columns = ["arm", "parameters", "multiply-adds", "rate", "accuracy (%)"]
+    columns += ["minus the first", "p (Holm)", "P(equal)", "verdict"]
     rows = [_row(name, outcome, differences.get(name)) for name, outcome in found.items()]
     return {
         "tested": next(iter(found.values())).right.shape[1],
@@ -76,7 +76,7 @@ def interval(one: Difference) -> tuple[float, float]:
 
 
 def points(one: Difference, sign: int = 1) -> str:
-    """A difference in points of accuracy with its interval.
+    """A difference in accuracy (points) with its interval.
 
     Args:
         one: the difference.

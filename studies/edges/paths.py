@@ -1,4 +1,4 @@
-"""Ways, counted exactly: along one axis for any padding rule, and through any net."""
+"""Paths, counted exactly: along one axis for any padding rule, and through any net."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def chain(side: int, layer: Layer, layers: int) -> list[AxisMap]:
 
 
 def backward(maps: Sequence[AxisMap]) -> Grid:
-    """Ways from each place of the first axis to all places of the last.
+    """Paths from each place of the first axis to all places of the last.
 
     Example:
         >>> backward(chain(5, padded("zeros", 3), 2)).tolist()
         [5, 8, 9, 8, 5]
     """
-    ways = COUNTS.filled((maps[-1].written,), 1)
+    paths = COUNTS.filled((maps[-1].written,), 1)
     for relation in reversed(maps):
-        ways = relation.adjoint(ways, 0, COUNTS)
-    return ways
+        paths = relation.adjoint(paths, 0, COUNTS)
+    return paths
 
 
 def limit(layer: Layer, side: int) -> FloatArray:
-    """The shape that the ways take when layers go on for ever, 1 in the middle.
+    """The shape that the paths take when layers go on for ever, 1 in the middle.
 
     It is the leading eigenvector of one layer, taken against the direction of the net.
     """
@@ -82,11 +82,11 @@ def limit(layer: Layer, side: int) -> FloatArray:
 # --- through a net -------------------------------------------------------------------------------
 
 
-def ways_of(net: nn.Module, shape: Sequence[int]) -> FloatArray:
-    """Ways from each place to the net's last map, as shares of the largest.
+def paths_of(net: nn.Module, shape: Sequence[int]) -> FloatArray:
+    """Paths from each place to the net's last map, as shares of the largest.
 
     Example:
-        >>> ways_of(nn.Conv1d(1, 1, 2), (1, 4)).tolist()
+        >>> paths_of(nn.Conv1d(1, 1, 2), (1, 4)).tolist()
         [0.5, 1.0, 1.0, 0.5]
     """
     counts = count_paths(capture(net, shape)).counts
@@ -95,7 +95,7 @@ def ways_of(net: nn.Module, shape: Sequence[int]) -> FloatArray:
 
 
 def spots(paths: Paths) -> dict[str, Any]:
-    """Ways from the middle, from the middle of the worst edge and from the worst corner."""
+    """Paths from the middle, from the middle of the worst edge and from the worst corner."""
     edge, corner = min(min(pair) for pair in paths.edges), min(paths.corners)
     return {
         "middle": str(paths.maximum),
