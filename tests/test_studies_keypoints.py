@@ -295,11 +295,11 @@ def test_who_is_no_better_than_the_mean_place_is_named(monkeypatch, errors, list
 @pytest.mark.parametrize(
     ("errors", "holds"), [([4, 5, 6], True), ([20, 21, 22], False), ([4, 10, 16], None)]
 )
-def test_an_arm_works_where_it_is_well_below_the_mean_place(monkeypatch, errors, holds) -> None:
+def test_an_arm_works_where_it_is_well_below_the_mean_position(monkeypatch, errors, holds) -> None:
     monkeypatch.setattr(material, "baseline", lambda labels: 10.0)  # 20 per cent of 50 px
     case = claims._works(outcome(0, (0, 0), "open"), "a", Measured.of(errors))
     assert case.holds is holds
-    assert "mean place 20" in case.name
+    assert "mean position 20" in case.name
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_nets_without_a_convolution_are_judged_by_themselves() -> None:
     held["bare"] = {arm.name: bare[name] for arm, name in zip(PIXELS, bare, strict=False)}
     differences = {name: against(found, next(iter(found))) for name, found in held.items()}
     judged = claims(held, differences)
-    assert judged["pixels"]["said"].count("(") == len(PIXELS) - 2
+    assert judged["pixels"]["said"].count("; ") == len(PIXELS) - 3
     assert "bare" not in judged["nearness"]["said"]
 
 
@@ -238,6 +238,6 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
         by = record["sets"]["digits"]["by"][row[0].replace(",", "").replace(" ", "_")]
         assert by["right"]["mean"] == pytest.approx(np.mean(by["by_seed"]), abs=0.006)
         assert f"| {row[0]} | {row[1]:,} | {row[2]:,} |" in text
-    assert "take the data sets" in text and "## MNIST" not in text
+    assert "need the data sets" in text and "## MNIST" not in text
     for figure in record["figures"].values():
         assert (tmp_path / figure).read_bytes()[1:4] == b"PNG"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from placewise.errors import SettingsError
+from placewise.errors import ShapeError
 from placewise.files import read_json
 from studies import Options, run_study
 from studies import sizes as study
@@ -63,7 +63,7 @@ def test_fine_tuning_changes_the_last_layer_of_a_copy_alone() -> None:
 
 def test_the_flattened_head_refuses_another_size_and_takes_it_scaled_back() -> None:
     net, images = study.build("flatten"), shown("scaled", 48)
-    with pytest.raises(SettingsError, match="flattens"):
+    with pytest.raises(ShapeError, match="flattens"):
         net(images)
     assert net(study.scaled(images, study.SIDE)).shape == (20, 10)
 
