@@ -20,6 +20,7 @@ PACKAGE = Path(placewise.__file__).parent
 
 ROWS = """
 errors wording
+progress
 geometry family files devices images statistics ops parallel engine
 labels checkpoint metrics
 report paddings decoders losses formats graph

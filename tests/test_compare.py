@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,7 +56,7 @@ from placewise.comparison._place import (
 from placewise.comparison._plan import Trial, train_settings, trials_of
 from placewise.comparison._summary import summarise
 from placewise.comparison.permuted import PERMUTED, Permuted, PermutedKeypoints
-from placewise.engine import Progress, check_engine
+from placewise.engine import check_engine
 from placewise.errors import SettingsError
 from placewise.files import read_json, write_json
 from placewise.heads import HEADS
@@ -64,6 +65,7 @@ from placewise.heads.flatten import Flatten
 from placewise.heads.proximity import Proximity
 from placewise.heads.sheet import Sheet
 from placewise.metrics import ACCURACY
+from placewise.progress import Display
 from placewise.report.comparison import Compared, compare_report, compare_table
 from placewise.run import Run
 from placewise.statistics import detectable_effect, holm, paired_difference, two_way_interval
@@ -983,16 +985,23 @@ def test_a_cluster_that_does_not_answer_is_named(engine: str, monkeypatch):
         engine_module.run_all(str, [1], lambda job: 0.0, what="runs", engine=engine, quiet=True)
 
 
-def test_progress_tells_what_remains(bars: Path, tmp_path: Path, monkeypatch):
-    plan = a_plan(bars)
-    trial = Trial(learning_rate=1e-3, weight_decay=0.0)
-    jobs = [Job(tmp_path, plan, "flat", number, trial) for number in range(4)]
-    done = {0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0}
-    progress = Progress(jobs, lambda job: done[job.number], "runs", quiet=True)
-    assert progress.words() == "1.0 of 4 runs"
-    progress.started -= 60
-    done[1] = 0.5
-    assert progress.words() == "1.5 of 4 runs, 5.0 min left"
+def test_progress_is_read_off_what_jobs_leave(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine_module, "LOOK", 0.001)
+    done, shown = {0: 1.0, 1: 0.0, 2: 0.0}, []
+
+    class Noted(Display):
+        def __call__(self, done: float, total: float, values: object = None) -> None:
+            shown.append((done, total))
+
+    with engine_module.watched([0, 1, 2], done.__getitem__, Noted("runs")):
+        done[1] = 0.5
+        while shown[-1][0] < 1.5:
+            time.sleep(0.001)
+    assert shown[0] == (1.0, 3) and shown[-1] == (1.5, 3)
+    shown.clear()
+    with engine_module.watched([0, 1, 2], done.__getitem__, Noted("runs", quiet=True)):
+        time.sleep(0.01)
+    assert shown == []
 
 
 def test_answers_need_a_model_of_the_same_kind(squares: Path, bars: Path):

@@ -37,7 +37,7 @@ from placewise.report.marks import draw_keypoint
 from placewise.report.parts import Report
 from placewise.report.run import making_section, training_section
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, mark
-from placewise.report.text import counting, table
+from placewise.report.text import table
 from placewise.wording import number, printable, share
 
 SIZES = [(5, 9), (28, 28), (60, 41), (120, 160), (480, 640), (1300, 700)]
@@ -603,21 +603,6 @@ def test_numbers_are_short() -> None:
         "0.05", "1.0", "10.0", "100.0", "100", "10,000,000", "-3.14", "inf",
     ]  # fmt: skip
     assert [share(v) for v in (0.0, 0.5, 0.12345, float("nan"))] == ["0 %", "50 %", "12.3 %", "–"]
-
-
-def test_progress_goes_to_standard_error(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("placewise.report.text.QUIET", -1.0)
-    with counting("images") as progress:
-        progress(1, 3)
-    with counting("images", quiet=True) as progress:
-        progress(2, 3)
-    assert capsys.readouterr() == ("", "1 of 3 images, about 0 s left\n")
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with counting("images") as progress:
-        progress(3, 3)
-    assert capsys.readouterr().out == ""
 
 
 # --- pages -----------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     """
     from placewise.evaluation import evaluate, scores_text
     from placewise.prediction import predict
-    from placewise.report.text import counting
+    from placewise.progress import Display
     from placewise.training import TrainingSettings, train
 
     data, run_folder, keypoints = out / "images", out / "run", out / "keypoints"
@@ -152,11 +152,11 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     print(f"2 of 4: training, about {minutes:g} minutes: {run_folder}")
     run = train(labels, run_folder, TrainingSettings.of(max_minutes=minutes, seed=seed))
     print("3 of 4: scores on images that were not trained on")
-    with counting("images") as progress:
+    with Display("images") as progress:
         scores = evaluate(run, labels, progress=progress)
     print(scores_text(scores))
     print(f"4 of 4: keypoints on all images: {keypoints}")
-    with counting("images") as progress:
+    with Display("images") as progress:
         predict(run, data / "images", keypoints, overlays=24, progress=progress)
     near, said = within(run_folder / "evaluation" / "predictions.csv", labels)
     print(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from placewise.errors import SettingsError, TrainingError
+from placewise.progress import Display
 
-LOOK, SAY = 0.5, 15.0
-"""Seconds between looks at the runs, and between lines where there is no terminal."""
+LOOK = 0.5
+"""Seconds between looks at the runs."""
 
 Task = TypeVar("Task")
 
@@ -47,7 +46,7 @@ def run_all(
     left = [job for job in jobs if progress(job) < 1]
     if not left:
         return
-    with Progress(jobs, progress, what, quiet):
+    with watched(jobs, progress, Display(what, quiet)):
         if engine == "local" and (n_jobs or cores()) == 1:
             for job in left:
                 work(job)
@@ -205,59 +204,32 @@ def _distributed() -> Any:
     return distributed
 
 
-class Progress(AbstractContextManager["Progress[Task]"], Generic[Task]):
-    """Shows how far jobs are by looking at what they leave: the same on any engine.
+@contextlib.contextmanager
+def watched(
+    jobs: Sequence[Task], share: Callable[[Task], float], display: Display
+) -> Iterator[None]:
+    """Show how far jobs are by looking at what they leave: the same on any engine.
 
     Args:
         jobs: all jobs.
         share: of a job that is done.
-        what: what is counted.
-        quiet: show nothing.
+        display: what shows it.
     """
+    if display.quiet:
+        yield
+        return
+    over = threading.Event()
 
-    def __init__(
-        self, jobs: Sequence[Task], share: Callable[[Task], float], what: str, quiet: bool
-    ) -> None:
-        self.jobs, self.share, self.what = jobs, share, what
-        self.over = threading.Event()
-        self.thread = None if quiet else threading.Thread(target=self._watch, daemon=True)
-        self.first, self.started = self.done(), time.monotonic()
+    def watch() -> None:
+        while not over.wait(LOOK):
+            display(sum(share(job) for job in jobs), len(jobs))
 
-    def __enter__(self) -> Progress[Task]:
-        if self.thread:
-            self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.over.set()
-        if self.thread:
-            self.thread.join()
-
-    def done(self) -> float:
-        """Jobs that are done, the shares of begun ones added."""
-        return sum(self.share(job) for job in self.jobs)
-
-    def left(self, done: float) -> float | None:
-        """Seconds that remain at the pace so far; None before there is one."""
-        since = done - self.first
-        spent = time.monotonic() - self.started
-        return spent / since * (len(self.jobs) - done) if since > 0 else None
-
-    def words(self) -> str:
-        """How far the jobs are, and what remains."""
-        done = self.done()
-        left = self.left(done)
-        minutes = "" if left is None else f", {left / 60:.1f} min left"
-        return f"{done:.1f} of {len(self.jobs)} {self.what}{minutes}"
-
-    def _watch(self) -> None:
-        terminal = sys.stderr.isatty()
-        said = time.monotonic()
-        while not self.over.wait(LOOK):
-            if terminal:
-                print(f"\r\033[K{self.words()}", end="", file=sys.stderr, flush=True)
-            elif time.monotonic() - said > SAY:
-                said = time.monotonic()
-                print(self.words(), file=sys.stderr, flush=True)
-        if terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+    thread = threading.Thread(target=watch, daemon=True)
+    with display:
+        display(sum(share(job) for job in jobs), len(jobs))
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()

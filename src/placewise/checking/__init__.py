@@ -15,9 +15,9 @@ from placewise.errors import SettingsError
 from placewise.files import write_bytes, write_json, write_text
 from placewise.formats import read_dataset
 from placewise.labels import ClassDataset, Dataset, KeypointDataset
+from placewise.progress import Display
 from placewise.report.drawing import sheet, to_png
 from placewise.report.folder import check_folder
-from placewise.report.text import counting
 
 __all__ = [
     "ClassFacts",
@@ -90,7 +90,7 @@ def check_data(
     if out is not None:
         check_folder(out, "check.json")
     labels = read_dataset(data, format=format, root=root)
-    with counting("images") as progress:
+    with Display("images") as progress:
         floor = _keypoints.floor_of(labels, seed) if isinstance(labels, KeypointDataset) else None
         findings = check(labels, floor=floor, seed=seed, progress=progress)
     if out is None:

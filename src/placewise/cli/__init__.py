@@ -18,6 +18,7 @@ from placewise.cli._keypoints import check, convert, demo, evaluate, predict, tr
 from placewise.cli._places import audit, remedy
 from placewise.cli._show import show
 from placewise.errors import PlacewiseError
+from placewise.progress import console
 
 __all__ = ["VERBS", "main"]
 
@@ -63,14 +64,15 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     brief = not given or given[0].startswith("-")
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            {name: _told(verb, brief) for name, verb in VERBS.items()},
-            prog="placewise",
-            description=DESCRIPTION,
-            args=given,
-            sort_subcommands=False,
-            config=(DisallowNone, PositionalMetavarFromFieldName),
-        )
+        with console(quiet="--quiet" in given):
+            tyro.extras.subcommand_cli_from_dict(
+                {name: _told(verb, brief) for name, verb in VERBS.items()},
+                prog="placewise",
+                description=DESCRIPTION,
+                args=given,
+                sort_subcommands=False,
+                config=(DisallowNone, PositionalMetavarFromFieldName),
+            )
     except PlacewiseError as error:
         print(f"placewise: {error}", file=sys.stderr)
         raise SystemExit(2) from None

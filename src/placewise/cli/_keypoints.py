@@ -211,10 +211,10 @@ def predict(
     """
     import_all(plugin)
     from placewise.prediction import predict as run_prediction
-    from placewise.report.text import counting
+    from placewise.progress import Display
     from placewise.run import Run
 
-    with counting("images", quiet) as progress:
+    with Display("images", quiet) as progress:
         found = run_prediction(
             Run.open(run),
             images,
@@ -265,11 +265,11 @@ def evaluate(
     from placewise.evaluation import evaluate as run_evaluation
     from placewise.evaluation import scores_text
     from placewise.formats import read_dataset
-    from placewise.report.text import counting
+    from placewise.progress import Display
     from placewise.run import Run
 
     opened = Run.open(run)
-    with counting("images", quiet) as progress:
+    with Display("images", quiet) as progress:
         scores = run_evaluation(
             opened,
             read_dataset(data, format=format, root=root),

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from placewise.wording import printable
-
-QUIET = 10.0
-"""Seconds between lines of progress where there is no terminal."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
@@ -42,61 +36,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequenc
     if any(header):
         text.insert(1, "─" * max(map(_width, text)))
     return "\n".join(text)
-
-
-@contextmanager
-def counting(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Show progress on standard error: a bar on a terminal, a line now and then elsewhere.
-
-    Args:
-        what: what is counted, e.g. "images".
-        quiet: show nothing.
-
-    Yields:
-        A function to be told (done, total).
-
-    Example:
-        >>> with counting("images", quiet=True) as progress:
-        ...     progress(1, 2)
-    """
-    if quiet:
-        yield lambda done, total: None
-    elif sys.stderr.isatty():
-        with _bar(what) as progress:
-            yield progress
-    else:
-        yield _lines(what)
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(True))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _lines(what: str) -> Callable[[int, int], None]:
-    begin = last = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > QUIET and done:
-            last = now
-            left = (now - begin) * (total - done) / done
-            print(f"{done} of {total} {what}, about {left:.0f} s left", file=sys.stderr, flush=True)
-
-    return progress
 
 
 def _width(words: str) -> int:

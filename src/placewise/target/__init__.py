@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from placewise.auditing import RESULT, ROOM, Audit, Budget, audit
+from placewise.progress import Display
 from placewise.report.folder import check_folder
-from placewise.report.text import counting
 from placewise.target._find import Target, find_target, parse_size, parse_sizes
 from placewise.target._images import read_images
 
@@ -104,10 +104,10 @@ def _audited(target: Target, data: Path | None, *, quiet: bool, **settings: Any)
     notes = [target.note] if target.note and settings["measure"] else []
     if data is not None:
         wide = (target.shape[0], *(ROOM * side for side in target.shape[1:]))
-        with counting("images", quiet) as progress:
+        with Display("images", quiet) as progress:
             images = read_images(data, wide, target.mean, target.std, progress=progress)
         notes.append(f"Measured on images of {data}, {target.said}.")
-    with counting("runs of the network", quiet) as progress:
+    with Display("runs of the network", quiet) as progress:
         return audit(
             target.model,
             target.shape,
