@@ -309,7 +309,7 @@ def test_the_verb(squares: Path, tmp_path: Path) -> None:
     floor = read_json(tmp_path / "out" / "check.json")["decode_floor_px"]
     assert isinstance(floor, float) and 0 <= floor < 0.1
     assert digests(squares) == before
-    with pytest.raises(SettingsError, match=r"is in use and holds no check\.json"):
+    with pytest.raises(SettingsError, match=r"is not empty and holds no check\.json"):
         check_data(squares, out=squares)
 
 

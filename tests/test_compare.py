@@ -734,7 +734,7 @@ def test_a_finished_comparison_is_not_run_again(made: tuple[Path, dict], bars: P
 def test_another_plan_does_not_go_into_the_folder(made: tuple[Path, dict], bars: Path):
     with pytest.raises(SettingsError, match="holds a comparison with another plan"):
         compare(a_plan(bars, TWO, seeds=6, tuning={"trials": 2}), made[0], tell=str)
-    with pytest.raises(SettingsError, match="in use"):
+    with pytest.raises(SettingsError, match="not empty"):
         compare(a_plan(bars), made[0] / "runs", tell=str)
 
 

@@ -108,7 +108,7 @@ def test_another_seed_is_other_images(folder: Path, tmp_path: Path):
 def test_what_is_there_is_not_touched(tmp_path: Path, make):
     make(tmp_path / "mine")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(SettingsError, match="mine is there and not an empty folder"):
+    with pytest.raises(SettingsError, match="name a new"):
         write_images(tmp_path / "mine", images=1)
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -111,7 +111,7 @@ def test_files_that_are_no_images_are_passed_over(run: Run, data: Path, tmp_path
 
 def test_a_folder_in_use_or_empty_is_refused(run: Run, data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(SettingsError, match="in use"):
+    with pytest.raises(SettingsError, match="not empty"):
         predict(run, data / "images", tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="no image"):
@@ -201,7 +201,7 @@ def test_an_evaluation_replaces_only_an_evaluation(run: Run, data: Path, tmp_pat
     evaluate(run, labels, split="val", out=tmp_path / "scores")
     assert evaluate(run, labels, split="train", out=tmp_path / "scores")["split"] == "train"
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(SettingsError, match=r"is in use and holds no metrics\.json"):
+    with pytest.raises(SettingsError, match=r"is not empty and holds no metrics\.json"):
         evaluate(run, labels, out=tmp_path)
 
 

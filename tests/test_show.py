@@ -174,7 +174,7 @@ def test_what_is_written_is_read_again(exact: Shown, tmp_path: Path) -> None:
         assert image.width > image.height > 200
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(SettingsError, match="in use"):
+    with pytest.raises(SettingsError, match="not empty"):
         exact.save(tmp_path / "used")
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from placewise.errors import SettingsError
-from placewise.files import write_text
+from placewise.files import claim_folder, write_text
 from placewise.formats import read_dataset
 from placewise.geometry import FloatArray, Size, inside
 from placewise.labels import Dataset
@@ -113,8 +113,7 @@ def write_images(folder: Path, *, images: int = 600, seed: int = 0) -> Path:
     """
     if images < 1:
         raise SettingsError(f"cannot write {images} images; ask for at least 1")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError(f"{folder} is there and not an empty folder; name a new one")
+    claim_folder(folder, "")
     stocks = _stocks()
     (folder / "images").mkdir(parents=True)
     rows = ["image,split,point,x,y,state"]

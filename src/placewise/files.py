@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from placewise.errors import CheckpointError
+from placewise.errors import CheckpointError, SettingsError
 
 JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
 Notice: TypeAlias = Callable[[str], None]
@@ -122,6 +122,47 @@ def read_json(path: Path) -> dict[str, Any]:
     if stated != found:
         raise damaged(path, f"its SHA-256 should be {stated}, but is {found}")
     return content
+
+
+def claim_folder(out: Path, result: str, *, resume: bool | None = None) -> None:
+    """Refuse a folder that holds something else; nothing is written.
+
+    Args:
+        out: where something is to be written: a new or empty folder, or that of a former result.
+        result: name of the file that marks the folder of a former result of this kind; empty: the
+            folder must be new or empty.
+        resume: whether a former result is continued; None: it is replaced.
+
+    Raises:
+        SettingsError: something else is there, or a former result and `resume` is False.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     claim_folder(Path(folder), "check.json")  # it is empty
+        ...     _ = Path(folder, "mine.txt").write_text("mine")
+        ...     claim_folder(Path(folder), "check.json")
+        Traceback (most recent call last):
+        placewise.errors.SettingsError: ... is not empty and holds no check.json; name a new or ...
+    """
+    if not out.is_dir():
+        if out.exists():
+            raise SettingsError(f"{out} is a file, and a folder is needed; name a new folder")
+        return
+    used = any(not _leftover(path, result) for path in out.iterdir())
+    former = bool(result) and (out / result).is_file()
+    if former and resume is False:
+        raise SettingsError(
+            f"{out} holds a former {result}; add --resume to continue it, or name a new folder"
+        )
+    if used and not former:
+        what = f" and holds no {result}" if result else ""
+        raise SettingsError(f"{out} is not empty{what}; name a new or empty folder")
+
+
+def _leftover(path: Path, result: str) -> bool:
+    """Whether this is what is left where the first file of a result was not written to its end."""
+    return path.name.startswith(f".{result}.") and path.suffix == ".tmp"
 
 
 def _write_through(path: Path, flags: int, data: bytes = b"") -> None:

@@ -38,10 +38,9 @@ from placewise.auditing._structure import rounded
 from placewise.auditing._words import measured_table, sides_of, table, verdict, verdict_without
 from placewise.auditing.evenness import SizeEvenness, evenness_over
 from placewise.errors import CaptureError, SettingsError
-from placewise.files import write_bytes, write_json, write_text
+from placewise.files import claim_folder, write_bytes, write_json, write_text
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.graph import capture, capture_program
-from placewise.report.folder import check_folder
 from placewise.report.style import LIGHT
 
 __all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Budget", "audit"]
@@ -171,7 +170,7 @@ class Audit:
             SettingsError: the folder holds something else.
         """
         folder = Path(folder)
-        check_folder(folder, RESULT)
+        claim_folder(folder, RESULT)
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         write_json(folder / RESULT, self.to_dict())
         for name in NAMES:

@@ -12,12 +12,11 @@ from placewise.checking._facts import Facts, PointFacts, Swap
 from placewise.checking._findings import Findings
 from placewise.checking._keypoints import KeypointFindings
 from placewise.errors import SettingsError
-from placewise.files import write_bytes, write_json, write_text
+from placewise.files import claim_folder, write_bytes, write_json, write_text
 from placewise.formats import read_dataset
 from placewise.labels import ClassDataset, Dataset, KeypointDataset
 from placewise.progress import Display
 from placewise.report.drawing import sheet, to_png
-from placewise.report.folder import check_folder
 
 __all__ = [
     "ClassFacts",
@@ -88,7 +87,7 @@ def check_data(
         SettingsError: the folder is in use.
     """
     if out is not None:
-        check_folder(out, "check.json")
+        claim_folder(out, "check.json")
     labels = read_dataset(data, format=format, root=root)
     with Display("images") as progress:
         floor = _keypoints.floor_of(labels, seed) if isinstance(labels, KeypointDataset) else None
@@ -110,7 +109,7 @@ def write_findings(findings: Findings, labels: Dataset[Any], out: Path) -> None:
     Raises:
         SettingsError: the folder holds something else.
     """
-    check_folder(out, "check.json")
+    claim_folder(out, "check.json")
     out.mkdir(parents=True, exist_ok=True)
     shown = findings.cards(labels)
     write_json(out / "check.json", findings.as_json())

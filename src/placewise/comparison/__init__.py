@@ -51,10 +51,9 @@ from placewise.comparison._plan import (
 from placewise.comparison._summary import CLAIM, summarise
 from placewise.engine import check_engine, run_all
 from placewise.errors import SettingsError, TrainingError
-from placewise.files import read_json, write_json, write_text
+from placewise.files import claim_folder, read_json, write_json, write_text
 from placewise.model import ClassModel, KeypointModel, build
 from placewise.report.comparison import Compared, compare_report, compare_table
-from placewise.report.folder import check_folder
 from placewise.report.text import table
 from placewise.statistics import detectable_effect
 
@@ -182,7 +181,7 @@ def _prepare(plan: Plan) -> tuple[dict[str, Budget], dict[str, dict[str, Any]], 
 
 
 def _check_out(out: Path, plan: Plan) -> None:
-    check_folder(out, RESULT)
+    claim_folder(out, RESULT)
     if not (out / RESULT).is_file():
         return
     before = read_json(out / RESULT)

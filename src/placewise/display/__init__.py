@@ -17,10 +17,9 @@ from placewise.display._count import products
 from placewise.display._drawing import drawing
 from placewise.display._rows import Row, rows_of
 from placewise.display._text import HEADER, PATHS, cells, maps_of, plain
-from placewise.files import write_bytes, write_json
+from placewise.files import claim_folder, write_bytes, write_json
 from placewise.graph import capture, capture_program
 from placewise.report import text
-from placewise.report.folder import check_folder
 from placewise.report.style import LIGHT
 
 __all__ = ["Row", "Shown", "show"]
@@ -109,7 +108,7 @@ class Shown:
             SettingsError: the folder holds something else.
         """
         folder = Path(folder)
-        check_folder(folder, RESULT)
+        claim_folder(folder, RESULT)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RESULT, self.to_dict())
         write_bytes(folder / "volumes.png", self.figure())

@@ -12,11 +12,10 @@ from placewise.evaluation import _classes, _keypoints
 from placewise.evaluation._classes import ClassScoring
 from placewise.evaluation._keypoints import KeypointScoring
 from placewise.evaluation._scoring import Scoring
-from placewise.files import write_json, write_text
+from placewise.files import claim_folder, write_json, write_text
 from placewise.labels import ClassDataset, Dataset, KeypointDataset, S
 from placewise.parallel import is_first
 from placewise.report.classes import class_sections
-from placewise.report.folder import check_folder
 from placewise.report.keypoints import keypoint_sections
 from placewise.report.parts import Report
 from placewise.run import Run
@@ -62,7 +61,7 @@ def evaluate(
         1.2
     """
     folder = out or run.path / "evaluation"
-    check_folder(folder, "metrics.json")
+    claim_folder(folder, "metrics.json")
     if labels.task != run.facts.model.task:
         raise SettingsError(
             f"the run answers with {run.facts.model.task}, and {labels.source or 'the labels'} "

@@ -8,7 +8,7 @@ from typing import Any
 
 from placewise.devices import device_of
 from placewise.errors import ImageError, SettingsError
-from placewise.files import write_json
+from placewise.files import claim_folder, write_json
 from placewise.formats import holds_arrays, read_dataset
 from placewise.images import ImageArray, list_images
 from placewise.labels import Files, Source
@@ -80,7 +80,7 @@ def predict(
         >>> found[0].points.shape  # doctest: +SKIP
         (4, 2)
     """
-    _check_folder(out)
+    claim_folder(out, "")
     root, source, names = _listed(images)
     answers = answers_of(run, run.model(tell).to(device_of(device)), threshold)
     found: list[Any] = []
@@ -143,8 +143,3 @@ def _draw(answers: Answers[Any, Any], image: ImageArray, one: Any, folder: Path)
     folder.mkdir(exist_ok=True)
     name = one.image.replace("/", "__") + ".png"
     save_image(folder / name, answers.overlay(image, one))
-
-
-def _check_folder(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingsError(f"{out} is in use already; --out must name a new or empty folder")

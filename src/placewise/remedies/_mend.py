@@ -15,13 +15,12 @@ from placewise.auditing import Audit, audit
 from placewise.auditing.evenness import Evenness
 from placewise.checkpoint import save
 from placewise.errors import CaptureError, SettingsError
-from placewise.files import write_json
+from placewise.files import claim_folder, write_json
 from placewise.graph import Graph, Node
 from placewise.ops import Along
 from placewise.paddings import PADDINGS
 from placewise.remedies._exchange import Change, Exchange, Left, Plan, exchanged
 from placewise.remedies._meeting import meeting
-from placewise.report.folder import check_folder
 from placewise.report.text import table
 from placewise.wording import number
 
@@ -112,7 +111,7 @@ class Mended:
             CheckpointError: a weight is not finite.
         """
         folder = Path(folder)
-        check_folder(folder, RESULT)
+        claim_folder(folder, RESULT)
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"network": self.before.name, "padding": self.plan.padding, "blur": self.plan.blur}
         save(folder / WEIGHTS, self.model.state_dict(), facts)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from placewise.auditing import RESULT, ROOM, Audit, Budget, audit
+from placewise.files import claim_folder
 from placewise.progress import Display
-from placewise.report.folder import check_folder
 from placewise.target._find import Target, find_target, parse_size, parse_sizes
 from placewise.target._images import read_images
 
@@ -77,7 +77,7 @@ def audit_target(
     """
     limits = [Budget.parse(budget) for budget in budgets]
     if out is not None:
-        check_folder(out, RESULT)
+        claim_folder(out, RESULT)
     tell = (lambda words: None) if quiet else print
     target = find_target(
         text, size=parse_size(size) if size else (), channels=channels, notice=tell

@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import nn
 
 from placewise.errors import SettingsError
+from placewise.files import claim_folder
 from placewise.remedies import RESULT, Mended, mend, recommend
-from placewise.report.folder import check_folder
 from placewise.target import find_target, parse_size
 
 
@@ -55,7 +55,7 @@ def remedy_target(
             "--even"
         )
     if out is not None:
-        check_folder(out, RESULT)
+        claim_folder(out, RESULT)
     tell = (lambda words: None) if quiet else print
     target = find_target(
         text, size=parse_size(size) if size else (), channels=channels, notice=tell

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from placewise.data import PIXELS
 from placewise.devices import device_of
-from placewise.errors import SettingsError
 from placewise.family import validated
+from placewise.files import claim_folder
 from placewise.labels import Dataset
 from placewise.model import check_head
 from placewise.parallel import check_batch, processes, rank, wait_for_all
@@ -129,31 +129,10 @@ def train(
     with processes(device):
         check_batch(settings.batch_size or task.batch)
         console = Console(quiet or rank() > 0)
-        _check_folder(out, resume)
+        claim_folder(out, "run.json", resume=resume)
         if rank() == 0 and not (out / "run.json").is_file():
             begin(task, out, settings, device, console)
         wait_for_all()
         run = Run.open(out)
         Trainer(task, run, device, console).train()
         return run
-
-
-def _check_folder(out: Path, resume: bool) -> None:
-    """A run never writes into a folder of something else, nor over another run."""
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"{out} is a file; --out must name a new folder")
-    used = out.is_dir() and any(not _leftover(path) for path in out.iterdir())
-    begun = (out / "run.json").is_file()
-    if begun and not resume:
-        raise SettingsError(
-            f"{out} holds a run already; add --resume to continue it, or name another"
-        )
-    if used and not begun:
-        raise SettingsError(
-            f"{out} is not empty and holds no run; --out must name a new or empty folder"
-        )
-
-
-def _leftover(path: Path) -> bool:
-    """Whether this is what a run leaves that was killed before its first file was whole."""
-    return path.name.startswith(".run.json.") and path.suffix == ".tmp"
