@@ -347,3 +347,35 @@ def test_resizing_does_not_depend_on_the_number_of_threads():
     finally:
         torch.set_num_threads(threads)
     assert np.array_equal(*results)
+
+
+RESULTS = {
+    "predictions": ("about.json", "predictions.csv"),
+    "unfinished predictions": ("overlays/", "predictions.csv"),
+    "evaluation": ("metrics.json", "report.html"),
+    "check": ("check.json", "check.html"),
+    "audit": ("audit.json", "report.html"),
+    "run": ("run.json", "checkpoints/"),
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_what_placewise_wrote_is_no_input(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Drawings of predictions among the images are left out, unless their folder is named."""
+    for path in ("a.png", "cat/b.png", "out/c.png", "out/overlays/d.png", "deep/out/e.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / path)
+    for folder in ("out", "deep/out"):
+        for name in RESULTS[kind]:
+            path = tmp_path / folder / name
+            path.mkdir(exist_ok=True) if name.endswith("/") else path.touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert found == ["a.png", "cat/b.png"]
+    assert sorted(line.partition(" is a result")[0] for line in caplog.messages) == sorted(
+        str(tmp_path / folder) for folder in ("out", "deep/out")
+    )
+    assert len(list_images(tmp_path / "out")) == 2
+    (tmp_path / "out" / RESULTS[kind][-1]).rename(tmp_path / "out" / "mine")
+    assert len(list_images(tmp_path)) == 4, "one name alone is the user's"

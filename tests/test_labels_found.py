@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from placewise.cli import main
+from placewise.errors import DataError, LabelError, SettingsError
+from placewise.formats import FORMATS, convert, read_dataset, write_dataset
+from placewise.formats._format import members
+from placewise.labels import ClassDataset, Dataset, KeypointDataset
+
+IMAGES = ("a.png", "b.png", "c.png")
 
 
 def write_images(folder: Path, *names: str) -> None:
-    """Small images that differ."""
+    """Small images."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        noise = np.random.default_rng(len(name)).integers(0, 256, (30, 40), np.uint8)
-        Image.fromarray(noise).save(folder / name)
+    for name in names or IMAGES:
+        Image.new("L", (40, 30)).save(folder / name)
 
 
 def coco_text(*images: str, names: tuple[str, ...] = ("nose", "tail")) -> str:
     """One object on each image, its keypoints at (10, 11), (11, 12) …."""
     places = [value for k in range(len(names)) for value in (10 + k, 11 + k, 2)]
-    return json.dumps(
-        {
-            "categories": [{"id": 1, "name": "mouse", "keypoints": list(names)}],
-            "images": [{"id": k, "file_name": image} for k, image in enumerate(images, 1)],
-            "annotations": [
-                {"id": k, "image_id": k, "category_id": 1, "keypoints": places}
-                for k in range(1, len(images) + 1)
-            ],
-        }
-    )
+    content = {
+        "categories": [{"id": 1, "name": "mouse", "keypoints": list(names)}],
+        "images": [{"id": k, "file_name": image} for k, image in enumerate(images, 1)],
+        "annotations": [
+            {"id": k, "image_id": k, "category_id": 1, "keypoints": places}
+            for k in range(1, len(images) + 1)
+        ],
+    }
+    return json.dumps(content)
+
+
+def long_text(*images: str, names: tuple[str, ...] = ("nose", "tail")) -> str:
+    """The same as long CSV."""
+    rows = [f"{image},{name},{10 + k},{11 + k}" for image in images for k, name in enumerate(names)]
+    return "\n".join(["image,keypoint,x,y", *rows]) + "\n"
+
+
+def dlc_text(*images: str, names: tuple[str, ...] = ("nose", "tail")) -> str:
+    """The same as DeepLabCut's CSV."""
+    cells = ",".join(f"{10 + k},{11 + k}" for k in range(len(names)))
+    parts = ",".join(f"{name},{name}" for name in names)
+    head = [f"scorer{',me' * 2 * len(names)}", f"bodyparts,{parts}", f"coords{',x,y' * len(names)}"]
+    return "\n".join([*head, *(f"{image},{cells}" for image in images)]) + "\n"
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def labelled(dataset: Dataset[Any]) -> dict[str, str | None]:
+    """The images with their splits; each has its two keypoints where they were put."""
+    assert isinstance(dataset, KeypointDataset)
+    for sample in dataset.samples:
+        order = [dataset.names.index(name) for name in ("nose", "tail")]
+        assert sample.points[0, order].tolist() == [[10, 11], [11, 12]]
+        assert (dataset.root / sample.image).is_file()
+    return {sample.image: sample.split for sample in dataset.samples}
 
 
 # The folder of the images
@@ -45,3 +83,309 @@ def test_every_verb_that_reads_labels_takes_the_folder_of_the_images(
     with pytest.raises(SystemExit):
         main([verb, "--help"])
     assert "--root" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("images", ["images/default", "images", "default", "."])
+def test_images_of_coco_annotations_are_found(
+    tmp_path: Path, images: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path / images)
+    file = put(tmp_path / "annotations" / "person_keypoints_default.json", coco_text(*IMAGES))
+    for path in (tmp_path, file):
+        assert labelled(read_dataset(path)) == dict.fromkeys(IMAGES)
+    assert "is read with images in" in caplog.text
+    assert labelled(read_dataset(file, root=tmp_path / images)) == dict.fromkeys(IMAGES)
+
+
+def test_of_two_folders_with_the_images_the_one_in_the_name_is_taken(tmp_path: Path) -> None:
+    for folder in ("left", "right"):
+        write_images(tmp_path / "images" / folder)
+    file = put(tmp_path / "annotations" / "right.json", coco_text(*IMAGES))
+    assert read_dataset(file).root.name == "right"
+    file.rename(file.with_name("both.json"))
+    with pytest.raises(LabelError, match=r"in 2 folders: .*left, .*right; name the right one with"):
+        read_dataset(tmp_path)
+    assert read_dataset(tmp_path, root=tmp_path / "images" / "left").root.name == "left"
+    with pytest.raises(SettingsError, match="there is no folder"):
+        read_dataset(tmp_path, root=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("gone", [["a.png"], ["b.png"], ["a.png", "b.png"]])
+@pytest.mark.parametrize("text", [dlc_text, coco_text])
+def test_a_missing_image_hides_no_other(tmp_path: Path, gone: list[str], text: Any) -> None:
+    """The folder of the images is not guessed from one row."""
+    write_images(tmp_path / "labeled-data" / "video")
+    for name in gone:
+        (tmp_path / "labeled-data" / "video" / name).unlink()
+    names = [f"labeled-data/video/{name}" for name in IMAGES]
+    name = "CollectedData_me.csv" if text is dlc_text else "labels.json"
+    above = "labeled-data/video" if text is dlc_text else "labeled-data"
+    file = put(tmp_path / above / name, text(*names))
+    with pytest.raises(LabelError) as caught:
+        read_dataset(file)
+    assert [Path(fault.got.split("'")[1]).name for fault in caught.value.faults] == gone
+    assert all("--root" in fault.todo for fault in caught.value.faults)
+
+
+def test_where_no_image_is_found_one_line_says_so(tmp_path: Path) -> None:
+    path = put(tmp_path / "points.csv", long_text(*IMAGES))
+    with pytest.raises(LabelError) as caught:
+        read_dataset(path)
+    (fault,) = caught.value.faults
+    assert fault.got == f"none of the 3 images is in {tmp_path}: there is no image 'a.png', …"
+
+
+@pytest.mark.parametrize("index", [",", ",,,"])
+@pytest.mark.parametrize("named", ["", "image"])
+def test_a_row_for_the_names_of_the_index_is_passed_over(
+    tmp_path: Path, index: str, named: str
+) -> None:
+    """Pandas writes one where the index has a name."""
+    write_images(tmp_path / "labeled-data" / "video")
+    lines = dlc_text(*(f"labeled-data{index[:1]}video{index[:1]}{name}" for name in IMAGES))
+    if index == ",":
+        lines = lines.replace("labeled-data,video,", "labeled-data/video/")
+    head, rows = lines.splitlines()[:3], lines.splitlines()[3:]
+    head = [line.replace(",", index, 1) for line in head]
+    text = "\n".join([*head, named + "," * head[0].count(","), *rows])
+    file = put(tmp_path / "labeled-data" / "video" / "CollectedData_me.csv", text)
+    assert len(labelled(read_dataset(file))) == 3
+
+
+# Several files of one project
+
+
+def dlc_project(folder: Path, videos: int = 2) -> Path:
+    for k in range(videos):
+        name = f"labeled-data/video{k}"
+        write_images(folder / name)
+        text = dlc_text(*(f"{name}/{image}" for image in IMAGES))
+        put(folder / name / "CollectedData_kim.csv", text)
+    return folder
+
+
+def test_all_videos_of_a_project_are_read_together(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = dlc_project(tmp_path)
+    wanted = {f"labeled-data/video{k}/{image}": None for k in (0, 1) for image in IMAGES}
+    for path in (folder, folder / "labeled-data"):
+        caplog.clear()
+        dataset = read_dataset(path)
+        assert labelled(dataset) == wanted
+        assert dataset.source == folder / "labeled-data/*/CollectedData_kim.csv"
+        (line,) = caplog.messages
+        assert "2 files are read together: " in line
+        assert line.count("CollectedData_kim.csv") == 2
+    with pytest.raises(SettingsError, match="is a file the labels were read from"):
+        convert(
+            folder,
+            folder / "labeled-data/video1/CollectedData_kim.csv",
+            to_format="deeplabcut",
+            overwrite=True,
+        )
+
+
+def test_faults_of_several_files_come_together(tmp_path: Path) -> None:
+    folder = dlc_project(tmp_path, 3)
+    for k in (0, 2):
+        (folder / f"labeled-data/video{k}/b.png").unlink()
+    with pytest.raises(LabelError) as caught:
+        read_dataset(folder)
+    assert [Path(fault.file).parent.name for fault in caught.value.faults] == ["video0", "video2"]
+
+
+def test_files_that_do_not_agree_are_refused(tmp_path: Path) -> None:
+    folder = dlc_project(tmp_path)
+    file = folder / "labeled-data/video1/CollectedData_kim.csv"
+    names = [f"labeled-data/video1/{image}" for image in IMAGES]
+    put(file, dlc_text(*names, names=("nose", "tail", "paw")))
+    with pytest.raises(DataError, match=r"do not name the same keypoints: paw only in .*video1"):
+        read_dataset(folder)
+    put(file, dlc_text(*names, names=("tail", "nose")).replace("10,11,11,12", "11,12,10,11"))
+    assert len(labelled(read_dataset(folder))) == 6, "another order of columns does not matter"
+    shutil.copy(file, file.with_name("CollectedData_lee.csv"))
+    with pytest.raises(DataError, match=r"kim\.csv and .*lee\.csv both label 'labeled-data/video1"):
+        read_dataset(folder)
+
+
+@pytest.mark.parametrize("name", ["_annotations.coco.json", "points.csv", "mine.csv"])
+@pytest.mark.parametrize("folders", [("train", "valid", "test"), ("Training", "val", "testing")])
+def test_folders_of_splits_are_read_together(
+    tmp_path: Path, name: str, folders: tuple[str, ...]
+) -> None:
+    text = coco_text if name.endswith("json") else long_text
+    for folder in folders:
+        write_images(tmp_path / folder)
+        put(tmp_path / folder / name, text(*IMAGES))
+    splits = dict(zip(folders, ("train", "val", "test"), strict=True))
+    wanted = {f"{folder}/{image}": splits[folder] for folder in folders for image in IMAGES}
+    assert labelled(read_dataset(tmp_path)) == wanted
+    alone = read_dataset(tmp_path / folders[1])
+    assert labelled(alone) == dict.fromkeys(IMAGES), "one file alone is not all of one split"
+
+
+def test_files_named_by_their_splits_are_read_together(tmp_path: Path) -> None:
+    """COCO's own layout, with files of boxes and captions among them."""
+    for split in ("train", "val"):
+        images = [f"{split}{image}" for image in IMAGES]
+        write_images(tmp_path / f"{split}2017", *images)
+        put(tmp_path / "annotations" / f"person_keypoints_{split}2017.json", coco_text(*images))
+        boxes = json.loads(coco_text(*images))
+        del boxes["categories"][0]["keypoints"]
+        put(tmp_path / "annotations" / f"instances_{split}2017.json", json.dumps(boxes))
+    wanted = {f"{s}2017/{s}{image}": s for s in ("train", "val") for image in IMAGES}
+    assert labelled(read_dataset(tmp_path)) == wanted
+
+
+def test_classes_of_several_tables_are_read_together(tmp_path: Path) -> None:
+    for split, classes in (("train", "cat dog emu"), ("test", "dog cat dog")):
+        write_images(tmp_path / split)
+        rows = [f"{i},{c}" for i, c in zip(IMAGES, classes.split(), strict=True)]
+        put(tmp_path / split / "labels.csv", "\n".join(["image,class", *rows]))
+    dataset = read_dataset(tmp_path)
+    assert isinstance(dataset, ClassDataset)
+    assert dataset.names == ("cat", "dog", "emu")
+    found = [(s.image, s.split, dataset.names[s.label or 0]) for s in dataset.samples]
+    assert found[:2] == [("test/a.png", "test", "dog"), ("test/b.png", "test", "cat")]
+    assert found[3:] == [
+        ("train/a.png", "train", "cat"),
+        ("train/b.png", "train", "dog"),
+        ("train/c.png", "train", "emu"),
+    ]
+
+
+def test_two_files_of_a_folder_are_not_guessed_between(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    put(tmp_path / "mine.csv", long_text("a.png"))
+    put(tmp_path / "yours.csv", long_text("b.png"))
+    with pytest.raises(SettingsError, match=r"mine\.csv, yours\.csv; name one.*all with a wild"):
+        read_dataset(tmp_path)
+    assert labelled(read_dataset(tmp_path / "*.csv")) == {"a.png": None, "b.png": None}
+
+
+# Folders of labels are no classes
+
+
+@pytest.mark.parametrize("deep", ["", "2024/"])
+def test_folders_with_files_of_labels_are_no_classes(tmp_path: Path, deep: str) -> None:
+    for camera in ("cam1", "cam2"):
+        write_images(tmp_path / deep / camera)
+        put(tmp_path / deep / camera / "points.csv", long_text(*IMAGES))
+    with pytest.raises(SettingsError) as caught:
+        read_dataset(tmp_path)
+    said = str(caught.value)
+    assert f"{deep}cam1/points.csv, {deep}cam2/points.csv" in said
+    pattern = said.split("'")[1]
+    assert len(labelled(read_dataset(pattern))) == 6, "the remedy works"
+    assert len(labelled(read_dataset(tmp_path / deep / "cam1"))) == 3
+
+
+@pytest.mark.parametrize("ending", ["json", "xml", "txt", "csv"])
+@pytest.mark.parametrize("layout", ["session{}/{}", "train{}/images/{}", "images/train{}/{}"])
+def test_folders_with_labels_of_other_tools_are_no_classes(
+    tmp_path: Path, ending: str, layout: str
+) -> None:
+    """A file for each image, beside it or in a folder `labels`."""
+    for k in (1, 2):
+        for image in IMAGES:
+            path = tmp_path / layout.format(k, image)
+            write_images(path.parent, path.name)
+            sidecar = path.with_suffix(f".{ending}")
+            put(Path(str(sidecar).replace("/images/", "/labels/")), '{"shapes": []}')
+    with pytest.raises(SettingsError, match="its folders hold labels of another tool") as caught:
+        read_dataset(tmp_path)
+    assert "--format class_folders" in str(caught.value)
+    if layout.startswith("session"):
+        forced = read_dataset(tmp_path, format="class_folders")
+        assert forced.names == ("session1", "session2")
+
+
+def test_other_files_in_folders_of_classes_do_not_matter(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write_images(tmp_path / name)
+        put(tmp_path / name / "README.txt", "photographs of 2024\n")
+        put(tmp_path / name / "camera.json", '{"lens": 50}\n')
+    assert read_dataset(tmp_path).names == ("cat", "dog")
+
+
+def test_valid_is_a_split_of_classes(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        for name in ("cat", "dog"):
+            write_images(tmp_path / split / name, "a.png")
+    dataset = read_dataset(tmp_path)
+    assert dataset.names == ("cat", "dog")
+    assert {sample.image.split("/")[0]: sample.split for sample in dataset.samples} == {
+        "train": "train", "valid": "val", "test": "test",
+    }  # fmt: skip
+
+
+# Formats of others
+
+
+OUTSIDE = '''
+"""A format of classes in lines `image: class`."""
+
+from pathlib import Path
+
+from placewise.formats import Written
+from placewise.labels import ClassDataset, ClassSample
+
+
+class Colons(Written):
+    """Lines of image: class."""
+
+    task = "classes"
+    patterns = ("*.colons",)
+    endings = (".colons",)
+
+    def recognises(self, path, head):
+        return path.suffix == ".colons"
+
+    def read(self, path, root=None):
+        pairs = [line.split(": ") for line in path.read_text().splitlines()]
+        names = tuple(sorted({name for _, name in pairs}))
+        samples = (ClassSample(image, (30, 40), names.index(name)) for image, name in pairs)
+        return ClassDataset(Path(root or path.parent), names, tuple(samples), path)
+
+    def losses(self, labels):
+        return []
+
+    def text(self, labels):
+        return "".join(f"{s.image}: {labels.names[s.label]}\\n" for s in labels.samples)
+'''
+
+
+@pytest.fixture
+def outside(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A module with a format that is not in the package, as --plugin imports it."""
+    folder = tmp_path_factory.mktemp("plugin")
+    put(folder / "colons_module.py", OUTSIDE)
+    monkeypatch.syspath_prepend(str(folder))
+    importlib.import_module("colons_module")
+    yield "colons_module:Colons"
+    del sys.modules["colons_module"]
+    assert "colons_module:Colons" not in [FORMATS.name_of(type(m)) for m in members()]
+
+
+def test_a_format_outside_the_package_works_like_a_member(tmp_path: Path, outside: str) -> None:
+    write_images(tmp_path)
+    path = put(tmp_path / "mine.colons", "a.png: cat\nb.png: dog\nc.png: cat\n")
+    for dataset in (
+        read_dataset(tmp_path),
+        read_dataset(path),
+        read_dataset(path, format=outside),
+        read_dataset(tmp_path, format=outside),
+    ):
+        assert (dataset.names, dataset.source) == (("cat", "dog"), path)
+    said = convert(path, tmp_path / "labels.csv")
+    assert said.endswith("written as class_csv")
+    said = convert(tmp_path / "labels.csv", tmp_path / "other.colons")
+    assert said.endswith(f"written as {outside}")
+    assert (tmp_path / "other.colons").read_text() == path.read_text()
+    with pytest.raises(SettingsError, match=f"class_csv or {outside}"):
+        write_dataset(dataset, tmp_path / "x.txt")
+    with pytest.raises(DataError, match="read one at a time"):
+        read_dataset(tmp_path / "*.colons")

@@ -312,12 +312,12 @@ FAULTS = [
     ("split", "wide_csv", "val", "dev", [
         f", row 3, split: 'dev' is not a split; {SPLIT}"]),
     ("column", "wide_csv", "nose_y", "nosey", [
-        ", row 1, nose_y: there is no column 'nose_y' to go with 'nose_x'; add it, or rename the other "
-        "if it is not a coordinate"]),
+        ", row 1, nose_y: there is no column 'nose_y' to go with 'nose_x'; add it, or rename the "
+        "other if it is not a coordinate"]),
     ("two columns", "wide_csv", "tail_x", "nose.X", [
         ", row 1, nose.X: this is the second x of 'nose'; keep one of them",
-        ", row 1, tail_x: there is no column 'tail_x' to go with 'tail_y'; add it, or rename the other "
-        "if it is not a coordinate"]),
+        ", row 1, tail_x: there is no column 'tail_x' to go with 'tail_y'; add it, or rename the "
+        "other if it is not a coordinate"]),
     ("not UTF-8", "wide_csv", "b.png", "\udce9.png", [
         f", row 3, text: byte 0xe9 at offset 101 is not UTF-8; {UTF8}"]),
     ("absolute", "wide_csv", "b.png", "\\\\host\\b.png", [
@@ -381,8 +381,8 @@ FAULTS = [
         ", annotations[0].keypoints[3]: the visibility 3 is unknown; write 0 (not labelled), 1 "
         "(hidden) or 2 (visible)"]),
     ("length", "coco", "12, 13, 1", "12, 13", [
-        ", annotations[0].keypoints: 5 numbers instead of 3 × 2; write x, y, v for each keypoint of "
-        "the category"]),
+        ", annotations[0].keypoints: 5 numbers instead of 3 × 2; write x, y, v for each keypoint "
+        "of the category"]),
     ("absent with a place", "coco", '["tail"]}]', '["nose"]}]', [
         ", annotations[1].absent: 'nose' is absent and has a place; take it out, or set its v to 0"
     ]),
@@ -413,8 +413,9 @@ FAULTS = [
       "'keypoints'"]),
     ("no keypoints", "coco", '"keypoints": ["nose", "tail"], "sk', '"sk', [
         ", categories: 0 categories have keypoints; keep exactly one with a list 'keypoints'"]),
-    ("unknown category", "coco", '"image_id": 1, "category_id": 1', '"image_id": 1, "category_id": 0',
-     [", annotations[0].category_id: there is no category with the id 0; write the id of a "
+    ("unknown category", "coco", '"image_id": 1, "category_id": 1',
+     '"image_id": 1, "category_id": 0', [
+        ", annotations[0].category_id: there is no category with the id 0; write the id of a "
       "category: 1"]),
     ("strange category", "coco", '"image_id": 1, "category_id": 1',
      '"image_id": 1, "category_id": null', [

@@ -50,6 +50,7 @@ def convert(
     format: str | None = None,
     to_format: str | None = None,
     root: Path | None = None,
+    threshold: float | None = None,
     lossy: bool = False,
     overwrite: bool = False,
 ) -> None:
@@ -67,6 +68,8 @@ def convert(
         format: force the format that is read.
         to_format: format to write; by default the one that the ending of the name suggests.
         root: folder of the images, where it is not the folder of the file.
+        threshold: of predictions: keypoints with a lower score become absent, and the others
+            labels without a score.
         lossy: write even where the format cannot hold everything.
         overwrite: replace the file if it exists.
     """
@@ -79,6 +82,7 @@ def convert(
             format=format,
             to_format=to_format,
             root=root,
+            threshold=threshold,
             lossy=lossy,
             overwrite=overwrite,
         )

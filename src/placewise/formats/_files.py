@@ -359,7 +359,8 @@ def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
         known = [f for f in islice(files, 20) if any(m.recognises(f, _head(f)) for m in tried)]
         ours += known
         if not known:
-            alone = one.name.lower() in _LABEL_FOLDERS and not images
+            named = {one.name.lower(), one.parent.name.lower()} & set(_LABEL_FOLDERS)
+            alone = bool(named) and not images
             strange += [file for file in files if file.stem in images or alone][:1]
     if ours:
         together = _pattern(folder, ours)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +82,9 @@ class LongCsv(KeypointFormat):
         """Read labels; see `Format.read`."""
         collector = Collector(path, root)
         header, rows = read_table(collector, NEEDED, KNOWN)
-        found = (_read_row(collector, row) for row in rows)
-        entries = [entry for entry in found if entry is not None]
+        entries = _entries(collector, rows, header)
         if "instance" in header:
-            _check_instances(collector, entries, header["keypoint"])
+            _rank_instances(entries)
         else:
             _number_instances(collector, entries, header["keypoint"])
         for entry in entries:
@@ -116,10 +115,33 @@ class LongCsv(KeypointFormat):
         return table_text(rows)
 
 
+def _entries(collector: Collector, rows: Iterable[Row], header: Mapping[str, str]) -> list[_Entry]:
+    """The rows that are good; two that say the same, or name one keypoint twice, are a fault."""
+    entries: list[_Entry] = []
+    seen: dict[tuple[object, ...], int] = {}
+    for row in rows:
+        entry = _read_row(collector, row)
+        if entry is None:
+            continue
+        entries.append(entry)
+        what = entry.instance if "instance" in header else entry.placed or entry.row
+        before = seen.setdefault((entry.image, entry.point, what), entry.row)
+        if before == entry.row:
+            continue
+        got, todo = f"the row says the same as row {before}", "delete one of them"
+        if "instance" in header:
+            got = f"{shown(entry.point)} of this instance is in row {before} already"
+            todo = "keep one, or give it another instance"
+        collector.fault(entry.row, header["keypoint"], got, todo)
+        entry.placed = None
+    return entries
+
+
 def _read_row(collector: Collector, row: Row) -> _Entry | None:
-    image = collector.image(row["image"].text, row.number, row["image"].column, once=False)
-    collector.split(image, row["split"].text, row.number, row["split"].column)
-    point = collector.name(row["keypoint"].text, row.number, row["keypoint"].column)
+    named, point_cell, split = row["image"], row["keypoint"], row["split"]
+    image = collector.image(named.text, row.number, named.column, once=False)
+    collector.split(image, split.text, row.number, split.column)
+    point = collector.name(point_cell.text, row.number, point_cell.column)
     placed = read_point(collector, image, row.number, row["x"], row["y"], row["visibility"])
     instance = row.cells.get("instance", "0").strip()
     if not re.fullmatch("[0-9]{1,9}", instance):
@@ -131,16 +153,11 @@ def _read_row(collector: Collector, row: Row) -> _Entry | None:
     return None
 
 
-def _check_instances(collector: Collector, entries: list[_Entry], column: str) -> None:
-    """Refuse repeated keypoints of an instance, and number the instances of an image from 0."""
-    seen: dict[tuple[str, int, str], int] = {}
+def _rank_instances(entries: list[_Entry]) -> None:
+    """Number the instances of an image from 0, in their order."""
     numbers: dict[str, set[int]] = defaultdict(set)
     for entry in entries:
         numbers[entry.image].add(entry.instance)
-        before = seen.setdefault((entry.image, entry.instance, entry.point), entry.row)
-        if before != entry.row:
-            got = f"{shown(entry.point)} of this instance is in row {before} already"
-            collector.fault(entry.row, column, got, "keep one, or give it another instance")
     ranks = {image: {n: i for i, n in enumerate(sorted(s))} for image, s in numbers.items()}
     for entry in entries:
         entry.instance = ranks[entry.image][entry.instance]
@@ -149,21 +166,17 @@ def _check_instances(collector: Collector, entries: list[_Entry], column: str) -
 def _number_instances(collector: Collector, entries: list[_Entry], column: str) -> None:
     """Make repeated keypoints instances in the order of the file, or refuse them."""
     many = _many_of_a_kind(entries)
-    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
-    same: dict[tuple[str, str, str], int] = {}
+    first: dict[tuple[str, str], int] = {}
+    count: Counter[tuple[str, str]] = Counter()
     for entry in entries:
-        before = rows[entry.image, entry.point]
-        place = str(entry.placed or f"a fault in row {entry.row}")
-        twin = same.setdefault((entry.image, entry.point, place), entry.row)
-        if twin != entry.row:
-            got = f"the row says the same as row {twin}"
-            collector.fault(entry.row, column, got, "delete one of them")
-        elif before and not many:
-            got = f"{shown(entry.point)} of this image is in row {before[0]} already"
+        key = entry.image, entry.point
+        before = first.setdefault(key, entry.row)
+        if count[key] and not many and entry.placed:
+            got = f"{shown(entry.point)} of this image is in row {before} already"
             todo = "keep one; several objects on an image need a column instance"
             collector.fault(entry.row, column, got, todo)
-        entry.instance = len(before)
-        before.append(entry.row)
+        entry.instance = count[key]
+        count[key] += 1
 
 
 def _many_of_a_kind(entries: list[_Entry]) -> bool:
