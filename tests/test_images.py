@@ -5,6 +5,7 @@ import io
 import logging
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
