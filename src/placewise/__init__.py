@@ -1,20 +1,23 @@
 """placewise: networks that keep place.
 
 ```
-images to keypoints or classes
-    formats → data → model (backbone + head) → train → predict (decoder) → evaluate → report
+images to answers
+    formats → labels → model (backbone + head) → training → prediction → evaluation → report
 
 any network to findings
     nn.Module → graph → audit → remedies → report
 ```
 
-The public names below load what they need when they are first used, so that `import placewise`
-costs next to nothing.
+What differs between kinds of answers (keypoints, classes, …) is a task: `placewise.task` is the
+contract, and each folder of `placewise.tasks` keeps it. The public names below load what they need
+when they are first used, so that `import placewise` costs next to nothing.
 
 Example:
-    >>> import placewise
-    >>> placewise.Visibility.HIDDEN.name
+    >>> import placewise as pw
+    >>> pw.Visibility.HIDDEN.name
     'HIDDEN'
+    >>> pw.heads.Heatmap(64, keypoints=4).can_say_absent
+    True
 """
 
 from __future__ import annotations
@@ -25,11 +28,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from placewise import backbones, heads, layers, losses, paddings
     from placewise.auditing import Audit, audit
     from placewise.augment import Augmentation
     from placewise.checking import check
     from placewise.display import Shown, show
-    from placewise.errors import PlacewiseError
+    from placewise.errors import DataError, PlacewiseError, SettingsError, ShapeError
     from placewise.evaluation import evaluate
     from placewise.formats import convert, read_dataset, write_dataset
     from placewise.images import read_image
@@ -40,33 +44,47 @@ if TYPE_CHECKING:
         KeypointSample,
         Visibility,
     )
-    from placewise.model import ClassModel, KeypointModel, ModelSettings
+    from placewise.metrics import Metric
+    from placewise.model import InputSettings, ModelSettings
     from placewise.ops import rule
     from placewise.prediction import predict
     from placewise.remedies import convolutionalize, mend
-    from placewise.run import Run
-    from placewise.training import TrainingSettings, train
+    from placewise.run import Run, load_model
+    from placewise.tasks.classes.model import ClassModel
+    from placewise.tasks.classes.prediction import ClassPrediction
+    from placewise.tasks.keypoints.model import KeypointModel
+    from placewise.tasks.keypoints.prediction import KeypointPrediction
+    from placewise.training import TrainingSet, TrainingSettings, train
 
 _HOMES = {
     "Audit": "auditing",
     "Augmentation": "augment",
     "ClassDataset": "labels",
+    "ClassModel": "tasks.classes.model",
+    "ClassPrediction": "tasks.classes.prediction",
     "ClassSample": "labels",
-    "ClassModel": "model",
+    "DataError": "errors",
+    "InputSettings": "model",
     "KeypointDataset": "labels",
-    "KeypointModel": "model",
+    "KeypointModel": "tasks.keypoints.model",
+    "KeypointPrediction": "tasks.keypoints.prediction",
+    "KeypointSample": "labels",
+    "Metric": "metrics",
     "ModelSettings": "model",
     "PlacewiseError": "errors",
     "Run": "run",
-    "KeypointSample": "labels",
+    "SettingsError": "errors",
+    "ShapeError": "errors",
     "Shown": "display",
-    "Visibility": "labels",
+    "TrainingSet": "training",
     "TrainingSettings": "training",
+    "Visibility": "labels",
     "audit": "auditing",
     "check": "checking",
     "convert": "formats",
     "convolutionalize": "remedies",
     "evaluate": "evaluation",
+    "load_model": "run",
     "mend": "remedies",
     "predict": "prediction",
     "read_dataset": "formats",
@@ -77,27 +95,44 @@ _HOMES = {
     "write_dataset": "formats",
 }
 
+_FAMILIES = ("backbones", "heads", "layers", "losses", "paddings")
+"""Modules whose members are public by name: `placewise.heads.Heatmap`."""
+
 __all__ = [
     "Audit",
     "Augmentation",
     "ClassDataset",
     "ClassModel",
+    "ClassPrediction",
     "ClassSample",
+    "DataError",
+    "InputSettings",
     "KeypointDataset",
     "KeypointModel",
+    "KeypointPrediction",
     "KeypointSample",
+    "Metric",
     "ModelSettings",
     "PlacewiseError",
     "Run",
+    "SettingsError",
+    "ShapeError",
     "Shown",
+    "TrainingSet",
     "TrainingSettings",
     "Visibility",
     "audit",
+    "backbones",
     "check",
     "convert",
     "convolutionalize",
     "evaluate",
+    "heads",
+    "layers",
+    "load_model",
+    "losses",
     "mend",
+    "paddings",
     "predict",
     "read_dataset",
     "read_image",
@@ -109,6 +144,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name in _FAMILIES:
+        return import_module(f"placewise.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'placewise' has no attribute '{name}'")
     return getattr(import_module(f"placewise.{_HOMES[name]}"), name)

@@ -143,43 +143,42 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     from placewise.evaluation import evaluate, scores_text
     from placewise.prediction import predict
     from placewise.progress import Display
-    from placewise.training import TrainingSettings, train
+    from placewise.training import train
 
     data, run_folder, keypoints = out / "images", out / "run", out / "keypoints"
     print(f"1 of 4: {images} images with handwritten digits: {data}")
-    labels = read_dataset(write_images(data, images=images, seed=seed))
+    dataset = read_dataset(write_images(data, images=images, seed=seed))
     print(f"2 of 4: training, about {minutes:g} minutes: {run_folder}")
-    run = train(labels, run_folder, TrainingSettings.of(max_minutes=minutes, seed=seed))
+    run = train(dataset, run_folder, max_minutes=minutes, seed=seed)
     print("3 of 4: scores on images that were not trained on")
     with Display("images") as progress:
-        scores = evaluate(run, labels, progress=progress)
-    print(scores_text(scores))
+        scores = evaluate(run, dataset, out=run_folder / "evaluation", progress=progress)
+    print(scores_text(dataset, scores))
     print(f"4 of 4: keypoints on all images: {keypoints}")
     with Display("images") as progress:
         predict(run, data / "images", keypoints, overlays=24, progress=progress)
-    near, said = within(run_folder / "evaluation" / "predictions.csv", labels)
+    near, said = within(run_folder / "evaluation" / "predictions.csv", dataset)
     print(
         f"{100 * near:.1f} % of the digits on the test images have their keypoint within {NEAR:g} "
-        f"px, "
-        f"{100 * said:.1f} % with a score of {PRESENT:g} or more"
+        f"px, {100 * said:.1f} % with a score of {PRESENT:g} or more"
     )
     print(f"report: {run_folder / 'evaluation' / 'report.html'}")
     return {**scores, "within_3_px": near, "within_3_px_and_said": said}
 
 
-def within(predictions: Path, labels: Dataset[Any]) -> tuple[float, float]:
+def within(predictions: Path, dataset: Dataset[Any]) -> tuple[float, float]:
     """Shares of located test points whose keypoint is near, and near and said to be there.
 
     Args:
         predictions: `predictions.csv` of an evaluation.
-        labels: the truth.
+        dataset: the truth.
     """
     with predictions.open(encoding="utf-8", newline="") as file:
-        found = {(row["image"], row["point"]): row for row in csv.DictReader(file)}
+        found = {(row["image"], row["keypoint"]): row for row in csv.DictReader(file)}
     near, said = [], []
-    for sample in labels.samples:
+    for sample in dataset.samples:
         for name, point, located in zip(
-            labels.names, sample.points[0], sample.located[0], strict=True
+            dataset.names, sample.points[0], sample.located[0], strict=True
         ):
             row = found.get((sample.image, name))
             if row and located:

@@ -3,8 +3,9 @@
 ```
 RUN/
   run.json           settings, split, versions and the fingerprint of the data
+  images.json        content of every image that the run has seen, by name
   log.jsonl          a line every few steps
-  preview.png        validation images with the answers of now
+  preview.png        validation images with the latest predictions
   calibration.json   what turns the model's own confidence into one that holds; at the end
   checkpoints/       best.safetensors and the last two step-*.safetensors
   validation/        scores and report on the validation images; written at the end
@@ -14,6 +15,7 @@ RUN/
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -25,12 +27,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from placewise import __version__
 from placewise.checkpoint import Checkpoint, Checkpoints
+from placewise.devices import device_of
 from placewise.errors import CheckpointError, SettingsError
 from placewise.files import read_json, write_json
 from placewise.geometry import PIXEL_CONVENTION
-from placewise.model import ClassModel, KeypointModel, ModelSettings, Network, build
+from placewise.model import ModelSettings, Network
+from placewise.tasks import build
 
 Notice = Callable[[str], None]
+_LOG = logging.getLogger("placewise")
 
 
 class RunFacts(BaseModel):
@@ -76,20 +81,28 @@ class Run:
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @classmethod
-    def create(cls, path: Path, facts: RunFacts) -> Run:
-        """Begin a run in an empty or new folder."""
+    def create(cls, path: Path, facts: RunFacts, images: Mapping[str, str]) -> Run:
+        """Begin a run in an empty or new folder.
+
+        Args:
+            path: the folder.
+            facts: content of its `run.json`.
+            images: content of every image, by name: what `image_digest` gave.
+        """
         path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "images.json", dict(images))
         write_json(path / "run.json", facts.model_dump(mode="json"))
         return cls(path, facts)
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: str | Path) -> Run:
         """Open a run.
 
         Raises:
             SettingsError: the folder is not a run.
             CheckpointError: its `run.json` is damaged or of another version.
         """
+        path = Path(path)
         file = path / "run.json"
         if not file.is_file():
             raise SettingsError(
@@ -106,17 +119,20 @@ class Run:
                 f"written by another version, this is {__version__}"
             ) from error
 
-    def model(self, notice: Notice) -> KeypointModel | ClassModel:
-        """The best model of the run, ready to answer; a classifier with its temperature.
+    def model(self, notice: Notice = _LOG.warning) -> Network[Any]:
+        """The best model of the run, ready to predict, calibrated as far as the run is.
 
         Args:
-            notice: told where a damaged checkpoint was passed over.
+            notice: called where a damaged checkpoint was passed over.
         """
         model = build(self.facts.model)
         load_weights(model, self.checkpoints.best(notice))
-        if isinstance(model, ClassModel):
-            model.temperature = float(self.calibration().get("temperature", 1.0))
-        return model.eval()
+        return model.calibrated(self.calibration()).eval()
+
+    def images(self) -> dict[str, str]:
+        """Content of every image that the run has seen, by name; see `image_digest`."""
+        file = self.path / "images.json"
+        return read_json(file) if file.is_file() else {}
 
     def log(self) -> list[dict[str, Any]]:
         """Lines of `log.jsonl`; a last line that was cut short is left out."""
@@ -129,13 +145,36 @@ class Run:
         file = self.path / "calibration.json"
         return read_json(file) if file.is_file() else {}
 
-    def radius_factor(self) -> float | None:
-        """What turns a spread into a radius that holds 90 % of truths; None before calibration."""
-        factor = self.calibration().get("factor")
-        return None if factor is None else float(factor)
+
+def load_model(run: str | Path | Run, device: str | torch.device = "auto") -> Network[Any]:
+    """The best model of a run: an `nn.Module` in eval mode, ready for `predict`.
+
+    Args:
+        run: the run, or its folder.
+        device: "auto" (cuda, mps or cpu, whichever is there), or one of them.
+
+    Raises:
+        SettingsError: the folder is not a run.
+        CheckpointError: it holds no checkpoint that can be read.
+
+    Example:
+        >>> load_model("my_run").predict("image.png").keypoints  # doctest: +SKIP
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    return opened.model().to(device_of(device))
 
 
-def load_weights(model: Network, checkpoint: Checkpoint) -> None:
+def image_digest(digest: bytes) -> str:
+    """A short name for the content of an image: 16 digits of its SHA-256.
+
+    Example:
+        >>> image_digest(bytes(32))
+        '0000000000000000'
+    """
+    return digest[:8].hex()
+
+
+def load_weights(model: Network[Any], checkpoint: Checkpoint) -> None:
     """Put the averaged weights of a checkpoint into a model.
 
     Raises:

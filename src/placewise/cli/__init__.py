@@ -14,7 +14,7 @@ from tyro.conf import DisallowNone, PositionalMetavarFromFieldName
 
 from placewise import __version__
 from placewise.cli._compare import compare
-from placewise.cli._keypoints import check, convert, demo, evaluate, predict, train
+from placewise.cli._images import check, convert, demo, evaluate, predict, train
 from placewise.cli._places import audit, remedy
 from placewise.cli._show import show
 from placewise.errors import PlacewiseError
@@ -24,12 +24,12 @@ __all__ = ["VERBS", "main"]
 
 DESCRIPTION = """Networks that keep place: keypoints and classes, and any network's blind places.
 
-A first run, from a folder with images and points.csv (image,point,x,y):
+A first run, from a folder with images and points.csv (image,keypoint,x,y):
 
   placewise check my_folder
   placewise train my_folder --out my_run --minutes 8
   placewise evaluate my_run my_folder
-  placewise predict my_run new_images --out answers
+  placewise predict my_run new_images --out predictions
 
 With a folder of images for each class instead, or MNIST's files, or arrays, the same lines
 learn classes. Or see it all at once: placewise demo

@@ -4,9 +4,7 @@
 _plan       what is compared, and the settings of each run
 _budget     parameters and multiply-adds; unmatched arms are refused
 _jobs       single runs and their folders
-_answers    a run's predictions on test images, item by item
 _place      shifted images, other sizes, deformations, paths
-permuted    the same head behind a fixed permutation of places
 _against    differences between arms, and their verdicts
 _summary    from runs to results
 ```
@@ -31,14 +29,14 @@ from placewise.comparison._jobs import (
     Job,
     Kind,
     examine_job,
-    labels_of,
+    dataset_of,
     metric_of,
     model_of,
     no_control,
     score_of,
     train_job,
 )
-from placewise.comparison._place import PLACE_WORDS, audit_ratios
+from placewise.comparison._place import audit_ratios
 from placewise.comparison._plan import (
     Arm,
     Plan,
@@ -52,10 +50,11 @@ from placewise.comparison._summary import CLAIM, summarise
 from placewise.engine import check_engine, run_all
 from placewise.errors import SettingsError, TrainingError
 from placewise.files import claim_folder, read_json, write_json, write_text
-from placewise.model import ClassModel, KeypointModel, build
+from placewise.model import Network
 from placewise.report.comparison import Compared, compare_report, compare_table
 from placewise.report.text import table
 from placewise.statistics import detectable_effect
+from placewise.tasks import build, task_named
 
 __all__ = [
     "Arm",
@@ -143,8 +142,8 @@ def compare(
         **summarise(plan, budgets, ratios, tuning, runs, permuted, without, note),
     }
     write_json(out / "results.json", results)
-    metric = metric_of(plan)
-    compared = Compared(results, metric, PLACE_WORDS[metric.name])
+    words = task_named(dataset_of(plan).task).place_words
+    compared = Compared(results, metric_of(plan), words)
     report = compare_report(compared, out.name)
     write_text(out / "table.md", compare_table(compared))
     write_text(out / "report.html", report.html())
@@ -153,7 +152,7 @@ def compare(
     return results
 
 
-def build_arm(plan: Plan, arm: Arm, seed: int) -> KeypointModel | ClassModel:
+def build_arm(plan: Plan, arm: Arm, seed: int) -> Network[Any]:
     """The network of an arm as a run with this seed starts: the backbone is drawn before the head.
 
     Example:
@@ -174,7 +173,7 @@ def _prepare(plan: Plan) -> tuple[dict[str, Budget], dict[str, dict[str, Any]], 
             network = build_arm(plan, arm, 0)
         except SettingsError as error:
             raise SettingsError(f"arm '{arm.name}': {error}") from None
-        image = (network.settings.input.channels, *network.frame)
+        image = (network.input.channels, *network.input_size)
         budgets[arm.name] = budget_of(network, image)
         ratios[arm.name] = audit_ratios(network.eval(), image) if plan.place else {}
     return budgets, ratios, check_matched(budgets, unmatched=plan.unmatched)
@@ -194,12 +193,11 @@ def _check_out(out: Path, plan: Plan) -> None:
 
 def _check_measure(plan: Plan) -> None:
     """Refuse a measure that does not fit the labels."""
-    labels = labels_of(plan)
-    has = metric_of(plan).name
-    if plan.measure not in (None, has):
+    dataset, metric = dataset_of(plan), metric_of(plan)
+    if plan.measure not in (None, metric.name):
         raise SettingsError(
-            f"measure: got '{plan.measure}', but {plan.data} holds {labels.what}, measured by "
-            f"'{has}'; leave 'measure' out"
+            f"measure: got '{plan.measure}', but {plan.data} holds {dataset.what}, measured by "
+            f"'{metric.name}'; leave 'measure' out"
         )
 
 

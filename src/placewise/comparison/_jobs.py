@@ -28,18 +28,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from placewise.comparison._answers import answers_of
 from placewise.comparison._place import diagnose
 from placewise.comparison._plan import Arm, Plan, Trial, train_settings
-from placewise.comparison.permuted import PERMUTED
-from placewise.data import of_split, split_images
 from placewise.errors import SettingsError, TrainingError
 from placewise.files import read_json, write_json, write_text
 from placewise.formats import read_dataset
-from placewise.labels import Dataset
-from placewise.metrics import ACCURACY, MEAN_ERROR, Metric
-from placewise.model import ModelSettings, choose_model
+from placewise.labels import Dataset, of_split, split_images
+from placewise.metrics import Metric
+from placewise.model import ModelSettings
 from placewise.run import Run
+from placewise.task import Items, Task
+from placewise.tasks import choose_model, task_named
 from placewise.training import train
 
 Kind = Literal["tuning", "runs", "permuted"]
@@ -120,12 +119,12 @@ def train_job(job: Job) -> None:
         if job.kind == "permuted":
             arm = permuted(job.plan, arm)
         settings = train_settings(job.plan, arm, job.seed, job.trial)
-        labels = labels_of(job.plan)
+        dataset = dataset_of(job.plan)
         try:
             if not job.trained():
-                train(labels, job.folder, settings, resume=True, quiet=True)
+                train(dataset, job.folder, settings, resume=True, quiet=True)
             if job.kind == "tuning" and not job.result.is_file():
-                write_json(job.result, {"value": _value(job, labels), "why": ""})
+                write_json(job.result, {"value": _value(job, dataset), "why": ""})
         except TrainingError as error:
             if job.kind != "tuning":
                 raise
@@ -137,20 +136,20 @@ def examine_job(job: Job) -> None:
     with _alone(job):
         if job.result.is_file():
             return
-        labels = labels_of(job.plan)
+        dataset = dataset_of(job.plan)
         run = Run.open(job.folder)
         model = run.model(lambda words: None)
-        answers = answers_of(model, labels, _samples(labels, "test"))
-        found = answers.score()
+        metric, items = metric_of(job.plan), _items(model, dataset, "test")
+        found = items.score()
         lines = io.StringIO()
         table = csv.writer(lines, lineterminator="\n")
-        table.writerow(["item", answers.measure])
-        table.writerows(zip(answers.items, (f"{value:.7g}" for value in found), strict=True))
+        table.writerow(["item", metric.name])
+        table.writerows(zip(items.names, (f"{value:.7g}" for value in found), strict=True))
         write_text(job.folder / "items.csv", lines.getvalue())
-        place = diagnose(answers, job.seed) if job.plan.place and job.kind == "runs" else None
+        place = diagnose(items, job.seed) if job.plan.place and job.kind == "runs" else None
         speeds = [line["images_per_second"] for line in run.log() if "loss" in line]
-        content = {
-            "measure": answers.measure,
+        content: dict[str, Any] = {
+            "measure": metric.name,
             "value": float(found.mean()),
             "items": len(found),
             "fingerprint": run.facts.fingerprint,
@@ -170,11 +169,11 @@ def read_items(folder: Path) -> tuple[list[str], list[float]]:
 
 def model_of(plan: Plan, arm: Arm, seed: int) -> ModelSettings:
     """The complete settings of an arm's network."""
-    labels = labels_of(plan)
+    dataset = dataset_of(plan)
     settings = train_settings(plan, arm, seed)
     return choose_model(
-        labels,
-        _samples(labels, "train"),
+        dataset,
+        _samples(dataset, "train"),
         seed=seed,
         pixels=settings.pixels,
         backbone=settings.backbone,
@@ -188,8 +187,8 @@ def permuted(plan: Plan, arm: Arm) -> Arm:
     """The same arm with the places of its features in a fixed random order."""
     inner = model_of(plan, arm, 0).head_settings
     settings = {"head": arm.head, "settings": json.dumps(inner, sort_keys=True)}
-    head = PERMUTED[labels_of(plan).task]
-    return arm.model_copy(update={"head": head, "head_settings": settings})
+    head = _task(plan).control
+    return arm.model_copy(update={"head": head or arm.head, "head_settings": settings})
 
 
 def no_control(plan: Plan, arm: Arm) -> str:
@@ -198,45 +197,60 @@ def no_control(plan: Plan, arm: Arm) -> str:
     The control works at one input size only, so the arm must train and predict on whole images of
     one size; else the two would differ in more than the order of places.
     """
-    labels = labels_of(plan)
-    if labels.task == "classes":
-        return ""
-    if len({sample.size for sample in labels.samples}) > 1:
-        return "the images are of several sizes"
-    own, control = (model_of(plan, one, 0).input for one in (arm, permuted(plan, arm)))
-    return "" if own == control else "it learns from crops of larger images"
+    dataset, task = dataset_of(plan), _task(plan)
+    if not task.control:
+        return f"{task.noun} have no head that permutes places"
+    own, control = (model_of(plan, one, 0) for one in (arm, permuted(plan, arm)))
+    return task.why_no_control(dataset, own, control)
 
 
 def metric_of(plan: Plan) -> Metric:
-    """The metric that the arms of a plan are compared by."""
-    return ACCURACY if labels_of(plan).task == "classes" else MEAN_ERROR
+    """The metric that the arms are compared by."""
+    return _task(plan).metric
 
 
-def labels_of(plan: Plan) -> Dataset[Any]:
+def _task(plan: Plan) -> Task[Any, Any]:
+    return task_named(dataset_of(plan).task)
+
+
+def dataset_of(plan: Plan) -> Dataset[Any]:
     """The labels of a plan; the split is the same for all seeds."""
     return _read(str(plan.data), plan.format)
 
 
 @lru_cache(maxsize=2)
 def _read(data: str, format: str | None) -> Dataset[Any]:
-    labels: Dataset[Any] = read_dataset(Path(data), format=format)
-    splits = split_images(labels, SPLIT_SEED)
+    dataset: Dataset[Any] = read_dataset(Path(data), format=format)
+    splits = split_images(dataset, SPLIT_SEED)
     if "test" not in splits:
         raise SettingsError(
             f"{data} has no test images, which a comparison needs; give some images the split "
             "'test', or remove all splits to have them drawn"
         )
-    samples = tuple(replace(s, split=to) for s, to in zip(labels.samples, splits, strict=True))
-    return replace(labels, samples=samples)  # type: ignore[type-var]
+    samples = tuple(replace(s, split=to) for s, to in zip(dataset.samples, splits, strict=True))
+    return replace(dataset, samples=samples)  # type: ignore[type-var]
 
 
-def _samples(labels: Dataset[Any], split: str) -> tuple[Any, ...]:
-    return of_split(labels, [sample.split for sample in labels.samples], split)
+def _samples(dataset: Dataset[Any], split: str) -> tuple[Any, ...]:
+    return of_split(dataset, [sample.split for sample in dataset.samples], split)
 
 
-def _value(job: Job, labels: Dataset[Any]) -> float:
+def _items(model: Any, dataset: Dataset[Any], split: str) -> Items:
+    """The items of a split that a model is scored on.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    dataset = dataset.ordered(model.names)
+    items = task_named(dataset.task).items(model, dataset, _samples(dataset, split))
+    if not items.names:
+        raise SettingsError(f"no image of the split '{split}' is labelled; label some to compare")
+    return items
+
+
+def _value(job: Job, dataset: Dataset[Any]) -> float:
     model = Run.open(job.folder).model(lambda words: None)
-    return float(answers_of(model, labels, _samples(labels, "val")).score().mean())
+    return float(_items(model, dataset, "val").score().mean())
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,12 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from placewise.augment import generator
 from placewise.errors import SettingsError
 from placewise.family import Setting, validated
-from placewise.metrics import ACCURACY, MEAN_ERROR
 from placewise.training import TrainingSettings
-
-Measure = Literal["accuracy", "mean_error_px"]
-METRICS = {metric.name: metric for metric in (ACCURACY, MEAN_ERROR)}
-"""The metrics that arms can be compared by."""
 
 Settings = dict[str, Setting]
 
@@ -125,7 +120,7 @@ class Plan(BaseModel):
     arms: tuple[Arm, ...] = Field(min_length=2)
     reference: str | None = None
     seeds: int = Field(default=10, ge=2)
-    measure: Measure | None = None
+    measure: str | None = None
     rope: float | None = Field(default=None, ge=0)
     backbone: str = "unet"
     backbone_settings: Settings = {}

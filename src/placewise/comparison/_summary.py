@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from placewise.comparison._against import held_against
 from placewise.comparison._budget import Budget
-from placewise.comparison._jobs import Job, read_items, score_of
-from placewise.comparison._plan import METRICS, Plan
+from placewise.comparison._jobs import Job, metric_of, read_items, score_of
+from placewise.comparison._plan import Plan
 from placewise.errors import SettingsError
 from placewise.files import read_json
 from placewise.metrics import Metric
@@ -51,11 +51,12 @@ def summarise(
     items = {name: _items(jobs) for name, jobs in runs.items()}
     first = tested[plan.against][0]
     notes = [*_notes(plan, tested, items), *([note] if note else [])]
-    metric = METRICS[first["measure"]]
+    metric = metric_of(plan)
     rope = (metric.equal or 0.0) if plan.rope is None else plan.rope
     return {
         "measure": metric.name,
         "better": metric.better,
+        "metric": asdict(metric),
         "reference": plan.against,
         "seeds": plan.seeds,
         "steps": plan.steps,

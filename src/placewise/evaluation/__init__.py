@@ -1,133 +1,231 @@
-"""Hold a run against labels: scores, and a report that a stranger can read."""
+"""Hold a model against labels: scores, and a report that a stranger can read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from placewise.devices import device_of
-from placewise.errors import SettingsError
-from placewise.evaluation import _classes, _keypoints
-from placewise.evaluation._classes import ClassScoring
-from placewise.evaluation._keypoints import KeypointScoring
-from placewise.evaluation._scoring import Scoring
-from placewise.files import claim_folder, write_json, write_text
-from placewise.labels import ClassDataset, Dataset, KeypointDataset, S
-from placewise.parallel import is_first
-from placewise.report.classes import class_sections
-from placewise.report.keypoints import keypoint_sections
-from placewise.report.parts import Report
-from placewise.run import Run
+import numpy as np
 
-__all__ = ["choose_samples", "evaluate", "report_training", "scores_text"]
+from placewise.errors import DataError, SettingsError
+from placewise.files import claim_folder, write_json, write_text
+from placewise.labels import SPLITS, Dataset, of_split
+from placewise.model import Network, batches_of
+from placewise.run import Run, image_digest, load_model
+from placewise.task import Progress, RunInfo, Scored, Task
+from placewise.tasks import task_named
+
+__all__ = ["Chosen", "choose_samples", "evaluate", "scores_text"]
+
+_LOG = logging.getLogger("placewise")
 
 
 def evaluate(
-    run: Run,
-    labels: Dataset[Any],
+    model: str | Path | Run | Network[Any],
+    dataset: Dataset[Any],
     *,
     split: str | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     pck_pair: tuple[str, str] | None = None,
     device: str = "auto",
-    tell: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score a run on labelled images and write metrics, predictions and a report.
+    """Score a model on labelled images.
 
     Args:
-        run: a trained run.
-        labels: the labels that it was trained on, or others with the same points or classes.
-        split: "train", "val" or "test"; None: test if there is one, else validation. Labels none
-            of whose images the run has seen are taken whole, unless they have a split of their
-            own.
-        out: folder for the results, default `RUN/evaluation`; a former evaluation there is
-            replaced, anything else is refused.
-        pck_pair: two points whose distance is the unit of PCK; None: the image's diagonal.
-        device: where the network runs.
-        tell: told what the user should know.
-        progress: told (done, total).
+        model: a run or its folder, or a model that `load_model` returned or you have built.
+        dataset: the labels that it was trained on, or others with the same names.
+        split: "train", "val" or "test"; None: test if there is one, else validation. Images are
+            recognised by their content: of labels that the run was trained on, its own split is
+            taken, and images that it has never seen count as test images.
+        out: folder for metrics.json, predictions.csv and report.html; a former evaluation there is
+            replaced, anything else is refused. Nothing is written without it.
+        pck_pair: two keypoints whose distance is the unit of PCK; None: the image's diagonal.
+        device: where a run's network runs; a model stays where it is.
+        progress: called with (done, total).
 
     Returns:
         What `metrics.json` holds.
 
     Raises:
-        SettingsError: other points or classes, no image in the split, or a folder in use.
+        SettingsError: a folder in use, or an option that this task does not have.
+        DataError: other names than the model's, or no image in the split.
 
     Example:
-        >>> labels = read_dataset("my_folder")  # doctest: +SKIP
-        >>> evaluate(Run.open(Path("my_run")), labels)["mean_error_px"]  # doctest: +SKIP
+        >>> dataset = read_dataset("my_folder")  # doctest: +SKIP
+        >>> evaluate("my_run", dataset, split="test")["mean_error_px"]  # doctest: +SKIP
         1.2
     """
-    folder = out or run.path / "evaluation"
-    claim_folder(folder, "metrics.json")
-    if labels.task != run.facts.model.task:
-        raise SettingsError(
-            f"the run answers with {run.facts.model.task}, and {labels.source or 'the labels'} "
-            f"hold {labels.what}; evaluate it on labels like those that it was trained on"
-        )
-    split, samples = choose_samples(run, labels, split)
-    scoring = _scoring(run, labels, samples, pck_pair)
-    model: Any = run.model(tell).to(device_of(device))
-    scores = scoring.score(model, progress) | {"split": split}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "metrics.json", scores)
-    write_text(folder / "predictions.csv", scoring.table())
-    write_text(folder / "report.html", scoring.page(scores))
+    run = None if isinstance(model, Network) else _opened(model)
+    if out is not None:
+        claim_folder(Path(out), "metrics.json")
+    task = task_named(dataset.task)
+    options = {"pck_pair": pck_pair} if pck_pair else {}
+    _check(task, dataset, run, model, options)
+    network = model if isinstance(model, Network) else load_model(run or model, device)
+    dataset = dataset.ordered(network.names)
+    chosen = choose_samples(run, dataset, split)
+    for note in chosen.notes:
+        _LOG.warning(note)
+    found = _predicted(network, dataset, chosen.samples, progress)
+    held = Scored(network, dataset, chosen.samples, found, options, chosen.training)
+    scores = task.score(held) | {"split": chosen.split}
+    if out is not None:
+        _write(task, held, scores, run, Path(out))
     return scores
 
 
-def _scoring(
-    run: Run,
-    labels: Dataset[Any],
-    samples: tuple[Any, ...],
-    pck_pair: tuple[str, str] | None,
-) -> Scoring[Any, Any]:
-    if isinstance(labels, KeypointDataset):
-        return KeypointScoring(run, labels, samples, pck_pair)
-    if pck_pair is not None:
-        raise SettingsError(
-            "PCK is a score of keypoints, and this run answers with classes; leave --pck-pair out"
+def _opened(run: str | Path | Run) -> Run:
+    return run if isinstance(run, Run) else Run.open(run)
+
+
+def _check(
+    task: Task[Any, Any],
+    dataset: Dataset[Any],
+    run: Run | None,
+    model: Any,
+    options: Mapping[str, Any],
+) -> None:
+    """Refuse labels of another task, and options that this one does not have."""
+    answers = run.facts.model.task if run else model.head.task
+    if dataset.task != answers:
+        raise DataError(
+            f"the model predicts {answers}, and {dataset.source or 'the labels'} hold "
+            f"{dataset.what}; evaluate it on labels like those that it was trained on"
         )
-    if isinstance(labels, ClassDataset):
-        return ClassScoring(run, labels, samples)
-    raise SettingsError(f"no scores are known for labels of {labels.what}")
+    unknown = sorted(set(options) - task.options)
+    if unknown:
+        raise SettingsError(
+            f"{', '.join(unknown)}: this is no option for {task.noun}; leave it out"
+        )
 
 
-def scores_text(scores: dict[str, Any]) -> str:
-    """What `evaluate` returned, for the console."""
-    classes = "confusion" in scores
-    verdict = _classes.verdict(scores) if classes else _keypoints.verdict(scores)
-    sections = class_sections(scores) if classes else keypoint_sections(scores)
-    return Report("", verdict, sections).text()
+@dataclass(frozen=True)
+class Chosen:
+    """The samples that are scored.
 
-
-def choose_samples(run: Run, labels: Dataset[S], split: str | None) -> tuple[str, tuple[S, ...]]:
-    """(name of the split, its samples), as `evaluate` describes."""
-    seen = {image: name for name, images in run.facts.split.items() for image in images}
-    if not any(sample.image in seen for sample in labels.samples):
-        seen = {s.image: s.split or "test" for s in labels.samples}
-    by_split = {
-        name: tuple(s for s in labels.samples if seen.get(s.image) == name)
-        for name in ("train", "val", "test")
-    }
-    chosen = split or ("test" if by_split["test"] else "val")
-    if not by_split.get(chosen):
-        counts = ", ".join(f"{name} {len(found)}" for name, found in by_split.items())
-        raise SettingsError(f"no labelled image is in the split '{chosen}'; there are: {counts}")
-    return chosen, by_split[chosen]
-
-
-def report_training(run: Run, labels: Dataset[Any], *, quiet: bool = False) -> None:
-    """Score a run that has just been trained on its validation images: `RUN/validation`.
-
-    Under `torchrun` only the first process does so.
+    Attributes:
+        split: name of the split.
+        samples: its samples.
+        training: samples of these labels that the run was trained on.
+        notes: what the user should know, a line each.
     """
-    if not is_first():
-        return
-    folder = run.path / "validation"
-    scores = evaluate(run, labels, split="val", out=folder)
-    if not quiet:
-        print(scores_text(scores))
-        print(f"report: {folder / 'report.html'}")
+
+    split: str
+    samples: tuple[Any, ...]
+    training: tuple[Any, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def choose_samples(run: Run | None, dataset: Dataset[Any], split: str | None) -> Chosen:
+    """Which samples are scored, as `evaluate` describes.
+
+    Args:
+        run: the run; None for a model that belongs to none: it has seen nothing.
+        dataset: the labels.
+        split: asked for; None: test if there is one, else validation.
+
+    Raises:
+        DataError: no sample is in the split.
+    """
+    seen = _seen(run, dataset) if run else {}
+    splits = [seen.get(s.image) or s.split or "test" for s in dataset.samples]
+    parts = {name: of_split(dataset, splits, name) for name in SPLITS}
+    chosen = split or ("test" if parts["test"] else "val")
+    if not parts.get(chosen):
+        counts = ", ".join(f"{name} {len(found)}" for name, found in parts.items())
+        raise DataError(f"no labelled image is in the split '{chosen}'; there are: {counts}")
+    training = tuple(s for s in dataset.samples if seen.get(s.image) == "train")
+    notes = _notes(run, dataset, seen) if run else ()
+    return Chosen(chosen, parts[chosen], training, notes)
+
+
+def _seen(run: Run, dataset: Dataset[Any]) -> dict[str, str]:
+    """The run's split of each labelled image that it has seen, whatever its name is now."""
+    of_name = {name: split for split, names in run.facts.split.items() for name in names}
+    of_content = {key: of_name[name] for name, key in run.images().items() if name in of_name}
+    keys = {s.image: image_digest(dataset.images.digest(s.image)) for s in dataset.samples}
+    return {image: of_content[key] for image, key in keys.items() if key in of_content}
+
+
+def _notes(run: Run, dataset: Dataset[Any], seen: Mapping[str, str]) -> tuple[str, ...]:
+    """What the user should know of images that the run has not seen."""
+    names = {name for names in run.facts.split.values() for name in names}
+    new = [sample.image for sample in dataset.samples if sample.image not in seen]
+    other = sum(image in names for image in new)
+    notes = []
+    if new and seen:
+        notes.append(
+            f"{len(new):,} of {len(dataset.samples):,} labelled images are new to the run: they "
+            "belong to the split that the labels name, or to the test images"
+        )
+    if other:
+        notes.append(
+            f"{other:,} images have names that the run knows, but other content: they are scored "
+            "as new images"
+        )
+    return tuple(notes)
+
+
+def _predicted(
+    network: Network[Any],
+    dataset: Dataset[Any],
+    samples: Sequence[Any],
+    progress: Progress | None,
+) -> list[Any]:
+    """A prediction for each sample."""
+    images = ((s.image, dataset.image(s.image)) for s in samples)
+    items = ((name, image, network.prepared(image)) for name, image in images)
+    found: list[Any] = []
+    for names, held in batches_of(items, 1):
+        shown = np.stack([scaled for _, scaled in held])
+        sizes = [(image.shape[0], image.shape[1]) for image, _ in held]
+        found += network.predict_scaled(shown, sizes, names)
+        if progress:
+            progress(len(found), len(samples))
+    return found
+
+
+def _write(
+    task: Task[Any, Any],
+    held: Scored[Any, Any],
+    scores: Mapping[str, Any],
+    run: Run | None,
+    folder: Path,
+) -> None:
+    """metrics.json, predictions.csv and report.html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "metrics.json", dict(scores))
+    write_text(folder / "predictions.csv", _table(task, held))
+    write_text(folder / "report.html", task.report(scores, held, _info(run, held.model)).html())
+
+
+def _table(task: Task[Any, Any], held: Scored[Any, Any]) -> str:
+    """Predictions as CSV, with what the labels say."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    more, _ = task.truth_cells(held.dataset, held.samples[0])
+    writer.writerow([*task.columns(held.model.names), *more])
+    for sample, one in zip(held.samples, held.found, strict=True):
+        _, cells = task.truth_cells(held.dataset, sample)
+        writer.writerows([*row, *cells] for row in one.rows())
+    return text.getvalue()
+
+
+def _info(run: Run | None, model: Any) -> RunInfo:
+    if run is None:
+        return RunInfo(type(model).__name__, (), {}, {}, "")
+    facts = run.facts
+    settings = {"model": facts.model.model_dump(mode="json"), "training": facts.training}
+    title = run.path.resolve().name
+    return RunInfo(title, run.log(), settings, facts.versions, facts.fingerprint)
+
+
+def scores_text(dataset: Dataset[Any], scores: Mapping[str, Any]) -> str:
+    """What `evaluate` returned, for the console."""
+    return task_named(dataset.task).report(scores).text()

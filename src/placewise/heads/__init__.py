@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -14,8 +14,6 @@ from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family
 from placewise.geometry import Size
 from placewise.labels import NOT_LABELLED
-
-Task = Literal["keypoints", "classes"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Decoded:
 class Head(nn.Module, ABC):
     """Features to an answer. What it answers is its task: a `KeypointHead` or a `ClassHead`."""
 
-    task: ClassVar[Task]
+    task: ClassVar[str]
+    """Name of the task whose answers it gives."""
 
     any_size: bool = True
     """Whether the head answers on images of other sizes than those it was trained on."""

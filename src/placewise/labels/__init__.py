@@ -16,7 +16,7 @@ from placewise.labels.dataset import SPLITS, Dataset, S, Sample
 from placewise.labels.keypoints import KeypointDataset, KeypointSample, Visibility, single
 from placewise.labels.sources import Arrays, Files, Source
 from placewise.labels.splits import of_split, split_images
-from placewise.labels.symmetry import guess_symmetry
+from placewise.labels.symmetry import guess_symmetry, unpaired
 
 __all__ = [
     "NOT_LABELLED",
@@ -36,4 +36,5 @@ __all__ = [
     "of_split",
     "single",
     "split_images",
+    "unpaired",
 ]

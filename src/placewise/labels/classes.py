@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from placewise.errors import SettingsError
+from placewise.errors import DataError, SettingsError
 from placewise.geometry import Size
 from placewise.labels.dataset import SPLITS, Dataset
 from placewise.labels.names import repeated, shown, why_unfit
@@ -100,6 +100,30 @@ class ClassDataset(Dataset[ClassSample]):
     def images(self) -> Source:
         """Where the images lie; see `Dataset.images`."""
         return self.held or Files(self.root)
+
+    def ordered(self, names: tuple[str, ...]) -> ClassDataset:
+        """Labels numbered as a model numbers its classes; see `Dataset.ordered`.
+
+        Example:
+            >>> labels = ClassDataset(Path(), ("cat", "dog"), (ClassSample("a.png", (8, 8), 1),))
+            >>> labels.ordered(("dog", "cat")).samples[0].label
+            0
+        """
+        if self.names == names:
+            return self
+        used = {self.names[s.label] for s in self.samples if s.label is not None}
+        strange = sorted(used - set(names))
+        if strange:
+            raise DataError(
+                f"the labels hold the classes {', '.join(strange)}, which the run does not know; "
+                f"it knows {', '.join(names)}: rename them, or train on these labels"
+            )
+        number = {name: k for k, name in enumerate(names)}
+        samples = tuple(
+            s if s.label is None else replace(s, label=number[self.names[s.label]])
+            for s in self.samples
+        )
+        return replace(self, names=names, samples=samples)
 
     def labelled(self) -> ClassDataset:
         """The same without images whose class is not known."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
+from placewise.errors import DataError
 from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labels.sources import Source
@@ -67,3 +68,19 @@ class Dataset(ABC, Generic[S]):
             ImageError: it cannot be read.
         """
         return self.images.read(image)
+
+    def ordered(self, names: tuple[str, ...]) -> Self:
+        """The same labels with the names of a model, in its order.
+
+        Args:
+            names: the names that a model was trained on.
+
+        Raises:
+            DataError: the labels have other names.
+        """
+        if self.names != names:
+            raise DataError(
+                f"the labels name {', '.join(self.names)}, and the model was trained on "
+                f"{', '.join(names)}; give labels of the same {self.what}"
+            )
+        return self

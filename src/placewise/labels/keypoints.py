@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.errors import Fault, LabelError, SettingsError
+from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.geometry import FloatArray, Size
 from placewise.labels.dataset import SPLITS, Dataset
 from placewise.labels.names import repeated, shown, why_unfit
@@ -140,6 +140,34 @@ class KeypointDataset(Dataset[KeypointSample]):
     def images(self) -> Source:
         """Where the images lie: in files under the root."""
         return Files(self.root)
+
+    def ordered(self, names: tuple[str, ...]) -> KeypointDataset:
+        """The keypoints of a model, in its order; see `Dataset.ordered`. Others are left out.
+
+        Example:
+            >>> KeypointDataset(Path("mice"), ("nose", "tail"), ()).ordered(("tail",)).names
+            ('tail',)
+        """
+        if self.names == names:
+            return self
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise DataError(
+                f"the labels lack the keypoints {', '.join(missing)} of the run; they have "
+                f"{', '.join(self.names)}: rename them, or train on these labels"
+            )
+        order = [self.names.index(name) for name in names]
+        samples = tuple(
+            replace(s, points=s.points[:, order], visibility=s.visibility[:, order])
+            for s in self.samples
+        )
+        kept = set(names)
+        pairs = (
+            tuple(pair for pair in held if set(pair) <= kept)
+            for held in (self.symmetry, self.skeleton)
+        )
+        symmetry, skeleton = pairs
+        return replace(self, names=names, samples=samples, symmetry=symmetry, skeleton=skeleton)
 
     @property
     def instances(self) -> int:

@@ -6,6 +6,12 @@ import re
 from collections.abc import Sequence
 
 _SIDE = re.compile(r"left|right|(?<![a-z])[lr]|[lr](?![a-z])", re.IGNORECASE)
+_WORD = re.compile(
+    r"(?i:(?<![a-z])(?:left|right)|(?:left|right)(?![a-z]))|(?<![A-Za-z])[LRlr](?![A-Za-z])"
+    r"|(?<=[a-z])[LR](?![A-Za-z])|(?<![A-Za-z])[LR](?=[A-Z][a-z])",
+)
+"""A mark of a side that stands apart in a name: `left_eye`, `eyeLeft`, `l.wrist`, `earR`."""
+
 _LEFT = {"right": "left", "r": "l"}
 _RIGHT = {left: right for right, left in _LEFT.items()}
 
@@ -36,6 +42,24 @@ def guess_symmetry(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
         for right in _mirrored(name, _RIGHT) & partners[name]
         if partners[name] == {right} and partners[right] == {name}
     )
+
+
+def unpaired(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Names that carry a side and have no partner: a mirror would make them wrong.
+
+    Where nothing is paired at all, a name that looks like a side may be a word (`right_now`), and
+    nothing is mirrored anyway.
+
+    Args:
+        names: of the keypoints.
+        symmetry: pairs of names that change places in a mirror.
+
+    Example:
+        >>> unpaired(["nose", "left_eye", "right_eye", "left_wrist"], [("left_eye", "right_eye")])
+        ('left_wrist',)
+    """
+    paired = {name for pair in symmetry for name in pair}
+    return tuple(name for name in names if name not in paired and _WORD.search(name))
 
 
 def _mirrored(name: str, sides: dict[str, str]) -> set[str]:

@@ -1,29 +1,47 @@
-"""Backbone and head joined: image in, keypoints or classes out."""
+"""Backbone and head joined: images in, predictions out.
 
-from placewise.model._choose import (
-    USUAL_HEAD,
-    build,
-    check_head,
-    choose_model,
-    first_model,
-    reopened,
+```
+inputs    how images are brought to the network
+arrays    what a user hands over as images
+plain     what has to be known of a backbone that is not ours
+network   the model, whatever it answers
+```
+"""
+
+from placewise.model.inputs import (
+    PIXELS,
+    InputSettings,
+    as_input,
+    choose_input,
+    object_extent,
+    scaled_size,
+    shown_size,
 )
-from placewise.model._classes import Classified, ClassModel
-from placewise.model._keypoints import KeypointModel, Located, decode_floor
-from placewise.model._network import ModelSettings, Network
+from placewise.model.network import (
+    BATCH,
+    ModelSettings,
+    Network,
+    P,
+    Scaled,
+    Settings,
+    batches_of,
+    padded_size,
+)
 
 __all__ = [
-    "USUAL_HEAD",
-    "ClassModel",
-    "Classified",
-    "KeypointModel",
-    "Located",
+    "BATCH",
+    "PIXELS",
+    "InputSettings",
     "ModelSettings",
     "Network",
-    "build",
-    "check_head",
-    "choose_model",
-    "decode_floor",
-    "first_model",
-    "reopened",
+    "P",
+    "Scaled",
+    "Settings",
+    "as_input",
+    "batches_of",
+    "choose_input",
+    "object_extent",
+    "padded_size",
+    "scaled_size",
+    "shown_size",
 ]

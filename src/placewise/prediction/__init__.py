@@ -1,117 +1,234 @@
-"""Answer new images: a run and images in, tables and overlays out."""
+"""Predict new images: a run and images in, tables and overlays out, image by image.
+
+```
+OUT/predictions.csv   grows with every batch
+OUT/overlays/         drawings of the first images
+OUT/progress.jsonl    what is done; gone at the end
+OUT/about.json        written last: what the columns mean, and which images were passed over
+```
+
+Images are read ahead while the network works, and whatever is finished is on disk. The same command
+with `resume` goes on behind the last finished batch, and ends in the same bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import csv
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from placewise.devices import device_of
 from placewise.errors import ImageError, SettingsError
-from placewise.files import claim_folder, write_json
+from placewise.files import write_json
 from placewise.formats import holds_arrays, read_dataset
+from placewise.geometry import Size
 from placewise.images import ImageArray, list_images
 from placewise.labels import Files, Source
-from placewise.model import ClassModel, KeypointModel
-from placewise.prediction._answers import Answers
-from placewise.prediction._classes import ClassAnswers, ClassPrediction, class_table, drawn
-from placewise.prediction._keypoints import (
-    KeypointAnswers,
-    Prediction,
-    as_labels,
-    prediction,
-    table,
-)
+from placewise.model import BATCH, Network, Scaled
+from placewise.prediction.journal import Batch, Journal, order_of
 from placewise.report.drawing import save_image
 from placewise.run import Run
+from placewise.task import Progress, Task
+from placewise.tasks import task_named
 
-__all__ = [
-    "Answers",
-    "ClassPrediction",
-    "Prediction",
-    "answers_of",
-    "as_labels",
-    "class_table",
-    "drawn",
-    "predict",
-    "prediction",
-    "table",
-]
+__all__ = ["predict"]
+
+AHEAD = 2 * BATCH
+"""Images that are read before the network asks for them."""
+
+READERS = 2
+"""Threads that read and scale images."""
+
+_LOG = logging.getLogger("placewise")
+
+Read = tuple[str, ImageArray | None, Scaled | None, str]
+"""(name, image, the same at the network's scale, why it was passed over)."""
 
 
 def predict(
-    run: Run,
-    images: Path,
-    out: Path,
+    run: str | Path | Run,
+    images: str | Path,
+    out: str | Path,
     *,
     device: str = "auto",
     overlays: int = 200,
     threshold: float = 0.5,
-    tell: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Any]:
-    """Answer images and write what was found.
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Predict images and write what was found; for arrays in memory see `load_model`.
 
-    Writes `predictions.csv`, of keypoints also `predictions.coco.json` and
-    `predictions.deeplabcut.csv`, `about.json`, and an overlay for each of the first images. A
-    file that is not a readable image, or too large for a head that is tied to its size, is
-    passed over and listed in `about.json`.
+    Writes `predictions.csv`, `about.json`, an overlay for each of the first images, and files for
+    other programs where the task has some. A file that is not a readable image, or too large for a
+    head that is tied to its size, is passed over and listed in `about.json`.
 
     Args:
-        run: a trained run.
-        images: an image, a folder that is searched with its subfolders, or arrays of
-            images (.npz, idx).
-        out: a new or empty folder.
+        run: a trained run, or its folder.
+        images: an image, a folder that is searched with its subfolders, or arrays of images (.npz,
+            idx).
+        out: a new or empty folder, outside of the folder of images; with `resume`, that of a
+            prediction that was stopped.
         device: where the network runs.
         overlays: how many overlays are drawn at most.
-        threshold: keypoints with a lower score are drawn hollow.
-        tell: told what the user should know.
-        progress: told (done, total).
+        threshold: predictions with a lower score are drawn as not sure.
+        resume: go on where the same prediction was stopped.
+        progress: called with (done, total).
 
     Returns:
-        A `Prediction` or a `ClassPrediction` for each image.
+        What `about.json` holds.
 
     Raises:
-        SettingsError: the folder for the results is in use.
-        ImageError: there is no image, or none that can be answered.
+        SettingsError: the folder for the results is in use, or is that of another prediction.
+        ImageError: there is no image, or none that can be read.
 
     Example:
-        >>> found = predict(Run.open(Path("my_run")), Path("new"), Path("out"))  # doctest: +SKIP
-        >>> found[0].points.shape  # doctest: +SKIP
-        (4, 2)
+        >>> predict("my_run", "new_images", "predictions")["images"]  # doctest: +SKIP
+        240
     """
-    claim_folder(out, "")
+    run = run if isinstance(run, Run) else Run.open(run)
+    out, images = Path(out), Path(images)
     root, source, names = _listed(images)
-    answers = answers_of(run, run.model(tell).to(device_of(device)), threshold)
-    found: list[Any] = []
-    skipped: list[dict[str, str]] = []
-    out.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(names):
+    _check_place(out, images)
+    options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
+    journal = Journal.open(out, order_of(names, run, options), resume=resume)
+    if journal.finished is not None:
+        return journal.finished
+    model = run.model().to(device_of(device))
+    task = task_named(run.facts.model.task)
+    for batch in _batches(model, source, names[journal.done :]):
+        found, left = _predicted(model, batch), max(0, overlays - journal.done)
+        _draw(task, model, found[:left], out / "overlays", threshold)
+        header = model.names if journal.done == 0 else None
+        journal.append(_finished(task, found, batch, header))
+        if progress:
+            progress(journal.done, len(names))
+    return _ended(task, run, journal, root, out, threshold)
+
+
+def _batches(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[list[Read]]:
+    """Images in order, read ahead, together as far as neighbours have one size.
+
+    An image that cannot be read belongs to the batch in which its turn comes.
+    """
+    held: list[Read] = []
+    shape: tuple[int, ...] | None = None
+    for read in _ahead(model, source, names):
+        scaled = read[2]
+        other = scaled is not None and shape not in (None, scaled.shape)
+        if held and (other or len(held) == BATCH):
+            yield held
+            held, shape = [], None
+        held.append(read)
+        shape = scaled.shape if scaled is not None else shape
+    if held:
+        yield held
+
+
+def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[Read]:
+    """Images in order, while up to `AHEAD` of them are being read."""
+
+    def read(name: str) -> Read:
         try:
             image = source.read(name)
-            found.append(answers.answer(name, image))
+            scaled = model.prepared(image)
+            model.margins((scaled.shape[0], scaled.shape[1]))
         except (ImageError, SettingsError) as error:
-            skipped.append({"image": name, "reason": str(error)})
-            continue
-        if number < overlays:
-            _draw(answers, image, found[-1], out / "overlays")
-        if progress:
-            progress(number + 1, len(names))
-    if not found:
-        raise ImageError(f"no image could be answered; {_first(skipped)}")
-    answers.write(root, found, out)
+            return name, None, None, str(error)
+        return name, image, scaled, ""
+
+    with ThreadPoolExecutor(READERS) as readers:
+        left = iter(names)
+        waiting: list[Future[Read]] = [readers.submit(read, name) for name in islice(left, AHEAD)]
+        while waiting:
+            first = waiting.pop(0)
+            waiting += [readers.submit(read, name) for name in islice(left, 1)]
+            yield first.result()
+
+
+def _predicted(model: Network[Any], batch: Sequence[Read]) -> list[tuple[ImageArray, Any]]:
+    """(image, prediction) of the images of a batch that could be read."""
+    able = [(name, image, shown) for name, image, shown, _ in batch if shown is not None]
+    if not able:
+        return []
+    arrays = [image for _, image, _ in able if image is not None]
+    sizes = [(image.shape[0], image.shape[1]) for image in arrays]
+    shown = np.stack([scaled for _, _, scaled in able])
+    found = model.predict_scaled(shown, sizes, [name for name, _, _ in able])
+    return list(zip(arrays, found, strict=True))
+
+
+def _finished(
+    task: Task[Any, Any],
+    found: Sequence[tuple[ImageArray, Any]],
+    batch: Sequence[Read],
+    names: Sequence[str] | None,
+) -> Batch:
+    """What a batch adds to the files; with a header where names are given."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if names is not None:
+        writer.writerow(task.columns(names))
+    for _, one in found:
+        writer.writerows(one.rows())
+    images = [(one.image, *one.size) for _, one in found]
+    return Batch(text.getvalue(), images, [(name, why) for name, _, _, why in batch if why])
+
+
+def _draw(
+    task: Task[Any, Any],
+    model: Network[Any],
+    found: Sequence[tuple[ImageArray, Any]],
+    folder: Path,
+    threshold: float,
+) -> None:
+    """An overlay for each; subfolders of the images become part of its name."""
+    for image, one in found:
+        folder.mkdir(exist_ok=True)
+        name = Path(one.image.replace("/", "__"))
+        target = folder / f"{name.stem if name.suffix == '.png' else name}.png"
+        save_image(target, task.draw(model, image, one, threshold=threshold))
+
+
+def _ended(
+    task: Task[Any, Any], run: Run, journal: Journal, root: Path, out: Path, threshold: float
+) -> dict[str, Any]:
+    """Files for other programs, and about.json."""
+    batches = list(journal.lines())
+    sizes = {name: (high, wide) for batch in batches for name, high, wide in batch.images}
+    skipped = [{"image": n, "reason": why} for batch in batches for n, why in batch.skipped]
+    if not sizes:
+        raise ImageError(f"no image could be predicted; {_first(skipped)}")
+    task.export(root, run.facts.model, _rows(out / "predictions.csv", sizes), out, threshold)
     about: dict[str, Any] = {
-        **answers.about(),
+        **task.about(),
         "run": str(run.path),
         "versions": run.facts.versions,
-        "images": len(found),
+        "images": len(sizes),
         "skipped": skipped,
+        "order": journal.order,
     }
     write_json(out / "about.json", about)
+    journal.close()
     if skipped:
-        many = f"{len(skipped):,} of {len(names):,} images"
-        tell(f"{many} passed over; about.json names them; {_first(skipped)}")
-    return found
+        many = f"{len(skipped):,} of {len(sizes) + len(skipped):,} images"
+        _LOG.warning(f"{many} were passed over; about.json names them; {_first(skipped)}")
+    return about
+
+
+def _rows(file: Path, sizes: Mapping[str, Size]) -> Iterator[tuple[str, Size, list[list[str]]]]:
+    """(image, size, its rows) of a table, image by image."""
+    with file.open(encoding="utf-8", newline="") as text:
+        lines = csv.reader(text)
+        next(lines)
+        for image, rows in groupby(lines, key=lambda row: row[0]):
+            yield image, sizes[image], list(rows)
 
 
 def _first(skipped: Sequence[Mapping[str, str]]) -> str:
@@ -119,27 +236,24 @@ def _first(skipped: Sequence[Mapping[str, str]]) -> str:
     return f"the first, {skipped[0]['image']}: {skipped[0]['reason']}"
 
 
-def answers_of(
-    run: Run, model: KeypointModel | ClassModel, threshold: float = 0.5
-) -> Answers[Any, Any]:
-    """What a run answers with its model."""
-    if isinstance(model, KeypointModel):
-        return KeypointAnswers(run, model, threshold)
-    return ClassAnswers(run, model, threshold)
-
-
 def _listed(images: Path) -> tuple[Path, Source, list[str]]:
     """Folder, source and names of the images that a path means."""
     if holds_arrays(images):
-        labels = read_dataset(images)
-        return labels.root, labels.images, [sample.image for sample in labels.samples]
+        dataset = read_dataset(images)
+        return dataset.root, dataset.images, [sample.image for sample in dataset.samples]
     files = list_images(images)
     root = images if images.is_dir() else images.parent
     return root, Files(root), [file.relative_to(root).as_posix() for file in files]
 
 
-def _draw(answers: Answers[Any, Any], image: ImageArray, one: Any, folder: Path) -> None:
-    """An overlay beside the others; subfolders of the images become part of its name."""
-    folder.mkdir(exist_ok=True)
-    name = one.image.replace("/", "__") + ".png"
-    save_image(folder / name, answers.overlay(image, one))
+def _check_place(out: Path, images: Path) -> None:
+    """Refuse to write drawings among the images that the next prediction would read.
+
+    Raises:
+        SettingsError: `out` lies in the folder of images.
+    """
+    if images.is_dir() and out.resolve().is_relative_to(images.resolve()):
+        raise SettingsError(
+            f"{out} lies in {images}, so the next prediction would read its own drawings; name a "
+            "folder elsewhere with --out"
+        )

@@ -204,7 +204,7 @@ def _guessed(model: nn.Module | ExportedProgram) -> tuple[int, ...]:
 def _of_run(text: str, notice: Callable[[str], None]) -> Target:
     run = Run.open(Path(text))
     model = run.model(notice)
-    return Target(text, model, (run.facts.model.input.channels, *model.frame))
+    return Target(text, model, (run.facts.model.input.channels, *model.input_size))
 
 
 def _of_program(text: str) -> Target:

@@ -1,138 +1,120 @@
-"""Train a network: images and labels in, a run folder out.
+"""Train a network: a dataset in, a run folder out.
 
-The loop is an exact function of (labels, settings): interrupted and resumed, with or without
+The loop is an exact function of (dataset, settings): interrupted and resumed, with or without
 worker processes, a run on a CPU ends in the same bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from placewise.data import PIXELS
 from placewise.devices import device_of
-from placewise.family import validated
+from placewise.errors import SettingsError
 from placewise.files import claim_folder
 from placewise.labels import Dataset
-from placewise.model import check_head
 from placewise.parallel import check_batch, processes, rank, wait_for_all
+from placewise.progress import Display
 from placewise.run import Run
+from placewise.tasks import check_head, task_named
+from placewise.training.begin import begin
+from placewise.training.dataset import TrainingSet
+from placewise.training.loop import Callback, MetricFunction, Trainer
+from placewise.training.settings import Precision, TrainingSettings
 
-Precision = Literal["auto", "float32", "bfloat16"]
+__all__ = [
+    "Callback",
+    "MetricFunction",
+    "Precision",
+    "TrainingSet",
+    "TrainingSettings",
+    "train",
+]
 
-
-class TrainingSettings(BaseModel):
-    """Settings of a training run.
-
-    Attributes:
-        max_steps: optimiser steps; None where `max_minutes` decides.
-        max_minutes: length by the clock: the speed is measured first and the steps are fixed by it.
-        seed: everything drawn is a pure function of it.
-        device: "auto" (cuda, mps or cpu), "cpu", "cuda", "cuda:1", "mps".
-        precision: "auto" takes the faster of the two on this machine, measured at the start.
-        pixels: pixels of the median image after scaling; more is finer and slower.
-        batch_size: images in a step, over all processes; None: 8 for keypoints, 32 for classes.
-        num_workers: processes that prepare batches.
-        learning_rate: peak of the learning rate: warm-up, then cosine to 0.
-        weight_decay: of AdamW.
-        ema_decay: decay of the moving average of the weights, which is what answers.
-        backbone: member of `BACKBONES`.
-        backbone_settings: e.g. {"width": 128}; what is missing is chosen from the data.
-        head: member of `HEADS`; None: the usual one for what the labels say.
-        head_settings: e.g. {"loss": "mse"}; what is missing is the head's default.
-        augmentation: changes to the augmentation that is chosen for the data.
-        val_interval: steps between validations; None: chosen from the speed.
-
-    Example:
-        >>> TrainingSettings(max_minutes=8, head_settings={"loss": "mse"}).head_settings
-        {'loss': 'mse'}
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_steps: int | None = Field(default=None, ge=1)
-    max_minutes: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0)
-    device: str = "auto"
-    precision: Precision = "auto"
-    pixels: int = Field(default=PIXELS, ge=1024)
-    batch_size: int | None = Field(default=None, ge=2)
-    num_workers: int = Field(default=0, ge=0)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    backbone: str = "unet"
-    backbone_settings: dict[str, int | float | str | bool] = {}
-    head: str | None = None
-    head_settings: dict[str, int | float | str | bool] = {}
-    augmentation: dict[str, Any] = {}
-    val_interval: int | None = Field(default=None, ge=1)
-
-    @classmethod
-    def of(cls, **values: Any) -> TrainingSettings:
-        """Settings from loose values, with our error where one cannot be.
-
-        Raises:
-            SettingsError: names the setting, what was got and what is allowed.
-
-        Example:
-            >>> TrainingSettings.of(max_steps=0)
-            Traceback (most recent call last):
-            ...
-            placewise.errors.SettingsError: max_steps: got 0; input should be ...
-        """
-        return validated(cls, values)
+FREE = frozenset({"device", "num_workers"})
+"""Settings that a resumed run may take anew: they do not change what is learnt."""
 
 
 def train(
-    labels: Dataset[Any],
-    out: Path,
-    settings: TrainingSettings,
+    dataset: Dataset[Any],
+    out: str | Path,
+    settings: TrainingSettings | None = None,
     *,
     resume: bool = False,
     quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
+    metrics: Sequence[MetricFunction] = (),
+    **values: Any,
 ) -> Run:
-    """Train on labels and write a run folder.
+    """Train on a dataset and write a run folder.
 
     Args:
-        labels: what `read_dataset` returned: of points, or of classes.
+        dataset: what `read_dataset` returned.
         out: the run folder; it must be new or empty unless `resume`.
-        settings: how to train; a resumed run keeps those it was begun with.
+        settings: how to train; None: as `values` say, and defaults.
         resume: continue the run where it was; where there is none yet, begin it.
-        quiet: print nothing.
+        quiet: show no progress. Messages are logged to the logger "placewise" anyway.
+        callbacks: called with every line of the log, a mapping with `step`, `steps`, and `loss`
+            and `images_per_second`, or the scores of a validation.
+        metrics: functions of (validation samples, predictions) that return more numbers for the
+            log, by name.
+        **values: fields of `TrainingSettings`, e.g. `max_minutes=8`.
 
     Returns:
         The finished run.
 
     Raises:
-        SettingsError: settings that cannot be, or a folder that is in use.
+        SettingsError: settings that are not allowed, or a folder that is in use.
+        DataError: labels from which nothing can be learnt, or other labels than the run's.
         TrainingError: the loss is not a number; the message names the images.
         Interrupted: SIGTERM or SIGINT came; a checkpoint has been written.
 
     Example:
-        >>> labels = read_dataset("my_folder")  # doctest: +SKIP
-        >>> run = train(labels, Path("my_run"), TrainingSettings(max_minutes=8))  # doctest: +SKIP
+        >>> dataset = read_dataset("my_folder")  # doctest: +SKIP
+        >>> run = train(dataset, "my_run", max_minutes=8)  # doctest: +SKIP
     """
-    from placewise.training._loop import Trainer
-    from placewise.training._plan import begin, task_of
-    from placewise.training._progress import Console
-
-    device, task = device_of(settings.device), task_of(labels)
-    settings = settings.model_copy(
-        update={
-            "batch_size": settings.batch_size or task.batch,
-            "head": check_head(labels, settings.head),
-        }
-    )
+    if settings is not None and values:
+        raise SettingsError(
+            f"got settings and {', '.join(values)}; give either TrainingSettings or single values"
+        )
+    asked, out = settings or TrainingSettings.of(**values), Path(out)
+    task, device = task_named(dataset.task), device_of(asked.device)
+    head, batch_size = check_head(dataset, asked.head), asked.batch_size or task.batch_size
     with processes(device):
-        check_batch(settings.batch_size or task.batch)
-        console = Console(quiet or rank() > 0)
+        check_batch(batch_size)
         claim_folder(out, "run.json", resume=resume)
-        if rank() == 0 and not (out / "run.json").is_file():
-            begin(task, out, settings, device, console)
+        if (out / "run.json").is_file():
+            _check_asked(asked, Run.open(out))
+        elif rank() == 0:
+            resolved = asked.model_copy(update={"batch_size": batch_size, "head": head})
+            begin(task, dataset, out, resolved, device)
         wait_for_all()
         run = Run.open(out)
-        Trainer(task, run, device, console).train()
+        trainer = Trainer(task, dataset, run, device, callbacks, metrics)
+        with Display("steps", quiet or rank() > 0) as display:
+            trainer.train(display)
         return run
+
+
+def _check_asked(asked: TrainingSettings, run: Run) -> None:
+    """Refuse settings that a resumed run would not take.
+
+    Raises:
+        SettingsError: names them.
+    """
+    given = asked.model_dump(mode="json", include=asked.model_fields_set - FREE)
+    held = run.facts.training
+    other = []
+    for name, value in given.items():
+        if isinstance(value, dict):
+            same = all(held.get(name, {}).get(k) == v for k, v in value.items())
+        else:
+            same = value in (None, "auto", held.get(name))
+        if not same:
+            other.append(f"{name}={value} (the run has {held.get(name)})")
+    if other:
+        raise SettingsError(
+            f"{run.path} was begun with other settings: {'; '.join(other)}. A resumed run keeps "
+            "those it was begun with; leave them out, or begin a new run with another --out"
+        )

@@ -1,0 +1,332 @@
+"""Verbs of the first flow: from images and labels to predictions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from placewise.cli._words import Pairs, import_all, parse_settings, teller
+
+SPINS = 10_000
+"""Turns that a thread waits awake for others; the default, 30 times more, starves other work."""
+
+
+def check(
+    data: Positional[Path],
+    /,
+    out: Path | None = None,
+    format: str | None = None,
+    root: Path | None = None,
+    seed: int = 0,
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Look at labels before training: counts, gaps, copies, swaps, what cannot be learnt.
+
+    Like this:
+
+      placewise check my_folder
+      placewise check my_folder/points.csv --out findings
+      placewise check folder_of_classes
+
+    Args:
+        data: file of labels, the folder that holds one, or a folder of images for each class.
+        out: folder for check.json, sheet.png and check.html; nothing is written without it.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
+        root: folder of the images, where it is not the folder of the file.
+        seed: seed of the split that training would draw.
+        plugin: modules to import first, for tasks and formats of your own.
+        quiet: show no progress.
+    """
+    import_all(plugin)
+    from placewise.checking import check
+    from placewise.formats import read_dataset
+    from placewise.progress import Display
+
+    dataset = read_dataset(data, format=format, root=root)
+    with Display("images", quiet) as progress:
+        findings = check(dataset, out=out, seed=seed, progress=progress)
+    print(findings)
+    if out is not None:
+        print(f"\npage: {out / 'check.html'}")
+
+
+def convert(
+    data: Positional[Path],
+    to: Positional[Path],
+    /,
+    format: str | None = None,
+    to_format: str | None = None,
+    root: Path | None = None,
+    threshold: float | None = None,
+    lossy: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write labels in another format; the images stay where they are.
+
+    Like this:
+
+      placewise convert my_folder/CollectedData.csv my_folder/points.csv
+      placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
+      placewise convert folder_of_classes folder_of_classes/labels.csv
+
+    Args:
+        data: file of labels, or the folder that holds one.
+        to: the file to write; it names images relative to the folder of the images.
+        format: force the format that is read.
+        to_format: format to write; by default the one that the ending of the name suggests.
+        root: folder of the images, where it is not the folder of the file.
+        threshold: of predictions: keypoints with a lower score become absent, and the others
+            labels without a score.
+        lossy: write even where the format cannot hold everything.
+        overwrite: replace the file if it exists.
+    """
+    from placewise.formats import convert
+
+    print(
+        convert(
+            data,
+            to,
+            format=format,
+            to_format=to_format,
+            root=root,
+            threshold=threshold,
+            lossy=lossy,
+            overwrite=overwrite,
+        )
+    )
+
+
+def train(
+    data: Positional[Path],
+    /,
+    out: Path,
+    max_steps: Annotated[int | None, arg(aliases=["--steps"])] = None,
+    max_minutes: Annotated[float | None, arg(aliases=["--minutes"])] = None,
+    resume: bool = False,
+    head: str | None = None,
+    head_set: Pairs = (),
+    backbone: str | None = None,
+    backbone_set: Pairs = (),
+    width: int | None = None,
+    augment: Pairs = (),
+    pixels: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    num_workers: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] | None = None,
+    val_interval: int | None = None,
+    format: str | None = None,
+    root: Path | None = None,
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Train a network on labelled images: of keypoints, or of classes.
+
+    Like this:
+
+      placewise train my_folder --out my_run --minutes 8
+      placewise train folder_of_classes --out my_run --head flatten
+      placewise train my_folder --out my_run --resume
+      placewise train my_folder --out plain --head coordinates --head-set gather=pool
+      torchrun --nproc-per-node 2 -m placewise train my_folder --out my_run --steps 3000
+
+    Args:
+        data: file of labels, the folder that holds one, or a folder of images for each class.
+        out: folder of the run; new or empty unless --resume.
+        max_steps: optimiser steps.
+        max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
+        resume: continue the run where it was interrupted; begin it where there is none.
+        head: for keypoints heatmap (the default), integral, simcc, coordinates; for classes
+            convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; or
+            module:Class with --plugin. See docs/heads.md.
+        head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
+        backbone: unet (the default), resnet, lenet, timm, or module:Class with --plugin. See
+            docs/backbones.md.
+        backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.
+        width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
+        augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
+        pixels: of the median image after scaling; 320×240 by default, more is finer and slower.
+        batch_size: images in a step; 8 for keypoints, 32 for classes by default.
+        learning_rate: peak of the learning rate.
+        num_workers: processes that prepare batches; 0 (the default) prepares them between the
+            steps.
+        seed: everything that is drawn follows from it; 0 by default.
+        device: auto (the default: cuda, mps or cpu, whichever is there), or cpu, cuda, cuda:1, mps.
+        precision: auto (the default) measures which is faster on this machine.
+        val_interval: steps between validations.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
+        root: folder of the images, where it is not the folder of the file.
+        plugin: modules to import first, for tasks, heads and backbones of your own.
+        quiet: print nothing.
+    """
+    import_all(plugin)
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+    from placewise.evaluation import evaluate, scores_text
+    from placewise.formats import read_dataset
+    from placewise.parallel import is_first
+    from placewise.training import TrainingSettings
+    from placewise.training import train as run_training
+
+    backbone_settings = parse_settings(backbone_set)
+    if width is not None:
+        backbone_settings["width"] = width
+    given: dict[str, object] = {
+        "max_steps": max_steps,
+        "max_minutes": max_minutes,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "pixels": pixels,
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+        "learning_rate": learning_rate,
+        "backbone": backbone,
+        "backbone_settings": backbone_settings or None,
+        "head": head,
+        "head_settings": parse_settings(head_set) or None,
+        "augmentation": parse_settings(augment) or None,
+        "val_interval": val_interval,
+    }
+    settings = TrainingSettings.of(**{k: v for k, v in given.items() if v is not None})
+    dataset = read_dataset(data, format=format, root=root)
+    run = run_training(dataset, out, settings, resume=resume, quiet=quiet)
+    if is_first():
+        folder = run.path / "validation"
+        scores = evaluate(run, dataset, split="val", out=folder)
+        teller(quiet)(scores_text(dataset, scores))
+        teller(quiet)(f"report: {folder / 'report.html'}")
+
+
+def predict(
+    run: Positional[Path],
+    images: Positional[Path],
+    /,
+    out: Path,
+    resume: bool = False,
+    overlays: int = 200,
+    threshold: float = 0.5,
+    device: str = "auto",
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Predict new images of any size: keypoints, or classes.
+
+    Like this:
+
+      placewise predict my_run new_images --out predictions
+      placewise predict my_run image.png --out predictions --overlays 0
+      placewise predict my_run new_images --out predictions --resume
+
+    Args:
+        run: folder of the run.
+        images: an image, a folder that is searched with its subfolders, or arrays (.npz, idx).
+        out: new folder for predictions.csv and the overlays, outside of the images' folder; for
+            keypoints also COCO and DeepLabCut.
+        resume: go on where the same prediction was stopped.
+        overlays: how many overlays are drawn at most.
+        threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
+        device: auto (cuda, mps or cpu, whichever is there), or one of them.
+        plugin: modules to import first, for tasks, heads and backbones of your own.
+        quiet: print nothing.
+    """
+    import_all(plugin)
+    from placewise.prediction import predict as run_prediction
+    from placewise.progress import Display
+
+    with Display("images", quiet) as progress:
+        about = run_prediction(
+            run,
+            images,
+            out,
+            device=device,
+            overlays=overlays,
+            threshold=threshold,
+            resume=resume,
+            progress=progress,
+        )
+    teller(quiet)(f"{about['images']:,} images predicted: {out / 'predictions.csv'}")
+
+
+def evaluate(
+    run: Positional[Path],
+    data: Positional[Path],
+    /,
+    split: Literal["train", "val", "test"] | None = None,
+    out: Path | None = None,
+    pck_pair: tuple[str, str] | None = None,
+    format: str | None = None,
+    root: Path | None = None,
+    device: str = "auto",
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Score a run on labelled images, and write a report.
+
+    Like this:
+
+      placewise evaluate my_run my_folder
+      placewise evaluate my_run other_folder --out other_scores --pck-pair left_eye right_eye
+
+    Args:
+        run: folder of the run.
+        data: file of labels, the folder that holds one, or a folder of images for each class.
+        split: train, val or test; test if there is one, else val. Images are recognised by their
+            content; those that the run has never seen count as test images.
+        out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
+        pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
+            npz, idx.
+        root: folder of the images, where it is not the folder of the file.
+        device: auto (cuda, mps or cpu, whichever is there), or one of them.
+        plugin: modules to import first, for tasks, heads and backbones of your own.
+        quiet: print nothing.
+    """
+    import_all(plugin)
+    from placewise.evaluation import evaluate as run_evaluation
+    from placewise.evaluation import scores_text
+    from placewise.formats import read_dataset
+    from placewise.progress import Display
+
+    folder = out or run / "evaluation"
+    dataset = read_dataset(data, format=format, root=root)
+    with Display("images", quiet) as progress:
+        scores = run_evaluation(
+            run,
+            dataset,
+            split=split,
+            out=folder,
+            pck_pair=pck_pair,
+            device=device,
+            progress=progress,
+        )
+    teller(quiet)(scores_text(dataset, scores))
+    teller(quiet)(f"report: {folder / 'report.html'}")
+
+
+def demo(
+    out: Path = Path("placewise-demo"), minutes: float = 3.3, seed: int = 0, images: int = 600
+) -> None:
+    """Make a folder of images with known keypoints, train on it, and show what came of it.
+
+    Like this:
+
+      placewise demo
+      placewise demo --out digits --minutes 1
+
+    Args:
+        out: new folder for the images, the run, the scores and the keypoints.
+        minutes: length of the training.
+        seed: everything that is drawn follows from it.
+        images: number of images.
+    """
+    from placewise.demo import run_demo
+
+    run_demo(out, minutes=minutes, seed=seed, images=images)

@@ -1,0 +1,315 @@
+"""What can be wrong with any labels, and the findings that a look at them ends in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from placewise.errors import ImageError, SettingsError
+from placewise.labels import SPLITS, Dataset, split_images
+from placewise.report.parts import Card, Photographs, Report, Section, Table
+from placewise.report.run import SPLIT_WORDS
+
+LISTED = 4
+"""Names that a sentence lists."""
+
+
+class Weight(IntEnum):
+    """How much a finding matters."""
+
+    NOTE = 0
+    HARMS = 1
+    STOPS = 2
+
+
+Advice = tuple[Weight, str]
+
+
+@dataclass(frozen=True)
+class Findings(ABC):
+    """What a look at labels found; `str` of it is what the console shows.
+
+    Attributes:
+        verdict: in a sentence, whether training on them makes sense.
+        warnings: sentences, the weightiest first.
+        facts: what was counted.
+    """
+
+    verdict: str
+    warnings: tuple[str, ...]
+    facts: Any
+
+    words: ClassVar[Sequence[tuple[str, str]]] = (SPLIT_WORDS,)
+    """What the words on the page mean."""
+
+    @abstractmethod
+    def overview(self) -> list[tuple[str, str]]:
+        """(what, how much) of the whole set."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What `check.json` holds."""
+        head = {"verdict": self.verdict, "warnings": list(self.warnings)}
+        return {**head, **asdict(self.facts)}
+
+    def cards(self, dataset: Any) -> list[Card]:
+        """Images for the sheet and the page."""
+        return []
+
+    def legend(self, dataset: Any) -> tuple[str, ...]:
+        """Names whose marks the sheet explains."""
+        return ()
+
+    def tiles(self) -> list[tuple[str, str]]:
+        """(label, value) of the numbers on top of the page."""
+        return [("images", f"{self.facts.images:,}")]
+
+    def sections(self, shown: Sequence[Card], names: Sequence[str]) -> list[Section]:
+        """What is special to these labels: images, counts.
+
+        Args:
+            shown: what `cards` gave.
+            names: of the dataset.
+        """
+        images = [Photographs(shown, "Image with its label")] if shown else []
+        return [Section("Images", images, console=False)]
+
+    def report(self, dataset: Any = None, shown: Sequence[Card] = ()) -> Report:
+        """The findings as a report; with labels and images for its page.
+
+        Args:
+            dataset: what was looked at; None for the console.
+            shown: what `cards` gave.
+        """
+        whole = Section("The whole dataset", [Table(["", ""], self.overview())])
+        return Report(
+            self.facts.source,
+            self.verdict,
+            [whole, *self.sections(shown, dataset.names if dataset is not None else ())],
+            tiles=self.tiles(),
+            notes=self.warnings,
+            words=self.words,
+        )
+
+    def __str__(self) -> str:
+        return self.report().text()
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    """What can be counted of any labelled images.
+
+    Attributes:
+        source: the file or folder of labels.
+        images: number of images.
+        splits: images of each split, as training would use them.
+        split_drawn: whether some of the split is drawn by the seed.
+        split_fault: why no split can be made; empty where one can.
+        sizes: images of each size "width×height", the most frequent first.
+        damaged: images that cannot be read, and why.
+        copies: groups of images with the same content.
+        leaks: those of the groups that are in several splits.
+    """
+
+    source: str
+    images: int
+    splits: dict[str, int]
+    split_drawn: bool
+    split_fault: str
+    sizes: dict[str, int]
+    damaged: dict[str, str]
+    copies: tuple[tuple[str, ...], ...]
+    leaks: tuple[tuple[str, ...], ...]
+
+
+class SetFindings(Findings):
+    """Findings that every dataset can have."""
+
+    facts: SetFacts
+
+    def overview(self) -> list[tuple[str, str]]:
+        """(what, how much) of the whole set."""
+        return set_overview(self.facts)
+
+
+def look_at_set(
+    dataset: Dataset[Any],
+    advice: Sequence[Advice],
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> SetFindings:
+    """Look at labels of any task.
+
+    Args:
+        dataset: the labels.
+        advice: what the task itself has found.
+        seed: of the split that training would draw.
+        progress: called with (done, total) images.
+    """
+    facts = SetFacts(**set_facts(dataset, dataset, seed, progress))
+    found = [*advice, *set_advice(facts)]
+    found.sort(key=lambda one: -one[0])
+    what = many(facts.images, "image")
+    return SetFindings(verdict(found, what, what), tuple(said for _, said in found), facts)
+
+
+def set_facts(
+    dataset: Dataset[Any],
+    known: Dataset[Any],
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """The fields of `SetFacts`; every image is read once.
+
+    Args:
+        dataset: the labels.
+        known: those of them that training would use.
+        seed: of the split that training would draw.
+        progress: called with (done, total) images.
+    """
+    splits, fault = splits_of(known, seed)
+    damaged, copies = read_all(dataset, progress)
+    of = {sample.image: split for sample, split in zip(known.samples, splits, strict=True)}
+    given = zip(known.samples, splits, strict=True)
+    sizes = Counter(f"{width}×{height}" for height, width in (s.size for s in dataset.samples))
+    return {
+        "source": str(dataset.source or dataset.root),
+        "images": len(dataset.samples),
+        "splits": {split: splits.count(split) for split in SPLITS if split in splits},
+        "split_drawn": any(sample.split != split for sample, split in given),
+        "split_fault": fault,
+        "sizes": dict(sizes.most_common()),
+        "damaged": damaged,
+        "copies": copies,
+        "leaks": tuple(g for g in copies if len({of[i] for i in g if i in of}) > 1),
+    }
+
+
+def set_overview(facts: SetFacts) -> list[tuple[str, str]]:
+    """(what, how much) of any set."""
+    splits = ", ".join(f"{count:,} {split}" for split, count in facts.splits.items())
+    drawn = "; images without a split are assigned by the seed" if facts.split_drawn else ""
+    sizes = [f"{size} ({count:,})" for size, count in list(facts.sizes.items())[:5]]
+    more = f" and {len(facts.sizes) - 5} more" if len(facts.sizes) > 5 else ""
+    return [
+        ("images", f"{facts.images:,}: {splits}{drawn}"),
+        ("sizes", ", ".join(sizes) + more),
+        ("copies of images", f"{sum(len(group) - 1 for group in facts.copies):,}"),
+    ]
+
+
+def set_advice(facts: SetFacts) -> Iterator[Advice]:
+    """What is wrong with any set."""
+    yield from damaged(facts.damaged)
+    if facts.split_fault:
+        sentence = facts.split_fault[0].upper() + facts.split_fault[1:]
+        yield Weight.STOPS, f"{sentence.rstrip('.')}."
+    yield from leaks(facts.leaks)
+    yield from copies([group for group in facts.copies if group not in facts.leaks])
+
+
+def splits_of(dataset: Dataset[Any], seed: int) -> tuple[list[str], str]:
+    """Split of each sample, and why training could not be split."""
+    try:
+        return split_images(dataset, seed), ""
+    except SettingsError as error:
+        return [sample.split or "train" for sample in dataset.samples], str(error)
+
+
+def read_all(
+    dataset: Dataset[Any], progress: Callable[[int, int], None] | None
+) -> tuple[dict[str, str], tuple[tuple[str, ...], ...]]:
+    """Images that cannot be read with the reason, and groups with the same content."""
+    broken: dict[str, str] = {}
+    same: dict[bytes, list[str]] = defaultdict(list)
+    for number, sample in enumerate(dataset.samples):
+        try:
+            same[dataset.images.digest(sample.image)].append(sample.image)
+            dataset.image(sample.image)
+        except ImageError as error:
+            broken[sample.image] = str(error)
+        if progress:
+            progress(number + 1, len(dataset.samples))
+    return broken, tuple(tuple(images) for images in same.values() if len(images) > 1)
+
+
+def verdict(found: Sequence[Advice], what: str, ready: str) -> str:
+    """Whether training makes sense, in a sentence.
+
+    Args:
+        found: all advice.
+        what: what was looked at.
+        ready: the same where all is well.
+    """
+    stops = sum(weight == Weight.STOPS for weight, _ in found)
+    harms = sum(weight == Weight.HARMS for weight, _ in found)
+    if stops:
+        return f"Not ready to train: {many(stops, 'thing')} must be mended first ({what})."
+    if harms:
+        return f"Ready to train, but look at {many(harms, 'thing')} first ({what})."
+    return f"Ready to train: {ready}."
+
+
+def damaged(reasons: Mapping[str, str]) -> Iterator[Advice]:
+    """Images that cannot be read, and why."""
+    if reasons:
+        first = next(iter(reasons.values()))
+        yield (
+            Weight.STOPS,
+            f"{many(len(reasons), 'image')} cannot be read. The first: {first}. Replace "
+            "such images or take them out of the labels.",
+        )
+
+
+def leaks(groups: Sequence[Sequence[str]]) -> Iterator[Advice]:
+    """Groups of the same image in several splits."""
+    if groups:
+        yield (
+            Weight.HARMS,
+            f"Identical images are in different splits ({times(len(groups))}), e.g. "
+            f"{' = '.join(groups[0][:3])}: scores will flatter. Keep all copies in one split.",
+        )
+
+
+def copies(groups: Sequence[Sequence[str]]) -> Iterator[Advice]:
+    """Groups of the same image that do no harm."""
+    if groups:
+        yield (
+            Weight.NOTE,
+            f"Identical images are in one split ({times(len(groups))}), e.g. "
+            f"{' = '.join(groups[0][:3])}.",
+        )
+
+
+def many(count: int, what: str, several: str = "") -> str:
+    """A count with its noun.
+
+    Example:
+        >>> many(1, "image"), many(2, "image"), many(2, "class", "classes")
+        ('1 image', '2 images', '2 classes')
+    """
+    return f"{count:,} {what if count == 1 else several or f'{what}s'}"
+
+
+def times(count: int) -> str:
+    """How often, in words.
+
+    Example:
+        >>> times(1), times(3)
+        ('once', '3 times')
+    """
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def listed(words: Sequence[str]) -> str:
+    """The first few, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b", "c", "d", "e"])
+        'a, b, c, d and 1 more'
+    """
+    more = f" and {len(words) - LISTED} more" if len(words) > LISTED else ""
+    return ", ".join(words[:LISTED]) + more

@@ -1,0 +1,313 @@
+"""A backbone and a head, and everything that is the same whatever they answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from placewise.backbones import BACKBONES
+from placewise.errors import ShapeError
+from placewise.family import Setting, complete_settings
+from placewise.geometry import Size
+from placewise.heads import HEADS, Head
+from placewise.images import ImageArray
+from placewise.model.arrays import images_of
+from placewise.model.inputs import InputSettings, as_input
+from placewise.model.plain import facts_of
+from placewise.paddings import PADDINGS
+
+Settings = dict[str, Setting]
+P = TypeVar("P")
+
+Scaled = NDArray[np.float32]
+"""(h, w, channels) in 0..1: an image at the network's scale."""
+
+BATCH = 8
+"""Images that are predicted together where they have one size."""
+
+
+class ModelSettings(BaseModel):
+    """Everything that a model is built from. It is part of a run and refuses unknown keys.
+
+    Attributes:
+        names: of the keypoints, or of the classes.
+        symmetry: pairs of names that change places when an image is mirrored.
+        skeleton: pairs of names that are drawn joined.
+        input: how images are brought to the network.
+        backbone: member of `BACKBONES`.
+        backbone_settings: keywords of its constructor.
+        head: member of `HEADS`.
+        head_settings: keywords of its constructor.
+        padding: rule by which an image is padded to a multiple of the backbone's stride.
+
+    Example:
+        >>> view = InputSettings(scale=0.5, size=(32, 32), channels=1, mean=(0.5,), std=(0.2,))
+        >>> ModelSettings(names=("nose",), input=view).task
+        'keypoints'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    names: tuple[str, ...]
+    symmetry: tuple[tuple[str, str], ...] = ()
+    skeleton: tuple[tuple[str, str], ...] = ()
+    input: InputSettings
+    backbone: str = "unet"
+    backbone_settings: Settings = {}
+    head: str = "heatmap"
+    head_settings: Settings = {}
+    padding: str = "replicate"
+
+    @property
+    def task(self) -> str:
+        """Name of the task whose answers the head gives."""
+        return HEADS[self.head].task
+
+
+class Network(nn.Module, ABC, Generic[P]):
+    """A backbone and a head: images in, predictions out.
+
+    Args:
+        backbone: images (batch, channels, height, width) to features (batch, features, h, w). Any
+            module will do: stride and channels of one that is not ours are found by trying it.
+        head: features to raw output.
+        names: of what is answered; None: numbers.
+        input: how images are brought to the network; None: as they are, in 0..1.
+        padding: rule by which images are padded to a multiple of the backbone's stride.
+        settings: what `build` built it from; None for a model that was put together by hand.
+
+    Attributes:
+        stride: image pixels for one pixel of the features.
+        multiple: sides of images that the backbone takes are multiples of this.
+        calibration: what makes the model's own confidence honest; see `calibrated`.
+    """
+
+    head: Head
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        *,
+        names: Sequence[str] | None = None,
+        input: InputSettings | None = None,
+        padding: str = "replicate",
+        settings: ModelSettings | None = None,
+    ) -> None:
+        super().__init__()
+        facts = facts_of(backbone, input)
+        self.settings, self.input = settings, input or facts.input
+        self.stride, self.multiple = facts.stride, facts.multiple
+        self.padding = PADDINGS[padding]()
+        self.backbone, self.head = backbone, head
+        self.names = tuple(names) if names is not None else self._numbered()
+        self.calibration: Mapping[str, Any] = {}
+        self.register_buffer("mean", torch.tensor(self.input.mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(self.input.std).view(-1, 1, 1))
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+
+    @classmethod
+    def build(cls, settings: ModelSettings) -> Self:
+        """The network that settings describe, with new weights."""
+        member: Any = BACKBONES[settings.backbone]
+        chosen = complete_settings(member, "backbone", settings.backbone_settings)
+        backbone = member(settings.input.channels, **chosen)
+        head_settings = complete_settings(HEADS[settings.head], "head", settings.head_settings)
+        size = padded_size(settings.input.size, backbone.multiple)
+        head = cls.build_head(
+            HEADS[settings.head], backbone, len(settings.names), size, head_settings
+        )
+        return cls(
+            backbone,
+            head,
+            names=settings.names,
+            input=settings.input,
+            padding=settings.padding,
+            settings=settings,
+        )
+
+    @staticmethod
+    @abstractmethod
+    def build_head(
+        member: Any, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]
+    ) -> Any:
+        """The head for a backbone of ours.
+
+        Args:
+            member: class of the head.
+            backbone: what it reads.
+            count: number of names.
+            size: (height, width) of padded training images.
+            settings: keywords of the head's constructor.
+        """
+
+    @abstractmethod
+    def margins(self, size: Size) -> list[tuple[int, int]]:
+        """Rows and columns to add before and after, for images of a size at the network's scale.
+
+        Raises:
+            SettingsError: the head is tied to the size of the training images, and this is larger.
+        """
+
+    @abstractmethod
+    def decode(
+        self, output: torch.Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+    ) -> list[P]:
+        """Predictions from the raw output for a batch.
+
+        Args:
+            output: what `forward` gave for the padded batch, as float32.
+            shown: (height, width) of the images at the network's scale, before they were padded.
+            sizes: (height, width) of the images themselves, in whose pixels to answer.
+            images: their names.
+        """
+
+    def _numbered(self) -> tuple[str, ...]:
+        """Names where none are given."""
+        size = (self.multiple, self.multiple)
+        with torch.no_grad():
+            output = self.head(self.backbone(torch.zeros(1, self.input.channels, *size)))
+        return tuple(str(number) for number in range(output.shape[1]))
+
+    def calibrated(self, calibration: Mapping[str, Any]) -> Self:
+        """This model, with what the training found to make its confidence honest."""
+        self.calibration = dict(calibration)
+        return self
+
+    @property
+    def input_size(self) -> Size:
+        """(height, width) of the training images, padded to a multiple of the backbone's."""
+        return padded_size(self.input.size, self.multiple)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Feature maps that the head reads.
+
+        Args:
+            images: (batch, channels, height, width) in 0..1, sides multiples of the backbone's.
+        """
+        maps: torch.Tensor = self.backbone((images - self.mean) / self.std)
+        return maps
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Raw output of the head.
+
+        Args:
+            images: (batch, channels, height, width) in 0..1, at the network's scale, of any size
+                that the head takes: they are padded to a multiple of the backbone's.
+
+        Raises:
+            ShapeError: this is no such batch.
+        """
+        channels = self.input.channels
+        if images.ndim != 4 or images.shape[1] != channels or 0 in images.shape:
+            raise ShapeError(
+                f"got a tensor of shape {tuple(images.shape)}; the model takes (batch, {channels}, "
+                "height, width); use model.predict for arrays and single images"
+            )
+        size = (images.shape[2], images.shape[3])
+        if size != self.input_size and any(side % self.multiple for side in size):
+            images = self.padding.pad(images, self.margins(size))
+        output: torch.Tensor = self.head(self.features(images))
+        return output
+
+    def prepared(self, image: ImageArray) -> Scaled:
+        """An image at the network's scale."""
+        return as_input(image, self.input)
+
+    def as_batch(self, shown: Scaled) -> torch.Tensor:
+        """Images at the network's scale, on its device.
+
+        Args:
+            shown: (h, w, channels) or (batch, h, w, channels) in 0..1.
+
+        Returns:
+            (batch, channels, h, w).
+        """
+        planes = torch.from_numpy(shown).movedim(-1, -3)
+        batch = (planes if planes.ndim == 4 else planes[None]).to(self.mean.device)
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def predict_scaled(
+        self, shown: Scaled, sizes: Sequence[Size], images: Sequence[str] | None = None
+    ) -> list[P]:
+        """Predictions for images of one size that are at the network's scale already.
+
+        Args:
+            shown: (batch, h, w, channels) in 0..1, each what `prepared` gave.
+            sizes: (height, width) of the images that they were made of, in whose pixels to answer.
+            images: their names.
+        """
+        size = (shown.shape[1], shown.shape[2])
+        padded = self.padding.pad(self.as_batch(shown), self.margins(size))
+        output = self.head(self.features(padded)).float()
+        return self.decode(output, size, sizes, images or [""] * len(sizes))
+
+    def predict(self, images: Any, *, batch_size: int = BATCH) -> Any:
+        """Predictions for one image or many.
+
+        Args:
+            images: an array (H×W or H×W×C; uint8, uint16, or float32 or float64 in 0..1), a tensor
+                (C×H×W, or batch×C×H×W), the path of an image or of a folder of images, or an
+                iterable of any of these. Images may be of any size that the head takes.
+            batch_size: images that are predicted together where neighbours have one size.
+
+        Returns:
+            One prediction for one image, else a list of them in the order of the images.
+
+        Raises:
+            ShapeError: an array or tensor that is no image.
+            ImageError: a file that cannot be read.
+        """
+        named, several = images_of(images)
+        found: list[P] = []
+        for names, arrays in batches_of(
+            ((name, image, self.prepared(image)) for name, image in named), batch_size
+        ):
+            shown = np.stack([scaled for _, scaled in arrays])
+            sizes = [(image.shape[0], image.shape[1]) for image, _ in arrays]
+            found += self.predict_scaled(shown, sizes, names)
+        return found if several else found[0]
+
+
+Item = tuple[str, ImageArray, Scaled]
+
+
+def batches_of(
+    items: Iterable[Item], most: int
+) -> Iterator[tuple[list[str], list[tuple[ImageArray, Scaled]]]]:
+    """Items in order, taken together as far as neighbours have one size at the network's scale.
+
+    Args:
+        items: (name, image, the same at the network's scale).
+        most: items in a batch.
+    """
+    names: list[str] = []
+    held: list[tuple[ImageArray, Scaled]] = []
+    for name, image, scaled in items:
+        if held and (scaled.shape != held[0][1].shape or len(held) == most):
+            yield names, held
+            names, held = [], []
+        names.append(name)
+        held.append((image, scaled))
+    if held:
+        yield names, held
+
+
+def padded_size(size: Size, multiple: int) -> Size:
+    """The next size whose sides are multiples.
+
+    Example:
+        >>> padded_size((30, 64), 32)
+        (32, 64)
+    """
+    height, width = (-(-side // multiple) * multiple for side in size)
+    return height, width

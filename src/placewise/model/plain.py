@@ -1,0 +1,112 @@
+"""What a model has to know of a backbone, also of one that is not ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from placewise.backbones import Backbone
+from placewise.errors import ShapeError
+from placewise.model.inputs import InputSettings
+
+SIDES = (64, 128)
+"""Sides of the images that a backbone is tried with."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a backbone.
+
+    Attributes:
+        stride: image pixels for one pixel of its features.
+        multiple: sides of images that it takes are multiples of this.
+        input: how images are brought to it where nobody says: as they are, in 0..1.
+    """
+
+    stride: int
+    multiple: int
+    input: InputSettings
+
+
+def facts_of(backbone: nn.Module, input: InputSettings | None = None) -> Facts:
+    """Facts of a backbone: ours states them, any other is tried on zeros.
+
+    Args:
+        backbone: images (batch, channels, height, width) to features.
+        input: how images are brought to it, where that is known.
+
+    Raises:
+        ShapeError: it does not give features of one stride.
+
+    Example:
+        >>> facts = facts_of(nn.Conv2d(3, 8, 4, stride=4))
+        >>> facts.stride, facts.multiple, facts.input.channels
+        (4, 4, 3)
+    """
+    if isinstance(backbone, Backbone) and input is not None:
+        return Facts(backbone.stride, backbone.multiple, input)
+    channels = input.channels if input else _channels(backbone)
+    stride = _stride(backbone, channels)
+    multiple = next((m for m in _multiples(stride) if _fits(backbone, channels, m, stride)), 0)
+    if not multiple:
+        raise ShapeError(
+            f"the backbone gives no features of stride {stride} for any multiple up to "
+            f"{16 * stride}: pad its convolutions so that sides shrink by strides alone"
+        )
+    default = InputSettings(
+        scale=1.0,
+        size=(SIDES[0], SIDES[0]),
+        channels=channels,
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+    )
+    return Facts(stride, multiple, input or default)
+
+
+def _channels(backbone: nn.Module) -> int:
+    """Channels that its first convolution takes."""
+    first = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    return 3 if first is None else first.in_channels
+
+
+def _side(backbone: nn.Module, channels: int, side: int) -> int | None:
+    """Side of the features of a square image; None where the backbone does not take it."""
+    training = backbone.training
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            first = next(backbone.parameters(), torch.empty(0))
+            features = backbone(torch.zeros(1, channels, side, side).to(first))
+    except RuntimeError:
+        return None
+    finally:
+        backbone.train(training)
+    if not isinstance(features, torch.Tensor) or features.ndim != 4:
+        got = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
+        raise ShapeError(
+            f"the backbone gave {got} for an image of {side}×{side} px; it must give features "
+            "(batch, channels, height, width)"
+        )
+    return int(features.shape[-1])
+
+
+def _stride(backbone: nn.Module, channels: int) -> int:
+    small, large = (_side(backbone, channels, side) for side in SIDES)
+    if small is None or large is None or large <= small:
+        raise ShapeError(
+            f"the backbone gave features of sides {small} and {large} for images of {SIDES[0]} and "
+            f"{SIDES[1]} px with {channels} channels; they must grow with the image"
+        )
+    return round((SIDES[1] - SIDES[0]) / (large - small))
+
+
+def _multiples(stride: int) -> list[int]:
+    return [stride * 2**power for power in range(5)]
+
+
+def _fits(backbone: nn.Module, channels: int, multiple: int, stride: int) -> bool:
+    """Whether odd multiples are taken, and shrink by the stride alone."""
+    sides = [multiple * odd for odd in (3, 5) if multiple * odd >= 8]
+    return all(_side(backbone, channels, side) == side // stride for side in sides)

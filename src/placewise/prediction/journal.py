@@ -1,0 +1,174 @@
+"""What a prediction has finished, so that the same command can go on where it was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from placewise.errors import CheckpointError, SettingsError
+from placewise.files import read_json
+from placewise.run import Run
+
+JOURNAL, TABLE, RESULT = "progress.jsonl", "predictions.csv", "about.json"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one batch has added.
+
+    Attributes:
+        text: rows of `predictions.csv`.
+        images: [name, height, width] of each image that was predicted.
+        skipped: [name, why] of each image that was passed over.
+    """
+
+    text: str
+    images: list[tuple[str, int, int]]
+    skipped: list[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self.skipped)
+
+
+class Journal:
+    """The finished part of a prediction.
+
+    A batch counts once its line in `progress.jsonl` is whole: the line tells how long
+    `predictions.csv` is with the batch, so that rows without a line are cut off again.
+
+    Args:
+        out: folder of the prediction.
+        order: what makes this prediction the same as another.
+
+    Attributes:
+        done: images that are finished, those that were passed over included.
+        finished: what `about.json` holds, where the prediction has come to its end.
+    """
+
+    def __init__(self, out: Path, order: str) -> None:
+        self.out, self.order = out, order
+        self.done = self.bytes = 0
+        self.finished: dict[str, Any] | None = None
+
+    @classmethod
+    def open(cls, out: Path, order: str, *, resume: bool) -> Journal:
+        """Begin a prediction in a new or empty folder, or go on with one.
+
+        Args:
+            out: the folder.
+            order: see `order_of`.
+            resume: go on with what is there.
+
+        Raises:
+            SettingsError: the folder is in use, or belongs to another prediction.
+        """
+        journal = cls(out, order)
+        used = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        begun = out.is_dir() and any((out / name).is_file() for name in (JOURNAL, RESULT))
+        if used and not (resume and begun):
+            more = "; add --resume to go on with the prediction there" if begun else ""
+            raise SettingsError(
+                f"{out} is in use already{more}; --out must name a new or empty folder"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        if begun:
+            journal._restore()
+        else:
+            _append(out / JOURNAL, json.dumps({"order": order}) + "\n")
+        return journal
+
+    def append(self, batch: Batch) -> None:
+        """Put a batch on disk: its rows, then the line that makes them count."""
+        self.bytes += _append(self.out / TABLE, batch.text)
+        line = {"bytes": self.bytes, **asdict(batch)}
+        del line["text"]
+        _append(self.out / JOURNAL, json.dumps(line) + "\n")
+        self.done += len(batch)
+
+    def lines(self) -> Iterator[Batch]:
+        """The batches that are finished, without their rows."""
+        for line in self._read()[1:]:
+            images = [(name, high, wide) for name, high, wide in line["images"]]
+            yield Batch("", images, [(name, why) for name, why in line["skipped"]])
+
+    def close(self) -> None:
+        """The prediction has come to its end."""
+        (self.out / JOURNAL).unlink(missing_ok=True)
+
+    def _restore(self) -> None:
+        """Find what is finished; cut off what was written after it."""
+        if (self.out / RESULT).is_file():
+            self.finished = read_json(self.out / RESULT)
+            if self.finished.get("order") != self.order:
+                raise self._other()
+            self.close()
+            return
+        lines = self._read()
+        if not lines or lines[0].get("order") != self.order:
+            raise self._other()
+        self.done = sum(len(line["images"]) + len(line["skipped"]) for line in lines[1:])
+        self.bytes = lines[-1]["bytes"] if len(lines) > 1 else 0
+        whole = "".join(json.dumps(line) + "\n" for line in lines)
+        _cut(self.out / JOURNAL, len(whole.encode()))
+        _cut(self.out / TABLE, self.bytes)
+
+    def _read(self) -> list[dict[str, Any]]:
+        """Lines that are whole."""
+        text = (self.out / JOURNAL).read_text(encoding="utf-8", errors="replace")
+        found: list[dict[str, Any]] = []
+        for line in text.splitlines(keepends=True):
+            if not line.endswith("\n"):
+                break
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        return found
+
+    def _other(self) -> SettingsError:
+        return SettingsError(
+            f"{self.out} holds a prediction of another run, of other images, or with other "
+            "options; name a new folder with --out"
+        )
+
+
+def order_of(names: Sequence[str], run: Run, options: Mapping[str, Any]) -> str:
+    """What makes two predictions the same: images, weights and options.
+
+    Args:
+        names: of the images, in order.
+        run: the run.
+        options: that change what is written.
+    """
+    best = run.checkpoints.folder / "best.safetensors"
+    weights = hashlib.sha256(best.read_bytes()).hexdigest() if best.is_file() else ""
+    parts = json.dumps([list(names), weights, dict(sorted(options.items()))])
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def _append(path: Path, text: str) -> int:
+    """Add text to a file and flush it to the disk; the number of bytes."""
+    data = text.encode("utf-8")
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written: {error.strerror or error}; what was finished is kept: "
+            "make room, then go on with --resume"
+        ) from error
+    return len(data)
+
+
+def _cut(path: Path, size: int) -> None:
+    """Shorten a file to what counts."""
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        file.truncate(size)

@@ -1,0 +1,260 @@
+"""What images show: one class for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from placewise.augment import Warp
+from placewise.errors import DataError
+from placewise.findings import Findings
+from placewise.geometry import FloatArray
+from placewise.images import ImageArray
+from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample, Dataset
+from placewise.metrics import ACCURACY, log_loss, temperature
+from placewise.model import ModelSettings
+from placewise.report.classes import CLASS_WORDS, VALIDATION, class_sections, class_tiles
+from placewise.report.evidence import Line, answered, card
+from placewise.report.marks import Overlay
+from placewise.report.parts import Card, Section
+from placewise.task import CARDS, Items, Needs, Progress, Scored, Target, Task, Validation
+from placewise.tasks.classes import check, permuted, scoring
+from placewise.tasks.classes.items import ClassItems
+from placewise.tasks.classes.model import ClassModel
+from placewise.tasks.classes.prediction import NAMED, ClassPrediction, columns
+from placewise.wording import percent
+
+
+PLACE_WORDS = (
+        (
+            "place-use index",
+            "Accuracy minus the accuracy of the same arm trained behind a fixed permutation of the "
+            "positions of its feature map: 0 for a head that does not use which positions are "
+            "neighbours.",
+        ),
+        (
+            "R_f, deformation sensitivity",
+            "How much a smooth deformation by about a pixel changes the prediction, compared with "
+            "noise of the same size; small is stable.",
+        ),
+    )
+"""What a comparison says of the sense of place."""
+
+
+@dataclass(frozen=True)
+class ClassTarget(Target):
+    """The class of an image, which no warp changes.
+
+    Attributes:
+        label: its number; None where it is not known.
+    """
+
+    label: int | None
+
+    def encode(self, warp: Warp) -> tuple[int]:
+        """The number of the class."""
+        return (NOT_LABELLED if self.label is None else self.label,)
+
+
+class Classes(Task[ClassSample, ClassPrediction]):
+    """What images show: chosen by the log loss, calibrated by a temperature."""
+
+    noun = "classes"
+    head = "convolutional"
+    network = ClassModel
+    metric = ACCURACY
+    batch_size = 32
+    validated = 512
+    words = CLASS_WORDS
+    place_words = PLACE_WORDS
+    chosen_by = VALIDATION
+    control = f"{permuted.__name__}:{permuted.Permuted.__name__}"
+
+    def target(self, dataset: Dataset[ClassSample], sample: ClassSample) -> ClassTarget:
+        """The class."""
+        return ClassTarget(sample.label)
+
+    def usable(self, dataset: Dataset[ClassSample]) -> ClassDataset:
+        """Images whose class is known.
+
+        Raises:
+            DataError: there is none.
+        """
+        found = _classes(dataset).labelled()
+        if not found.samples:
+            raise DataError("no image has a class, so there is nothing to learn; label some")
+        return found
+
+    def needs(
+        self, dataset: Dataset[ClassSample], samples: Sequence[ClassSample], head: str
+    ) -> Needs:
+        """Whole images, at their own size where they are small."""
+        return Needs(whole=True, fit=True)
+
+    def augmentation(
+        self, dataset: Dataset[ClassSample], samples: Sequence[ClassSample]
+    ) -> dict[str, Any]:
+        """Mild changes, and no mirroring: a mirrored letter is another one, or none."""
+        return {"flip": False, "rotate": 10.0, "scale": [0.85, 1.15], "shear": 5.0}
+
+    def stamp(self, sample: ClassSample) -> bytes:
+        """The class."""
+        return f"{sample.label}\0".encode()
+
+    def measures(
+        self, dataset: Dataset[ClassSample], sample: ClassSample, one: ClassPrediction
+    ) -> FloatArray:
+        """1 where the class is right, else 0."""
+        right = np.nan if sample.label is None else float(one.name == dataset.names[sample.label])
+        return np.array([right])
+
+    def validate(
+        self,
+        dataset: Dataset[ClassSample],
+        samples: Sequence[ClassSample],
+        found: Sequence[ClassPrediction],
+    ) -> Validation:
+        """Log loss, which chooses, and share of right answers."""
+        probabilities, truth = np.stack([one.probabilities for one in found]), _truth(samples)
+        loss = log_loss(probabilities, truth)
+        right = float((probabilities.argmax(1) == truth).mean())
+        log = {"val_log_loss": loss, "val_accuracy": right}
+        return Validation(log, loss, f"accuracy {100 * right:.1f} %")
+
+    def calibrate(
+        self,
+        dataset: Dataset[ClassSample],
+        samples: Sequence[ClassSample],
+        found: Sequence[ClassPrediction],
+    ) -> dict[str, Any]:
+        """The temperature that makes the probabilities of validation images honest."""
+        logits = np.stack([one.logits for one in found])
+        return {"images": len(samples), "temperature": temperature(logits, _truth(samples))}
+
+    def score(self, held: Scored[ClassSample, ClassPrediction]) -> dict[str, Any]:
+        """Accuracy, confusion, precision and recall, log loss and calibration."""
+        return scoring.score(held)
+
+    def items(self, model: Any, dataset: Any, samples: Sequence[ClassSample]) -> Items:
+        """1 for each image whose class is right, else 0."""
+        return ClassItems(model, dataset, samples)
+
+    def why_no_control(
+        self, dataset: Dataset[ClassSample], own: ModelSettings, control: ModelSettings
+    ) -> str:
+        """Places can be permuted in front of every class head."""
+        return ""
+
+    def draw(
+        self,
+        model: Any,
+        pixels: ImageArray,
+        one: ClassPrediction,
+        *,
+        dataset: Dataset[ClassSample] | None = None,
+        sample: ClassSample | None = None,
+        threshold: float = 0.5,
+        card: bool = False,
+    ) -> Overlay:
+        """The image, the evidence for the answer on it, and the likeliest classes."""
+        return drawn(model, pixels, one)
+
+    def caption(
+        self, dataset: Dataset[ClassSample], sample: ClassSample, one: ClassPrediction
+    ) -> str:
+        """The answer with its probability, and the truth where it is another."""
+        sure = percent(float(one.probabilities[one.label]))
+        truth = None if sample.label is None else dataset.names[sample.label]
+        other = f"; it is {truth}" if truth not in (None, one.name) else ""
+        return f"{one.image}: predicted {one.name} ({sure}){other}"
+
+    def preview(
+        self,
+        dataset: Dataset[ClassSample],
+        sample: ClassSample,
+        pixels: ImageArray,
+        one: ClassPrediction,
+    ) -> Card:
+        """The image under its answer."""
+        truth = None if sample.label is None else dataset.names[sample.label]
+        wrong = f" (is {truth})" if truth not in (None, one.name) else ""
+        sure = percent(float(one.probabilities[one.label]))
+        return f"{one.name} · {sure}{wrong}", answered(pixels)
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """The likeliest classes with their probabilities."""
+        return columns(len(names))
+
+    def truth_cells(
+        self, dataset: Dataset[ClassSample], sample: ClassSample
+    ) -> tuple[list[str], list[Any]]:
+        """The true class."""
+        return ["truth"], ["" if sample.label is None else dataset.names[sample.label]]
+
+    def about(self) -> dict[str, str]:
+        """The columns, and the colours of the evidence."""
+        return {
+            "class": "the likeliest class; second and third are the next ones",
+            "probability": "of the class, calibrated by a temperature on validation images",
+            "evidence": "on the overlays, orange speaks for the answer and blue against it: "
+            "features times the gradient of the class's logit, summed over channels",
+        }
+
+    def verdict(self, scores: Mapping[str, Any]) -> str:
+        """How often the class is right, and the commonest mistake."""
+        return scoring.verdict(scores)
+
+    def tiles(self, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Accuracy, and what always answering the commonest class gives."""
+        return class_tiles(scores)
+
+    def sections(
+        self,
+        scores: Mapping[str, Any],
+        held: Scored[ClassSample, ClassPrediction] | None = None,
+        best: Sequence[Card] = (),
+        worst: Sequence[Card] = (),
+    ) -> list[Section]:
+        """Confusion, calibration, images, and each class."""
+        return class_sections(scores, worst=worst, best=best)
+
+    def ranking(self, held: Scored[ClassSample, ClassPrediction]) -> tuple[list[int], list[int]]:
+        """The surest right one of each class, and the surest wrong ones."""
+        labels = [sample.label for sample in held.samples]
+        known = [i for i, label in enumerate(labels) if label is not None]
+        given = {i: held.found[i].probabilities[labels[i]] for i in known}
+        right = {i for i in known if held.found[i].label == labels[i]}
+        ranked = sorted(known, key=given.__getitem__)
+        surest = {labels[i]: i for i in ranked if i in right}
+        best = sorted(surest.values(), key=lambda i: -given[i])[:CARDS]
+        return best, [i for i in ranked if i not in right][:CARDS]
+
+    def check(
+        self,
+        dataset: Dataset[ClassSample],
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Findings:
+        """Look at class labels and their images."""
+        return check.look(_classes(dataset), seed, progress)
+
+
+def drawn(model: ClassModel, pixels: ImageArray, one: ClassPrediction) -> Overlay:
+    """The image, the evidence for the answer on it, and the likeliest classes."""
+    probabilities = one.probabilities
+    lines = [Line(one.names[k], float(probabilities[k])) for k in one.ranked(NAMED)]
+    return card(pixels, model.evidence(pixels, one.label), lines)
+
+
+def _classes(dataset: Dataset[ClassSample]) -> ClassDataset:
+    if not isinstance(dataset, ClassDataset):
+        raise DataError(f"got labels of {dataset.what}; needed are labels of classes")
+    return dataset
+
+
+def _truth(samples: Sequence[ClassSample]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([sample.label for sample in samples], dtype=np.int64)

@@ -1,0 +1,125 @@
+"""Images in, probabilities of classes out, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from placewise.errors import SettingsError
+from placewise.family import Setting
+from placewise.geometry import FloatArray, Size
+from placewise.heads import ClassHead
+from placewise.model import Network
+from placewise.tasks.classes.prediction import ClassPrediction
+
+
+class ClassModel(Network[ClassPrediction]):
+    """A backbone and a head: images in, the probability of each class out.
+
+    An image that is smaller than those of the training is laid into the middle of their size, as in
+    training; a larger one is padded to a multiple of the backbone's.
+
+    Args:
+        backbone: images (batch, channels, height, width) to features; any module.
+        head: features to logits.
+        names: of the classes; None: numbers.
+        input: how images are brought to the network; None: as they are, in 0..1.
+        padding: rule by which images are padded to a multiple of the backbone's stride.
+        settings: what it was built from; None for a model that was put together by hand.
+
+    Example:
+        >>> from placewise.heads.convolutional import Convolutional
+        >>> backbone = torch.nn.Conv2d(1, 8, 4, stride=4)
+        >>> model = ClassModel(backbone, Convolutional(8, 2, (16, 16)), names=("cat", "dog")).eval()
+        >>> model.predict(np.zeros((30, 40), np.uint8)).probabilities.shape
+        (2,)
+    """
+
+    head: ClassHead
+
+    @staticmethod
+    def build_head(
+        member: Any, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]
+    ) -> ClassHead:
+        """A class head; see `Network.build_head`."""
+        built: ClassHead = member(backbone.out_channels, count, backbone.size(size), **settings)
+        return built
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by."""
+        return float(self.calibration.get("temperature", 1.0))
+
+    def decode(
+        self, output: torch.Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+    ) -> list[ClassPrediction]:
+        """Classes from logits; see `Network.decode`."""
+        logits = output.double().cpu().numpy()
+        found = zip(images, sizes, logits, strict=True)
+        return [ClassPrediction(self.names, i, s, one, self.temperature) for i, s, one in found]
+
+    def evidence(self, image: NDArray[np.generic], label: int) -> FloatArray:
+        """Where on an image the evidence for a class lies.
+
+        e(p) = Σ_c f_c(p) · ∂z/∂f_c(p) at each place p of the features f, for the logit z of the
+        class (HiResCAM, Draelos and Carin 2020): the exact share of each place in a logit that is
+        linear in the features. Where the head averages the maps and nothing else, it is the class
+        activation map of Zhou et al. (2016).
+
+        Args:
+            image: (height, width, channels), as in `predict`.
+            label: number of the class.
+
+        Returns:
+            (height, width) in pixels of the image; positive speaks for the class.
+        """
+        shown = self.prepared(image)
+        size, margins = (
+            (shown.shape[0], shown.shape[1]),
+            self.margins((shown.shape[0], shown.shape[1])),
+        )
+        with torch.no_grad():
+            features = self.features(self.padding.pad(self.as_batch(shown), margins))
+        features = features.detach().requires_grad_()
+        with torch.enable_grad():
+            logit = self.head(features)[0, label]
+            (slope,) = torch.autograd.grad(logit, features)
+        share = (features * slope).sum(1, keepdim=True).detach().float()
+        (top, bottom), (left, right) = margins
+        laid = self._laid(share, (top + size[0] + bottom, left + size[1] + right))
+        cut = laid[..., top : top + size[0], left : left + size[1]]
+        there = functional.interpolate(cut, size=image.shape[:2], mode="bilinear")
+        found: FloatArray = there[0, 0].double().cpu().numpy()
+        return found
+
+    def _laid(self, maps: torch.Tensor, size: Size) -> torch.Tensor:
+        """Maps at the scale of the padded image, in its middle: see `Backbone.aligned`."""
+        finer = functional.interpolate(maps, scale_factor=float(self.stride), mode="bilinear")
+        spare = [size[axis] - finer.shape[2 + axis] for axis in (0, 1)]
+        before = [gap // 2 for gap in spare]
+        edges = (before[1], spare[1] - before[1], before[0], spare[0] - before[0])
+        return functional.pad(finer, edges)
+
+    def margins(self, size: Size) -> list[tuple[int, int]]:
+        """Rows and columns to add on both sides; see `Network.margins`."""
+        limits = self.input_size
+        if not self.head.any_size and any(
+            side > limit for side, limit in zip(size, limits, strict=True)
+        ):
+            raise SettingsError(
+                f"the head {type(self.head).__name__} has weights for each place, so it takes only "
+                f"images of up to {limits[1]}×{limits[0]} px at its scale; got "
+                f"{size[1]}×{size[0]} px. Make the image smaller, or train with the head "
+                "'convolutional', which takes any size"
+            )
+        step = self.multiple
+        spare = [
+            max(frame, -(-side // step) * step) - side
+            for side, frame in zip(size, limits, strict=True)
+        ]
+        return [(gap // 2, gap - gap // 2) for gap in spare]

@@ -1,0 +1,373 @@
+"""Where keypoints are on images that show each of them at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from placewise.augment import Warp, move_points
+from placewise.errors import DataError
+from placewise.findings import Findings
+from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size, rescale
+from placewise.heads import HEADS
+from placewise.images import ImageArray
+from placewise.labels import Dataset, KeypointDataset, KeypointSample, single, unpaired
+from placewise.metrics import MEAN_ERROR, conformal_factor, errors, turns
+from placewise.model import ModelSettings, Settings, object_extent
+from placewise.report.drawing import keypoints as draw_keypoints
+from placewise.report.keypoints import KEYPOINT_WORDS, VALIDATION, keypoint_sections, keypoint_tiles
+from placewise.report.marks import Overlay
+from placewise.report.parts import Card, Section
+from placewise.task import Items, Needs, Progress, Scored, Target, Task, Validation
+from placewise.tasks.keypoints import check, permuted, scoring
+from placewise.tasks.keypoints.items import KeypointItems
+from placewise.tasks.keypoints.model import KeypointModel
+from placewise.tasks.keypoints.prediction import COLUMNS, KeypointPrediction, export, read_rows
+
+LEAST_TURN, MOST_TURN = 5.0, 15.0
+"""Degrees by which images are turned at random, either way."""
+
+LEVEL = 0.9
+"""Share of truths that calibrated radii hold."""
+
+SIGMA = 1.5
+"""Standard deviation of soft labels in map pixels, for objects that are not small."""
+
+SMALL = 0.025
+"""σ in map pixels for a pixel of the object's extent, where that is less than `SIGMA`."""
+
+CARD_SIDE = (360, 480)
+"""Least and most pixels along the longer side of an image on a report."""
+
+
+PLACE_WORDS = (
+        (
+            "place-use index",
+            "Error of the same arm trained behind a fixed permutation of the positions of its "
+            "feature map, minus its error without: 0 for a head that learns every position "
+            "separately, as flattening does, and large for a head that reads keypoints off a map.",
+        ),
+        (
+            "R_τ, deformation left behind",
+            "How far keypoints fall short of a smooth deformation by about a pixel, as a share of "
+            "how far they should have moved: 0 follows it exactly, 1 is no closer than not moving.",
+        ),
+    )
+"""What a comparison says of the sense of place."""
+
+
+@dataclass(frozen=True)
+class KeypointTarget(Target):
+    """Keypoints, which move with the image.
+
+    Attributes:
+        points: (keypoints, 2) of (x, y) in pixels, NaN where not located.
+        visibility: (keypoints,) of `Visibility`.
+        swap: (keypoints,) which keypoint each one becomes in a mirror.
+    """
+
+    points: FloatArray
+    visibility: NDArray[np.int8]
+    swap: NDArray[np.intp]
+
+    def scaled(self, ratio: tuple[float, ...]) -> KeypointTarget:
+        """The same on the scaled image."""
+        return KeypointTarget(rescale(self.points, ratio), self.visibility, self.swap)
+
+    @property
+    def focus(self) -> tuple[float, float] | None:
+        """The middle of the located keypoints."""
+        located = self.points[np.isfinite(self.points).all(-1)]
+        return (float(located[:, 0].mean()), float(located[:, 1].mean())) if len(located) else None
+
+    def encode(self, warp: Warp) -> tuple[torch.Tensor, torch.Tensor]:
+        """(keypoints, 2) float32 and (keypoints,) of `Visibility`."""
+        moved, known = move_points(self.points, self.visibility, warp, self.swap)
+        return torch.from_numpy(moved.astype(np.float32)), torch.from_numpy(known)
+
+
+class Keypoints(Task[KeypointSample, KeypointPrediction]):
+    """Where keypoints are: chosen by the mean error, calibrated by split conformal prediction."""
+
+    noun = "keypoints"
+    head = "heatmap"
+    network = KeypointModel
+    metric = MEAN_ERROR
+    options = frozenset({"pck_pair"})
+    words = KEYPOINT_WORDS
+    place_words = PLACE_WORDS
+    chosen_by = VALIDATION
+    control = f"{permuted.__name__}:{permuted.PermutedKeypoints.__name__}"
+
+    def target(self, dataset: Dataset[KeypointSample], sample: KeypointSample) -> KeypointTarget:
+        """Keypoints, and which of them change places in a mirror."""
+        labels = _keypoints(dataset)
+        swap = mirror_order(labels.names, labels.symmetry)
+        return KeypointTarget(*single(sample, labels.source), swap)
+
+    def check_splits(
+        self,
+        dataset: Dataset[KeypointSample],
+        splits: Mapping[str, Sequence[KeypointSample]],
+    ) -> None:
+        """Refuse training or validation images on which no keypoint is located."""
+        for split, use in (("train", "learn from"), ("val", "choose the weights by")):
+            if not any(sample.located.any() for sample in splits.get(split, ())):
+                raise DataError(
+                    f"no keypoint is located on any image of the split '{split}', so there is "
+                    f"nothing to {use}; label some of its images, or change the split"
+                )
+
+    def notes(self, dataset: Dataset[KeypointSample]) -> list[str]:
+        """Why images are not mirrored though some names are paired."""
+        labels = _keypoints(dataset)
+        alone = unpaired(labels.names, labels.symmetry) if labels.symmetry else ()
+        if not alone:
+            return []
+        return [f"images are not mirrored: {', '.join(alone)} without a partner on the other side"]
+
+    def needs(
+        self, dataset: Dataset[KeypointSample], samples: Sequence[KeypointSample], head: str
+    ) -> Needs:
+        """The extent of the object; heads that flatten must see whole images."""
+        return Needs(object_extent(samples), whole=not HEADS[head].crops)  # type: ignore[attr-defined]
+
+    def head_defaults(self, defaults: Settings, extent: float) -> Settings:
+        """σ of soft labels: less, down to 1, where keypoints lie within a few σ of each other."""
+        if "sigma" not in defaults or not extent:
+            return {}
+        return {"sigma": float(np.clip(round(SMALL * extent, 2), 1.0, SIGMA))}
+
+    def augmentation(
+        self, dataset: Dataset[KeypointSample], samples: Sequence[KeypointSample]
+    ) -> dict[str, Any]:
+        """Mirroring and turning for these data.
+
+        Images are mirrored only where names say which keypoints change places, and say it of every
+        keypoint that has a side. They are turned by as much as the labels themselves are turned,
+        twice the standard deviation of their angles, but by 5° at least and 15° at most: a fixed
+        camera and a held animal make "left of" and "below" a hint, and turning every image by 15°
+        would take it away.
+        """
+        labels = _keypoints(dataset)
+        points = np.stack([single(sample, labels.source)[0] for sample in samples])
+        angles = turns(points)
+        spread = float(np.nanstd(angles)) if np.isfinite(angles).sum() > 1 else np.inf
+        rotate = round(float(np.clip(2 * spread, LEAST_TURN, MOST_TURN)), 1)
+        flip = bool(labels.symmetry) and not unpaired(labels.names, labels.symmetry)
+        return {"flip": flip, "rotate": rotate, "shear": round(rotate / 3, 1)}
+
+    def stamp(self, sample: KeypointSample) -> bytes:
+        """Coordinates and visibility."""
+        return sample.points.round(6).tobytes() + sample.visibility.tobytes()
+
+    def measures(
+        self,
+        dataset: Dataset[KeypointSample],
+        sample: KeypointSample,
+        one: KeypointPrediction,
+    ) -> FloatArray:
+        """(keypoints,) errors in px."""
+        truth, _ = single(sample, dataset.source)
+        order = [dataset.names.index(name) for name in one.names]
+        off: FloatArray = errors(one.keypoints[None], truth[order][None])[0]
+        return off
+
+    def validate(
+        self,
+        dataset: Dataset[KeypointSample],
+        samples: Sequence[KeypointSample],
+        found: Sequence[KeypointPrediction],
+    ) -> Validation:
+        """Mean Euclidean error in px over the located keypoints."""
+        off, _ = self._errors_and_uncertainty(dataset, samples, found)
+        error = float(off.mean()) if len(off) else None
+        summary = "" if error is None else f"{error:.2f} px"
+        return Validation({"val_error_px": error}, error, summary)
+
+    def calibrate(
+        self,
+        dataset: Dataset[KeypointSample],
+        samples: Sequence[KeypointSample],
+        found: Sequence[KeypointPrediction],
+    ) -> dict[str, Any]:
+        """Split conformal prediction: the factor from the model's uncertainty to radii."""
+        off, uncertainty = self._errors_and_uncertainty(dataset, samples, found)
+        if not len(off):
+            return {}
+        factor = conformal_factor(off, uncertainty, LEVEL)
+        return {"level": LEVEL, "keypoints": len(off), "factor": factor}
+
+    def _errors_and_uncertainty(
+        self,
+        dataset: Dataset[KeypointSample],
+        samples: Sequence[KeypointSample],
+        found: Sequence[KeypointPrediction],
+    ) -> tuple[FloatArray, FloatArray]:
+        """(n,) errors in px of all located keypoints, and the (n,) uncertainty of each."""
+        truth = np.stack([single(sample, dataset.source)[0] for sample in samples])
+        off = errors(np.stack([one.keypoints for one in found]), truth)
+        known = np.isfinite(off)
+        return off[known], np.stack([one.uncertainty for one in found])[known]
+
+    def score(self, held: Scored[KeypointSample, KeypointPrediction]) -> dict[str, Any]:
+        """Errors, PCK, OKS, presence and radii, with what no training could do better."""
+        return scoring.score(held)
+
+    def items(self, model: Any, dataset: Any, samples: Sequence[KeypointSample]) -> Items:
+        """The error of each located keypoint."""
+        return KeypointItems(model, dataset, samples)
+
+    def why_no_control(
+        self, dataset: Dataset[KeypointSample], own: ModelSettings, control: ModelSettings
+    ) -> str:
+        """The control is tied to one size, so the arm itself must see whole images of one size."""
+        if len({sample.size for sample in dataset.samples}) > 1:
+            return "the images are of several sizes"
+        return "" if own.input == control.input else "it learns from crops of larger images"
+
+    def draw(
+        self,
+        model: Any,
+        pixels: ImageArray,
+        one: KeypointPrediction,
+        *,
+        dataset: Dataset[KeypointSample] | None = None,
+        sample: KeypointSample | None = None,
+        threshold: float = 0.5,
+        card: bool = False,
+    ) -> Overlay:
+        """The image with its keypoints, and the labels where there are some."""
+        truth = None
+        if dataset is not None and sample is not None:
+            order = [dataset.names.index(name) for name in one.names]
+            truth = single(sample, dataset.source)[0][order]
+        settings = getattr(model, "settings", None)
+        shape: dict[str, Any] = {"crop": True, "side": CARD_SIDE} if card else {"legend": True}
+        return draw_keypoints(
+            pixels,
+            one.keypoints,
+            one.names,
+            truth=truth,
+            radii=one.radius_90,
+            scores=one.scores,
+            threshold=threshold,
+            skeleton=settings.skeleton if settings else (),
+            **shape,
+        )
+
+    def caption(
+        self,
+        dataset: Dataset[KeypointSample],
+        sample: KeypointSample,
+        one: KeypointPrediction,
+    ) -> str:
+        """The image and its mean error."""
+        off = self.measures(dataset, sample, one)
+        known = off[np.isfinite(off)]
+        return f"{one.image}: mean error {known.mean():.2f} px" if len(known) else one.image
+
+    def preview(
+        self,
+        dataset: Dataset[KeypointSample],
+        sample: KeypointSample,
+        pixels: ImageArray,
+        one: KeypointPrediction,
+    ) -> Card:
+        """The image with predicted and labelled keypoints."""
+        labels = _keypoints(dataset)
+        drawn = draw_keypoints(
+            pixels,
+            one.keypoints,
+            labels.names,
+            truth=single(sample, None)[0],
+            scores=one.scores,
+            skeleton=labels.skeleton,
+        )
+        return sample.image, drawn
+
+    def legend(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The keypoints."""
+        return tuple(names)
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """A row for each keypoint."""
+        return list(COLUMNS)
+
+    def about(self) -> dict[str, str]:
+        """The columns, and the convention of the coordinates."""
+        return {
+            "pixel_convention": PIXEL_CONVENTION,
+            "radius_90": "pixels within which 90 % of truths lie, calibrated on validation images",
+            "score": "probability that the keypoint is on the image",
+        }
+
+    def export(
+        self,
+        root: Path,
+        settings: ModelSettings,
+        rows: Iterable[tuple[str, Size, list[list[str]]]],
+        out: Path,
+        threshold: float,
+    ) -> None:
+        """COCO and DeepLabCut."""
+        found = (read_rows(settings.names, image, size, cells) for image, size, cells in rows)
+        export(root, settings, found, out, threshold)
+
+    def verdict(self, scores: Mapping[str, Any]) -> str:
+        """How far off the keypoints are, in words."""
+        return scoring.verdict(scores)
+
+    def tiles(self, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The errors, and what always answering the mean place gives."""
+        return keypoint_tiles(scores)
+
+    def sections(
+        self,
+        scores: Mapping[str, Any],
+        held: Scored[KeypointSample, KeypointPrediction] | None = None,
+        best: Sequence[Card] = (),
+        worst: Sequence[Card] = (),
+    ) -> list[Section]:
+        """Where the errors are, images, scores, each keypoint, and bands from the border."""
+        off = None
+        if held:
+            truth, _ = scoring.truth_of(held.dataset, held.samples)
+            off = errors(np.stack([one.keypoints for one in held.found]), truth)
+        return keypoint_sections(scores, errors=off, worst=worst, best=best)
+
+    def check(
+        self,
+        dataset: Dataset[KeypointSample],
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Findings:
+        """Look at keypoint labels and their images."""
+        return check.look(_keypoints(dataset), seed, progress)
+
+
+def mirror_order(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> NDArray[np.intp]:
+    """Which keypoint each one becomes when the image is mirrored.
+
+    Example:
+        >>> mirror_order(["tail", "left", "right"], [("left", "right")]).tolist()
+        [0, 2, 1]
+    """
+    order = np.arange(len(names))
+    for first, second in symmetry:
+        a, b = list(names).index(first), list(names).index(second)
+        order[a], order[b] = b, a
+    return order
+
+
+def _keypoints(dataset: Dataset[KeypointSample]) -> KeypointDataset:
+    if not isinstance(dataset, KeypointDataset):
+        raise DataError(f"got labels of {dataset.what}; needed are labels of keypoints")
+    return dataset

@@ -1,0 +1,149 @@
+"""Images in, keypoints out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from placewise.errors import SettingsError
+from placewise.family import Setting
+from placewise.geometry import FloatArray, Size, ratio_of, rescale
+from placewise.heads import KeypointHead
+from placewise.labels import KeypointSample, Visibility
+from placewise.metrics import errors
+from placewise.model import InputSettings, ModelSettings, Network, scaled_size
+from placewise.tasks.keypoints.prediction import KeypointPrediction
+
+
+class KeypointModel(Network[KeypointPrediction]):
+    """A backbone and a head: images of any size in, keypoints out.
+
+    Args:
+        backbone: images (batch, channels, height, width) to features; any module.
+        head: features to keypoints.
+        names: of the keypoints; None: numbers.
+        input: how images are brought to the network; None: as they are, in 0..1.
+        padding: rule by which images are padded to a multiple of the backbone's stride.
+        settings: what it was built from; None for a model that was put together by hand.
+
+    Example:
+        >>> from placewise.heads.heatmap import Heatmap
+        >>> backbone = nn.Conv2d(3, 8, 4, stride=4)
+        >>> model = KeypointModel(backbone, Heatmap(8, keypoints=2)).eval()
+        >>> model.predict(np.zeros((45, 61, 3), np.uint8)).keypoints.shape
+        (2, 2)
+    """
+
+    head: KeypointHead
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: KeypointHead,
+        *,
+        names: Sequence[str] | None = None,
+        input: InputSettings | None = None,
+        padding: str = "replicate",
+        settings: ModelSettings | None = None,
+    ) -> None:
+        super().__init__(
+            backbone, head, names=names, input=input, padding=padding, settings=settings
+        )
+        self.head.attach(self.stride)
+
+    @staticmethod
+    def build_head(
+        member: Any, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]
+    ) -> KeypointHead:
+        """A keypoint head; see `Network.build_head`."""
+        built: KeypointHead = member(
+            backbone.out_channels, count, backbone.stride, size, **settings
+        )
+        return built
+
+    def margins(self, size: Size) -> list[tuple[int, int]]:
+        """Rows and columns to add at the bottom and the right; see `Network.margins`."""
+        if self.head.any_size:
+            return [(0, -side % self.multiple) for side in size]
+        limits = self.input_size
+        if any(side > limit for side, limit in zip(size, limits, strict=True)):
+            raise SettingsError(
+                f"the head {type(self.head).__name__} flattens its features, so it takes only "
+                f"images of up to {limits[1]}×{limits[0]} px at its scale; got "
+                f"{size[1]}×{size[0]} px. Make the image smaller, or train with the head "
+                "'heatmap', which takes any size"
+            )
+        return [(0, limit - side) for side, limit in zip(size, limits, strict=True)]
+
+    def decode(
+        self, output: torch.Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+    ) -> list[KeypointPrediction]:
+        """Keypoints off the maps; see `Network.decode`."""
+        decoded = self.head.decode(output, shown)
+        parts = (decoded.keypoints, decoded.scores, decoded.uncertainty)
+        keypoints, scores, uncertainty = (part.double().cpu().numpy() for part in parts)
+        factor = self.calibration.get("factor")
+        found = []
+        for i, (size, image) in enumerate(zip(sizes, images, strict=True)):
+            ratio = ratio_of(shown, size)
+            unsure = uncertainty[i] * float(np.sqrt(ratio[0] * ratio[1]))
+            radius = unsure * (np.nan if factor is None else float(factor))
+            places = rescale(keypoints[i], ratio)
+            found.append(
+                KeypointPrediction(self.names, image, size, places, scores[i], unsure, radius)
+            )
+        return found
+
+    @torch.inference_mode()
+    def encode_and_decode(
+        self, points: FloatArray, visibility: NDArray[np.int8], size: Size
+    ) -> FloatArray:
+        """Keypoints after they were encoded as the head's maps and decoded again.
+
+        Their distance from the truth is the decode floor: no training can go below it.
+
+        Args:
+            points: (keypoints, 2) in pixels of the image.
+            visibility: (keypoints,) of `Visibility`.
+            size: (height, width) of the image.
+        """
+        shown = scaled_size(size, self.input.scale)
+        margins = self.margins(shown)
+        padded = (shown[0] + margins[0][1], shown[1] + margins[1][1])
+        there = torch.from_numpy(rescale(points, ratio_of(size, shown)))[None].float()
+        ideal = self.head.encode(there, torch.from_numpy(visibility)[None], padded)
+        read = self.head.decode(ideal, shown).keypoints[0].double().numpy()
+        return rescale(read, ratio_of(shown, size))
+
+
+def decode_floor(
+    model: KeypointModel,
+    samples: Sequence[KeypointSample],
+    truth: FloatArray,
+    visibility: NDArray[np.int8],
+) -> float | None:
+    """Mean error in px that is left when the truth is encoded and decoded.
+
+    Args:
+        model: its head encodes and decodes.
+        samples: N images, for their sizes.
+        truth: (N, keypoints, 2).
+        visibility: (N, keypoints) of `Visibility`.
+
+    Returns:
+        The mean over the located keypoints; None where there are none.
+    """
+    read = np.stack(
+        [
+            model.encode_and_decode(points, known, sample.size)
+            for sample, points, known in zip(samples, truth, visibility, strict=True)
+        ]
+    )
+    off = errors(read, np.where((visibility >= Visibility.HIDDEN)[..., None], truth, np.nan))
+    known = off[np.isfinite(off)]
+    return float(known.mean()) if len(known) else None

@@ -1,0 +1,87 @@
+"""The control that knows no place: the same head, trained on features in a fixed random order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from placewise.errors import SettingsError
+from placewise.geometry import Size
+from placewise.heads import HEADS, Decoded, KeypointHead
+from placewise.layers.permuted_places import PermutedPlaces
+
+
+class PermutedKeypoints(KeypointHead):
+    """A keypoint head behind one fixed permutation of the places of the map.
+
+    Keypoints are asked for where they are in the image. A head that flattens every place learns the
+    same; one whose map is the answer is told of each place by the features of another, and can
+    say no more than what those know of their surroundings.
+
+    Args:
+        in_channels: channels of the features.
+        keypoints: number of keypoints.
+        stride: image pixels for one pixel of the features.
+        input_size: (height, width) of the training images in pixels.
+        spatial_dims: axes of an image; as many as the input size has.
+        head: member of `HEADS` behind the permutation.
+        settings: its keywords, as JSON.
+        order: seed of the permutation.
+
+    Example:
+        >>> head = PermutedKeypoints(2, 3, 4, (20, 20), head="heatmap")
+        >>> head(torch.zeros(1, 2, 5, 5)).shape
+        torch.Size([1, 3, 10, 10])
+    """
+
+    any_size = False
+    crops = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        keypoints: int,
+        stride: int | Sequence[int] | None = None,
+        input_size: Sequence[int] | None = None,
+        spatial_dims: int | None = None,
+        *,
+        head: str = "heatmap",
+        settings: str = "{}",
+        order: int = 0,
+    ) -> None:
+        super().__init__(in_channels, keypoints, stride, input_size, spatial_dims)
+        member: Any = HEADS[head]
+        self.inner: KeypointHead = member(
+            in_channels, keypoints, stride, input_size, spatial_dims, **json.loads(settings)
+        )
+        self.can_say_absent = self.inner.can_say_absent
+        if self.stride is None or self.input_size is None:
+            raise SettingsError(
+                f"got stride {stride} and input size {input_size}; a permutation of places needs "
+                "both: pass stride=… and input_size=(height, width)"
+            )
+        sides = zip(self.input_size, self.stride, strict=True)
+        size = [side // step for side, step in sides]
+        self.permutation = PermutedPlaces(size, order)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Raw output of the inner head for features (batch, channels, height, width)."""
+        output: torch.Tensor = self.inner(self.permutation(features))
+        return output
+
+    def loss(
+        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
+    ) -> torch.Tensor:
+        """The inner head's losses."""
+        return self.inner.loss(output, keypoints, visibility)
+
+    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+        """What the inner head is drawn towards."""
+        return self.inner.encode(keypoints, visibility, size)
+
+    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
+        """The inner head's keypoints."""
+        return self.inner.decode(output, size)

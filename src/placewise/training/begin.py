@@ -1,0 +1,213 @@
+"""What is decided before the first step: split, input, augmentation, precision, steps."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import math
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from placewise.augment import Augmentation
+from placewise.errors import SettingsError
+from placewise.labels import SPLITS, Dataset, Sample, of_split, split_images
+from placewise.model import ModelSettings, Network, shown_size
+from placewise.run import Run, RunFacts, image_digest, versions
+from placewise.task import Task
+from placewise.tasks import build, choose_model, reopened
+from placewise.training.dataset import TrainingSet
+from placewise.training.order import Batch, Order, batches
+from placewise.training.step import Objective, fast_memory, optimiser
+
+if TYPE_CHECKING:
+    from placewise.training import TrainingSettings
+
+_LOG = logging.getLogger("placewise")
+
+DEFAULT_STEPS = 3000
+"""Steps where neither steps nor minutes are asked for: about ten minutes on two cores."""
+
+WARM_STEPS, TIMED = 2, 10
+"""Steps that are taken and thrown away for each precision, and those that are timed after them."""
+
+FIRST_IMAGE = 25.0
+"""Seconds of training before the first validation, which draws the first image."""
+
+LEAST_REST = 8.0
+"""Seconds of training between validations at least."""
+
+VALIDATING = 0.04
+"""Share of the time that validations may take."""
+
+VALIDATIONS = 24
+"""Validations in a run that is long enough."""
+
+
+def begin(
+    task: Task[Any, Any],
+    dataset: Dataset[Any],
+    out: Path,
+    settings: TrainingSettings,
+    device: torch.device,
+) -> Run:
+    """Decide everything that the data and the machine decide, and write it into the run."""
+    started = time.monotonic()
+    if settings.max_steps and settings.max_minutes:
+        raise SettingsError("max_steps and max_minutes were both given; give one of them")
+    dataset, batch_size = task.usable(dataset), settings.batch_size or task.batch_size
+    splits = split_images(dataset, settings.seed)
+    parts = {split: of_split(dataset, splits, split) for split in SPLITS}
+    task.check_splits(dataset, parts)
+    samples = parts["train"]
+    model = choose_model(
+        dataset,
+        samples,
+        seed=settings.seed,
+        pixels=settings.pixels,
+        backbone=settings.backbone,
+        backbone_settings=settings.backbone_settings,
+        head=settings.head,
+        head_settings=settings.head_settings,
+    )
+    ranges = {**task.augmentation(dataset, samples), **settings.augmentation}
+    augmentation = Augmentation.of(**ranges)
+    _LOG.info(_summary(dataset, splits, model))
+    for note in task.notes(dataset):
+        _LOG.info(note)
+    digests = {s.image: dataset.images.digest(s.image) for s in dataset.samples}
+    torch.manual_seed(settings.seed)
+    network, seed = build(model).to(device), settings.seed
+    training = TrainingSet(
+        task, dataset, samples, model.input, network.input_size, augmentation, seed
+    )
+    precision, seconds = _measure(training, network, settings, batch_size, device)
+    spent = time.monotonic() - started
+    steps = settings.max_steps or _steps(settings, seconds, spent)
+    rest = _rest(model, parts["val"][: task.validated], seconds / batch_size)
+    every = settings.val_interval or _val_interval(steps, seconds, rest)
+    resolved = settings.model_copy(
+        update={"max_steps": steps, "precision": precision, "val_interval": every}
+    )
+    facts = RunFacts(
+        versions=versions(),
+        data=str(dataset.source or dataset.root),
+        fingerprint=fingerprint_of(task, dataset, digests),
+        split={split: tuple(sample.image for sample in part) for split, part in parts.items()},
+        model=reopened(model),
+        training=resolved.model_dump(mode="json") | {"augmentation": augmentation.as_dict()},
+    )
+    _LOG.info(
+        f"{steps} steps of {batch_size} images, {precision}, about "
+        f"{batch_size / seconds:.0f} images/s: {steps * seconds / 60:.1f} minutes"
+    )
+    contents = {image: image_digest(digest) for image, digest in digests.items()}
+    return Run.create(out, facts, contents)
+
+
+def fingerprint_of(
+    task: Task[Any, Any], dataset: Dataset[Any], digests: Mapping[str, bytes] | None = None
+) -> str:
+    """SHA-256 over names, what is labelled, and the content of every image.
+
+    The order of the samples, the format of the file and the split do not matter.
+
+    Args:
+        task: what is labelled.
+        dataset: the labels, with the names in the order of the run.
+        digests: SHA-256 of each image, where it is known already.
+    """
+    digest = hashlib.sha256("\0".join(dataset.names).encode())
+    for sample in sorted(dataset.samples, key=lambda s: s.image):
+        known = digests[sample.image] if digests else dataset.images.digest(sample.image)
+        digest.update(known)
+        digest.update(sample.image.encode())
+        digest.update(task.stamp(sample))
+    return digest.hexdigest()
+
+
+def _summary(dataset: Dataset[Any], splits: Sequence[str], model: ModelSettings) -> str:
+    counts = ", ".join(f"{splits.count(s):,} {s}" for s in SPLITS if s in splits)
+    height, width = model.input.size
+    return (
+        f"{len(dataset.samples):,} images ({counts}), {len(dataset.names)} {dataset.what}; "
+        f"the network sees {width}×{height} px at scale {model.input.scale:.3g}"
+    )
+
+
+def _measure(
+    training: TrainingSet,
+    network: Network[Any],
+    settings: TrainingSettings,
+    batch_size: int,
+    device: torch.device,
+) -> tuple[str, float]:
+    """(precision, seconds of a step): the faster one, timed on copies that are thrown away."""
+    order = Order(len(training), batch_size, settings.seed, start=0, stop=WARM_STEPS + TIMED)
+    fast_memory()
+    for _ in batches(training, order, 0):
+        pass  # reads the images, which happens but once
+    tried = ("float32", "bfloat16") if settings.precision == "auto" else (settings.precision,)
+    seconds: dict[str, float] = {}
+    for precision in tried:
+        objective = Objective(copy.deepcopy(network), precision).to(device)
+        shown = batches(training, order, 0)
+        seconds[precision], loss = _time_steps(objective, shown, settings, device)
+        speed = batch_size / seconds[precision]
+        _LOG.info(f"{precision}: {speed:.1f} images/s, loss {loss:.3g}")
+    fastest = min(seconds, key=lambda name: seconds[name])
+    return fastest, seconds[fastest]
+
+
+def _time_steps(
+    objective: Objective, shown: Iterator[Batch], settings: TrainingSettings, device: torch.device
+) -> tuple[float, float]:
+    """(seconds of a step, last loss): the median of the steps after the warm-up."""
+    optimizer = optimiser(objective, settings)
+    taken: list[float] = []
+    value = math.nan
+    started = time.monotonic()
+    for batch in shown:
+        loss = objective(*(part.to(device) for part in batch[:-1]))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        value = loss.item()
+        taken.append(time.monotonic() - started)
+        started = time.monotonic()
+    return statistics.median(taken[WARM_STEPS:]), value
+
+
+def _steps(settings: TrainingSettings, seconds: float, spent: float) -> int:
+    """Steps that fit: what is spent already and a share for validations are taken off."""
+    if settings.max_minutes is None:
+        return DEFAULT_STEPS
+    left = max(settings.max_minutes * 60 - spent, 0.2 * settings.max_minutes * 60)
+    return max(1, math.floor(left * (1 - VALIDATING) / seconds))
+
+
+def _rest(model: ModelSettings, samples: Sequence[Sample], seconds: float) -> float:
+    """Seconds of training that a validation is worth, so that it takes a small share of them.
+
+    Predicting takes a third of a training step's time for a pixel, and validation images are
+    seen whole where training may see crops of them.
+
+    Args:
+        model: for scale and size.
+        samples: the validation images.
+        seconds: of training for an image.
+    """
+    training = math.prod(model.input.size)
+    shown = sum(math.prod(shown_size(sample.size, model.input)) for sample in samples)
+    return max(LEAST_REST, shown / training * seconds / 3 / VALIDATING)
+
+
+def _val_interval(steps: int, seconds: float, rest: float) -> int:
+    """About `VALIDATIONS` in all, but neither so rare nor so frequent that the user minds."""
+    least, most = (max(1, math.ceil(time / seconds)) for time in (rest, FIRST_IMAGE))
+    return min(steps, max(least, min(most, math.ceil(steps / VALIDATIONS))))

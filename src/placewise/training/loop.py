@@ -1,0 +1,351 @@
+"""The loop: steps, validations, checkpoints, and an end that can be resumed from."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from placewise.augment import Augmentation
+from placewise.checkpoint import Checkpoint
+from placewise.errors import DataError, TrainingError
+from placewise.files import write_bytes, write_json, write_text
+from placewise.labels import Dataset, Sample
+from placewise.model import Scaled
+from placewise.parallel import any_process, rank, share_batch_norms, world
+from placewise.progress import Display
+from placewise.report.drawing import sheet, to_png
+from placewise.run import Run, load_weights, prefixed
+from placewise.task import Task
+from placewise.tasks import build, first_model
+from placewise.training.begin import fingerprint_of
+from placewise.training.dataset import ScaledImages, TrainingSet
+from placewise.training.order import Batch, Order, batches
+from placewise.training.progress import Pace, Stop
+from placewise.training.settings import TrainingSettings
+from placewise.training.step import (
+    MAX_GRADIENT,
+    Objective,
+    fast_memory,
+    learning_rate,
+    move_average,
+    optimiser,
+)
+
+_LOG = logging.getLogger("placewise")
+
+LOG_EVERY = 10
+"""Steps between lines of the log."""
+
+SHOWN = 12
+"""Images on the preview."""
+
+Callback = Callable[[Mapping[str, Any]], None]
+"""Called with every line of the log: `step`, `steps` and numbers by name."""
+
+MetricFunction = Callable[[Sequence[Any], Sequence[Any]], Mapping[str, float]]
+"""(validation samples, their predictions) to numbers by name."""
+
+NAMED = 20
+"""Images that an error names, at most."""
+
+
+class Trainer:
+    """Trains one run, from its last checkpoint on.
+
+    Args:
+        task: what the run learns.
+        dataset: the labels that it was begun with.
+        run: the run.
+        device: where to train.
+        callbacks: called with every line of the log.
+        metrics: more numbers for the log, from validation samples and predictions.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any, Any],
+        dataset: Dataset[Any],
+        run: Run,
+        device: torch.device,
+        callbacks: Sequence[Callback] = (),
+        metrics: Sequence[MetricFunction] = (),
+    ) -> None:
+        self.task, self.run, self.device = task, run, device
+        self.callbacks, self.metrics = callbacks, metrics
+        self.settings = TrainingSettings.of(**run.facts.training)
+        self.steps = self.settings.max_steps or 1
+        self.batch_size = self.settings.batch_size or task.batch_size
+        self.dataset = _same_labels(task, dataset, run)
+        by_image = {sample.image: sample for sample in self.dataset.samples}
+        self.train_samples = _samples(by_image, run, "train")
+        self.val_samples = _samples(by_image, run, "val")
+        self.found = run.checkpoints.latest(_LOG.warning)
+        model, given = run.facts.model, self.settings.backbone_settings
+        torch.manual_seed(self.settings.seed)
+        self.model = build(model if self.found else first_model(model, given)).to(device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        if world() > 1:
+            share_batch_norms(self.model)
+        self.objective = Objective(self.model, self.settings.precision)
+        self.optimizer = optimiser(self.objective, self.settings)
+        self.step = 0
+        self.best = float("inf")
+        self.window: list[float] = []
+        self.summary = ""
+
+    def train(self, display: Display) -> None:
+        """Train to the last step, then calibrate; a finished run is left as it is.
+
+        Args:
+            display: shows where the training is.
+        """
+        fast_memory()
+        if self.found:
+            self._restore(self.found)
+            self.found = None
+            _LOG.info(f"resumed at step {self.step} of {self.steps}")
+        if rank() == 0:
+            self._cut_log()
+        if self.step < self.steps:
+            self._loop(display)
+        if rank() == 0 and not self.run.calibration():
+            self._calibrate()
+
+    def _loop(self, display: Display) -> None:
+        looked_at = self.val_samples[: self.task.validated]
+        self.val_images = ScaledImages(self.dataset, looked_at, self.run.facts.model.input)
+        objective = DistributedDataParallel(self.objective) if world() > 1 else self.objective
+        objective.train()
+        every = self.settings.val_interval or self.steps
+        with Stop() as stop:
+            pace, started = Pace(self.batch_size), time.monotonic()
+            for batch in self._batches():
+                self.window.append(self._one_step(objective, batch))
+                pace.step(time.monotonic() - started)
+                if self.step % LOG_EVERY == 0 or self.step == self.steps:
+                    self._report(pace, display)
+                if self.step % every == 0 or self.step == self.steps:
+                    self.summary = self._validate()
+                if any_process(stop.asked, self.device):
+                    self._save()
+                    stop.leave(self.run.path, self.step)
+                started = time.monotonic()
+
+    def _batches(self) -> Iterator[Batch]:
+        """This process's share of the batches from the next step on."""
+        shown = TrainingSet(
+            self.task,
+            self.dataset,
+            self.train_samples,
+            self.run.facts.model.input,
+            self.model.input_size,
+            Augmentation.of(**self.settings.augmentation),
+            self.settings.seed,
+        )
+        order = Order(
+            len(self.train_samples),
+            self.batch_size,
+            self.settings.seed,
+            start=self.step,
+            stop=self.steps,
+            rank=rank(),
+            world=world(),
+        )
+        return batches(shown, order, self.settings.num_workers)
+
+    def _report(self, pace: Pace, display: Display) -> None:
+        """A line in the log, and the display: mean loss and speed since the last one."""
+        mean, speed = sum(self.window) / len(self.window), pace.speed()
+        self._log({"step": self.step, "loss": mean, "images_per_second": speed})
+        values: dict[str, float | str] = {"loss": mean}
+        if self.summary:
+            values["validation"] = self.summary
+        display(self.step, self.steps, values | {"images/s": f"{speed:.1f}"})
+        self.window.clear()
+
+    def _one_step(self, objective: torch.nn.Module, batch: Batch) -> float:
+        """Loss of the step; weights, average and `step` are one further afterwards."""
+        rate = learning_rate(self.step, self.steps, self.settings.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        *shown, indices = batch
+        loss = objective(*(part.to(self.device) for part in shown))
+        loss.backward()
+        length = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), MAX_GRADIENT)
+        value = self._mean_over_processes(loss)
+        if not (np.isfinite(value) and bool(torch.isfinite(length))):
+            self._not_a_number(value, float(length), indices)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        move_average(self.average, self.model, self.settings.ema_decay, self.step)
+        return value
+
+    def _mean_over_processes(self, loss: torch.Tensor) -> float:
+        value = loss.detach().clone()
+        if world() > 1:
+            torch.distributed.all_reduce(value)
+        return float(value) / world()
+
+    def _not_a_number(self, loss: float, length: float, indices: torch.Tensor) -> None:
+        names = [self.train_samples[int(i)].image for i in indices]
+        listed = ", ".join(names[:NAMED])
+        raise TrainingError(
+            f"step {self.step + 1}: the loss is {loss} and the gradient's length {length}; nothing "
+            f"was learnt from this step, and the checkpoints before it stand. Its images: "
+            f"{listed}. Look at them with 'placewise check', or go on more gently with a new run "
+            f"and --learning-rate {self.settings.learning_rate / 4:g}"
+        )
+
+    def _validate(self) -> str:
+        """Score of the averaged weights in words; keeps the best, draws a preview, saves."""
+        if rank() > 0:
+            return ""
+        samples = self.val_samples[: self.task.validated]
+        found = _predicted(self.average, samples, self.val_images)
+        result = self.task.validate(self.dataset, samples, found)
+        more = {k: float(v) for metric in self.metrics for k, v in metric(samples, found).items()}
+        self._log({"step": self.step, **result.log, **more})
+        score = result.score if result.score is not None else float(self.steps - self.step)
+        if score < self.best:
+            self.best = score
+            self.run.checkpoints.save_best(_tensors(average=self.average), self._facts())
+        write_bytes(self.run.path / "preview.png", self._preview(samples, found))
+        self._save()
+        return result.summary
+
+    def _preview(self, samples: Sequence[Any], found: Sequence[Any]) -> bytes:
+        """A contact sheet of the first validation images, as a PNG."""
+        cards = [
+            self.task.preview(self.dataset, sample, self.dataset.image(sample.image), one)
+            for sample, one in zip(samples[:SHOWN], found[:SHOWN], strict=True)
+        ]
+        captions, drawn = zip(*cards, strict=True)
+        return to_png(sheet(drawn, captions, names=self.task.legend(self.dataset.names)))
+
+    def _save(self) -> None:
+        if rank() == 0:
+            tensors = _tensors(model=self.model, average=self.average)
+            tensors |= optimizer_tensors(self.optimizer)
+            self.run.checkpoints.save_step(self.step, tensors, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        best = self.best if np.isfinite(self.best) else None
+        return {"step": self.step, "best": best, "window": list(self.window)}
+
+    def _restore(self, found: Checkpoint) -> None:
+        self.model.load_state_dict(prefixed(found.tensors, "model."))
+        load_weights(self.average, found)
+        restore_optimizer(self.optimizer, found.tensors)
+        self.step = int(found.facts["step"])
+        best = found.facts["best"]
+        self.best = float("inf") if best is None else float(best)
+        self.window = [float(value) for value in found.facts["window"]]
+
+    def _log(self, line: Mapping[str, Any]) -> None:
+        if rank() == 0:
+            with (self.run.path / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            for callback in self.callbacks:
+                callback({**line, "steps": self.steps})
+
+    def _cut_log(self) -> None:
+        """Drop the lines after the checkpoint: those steps are taken again."""
+        kept = [line for line in self.run.log() if line["step"] <= self.step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_text(self.run.path / "log.jsonl", text)
+
+    def _calibrate(self) -> None:
+        """On all validation images, with the best weights."""
+        model = self.run.model().to(self.device)
+        shown = (model.prepared(self.dataset.image(s.image)) for s in self.val_samples)
+        found = _predicted(model, self.val_samples, shown)
+        calibration = self.task.calibrate(self.dataset, self.val_samples, found)
+        if calibration:
+            write_json(self.run.path / "calibration.json", calibration)
+
+
+def _predicted(model: Any, samples: Sequence[Any], shown: Iterable[Scaled]) -> list[Any]:
+    """Predictions for samples whose images are at the network's scale, one after the other."""
+    return [
+        one
+        for sample, scaled in zip(samples, shown, strict=True)
+        for one in model.predict_scaled(scaled[None], [sample.size], [sample.image])
+    ]
+
+
+def _same_labels(
+    task: Task[Any, Any], dataset: Dataset[Any], run: Run
+) -> Dataset[Any]:
+    """The labels that the run was begun with: names are looked up, whatever their order.
+
+    Raises:
+        DataError: they have other names.
+    """
+    names = run.facts.model.names
+    added = [name for name in dataset.names if name not in names]
+    if added:
+        raise DataError(
+            f"the labels hold {', '.join(added)}, which the run was not begun with; it has "
+            f"{', '.join(names)}: resume with its own labels, or begin a new run"
+        )
+    same = task.usable(dataset).ordered(names)
+    if fingerprint_of(task, same) != run.facts.fingerprint:
+        _LOG.warning(
+            "labels or images have changed since the run was begun: it goes on with those of now"
+        )
+    return same
+
+
+def _samples(by_image: Mapping[str, Sample], run: Run, split: str) -> tuple[Sample, ...]:
+    """The samples that the run says belong to a split.
+
+    Raises:
+        DataError: the labels lack some of them.
+    """
+    missing = [image for image in run.facts.split[split] if image not in by_image]
+    if missing:
+        raise DataError(
+            f"the run was begun with images that the labels no longer have: "
+            f"{', '.join(missing[:NAMED])}; resume with the labels it was begun with "
+            f"({run.facts.data})"
+        )
+    return tuple(by_image[image] for image in run.facts.split[split])
+
+
+def _tensors(**modules: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """State of modules under their prefixes."""
+    return {
+        f"{prefix}.{name}": value
+        for prefix, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """State of the optimiser as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in prefixed(tensors, "optimizer.").items():
+        index, _, field = name.partition(".")
+        state.setdefault(int(index), {})[field] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,97 @@
+"""One step: loss, gradient, weights and their average."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from placewise.model import Network
+
+if TYPE_CHECKING:
+    from placewise.training.settings import TrainingSettings
+
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises."""
+
+MAX_GRADIENT = 1.0
+"""Gradients longer than this are shortened to it."""
+
+
+class Objective(nn.Module):
+    """Images and labels to one number to make small.
+
+    The mean is over all points or images of the batch, labelled or not, so that it is the same
+    number however a batch is shared between processes.
+
+    Args:
+        model: the network.
+        precision: "float32", or "bfloat16" for convolutions in bfloat16 and the rest in float32.
+    """
+
+    def __init__(self, model: Network[Any], precision: str) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision = precision
+
+    def forward(self, images: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+        """Loss of (B, C, h, w) images with what the head's loss wants to know of each."""
+        lower = torch.autocast(images.device.type, torch.bfloat16)
+        with lower if self.precision == "bfloat16" else contextlib.nullcontext():
+            output = self.model(images.contiguous(memory_format=torch.channels_last))
+        loss: torch.Tensor = self.model.head.loss(output.float(), *targets)
+        return loss.mean()
+
+
+def optimiser(objective: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
+    """AdamW; weights decay, biases and norms do not."""
+    weights = [p for p in objective.parameters() if p.ndim > 1]
+    others = [p for p in objective.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99))
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over the first steps, then half a cosine to 0.
+
+    Example:
+        >>> [round(learning_rate(s, 101, 1.0), 3) for s in (0, 4, 52, 100)]
+        [0.2, 1.0, 0.5, 0.0]
+    """
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return peak * (step + 1) / warm
+    return peak * 0.5 * (1 + math.cos(math.pi * (step + 1 - warm) / max(1, steps - warm)))
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of weights and statistics, quicker at the beginning.
+
+    avg ← d · avg + (1 − d) · now, d = min(decay, (1 + step) / (10 + step)).
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    kept, now = average.state_dict(), model.state_dict()
+    floating = [name for name, value in kept.items() if value.is_floating_point()]
+    torch._foreach_lerp_([kept[n] for n in floating], [now[n] for n in floating], share)
+    for name in kept.keys() - set(floating):
+        kept[name].copy_(now[name])
+
+
+def fast_memory() -> None:
+    """Let glibc keep freed memory: training frees and takes the same blocks at every step."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
