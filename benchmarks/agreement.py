@@ -38,7 +38,7 @@ def measure(data: Path, runs: list[Path]) -> dict:
     for path in runs:
         model = Run.open(path).model(print).eval()
         shown = (read_image(labels.root / sample.image) for sample in samples)
-        found.append(np.stack([model.locate(image).points for image in shown]))
+        found.append(np.stack([model.predict(image).keypoints for image in shown]))
     found = np.where(np.isfinite(truth), np.stack(found), np.nan)
     apart = [np.linalg.norm(a - b, axis=-1) for a, b in combinations(found, 2)]
     middle = np.median(found, axis=0)

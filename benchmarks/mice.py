@@ -62,7 +62,7 @@ def bench(data: Path, name: str, minutes: float, seed: int, flags: list[str], ou
         "batch": training["batch_size"],
         "precision": training["precision"],
         "images_per_second": round(speeds[len(speeds) // 2], 1),
-        "input": facts["model"]["input"]["frame"],
+        "input": facts["model"]["input"]["size"],
         **{key: scores[key] for key in KEPT},
         "processors": os.cpu_count(),
         "versions": facts["versions"],

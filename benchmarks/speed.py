@@ -28,8 +28,10 @@ from torch.nn import functional
 
 from placewise import read_dataset
 from placewise.augment import Augmentation
-from placewise.data import KeypointTrainingSet, Order, batches, of_split, split_images
-from placewise.model import KeypointModel, choose_model
+from placewise.labels import of_split, split_images
+from placewise.tasks import build, choose_model, task_named
+from placewise.training.dataset import TrainingSet
+from placewise.training.order import Order, batches
 from placewise.training import TrainingSettings
 from placewise.training._step import Objective, fast_memory, optimiser
 
@@ -90,10 +92,12 @@ def plain(points: int, size: tuple[int, int], precision: str) -> Callable[[], No
 def ours(data: Path, precision: str) -> tuple[Callable[[], None], tuple[int, int], int]:
     labels = read_dataset(data)
     samples = of_split(labels, split_images(labels, 0), "train")
-    model = KeypointModel(choose_model(labels, samples))
+    model = build(choose_model(labels, samples))
     settings = TrainingSettings()
     augmentation = Augmentation(flip=bool(labels.symmetry))
-    shown = KeypointTrainingSet(labels, samples, model.settings.input, model.frame, augmentation, 0)
+    shown = TrainingSet(
+        task_named(labels.task), labels, samples, model.input, model.input_size, augmentation, 0
+    )
     total = 3 + (1 + ROUNDS) * STEPS + -(-len(samples) // BATCH)
     stream = batches(shown, Order(len(samples), BATCH, 0, start=0, stop=total), 0)
     for _ in range(-(-len(samples) // BATCH)):
@@ -107,7 +111,7 @@ def ours(data: Path, precision: str) -> tuple[Callable[[], None], tuple[int, int
         optimizer.step()
         optimizer.zero_grad()
 
-    return step, model.frame, sum(p.numel() for p in model.parameters())
+    return step, model.input_size, sum(p.numel() for p in model.parameters())
 
 
 def main() -> None:

@@ -342,7 +342,7 @@ def test_a_good_package_has_no_faults(tmp_path: Path, find):
         ("heads/one", "from ..cli import main", "'heads' imports 'cli', not"),
         ("heads/one", "from .. import cli", "'heads' imports 'cli', not"),
         ("auditing/paths", "import placewise.formats", "'auditing' imports 'formats' of the local"),
-        ("remedies", "import placewise.data", "'remedies' imports 'data' of the local"),
+        ("remedies", "import placewise.labels", "'remedies' imports 'labels' of the local"),
         ("graph", "import placewise.heads", "'graph' imports 'heads', not"),
         (
             "demo",

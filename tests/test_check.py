@@ -14,11 +14,10 @@ import pytest
 from PIL import Image
 
 from placewise.checking import Findings, check, check_data, write_findings
-from placewise.data import split_images
 from placewise.errors import SettingsError
 from placewise.files import read_json
 from placewise.formats import read_dataset
-from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility
+from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility, split_images
 
 NAMES = ("nose", "tail", "left", "right")
 SHAPE = np.array([[0.0, -20.0], [0.0, 20.0], [-8.0, -10.0], [8.0, -10.0]])

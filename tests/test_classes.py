@@ -16,32 +16,25 @@ from torch import nn
 
 from placewise.augment import Augmentation
 from placewise.backbones import Backbone
-from placewise.checking import ClassFacts, check, write_findings
+from placewise.checking import check, write_findings
 from placewise.cli import main
-from placewise.data import (
-    ClassTrainingSet,
-    InputSettings,
-    Order,
-    as_input,
-    batches,
-    choose_input,
-    in_groups,
-    of_split,
-    shown_size,
-    split_images,
-)
 from placewise.errors import ImageError, SettingsError
 from placewise.evaluation import evaluate
 from placewise.formats import read_dataset, write_dataset
 from placewise.heads import HEADS, ClassHead
 from placewise.images import read_image
-from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample
-from placewise.model import ClassModel, ModelSettings, choose_model
+from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample, of_split, split_images
+from placewise.model import InputSettings, ModelSettings
+from placewise.model.inputs import as_input, choose_input, shown_size
 from placewise.prediction import predict
 from placewise.run import Run
+from placewise.tasks import choose_model, task_named
+from placewise.tasks.classes.check import ClassFacts
+from placewise.tasks.classes.model import ClassModel
 from placewise.training import TrainingSettings, train
-from placewise.training._classes import Classes
-from placewise.training._plan import fingerprint_of
+from placewise.training.begin import fingerprint_of
+from placewise.training.dataset import TrainingSet
+from placewise.training.order import Order, batches
 
 NAMES = ("cross", "square", "stripes")
 SIDE = 20
@@ -50,9 +43,9 @@ SIDE = 20
 class Averages(ClassHead):
     """The simplest linear head: W · mean of the features + b."""
 
-    def __init__(self, channels: int, classes: int, size: tuple[int, ...]) -> None:
+    def __init__(self, in_channels: int, classes: int, size: tuple[int, ...]) -> None:
         super().__init__()
-        self.out = nn.Linear(channels, classes)
+        self.out = nn.Linear(in_channels, classes)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.out(features.flatten(2).mean(-1))
@@ -64,9 +57,9 @@ class Places(ClassHead):
 
     any_size = False
 
-    def __init__(self, channels: int, classes: int, size: tuple[int, ...]) -> None:
+    def __init__(self, in_channels: int, classes: int, size: tuple[int, ...]) -> None:
         super().__init__()
-        self.out = nn.Linear(channels * int(np.prod(size)), classes)
+        self.out = nn.Linear(in_channels * int(np.prod(size)), classes)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.out(features.flatten(1))
@@ -256,8 +249,8 @@ def test_images_without_a_class_are_left_out(tmp_path: Path) -> None:
 def test_the_loss_of_an_unknown_class_is_nothing(shapes: Path) -> None:
     labels = read_dataset(shapes)
     sample = ClassSample(labels.samples[0].image, (SIDE, SIDE), None)
-    view = InputSettings(scale=1, frame=(SIDE, SIDE), channels=1, mean=(0.4,), std=(0.2,))
-    shown = ClassTrainingSet(labels, [sample], view, (20, 20), Augmentation(), 0)
+    view = InputSettings(scale=1, size=(SIDE, SIDE), channels=1, mean=(0.4,), std=(0.2,))
+    shown = TrainingSet(task_named("classes"), labels, [sample], view, (20, 20), Augmentation(), 0)
     _, label, index = shown[0, 0]
     assert (label, index) == (NOT_LABELLED, 0)
 
@@ -267,7 +260,7 @@ def test_batches_are_images_and_their_classes(shapes: Path) -> None:
     samples = of_split(labels, split_images(labels, 0), "train")
     view = choose_input(labels, samples, None, 0, whole=True, fit=True)
     assert (view.scale, view.frame, view.channels, view.fit) == (1.0, (SIDE, SIDE), 1, False)
-    shown = ClassTrainingSet(labels, samples, view, (24, 28), Augmentation(), 0)
+    shown = TrainingSet(task_named("classes"), labels, samples, view, (24, 28), Augmentation(), 0)
     for images, classes, indices in batches(shown, Order(len(samples), 8, 0, start=0, stop=3), 0):
         assert images.shape == (8, 1, 24, 28)
         assert [samples[int(i)].label for i in indices] == classes.tolist()
@@ -293,13 +286,13 @@ def test_the_fingerprint_is_of_images_and_classes(shapes: Path) -> None:
 
 def classifier(head: str, *, frame: int = SIDE, fit: bool = False, channels: int = 1) -> ClassModel:
     view = InputSettings(
-        scale=1, frame=(frame, frame), channels=channels, mean=(0.4,) * channels,
+        scale=1, size=(frame, frame), channels=channels, mean=(0.4,) * channels,
         std=(0.2,) * channels, fit=fit,
     )  # fmt: skip
     settings = ModelSettings(
         names=NAMES, input=view, backbone_settings={"width": 16, "depth": 1}, head=head
     )
-    model = ClassModel(settings).eval()
+    model = ClassModel.build(settings).eval()
     torch.manual_seed(1)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -358,7 +351,7 @@ def test_training_lays_images_where_answering_does(shapes: Path) -> None:
     labels = read_dataset(shapes)
     model = classifier(f"{HERE}:Averages")
     view = model.settings.input
-    shown = ClassTrainingSet(labels, labels.samples[:4], view, model.frame, Augmentation.none(), 0)
+    shown = TrainingSet(task_named("classes"), labels, labels.samples[:4], view, model.frame, Augmentation.none(), 0)
     for index in range(4):
         image, _, _ = shown[0, index]
         with torch.no_grad():
@@ -374,7 +367,7 @@ def test_a_head_that_is_tied_to_places_refuses_larger_images() -> None:
 
 
 def test_images_of_many_sizes_are_shrunk_to_fit() -> None:
-    view = InputSettings(scale=0.5, frame=(20, 30), channels=1, mean=(0.5,), std=(0.2,), fit=True)
+    view = InputSettings(scale=0.5, size=(20, 30), channels=1, mean=(0.5,), std=(0.2,), fit=True)
     for size in [(40, 60), (400, 60), (41, 61), (10, 300), (8, 8)]:
         high, wide = shown_size(size, view)
         assert high <= 20 and wide <= 30

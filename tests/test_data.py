@@ -12,27 +12,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placewise.augment import Augmentation
-from placewise.data import (
+from placewise.errors import LabelError, SettingsError
+from placewise.formats import read_dataset
+from placewise.labels import (
+    KeypointDataset,
+    KeypointSample,
+    Visibility,
+    of_split,
+    single,
+    split_images,
+)
+from placewise.model.inputs import (
     DETAIL,
     FINER,
     OBJECT,
     PIXELS,
     SMALLEST,
-    KeypointTrainingSet,
-    Order,
+    InputSettings,
     as_input,
-    batches,
     choose_input,
-    mirror_order,
     object_extent,
-    of_split,
     scaled_size,
-    single,
-    split_images,
 )
-from placewise.errors import LabelError, SettingsError
-from placewise.formats import read_dataset
-from placewise.labels import KeypointDataset, KeypointSample, Visibility
+from placewise.tasks import task_named
+from placewise.tasks.keypoints import mirror_order
+from placewise.training.dataset import TrainingSet
+from placewise.training.order import Order, batches
 
 
 def sample(name: str, split: str | None = None, size: tuple[int, int] = (40, 60)) -> KeypointSample:
@@ -127,7 +132,7 @@ def test_input_is_chosen_from_the_data(squares: Path) -> None:
     train = of_split(found, split_images(found, 0), "train")
     view = choose_input(found, train, object_extent(train), 0)
     assert view.scale == 1.0
-    assert view.frame == (48, 56)
+    assert view.size == (48, 56)
     assert view.channels == 1
     assert view.mean[0] == pytest.approx(110 / 255, abs=0.03)
 
@@ -146,7 +151,7 @@ def test_large_images_are_shrunk_to_the_budget(
     view = choose_input(found, samples, share and share * size[0], 0)
     high, wide = scaled_size(size, view.scale)
     assert high * wide == pytest.approx(min(DETAIL * PIXELS, math.prod(size)), rel=0.02)
-    assert math.prod(view.frame) == pytest.approx(PIXELS, rel=0.02)
+    assert math.prod(view.size) == pytest.approx(PIXELS, rel=0.02)
 
 
 @given(st.floats(1, 400), st.sampled_from([(480, 640), (3000, 4000), (20, 30)]))
@@ -171,8 +176,8 @@ def test_the_object_keeps_its_pixels(extent: float, size: tuple[int, int]) -> No
     )
 
 
-def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images are shown at a scale that keeps the object large, through windows of the budget."""
+def test_small_objects_are_learnt_from_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are shown at a scale that keeps the object large, through crops of the budget."""
     monkeypatch.setattr(
         "placewise.labels.sources.read_image", lambda path: np.zeros((8, 8, 3), np.uint8)
     )
@@ -181,9 +186,9 @@ def test_small_objects_are_learnt_from_windows(monkeypatch: pytest.MonkeyPatch) 
     view = choose_input(found, samples, 2 * OBJECT, 0)
     assert view.scale == 0.5
     assert scaled_size((960, 1280), view.scale) == (480, 640)
-    assert view.frame == (240, 320)
+    assert view.size == (240, 320)
     whole = choose_input(found, samples, 2 * OBJECT, 0, whole=True)
-    assert whole.frame == scaled_size((960, 1280), whole.scale) == (240, 320)
+    assert whole.size == scaled_size((960, 1280), whole.scale) == (240, 320)
 
 
 def test_as_input_keeps_place() -> None:
@@ -198,16 +203,15 @@ def test_as_input_keeps_place() -> None:
 
 
 def choose_view(scale: float):
-    from placewise.data import InputSettings
 
-    return InputSettings(scale=scale, frame=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
+    return InputSettings(scale=scale, size=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
 
 
-def training_images(squares: Path) -> KeypointTrainingSet:
+def training_images(squares: Path) -> TrainingSet:
     found = read_dataset(squares)
     train = of_split(found, split_images(found, 0), "train")
     view = choose_input(found, train, object_extent(train), 0)
-    return KeypointTrainingSet(found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
+    return TrainingSet(task_named("keypoints"), found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -11,15 +11,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from placewise.data import InputSettings
 from placewise.errors import CheckpointError, SettingsError
 from placewise.files import write_json
 from placewise.heads import HEADS
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
-from placewise.model import KeypointModel, ModelSettings, choose_model, decode_floor
+from placewise.model import InputSettings, ModelSettings
 from placewise.run import Run, RunFacts, prefixed, versions
+from placewise.tasks import choose_model
+from placewise.tasks.keypoints.model import KeypointModel, decode_floor
 
-VIEW = InputSettings(scale=1.0, frame=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
+VIEW = InputSettings(scale=1.0, size=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
 
 
 KEYPOINT_HEADS = [name for name in HEADS.names() if HEADS[name].task == "keypoints"]
@@ -34,7 +35,7 @@ def build(head: str = "heatmap", scale: float = 1.0, **settings: object) -> Keyp
         head=head,
         head_settings=settings,
     )
-    return KeypointModel(model).eval()
+    return KeypointModel.build(model).eval()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 90), (48, 64), (131, 40)])
@@ -42,7 +43,7 @@ def build(head: str = "heatmap", scale: float = 1.0, **settings: object) -> Keyp
 def test_any_size_and_no_keypoint_beyond_the_image(head: str, size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
     for scale in (1.0, 0.6):
-        found = build(head, scale).locate(image)
+        found = build(head, scale).predict(image)
         assert found.points.shape == (3, 2)
         assert (found.points >= -0.5 - 1e-4).all()
         assert (found.points <= [size[1] - 0.5 + 1e-4, size[0] - 0.5 + 1e-4]).all()
@@ -51,9 +52,9 @@ def test_any_size_and_no_keypoint_beyond_the_image(head: str, size: tuple[int, i
 @pytest.mark.parametrize("head", FLATTENING)
 def test_a_flattening_head_says_why_it_cannot(head: str) -> None:
     model = build(head)
-    assert model.locate(np.zeros((40, 64, 1), np.uint8)).points.shape == (3, 2)
+    assert model.predict(np.zeros((40, 64, 1), np.uint8)).keypoints.shape == (3, 2)
     with pytest.raises(SettingsError, match=r"flattens .*'heatmap', which takes any size"):
-        model.locate(np.zeros((49, 64, 1), np.uint8))
+        model.predict(np.zeros((49, 64, 1), np.uint8))
 
 
 def test_padding_to_a_multiple_moves_no_keypoint() -> None:
@@ -66,7 +67,7 @@ def test_padding_to_a_multiple_moves_no_keypoint() -> None:
     shown = torch.from_numpy(padded).permute(2, 0, 1)[None]
     with torch.inference_mode():
         direct = model.head.decode(model(shown).float(), (45, 61))
-    assert model.locate(image).points == pytest.approx(direct.keypoints[0].numpy(), abs=1e-4)
+    assert model.predict(image).keypoints == pytest.approx(direct.keypoints[0].numpy(), abs=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.51])

@@ -18,8 +18,7 @@ from placewise.formats import read_dataset
 from placewise.images import read_image
 from placewise.labels import Visibility
 from placewise.metrics import conformal_factor, errors
-from placewise.model import Located
-from placewise.prediction import predict, prediction, table
+from placewise.prediction import predict
 from placewise.run import Run
 from placewise.training import TrainingSettings, train
 
@@ -71,7 +70,7 @@ def test_files_of_a_prediction_agree(run: Run, data: Path, tmp_path: Path) -> No
     for line, (one, k) in zip(lines, ((one, k) for one in found for k in (0, 1)), strict=True):
         assert line["image"] == one.image
         assert float(line["x"]) == pytest.approx(one.points[k, 0], abs=1e-3)
-        assert float(line["r90"]) == pytest.approx(one.radii[k], abs=1e-3)
+        assert float(line["radius_90"]) == pytest.approx(one.radii[k], abs=1e-3)
     content = json.loads((out / "predictions.coco.json").read_text())
     assert content["info"]["pixel_convention"] == run.facts.pixel_convention
     assert len(content["annotations"]) == 60
@@ -122,7 +121,7 @@ def test_a_folder_in_use_or_empty_is_refused(run: Run, data: Path, tmp_path: Pat
 def test_exif_rotation_end_to_end(run: Run, data: Path, tmp_path: Path) -> None:
     """An image stored in any of the eight orientations gets the keypoints that it shows."""
     upright = Image.open(data / "images" / "000.png")
-    expected = run.model(print).locate(read_image(data / "images" / "000.png"))
+    expected = run.model(print).predict(read_image(data / "images" / "000.png"))
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -161,9 +160,9 @@ def test_evaluation_is_what_the_definitions_say(run: Run, data: Path, tmp_path: 
     scores = evaluate(run, labels, out=out)
     assert scores["split"] == "test"
     assert read_json(out / "metrics.json")["mean_error_px"] == scores["mean_error_px"]
-    found = {(r["image"], r["point"]): r for r in rows(out / "predictions.csv")}
+    found = {(r["image"], r["keypoint"]): r for r in rows(out / "predictions.csv")}
     truth = {
-        (r["image"], r["point"]): r
+        (r["image"], r["keypoint"]): r
         for r in rows(data / "points.csv")
         if r["split"] == "test" and r["state"] == "visible"
     }
@@ -175,7 +174,7 @@ def test_evaluation_is_what_the_definitions_say(run: Run, data: Path, tmp_path: 
     assert scores["mean_error_px"] == pytest.approx(np.mean(off), abs=2e-3)
     assert scores["median_error_px"] == pytest.approx(np.median(off), abs=2e-3)
     assert scores["rmse_px"] == pytest.approx(np.sqrt(np.mean(np.square(off))), abs=2e-3)
-    within = [d <= float(found[k]["r90"]) for d, k in zip(off, truth, strict=True)]
+    within = [d <= float(found[k]["radius_90"]) for d, k in zip(off, truth, strict=True)]
     assert scores["radius"]["coverage_90"] == pytest.approx(np.mean(within), abs=0.05)
     assert scores["decode_floor_px"] < 0.05
     assert scores["mean_error_px"] < 0.5 * scores["mean_position_baseline_px"]
@@ -187,7 +186,7 @@ def test_the_radius_holds_ninety_percent_of_validation(run: Run, data: Path) -> 
     """Calibration by hand gives the factor that training wrote."""
     labels, model = read_dataset(data), run.model(print)
     samples = [s for s in labels.samples if s.image in run.facts.split["val"]]
-    found = [model.locate(read_image(data / s.image)) for s in samples]
+    found = [model.predict(read_image(data / s.image)) for s in samples]
     off = errors(np.stack([f.points for f in found]), np.stack([s.points[0] for s in samples]))
     spreads = np.stack([f.spreads for f in found])
     known = np.isfinite(off)

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from placewise.training._keypoints import Decoded
+from placewise.training._plan import TIMED, WARM_STEPS
+from placewise.training._step import LONGEST, learning_rate, move_average
 from safetensors.torch import load_file
 
 from conftest import draw_squares
@@ -22,9 +25,6 @@ from placewise.heads.heatmap import Heatmap
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.run import Run
 from placewise.training import TrainingSettings, train
-from placewise.training._keypoints import Decoded
-from placewise.training._plan import TIMED, WARM_STEPS
-from placewise.training._step import LONGEST, learning_rate, move_average
 from survival import campaign
 
 QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch_size": 4}

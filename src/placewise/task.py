@@ -416,7 +416,7 @@ class Task(ABC, Generic[S, P]):
 
     def tiles(self, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
         """(label, value) of the numbers on top of a report."""
-        return metric_tiles([self.metric], scores)
+        return metric_tiles([self.metric], [self.metric.name], scores)
 
     def sections(
         self,
@@ -441,7 +441,10 @@ class Task(ABC, Generic[S, P]):
         return [Section("Scores", [metric_table([self.metric], scores)]), *shown]
 
     def report(
-        self, scores: Mapping[str, Any], held: Scored[S, P] | None = None, info: RunInfo | None = None
+        self,
+        scores: Mapping[str, Any],
+        held: Scored[S, P] | None = None,
+        info: RunInfo | None = None,
     ) -> Report:
         """Scores as a report: one page and one text.
 

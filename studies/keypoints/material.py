@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from placewise.data import of_split, scaled_size, split_images
+from placewise.labels import of_split, split_images
+from placewise.model import scaled_size
 from placewise.demo import write_images
 from placewise.errors import SettingsError
 from placewise.formats import read_dataset, write_dataset

@@ -12,8 +12,8 @@ from placewise.geometry import FloatArray
 from placewise.heads.heatmap import Heatmap
 from placewise.labels import KeypointDataset
 from placewise.metrics import by_border_distance, errors
-from placewise.model import KeypointModel
 from placewise.run import Run
+from placewise.tasks.keypoints.model import KeypointModel
 from studies._findings import Measured
 from studies.keypoints import material
 from studies.keypoints.runs import REFERENCE, Outcome
@@ -67,5 +67,5 @@ def read_with(run: Path, labels: KeypointDataset, decoder: str) -> FloatArray:
         raise SettingsError(f"{run} does not give heatmaps; decoders read those of 'heatmap' only")
     model.head.decoder = DECODERS[decoder]()
     samples = material.part(labels, "test")
-    points = [model.locate(labels.image(sample.image)).points for sample in samples]
+    points = [model.predict(labels.image(sample.image)).keypoints for sample in samples]
     return errors(np.stack(points), material.truth_of(samples)[0])

@@ -28,8 +28,8 @@ from placewise.comparison._budget import Budget, budget_of, check_matched
 from placewise.comparison._jobs import (
     Job,
     Kind,
-    examine_job,
     dataset_of,
+    examine_job,
     metric_of,
     model_of,
     no_control,

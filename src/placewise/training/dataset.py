@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,27 +146,3 @@ class TrainingSet(TorchDataset[tuple[Any, ...]]):
         shown = self.augmentation.photometric(warp_image(image, warp), rng)
         planes = torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))
         return (planes, *target.encode(warp), index)
-
-
-def in_groups(
-    images: Iterable[NDArray[np.float32]], most: int = 64
-) -> Iterator[NDArray[np.float32]]:
-    """Images in order, stacked as far as neighbours have one size.
-
-    Args:
-        images: (h, w, channels) each.
-        most: images in a stack.
-
-    Example:
-        >>> sizes = [(4, 4, 1), (4, 4, 1), (4, 5, 1)]
-        >>> [group.shape for group in in_groups(np.zeros(size, np.float32) for size in sizes)]
-        [(2, 4, 4, 1), (1, 4, 5, 1)]
-    """
-    group: list[NDArray[np.float32]] = []
-    for image in images:
-        if group and (image.shape != group[0].shape or len(group) == most):
-            yield np.stack(group)
-            group = []
-        group.append(image)
-    if group:
-        yield np.stack(group)

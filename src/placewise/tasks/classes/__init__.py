@@ -27,20 +27,19 @@ from placewise.tasks.classes.model import ClassModel
 from placewise.tasks.classes.prediction import NAMED, ClassPrediction, columns
 from placewise.wording import percent
 
-
 PLACE_WORDS = (
-        (
-            "place-use index",
-            "Accuracy minus the accuracy of the same arm trained behind a fixed permutation of the "
-            "positions of its feature map: 0 for a head that does not use which positions are "
-            "neighbours.",
-        ),
-        (
-            "R_f, deformation sensitivity",
-            "How much a smooth deformation by about a pixel changes the prediction, compared with "
-            "noise of the same size; small is stable.",
-        ),
-    )
+    (
+        "place-use index",
+        "Accuracy minus the accuracy of the same arm trained behind a fixed permutation of the "
+        "positions of its feature map: 0 for a head that does not use which positions are "
+        "neighbours.",
+    ),
+    (
+        "R_f, deformation sensitivity",
+        "How much a smooth deformation by about a pixel changes the prediction, compared with "
+        "noise of the same size; small is stable.",
+    ),
+)
 """What a comparison says of the sense of place."""
 
 

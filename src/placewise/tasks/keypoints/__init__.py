@@ -47,18 +47,18 @@ CARD_SIDE = (360, 480)
 
 
 PLACE_WORDS = (
-        (
-            "place-use index",
-            "Error of the same arm trained behind a fixed permutation of the positions of its "
-            "feature map, minus its error without: 0 for a head that learns every position "
-            "separately, as flattening does, and large for a head that reads keypoints off a map.",
-        ),
-        (
-            "R_τ, deformation left behind",
-            "How far keypoints fall short of a smooth deformation by about a pixel, as a share of "
-            "how far they should have moved: 0 follows it exactly, 1 is no closer than not moving.",
-        ),
-    )
+    (
+        "place-use index",
+        "Error of the same arm trained behind a fixed permutation of the positions of its "
+        "feature map, minus its error without: 0 for a head that learns every position "
+        "separately, as flattening does, and large for a head that reads keypoints off a map.",
+    ),
+    (
+        "R_τ, deformation left behind",
+        "How far keypoints fall short of a smooth deformation by about a pixel, as a share of "
+        "how far they should have moved: 0 follows it exactly, 1 is no closer than not moving.",
+    ),
+)
 """What a comparison says of the sense of place."""
 
 

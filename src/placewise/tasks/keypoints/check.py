@@ -92,7 +92,10 @@ class KeypointFindings(Findings):
 
     def sections(self, shown: Sequence[Card], names: Sequence[str]) -> list[Section]:
         """Images with their labels, and labels of each keypoint."""
-        header, rows = _header(self.facts), [_row(self.facts, one) for one in self.facts.by_keypoint]
+        header, rows = (
+            _header(self.facts),
+            [_row(self.facts, one) for one in self.facts.by_keypoint],
+        )
         caption = "Number of labels of each keypoint."
         counted = Table(header, rows, range(1, len(header)), caption)
         words = (
