@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -76,6 +77,8 @@ def main(args: Sequence[str] | None = None) -> None:
     except PlacewiseError as error:
         print(f"placewise: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("placewise: stopped", file=sys.stderr)
         raise SystemExit(130) from None
