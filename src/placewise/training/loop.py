@@ -282,9 +282,7 @@ def _predicted(model: Any, samples: Sequence[Any], shown: Iterable[Scaled]) -> l
     ]
 
 
-def _same_labels(
-    task: Task[Any, Any], dataset: Dataset[Any], run: Run
-) -> Dataset[Any]:
+def _same_labels(task: Task[Any, Any], dataset: Dataset[Any], run: Run) -> Dataset[Any]:
     """The labels that the run was begun with: names are looked up, whatever their order.
 
     Raises:
