@@ -78,7 +78,7 @@ def measure(
     settings = TrainingSettings.of(
         max_steps=steps,
         seed=seed,
-        backbone_settings={"padding": rule},
+        backbone_settings={"padding_mode": rule},
         precision="bfloat16",
         val_interval=steps,
     )

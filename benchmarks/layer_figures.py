@@ -104,7 +104,7 @@ def convolution() -> list[Panel]:
     rules = ("zeros", "reflect", "symmetric", "partial")
     found = []
     for rule in rules:
-        net = nn.Sequential(*(filled(Convolution(1, 1, 5, padding=rule)) for _ in range(2)))
+        net = nn.Sequential(*(filled(Convolution(1, 1, 5, padding_mode=rule)) for _ in range(2)))
         found.append((rule, first(net(given))))
     return [("an even map", first(given)), *found]
 
@@ -156,7 +156,7 @@ def blur() -> list[Panel]:
 
 
 def polyphase() -> list[Panel]:
-    layer = Polyphase(1, padding="circular")
+    layer = Polyphase(1, padding_mode="circular")
     given, moved = image(), image().roll(1, 3)
     plain = [
         ("each second place", given[0, 0, ::2, ::2]),
@@ -174,7 +174,7 @@ def coordinates() -> list[Panel]:
 
 def multi_scale() -> list[Panel]:
     given = image()
-    found = filled(MultiScale(1, 3, sizes=(1, 3, 5), padding="symmetric"))(given)
+    found = filled(MultiScale(1, 3, kernel_sizes=(1, 3, 5), padding_mode="symmetric"))(given)
     captions = [f"averages of {k}×{k}" for k in (1, 3, 5)]
     return [("image", first(given)), *((c, first(found, n)) for n, c in enumerate(captions))]
 

@@ -93,7 +93,7 @@ class MaskedDense(nn.Module):
 
 def ways() -> dict[str, nn.Module]:
     own = LocallyConnected(CHANNELS, OUT, (SIDE, SIDE), SIZE)
-    zeros = LocallyConnected(CHANNELS, OUT, (SIDE, SIDE), SIZE, padding="zeros")
+    zeros = LocallyConnected(CHANNELS, OUT, (SIDE, SIDE), SIZE, padding_mode="zeros")
     return {
         "LocallyConnected": own,
         "LocallyConnected, zeros": zeros,
@@ -240,7 +240,7 @@ def paths() -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name in PADDINGS.names():
         for size in (3, 5):
-            layer = Convolution(1, 1, size, dimensions=1, padding=name, bias=False).double()
+            layer = Convolution(1, 1, size, spatial_dims=1, padding_mode=name, bias=False).double()
             nn.init.ones_(layer.weight)
             maps = torch.zeros(1, 1, 64, dtype=torch.float64, requires_grad=True)
             result = maps

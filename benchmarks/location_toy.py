@@ -64,7 +64,7 @@ def network(padding: str, width: int = 16) -> nn.Sequential:
     widths, strides = (3, width, width, 2 * width, 2 * width), (1, 2, 2, 2)
     parts: list[nn.Module] = []
     for before, after, stride in zip(widths, widths[1:], strides, strict=False):
-        layer = Convolution(before, after, 3, stride=stride, bias=False, padding=padding)
+        layer = Convolution(before, after, 3, stride=stride, bias=False, padding_mode=padding)
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         parts += [layer, nn.ReLU()]
     return nn.Sequential(*parts, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 2))

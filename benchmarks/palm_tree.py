@@ -53,10 +53,10 @@ def branch(head: PalmTree, k: int, classes: int) -> nn.Sequential:
     for sheet in [*head.sheets, head.out]:
         own = sheet.out_channels // classes
         one = LocallyConnected(
-            sheet.channels // sheet.groups,
+            sheet.in_channels // sheet.groups,
             own,
-            sheet.sides,
-            sheet.windows.size,
+            sheet.input_size,
+            sheet.windows.kernel_size,
             stride=sheet.windows.stride,
             padding="clamped" if sheet.clamped else "valid",
         )

@@ -41,7 +41,7 @@ def body(read: int, width: int, *, layers: int = 2, padding: str = "zeros") -> n
     """
     found: list[nn.Module] = []
     for channels in [read, *[width] * (layers - 1)]:
-        layer = Convolution(channels, width, 3, padding=padding)
+        layer = Convolution(channels, width, 3, padding_mode=padding)
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         found += [layer, nn.ReLU()]
     return nn.Sequential(*found)

@@ -159,7 +159,7 @@ def build(head: str) -> nn.Sequential:
         >>> build("convolutional")(torch.zeros(1, 1, 48, 48)).shape
         torch.Size([1, 10])
     """
-    trunk = LeNet(1, width=WIDTH, padding="zeros")
+    trunk = LeNet(1, width=WIDTH, padding_mode="zeros")
     member: Any = HEADS[head]
     return nn.Sequential(trunk, member(trunk.out_channels, 10, trunk.size((SIDE, SIDE))))
 

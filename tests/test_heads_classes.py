@@ -101,7 +101,7 @@ def test_a_volume_reads_its_neighbours_along_the_channels_too() -> None:
     """A hidden layer of a map of two axes has three, and a far channel is out of reach."""
     head = build("sheet", 7, 3, (5, 4), hidden=2, volume=True)
     (sheet,) = head.sheets
-    assert sheet.sides == (7, 5, 4)
+    assert sheet.input_size == (7, 5, 4)
     maps = features(7, (5, 4), batch=1).requires_grad_()
     hidden = sheet(maps[:, None])
     (slope,) = torch.autograd.grad(hidden[0, :, 0, 2, 2].sum(), maps)
@@ -147,12 +147,12 @@ def branch_of(head: Any, k: int, classes: int) -> nn.Sequential:
         own = sheet.out_channels // classes
         mine = slice(k * own, (k + 1) * own)
         one = LocallyConnected(
-            sheet.channels // sheet.groups,
+            sheet.in_channels // sheet.groups,
             own,
-            sheet.sides,
-            sheet.windows.size,
+            sheet.input_size,
+            sheet.windows.kernel_size,
             stride=sheet.windows.stride,
-            padding="clamped" if sheet.clamped else "valid",
+            padding_mode="clamped" if sheet.clamped else "valid",
         ).double()
         one.weight.data.copy_(sheet.weight[:, mine])
         one.bias.data.copy_(sheet.bias[mine])
@@ -196,8 +196,8 @@ def test_a_branch_is_of_one_class_alone() -> None:
 )
 def test_branches_narrow_until_a_window_holds_them(size, after) -> None:
     head = HEADS["palm_tree"](2, 3, size)
-    assert [sheet.sides_after(sheet.sides) for sheet in head.sheets] == after
-    assert head.out.windows.size == after[-1]
+    assert [sheet.size_after(sheet.input_size) for sheet in head.sheets] == after
+    assert head.out.windows.kernel_size == after[-1]
 
 
 @pytest.mark.parametrize(

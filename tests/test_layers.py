@@ -45,7 +45,7 @@ def test_convolution_is_torchs_own_to_the_bit(dimensions: int, padding: str):
     """The same seed gives the same weights, and these the same results."""
     settings = {"stride": 2, "dilation": 2, "groups": 3, "bias": True}
     torch.manual_seed(3)
-    ours = Convolution(3, 6, 3, dimensions=dimensions, padding=padding, **settings)
+    ours = Convolution(3, 6, 3, spatial_dims=dimensions, padding_mode=padding, **settings)
     torch.manual_seed(3)
     theirs = TORCHS[dimensions](3, 6, 3, padding=2, padding_mode=padding, **settings)
     assert list(ours.state_dict()) == list(theirs.state_dict())
@@ -67,7 +67,7 @@ def test_an_even_window_has_one_place_more_after(size):
 
 
 def test_full_is_a_transposed_convolution_with_the_kernel_turned():
-    ours = Convolution(3, 2, 3, padding="full", bias=False).double()
+    ours = Convolution(3, 2, 3, padding_mode="full", bias=False).double()
     given = maps(2)
     turned = ours.weight.flip(2, 3).transpose(0, 1)
     assert torch.allclose(ours(given), nn.functional.conv_transpose2d(given, turned), atol=1e-12)
@@ -97,9 +97,9 @@ def test_pooling_is_torchs(dimensions: int, stride: int):
     given = maps(dimensions) - 3
 
     def ours(kind: str, padding: str) -> torch.Tensor:
-        return Pooling(3, 3, dimensions=dimensions, stride=stride, kind=kind, padding=padding)(
-            given
-        )
+        return Pooling(
+            3, 3, spatial_dims=dimensions, stride=stride, kind=kind, padding_mode=padding
+        )(given)
 
     largest, average = MAXIMA[dimensions], AVERAGES[dimensions]
     inside = {"count_include_pad": False}
@@ -128,7 +128,7 @@ def test_pooling_of_another_kind_is_refused():
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_blur_is_repeated_averaging_of_neighbours(size: int, stride: int):
     """Slow twin: k − 1 times the mean of each place and the next, then every stride-th."""
-    layer = BlurPool(3, size, dimensions=1, stride=stride, padding="symmetric").double()
+    layer = BlurPool(3, size, spatial_dims=1, stride=stride, padding_mode="symmetric").double()
     given = maps(1)
     blurred = layer.windows.pad(given)
     for _ in range(size - 1):
@@ -139,9 +139,9 @@ def test_blur_is_repeated_averaging_of_neighbours(size: int, stride: int):
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_blur_is_separable(dimensions: int):
     """Slow twin: along one axis after the other."""
-    layer = BlurPool(3, 4, dimensions=dimensions, padding="reflect").double()
+    layer = BlurPool(3, 4, spatial_dims=dimensions, padding_mode="reflect").double()
     result = given = maps(dimensions)
-    line = BlurPool(3, 4, dimensions=1, padding="reflect").double()
+    line = BlurPool(3, 4, spatial_dims=1, padding_mode="reflect").double()
     for axis in range(2, 2 + dimensions):
         result = result.movedim(axis, -1)
         shape = result.shape
@@ -155,7 +155,9 @@ def test_blur_is_separable(dimensions: int):
 @pytest.mark.parametrize("maximum", [1, 2])
 @pytest.mark.parametrize("padding", [*EVEN_KEEPING, "partial", "valid"])
 def test_blur_keeps_a_constant_map(dimensions: int, size: int, maximum: int, padding: str):
-    layer = BlurPool(1, size, dimensions=dimensions, maximum=maximum, padding=padding).double()
+    layer = BlurPool(
+        1, size, spatial_dims=dimensions, maximum=maximum, padding_mode=padding
+    ).double()
     given = torch.full((1, 1, *(9, 8, 7)[:dimensions]), 3.0, dtype=torch.float64)
     result = layer(given)
     assert torch.allclose(result, torch.full_like(result, 3.0), atol=1e-6)
@@ -165,13 +167,13 @@ def test_blur_kills_what_alternates():
     """The highest frequency, which sampling would fold onto a constant, is gone."""
     given = torch.tensor([1.0, -1.0]).repeat(8)[None, None]
     for size in (2, 3, 4, 5):
-        assert BlurPool(1, size, dimensions=1, padding="circular")(given).abs().max() < 1e-6
+        assert BlurPool(1, size, spatial_dims=1, padding_mode="circular")(given).abs().max() < 1e-6
 
 
 def test_max_blur_is_maximum_then_blur():
-    layer = BlurPool(3, 4, maximum=3, padding="circular").double()
+    layer = BlurPool(3, 4, maximum=3, padding_mode="circular").double()
     apart = nn.Sequential(
-        Pooling(3, 3, stride=1, padding="circular"), BlurPool(3, 4, padding="circular")
+        Pooling(3, 3, stride=1, padding_mode="circular"), BlurPool(3, 4, padding_mode="circular")
     ).double()
     given = maps(2)
     assert torch.equal(layer(given), apart(given))
@@ -186,7 +188,7 @@ def test_blur_makes_pooling_less_sensitive_to_a_shift():
         return float((results - shifted).square().mean() / results.var())
 
     plain = change(Pooling(1, 2))
-    blurred = [change(BlurPool(1, k, maximum=2, padding="circular")) for k in (2, 3, 5)]
+    blurred = [change(BlurPool(1, k, maximum=2, padding_mode="circular")) for k in (2, 3, 5)]
     assert plain > blurred[0] > blurred[1] > blurred[2]
 
 
@@ -197,7 +199,7 @@ def test_blur_makes_pooling_less_sensitive_to_a_shift():
 @pytest.mark.parametrize("order", [1.0, 2.0, math.inf])
 def test_polyphase_takes_the_phase_of_the_largest_norm(dimensions: int, order: float):
     """Slow twin: every phase by a strided slice."""
-    layer = Polyphase(3, dimensions=dimensions, order=order)
+    layer = Polyphase(3, spatial_dims=dimensions, order=order)
     given = maps(dimensions, sides=(8, 6, 4))
     result = layer(given)
     for one, taken in zip(given, result, strict=True):
@@ -213,7 +215,7 @@ def test_polyphase_takes_the_phase_of_the_largest_norm(dimensions: int, order: f
 @pytest.mark.parametrize("stride", [2, 3])
 def test_polyphase_is_exactly_consistent_on_a_torus(dimensions: int, stride: int):
     """A map that is shifted gives the same result, shifted: for every shift there is one."""
-    layer = Polyphase(3, stride, dimensions=dimensions)
+    layer = Polyphase(3, stride, spatial_dims=dimensions)
     sides = (2 * stride, 3 * stride, stride)[:dimensions]
     given, axes = maps(dimensions, sides=sides), tuple(range(2, 2 + dimensions))
     result = layer(given)
@@ -230,8 +232,8 @@ def test_a_network_with_polyphase_and_circular_padding_does_not_see_a_shift():
 
     def network(halve: nn.Module) -> nn.Sequential:
         torch.manual_seed(0)
-        first = Convolution(1, 4, 3, padding="circular")
-        second = Convolution(4, 4, 3, padding="circular")
+        first = Convolution(1, 4, 3, padding_mode="circular")
+        second = Convolution(4, 4, 3, padding_mode="circular")
         layers = [first, nn.ReLU(), halve, second, nn.ReLU(), halve, nn.AdaptiveAvgPool2d(1)]
         return nn.Sequential(*layers).double()
 
@@ -292,7 +294,7 @@ def test_difference_of_gaussians(dimensions: int, radius: float, ratio: float):
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 @pytest.mark.parametrize("learnable", [True, False])
 def test_on_minus_off_is_the_response(dimensions: int, learnable: bool):
-    layer = OnOff(3, dimensions=dimensions, learnable=learnable).double()
+    layer = OnOff(3, spatial_dims=dimensions, learnable=learnable).double()
     given = maps(dimensions)
     on, off = layer(given).split(3, 1)
     assert torch.equal(on - off, layer.response(given))
@@ -315,7 +317,7 @@ def test_response_is_the_filter_at_every_place():
 @pytest.mark.parametrize("learnable", [True, False])
 @pytest.mark.parametrize("padding", EVEN_KEEPING)
 def test_an_even_map_gives_nothing(dimensions: int, learnable: bool, padding: str):
-    layer = OnOff(1, dimensions=dimensions, learnable=learnable, padding=padding)
+    layer = OnOff(1, spatial_dims=dimensions, learnable=learnable, padding_mode=padding)
     if learnable:
         nn.init.normal_(layer.kernel)
     given = torch.full((1, 1, *SIDES[:dimensions]), 5.0)
@@ -341,7 +343,7 @@ def test_a_filter_that_cannot_be_is_refused(radius: float, ratio: float):
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_coordinates_are_pixel_centres(dimensions: int):
     given = maps(dimensions)
-    result = Coordinates(3, dimensions=dimensions, radius=True)(given)
+    result = Coordinates(3, spatial_dims=dimensions, radius=True)(given)
     assert torch.equal(result[:, :3], given)
     for place in product(*(range(n) for n in SIDES[:dimensions])):
         here = [(p + 0.5) / n * 2 - 1 for p, n in zip(place, SIDES, strict=False)]
@@ -366,7 +368,7 @@ def test_coordinates_turn_with_the_map():
 @pytest.mark.parametrize("stride", [1, 2])
 def test_multi_scale_is_its_branches_side_by_side(dimensions: int, stride: int):
     layer = MultiScale(
-        3, 8, sizes=(1, 3, 4), dimensions=dimensions, stride=stride, padding="symmetric"
+        3, 8, kernel_sizes=(1, 3, 4), spatial_dims=dimensions, stride=stride, padding_mode="symmetric"
     ).double()
     given = maps(dimensions)
     assert [branch.out_channels for branch in layer.branches] == [3, 3, 2]
@@ -375,5 +377,5 @@ def test_multi_scale_is_its_branches_side_by_side(dimensions: int, stride: int):
 
 @pytest.mark.parametrize("sizes", [(), (1, 3, 5, 7)], ids=str)
 def test_each_scale_needs_a_channel(sizes: tuple[int, ...]):
-    with pytest.raises(SettingsError, match=f"sizes has {len(sizes)} entries and there are 3 out"):
-        MultiScale(1, 3, sizes=sizes)
+    with pytest.raises(SettingsError, match=f"has {len(sizes)} entries and out_channels is 3"):
+        MultiScale(1, 3, kernel_sizes=sizes)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.graph import capture
 from placewise.layers import _products
 from placewise.layers import local as module
@@ -31,16 +31,16 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def slowly(layer: LocallyConnected, maps: torch.Tensor, before: tuple[int, ...]) -> torch.Tensor:
     """Slow twin: windows of the padded maps, weight by weight."""
-    after, windows = layer.sides_after(layer.sides), layer.windows
+    after, windows = layer.size_after(layer.input_size), layer.windows
     padded = maps if layer.clamped else windows.pad(maps)
     result = maps.new_empty(maps.shape[0], layer.out_channels, *after)
-    inputs, outputs = layer.channels // layer.groups, layer.out_channels // layer.groups
+    inputs, outputs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
     for number, place in enumerate(product(*(range(n) for n in after))):
         start = [p * s - b for p, s, b in zip(place, windows.stride, before, strict=True)]
         if layer.clamped:
-            room = zip(start, layer.sides, windows.extents, strict=True)
+            room = zip(start, layer.input_size, windows.extents, strict=True)
             start = [min(max(first, 0), n - extent) for first, n, extent in room]
-        taps = list(product(*(range(k) for k in windows.size)))
+        taps = list(product(*(range(k) for k in windows.kernel_size)))
         for out in range(layer.out_channels):
             total = layer.bias[(out, *place)]
             for number_of_tap, tap in enumerate(taps):
@@ -55,22 +55,22 @@ def slowly(layer: LocallyConnected, maps: torch.Tensor, before: tuple[int, ...])
 
 
 CASES = [
-    ((7,), {"size": 3}),
-    ((6,), {"size": 2, "stride": 2, "dilation": 3}),
-    ((5,), {"size": 4, "padding": "reflect"}),
-    ((4, 5), {"size": 3}),
-    ((4, 5), {"size": (3, 2), "stride": (1, 2), "groups": 2}),
-    ((4, 3), {"size": 3, "padding": "zeros", "dilation": (1, 2)}),
-    ((4, 3), {"size": 3, "padding": "valid"}),
-    ((3, 2), {"size": 2, "padding": "full", "groups": 2}),
-    ((3, 3, 2), {"size": 2}),
-    ((2, 3, 2), {"size": 3, "padding": "circular", "stride": 2}),
+    ((7,), {"kernel_size": 3}),
+    ((6,), {"kernel_size": 2, "stride": 2, "dilation": 3}),
+    ((5,), {"kernel_size": 4, "padding_mode": "reflect"}),
+    ((4, 5), {"kernel_size": 3}),
+    ((4, 5), {"kernel_size": (3, 2), "stride": (1, 2), "groups": 2}),
+    ((4, 3), {"kernel_size": 3, "padding_mode": "zeros", "dilation": (1, 2)}),
+    ((4, 3), {"kernel_size": 3, "padding_mode": "valid"}),
+    ((3, 2), {"kernel_size": 2, "padding_mode": "full", "groups": 2}),
+    ((3, 3, 2), {"kernel_size": 2}),
+    ((2, 3, 2), {"kernel_size": 3, "padding_mode": "circular", "stride": 2}),
 ]
 
 
 def build(sides: tuple[int, ...], settings: dict, **more: object) -> LocallyConnected:
     settings = {**settings, **more}
-    layer = LocallyConnected(2, 4, sides, settings.pop("size"), **settings).double()
+    layer = LocallyConnected(2, 4, sides, settings.pop("kernel_size"), **settings).double()
     nn.init.normal_(layer.bias)
     return layer
 
@@ -93,7 +93,7 @@ def test_gradients_are_exact(way, sides, settings):
 
 
 def test_second_gradients_are_exact(way):
-    layer = build((3, 3), {"size": 2})
+    layer = build((3, 3), {"kernel_size": 2})
     maps = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     inputs = (maps, *layer.parameters())
     assert torch.autograd.gradgradcheck(lambda x, *_: layer(x), inputs, fast_mode=True)
@@ -118,7 +118,7 @@ def test_products_do_not_depend_on_the_parts(chunk, monkeypatch):
 def test_begins_as_a_convolution(way, padding, dimensions):
     """The same weights at every place are a convolution, with every padding rule."""
     shared = Convolution(
-        4, 6, 3, dimensions=dimensions, groups=2, stride=2, padding=padding
+        4, 6, 3, spatial_dims=dimensions, groups=2, stride=2, padding_mode=padding
     ).double()
     sides = (5, 6, 4)[:dimensions]
     maps = torch.randn(2, 4, *sides, dtype=torch.float64)
@@ -126,7 +126,7 @@ def test_begins_as_a_convolution(way, padding, dimensions):
 
 
 def test_its_gradient_sums_to_that_of_the_convolution(way):
-    shared = Convolution(3, 4, 3, padding="symmetric").double()
+    shared = Convolution(3, 4, 3, padding_mode="symmetric").double()
     own, maps = LocallyConnected.of(shared, (5, 4)), torch.randn(2, 3, 5, 4, dtype=torch.float64)
     for layer in (shared, own):
         layer(maps).square().sum().backward()
@@ -137,9 +137,9 @@ def test_its_gradient_sums_to_that_of_the_convolution(way):
 
 def test_clamped_windows_are_those_of_valid_moved_inside():
     """In the middle both read the same; at the border the outermost window is read again."""
-    layer = build((5, 6), {"size": 3})
+    layer = build((5, 6), {"kernel_size": 3})
     rows = layer.index.view(5, 6, 9)
-    valid = LocallyConnected(2, 4, (5, 6), 3, padding="valid").index.view(3, 4, 9)
+    valid = LocallyConnected(2, 4, (5, 6), 3, padding_mode="valid").index.view(3, 4, 9)
     assert torch.equal(rows[1:-1, 1:-1], valid)
     assert torch.equal(rows[0], rows[1])
     assert torch.equal(rows[:, -1], rows[:, -2])
@@ -152,9 +152,9 @@ def test_results_begin_with_the_variance_of_he(padding):
 
     The means of `distribution` are quieter than values, which no weight can know.
     """
-    layer = LocallyConnected(8, 64, (6, 6), 3, bias=False, padding=padding)
+    layer = LocallyConnected(8, 64, (6, 6), 3, bias=False, padding_mode=padding)
     variance = layer(torch.randn(200, 8, 6, 6)).detach().square().mean((0, 1))
-    assert variance.shape == layer.sides_after((6, 6))
+    assert variance.shape == layer.size_after((6, 6))
     for part in (variance, variance[0], variance[:, -1], variance[0, 0]):
         assert float(part.mean()) == pytest.approx(2, rel=0.15)
 
@@ -163,7 +163,7 @@ def test_results_begin_with_the_variance_of_he(padding):
 @pytest.mark.parametrize("sides", [(6,), (6, 5)], ids=str)
 def test_the_audit_counts_what_each_place_reads(sides, padding):
     """Small layers too, whose dense matrix would hide it."""
-    layer = LocallyConnected(1, 1, sides, 3, bias=False, padding=padding).double()
+    layer = LocallyConnected(1, 1, sides, 3, bias=False, padding_mode=padding).double()
     nn.init.ones_(layer.weight)
     given = torch.zeros(1, 1, *sides, dtype=torch.float64, requires_grad=True)
     layer(given).sum().backward()
@@ -176,7 +176,7 @@ def test_the_audit_counts_what_each_place_reads(sides, padding):
 
 
 def test_state_has_weights_alone():
-    assert list(build((4, 4), {"size": 3}).state_dict()) == ["weight", "bias"]
+    assert list(build((4, 4), {"kernel_size": 3}).state_dict()) == ["weight", "bias"]
 
 
 @pytest.mark.parametrize("entries", [True, False])
@@ -186,28 +186,26 @@ def test_only_small_layers_are_dense(entries):
 
 
 def test_another_size_says_what_to_do():
-    layer = build((4, 5), {"size": 3})
-    with pytest.raises(
-        SettingsError, match=r"maps of 4×5 places; it got 5×4\. Bring .* Convolution"
-    ):
+    layer = build((4, 5), {"kernel_size": 3})
+    with pytest.raises(ShapeError, match=r"maps of 4×5 places; it got 5×4\. Bring .* Convolution"):
         layer(torch.zeros(1, 2, 5, 4).double())
 
 
 @pytest.mark.parametrize("padding", ["clamped", "valid"])
 def test_a_window_larger_than_the_maps_is_refused(padding):
-    with pytest.raises(SettingsError, match="reaches over 5×5 places, and the map has 4×6"):
-        LocallyConnected(2, 2, (4, 6), 3, dilation=2, padding=padding)
+    with pytest.raises(ShapeError, match="reaches over 5×5 places, and the map has 4×6"):
+        LocallyConnected(2, 2, (4, 6), 3, dilation=2, padding_mode=padding)
 
 
 @pytest.mark.parametrize(
     "given, settings, says",
     [
-        ((3, 4, (4, 4), 3), {"groups": 2}, "3 channels, 4 output channels and 2 groups"),
-        ((2, 0, (4, 4), 3), {}, "2 channels, 0 output channels"),
-        ((2, 2, (4, 4), (3, 3, 3)), {}, r"size is \(3, 3, 3\); it must be .* or 2 of them"),
-        ((2, 2, (4, 4), 0), {}, "size is 0"),
+        ((3, 4, (4, 4), 3), {"groups": 2}, "in_channels is 3, out_channels 4 and groups 2"),
+        ((2, 0, (4, 4), 3), {}, "in_channels is 2, out_channels 0"),
+        ((2, 2, (4, 4), (3, 3, 3)), {}, r"kernel_size is \(3, 3, 3\); it must be .* or 2 of them"),
+        ((2, 2, (4, 4), 0), {}, "kernel_size is 0"),
         ((2, 2, (4, 4), 3), {"stride": 0}, "stride is 0"),
-        ((2, 2, (4, 4, 4, 4), 3), {}, "dimensions is 4; a layer has 1, 2 or 3 axes"),
+        ((2, 2, (4, 4, 4, 4), 3), {}, "spatial_dims is 4; a layer has 1, 2 or 3 axes"),
     ],
 )
 def test_impossible_settings_are_refused(given, settings, says):

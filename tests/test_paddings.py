@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from placewise.auditing.provenance import provenance
-from placewise.errors import SettingsError
+from placewise.errors import ShapeError
 from placewise.graph import capture
 from placewise.layers.convolution import Convolution
 from placewise.ops import COUNTS
@@ -90,13 +90,13 @@ def test_only_zeros_darken_the_border():
 def test_partial_is_the_renormalised_sum(dimensions: int, stride: int, dilation: int, bias: bool):
     """Slow twin: for each window the sum over what is inside, times size over what is inside."""
     layer = Convolution(
-        2, 1, 3, dimensions=dimensions, stride=stride, dilation=dilation, bias=bias,
-        padding="partial",
+        2, 1, 3, spatial_dims=dimensions, stride=stride, dilation=dilation, bias=bias,
+        padding_mode="partial",
     ).double()  # fmt: skip
     sides = (5, 4, 3)[:dimensions]
     given = torch.rand(1, 2, *sides, dtype=torch.float64)
     result = layer(given)
-    for place in product(*(range(n) for n in layer.sides_after(sides))):
+    for place in product(*(range(n) for n in layer.size_after(sides))):
         total, inside = torch.zeros(()).double(), 0
         for tap in product(range(3), repeat=dimensions):
             read = [p * stride + (t - 1) * dilation for p, t in zip(place, tap, strict=True)]
@@ -110,7 +110,7 @@ def test_partial_is_the_renormalised_sum(dimensions: int, stride: int, dilation:
 
 
 def test_partial_gives_nothing_where_nothing_is_inside():
-    layer = Convolution(1, 1, 2, dimensions=1, dilation=3, bias=False, padding="partial")
+    layer = Convolution(1, 1, 2, spatial_dims=1, dilation=3, bias=False, padding_mode="partial")
     assert layer(torch.ones(1, 1, 1)).tolist() == [[[0.0]]]
 
 
@@ -191,7 +191,7 @@ def test_learned_is_learned_channel_by_channel():
 
 
 def test_learned_for_other_channels_says_so():
-    with pytest.raises(SettingsError, match="learned for 2 channels, and the maps have 3; make"):
+    with pytest.raises(ShapeError, match="learned for 2 channels, and the maps have 3; make"):
         Learned(2).pad(torch.rand(1, 3, 4), [(1, 1)])
 
 
@@ -212,7 +212,7 @@ middle."""
 
 def stack(name: str, size: int, depth: int = 10) -> nn.Sequential:
     layers = [
-        Convolution(1, 1, size, dimensions=1, padding=name, bias=False).double()
+        Convolution(1, 1, size, spatial_dims=1, padding_mode=name, bias=False).double()
         for _ in range(depth)
     ]
     for layer in layers:

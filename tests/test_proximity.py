@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.layers.proximity import Nearness, Places, Proximity, _sparse, draw, wiring_cost
 from placewise.layers.proximity._figures import connections_figure, lengths_figure
 
@@ -443,11 +443,11 @@ def test_lengths_and_wiring_cost_are_those_of_the_dense_matrix():
 def test_maps_of_another_shape_are_refused():
     layer = a_layer(GRIDS[3])
     for shape in ((2, 3, 5, 3), (2, 1, 3, 5), (2, 45), (3, 3, 5)):
-        with pytest.raises(SettingsError, match="needs"):
+        with pytest.raises(ShapeError, match="needs"):
             layer(torch.zeros(shape))
-    assert layer.sides_after((3, 5)) == (2, 4)
-    with pytest.raises(SettingsError, match="each of its weights belongs to one input"):
-        layer.sides_after((6, 6))
+    assert layer.size_after((3, 5)) == (2, 4)
+    with pytest.raises(ShapeError, match="each of its weights belongs to one input"):
+        layer.size_after((6, 6))
 
 
 # --- images ------------------------------------------------------------------------------------

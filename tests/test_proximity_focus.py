@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.layers.focus import Focus
 from placewise.layers.proximity import Places, Proximity
 
@@ -206,9 +206,13 @@ def test_a_crowd_of_channels_at_one_place_has_finite_gradients():
         (lambda: Focus(Places((3,)), Places((3,)), 1, width=0.0), "width above 0"),
         (lambda: Focus(Places((3,)), Places((4,)), 1), "`resized`"),
         (lambda: Focus(Places((3,)), Places((3,)), 1).anneal(1.1), "from 0 to 1"),
-        (lambda: Focus(Places((3,)), Places((3,)), 1)(torch.zeros(1, 1, 4)), "so it needs"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_do(make, says: str):
     with pytest.raises(SettingsError, match=says):
         make()
+
+
+def test_maps_of_another_shape_are_refused():
+    with pytest.raises(ShapeError, match="so it needs"):
+        Focus(Places((3,)), Places((3,)), 1)(torch.zeros(1, 1, 4))

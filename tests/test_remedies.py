@@ -164,7 +164,7 @@ def test_a_blur_before_a_stride_is_one_after_a_convolution_that_does_not_stride(
     conv = nn.Conv2d(2, 3, 3, stride=2, padding=1).double()
     slow = Convolution.of(conv, "circular")
     slow.windows.stride = (1, 1)
-    blur = BlurPool(3, 4, padding="circular")
+    blur = BlurPool(3, 4, padding_mode="circular")
     x = torch.rand(1, 2, 8, 10, dtype=torch.float64)
     fast = swapped(conv, padding="circular", blur=True)
     torch.testing.assert_close(fast(x), blur(slow(x)), rtol=0, atol=1e-12)
@@ -173,7 +173,7 @@ def test_a_blur_before_a_stride_is_one_after_a_convolution_that_does_not_stride(
 def test_a_blurred_maximum_is_the_maximum_of_all_windows_blurred():
     pool = nn.MaxPool2d(3, 2, 1)
     x = torch.rand(1, 2, 8, 10, dtype=torch.float64)
-    blur = BlurPool(2, 4, padding="circular")
+    blur = BlurPool(2, 4, padding_mode="circular")
     ring = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="circular")
     twin = blur(torch.nn.functional.max_pool2d(ring, 3, 1))
     found = swapped(pool, padding="circular", blur=True)(x)
@@ -317,7 +317,9 @@ def test_what_is_left_is_named():
 
 def test_averages_pads_and_layers_of_ours():
     net = nn.Sequential(
-        nn.ZeroPad2d((1, 2, 3, 4)), nn.AvgPool2d(3, 1, 1), Convolution(1, 1, 3, padding="zeros")
+        nn.ZeroPad2d((1, 2, 3, 4)),
+        nn.AvgPool2d(3, 1, 1),
+        Convolution(1, 1, 3, padding_mode="zeros"),
     )
     mended = mend(net, (1, 8, 9), padding="circular")
     x = torch.rand(1, 1, 8, 9)
@@ -326,7 +328,7 @@ def test_averages_pads_and_layers_of_ours():
     assert not mended.left
     pads = torch.nn.functional.pad(x, (1, 2, 3, 4), mode="circular")
     torch.testing.assert_close(mended.model[0](x), pads)
-    assert net[2].windows.padding == "zeros"
+    assert net[2].windows.padding_mode == "zeros"
 
 
 def test_an_unknown_rule_is_refused():

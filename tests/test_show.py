@@ -117,7 +117,7 @@ def test_the_rows_add_up_whatever_the_network_is_made_of() -> None:
 @pytest.mark.parametrize("sides", [(9,), (8, 6), (5, 6, 4)], ids=str)
 def test_costs_in_every_dimension_are_those_of_plain_sums(sides: tuple[int, ...]) -> None:
     places = torch.tensor(sides).prod().item()
-    shared = Convolution(3, 4, 3, dimensions=len(sides))
+    shared = Convolution(3, 4, 3, spatial_dims=len(sides))
     own = LocallyConnected(4, 2, sides, 3, bias=False)
     shown = show(nn.Sequential(shared, own), (3, *sides), paths=False)
     taps = 3 ** len(sides)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family
 
 TorchMode = Literal["zeros", "reflect", "replicate", "circular"]
@@ -89,7 +89,7 @@ class PaddingRule(ABC):
             widths: (before, after) for each axis, in the order of the axes.
 
         Raises:
-            SettingsError: an axis is too short for its padding.
+            ShapeError: an axis is too short for its padding.
 
         Example:
             >>> Replicate().pad(torch.tensor([[[1.0, 2.0]]]), [(1, 2)])
@@ -98,7 +98,7 @@ class PaddingRule(ABC):
         for axis, (length, width) in enumerate(zip(maps.shape[2:], widths, strict=True)):
             reach = self.reach(length)
             if reach is not None and max(width) > reach:
-                raise SettingsError(
+                raise ShapeError(
                     f"axis {axis} of length {length} cannot be padded by {max(width)} with the "
                     f"rule '{PADDINGS.name_of(type(self))}', which reaches {reach}; use 'zeros' "
                     "or 'replicate', or larger images"
@@ -371,7 +371,7 @@ class Learned(PaddingRule, nn.Module):
 
     def _extend(self, maps: torch.Tensor, widths: Widths) -> torch.Tensor:
         if self.channels not in (1, maps.shape[1]):
-            raise SettingsError(
+            raise ShapeError(
                 f"padding was learned for {self.channels} channels, and the maps have "
                 f"{maps.shape[1]}; make the rule with channels={maps.shape[1]}, or 1 for all"
             )

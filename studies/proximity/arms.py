@@ -206,7 +206,7 @@ class Deep:
         """The net; see `Net.build`."""
         net = nn.Sequential()
         for width in self.widths:
-            layer = Convolution(channels, width, 3, padding="zeros")
+            layer = Convolution(channels, width, 3, padding_mode="zeros")
             net.extend([layer, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)])
             channels, side = width, side // 2
         return net.append(Sheet(channels, 10, (side, side), window=2))

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from placewise.backbones import BACKBONES, Backbone
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.layers.convolution import Convolution
 from placewise.paddings import PADDINGS
 
 SMALL: dict[str, list[dict]] = {
-    "lenet": [{}, {"padding": "symmetric", "pool": "average"}, {"padding": "full"}],
+    "lenet": [{}, {"padding_mode": "symmetric", "pool": "average"}, {"padding_mode": "full"}],
     "resnet": [{"blocks": 1, "width": 8}, {"blocks": 2, "width": 4}],
     "timm": [{"model": "test_resnet", "level": 1}, {"model": "test_convnext", "level": 1}],
     "unet": [{"width": 32, "depth": 2}],
@@ -201,14 +201,14 @@ def test_export(case) -> None:
 @pytest.mark.parametrize("name", ["unet", "resnet"])
 @pytest.mark.parametrize("padding", PADDINGS.names())
 def test_every_padding_rule_works_or_is_refused(name: str, padding: str) -> None:
-    settings = dict(SMALL[name][0], padding=padding)
+    settings = dict(SMALL[name][0], padding_mode=padding)
     if not PADDINGS[padding].keeps_size:
         with pytest.raises(SettingsError, match=f"'{padding}' changes the size .* symmetric"):
             BACKBONES[name](1, **settings)
         return
     net = BACKBONES[name](1, **settings).eval()
     windows = [m.windows for m in net.modules() if isinstance(m, Convolution)]
-    rules = {each.padding for each in windows if each.size == (3, 3)}
+    rules = {each.padding_mode for each in windows if each.kernel_size == (3, 3)}
     assert rules == {padding}
     side = 16 * net.multiple
     features = net(image(side, side // 2, channels=1).float())
@@ -217,7 +217,7 @@ def test_every_padding_rule_works_or_is_refused(name: str, padding: str) -> None
 
 @pytest.mark.parametrize("padding", PADDINGS.names())
 def test_lenet_takes_every_padding_rule(padding: str) -> None:
-    net = BACKBONES["lenet"](1, padding=padding).eval()
+    net = BACKBONES["lenet"](1, padding_mode=padding).eval()
     assert net(image(32, 48, channels=1).float()).shape == (1, 6, *net.size((32, 48)))
     assert net.aligned == PADDINGS[padding].keeps_size
 
@@ -225,7 +225,8 @@ def test_lenet_takes_every_padding_rule(padding: str) -> None:
 @pytest.mark.parametrize("name", ["unet", "resnet"])
 def test_the_padding_rule_is_felt_at_the_border_alone(name: str) -> None:
     nets = {
-        p: BACKBONES[name](1, **dict(SMALL[name][0], padding=p)) for p in ("zeros", "symmetric")
+        p: BACKBONES[name](1, **dict(SMALL[name][0], padding_mode=p))
+        for p in ("zeros", "symmetric")
     }
     nets["zeros"].load_state_dict(nets["symmetric"].state_dict())
     side = 4 * nets["zeros"].receptive_field // nets["zeros"].multiple * nets["zeros"].multiple
@@ -241,9 +242,9 @@ class Twin(torch.nn.Module):
 
     def __init__(self, ours: Convolution) -> None:
         super().__init__()
-        mode = ours.windows.padding
+        mode = ours.windows.padding_mode
         self.own = torch.nn.Conv2d(
-            ours.channels, ours.out_channels, 3, padding=1, bias=False, padding_mode=mode
+            ours.in_channels, ours.out_channels, 3, padding=1, bias=False, padding_mode=mode
         ).double()
         self.own.load_state_dict(ours.state_dict())
 
@@ -254,12 +255,12 @@ class Twin(torch.nn.Module):
 @pytest.mark.parametrize("padding", ["zeros", "reflect", "replicate", "circular"])
 def test_the_unet_is_to_the_bit_what_it_was_with_torchs_convolutions(padding: str) -> None:
     """Runs of old still load: names and shapes of the weights, and every output."""
-    net = BACKBONES["unet"](2, width=32, depth=2, padding=padding).double().eval()
+    net = BACKBONES["unet"](2, width=32, depth=2, padding_mode=padding).double().eval()
     shown = image(64, 48)
     before = net(shown)
     found = [(n, part) for n, part in net.named_modules() if isinstance(part, Convolution)]
     assert len(found) == 13
-    assert {part.windows.padding for _, part in found} == {padding}
+    assert {part.windows.padding_mode for _, part in found} == {padding}
     assert all([n for n, _ in part.named_parameters()] == ["weight"] for _, part in found)
     for name, part in found:
         parent, _, last = name.rpartition(".")
@@ -292,7 +293,7 @@ def test_lenet_is_the_net_of_the_thread(channels: int, parameters: int) -> None:
 
 
 def test_images_that_are_too_small_for_lenet_are_refused() -> None:
-    with pytest.raises(SettingsError, match="a window reaches over 5×5 places"):
+    with pytest.raises(ShapeError, match="a window reaches over 5×5 places"):
         BACKBONES["lenet"](1).size((12, 12))
     assert BACKBONES["lenet"](1).size((16, 32)) == (1, 5)
 
@@ -302,7 +303,9 @@ def test_resnet_has_the_size_of_its_model(blocks: int, parameters: int) -> None:
     """ResNet-20 and -56 of He et al. (2016), table 6, less the windows of stride 2 (4, not 9)."""
     net = BACKBONES["resnet"](3, blocks=blocks)
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(parameters, rel=0.05)
-    layers = [m for m in net.modules() if isinstance(m, Convolution) and m.windows.size != (1, 1)]
+    layers = [
+        m for m in net.modules() if isinstance(m, Convolution) and m.windows.kernel_size != (1, 1)
+    ]
     assert len(layers) == 6 * blocks + 1  # and the answer
 
 
@@ -311,7 +314,7 @@ def test_resnet_has_the_size_of_its_model(blocks: int, parameters: int) -> None:
     [
         ("lenet", {"width": 0}, "width is 0"),
         ("lenet", {"pool": "mean"}, "pool is 'mean'; it must be one of max, average"),
-        ("lenet", {"padding": "zero"}, "Did you mean 'zeros'"),
+        ("lenet", {"padding_mode": "zero"}, "Did you mean 'zeros'"),
         ("resnet", {"blocks": 0}, "blocks is 0"),
         ("unet", {"width": 8}, "width is 8"),
         ("unet", {"depth": 9}, "depth is 9"),

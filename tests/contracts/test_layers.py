@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.layers import LAYERS, Layer
 from placewise.layers.proximity import Nearness, Places
 from placewise.paddings import PADDINGS
@@ -26,7 +26,7 @@ def member(name: str, *given: int, tied: bool = False, **settings: object) -> Bu
     def build(sides: tuple[int, ...]) -> Layer:
         if tied:
             return LAYERS[name](CHANNELS, given[0], sides, *given[1:], **settings)
-        return LAYERS[name](CHANNELS, *given, dimensions=len(sides), **settings)
+        return LAYERS[name](CHANNELS, *given, **settings, spatial_dims=len(sides))
 
     return build
 
@@ -36,22 +36,24 @@ def placed(sides: tuple[int, ...]) -> tuple[Places, Places]:
 
 
 BUILD: dict[str, Build] = {
-    "convolution": member("convolution", 6, 3, padding="symmetric"),
-    "convolution partial": member("convolution", 6, 3, stride=2, groups=2, padding="partial"),
-    "convolution learned": member("convolution", 6, 2, dilation=2, bias=False, padding="learned"),
+    "convolution": member("convolution", 6, 3, padding_mode="symmetric"),
+    "convolution partial": member("convolution", 6, 3, stride=2, groups=2, padding_mode="partial"),
+    "convolution learned": member(
+        "convolution", 6, 2, dilation=2, bias=False, padding_mode="learned"
+    ),
     "pooling": member("pooling", 2),
-    "pooling average": member("pooling", 3, stride=2, kind="average", padding="partial"),
+    "pooling average": member("pooling", 3, stride=2, kind="average", padding_mode="partial"),
     "blur": member("blur"),
-    "blur maximum": member("blur", 3, maximum=2, padding="partial"),
+    "blur maximum": member("blur", 3, maximum=2, padding_mode="partial"),
     "polyphase": member("polyphase"),
     "on_off": member("on_off"),
     "on_off learnable": member("on_off", radius=1.0, learnable=True, stride=2),
     "coordinates": member("coordinates"),
     "coordinates radius": member("coordinates", radius=True),
-    "multi_scale": member("multi_scale", 7, sizes=(1, 3, 5), padding="replicate"),
+    "multi_scale": member("multi_scale", 7, kernel_sizes=(1, 3, 5), padding_mode="replicate"),
     "local": member("local", 6, 3, tied=True),
-    "local strided": member("local", 6, 2, tied=True, stride=2, groups=2, padding="partial"),
-    "local learned": member("local", 2, 3, tied=True, bias=False, padding="learned"),
+    "local strided": member("local", 6, 2, tied=True, stride=2, groups=2, padding_mode="partial"),
+    "local learned": member("local", 2, 3, tied=True, bias=False, padding_mode="learned"),
     "proximity": lambda sides: LAYERS["proximity"](*placed(sides), 9, Nearness(1.5)),
     "focus": lambda sides: LAYERS["focus"](*placed(sides), 9),
 }
@@ -87,10 +89,10 @@ def test_every_member_is_covered():
 def test_shapes(build, dimensions, sides, batch):
     sides = sides[:dimensions]
     layer = build(sides)
-    assert layer.channels == CHANNELS
-    assert layer.dimensions == dimensions
+    assert layer.in_channels == CHANNELS
+    assert layer.spatial_dims == dimensions
     result = layer(maps(sides, batch))
-    assert result.shape == (batch, layer.out_channels, *layer.sides_after(sides))
+    assert result.shape == (batch, layer.out_channels, *layer.size_after(sides))
     assert result.isfinite().all()
 
 
@@ -98,9 +100,9 @@ def test_shapes(build, dimensions, sides, batch):
 def test_other_sizes(build, dimensions):
     layer = build(EVEN[:dimensions])
     if layer.any_size:
-        assert layer(maps(ODD[:dimensions])).shape[2:] == layer.sides_after(ODD[:dimensions])
+        assert layer(maps(ODD[:dimensions])).shape[2:] == layer.size_after(ODD[:dimensions])
     else:
-        with pytest.raises(SettingsError, match=r"got .*\b7\b"):
+        with pytest.raises(ShapeError, match=r"got .*\b7\b"):
             layer(maps(ODD[:dimensions]))
 
 
@@ -108,7 +110,7 @@ def test_other_sizes(build, dimensions):
 def test_other_channels_or_axes_are_refused(build, dimensions):
     layer = build(EVEN[:dimensions])
     for wrong in ((2, CHANNELS + 1, *EVEN[:dimensions]), (CHANNELS, *EVEN[:dimensions])):
-        with pytest.raises(SettingsError, match="it needs \\(batch, 4 channels"):
+        with pytest.raises(ShapeError, match="it needs \\(batch, 4 channels"):
             layer(torch.zeros(wrong))
 
 
@@ -220,13 +222,13 @@ RULED = [
 def test_every_padding_rule_in_every_layer(name, given, rule):
     if name == "multi_scale" and not PADDINGS[rule].keeps_size:
         with pytest.raises(SettingsError, match=f"the padding rule '{rule}' windows of several"):
-            member(name, *given, padding=rule)((8, 8))
+            member(name, *given, padding_mode=rule)((8, 8))
         return
-    layer = member(name, *given, tied=name == "local", padding=rule)((8, 8))
-    assert layer(maps((8, 8))).shape[2:] == layer.sides_after((8, 8))
+    layer = member(name, *given, tied=name == "local", padding_mode=rule)((8, 8))
+    assert layer(maps((8, 8))).shape[2:] == layer.size_after((8, 8))
 
 
 @pytest.mark.parametrize("name, given", [*RULED, ("local", (6, 3))], ids=lambda v: str(v))
 def test_unknown_padding_is_refused(name, given):
     with pytest.raises(SettingsError, match="Did you mean 'symmetric'"):
-        member(name, *given, tied=name == "local", padding="symetric")((8, 8))
+        member(name, *given, tied=name == "local", padding_mode="symetric")((8, 8))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.layers.convolution import Convolution
 from placewise.paddings import PADDINGS, PaddingRule
 
@@ -137,13 +137,13 @@ def test_reach_is_exact(rule, dimensions):
                 assert padded.isfinite().all()
                 if reach is not None:
                     widths[axis][side] += 1
-                    with pytest.raises(SettingsError, match=f"axis {axis} of length {length} "):
+                    with pytest.raises(ShapeError, match=f"axis {axis} of length {length} "):
                         rule.pad(maps(*axes), [tuple(pair) for pair in widths])
 
 
 @pytest.mark.parametrize("name", ["valid", "reflect"])
 def test_too_short_axis_says_what_to_do(name):
-    with pytest.raises(SettingsError, match=rf"'{name}', which reaches \d; use 'zeros' or"):
+    with pytest.raises(ShapeError, match=rf"'{name}', which reaches \d; use 'zeros' or"):
         PADDINGS[name]().pad(maps(1), [(50, 0)])
 
 
@@ -261,14 +261,14 @@ def test_maps_smaller_than_the_margin(name, sides):
     """Results of the promised size where that is possible, a clear error where it is not."""
     layer, given = convolution(name, 7, 2), maps(*sides)
     if name == "valid":
-        with pytest.raises(SettingsError, match="7×7 places, and the map has"):
+        with pytest.raises(ShapeError, match="7×7 places, and the map has"):
             layer(given)
     elif name == "reflect" and min(sides) == 1:
-        with pytest.raises(SettingsError, match="of length 1 cannot be padded"):
+        with pytest.raises(ShapeError, match="of length 1 cannot be padded"):
             layer(given)
     else:
         result = layer(given)
-        assert result.shape[2:] == layer.sides_after(sides)
+        assert result.shape[2:] == layer.size_after(sides)
         assert result.isfinite().all()
 
 
@@ -285,7 +285,9 @@ def test_export(name, dimensions):
 
 
 def convolution(name: str, size: int, dimensions: int, *, ones: bool = False) -> Convolution:
-    layer = Convolution(3, 3, size, dimensions=dimensions, padding=name, bias=not ones).double()
+    layer = Convolution(
+        3, 3, size, spatial_dims=dimensions, padding_mode=name, bias=not ones
+    ).double()
     with torch.no_grad():
         generator = torch.Generator().manual_seed(1)
         layer.weight.copy_(torch.rand(layer.weight.shape, generator=generator) - 0.4)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from placewise.errors import PlacewiseError, SettingsError
+from placewise.errors import SettingsError
 
 T = TypeVar("T")
 
@@ -154,7 +154,7 @@ def forward(model: nn.Module, images: Tensor) -> object:
     """
     try:
         return model(images.clone())
-    except PlacewiseError:
+    except SettingsError:
         raise
     except Exception as error:
         raise SettingsError(

@@ -33,7 +33,7 @@ class LeNet(Backbone):
     Args:
         in_channels: channels of the image.
         width: maps of the first convolution; the second has twice as many.
-        padding: member of `PADDINGS` for both convolutions.
+        padding_mode: member of `PADDINGS` for both convolutions.
         pool: "max" or "average".
 
     Example:
@@ -47,7 +47,7 @@ class LeNet(Backbone):
     receptive_field = 16
 
     def __init__(
-        self, in_channels: int, *, width: int = 3, padding: str = "valid", pool: Pool = "max"
+        self, in_channels: int, *, width: int = 3, padding_mode: str = "valid", pool: Pool = "max"
     ) -> None:
         super().__init__()
         if width < 1:
@@ -55,9 +55,9 @@ class LeNet(Backbone):
         if pool not in get_args(Pool):
             raise SettingsError(f"pool is '{pool}'; it must be one of {', '.join(get_args(Pool))}")
         self.in_channels = in_channels
-        self.out_channels, self.aligned = 2 * width, PADDINGS[padding].keeps_size
-        self.first = Convolution(in_channels, width, WINDOW, padding=padding)
-        self.second = Convolution(width, self.out_channels, WINDOW, padding=padding)
+        self.out_channels, self.aligned = 2 * width, PADDINGS[padding_mode].keeps_size
+        self.first = Convolution(in_channels, width, WINDOW, padding_mode=padding_mode)
+        self.second = Convolution(width, self.out_channels, WINDOW, padding_mode=padding_mode)
         self.pool = nn.MaxPool2d(2) if pool == "max" else nn.AvgPool2d(2)
         for layer in (self.first, self.second):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -78,5 +78,5 @@ class LeNet(Backbone):
         """
         sides = tuple(image)
         for layer in (self.first, self.second):
-            sides = tuple(side // 2 for side in layer.sides_after(sides))
+            sides = tuple(side // 2 for side in layer.size_after(sides))
         return sides[0], sides[1]

@@ -27,7 +27,7 @@ class ResNet(Backbone):
         in_channels: channels of the image.
         blocks: n, blocks of each stage; 3 gives what is called ResNet-20.
         width: channels of the first stage.
-        padding: member of `PADDINGS` for the 3×3 convolutions; any that keeps the map's size.
+        padding_mode: member of `PADDINGS` for the 3×3 convolutions; any that keeps the map's size.
 
     Example:
         >>> net = ResNet(3)
@@ -39,7 +39,7 @@ class ResNet(Backbone):
     multiple = 2 ** (STAGES - 1)
 
     def __init__(
-        self, in_channels: int, *, blocks: int = 3, width: int = 16, padding: str = "zeros"
+        self, in_channels: int, *, blocks: int = 3, width: int = 16, padding_mode: str = "zeros"
     ) -> None:
         super().__init__()
         if not (1 <= blocks <= 200 and 1 <= width <= 1024):
@@ -47,20 +47,23 @@ class ResNet(Backbone):
                 f"blocks is {blocks} and width is {width}; needed are 1 to 200 blocks and 1 to "
                 "1024 channels"
             )
-        check_keeps_size(padding)
+        check_keeps_size(padding_mode)
         widths = [width * 2**stage for stage in range(STAGES)]
         self.in_channels = in_channels
         self.out_channels, self.receptive_field = widths[-1], receptive_field(blocks)
         self.stem = nn.Sequential(
-            Convolution(in_channels, width, 3, bias=False, padding=padding),
+            Convolution(in_channels, width, 3, bias=False, padding_mode=padding_mode),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         )
         parts: list[nn.Module] = []
         for stage, after in enumerate(widths):
             before = widths[max(stage - 1, 0)]
-            parts.append(_Block(before, after, halve=stage > 0, padding=padding))
-            parts += [_Block(after, after, halve=False, padding=padding) for _ in range(blocks - 1)]
+            parts.append(_Block(before, after, halve=stage > 0, padding_mode=padding_mode))
+            parts += [
+                _Block(after, after, halve=False, padding_mode=padding_mode)
+                for _ in range(blocks - 1)
+            ]
         self.stages = nn.Sequential(*parts)
         for part in self.modules():
             if isinstance(part, Convolution):
@@ -92,14 +95,14 @@ def receptive_field(blocks: int) -> int:
 class _Block(nn.Module):
     """relu(s(x) + f(x)), f two convolutions; f begins as nothing."""
 
-    def __init__(self, before: int, after: int, *, halve: bool, padding: str) -> None:
+    def __init__(self, before: int, after: int, *, halve: bool, padding_mode: str) -> None:
         super().__init__()
         if halve:
-            self.first = Convolution(before, after, 2, stride=2, bias=False, padding="valid")
+            self.first = Convolution(before, after, 2, stride=2, bias=False, padding_mode="valid")
         else:
-            self.first = Convolution(before, after, 3, bias=False, padding=padding)
+            self.first = Convolution(before, after, 3, bias=False, padding_mode=padding_mode)
         self.first_norm = nn.BatchNorm2d(after)
-        self.second = Convolution(after, after, 3, bias=False, padding=padding)
+        self.second = Convolution(after, after, 3, bias=False, padding_mode=padding_mode)
         self.second_norm = nn.BatchNorm2d(after)
         nn.init.zeros_(self.second_norm.weight)
         self.around = nn.Sequential()

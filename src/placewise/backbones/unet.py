@@ -32,7 +32,7 @@ class UNet(Backbone):
         width: channels of the deep maps; the first have 3/8 as many, the second 3/4, and on the
             way up there are at most half as many.
         depth: number of halvings after the stem; more depth sees further.
-        padding: member of `PADDINGS` for the 3×3 convolutions; any that keeps the map's size.
+        padding_mode: member of `PADDINGS` for the 3×3 convolutions; any that keeps the map's size.
 
     Example:
         >>> net = UNet(1, width=32, depth=2)
@@ -41,22 +41,22 @@ class UNet(Backbone):
     """
 
     def __init__(
-        self, in_channels: int, *, width: int = 128, depth: int = 3, padding: str = "zeros"
+        self, in_channels: int, *, width: int = 128, depth: int = 3, padding_mode: str = "zeros"
     ) -> None:
         super().__init__()
         if not 16 <= width <= 1024:
             raise SettingsError(f"width is {width}; it must be 16 to 1024")
         if not 1 <= depth <= 8:
             raise SettingsError(f"depth is {depth}; it must be 1 to 8")
-        check_keeps_size(padding)
+        check_keeps_size(padding_mode)
         widths = [_channels(width, level) for level in range(depth + 1)]
         thin = [min(wide, _channels(width / 2, depth)) for wide in widths[:-1]]
         self.in_channels = in_channels
         self.out_channels, self.stride, self.multiple = thin[0], STEM, STEM * 2**depth
         self.receptive_field = receptive_field(depth)
-        self.stem = _convolution(in_channels * STEM**2, widths[0], padding)
+        self.stem = _convolution(in_channels * STEM**2, widths[0], padding_mode)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_Residual(wide, padding) for _ in range(blocks(level))))
+            nn.Sequential(*(_Residual(wide, padding_mode) for _ in range(blocks(level))))
             for level, wide in enumerate(widths)
         )
         self.halve = nn.ModuleList(
@@ -69,7 +69,9 @@ class UNet(Backbone):
         )
         deep = [*thin[1:], widths[-1]]
         ways = list(zip(deep, widths[:-1], thin, strict=True))
-        self.ups = nn.ModuleList(_Up(below, skip, out, padding) for below, skip, out in ways[::-1])
+        self.ups = nn.ModuleList(
+            _Up(below, skip, out, padding_mode) for below, skip, out in ways[::-1]
+        )
         for part in self.modules():
             if isinstance(part, nn.Conv2d | Convolution):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
@@ -139,10 +141,10 @@ def enough_depth(input_size: Sequence[int], extent: float) -> int:
 class _Residual(nn.Module):
     """relu(x + f(x)), f two 3×3 convolutions; f begins as nothing."""
 
-    def __init__(self, channels: int, padding: str) -> None:
+    def __init__(self, channels: int, padding_mode: str) -> None:
         super().__init__()
-        self.first = _convolution(channels, channels, padding)
-        self.second = Convolution(channels, channels, 3, bias=False, padding=padding)
+        self.first = _convolution(channels, channels, padding_mode)
+        self.second = Convolution(channels, channels, 3, bias=False, padding_mode=padding_mode)
         self.norm = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm.weight)
 
@@ -153,12 +155,12 @@ class _Residual(nn.Module):
 class _Up(nn.Module):
     """Double the deep maps, add the skip, mix."""
 
-    def __init__(self, deep: int, skip: int, out: int, padding: str) -> None:
+    def __init__(self, deep: int, skip: int, out: int, padding_mode: str) -> None:
         super().__init__()
         self.deep = nn.Conv2d(deep, out, 1, bias=False)
         self.skip = nn.Conv2d(skip, out, 1, bias=False)
         self.norm = nn.BatchNorm2d(out)
-        self.mix = _convolution(out, out, padding)
+        self.mix = _convolution(out, out, padding_mode)
 
     def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         doubled = functional.interpolate(self.deep(deep), scale_factor=2.0, mode="bilinear")
@@ -166,9 +168,9 @@ class _Up(nn.Module):
         return mixed
 
 
-def _convolution(before: int, after: int, padding: str) -> nn.Sequential:
+def _convolution(before: int, after: int, padding_mode: str) -> nn.Sequential:
     return nn.Sequential(
-        Convolution(before, after, 3, bias=False, padding=padding),
+        Convolution(before, after, 3, bias=False, padding_mode=padding_mode),
         nn.BatchNorm2d(after),
         nn.ReLU(inplace=True),
     )

@@ -35,7 +35,7 @@ def show(
         size: sides of the image, e.g. 224 or 240x320 (height x width).
         channels: of the image; 3, or what the network says.
         classes: of a head for classes; points of a head for keypoints.
-        backbone_set: settings of a backbone of ours as KEY=VALUE, e.g. padding=symmetric.
+        backbone_set: settings of a backbone of ours as KEY=VALUE, e.g. padding_mode=symmetric.
         head_set: settings of a head of ours as KEY=VALUE, e.g. hidden=84.
         paths: count the ways from the middle, edges and corners to each layer; --no-paths is
             quicker.

@@ -48,7 +48,7 @@ from placewise.comparison._plan import (
 )
 from placewise.comparison._summary import CLAIM, summarise
 from placewise.engine import check_engine, run_all
-from placewise.errors import SettingsError, TrainingError
+from placewise.errors import SettingsError, ShapeError, TrainingError
 from placewise.files import claim_folder, read_json, write_json, write_text
 from placewise.model import Network
 from placewise.report.comparison import Compared, compare_report, compare_table
@@ -171,7 +171,7 @@ def _prepare(plan: Plan) -> tuple[dict[str, Budget], dict[str, dict[str, Any]], 
     for arm in plan.arms:
         try:
             network = build_arm(plan, arm, 0)
-        except SettingsError as error:
+        except (SettingsError, ShapeError) as error:
             raise SettingsError(f"arm '{arm.name}': {error}") from None
         image = (network.input.channels, *network.input_size)
         budgets[arm.name] = budget_of(network, image)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from placewise.auditing import audit
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.images import ImageArray, resize
 from placewise.task import Change, Items
 
@@ -80,5 +80,5 @@ def _resized(items: Items, factor: float) -> float | None:
 
     try:
         return float(np.nanmean(items.score(Change(resized))))
-    except SettingsError:
+    except (SettingsError, ShapeError):
         return None

@@ -105,7 +105,7 @@ def _placed(name: str, layer: nn.Module) -> Product:
         weight.shape[0] * weight.shape[1] if isinstance(layer, LocallyConnected) else len(weight)
     )
     if isinstance(layer, LocallyConnected):
-        size = _times([*layer.windows.size, layer.channels // layer.groups])
+        size = _times([*layer.windows.kernel_size, layer.in_channels // layer.groups])
         return Product(name, "locally connected", f"{units} of {size}", weight.numel())
     return Product(name, "proximity", f"{units} of {weight.shape[1]}", weight.numel())
 

@@ -55,7 +55,7 @@ class Convolutional(ClassHead):
         widths = [in_channels, *[hidden] * layers]
         self.axes = tuple(range(2, 2 + len(size)))
         self.hidden = nn.ModuleList(
-            Convolution(before, hidden, 1, dimensions=len(size)) for before in widths[:-1]
+            Convolution(before, hidden, 1, spatial_dims=len(size)) for before in widths[:-1]
         )
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(widths[-1], classes)

@@ -33,8 +33,8 @@ class PalmTree(TiedHead):
 
     Example:
         >>> head = PalmTree(6, 10, (5, 5))
-        >>> [tuple(sheet.sides_after(sheet.sides)) for sheet in head.sheets], head.out.windows.size
-        ([(3, 3)], (3, 3))
+        >>> [sheet.size_after(sheet.input_size) for sheet in head.sheets]
+        [(3, 3)]
         >>> head(torch.zeros(1, 6, 5, 5)).shape, sum(p.numel() for p in head.parameters())
         (torch.Size([1, 10]), 15130)
     """
@@ -61,8 +61,10 @@ class PalmTree(TiedHead):
                 before, classes * hidden, sides, windows, stride=2, groups=groups
             )
             self.sheets.append(sheet)
-            sides, before, groups = sheet.sides_after(sides), classes * hidden, classes
-        self.out = LocallyConnected(before, classes, sides, sides, padding="valid", groups=groups)
+            sides, before, groups = sheet.size_after(sides), classes * hidden, classes
+        self.out = LocallyConnected(
+            before, classes, sides, sides, padding_mode="valid", groups=groups
+        )
         with torch.no_grad():
             self.out.weight.mul_(0.5**0.5)  # 1 / fan-in: no relu follows
 

@@ -1,4 +1,8 @@
-"""Layers: maps to maps, in 1, 2 and 3 dimensions. Each file is a member."""
+"""Layers: maps to maps, in 1, 2 and 3 dimensions. Each file is a member.
+
+Arguments have the names and the order that they have in `torch.nn`, so that a layer takes the place
+of torch's; what torch says by the class (`Conv2d`) is `spatial_dims` here.
+"""
 
 from __future__ import annotations
 
@@ -8,50 +12,54 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from placewise.errors import SettingsError
+from placewise.errors import ShapeError
 from placewise.family import Family
-
-Sides = tuple[int, ...]
-"""Lengths of the axes of a map, e.g. (height, width)."""
+from placewise.geometry import Size
 
 
 class Layer(nn.Module, ABC):
-    """Maps to maps: (batch, channels, *sides) to (batch, out_channels, *sides_after(sides)).
+    """Maps to maps: (batch, in_channels, *size) to (batch, out_channels, *size_after(size)).
 
     Attributes:
-        channels: of the maps that it reads.
+        in_channels: of the maps that it reads.
         out_channels: of the maps that it gives.
-        dimensions: 1, 2 or 3 axes.
+        spatial_dims: 1, 2 or 3 axes.
         any_size: whether maps of any size may come; else the layer is tied to one.
     """
 
-    channels: int
+    in_channels: int
     out_channels: int
-    dimensions: int
+    spatial_dims: int
     any_size = True
 
     @abstractmethod
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, out_channels, *sides_after) of maps (batch, channels, *sides)."""
-
-    @abstractmethod
-    def sides_after(self, sides: Sequence[int]) -> Sides:
-        """Sides of the maps that it gives for maps of these sides.
+        """(batch, out_channels, *size_after(size)) of maps (batch, in_channels, *size).
 
         Raises:
-            SettingsError: such maps are too small, or not of the one size that it is tied to.
+            ShapeError: the maps have another number of axes or channels, are too small, or are
+                not of the one size that the layer is tied to.
+        """
+
+    @abstractmethod
+    def size_after(self, size: Sequence[int]) -> Size:
+        """Size of the maps that it gives for maps of this size.
+
+        Raises:
+            ShapeError: such maps are too small, or not of the one size that it is tied to.
         """
 
     def check(self, maps: torch.Tensor) -> None:
         """Refuse maps of another number of channels or axes.
 
         Raises:
-            SettingsError: says what was got and what is needed.
+            ShapeError: says what was got and what is needed.
         """
-        if maps.ndim != self.dimensions + 2 or maps.shape[1] != self.channels:
-            raise SettingsError(
+        if maps.ndim != self.spatial_dims + 2 or maps.shape[1] != self.in_channels:
+            raise ShapeError(
                 f"{type(self).__name__} got a tensor of shape {tuple(maps.shape)}; it needs "
-                f"(batch, {self.channels} channels, and {self.dimensions} axes)"
+                f"(batch, {self.in_channels} channels, and {self.spatial_dims} axes). Build it "
+                "with in_channels and spatial_dims of these maps"
             )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from placewise.errors import SettingsError
-from placewise.layers import Sides
+from placewise.errors import SettingsError, ShapeError
+from placewise.geometry import Size
+from placewise.layers import Layer
 from placewise.paddings import PADDINGS, Widths
 
 CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
@@ -17,23 +19,26 @@ CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
 Each = int | Sequence[int]
 """A number for each axis, or one for all."""
 
+Padding = int | Sequence[int] | Widths | None
+"""Places to add: on all sides alike, for each axis, (before, after) for each; None: the rule's."""
 
-def each(value: Each, dimensions: int, name: str) -> Sides:
+
+def each(value: Each, spatial_dims: int, name: str) -> Size:
     """A number for each axis, at least 1.
 
     Raises:
         SettingsError: not one for each, or less than 1.
 
     Example:
-        >>> each(3, 2, "size"), each((3, 5), 2, "size")
+        >>> each(3, 2, "stride"), each((3, 5), 2, "stride")
         ((3, 3), (3, 5))
     """
-    if dimensions not in (1, 2, 3):
-        raise SettingsError(f"dimensions is {dimensions}; a layer has 1, 2 or 3 axes")
-    numbers = (value,) * dimensions if isinstance(value, int) else tuple(value)
-    if len(numbers) != dimensions or min(numbers) < 1:
+    if spatial_dims not in (1, 2, 3):
+        raise SettingsError(f"spatial_dims is {spatial_dims}; a layer has 1, 2 or 3 axes")
+    numbers = (value,) * spatial_dims if isinstance(value, int) else tuple(value)
+    if len(numbers) != spatial_dims or min(numbers) < 1:
         raise SettingsError(
-            f"{name} is {value}; it must be a number of 1 or more, or {dimensions} of them, one "
+            f"{name} is {value}; it must be a number of 1 or more, or {spatial_dims} of them, one "
             "for each axis"
         )
     return numbers
@@ -43,73 +48,80 @@ class Windows(nn.Module):
     """Windows of one size over maps that are padded by a rule.
 
     Args:
-        dimensions: 1, 2 or 3 axes.
-        size: places of a window along each axis.
+        spatial_dims: 1, 2 or 3 axes.
+        kernel_size: places of a window along each axis.
         stride: from one window to the next.
+        padding: places to add; None: as many as the rule does, see `Convolution`.
         dilation: from one place of a window to the next.
-        padding: member of `PADDINGS`.
+        padding_mode: member of `PADDINGS`.
         channels: of the maps, for a rule that learns.
 
     Attributes:
         rule: what stands beyond the border.
         extents: places that a window reaches over, along each axis.
         widths: (before, after) for each axis: places that the rule adds.
-        same: places that the rule adds before and after each axis alike; None where they differ.
 
     Example:
-        >>> windows = Windows(2, 3, stride=2, padding="symmetric")
-        >>> windows.pad(torch.zeros(1, 1, 8, 7)).shape[2:], windows.sides_after((8, 7))
+        >>> windows = Windows(2, 3, stride=2, padding_mode="symmetric")
+        >>> windows.pad(torch.zeros(1, 1, 8, 7)).shape[2:], windows.size_after((8, 7))
         (torch.Size([10, 9]), (4, 4))
     """
 
     def __init__(
         self,
-        dimensions: int,
-        size: Each,
+        spatial_dims: int,
+        kernel_size: Each,
         *,
         stride: Each = 1,
+        padding: Padding = None,
         dilation: Each = 1,
-        padding: str = "zeros",
+        padding_mode: str = "zeros",
         channels: int = 1,
     ) -> None:
         super().__init__()
-        self.size = each(size, dimensions, "size")
-        self.stride = each(stride, dimensions, "stride")
-        self.dilation = each(dilation, dimensions, "dilation")
-        self.padding, self.rule = padding, PADDINGS[padding](channels)
-        reaches = zip(self.size, self.dilation, strict=True)
+        self.kernel_size = each(kernel_size, spatial_dims, "kernel_size")
+        self.stride = each(stride, spatial_dims, "stride")
+        self.dilation = each(dilation, spatial_dims, "dilation")
+        self.padding_mode, self.rule = padding_mode, PADDINGS[padding_mode](channels)
+        reaches = zip(self.kernel_size, self.dilation, strict=True)
         self.extents = tuple(step * (taps - 1) + 1 for taps, step in reaches)
         self.widths: Widths = [self.rule.margins(extent) for extent in self.extents]
+        if padding is not None:
+            self.widths = _widths(padding, spatial_dims)
+
+    @property
+    def same(self) -> Size | None:
+        """Places that the rule adds before and after each axis alike; None where they differ."""
         alike = all(before == after for before, after in self.widths)
-        self.same = tuple(before for before, _ in self.widths) if alike else None
+        return tuple(before for before, _ in self.widths) if alike else None
 
     def pad(self, maps: torch.Tensor, absent: float = 0.0) -> torch.Tensor:
         """The maps and what stands beyond their border.
 
         Args:
-            maps: (batch, channels, *sides).
+            maps: (batch, channels, *size).
             absent: what to put where windows leave out what lies beyond.
 
         Raises:
-            SettingsError: the maps are too small for the rule or for a window.
+            ShapeError: the maps are too small for the rule or for a window.
         """
-        self.sides_after(maps.shape[2:])
+        self.size_after(maps.shape[2:])
         if not self.rule.renormalises:
             return self.rule.pad(maps, self.widths)
         flat = [width for pair in reversed(list(self.widths)) for width in pair]
         return functional.pad(maps, flat, value=absent)
 
-    def sides_after(self, sides: Sequence[int]) -> Sides:
+    def size_after(self, size: Sequence[int]) -> Size:
         """How many windows there are along each axis.
 
         Raises:
-            SettingsError: the maps are smaller than a window, padding included.
+            ShapeError: the maps are smaller than a window, padding included.
         """
-        padded = [n + sum(pair) for n, pair in zip(sides, self.widths, strict=True)]
+        padded = [n + sum(pair) for n, pair in zip(size, self.widths, strict=True)]
         if any(n < extent for n, extent in zip(padded, self.extents, strict=True)):
-            raise SettingsError(
+            raise ShapeError(
                 f"a window reaches over {_times(self.extents)} places, and the map has "
-                f"{_times(sides)}, with padding {_times(padded)}; use larger images, fewer "
+                f"{_times(size)}, with padding {_times(padded)}; use larger images, fewer "
                 "strides before this layer, or another padding rule"
             )
         strided = zip(padded, self.extents, self.stride, strict=True)
@@ -119,16 +131,16 @@ class Windows(nn.Module):
         """What each window weighs, divided by what of it is inside the map; 0 where nothing is.
 
         Args:
-            maps: (batch, channels, *sides), not padded.
+            maps: (batch, channels, *size), not padded.
             taps: for each axis the weights of a window's places.
 
         Returns:
-            (*sides_after,) factors, 1 where the whole window is inside.
+            (*size_after(size),) factors, 1 where the whole window is inside.
         """
         shares = maps.new_ones(())
-        for axis, count in enumerate(self.sides_after(maps.shape[2:])):
+        for axis, count in enumerate(self.size_after(maps.shape[2:])):
             starts = torch.arange(count, device=maps.device) * self.stride[axis]
-            steps = torch.arange(self.size[axis], device=maps.device) * self.dilation[axis]
+            steps = torch.arange(self.kernel_size[axis], device=maps.device) * self.dilation[axis]
             places = starts[:, None] + steps - self.widths[axis][0]
             inside = (places >= 0) & (places < maps.shape[2 + axis])
             weights = taps[axis].to(maps)
@@ -140,16 +152,42 @@ class Windows(nn.Module):
     def extra_repr(self) -> str:
         """Settings, for printing."""
         return (
-            f"size={self.size}, stride={self.stride}, dilation={self.dilation}, "
-            f"padding={self.padding}"
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={list(self.widths)}, "
+            f"dilation={self.dilation}, padding_mode={self.padding_mode}"
         )
+
+
+class WindowLayer(Layer):
+    """A layer whose results are one for each window."""
+
+    windows: Windows
+
+    def size_after(self, size: Sequence[int]) -> Size:
+        """How many windows there are along each axis."""
+        return self.windows.size_after(size)
+
+
+def _widths(padding: int | Sequence[int] | Widths, spatial_dims: int) -> Widths:
+    """(before, after) for each axis.
+
+    Raises:
+        SettingsError: not one number or pair for each axis, or less than 0.
+    """
+    sides: Sequence[Any] = [padding] * spatial_dims if isinstance(padding, int) else padding
+    widths = [(side, side) if isinstance(side, int) else tuple(side) for side in sides]
+    if len(widths) != spatial_dims or any(len(w) != 2 or min(w) < 0 for w in widths):
+        raise SettingsError(
+            f"padding is {padding}; it must be a number of 0 or more, or {spatial_dims} of them or "
+            "of pairs (before, after), one for each axis"
+        )
+    return [(width[0], width[1]) for width in widths]
 
 
 def _times(sides: Sequence[int]) -> str:
     return "×".join(map(str, sides))
 
 
-def ones(size: Sides) -> list[torch.Tensor]:
+def ones(size: Size) -> list[torch.Tensor]:
     """Taps that all weigh the same, for each axis."""
     return [torch.ones(k) for k in size]
 
@@ -158,12 +196,12 @@ def filtered(maps: torch.Tensor, kernel: torch.Tensor, windows: Windows) -> torc
     """Each channel filtered on its own.
 
     Args:
-        maps: (batch, channels, *sides).
-        kernel: (*size) for all channels, or (channels, 1, *size).
+        maps: (batch, channels, *size).
+        kernel: (*kernel_size) for all channels, or (channels, 1, *kernel_size).
         windows: of that size.
     """
-    channels, dimensions = maps.shape[1], maps.ndim - 2
-    kernels = kernel.to(maps.dtype).expand(channels, 1, *windows.size)
-    convolve = CONVOLUTIONS[dimensions - 1]
+    channels, axes = maps.shape[1], maps.ndim - 2
+    kernels = kernel.to(maps.dtype).expand(channels, 1, *windows.kernel_size)
     padded = windows.pad(maps)
+    convolve = CONVOLUTIONS[axes - 1]
     return convolve(padded, kernels, None, windows.stride, 0, windows.dilation, channels)

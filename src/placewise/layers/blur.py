@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import torch
 
-from placewise.layers import Layer, Sides
-from placewise.layers._windows import Each, Windows, filtered
+from placewise.geometry import Size
+from placewise.layers._windows import Each, Padding, WindowLayer, Windows, filtered
 from placewise.layers.pooling import Pooling
 
 
-class BlurPool(Layer):
+class BlurPool(WindowLayer):
     """A binomial filter, then every `stride`-th place.
 
     The filter of k places is the row C(k−1, i) / 2^(k−1) of Pascal's triangle along each axis:
@@ -20,18 +20,19 @@ class BlurPool(Layer):
     stands for a maximum pooling: the maximum of all windows first, without stride, then the blur. A
     constant map stays constant with every rule but `zeros` and `full`.
 
-    For sides that are even, an even `size` at stride 2 treats both ends of an axis alike.
+    For sizes that are even, an even `kernel_size` at stride 2 treats both ends of an axis alike.
 
     Args:
-        channels: of the maps.
-        size: places of the filter along each axis.
-        dimensions: 1, 2 or 3 axes.
+        in_channels: of the maps.
+        kernel_size: places of the filter along each axis.
         stride: from one place that is taken to the next.
+        padding: places to add; None: as many as the rule does, see `Convolution`.
+        padding_mode: member of `PADDINGS`.
         maximum: side of the windows whose maximum is taken first; 1 for none.
-        padding: member of `PADDINGS`.
+        spatial_dims: 1, 2 or 3 axes.
 
     Example:
-        >>> blur = BlurPool(1, 3, dimensions=1, padding="replicate")
+        >>> blur = BlurPool(1, 3, padding_mode="replicate", spatial_dims=1)
         >>> blur(torch.tensor([[[0.0, 4.0, 0.0, 0.0, 4.0, 4.0]]]))
         tensor([[[1., 1., 3.]]])
     """
@@ -40,22 +41,30 @@ class BlurPool(Layer):
 
     def __init__(
         self,
-        channels: int,
-        size: Each = 4,
-        *,
-        dimensions: int = 2,
+        in_channels: int,
+        kernel_size: Each = 4,
         stride: Each = 2,
+        padding: Padding = None,
+        padding_mode: str = "symmetric",
+        *,
         maximum: int = 1,
-        padding: str = "symmetric",
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        self.channels = self.out_channels = channels
-        self.dimensions = dimensions
-        self.windows = Windows(dimensions, size, stride=stride, padding=padding, channels=channels)
+        self.in_channels = self.out_channels = in_channels
+        self.spatial_dims = spatial_dims
+        self.windows = Windows(
+            spatial_dims,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            padding_mode=padding_mode,
+            channels=in_channels,
+        )
         self.maximum: Pooling | None = None
         if maximum > 1:
             self.maximum = Pooling(
-                channels, maximum, dimensions=dimensions, stride=1, padding=padding
+                in_channels, maximum, 1, padding_mode=padding_mode, spatial_dims=spatial_dims
             )
         kernel = torch.ones(())
         for taps in self._taps():
@@ -66,11 +75,11 @@ class BlurPool(Layer):
         """The filter along each axis; its sum is 1."""
         return [
             torch.tensor([math.comb(k - 1, i) / 2 ** (k - 1) for i in range(k)])
-            for k in self.windows.size
+            for k in self.windows.kernel_size
         ]
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, *sides_after) of maps (batch, channels, *sides)."""
+        """(batch, channels, *size_after) of maps (batch, channels, *size)."""
         self.check(maps)
         if self.maximum is not None:
             maps = self.maximum(maps)
@@ -79,8 +88,8 @@ class BlurPool(Layer):
             blurred = blurred * self.windows.shares(maps, self._taps())
         return blurred
 
-    def sides_after(self, sides: Sequence[int]) -> Sides:
+    def size_after(self, size: Sequence[int]) -> Size:
         """How many places are taken along each axis."""
         if self.maximum is not None:
-            sides = self.maximum.sides_after(sides)
-        return self.windows.sides_after(sides)
+            size = self.maximum.size_after(size)
+        return self.windows.size_after(size)

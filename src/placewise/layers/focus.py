@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from placewise.errors import SettingsError
 from placewise.layers.proximity import Nearness, Places, Proximity
-from placewise.layers.proximity._placed import PlacedLayer
+from placewise.layers.proximity.places import PlacedLayer
 
 
 class Focus(PlacedLayer):
@@ -205,7 +205,7 @@ class Focus(PlacedLayer):
         """(units, inputs): r²."""
         axes = [
             self.inputs.shorter_way(self._inputs_at[:, axis] - self.centre[:, axis, None], axis)
-            for axis in range(self.dimensions)
+            for axis in range(self.spatial_dims)
         ]
         return (torch.stack(axes, -1) / self.log_width.exp()[:, None]).square().sum(-1)
 

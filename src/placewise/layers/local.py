@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from placewise.errors import SettingsError
-from placewise.layers import Layer, Sides
+from placewise.errors import ShapeError
+from placewise.geometry import Size
 from placewise.layers._products import products
-from placewise.layers._windows import Each, Windows, ones
+from placewise.layers._windows import Each, Padding, WindowLayer, Windows, ones
 from placewise.layers.convolution import Convolution, check_groups
 
 CLAMPED = "clamped"
@@ -22,7 +22,7 @@ DENSE = 2**16
 """Most entries of a dense matrix that is quicker than many small ones: benchmarks/layers.py."""
 
 
-class LocallyConnected(Layer):
+class LocallyConnected(WindowLayer):
     """Each place of the result has its own weights for its window, and its own bias.
 
     y_o(p) = b_o(p) + Σ_c Σ_t W_oc(p, t) · x_c(p·stride + t·dilation − margin): a convolution in
@@ -30,26 +30,27 @@ class LocallyConnected(Layer):
     multiply-adds of the convolution and as many weights as multiply-adds.
 
     With `clamped`, windows that would hang over the border are moved inside: every place reads
-    size^d true values. Weights begin normal with variance 2 / fan-in (He et al., 2015), the fan-in
-    counted place by place, so that windows that read zeros begin with larger weights.
+    kernel_size^d true values. Weights begin normal with variance 2 / fan-in (He et al., 2015), the
+    fan-in counted place by place, so that windows that read zeros begin with larger weights.
 
     Small layers calculate by one dense matrix, but are exported (and audited) as what they are:
     rows gathered for each place, and a product.
 
     Args:
-        channels: of the maps that it reads.
+        in_channels: of the maps that it reads.
         out_channels: of the maps that it gives.
-        sides: of the maps that it reads, one for each of 1, 2 or 3 axes.
-        size: places of a window along each axis.
+        input_size: of the maps that it reads, one number for each of 1, 2 or 3 axes.
+        kernel_size: places of a window along each axis.
         stride: from one window to the next.
+        padding: places to add; None: as many as the rule does, see `Convolution`.
         dilation: from one place of a window to the next.
         groups: the channels fall into so many groups that do not read each other.
         bias: whether to add a number to each channel at each place.
-        padding: "clamped" or a member of `PADDINGS`.
+        padding_mode: "clamped" or a member of `PADDINGS`.
 
     Attributes:
         weight: (places, out_channels, taps · channels / groups), the channels of a tap together.
-        bias: (out_channels, *sides_after), or None.
+        bias: (out_channels, *size_after), or None.
         index: (places · groups, taps) which rows each place reads.
         entries: (weights,) where each weight stands in a dense matrix; None where that is slower.
             Neither is saved with the weights: settings say them.
@@ -66,76 +67,78 @@ class LocallyConnected(Layer):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         out_channels: int,
-        sides: Sequence[int],
-        size: Each,
-        *,
+        input_size: Sequence[int],
+        kernel_size: Each,
         stride: Each = 1,
+        padding: Padding = None,
         dilation: Each = 1,
         groups: int = 1,
         bias: bool = True,
-        padding: str = CLAMPED,
+        padding_mode: str = CLAMPED,
     ) -> None:
         super().__init__()
-        check_groups(channels, out_channels, groups)
-        self.channels, self.out_channels, self.groups = channels, out_channels, groups
-        self.sides, self.dimensions = tuple(sides), len(sides)
-        self.clamped = padding == CLAMPED
+        check_groups(in_channels, out_channels, groups)
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.input_size, self.spatial_dims = tuple(input_size), len(input_size)
+        self.clamped = padding_mode == CLAMPED
         self.windows = Windows(
-            self.dimensions,
-            size,
+            self.spatial_dims,
+            kernel_size,
             stride=stride,
+            padding=padding,
             dilation=dilation,
-            padding="valid" if self.clamped else padding,
-            channels=channels,
+            padding_mode="valid" if self.clamped else padding_mode,
+            channels=in_channels,
         )
-        self.windows.sides_after(self.sides)
-        added = zip(self.sides, self.windows.widths, strict=True)
-        self.sides_padded = tuple(length + sum(pair) for length, pair in added)
+        self.windows.size_after(self.input_size)
+        added = zip(self.input_size, self.windows.widths, strict=True)
+        self._padded = tuple(length + sum(pair) for length, pair in added)
         self._after = tuple(len(starts) for starts in self._starts())
         self.register_buffer("index", self._index(), persistent=False)
         shape = (math.prod(self._after), out_channels)
-        taps = math.prod(self.windows.size)
-        self.weight = nn.Parameter(torch.empty(*shape, taps * channels // groups))
+        taps = math.prod(self.windows.kernel_size)
+        self.weight = nn.Parameter(torch.empty(*shape, taps * in_channels // groups))
         self.bias = nn.Parameter(torch.zeros(out_channels, *self._after)) if bias else None
         self.register_buffer("entries", self._entries(), persistent=False)
         with torch.no_grad():
             self.weight.normal_().mul_((2 / self._fan_in())[:, None, None].sqrt())
 
     @classmethod
-    def of(cls, convolution: Convolution, sides: Sequence[int]) -> LocallyConnected:
+    def of(cls, convolution: Convolution, input_size: Sequence[int]) -> LocallyConnected:
         """A layer that begins as a convolution, with a copy of its weights at every place.
 
         Example:
-            >>> shared = Convolution(3, 8, 3, padding="symmetric")
+            >>> shared = Convolution(3, 8, 3, padding_mode="symmetric")
             >>> own, maps = LocallyConnected.of(shared, (6, 6)), torch.rand(2, 3, 6, 6)
             >>> torch.allclose(own(maps), shared(maps), atol=1e-5)
             True
         """
         windows = convolution.windows
         layer = cls(
-            convolution.channels,
+            convolution.in_channels,
             convolution.out_channels,
-            sides,
-            windows.size,
-            stride=windows.stride,
-            dilation=windows.dilation,
-            groups=convolution.groups,
-            bias=convolution.bias is not None,
-            padding=windows.padding,
+            input_size,
+            windows.kernel_size,
+            windows.stride,
+            windows.widths,
+            windows.dilation,
+            convolution.groups,
+            convolution.bias is not None,
+            windows.padding_mode,
         ).to(convolution.weight)
         layer.windows.load_state_dict(windows.state_dict())
         with torch.no_grad():
             layer.weight.copy_(convolution.weight.flatten(2).transpose(1, 2).flatten(1))
             if layer.bias is not None and convolution.bias is not None:
-                layer.bias.copy_(convolution.bias.view(-1, *[1] * layer.dimensions))
+                layer.bias.copy_(convolution.bias.view(-1, *[1] * layer.spatial_dims))
         return layer
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, out_channels, *sides_after) of maps (batch, channels, *sides)."""
+        """(batch, out_channels, *size_after) of maps (batch, in_channels, *size)."""
         self.check(maps)
-        self.sides_after(maps.shape[2:])
+        self.size_after(maps.shape[2:])
         padded = maps if self.clamped else self.windows.pad(maps)
         entries = None if torch.compiler.is_exporting() else self.entries
         result = self._by_place(padded) if entries is None else self._at_once(padded, entries)
@@ -151,7 +154,7 @@ class LocallyConnected(Layer):
             fast = torch.get_autocast_dtype(padded.device.type)
             padded, weight = padded.to(fast), weight.to(fast)
         rows = padded.flatten(2).permute(2, 1, 0).contiguous()
-        own = rows.view(-1, self.channels // self.groups, padded.shape[0])
+        own = rows.view(-1, self.in_channels // self.groups, padded.shape[0])
         by_group = weight.view(len(self.index), -1, weight.shape[2])
         result = products(own, self.index, by_group)
         return result.view(*weight.shape[:2], padded.shape[0]).permute(2, 1, 0)
@@ -165,12 +168,12 @@ class LocallyConnected(Layer):
         result = functional.linear(flat, matrix.view(-1, flat.shape[1]))
         return result.view(-1, out_channels, places)
 
-    def sides_after(self, sides: Sequence[int]) -> Sides:
+    def size_after(self, size: Sequence[int]) -> Size:
         """How many windows there are along each axis."""
-        if tuple(sides) != self.sides:
-            raise SettingsError(
+        if tuple(size) != self.input_size:
+            raise ShapeError(
                 f"every place of this layer has its own weights, for maps of "
-                f"{'×'.join(map(str, self.sides))} places; it got {'×'.join(map(str, sides))}. "
+                f"{'×'.join(map(str, self.input_size))} places; it got {'×'.join(map(str, size))}. "
                 "Bring the images to the size it was made for, or use Convolution, which takes "
                 "any size"
             )
@@ -179,22 +182,22 @@ class LocallyConnected(Layer):
     def _starts(self) -> list[torch.Tensor]:
         """Where the windows begin, along each axis of the padded maps."""
         windows, starts = self.windows, []
-        for axis, length in enumerate(self.sides):
+        for axis, length in enumerate(self.input_size):
             stride, extent = windows.stride[axis], windows.extents[axis]
             if self.clamped:
                 before = (extent - 1) // 2
                 start = torch.arange(-(-length // stride)) * stride - before
                 starts.append(start.clamp(0, length - extent))
             else:
-                starts.append(torch.arange(windows.sides_after(self.sides)[axis]) * stride)
+                starts.append(torch.arange(windows.size_after(self.input_size)[axis]) * stride)
         return starts
 
     def _index(self) -> torch.Tensor:
         """(places · groups, taps): the rows of the padded maps that each place reads."""
         index = torch.zeros(1, 1, dtype=torch.int64)
         for axis, starts in enumerate(self._starts()):
-            length = self.sides_padded[axis]
-            steps = torch.arange(self.windows.size[axis]) * self.windows.dilation[axis]
+            length = self._padded[axis]
+            steps = torch.arange(self.windows.kernel_size[axis]) * self.windows.dilation[axis]
             along = starts[:, None] + steps
             index = (index[:, None, :, None] * length + along[:, None]).flatten(0, 1).flatten(1)
         groups = torch.arange(self.groups)[:, None]
@@ -203,26 +206,26 @@ class LocallyConnected(Layer):
     def _entries(self) -> torch.Tensor | None:
         """(weights,) where each weight stands in one dense matrix; None where that is too large."""
         places, out_channels, _ = self.weight.shape
-        inputs = math.prod(self.sides_padded)
-        if inputs * self.channels * places * out_channels > DENSE:
+        inputs = math.prod(self._padded)
+        if inputs * self.in_channels * places * out_channels > DENSE:
             return None
-        group_size = self.channels // self.groups
+        group_size = self.in_channels // self.groups
         read, group = self.index // self.groups, self.index % self.groups
         column = (group[..., None] * group_size + torch.arange(group_size)) * inputs
         column = (column + read[..., None]).view(places, self.groups, 1, -1)
         unit = torch.arange(out_channels).view(1, self.groups, -1, 1) * places
         row = unit + torch.arange(places).view(-1, 1, 1, 1)
-        return (row * self.channels * inputs + column).flatten()
+        return (row * self.in_channels * inputs + column).flatten()
 
     def _shares(self, maps: torch.Tensor) -> torch.Tensor:
         """(places,) what each window is multiplied by, where the rule renormalises."""
-        return self.windows.shares(maps, ones(self.windows.size)).flatten()
+        return self.windows.shares(maps, ones(self.windows.kernel_size)).flatten()
 
     def _fan_in(self) -> torch.Tensor:
         """(places,) variance of a result for inputs and weights of variance 1."""
-        maps = torch.ones(1, self.channels, *self.sides)
+        maps = torch.ones(1, self.in_channels, *self.input_size)
         padded = self.windows.pad(maps)[0].square().flatten(1)
-        rows = padded.t().reshape(-1, self.channels // self.groups)
+        rows = padded.t().reshape(-1, self.in_channels // self.groups)
         fan_in = rows[self.index].sum((1, 2)).view(-1, self.groups)[:, 0]
         if self.windows.rule.renormalises:
             fan_in = fan_in * self._shares(maps).square()

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from placewise.errors import SettingsError
-from placewise.layers import Layer, Sides
+from placewise.geometry import Size
+from placewise.layers import Layer
 from placewise.layers._windows import Each, each
 from placewise.layers.convolution import Convolution
 from placewise.paddings import PADDINGS
@@ -22,15 +23,15 @@ class MultiScale(Layer):
     pooling branch.
 
     Args:
-        channels: of the maps that it reads.
+        in_channels: of the maps that it reads.
         out_channels: of the maps that it gives, shared out evenly; the first get what is over.
-        sizes: of the windows, one for each branch.
-        dimensions: 1, 2 or 3 axes.
+        kernel_sizes: of the windows, one for each branch.
         stride: from one window to the next.
-        padding: member of `PADDINGS` that keeps the size.
+        padding_mode: member of `PADDINGS` that keeps the size.
+        spatial_dims: 1, 2 or 3 axes.
 
     Example:
-        >>> layer = MultiScale(3, 16, sizes=(3, 5, 7))
+        >>> layer = MultiScale(3, 16, kernel_sizes=(3, 5, 7))
         >>> [branch.out_channels for branch in layer.branches]
         [6, 5, 5]
         >>> layer(torch.zeros(1, 3, 32, 32)).shape
@@ -39,44 +40,46 @@ class MultiScale(Layer):
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         out_channels: int,
-        *,
-        sizes: Sequence[int] = (1, 3, 5),
-        dimensions: int = 2,
+        kernel_sizes: Sequence[int] = (1, 3, 5),
         stride: Each = 1,
-        padding: str = "zeros",
+        padding_mode: str = "zeros",
+        *,
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if not PADDINGS[padding].keeps_size:
+        if not PADDINGS[padding_mode].keeps_size:
             raise SettingsError(
-                f"with the padding rule '{padding}' windows of several sizes give maps of several "
-                "sizes, which cannot be joined; use a rule that keeps the size, e.g. 'symmetric'"
+                f"with the padding rule '{padding_mode}' windows of several sizes give maps of "
+                "several sizes, which cannot be joined; use a rule that keeps the size, e.g. "
+                "'symmetric'"
             )
-        if not 1 <= len(sizes) <= out_channels:
+        if not 1 <= len(kernel_sizes) <= out_channels:
             raise SettingsError(
-                f"sizes has {len(sizes)} entries and there are {out_channels} output channels; "
+                f"kernel_sizes has {len(kernel_sizes)} entries and out_channels is {out_channels}; "
                 "each size needs at least one"
             )
-        self.channels, self.out_channels = channels, out_channels
-        self.dimensions, self.stride = dimensions, each(stride, dimensions, "stride")
-        share, over = divmod(out_channels, len(sizes))
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.spatial_dims, self.stride = spatial_dims, each(stride, spatial_dims, "stride")
+        share, over = divmod(out_channels, len(kernel_sizes))
         self.branches = nn.ModuleList(
             Convolution(
-                channels,
+                in_channels,
                 share + (number < over),
-                size,
-                dimensions=dimensions,
-                stride=stride,
-                padding=padding,
+                kernel_size,
+                stride,
+                padding_mode=padding_mode,
+                spatial_dims=spatial_dims,
             )
-            for number, size in enumerate(sizes)
+            for number, kernel_size in enumerate(kernel_sizes)
         )
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, out_channels, *sides_after) of maps (batch, channels, *sides)."""
+        """(batch, out_channels, *size_after) of maps (batch, in_channels, *size)."""
+        self.check(maps)
         return torch.cat([branch(maps) for branch in self.branches], 1)
 
-    def sides_after(self, sides: Sequence[int]) -> Sides:
+    def size_after(self, size: Sequence[int]) -> Size:
         """How many windows there are along each axis; of all sizes as many."""
-        return tuple(-(-n // stride) for n, stride in zip(sides, self.stride, strict=True))
+        return tuple(-(-n // stride) for n, stride in zip(size, self.stride, strict=True))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from placewise.errors import SettingsError
-from placewise.layers import Layer, Sides
-from placewise.layers._windows import Each, Windows, filtered
+from placewise.layers._windows import Each, Padding, WindowLayer, Windows, filtered
 
 
-class OnOff(Layer):
+class OnOff(WindowLayer):
     """Difference of Gaussians, its positive half in ON maps and its negative half in OFF maps.
 
     r = DoG * x, ON = max(r, 0), OFF = max(−r, 0), as cells of the retina and of V1 answer. At most
@@ -21,20 +19,22 @@ class OnOff(Layer):
     back. An even map gives nothing, with every padding rule that keeps it even.
 
     Args:
-        channels: of the maps; each is filtered on its own.
+        in_channels: of the maps; each is filtered on its own.
         radius: of the centre, in places: where the filter changes its sign.
         ratio: γ, of the centre's Gaussian to that of the surround, between 0 and 1.
-        dimensions: 1, 2 or 3 axes.
         stride: from one window to the next.
+        padding: places to add; None: as many as the rule does, see `Convolution`.
+        padding_mode: member of `PADDINGS`.
         learnable: whether each channel's filter is learned, starting as the difference of
             Gaussians. Its mean is taken off, so that an even map still gives nothing.
-        padding: member of `PADDINGS`.
+        spatial_dims: 1, 2 or 3 axes.
 
     Attributes:
-        kernel: (channels, 1, *size) of the filters if they are learned, else (*size) of the one.
+        kernel: (in_channels, 1, *kernel_size) of the filters if they are learned, else
+            (*kernel_size) of the one.
 
     Example:
-        >>> layer = OnOff(1, dimensions=1)
+        >>> layer = OnOff(1, spatial_dims=1)
         >>> on, off = layer(torch.tensor([[[1.0] * 4 + [2.0] * 4]]))[0]
         >>> on.round(decimals=2), torch.allclose(off, on.flip(0), atol=1e-6)
         (tensor([0.0000, 0.0000, 0.0000, 0.0000, 0.2200, 0.5000, 0.5000, 0.0000]), True)
@@ -44,45 +44,49 @@ class OnOff(Layer):
 
     def __init__(
         self,
-        channels: int,
-        *,
+        in_channels: int,
         radius: float = 2.0,
         ratio: float = 2 / 3,
-        dimensions: int = 2,
         stride: Each = 1,
+        padding: Padding = None,
+        padding_mode: str = "symmetric",
+        *,
         learnable: bool = False,
-        padding: str = "symmetric",
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        kernel = difference_of_gaussians(radius, ratio, dimensions)
-        self.channels, self.out_channels = channels, 2 * channels
-        self.dimensions, self.learnable = dimensions, learnable
-        size = tuple(kernel.shape)
-        self.windows = Windows(dimensions, size, stride=stride, padding=padding, channels=channels)
+        kernel = difference_of_gaussians(radius, ratio, spatial_dims)
+        self.in_channels, self.out_channels = in_channels, 2 * in_channels
+        self.spatial_dims, self.learnable = spatial_dims, learnable
+        kernel_size = tuple(kernel.shape)
+        self.windows = Windows(
+            spatial_dims,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            padding_mode=padding_mode,
+            channels=in_channels,
+        )
         if learnable:
-            self.kernel = nn.Parameter(kernel.expand(channels, 1, *size).clone())
+            self.kernel = nn.Parameter(kernel.expand(in_channels, 1, *kernel_size).clone())
         else:
             self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, 2 · channels, *sides_after): all ON maps, then all OFF maps."""
+        """(batch, 2 · channels, *size_after): all ON maps, then all OFF maps."""
         response = self.response(maps)
         return torch.relu(torch.cat((response, -response), 1))
 
     def response(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, *sides_after): the filtered maps, ON − OFF."""
+        """(batch, channels, *size_after): the filtered maps, ON − OFF."""
         self.check(maps)
         kernel = self.kernel
         if self.learnable:
-            kernel = kernel - kernel.flatten(1).mean(1).view(-1, *[1] * (self.dimensions + 1))
+            kernel = kernel - kernel.flatten(1).mean(1).view(-1, *[1] * (self.spatial_dims + 1))
         return filtered(maps, kernel, self.windows)
 
-    def sides_after(self, sides: Sequence[int]) -> Sides:
-        """How many windows there are along each axis."""
-        return self.windows.sides_after(sides)
 
-
-def difference_of_gaussians(radius: float, ratio: float, dimensions: int) -> torch.Tensor:
+def difference_of_gaussians(radius: float, ratio: float, spatial_dims: int) -> torch.Tensor:
     """The filter that `OnOff` begins with.
 
     DoG(x) ∝ γ^−d · exp(−|x|² / 2γ²σ²) − exp(−|x|² / 2σ²) in d dimensions, which changes its sign at
@@ -94,7 +98,7 @@ def difference_of_gaussians(radius: float, ratio: float, dimensions: int) -> tor
     Args:
         radius: r in places, at least 1.
         ratio: γ, between 0 and 1.
-        dimensions: d.
+        spatial_dims: d.
 
     Returns:
         (*size) of float32, whose sum is 0.
@@ -111,13 +115,13 @@ def difference_of_gaussians(radius: float, ratio: float, dimensions: int) -> tor
             f"radius is {radius} and ratio is {ratio}; the radius must be 1 place or more and the "
             "ratio between 0 and 1, both ends excluded"
         )
-    half = max(math.ceil(radius / ratio) - 1, int(radius / math.sqrt(dimensions)) + 1)
+    half = max(math.ceil(radius / ratio) - 1, int(radius / math.sqrt(spatial_dims)) + 1)
     squares = torch.arange(-half, half + 1, dtype=torch.float64).square()
     distance = torch.zeros((), dtype=torch.float64)
-    for _ in range(dimensions):
+    for _ in range(spatial_dims):
         distance = distance[..., None] + squares
-    variance = (radius / ratio) ** 2 * (1 - ratio**2) / (-2 * dimensions * math.log(ratio))
-    centre = ratio**-dimensions * torch.exp(-distance / (2 * ratio**2 * variance))
+    variance = (radius / ratio) ** 2 * (1 - ratio**2) / (-2 * spatial_dims * math.log(ratio))
+    centre = ratio**-spatial_dims * torch.exp(-distance / (2 * ratio**2 * variance))
     difference = centre - torch.exp(-distance / (2 * variance))
     above, below = difference.clamp_min(0), difference.clamp_max(0)
     return (above / above.sum() - below / below.sum()).float()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from placewise.errors import SettingsError
-from placewise.layers import Layer, Sides
+from placewise.geometry import Size
+from placewise.layers import Layer
 from placewise.layers._windows import Each, each
 from placewise.paddings import PADDINGS
 
@@ -19,42 +20,42 @@ class Polyphase(Layer):
     channels: argmax over phases of ‖·‖_p. A map that is shifted on a torus has the same phases in
     another order, so what is taken is the same, shifted: "Truly Shift-Invariant Convolutional
     Neural Networks" (Chaman and Dokmanić, CVPR 2021). For this to hold through a whole network,
-    convolutions need the padding `circular`, and sides must be multiples of the strides.
+    convolutions need the padding `circular`, and sizes must be multiples of the strides.
 
     Where two ways must agree (a residual and its shortcut), choose once with `phase` and take from
     both with `take`.
 
     Args:
-        channels: of the maps.
+        in_channels: of the maps.
         stride: from one place that is taken to the next.
-        dimensions: 1, 2 or 3 axes.
+        padding_mode: member of `PADDINGS` that fills sizes up to a multiple of the stride.
         order: p of the norm, 1 or more.
-        padding: member of `PADDINGS` that fills sides up to a multiple of the stride.
+        spatial_dims: 1, 2 or 3 axes.
 
     Example:
-        >>> Polyphase(1, dimensions=1)(torch.tensor([[[1.0, 5.0, 2.0, 4.0]]]))
+        >>> Polyphase(1, spatial_dims=1)(torch.tensor([[[1.0, 5.0, 2.0, 4.0]]]))
         tensor([[[5., 4.]]])
     """
 
     def __init__(
         self,
-        channels: int,
+        in_channels: int,
         stride: Each = 2,
+        padding_mode: str = "replicate",
         *,
-        dimensions: int = 2,
         order: float = 2.0,
-        padding: str = "replicate",
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
         if order < 1:
             raise SettingsError(f"order is {order}; a norm has an order of 1 or more")
-        self.channels = self.out_channels = channels
-        self.stride = each(stride, dimensions, "stride")
-        self.dimensions, self.order = dimensions, order
-        self.rule = PADDINGS[padding](channels)
+        self.in_channels = self.out_channels = in_channels
+        self.stride = each(stride, spatial_dims, "stride")
+        self.spatial_dims, self.order = spatial_dims, order
+        self.rule = PADDINGS[padding_mode](in_channels)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, *sides_after) of maps (batch, channels, *sides)."""
+        """(batch, channels, *size_after) of maps (batch, channels, *size)."""
         self.check(maps)
         return self.take(maps, self.phase(maps))
 
@@ -69,21 +70,21 @@ class Polyphase(Layer):
         """The places of a phase.
 
         Args:
-            maps: (batch, channels, *sides).
-            phase: (batch,) what `phase` gave for maps of these sides.
+            maps: (batch, channels, *size).
+            phase: (batch,) what `phase` gave for maps of this size.
         """
         return self._apart(maps)[torch.arange(maps.shape[0], device=maps.device), phase]
 
-    def sides_after(self, sides: Sequence[int]) -> Sides:
+    def size_after(self, size: Sequence[int]) -> Size:
         """One place for each stride, begun ones too."""
-        return tuple(-(-n // stride) for n, stride in zip(sides, self.stride, strict=True))
+        return tuple(-(-n // stride) for n, stride in zip(size, self.stride, strict=True))
 
     def _apart(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, phases, channels, *sides_after): every phase by itself."""
+        """(batch, phases, channels, *size_after): every phase by itself."""
         missing = zip(maps.shape[2:], self.stride, strict=True)
         maps = self.rule.pad(maps, [(0, -n % stride) for n, stride in missing])
         for axis, stride in enumerate(self.stride):
             maps = torch.unflatten(maps, 2 + 2 * axis, (-1, stride))
-        axes = range(self.dimensions)
+        axes = range(self.spatial_dims)
         order = [0, *(3 + 2 * a for a in axes), 1, *(2 + 2 * a for a in axes)]
-        return maps.permute(order).flatten(1, self.dimensions)
+        return maps.permute(order).flatten(1, self.spatial_dims)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch.nn import functional
 
 from placewise.errors import SettingsError
-from placewise.layers import Layer, Sides
-from placewise.layers._windows import Each, Windows, ones
+from placewise.layers._windows import Each, Padding, WindowLayer, Windows, ones
 
 Kind = Literal["maximum", "average"]
 
@@ -18,7 +16,7 @@ MAXIMA = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
 AVERAGES = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
 
 
-class Pooling(Layer):
+class Pooling(WindowLayer):
     """The largest, or the mean, of each window.
 
     With `partial` only what is there counts: `torch.nn.MaxPool2d(k, padding=p)` is that, and an
@@ -26,56 +24,62 @@ class Pooling(Layer):
     `torch.nn.AvgPool2d(k, padding=p)`.
 
     Args:
-        channels: of the maps.
-        size: places of a window along each axis.
-        dimensions: 1, 2 or 3 axes.
+        in_channels: of the maps.
+        kernel_size: places of a window along each axis.
         stride: from one window to the next; as long as the window where None.
+        padding: places to add; None: as many as the rule does, see `Convolution`.
+        padding_mode: member of `PADDINGS`.
         kind: "maximum" or "average".
-        padding: member of `PADDINGS`.
+        spatial_dims: 1, 2 or 3 axes.
 
     Example:
-        >>> Pooling(1, 2, dimensions=1)(torch.tensor([[[1.0, 3.0, 2.0, 0.0]]]))
+        >>> Pooling(1, 2, spatial_dims=1)(torch.tensor([[[1.0, 3.0, 2.0, 0.0]]]))
         tensor([[[3., 2.]]])
-        >>> average = Pooling(1, 3, dimensions=1, stride=1, kind="average", padding="partial")
+        >>> average = Pooling(1, 3, 1, padding_mode="partial", kind="average", spatial_dims=1)
         >>> average(torch.tensor([[[1.0, 3.0, 2.0]]]))
         tensor([[[2.0000, 2.0000, 2.5000]]])
     """
 
     def __init__(
         self,
-        channels: int,
-        size: Each,
-        *,
-        dimensions: int = 2,
+        in_channels: int,
+        kernel_size: Each,
         stride: Each | None = None,
+        padding: Padding = None,
+        padding_mode: str = "valid",
+        *,
         kind: Kind = "maximum",
-        padding: str = "valid",
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
         if kind not in get_args(Kind):
             raise SettingsError(f"kind is '{kind}'; it must be one of {get_args(Kind)}")
-        self.channels = self.out_channels = channels
-        self.dimensions, self.kind = dimensions, kind
-        stride = size if stride is None else stride
-        self.windows = Windows(dimensions, size, stride=stride, padding=padding, channels=channels)
+        self.in_channels = self.out_channels = in_channels
+        self.spatial_dims, self.kind = spatial_dims, kind
+        self.windows = Windows(
+            spatial_dims,
+            kernel_size,
+            stride=kernel_size if stride is None else stride,
+            padding=padding,
+            padding_mode=padding_mode,
+            channels=in_channels,
+        )
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, *sides_after) of maps (batch, channels, *sides)."""
+        """(batch, channels, *size_after) of maps (batch, channels, *size)."""
         self.check(maps)
         windows = self.windows
         if self.kind == "maximum":
             padded = windows.pad(maps, absent=-torch.inf)
-            largest: torch.Tensor = MAXIMA[self.dimensions - 1](
-                padded, windows.size, windows.stride
+            largest: torch.Tensor = MAXIMA[self.spatial_dims - 1](
+                padded, windows.kernel_size, windows.stride
             )
             return largest
         wide = windows.pad(maps).to(torch.promote_types(maps.dtype, torch.float32))
-        means: torch.Tensor = AVERAGES[self.dimensions - 1](wide, windows.size, windows.stride)
+        means: torch.Tensor = AVERAGES[self.spatial_dims - 1](
+            wide, windows.kernel_size, windows.stride
+        )
         means = means.to(maps.dtype)
         if windows.rule.renormalises:
-            means = means * windows.shares(maps, ones(windows.size))
+            means = means * windows.shares(maps, ones(windows.kernel_size))
         return means
-
-    def sides_after(self, sides: Sequence[int]) -> Sides:
-        """How many windows there are along each axis."""
-        return self.windows.sides_after(sides)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from placewise.devices import device_of
-from placewise.errors import ImageError, SettingsError
+from placewise.errors import ImageError, SettingsError, ShapeError
 from placewise.files import write_json
 from placewise.formats import holds_arrays, read_dataset
 from placewise.geometry import Size
@@ -139,7 +139,7 @@ def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterato
             image = source.read(name)
             scaled = model.prepared(image)
             model.margins((scaled.shape[0], scaled.shape[1]))
-        except (ImageError, SettingsError) as error:
+        except (ImageError, SettingsError, ShapeError) as error:
             return name, None, None, str(error)
         return name, image, scaled, ""
 

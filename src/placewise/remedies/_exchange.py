@@ -147,7 +147,7 @@ def _convolution(module: TorchConvolution, plan: Plan) -> Exchange | str | None:
         else:
             made = Convolution.of(module, padding)
     if made.windows.rule.keeps_size or not padded:
-        _keep_margins(made, margins)
+        made.windows.widths = list(margins)
     for name, parameter in module.named_parameters():
         setattr(made, name, parameter)
     before = _said(module.kernel_size, module.stride, module.padding_mode, margins)
@@ -165,13 +165,6 @@ def _margins(module: TorchConvolution) -> list[tuple[int, int]]:
     return [(int(side), int(side)) for side in module.padding]
 
 
-def _keep_margins(made: Convolution, margins: Widths) -> None:
-    """Give a convolution the margins of the one that it stands for."""
-    alike = all(before == after for before, after in margins)
-    made.windows.widths = list(margins)
-    made.windows.same = tuple(before for before, _ in margins) if alike else None
-
-
 def _own(module: Convolution | Pooling | BlurPool, plan: Plan) -> Exchange | str | None:
     """A layer of placewise: it already takes any rule; only its rule is exchanged."""
     windows = module.windows
@@ -179,13 +172,16 @@ def _own(module: Convolution | Pooling | BlurPool, plan: Plan) -> Exchange | str
     average = isinstance(module, Pooling) and module.kind == "average"
     if plan.blur and max(windows.stride) > 1 and not (blurred or average):
         return "only layers of torch.nn are given a blur; use placewise.layers.blur there"
-    if plan.padding is None or plan.padding == windows.padding or not any(map(any, windows.widths)):
+    if (
+        plan.padding is None
+        or plan.padding == windows.padding_mode
+        or not any(map(any, windows.widths))
+    ):
         return None
-    before, rule = windows.padding, PADDINGS[plan.padding](module.channels)
+    before, rule = windows.padding_mode, PADDINGS[plan.padding](module.in_channels)
     if not (rule.keeps_size and windows.rule.keeps_size):
         windows.widths = [rule.margins(extent) for extent in windows.extents]
-        windows.same = None
-    windows.padding, windows.rule = plan.padding, rule
+    windows.padding_mode, windows.rule = plan.padding, rule
     return Exchange(module, f"padding {before}", f"padding {plan.padding}")
 
 

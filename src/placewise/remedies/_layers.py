@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from placewise.layers import Sides
+from placewise.geometry import Size
 from placewise.layers.blur import BlurPool
 from placewise.layers.convolution import Convolution
 from placewise.layers.pooling import Pooling
@@ -22,7 +22,7 @@ Strided = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Kind = Literal["maximum", "average"]
 
 
-def blur_sizes(sizes: Sequence[int], strides: Sequence[int]) -> Sides:
+def blur_sizes(sizes: Sequence[int], strides: Sequence[int]) -> Size:
     """Places of the blur before every `stride`-th window is taken, for each axis.
 
     Twice the stride, so that every place is in equally many windows, and so that windows lie
@@ -37,9 +37,7 @@ def blur_sizes(sizes: Sequence[int], strides: Sequence[int]) -> Sides:
     return tuple(1 if s == 1 else 2 * s - (k % s == 0) for k, s in pairs)
 
 
-def blurrings(
-    blur: BlurPool, sides: Sequence[int], extents: Sequence[int], stride: Sides
-) -> Widths:
+def blurrings(blur: BlurPool, sides: Sequence[int], extents: Sequence[int], stride: Size) -> Widths:
     """Places to add before and after each axis for a blur in front of windows.
 
     The windows stay as many as they were. What they would leave over at the end is not added,
@@ -52,7 +50,7 @@ def blurrings(
         stride: from one window to the next.
     """
     widths = []
-    for n, size, extent, step in zip(sides, blur.windows.size, extents, stride, strict=True):
+    for n, size, extent, step in zip(sides, blur.windows.kernel_size, extents, stride, strict=True):
         added = size - 1 - ((n - extent) % step if step > 1 else 0)
         widths.append((added // 2, added - added // 2))
     return widths
@@ -94,7 +92,7 @@ class BlurredConvolution(Convolution):
     blur: BlurPool
 
     @classmethod
-    def blurred(cls, convolution: Strided, padding: str, sizes: Sides) -> BlurredConvolution:
+    def blurred(cls, convolution: Strided, padding: str, sizes: Size) -> BlurredConvolution:
         """A copy of torch's convolution with a padding rule and a blur.
 
         Args:
@@ -105,35 +103,35 @@ class BlurredConvolution(Convolution):
         made = cls.of(convolution, padding)
         if not isinstance(made, cls):
             raise TypeError(f"{cls.__name__}.of made a {type(made).__name__}")
-        axes, device = made.dimensions, made.weight.device
-        blur = BlurPool(made.channels, sizes, dimensions=axes, stride=1, padding="valid")
+        axes, device = made.spatial_dims, made.weight.device
+        blur = BlurPool(made.in_channels, sizes, 1, padding_mode="valid", spatial_dims=axes)
         made.blur = blur.to(device)
         return made
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """(batch, out_channels, *sides_after) of maps (batch, channels, *sides)."""
+        """(batch, out_channels, *size_after) of maps (batch, channels, *sides)."""
         self.check(maps)
         windows, border = self.windows, border_of(self.windows.rule)
         widths = self._blurrings(maps.shape[2:])
         if border is not windows.rule:
             return super().forward(self.blur(border.pad(maps, widths)))
         maps = self.blur(border.pad(maps, joined(windows.widths, widths)))
-        convolve, step = CONVOLVE[self.dimensions - 1], windows.stride
+        convolve, step = CONVOLVE[self.spatial_dims - 1], windows.stride
         return convolve(maps, self.weight, self.bias, step, 0, windows.dilation, self.groups)
 
     def _blurrings(self, sides: Sequence[int]) -> Widths:
         """Places to add for the blur alone."""
         windows = self.windows
         if not windows.rule.keeps_size:
-            return [windows.rule.margins(size) for size in self.blur.windows.size]
+            return [windows.rule.margins(size) for size in self.blur.windows.kernel_size]
         wide = [n + sum(pair) for n, pair in zip(sides, windows.widths, strict=True)]
         return blurrings(self.blur, wide, windows.extents, windows.stride)
 
-    def sides_after(self, sides: Sequence[int]) -> Sides:
+    def size_after(self, sides: Sequence[int]) -> Size:
         """How many windows there are along each axis."""
-        sizes = self.blur.windows.size
+        sizes = self.blur.windows.kernel_size
         added = zip(sides, self._blurrings(sides), sizes, strict=True)
-        return super().sides_after([n + sum(pair) - size + 1 for n, pair, size in added])
+        return super().size_after([n + sum(pair) - size + 1 for n, pair, size in added])
 
 
 class MendedPooling(nn.Module):
@@ -160,11 +158,11 @@ class MendedPooling(nn.Module):
     def __init__(
         self,
         kind: Kind,
-        size: Sides,
-        stride: Sides,
+        size: Size,
+        stride: Size,
         margins: Widths,
         padding: str,
-        blur: Sides | None = None,
+        blur: Size | None = None,
     ) -> None:
         super().__init__()
         self.margins, self.stride = list(margins), stride
@@ -172,16 +170,15 @@ class MendedPooling(nn.Module):
         self.pooling = Pooling(
             1,
             size,
-            dimensions=len(size),
-            stride=stride if blur is None else 1,
+            stride if blur is None else 1,
+            self.margins if self.rule.renormalises else None,
+            "partial" if self.rule.renormalises else "valid",
             kind=kind,
-            padding="partial" if self.rule.renormalises else "valid",
+            spatial_dims=len(size),
         )
         self.blur: BlurPool | None = None
         if blur is not None:
-            self.blur = BlurPool(1, blur, dimensions=len(size), stride=stride, padding="valid")
-        if self.rule.renormalises:
-            self.pooling.windows.widths = self.margins
+            self.blur = BlurPool(1, blur, stride, padding_mode="valid", spatial_dims=len(size))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(batch, channels, *sides) to (batch, channels, *sides after)."""
@@ -194,12 +191,12 @@ class MendedPooling(nn.Module):
         return maps if self.rule.renormalises else self.rule.pad(maps, self.margins)
 
     def _blurred(self, maps: torch.Tensor) -> torch.Tensor:
-        blur, size = self.blur, self.pooling.windows.size
+        blur, size = self.blur, self.pooling.windows.kernel_size
         if blur is None:
             return maps
         widths = blurrings(blur, padded_sides(maps, self.margins), size, self.stride)
         if not self.rule.keeps_size:
-            widths = [self.rule.margins(side) for side in blur.windows.size]
+            widths = [self.rule.margins(side) for side in blur.windows.kernel_size]
         if self.rule.renormalises:
             maps = border_of(self.rule).pad(self.pooling(maps), widths)
         else:

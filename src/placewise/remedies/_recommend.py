@@ -10,7 +10,7 @@ from torch import nn
 
 from placewise import __version__
 from placewise.auditing import Audit, Budget, audit
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.remedies._exchange import Plan
 from placewise.remedies._mend import Mended, mended_from
 from placewise.report.text import table
@@ -127,7 +127,7 @@ def _tried(
 ) -> Tried:
     try:
         mended = mended_from(model, before, plan, even=even)
-    except SettingsError as error:
+    except (SettingsError, ShapeError) as error:
         return Tried(words, (str(error),), None)
     scalars = mended.after.scalars()
     # A budget says what must not be, a bound what has to be: it is kept where a budget would break.

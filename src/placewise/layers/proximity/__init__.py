@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from placewise.errors import SettingsError
-from placewise.layers.proximity._placed import PlacedLayer
 from placewise.layers.proximity._sparse import Wiring, connect, wiring
 from placewise.layers.proximity.nearness import Nearness, draw
-from placewise.layers.proximity.places import Places, wiring_cost
+from placewise.layers.proximity.places import PlacedLayer, Places, wiring_cost
 
 __all__ = ["Nearness", "Places", "Proximity", "draw", "wiring_cost"]
 

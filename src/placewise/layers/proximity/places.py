@@ -12,12 +12,15 @@ many places each has.
 from __future__ import annotations
 
 import math
+from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
+from placewise.geometry import Size
+from placewise.layers import Layer
 
 EVERY = slice(None)
 
@@ -208,6 +211,38 @@ def wiring_cost(weight: torch.Tensor, inputs: Places, outputs: Places) -> torch.
         7.0
     """
     return (weight.abs() * outputs.distances(inputs).to(weight)).sum()
+
+
+class PlacedLayer(Layer, ABC):
+    """A layer with weights of its own for each unit, so tied to one shape of maps.
+
+    Attributes:
+        inputs: where the inputs lie.
+        outputs: where the units lie.
+    """
+
+    any_size = False
+
+    def __init__(self, inputs: Places, outputs: Places) -> None:
+        super().__init__()
+        outputs.require_same_span(inputs)
+        self.inputs, self.outputs = inputs, outputs
+        self.in_channels, self.out_channels = inputs.channels, outputs.channels
+        self.spatial_dims = len(inputs.shape)
+
+    def check(self, maps: torch.Tensor) -> None:
+        """Refuse maps that have not one value for each input; see `Layer.check`."""
+        super().check(maps)
+        self.size_after(maps.shape[2:])
+
+    def size_after(self, size: Sequence[int]) -> Size:
+        """The one shape that it gives; see `Layer.size_after`."""
+        if tuple(size) != self.inputs.shape:
+            raise ShapeError(
+                f"{type(self).__name__} got maps of size {tuple(size)}; each of its weights "
+                f"belongs to one input, so it needs {self.inputs.shape}"
+            )
+        return self.outputs.shape
 
 
 def _words(places: Places) -> str:
