@@ -368,7 +368,12 @@ def test_coordinates_turn_with_the_map():
 @pytest.mark.parametrize("stride", [1, 2])
 def test_multi_scale_is_its_branches_side_by_side(dimensions: int, stride: int):
     layer = MultiScale(
-        3, 8, kernel_sizes=(1, 3, 4), spatial_dims=dimensions, stride=stride, padding_mode="symmetric"
+        3,
+        8,
+        kernel_sizes=(1, 3, 4),
+        spatial_dims=dimensions,
+        stride=stride,
+        padding_mode="symmetric",
     ).double()
     given = maps(dimensions)
     assert [branch.out_channels for branch in layer.branches] == [3, 3, 2]
