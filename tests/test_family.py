@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import placewise
+from placewise import family as family_module
 from placewise.errors import SettingsError
-from placewise.family import Family, complete_settings
+from placewise.family import Family, complete_settings, load_plugin
 from placewise.paddings import PADDINGS, PaddingRule, Reflect
 
 CONTRACT = """
@@ -115,6 +116,57 @@ def test_what_is_not_a_member_is_refused(planted: type, name: str):
         _ = Family("shape", planted, "planted_contract")[name]
 
 
+@pytest.fixture
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> list:
+    """Plugins that are forgotten after the test."""
+    monkeypatch.setattr(family_module, "PLUGINS", [])
+    return family_module.PLUGINS
+
+
+def test_the_classes_of_a_plugin_are_members_of_the_families_they_belong_to(planted, no_plugins):
+    family, other = Family("shape", planted, "planted_single"), PADDINGS.names()
+    assert family.names() == ("circle",)
+    load_plugin("planted_shapes")
+    load_plugin("planted_shapes")
+    assert family.names() == (
+        "circle",
+        "planted_shapes:LongCSV2Shape",
+        "planted_shapes:Square",
+    )
+    assert [family[name].__name__ for name in family.names()] == [
+        "Circle",
+        "LongCSV2Shape",
+        "Square",
+    ]
+    assert PADDINGS.names() == other
+    with pytest.raises(SettingsError, match=r"planted_shapes:Square\. Did you mean"):
+        _ = family["planted_shapes.Square"]
+
+
+def test_what_a_plugin_only_imports_is_no_member_of_its(planted: type, no_plugins):
+    family = Family("shape", planted, "planted_single")
+    load_plugin("planted_folder")
+    assert family.names() == ("circle",)
+    assert len(no_plugins) == 1
+
+
+@pytest.mark.parametrize("name", ["planted_nowhere", "", ".planted"])
+def test_a_plugin_that_is_not_there_is_refused(planted: type, no_plugins, name: str):
+    with pytest.raises(SettingsError, match=f"--plugin {name} cannot be imported"):
+        load_plugin(name)
+    assert no_plugins == []
+
+
+def test_an_object_may_take_the_place_of_a_name(planted: type):
+    family = Family("shape", planted, "planted_shapes")
+    square = family["square"]()
+    assert family.make(square) is square
+    assert type(family.make("square")) is type(square)
+    for wrong in (3, type(square), None):
+        with pytest.raises(SettingsError, match=r"as a shape; give a name \(long_csv2_shape, sq"):
+            family.make(wrong)
+
+
 def families() -> list[Family]:
     """Every family of placewise."""
     found = []
@@ -143,6 +195,19 @@ def test_names_and_members_go_both_ways(family: Family):
         assert not inspect.isabstract(member)
         assert member.__doc__
         assert family.name_of(member) == name
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.kind)
+def test_members_are_importable_by_their_names(family: Family):
+    """`from placewise.heads import Heatmap`, and nothing else by the way of it."""
+    module = importlib.import_module(family.module)
+    if family.kind in ("format", "task"):
+        pytest.skip("formats and tasks are asked for by name")
+    for name in family.names():
+        assert getattr(module, family[name].__name__) is family[name]
+    for unknown in ("Nonsense", "nonsense", "_nonsense", ""):
+        with pytest.raises(AttributeError, match=f"'{unknown}'"):
+            getattr(module, unknown)
 
 
 class Contract(ABC):

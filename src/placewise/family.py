@@ -2,24 +2,25 @@
 
 A family is a contract (an abstract class) and the module that holds its members. Where the module
 is one file, each final class in it is a member and its name is the class's in snake case; where it
-is a folder, each file is a member and its name is the file's. So to add a member is to add a class
-or a file, and nothing else.
+is a folder, each file is a member and its name is the file's. To add a member, add a class or a
+file, and nothing else. `load_plugin` adds the classes of a module outside of the package.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 import re
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from placewise.errors import SettingsError
+from placewise.wording import did_you_mean
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -45,49 +46,104 @@ class Family(Generic[T]):
         self.kind, self.contract, self.module = kind, contract, module
 
     def names(self) -> tuple[str, ...]:
-        """Names of all members, sorted."""
-        module = importlib.import_module(self.module)
-        if hasattr(module, "__path__"):
-            found = (info.name for info in pkgutil.iter_modules(module.__path__))
-            return tuple(sorted(name for name in found if not name.startswith("_")))
-        return tuple(sorted(_snake(member.__name__) for member in self._members(self.module)))
+        """Names of all members, sorted; those of plugins, "module:Class", come last."""
+        outside = [self.name_of(member) for plugin in PLUGINS for member in self._defined(plugin)]
+        return (*self._own(), *sorted(outside))
 
     def __getitem__(self, name: str) -> type[T]:
         """Class of a member.
 
         Args:
             name: a name of this family, or "module:Class" for a class outside of it whose module
-                has been imported already: a name that stands in a file never imports anything.
+                has been imported already: a name in a file never imports anything.
 
         Raises:
             SettingsError: no member has this name.
         """
         if ":" in name:
             return self._outside(name)
-        if name not in self.names():
-            raise SettingsError(self._unknown(name))
-        module = importlib.import_module(self.module)
-        if hasattr(module, "__path__"):
+        if name not in self._own():
+            names = self.names()
+            raise SettingsError(
+                f"no {self.kind} is named '{name}'; there are: {', '.join(names)}."
+                f"{did_you_mean(name, names)}"
+            )
+        if self._is_folder():
             return self._members(f"{self.module}.{name}")[0]
         return next(m for m in self._members(self.module) if _snake(m.__name__) == name)
 
+    def make(self, given: str | T, *arguments: Any) -> T:
+        """A member by its name, made with these arguments; an object is returned as it is.
+
+        Raises:
+            SettingsError: no member has this name, or the object is no member.
+
+        Example:
+            >>> from placewise.decoders import DECODERS
+            >>> DECODERS.make("taylor", 3).spatial_dims
+            3
+        """
+        if isinstance(given, str):
+            return self[given](*arguments)
+        if not isinstance(given, self.contract):
+            raise SettingsError(
+                f"got {given!r} as a {self.kind}; give a name ({', '.join(self.names())}) or an "
+                f"object of a class that implements {self.contract.__name__}"
+            )
+        return given
+
     def name_of(self, member: type[T]) -> str:
         """Name under which `self[...]` finds this class again."""
-        for name in self.names():
+        for name in self._own():
             if self[name] is member:
                 return name
         return f"{member.__module__}:{member.__qualname__}"
 
-    def _members(self, module_name: str) -> list[type[T]]:
-        module = importlib.import_module(module_name)
-        members = [
+    def class_named(self, name: str) -> type[T]:
+        """The member whose class has this name: `from placewise.heads import Heatmap` asks for it.
+
+        Raises:
+            AttributeError: no member's class has this name.
+
+        Example:
+            >>> from placewise.heads import HEADS
+            >>> HEADS.class_named("Heatmap").__module__
+            'placewise.heads.heatmap'
+        """
+        if name[:1].isupper():
+            for member in self._own():
+                if self[member].__name__ == name:
+                    return self[member]
+        raise AttributeError(f"module '{self.module}' has no attribute '{name}'")
+
+    def _is_folder(self) -> bool:
+        return hasattr(importlib.import_module(self.module), "__path__")
+
+    def _own(self) -> tuple[str, ...]:
+        """Names of the members in the family's own module, sorted."""
+        if self._is_folder():
+            path = importlib.import_module(self.module).__path__
+            found = (info.name for info in pkgutil.iter_modules(path))
+            return tuple(sorted(name for name in found if not name.startswith("_")))
+        return tuple(sorted(_snake(member.__name__) for member in self._members(self.module)))
+
+    def _defined(self, module: ModuleType) -> list[type[T]]:
+        """The final classes that a module defines and that implement the contract."""
+        return [
             value
             for value in vars(module).values()
-            if inspect.isclass(value)
+            if self._is_member(value) and value.__module__ == module.__name__
+        ]
+
+    def _is_member(self, value: object) -> bool:
+        return (
+            inspect.isclass(value)
             and issubclass(value, self.contract)
             and not inspect.isabstract(value)
-            and value.__module__ == module_name
-        ]
+        )
+
+    def _members(self, module_name: str) -> list[type[T]]:
+        members = self._defined(importlib.import_module(module_name))
         if not members:
             raise SettingsError(
                 f"{module_name} defines no {self.kind}; "
@@ -102,23 +158,46 @@ class Family(Generic[T]):
                 f"{self.kind} '{name}' lives in the module '{module_name}', which is not imported; "
                 f"import it first (on the command line: --plugin {module_name})"
             )
-        member = getattr(sys.modules[module_name], class_name, None)
-        if (
-            not inspect.isclass(member)
-            or not issubclass(member, self.contract)
-            or inspect.isabstract(member)
-        ):
+        member: type[T] | None = getattr(sys.modules[module_name], class_name, None)
+        if member is None or not self._is_member(member):
             raise SettingsError(
                 f"'{name}' is not a {self.kind}; "
                 f"it must be a final class that implements {self.contract.__name__}"
             )
         return member
 
-    def _unknown(self, name: str) -> str:
-        names = self.names()
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        return f"no {self.kind} is named '{name}'; there are: {', '.join(names)}.{hint}"
+
+PLUGINS: list[ModuleType] = []
+"""Modules outside of the package whose classes are members, in the order in which they came."""
+
+
+def load_plugin(name: str) -> None:
+    """Import a module; its final classes become members of the families that they belong to.
+
+    A class belongs to a family where it implements the family's contract. From then on `names()`
+    lists it as "module:Class", and what looks through a family (the recognition of formats and
+    tasks) finds it. On the command line this is `--plugin my_module`.
+
+    Args:
+        name: of the module, with dots, as Python imports it.
+
+    Raises:
+        SettingsError: there is no such module, or it cannot be imported.
+
+    Example:
+        >>> load_plugin("placewise.errors")
+        >>> PLUGINS.pop().__name__
+        'placewise.errors'
+    """
+    try:
+        module = importlib.import_module(name)
+    except (ImportError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"--plugin {name} cannot be imported ({error}); give the name of a module in this "
+            "folder or on PYTHONPATH, without .py"
+        ) from error
+    if module not in PLUGINS:
+        PLUGINS.append(module)
 
 
 KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
@@ -157,11 +236,9 @@ def complete_settings(
     known = {name: parameter.default for name, parameter in parameters.items()}
     for name, value in settings.items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
             raise SettingsError(
                 f"{kind} {member.__name__} has no setting '{name}'; "
-                f"it has: {', '.join(known) or 'none'}.{hint}"
+                f"it has: {', '.join(known) or 'none'}.{did_you_mean(name, known)}"
             )
         types, words = KINDS.get(str(parameters[name].annotation), (object, ""))
         if not isinstance(value, types) or (isinstance(value, bool) and "number" in words):

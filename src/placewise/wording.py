@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -88,3 +89,16 @@ def natural(name: str) -> tuple[list[str | int], str]:
     """
     parts = re.split(r"([0-9]+)", name.casefold())
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def did_you_mean(name: str, names: Iterable[str], most: int = 1) -> str:
+    """A question after a message about an unknown name: the nearest names; empty if none is near.
+
+    Example:
+        >>> did_you_mean("reflekt", ["zeros", "reflect"])
+        " Did you mean 'reflect'?"
+        >>> did_you_mean("qqq", ["zeros", "reflect"])
+        ''
+    """
+    close = difflib.get_close_matches(name, list(names), n=most)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -335,7 +335,7 @@ def test_without_timm_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"model": "resnet81"}, "no network named 'resnet81'.*did you mean resnet18"),
+        ({"model": "resnet81"}, "no network named 'resnet81'.*Did you mean 'resnet18'"),
         ({"weights": "no.bin"}, "no file of safetensors.*Fetch model.safetensors of timm/resnet18"),
         ({"weights": "no.safetensors"}, "there is no file 'no.safetensors'.*Fetch model.safetens"),
         ({"level": 9}, "cannot build 'resnet18'"),

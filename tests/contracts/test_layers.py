@@ -54,6 +54,7 @@ BUILD: dict[str, Build] = {
     "local": member("local", 6, 3, tied=True),
     "local strided": member("local", 6, 2, tied=True, stride=2, groups=2, padding_mode="partial"),
     "local learned": member("local", 2, 3, tied=True, bias=False, padding_mode="learned"),
+    "permuted_places": lambda sides: LAYERS["permuted_places"](CHANNELS, sides),
     "proximity": lambda sides: LAYERS["proximity"](*placed(sides), 9, Nearness(1.5)),
     "focus": lambda sides: LAYERS["focus"](*placed(sides), 9),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -15,6 +14,7 @@ from placewise.augment.sampling import Fill, move_points, warp_image
 from placewise.augment.warps import Chain, Warp, elastic
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size
+from placewise.wording import did_you_mean
 
 _TOP = {
     "rotate": 180.0,
@@ -121,10 +121,9 @@ class Augmentation:
         names = [field.name for field in fields(cls)]
         for name, value in values.items():
             if name not in names:
-                close = difflib.get_close_matches(name, names, n=1)
-                hint = f" Did you mean '{close[0]}'?" if close else ""
                 raise SettingsError(
-                    f"no augmentation is named '{name}'; there are: {', '.join(names)}.{hint}"
+                    f"no augmentation is named '{name}'; there are: {', '.join(names)}."
+                    f"{did_you_mean(name, names)}"
                 )
             values[name] = _loose(name, value)
         return cls(**values)

@@ -53,3 +53,8 @@ class Backbone(nn.Module, ABC):
 
 
 BACKBONES = Family("backbone", Backbone, "placewise.backbones")
+
+
+def __getattr__(name: str) -> type:
+    """The members by their classes' names, loaded when they are asked for."""
+    return BACKBONES.class_named(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +14,7 @@ from placewise.auditing.receptive_field import ReceptiveField, receptive_fields
 from placewise.backbones import Backbone
 from placewise.errors import SettingsError
 from placewise.graph import capture
+from placewise.wording import did_you_mean
 
 
 class Timm(Backbone):
@@ -118,11 +118,9 @@ def _timm() -> ModuleType:
 def _check_name(library: ModuleType, model: str) -> None:
     names = library.list_models()
     if model.split(".")[0] not in names:
-        close = difflib.get_close_matches(model, names, n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise SettingsError(
-            f"timm has no network named '{model}' among its {len(names)}{hint}. Give its name as "
-            "the backbone's setting 'model'"
+            f"timm has no network named '{model}' among its {len(names)}; give the name of one as "
+            f"the backbone's setting 'model'.{did_you_mean(model, names, 3)}"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 from placewise.errors import PlacewiseError
@@ -15,17 +14,13 @@ Pairs = tuple[str, ...]
 
 
 def import_all(modules: Sequence[str]) -> None:
-    """Import what the user named, from the working folder too."""
+    """Load the plugins that the user named, from the working folder too."""
+    from placewise.family import load_plugin
+
     if modules and "" not in sys.path:
         sys.path.insert(0, "")
     for name in modules:
-        try:
-            import_module(name)
-        except ImportError as error:
-            raise PlacewiseError(
-                f"--plugin {name} cannot be imported ({error}); give the name of a module in this "
-                "folder or on PYTHONPATH, without .py"
-            ) from error
+        load_plugin(name)
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,7 @@ from placewise.comparison._plan import (
 from placewise.comparison._summary import CLAIM, summarise
 from placewise.engine import check_engine, run_all
 from placewise.errors import SettingsError, ShapeError, TrainingError
+from placewise.family import load_plugin
 from placewise.files import claim_folder, read_json, write_json, write_text
 from placewise.model import Network
 from placewise.report.comparison import Compared, compare_report, compare_table
@@ -113,7 +113,7 @@ def compare(
     """
     check_engine(engine, n_jobs)
     for name in plugins:
-        import_module(name)
+        load_plugin(name)
     out = Path(out)
     _check_out(out, plan)
     stated = _stated(plan)

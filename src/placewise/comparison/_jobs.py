@@ -21,7 +21,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +30,7 @@ import torch
 from placewise.comparison._place import diagnose
 from placewise.comparison._plan import Arm, Plan, Trial, train_settings
 from placewise.errors import SettingsError, TrainingError
+from placewise.family import load_plugin
 from placewise.files import read_json, write_json, write_text
 from placewise.formats import read_dataset
 from placewise.labels import Dataset, of_split, split_images
@@ -257,7 +257,7 @@ def _value(job: Job, dataset: Dataset[Any]) -> float:
 def _alone(job: Job) -> Iterator[None]:
     """Import the user's modules, use one thread, and lock the run and this process."""
     for name in job.plugins:
-        import_module(name)
+        load_plugin(name)
     with _TURN, _locked(job.folder.with_name(f".{job.folder.name}.lock")):
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

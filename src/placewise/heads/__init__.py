@@ -228,3 +228,8 @@ class ClassHead(Head):
 
 
 HEADS = Family("head", Head, "placewise.heads")
+
+
+def __getattr__(name: str) -> type:
+    """The members by their classes' names, loaded when they are asked for."""
+    return HEADS.class_named(name)

@@ -61,11 +61,10 @@ class Heatmap(MapHead):
         super().__init__(
             in_channels, keypoints, stride, input_size, spatial_dims, sigma=sigma, finer=finer
         )
-        self.criterion = LOSSES[loss]() if isinstance(loss, str) else loss
+        self.criterion = LOSSES.make(loss)
         self.can_say_absent = self.criterion.can_say_absent
-        axes = self.spatial_dims
-        self.decoder = DECODERS[decoder](axes) if isinstance(decoder, str) else decoder
-        pixels = float(SIDE**axes)
+        self.decoder = DECODERS.make(decoder, self.spatial_dims)
+        pixels = float(SIDE**self.spatial_dims)
         if self.stride and self.input_size:
             pixels = math.prod(self.input_size) / math.prod(self.map_stride)
         first = self.criterion.first_logit(pixels)

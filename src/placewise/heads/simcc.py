@@ -77,7 +77,7 @@ class SimCC(KeypointHead):
                 f"sigma is {sigma * finer:g} bins ({sigma:g} px); it must be between 0.3 and 20"
             )
         axes, self.sigma, self.finer = self.spatial_dims, sigma, finer
-        self.decoder = DECODERS[decoder](axes) if isinstance(decoder, str) else decoder
+        self.decoder = DECODERS.make(decoder, axes)
         sides = zip(self.input_size, self.stride, strict=True)
         places = math.prod(-(-side // step) for side, step in sides)
         self.bins = [side * finer for side in self.input_size[::-1]]

@@ -64,3 +64,8 @@ class Layer(nn.Module, ABC):
 
 
 LAYERS = Family("layer", Layer, "placewise.layers")
+
+
+def __getattr__(name: str) -> type:
+    """The members by their classes' names, loaded when they are asked for."""
+    return LAYERS.class_named(name)

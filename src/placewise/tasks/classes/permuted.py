@@ -51,7 +51,7 @@ class Permuted(ClassHead):
         super().__init__()
         member: Any = HEADS[head]
         self.inner: ClassHead = member(in_channels, classes, tuple(size), **json.loads(settings))
-        self.permutation = PermutedPlaces(size, order)
+        self.permutation = PermutedPlaces(in_channels, size, order)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(batch, classes) logits of features (batch, channels, *size)."""

@@ -65,7 +65,7 @@ class PermutedKeypoints(KeypointHead):
             )
         sides = zip(self.input_size, self.stride, strict=True)
         size = [side // step for side, step in sides]
-        self.permutation = PermutedPlaces(size, order)
+        self.permutation = PermutedPlaces(in_channels, size, order)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Raw output of the inner head for features (batch, channels, height, width)."""
