@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 from placewise.errors import DataError
 from placewise.geometry import Size
 from placewise.images import ImageArray
-from placewise.labels.sources import Source
+from placewise.labels.sources import Files, Source
 
 SPLITS = ("train", "val", "test")
 
@@ -54,9 +54,9 @@ class Dataset(ABC, Generic[S]):
     source: Path | None
 
     @property
-    @abstractmethod
     def images(self) -> Source:
-        """Where the images lie."""
+        """Where the images are: by default in files under the root."""
+        return Files(self.root)
 
     def image(self, image: str) -> ImageArray:
         """Read an image: (height, width, channels) uint8, uint16, or float32 in 0..1.

@@ -13,7 +13,6 @@ from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.geometry import FloatArray, Size
 from placewise.labels.dataset import SPLITS, Dataset
 from placewise.labels.names import repeated, shown, why_unfit
-from placewise.labels.sources import Files, Source
 
 
 class Visibility(IntEnum):
@@ -135,11 +134,6 @@ class KeypointDataset(Dataset[KeypointSample]):
                     f"sample {shown(sample.image)} has {sample.points.shape[1]} points, the labels "
                     f"name {len(self.names)}; give one for each name"
                 )
-
-    @property
-    def images(self) -> Source:
-        """Where the images lie: in files under the root."""
-        return Files(self.root)
 
     def ordered(self, names: tuple[str, ...]) -> KeypointDataset:
         """The keypoints of a model, in its order; see `Dataset.ordered`. Others are left out.

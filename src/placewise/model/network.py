@@ -135,11 +135,10 @@ class Network(nn.Module, ABC, Generic[P]):
         )
 
     @staticmethod
-    @abstractmethod
     def build_head(
         member: Any, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]
     ) -> Any:
-        """The head for a backbone of ours.
+        """The head for a backbone of ours: by default built with (in_channels, count).
 
         Args:
             member: class of the head.
@@ -148,14 +147,15 @@ class Network(nn.Module, ABC, Generic[P]):
             size: (height, width) of padded training images.
             settings: keywords of the head's constructor.
         """
+        return member(backbone.out_channels, count, **settings)
 
-    @abstractmethod
     def margins(self, size: Size) -> list[tuple[int, int]]:
         """Rows and columns to add before and after, for images of a size at the network's scale.
 
         Raises:
             SettingsError: the head is tied to the size of the training images, and this is larger.
         """
+        return [(0, -side % self.multiple) for side in size]
 
     @abstractmethod
     def decode(

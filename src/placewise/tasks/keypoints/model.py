@@ -69,7 +69,7 @@ class KeypointModel(Network[KeypointPrediction]):
     def margins(self, size: Size) -> list[tuple[int, int]]:
         """Rows and columns to add at the bottom and the right; see `Network.margins`."""
         if self.head.any_size:
-            return [(0, -side % self.multiple) for side in size]
+            return super().margins(size)
         limits = self.input_size
         if any(side > limit for side, limit in zip(size, limits, strict=True)):
             raise SettingsError(
