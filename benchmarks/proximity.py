@@ -22,6 +22,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from placewise.training._step import fast_memory
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
@@ -30,7 +31,6 @@ from placewise.layers.proximity import Nearness, Places, Proximity
 from placewise.layers.proximity._figures import connections_figure, lengths_figure
 from placewise.layers.proximity.placement import assign, place
 from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, rewire
-from placewise.training._step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "proximity.json"
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"

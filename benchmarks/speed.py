@@ -23,6 +23,7 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
+from placewise.training._step import Objective, fast_memory, optimiser
 from torch import nn
 from torch.nn import functional
 
@@ -30,10 +31,9 @@ from placewise import read_dataset
 from placewise.augment import Augmentation
 from placewise.labels import of_split, split_images
 from placewise.tasks import build, choose_model, task_named
+from placewise.training import TrainingSettings
 from placewise.training.dataset import TrainingSet
 from placewise.training.order import Order, batches
-from placewise.training import TrainingSettings
-from placewise.training._step import Objective, fast_memory, optimiser
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 BATCH, ROUNDS, STEPS = 8, 7, 6

@@ -351,7 +351,9 @@ def test_training_lays_images_where_answering_does(shapes: Path) -> None:
     labels = read_dataset(shapes)
     model = classifier(f"{HERE}:Averages")
     view = model.settings.input
-    shown = TrainingSet(task_named("classes"), labels, labels.samples[:4], view, model.frame, Augmentation.none(), 0)
+    shown = TrainingSet(
+        task_named("classes"), labels, labels.samples[:4], view, model.frame, Augmentation.none(), 0
+    )
     for index in range(4):
         image, _, _ = shown[0, index]
         with torch.no_grad():

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from placewise.comparison._answers import Change, answers_of
+from placewise.comparison.permuted import PERMUTED, Permuted, PermutedKeypoints
 from scipy.ndimage import map_coordinates
 from torch import nn
 
@@ -33,7 +35,6 @@ from placewise.comparison import (
     read_plan,
 )
 from placewise.comparison._against import verdict as verdict_of
-from placewise.comparison._answers import Change, answers_of
 from placewise.comparison._jobs import (
     Job,
     examine_job,
@@ -55,7 +56,6 @@ from placewise.comparison._place import (
 )
 from placewise.comparison._plan import Trial, train_settings, trials_of
 from placewise.comparison._summary import summarise
-from placewise.comparison.permuted import PERMUTED, Permuted, PermutedKeypoints
 from placewise.engine import check_engine
 from placewise.errors import SettingsError
 from placewise.files import read_json, write_json
@@ -551,6 +551,7 @@ def test_keypoints_of_a_shifted_image_are_asked_for_where_they_went(
     """A model that knows the shifted truth makes no error; lost points are left out."""
     from placewise.comparison._answers import KeypointAnswers
     from placewise.data import single
+
     from placewise.geometry import inside
 
     labels = labels_of(a_plan(squares))

@@ -211,7 +211,9 @@ def training_images(squares: Path) -> TrainingSet:
     found = read_dataset(squares)
     train = of_split(found, split_images(found, 0), "train")
     view = choose_input(found, train, object_extent(train), 0)
-    return TrainingSet(task_named("keypoints"), found, train, view, (48, 64), Augmentation.of(rotate=20), 7)
+    return TrainingSet(
+        task_named("keypoints"), found, train, view, (48, 64), Augmentation.of(rotate=20), 7
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])

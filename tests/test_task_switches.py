@@ -33,7 +33,9 @@ def switches(tree: ast.AST, names: set[str]) -> Iterator[tuple[int, str]]:
             values = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
             if values & names:
                 yield node.lineno, ast.unparse(node)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("placewise.tasks."):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "placewise.tasks."
+        ):
             yield node.lineno, ast.unparse(node)
 
 

@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from placewise.labels import of_split, split_images
-from placewise.model import scaled_size
 from placewise.demo import write_images
 from placewise.errors import SettingsError
 from placewise.formats import read_dataset, write_dataset
 from placewise.geometry import FloatArray, ratio_of, rescale
 from placewise.images import resize
-from placewise.labels import KeypointDataset, KeypointSample
+from placewise.labels import KeypointDataset, KeypointSample, of_split, split_images
 from placewise.metrics import mean_position_baseline
+from placewise.model import scaled_size
 from studies._material import missing_files
 
 DIGITS = "digits"

@@ -1,6 +1,6 @@
 """A task from outside: the angle of a stripe. All of it, from the labels to the drawing.
 
-    placewise train DATA --plugin stripes --format stripes:AngleCsv --out RUN
+placewise train DATA --plugin stripes --format stripes:AngleCsv --out RUN
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from placewise.display import Shown, show
 from placewise.errors import SettingsError
 from placewise.family import Setting, complete_settings
 from placewise.geometry import Size
-from placewise.heads import HEADS, ClassHead, Head
+from placewise.heads import HEADS, Head
 from placewise.target import find_target, parse_size
 
 SIDE = 32
@@ -86,8 +86,5 @@ def _head(name: str, backbone: Backbone, image: Size, count: int, settings: Sett
     """A head on a backbone, for so many classes or points."""
     member: Any = HEADS[name]
     given = complete_settings(member, "head", settings)
-    if issubclass(member, ClassHead):
-        made: Head = member(backbone.out_channels, count, backbone.size(image), **given)
-    else:
-        made = member(backbone.out_channels, count, backbone.stride, image, **given)
+    made: Head = member.on(backbone, count, image, given)
     return made

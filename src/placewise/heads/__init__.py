@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
 
 from placewise.errors import SettingsError, ShapeError
-from placewise.family import Family
+from placewise.family import Family, Setting
 from placewise.geometry import Size
 from placewise.labels import NOT_LABELLED
 
@@ -41,6 +41,20 @@ class Head(nn.Module, ABC):
 
     any_size: bool = True
     """Whether the head answers on images of other sizes than those it was trained on."""
+
+    @classmethod
+    def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
+        """The head for a backbone of ours: by default built with (in_channels, count).
+
+        Args:
+            backbone: member of `BACKBONES` that it reads.
+            count: number of names that it answers for.
+            size: of the training images in pixels, multiples of the backbone's.
+            settings: keywords of its constructor.
+        """
+        made: Any = cls
+        built: Self = made(backbone.out_channels, count, **settings)
+        return built
 
     @abstractmethod
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -110,6 +124,13 @@ class KeypointHead(Head):
         if self.spatial_dims not in (1, 2, 3):
             raise SettingsError(f"spatial_dims is {spatial_dims}; it must be 1, 2 or 3")
         self.attach(stride, input_size)
+
+    @classmethod
+    def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
+        """Built with the stride of the backbone and the size of the images; see `Head.on`."""
+        made: Any = cls
+        built: Self = made(backbone.out_channels, count, backbone.stride, size, **settings)
+        return built
 
     def attach(
         self, stride: int | Sequence[int] | None, input_size: Sequence[int] | None = None
@@ -211,6 +232,13 @@ class ClassHead(Head):
     """
 
     task = "classes"
+
+    @classmethod
+    def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
+        """Built with the size of the map that the images give; see `Head.on`."""
+        made: Any = cls
+        built: Self = made(backbone.out_channels, count, backbone.size(size), **settings)
+        return built
 
     def loss(self, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of each image: −log softmax(output)[label].

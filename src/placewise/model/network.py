@@ -122,9 +122,7 @@ class Network(nn.Module, ABC, Generic[P]):
         backbone = member(settings.input.channels, **chosen)
         head_settings = complete_settings(HEADS[settings.head], "head", settings.head_settings)
         size = padded_size(settings.input.size, backbone.multiple)
-        head = cls.build_head(
-            HEADS[settings.head], backbone, len(settings.names), size, head_settings
-        )
+        head = HEADS[settings.head].on(backbone, len(settings.names), size, head_settings)
         return cls(
             backbone,
             head,
@@ -133,21 +131,6 @@ class Network(nn.Module, ABC, Generic[P]):
             padding=settings.padding,
             settings=settings,
         )
-
-    @staticmethod
-    def build_head(
-        member: Any, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]
-    ) -> Any:
-        """The head for a backbone of ours: by default built with (in_channels, count).
-
-        Args:
-            member: class of the head.
-            backbone: what it reads.
-            count: number of names.
-            size: (height, width) of padded training images.
-            settings: keywords of the head's constructor.
-        """
-        return member(backbone.out_channels, count, **settings)
 
     def margins(self, size: Size) -> list[tuple[int, int]]:
         """Rows and columns to add before and after, for images of a size at the network's scale.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from placewise.errors import SettingsError
-from placewise.family import Setting
 from placewise.geometry import FloatArray, Size
 from placewise.heads import ClassHead
 from placewise.model import Network
@@ -41,14 +39,6 @@ class ClassModel(Network[ClassPrediction]):
     """
 
     head: ClassHead
-
-    @staticmethod
-    def build_head(
-        member: Any, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]
-    ) -> ClassHead:
-        """A class head; see `Network.build_head`."""
-        built: ClassHead = member(backbone.out_channels, count, backbone.size(size), **settings)
-        return built
 
     @property
     def temperature(self) -> float:

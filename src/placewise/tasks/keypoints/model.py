@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from placewise.errors import SettingsError
-from placewise.family import Setting
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.heads import KeypointHead
 from placewise.labels import KeypointSample, Visibility
@@ -55,16 +53,6 @@ class KeypointModel(Network[KeypointPrediction]):
             backbone, head, names=names, input=input, padding=padding, settings=settings
         )
         self.head.attach(self.stride)
-
-    @staticmethod
-    def build_head(
-        member: Any, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]
-    ) -> KeypointHead:
-        """A keypoint head; see `Network.build_head`."""
-        built: KeypointHead = member(
-            backbone.out_channels, count, backbone.stride, size, **settings
-        )
-        return built
 
     def margins(self, size: Size) -> list[tuple[int, int]]:
         """Rows and columns to add at the bottom and the right; see `Network.margins`."""
