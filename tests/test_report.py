@@ -21,8 +21,7 @@ from placewise import report
 from placewise.errors import ImageError, SettingsError
 from placewise.geometry import ratio_of, rescale
 from placewise.metrics import KEYPOINT_METRICS, score_table
-from placewise.report import classes, parts, run
-from placewise.report import keypoints as keypoint_report
+from placewise.report import parts, run
 from placewise.report.drawing import (
     as_rgb,
     keypoints,
@@ -32,12 +31,14 @@ from placewise.report.drawing import (
     to_jpeg,
     to_png,
 )
-from placewise.report.keypoints import KEYPOINT_WORDS, keypoint_sections, keypoint_tiles
 from placewise.report.marks import draw_keypoint
 from placewise.report.parts import Report
 from placewise.report.run import making_section, training_section
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, mark
 from placewise.report.text import table
+from placewise.tasks.classes import report as classes
+from placewise.tasks.keypoints import report as keypoint_report
+from placewise.tasks.keypoints.report import KEYPOINT_WORDS, keypoint_sections, keypoint_tiles
 from placewise.wording import number, printable, share
 
 SIZES = [(5, 9), (28, 28), (60, 41), (120, 160), (480, 640), (1300, 700)]
@@ -468,7 +469,7 @@ def test_nothing_global_changes() -> None:
         "light = {'torch', 'matplotlib', 'numpy', 'PIL', 'rich'} & set(sys.modules)\n"
         "assert not light, light\n"
         "from placewise.report.parts import Report\n"
-        "from placewise.report.keypoints import VALIDATION\n"
+        "from placewise.tasks.keypoints.report import VALIDATION\n"
         "from placewise.report.run import training_section\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import matplotlib\n"

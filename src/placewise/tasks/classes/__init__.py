@@ -16,15 +16,15 @@ from placewise.images import ImageArray
 from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample, Dataset
 from placewise.metrics import ACCURACY, log_loss, temperature
 from placewise.model import ModelSettings
-from placewise.report.classes import CLASS_WORDS, VALIDATION, class_sections, class_tiles
-from placewise.report.evidence import Line, answered, card
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.task import CARDS, Items, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.classes import check, permuted, scoring
+from placewise.tasks.classes.evidence import Line, answered, card
 from placewise.tasks.classes.items import ClassItems
 from placewise.tasks.classes.model import ClassModel
 from placewise.tasks.classes.prediction import NAMED, ClassPrediction, columns
+from placewise.tasks.classes.report import CLASS_WORDS, VALIDATION, class_sections, class_tiles
 from placewise.wording import percent
 
 PLACE_WORDS = (

@@ -20,11 +20,11 @@ from placewise.findings import (
     verdict,
 )
 from placewise.labels import SPLITS, ClassDataset
-from placewise.report.classes import class_counts
 from placewise.report.drawing import sheet
-from placewise.report.evidence import answered
 from placewise.report.parts import Card, Figure, Section, Table, Wide
 from placewise.task import Progress
+from placewise.tasks.classes.evidence import answered
+from placewise.tasks.classes.report import class_counts
 from placewise.wording import share
 
 FEW = 20

@@ -21,7 +21,6 @@ from placewise.labels import Dataset, KeypointDataset, KeypointSample, single, u
 from placewise.metrics import MEAN_ERROR, conformal_factor, errors, turns
 from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
-from placewise.report.keypoints import KEYPOINT_WORDS, VALIDATION, keypoint_sections, keypoint_tiles
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.task import Items, Needs, Progress, Scored, Target, Task, Validation
@@ -29,6 +28,12 @@ from placewise.tasks.keypoints import check, permuted, scoring
 from placewise.tasks.keypoints.items import KeypointItems
 from placewise.tasks.keypoints.model import KeypointModel
 from placewise.tasks.keypoints.prediction import COLUMNS, KeypointPrediction, export, read_rows
+from placewise.tasks.keypoints.report import (
+    KEYPOINT_WORDS,
+    VALIDATION,
+    keypoint_sections,
+    keypoint_tiles,
+)
 
 LEAST_TURN, MOST_TURN = 5.0, 15.0
 """Degrees by which images are turned at random, either way."""

@@ -13,7 +13,6 @@ from placewise.findings import Findings, set_overview
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, of_split, single, split_images
 from placewise.report.drawing import keypoints
-from placewise.report.keypoints import PX_WORDS
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Legend, Paragraph, Photographs, Section, Table
 from placewise.report.run import SPLIT_WORDS
@@ -22,6 +21,7 @@ from placewise.tasks import choose_model
 from placewise.tasks.keypoints.advice import advise
 from placewise.tasks.keypoints.facts import NEAR, Facts, KeypointFacts, gather
 from placewise.tasks.keypoints.model import KeypointModel, decode_floor
+from placewise.tasks.keypoints.report import PX_WORDS
 from placewise.wording import number, share
 
 SHOWN = 20
