@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from placewise.errors import LabelError, PlacewiseError, SettingsError
-from placewise.formats import FORMATS, coco, convert, deeplabcut, read_dataset, write_dataset
+from placewise.formats import FORMATS, convert, read_dataset, write_dataset
 from placewise.labels import KeypointDataset, KeypointSample, Visibility, guess_symmetry
 from placewise.labels.names import normal, why_unsafe
 
@@ -336,35 +336,34 @@ def test_a_path_in_three_columns_and_a_likelihood(tmp_path: Path) -> None:
 def test_predictions_for_pose_tools(folder: Path) -> None:
     path = folder / "out.csv"
     points = np.array([[[1.0, 2.0], [np.nan, np.nan]]])
-    sample = KeypointSample("a.png", (30, 40), points, np.array([[3, 1]], dtype=np.int8))
+    seen, scores = np.array([[3, 1]], dtype=np.int8), np.array([[0.5, 0.125]])
+    sample = KeypointSample("a.png", (30, 40), points, seen, None, scores)
     labels = KeypointDataset(folder, ("nose", "tail"), (sample,))
-    deeplabcut.write_predictions(labels, [np.array([0.5, 0.125])], path, scorer="net")
+    write_dataset(labels, path, "deeplabcut", lossy=True)
     assert path.read_text().splitlines() == [
-        "scorer,net,net,net,net,net,net",
+        "scorer,placewise,placewise,placewise,placewise,placewise,placewise",
         "bodyparts,nose,nose,nose,tail,tail,tail",
         "coords,x,y,likelihood,x,y,likelihood",
         "a.png,1.0,2.0,0.5,,,0.125",
     ]
     np.testing.assert_array_equal(read_dataset(path).samples[0].points, points)
-    with pytest.raises(SettingsError, match="exists"):
-        deeplabcut.write_predictions(labels, [np.array([0.5, 0.125])], path)
-    with pytest.raises(SettingsError, match="scores of shapes"):
-        deeplabcut.write_predictions(labels, [np.array([0.5])], path, overwrite=True)
+    with pytest.raises(SettingsError, match="has scores of shape"):
+        KeypointSample("a.png", (30, 40), points, seen, None, scores[:, :1])
 
 
 def test_predictions_as_coco_read_back(folder: Path) -> None:
     points = np.array([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [np.nan, np.nan]]])
     visibility = np.array([[3, 3], [3, 0]], dtype=np.int8)
-    sample = KeypointSample("a.png", (30, 40), points, visibility)
-    labels = KeypointDataset(folder, ("nose", "tail"), (sample,))
     scores = np.array([[0.5, 0.25], [1.0, np.nan]])
-    coco.write_predictions(labels, [scores], folder / "out.json")
+    sample = KeypointSample("a.png", (30, 40), points, visibility, None, scores)
+    labels = KeypointDataset(folder, ("nose", "tail"), (sample,))
+    write_dataset(labels, folder / "out.json")
     content = json.loads((folder / "out.json").read_text())
     assert [a["score"] for a in content["annotations"]] == [0.375, 1.0]
     assert content["annotations"][1]["scores"] == [1.0, None]
     np.testing.assert_array_equal(read_dataset(folder / "out.json").samples[0].points, points)
     with pytest.raises(SettingsError, match="several instances"):
-        deeplabcut.write_predictions(labels, [scores], folder / "out.csv")
+        write_dataset(labels, folder / "out.csv", "deeplabcut")
 
 
 # COCO

@@ -21,8 +21,8 @@ from PIL import Image
 
 from placewise.cli import main
 from placewise.errors import DataError, LabelError, PlacewiseError, SettingsError
-from placewise.formats import coco, convert, deeplabcut, read_dataset, write_dataset
-from placewise.labels import KeypointDataset, KeypointSample, Visibility
+from placewise.formats import convert, read_dataset, write_dataset
+from placewise.labels import KeypointDataset, KeypointSample
 
 
 @pytest.fixture
@@ -388,8 +388,7 @@ def test_scores_and_absent_keypoints_survive(folder: Path, name: str, ending: st
 
 def test_likelihood_is_a_score(folder: Path) -> None:
     path = folder / "predictions.csv"
-    scored = predicted(folder)
-    deeplabcut.write_predictions(scored, [s.scores for s in scored.samples], path)
+    write_dataset(predicted(folder), path, "deeplabcut", lossy=True)
     read = read_dataset(path)
     assert read.samples[0].scores.tolist() == [[0.9, 0.25, 0.5]]
     convert(path, folder / "a.json")
@@ -430,20 +429,16 @@ def test_a_column_score_of_something_else_is_ignored(folder: Path) -> None:
         assert not read_dataset(path).scored
 
 
-@pytest.mark.parametrize("write", [coco.write_predictions, deeplabcut.write_predictions])
-def test_predictions_below_the_threshold_are_absent(folder: Path, write: Any) -> None:
-    path = folder / "out"
-    scored = predicted(folder)
-    write(scored, [sample.scores for sample in scored.samples], path, threshold=0.5)
+def test_predictions_below_the_threshold_are_absent(folder: Path) -> None:
+    path = folder / "out.json"
+    write_dataset(predicted(folder).above(0.5), path)
     read = read_dataset(path)
     assert read.samples[0].scores.tolist() == [[0.9, 0.25, 0.5]], "the scores stay"
-    hidden = Visibility.ABSENT if write is coco.write_predictions else Visibility.UNLABELLED
-    assert read.samples[0].visibility.tolist() == [[Visibility.VISIBLE, hidden, hidden]]
-    if write is coco.write_predictions:
-        annotation = json.loads(path.read_text())["annotations"][0]
-        assert annotation["keypoints"] == [1, 2, 2, 0, 0, 0, 0, 0, 0]
-        assert (annotation["num_keypoints"], annotation["bbox"]) == (1, [1, 2, 0, 0])
-        assert annotation["absent"] == ["tail", "paw"]
+    assert read.samples[0].visibility.tolist() == [[3, 1, 1]]
+    annotation = json.loads(path.read_text())["annotations"][0]
+    assert annotation["keypoints"] == [1, 2, 2, 0, 0, 0, 0, 0, 0]
+    assert (annotation["num_keypoints"], annotation["bbox"]) == (1, [1, 2, 0, 0])
+    assert annotation["absent"] == ["tail", "paw"]
 
 
 # Hostile bytes

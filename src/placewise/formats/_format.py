@@ -10,12 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
-
 from placewise.errors import DataError, SettingsError
 from placewise.family import Family
 from placewise.files import write_text
-from placewise.geometry import FloatArray
 from placewise.labels import Arrays, Dataset, KeypointDataset
 from placewise.labels.names import normal, shown, why_unsafe
 
@@ -216,31 +213,6 @@ def _check_images(labels: Dataset[Any]) -> None:
                 f"{shown(image)} {reason}; name images relative to the folder of the labels, "
                 "with forward slashes"
             )
-
-
-def with_scores(
-    labels: KeypointDataset, scores: Sequence[FloatArray], threshold: float | None
-) -> KeypointDataset:
-    """Predicted keypoints with their scores.
-
-    Args:
-        labels: the keypoints.
-        scores: for each sample (instances, keypoints), or (keypoints,) where it has one instance.
-        threshold: keypoints with a lower score become absent; None: none does.
-
-    Raises:
-        SettingsError: the scores do not fit the samples.
-    """
-    fitted = [np.atleast_2d(np.asarray(score, dtype=np.float64)) for score in scores]
-    got, needed = [s.shape for s in fitted], [sample.visibility.shape for sample in labels.samples]
-    if got != needed:
-        raise SettingsError(
-            f"scores of shapes {shown(got)}, needed for {len(needed)} samples are {shown(needed)}; "
-            "give (instances, keypoints) for each sample"
-        )
-    pairs = zip(labels.samples, fitted, strict=True)
-    scored = replace(labels, samples=tuple(replace(s, scores=score) for s, score in pairs))
-    return scored if threshold is None else scored.above(threshold)
 
 
 FORMATS = Family("format", Format, "placewise.formats")

@@ -26,7 +26,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from placewise.formats._collect import Collector
-from placewise.formats._format import KeypointFormat, with_scores
+from placewise.formats._format import KeypointFormat
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.labels.names import shown
@@ -103,43 +103,6 @@ class Coco(KeypointFormat):
             f'"annotations": {_lines(annotations)}',
         ]
         return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def write_predictions(
-    labels: KeypointDataset,
-    scores: Sequence[FloatArray],
-    path: Path,
-    *,
-    threshold: float | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Write predicted keypoints as a COCO file whose annotations have scores.
-
-    Each annotation has the list `scores`, one for each keypoint, and their mean as `score`.
-
-    Args:
-        labels: the predicted keypoints.
-        scores: for each sample (instances, keypoints), or (keypoints,) where it has one instance.
-        path: the file.
-        threshold: keypoints with a lower score are absent: v = 0, and neither `num_keypoints` nor
-            the box counts them. None: all are written as they are.
-        overwrite: replace a file that exists.
-
-    Raises:
-        SettingsError: the file exists, or the scores do not fit.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> visibility = np.full((1, 2), Visibility.VISIBLE, dtype=np.int8)
-        >>> sample = KeypointSample("a.png", (9, 9), np.array([[[3.0, 4.5], [1, 1]]]), visibility)
-        >>> labels = KeypointDataset(Path(), ("nose", "tail"), (sample,))
-        >>> with TemporaryDirectory() as folder:
-        ...     write_predictions(labels, [[0.9, 0.2]], Path(folder, "a.json"), threshold=0.5)
-        ...     content = json.loads(Path(folder, "a.json").read_text(encoding="utf-8"))
-        >>> [content["annotations"][0][key] for key in ("keypoints", "num_keypoints", "scores")]
-        [[3.0, 4.5, 2, 0, 0, 0], 1, [0.9, 0.2]]
-    """
-    Coco().write(with_scores(labels, scores, threshold), path, overwrite=overwrite)
 
 
 class Reader:

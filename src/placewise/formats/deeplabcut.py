@@ -19,9 +19,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from placewise.errors import SettingsError
 from placewise.formats._collect import Collector
-from placewise.formats._format import KeypointFormat, with_scores
+from placewise.formats._format import KeypointFormat
 from placewise.formats._tables import (
     Cell,
     fitted,
@@ -35,7 +34,6 @@ from placewise.formats._tables import (
     table_text,
     written,
 )
-from placewise.geometry import FloatArray
 from placewise.labels import KeypointDataset, Visibility
 from placewise.labels.names import shown
 
@@ -54,15 +52,9 @@ class Deeplabcut(KeypointFormat):
     """CSV of DeepLabCut: three header rows scorer, bodyparts, coords; the first column is the path.
 
     Empty x and y are a keypoint that is not labelled. A column `likelihood` is its score.
-
-    Args:
-        scorer: what the first header row names in files that are written.
     """
 
     patterns = ("*.csv", "labeled-data/*/CollectedData*.csv", "*/CollectedData*.csv")
-
-    def __init__(self, scorer: str = "placewise") -> None:
-        self.scorer = scorer
 
     def recognises(self, path: Path, head: str) -> bool:
         """The first cell is `scorer`."""
@@ -112,7 +104,7 @@ class Deeplabcut(KeypointFormat):
         split = any(sample.split for sample in labels.samples)
         parts = [name for name in labels.names for _ in coords]
         rows: list[Sequence[str]] = [
-            ["scorer", *[self.scorer] * len(parts), *["set"] * split],
+            ["scorer", *["placewise"] * len(parts), *["set"] * split],
             ["bodyparts", *parts, *[""] * split],
             ["coords", *coords * len(labels.names), *[""] * split],
         ]
@@ -124,52 +116,6 @@ class Deeplabcut(KeypointFormat):
                     cells.append("" if sample.scores is None else number(sample.scores[0, k]))
             rows.append([*cells, *[sample.split or ""] * split])
         return table_text(rows)
-
-
-def write_predictions(
-    labels: KeypointDataset,
-    scores: Sequence[FloatArray],
-    path: Path,
-    *,
-    scorer: str = "placewise",
-    threshold: float | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Write predicted keypoints with `x, y, likelihood` each, as pose tools read predictions.
-
-    Place and score are all that is written: visibility, symmetry and skeleton are not.
-
-    Args:
-        labels: the predicted keypoints, one instance on each image.
-        scores: for each sample (keypoints,), the score of each keypoint in 0..1.
-        path: the file.
-        scorer: what the first header row names.
-        threshold: keypoints with a lower score have no place; None: all have theirs.
-        overwrite: replace a file that exists.
-
-    Raises:
-        SettingsError: the file exists, the scores do not fit, or there are several instances.
-
-    Example:
-        >>> import numpy as np
-        >>> from tempfile import TemporaryDirectory
-        >>> from placewise.labels import KeypointSample
-        >>> visibility = np.full((1, 1), Visibility.VISIBLE, dtype=np.int8)
-        >>> sample = KeypointSample("a.png", (9, 9), np.array([[[3.0, 4.5]]]), visibility)
-        >>> with TemporaryDirectory() as folder:
-        ...     path = Path(folder, "predictions.csv")
-        ...     labels = KeypointDataset(Path(), ("nose",), (sample,))
-        ...     write_predictions(labels, [np.array([0.5])], path)
-        ...     print(path.read_text(encoding="utf-8"))
-        scorer,placewise,placewise,placewise
-        bodyparts,nose,nose,nose
-        coords,x,y,likelihood
-        a.png,3.0,4.5,0.5
-    """
-    if losses := single_losses(labels):
-        raise SettingsError(f"{path}: deeplabcut cannot hold {losses[0]}; write coco")
-    scored = with_scores(labels, scores, threshold)
-    Deeplabcut(scorer).write(scored, path, overwrite=overwrite, lossy=True)
 
 
 def _read_row(

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from placewise.errors import SettingsError
-from placewise.formats.coco import write_predictions as write_coco
-from placewise.formats.deeplabcut import write_predictions as write_deeplabcut
+from placewise.formats import write_dataset
 from placewise.geometry import FloatArray, Size
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.model import ModelSettings
@@ -108,15 +107,20 @@ def export(
         settings: of the model, for names and skeleton.
         found: the predictions.
         out: the folder.
-        threshold: keypoints with a lower score are written as not labelled in COCO.
+        threshold: keypoints with a lower score are absent in COCO (v = 0); DeepLabCut has a place
+            and a likelihood for each.
     """
-    samples, scores = [], []
-    for one in found:
-        everywhere = np.full((1, len(one.names)), Visibility.VISIBLE, np.int8)
-        samples.append(KeypointSample(one.image, one.size, one.keypoints[None], everywhere))
-        scores.append(one.scores)
-    dataset = KeypointDataset(
-        root, settings.names, tuple(samples), settings.symmetry, settings.skeleton
+    samples = tuple(
+        KeypointSample(
+            one.image,
+            one.size,
+            one.keypoints[None],
+            np.full((1, len(one.names)), Visibility.VISIBLE, np.int8),
+            scores=one.scores[None],
+        )
+        for one in found
     )
-    write_coco(dataset, scores, out / "predictions.coco.json")
-    write_deeplabcut(dataset, scores, out / "predictions.deeplabcut.csv")
+    dataset = KeypointDataset(root, settings.names, samples, settings.symmetry, settings.skeleton)
+    write_dataset(dataset.above(threshold), out / "predictions.coco.json", overwrite=True)
+    file = out / "predictions.deeplabcut.csv"
+    write_dataset(dataset, file, "deeplabcut", overwrite=True, lossy=True)
