@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from placewise.heads import HEADS, ClassHead
-from placewise.layers.permuted_places import PermutedPlaces
+from placewise.tasks._permuted import PermutedPlaces
 
 
 class Permuted(ClassHead):

@@ -11,7 +11,7 @@ import torch
 from placewise.errors import SettingsError
 from placewise.geometry import Size
 from placewise.heads import HEADS, Decoded, KeypointHead
-from placewise.layers.permuted_places import PermutedPlaces
+from placewise.tasks._permuted import PermutedPlaces
 
 
 class PermutedKeypoints(KeypointHead):
