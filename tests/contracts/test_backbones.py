@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -193,6 +194,84 @@ def test_export(case) -> None:
     shown = image(step, 2 * step).float()
     program = torch.export.export(backbone, (shown,))
     assert torch.allclose(program.module()(shown), backbone(shown), atol=1e-5)
+
+
+# --- one and three dimensions --------------------------------------------------------------------
+
+SPATIAL = [name for name in BACKBONES.names() if name != "timm"]
+"""Members for signals, images and volumes; the networks of timm are of images alone."""
+
+LONG = {1: (2,), 3: (1, 2, 1)}
+"""Size of a signal and of a volume in multiples of a backbone's."""
+
+
+def of_dimension(name: str, axes: int) -> Backbone:
+    torch.manual_seed(0)
+    return BACKBONES[name](2, axes, **SMALL[name][0]).double().eval()
+
+
+def cuboid(backbone: Backbone) -> torch.Tensor:
+    """An image of a size that the backbone takes, in its dimension."""
+    step = -(-16 // backbone.multiple) * backbone.multiple
+    size = [step * n for n in LONG[backbone.spatial_dims]]
+    seeded = torch.Generator().manual_seed(1)
+    return torch.rand(1, 2, *size, dtype=torch.float64, generator=seeded)
+
+
+def test_timm_alone_is_of_images_alone() -> None:
+    reads = {name: inspect.signature(BACKBONES[name]).parameters for name in BACKBONES.names()}
+    assert {name for name, given in reads.items() if "spatial_dims" not in given} == {"timm"}
+
+
+@pytest.mark.parametrize("axes", LONG)
+@pytest.mark.parametrize("name", SPATIAL)
+def test_signals_and_volumes(name: str, axes: int) -> None:
+    backbone = of_dimension(name, axes)
+    shown = cuboid(backbone).requires_grad_()
+    features = backbone(shown)
+    assert features.shape == (1, backbone.out_channels, *backbone.size(tuple(shown.shape[2:])))
+    slope = torch.autograd.grad(features.square().sum(), shown)[0].abs().amax((0, 1))
+    assert slope.ndim == axes
+    assert slope.count_nonzero() > 0
+    if name != "lenet":  # a maximum reads one place of its window
+        assert (slope > 0).all()
+
+
+@pytest.mark.parametrize("name", SPATIAL)
+def test_axes_are_treated_alike(name: str) -> None:
+    """A volume whose axes change places gives features whose axes do, if the filters do too."""
+    backbone = of_dimension(name, 3)
+    shown = cuboid(backbone)
+    features = backbone(shown)
+    with torch.no_grad():
+        for part in backbone.modules():
+            if isinstance(part, torch.nn.Conv3d | Convolution):
+                part.weight.copy_(part.weight.transpose(2, 3).clone())
+        if name == "unet":  # its image comes in cells, whose axes change places too
+            first, cell = backbone.stem[0], backbone.stride
+            cells = first.weight.unflatten(1, (-1, cell, cell, cell)).transpose(2, 3)
+            first.weight.copy_(cells.flatten(1, 4).clone())
+    turned = backbone(shown.transpose(2, 3)).transpose(2, 3)
+    assert features.std() > 0
+    assert torch.allclose(turned, features, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", SPATIAL)
+@pytest.mark.parametrize("axes", [0, 4])
+def test_other_numbers_of_axes_are_refused(name: str, axes: int) -> None:
+    with pytest.raises(SettingsError, match=f"spatial_dims is {axes}; it must be 1, 2 or 3"):
+        BACKBONES[name](2, axes)
+
+
+@each_backbone
+def test_images_of_another_shape_are_refused(case) -> None:
+    backbone = built(case)
+    shown = image(4 * backbone.multiple, 4 * backbone.multiple)
+    for wrong in (shown[:, :1], shown[0], shown[..., None]):
+        with pytest.raises(ShapeError, match=r"got images of shape .* reads \(batch, 2 channels"):
+            backbone(wrong)
+    with pytest.raises(ShapeError, match=f"must be a multiple of {backbone.multiple}"):
+        backbone(shown[..., 1:])
 
 
 # --- padding rules -------------------------------------------------------------------------------

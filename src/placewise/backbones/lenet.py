@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from placewise.backbones import Backbone
+from placewise.backbones import AVERAGES, MAXIMA, Backbone, check_axes
 from placewise.errors import SettingsError
 from placewise.geometry import Size
 from placewise.layers.convolution import Convolution
@@ -32,6 +32,7 @@ class LeNet(Backbone):
 
     Args:
         in_channels: channels of the image.
+        spatial_dims: axes of the image: 1 for signals, 2 for images, 3 for volumes.
         width: maps of the first convolution; the second has twice as many.
         padding_mode: member of `PADDINGS` for both convolutions.
         pool: "max" or "average".
@@ -47,36 +48,48 @@ class LeNet(Backbone):
     receptive_field = 16
 
     def __init__(
-        self, in_channels: int, *, width: int = 3, padding_mode: str = "valid", pool: Pool = "max"
+        self,
+        in_channels: int,
+        spatial_dims: int = 2,
+        *,
+        width: int = 3,
+        padding_mode: str = "valid",
+        pool: Pool = "max",
     ) -> None:
         super().__init__()
+        check_axes(spatial_dims)
         if width < 1:
             raise SettingsError(f"width is {width}; it must be 1 or more")
         if pool not in get_args(Pool):
             raise SettingsError(f"pool is '{pool}'; it must be one of {', '.join(get_args(Pool))}")
-        self.in_channels = in_channels
+        self.in_channels, self.spatial_dims = in_channels, spatial_dims
         self.out_channels, self.aligned = 2 * width, PADDINGS[padding_mode].keeps_size
-        self.first = Convolution(in_channels, width, WINDOW, padding_mode=padding_mode)
-        self.second = Convolution(width, self.out_channels, WINDOW, padding_mode=padding_mode)
-        self.pool = nn.MaxPool2d(2) if pool == "max" else nn.AvgPool2d(2)
+        self.first = Convolution(
+            in_channels, width, WINDOW, padding_mode=padding_mode, spatial_dims=spatial_dims
+        )
+        self.second = Convolution(
+            width, 2 * width, WINDOW, padding_mode=padding_mode, spatial_dims=spatial_dims
+        )
+        self.pool = (MAXIMA if pool == "max" else AVERAGES)[spatial_dims - 1](2)
         for layer in (self.first, self.second):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, *size) features; see `Backbone.forward`."""
+        """(batch, out_channels, *size) features; see `Backbone.forward`."""
+        self.check(images)
         maps = self.pool(torch.relu(self.first(images)))
         features: torch.Tensor = self.pool(torch.relu(self.second(maps)))
         return features
 
     def size(self, image: Size) -> Size:
-        """(height, width) of the features; with windows that stay inside, n / 4 − 3.
+        """Size of the features; with windows that stay inside, n / 4 − 3.
 
         Raises:
-            SettingsError: the image is smaller than the windows.
+            ShapeError: the image is smaller than the windows.
         """
         sides = tuple(image)
         for layer in (self.first, self.second):
             sides = tuple(side // 2 for side in layer.size_after(sides))
-        return sides[0], sides[1]
+        return sides

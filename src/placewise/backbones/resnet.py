@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
-from placewise.backbones import Backbone
-from placewise.backbones._rules import check_keeps_size
+from placewise.backbones import AVERAGES, NORMS, Backbone, check_axes, check_keeps_size
 from placewise.errors import SettingsError
 from placewise.layers.convolution import Convolution
 
@@ -25,6 +26,7 @@ class ResNet(Backbone):
 
     Args:
         in_channels: channels of the image.
+        spatial_dims: axes of the image: 1 for signals, 2 for images, 3 for volumes.
         blocks: n, blocks of each stage; 3 gives what is called ResNet-20.
         width: channels of the first stage.
         padding_mode: member of `PADDINGS` for the 3×3 convolutions; any that keeps the map's size.
@@ -39,9 +41,16 @@ class ResNet(Backbone):
     multiple = 2 ** (STAGES - 1)
 
     def __init__(
-        self, in_channels: int, *, blocks: int = 3, width: int = 16, padding_mode: str = "zeros"
+        self,
+        in_channels: int,
+        spatial_dims: int = 2,
+        *,
+        blocks: int = 3,
+        width: int = 16,
+        padding_mode: str = "zeros",
     ) -> None:
         super().__init__()
+        check_axes(spatial_dims)
         if not (1 <= blocks <= 200 and 1 <= width <= 1024):
             raise SettingsError(
                 f"blocks is {blocks} and width is {width}; needed are 1 to 200 blocks and 1 to "
@@ -49,20 +58,26 @@ class ResNet(Backbone):
             )
         check_keeps_size(padding_mode)
         widths = [width * 2**stage for stage in range(STAGES)]
-        self.in_channels = in_channels
+        self.in_channels, self.spatial_dims = in_channels, spatial_dims
         self.out_channels, self.receptive_field = widths[-1], receptive_field(blocks)
         self.stem = nn.Sequential(
-            Convolution(in_channels, width, 3, bias=False, padding_mode=padding_mode),
-            nn.BatchNorm2d(width),
+            Convolution(
+                in_channels,
+                width,
+                3,
+                bias=False,
+                padding_mode=padding_mode,
+                spatial_dims=spatial_dims,
+            ),
+            NORMS[spatial_dims - 1](width),
             nn.ReLU(inplace=True),
         )
         parts: list[nn.Module] = []
         for stage, after in enumerate(widths):
             before = widths[max(stage - 1, 0)]
-            parts.append(_Block(before, after, halve=stage > 0, padding_mode=padding_mode))
+            parts.append(_Block(before, after, stage > 0, padding_mode, spatial_dims))
             parts += [
-                _Block(after, after, halve=False, padding_mode=padding_mode)
-                for _ in range(blocks - 1)
+                _Block(after, after, False, padding_mode, spatial_dims) for _ in range(blocks - 1)
             ]
         self.stages = nn.Sequential(*parts)
         for part in self.modules():
@@ -70,7 +85,8 @@ class ResNet(Backbone):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height / 4, width / 4) features; see `Backbone.forward`."""
+        """(batch, out_channels, *size / 4) features; see `Backbone.forward`."""
+        self.check(images)
         features: torch.Tensor = self.stages(self.stem(images))
         return features
 
@@ -95,22 +111,28 @@ def receptive_field(blocks: int) -> int:
 class _Block(nn.Module):
     """relu(s(x) + f(x)), f two convolutions; f begins as nothing."""
 
-    def __init__(self, before: int, after: int, *, halve: bool, padding_mode: str) -> None:
+    def __init__(
+        self, before: int, after: int, halve: bool, padding_mode: str, spatial_dims: int
+    ) -> None:
         super().__init__()
+        norm = NORMS[spatial_dims - 1]
+        convolution = partial(
+            Convolution, bias=False, padding_mode=padding_mode, spatial_dims=spatial_dims
+        )
         if halve:
-            self.first = Convolution(before, after, 2, stride=2, bias=False, padding_mode="valid")
+            self.first = convolution(before, after, 2, stride=2, padding_mode="valid")
         else:
-            self.first = Convolution(before, after, 3, bias=False, padding_mode=padding_mode)
-        self.first_norm = nn.BatchNorm2d(after)
-        self.second = Convolution(after, after, 3, bias=False, padding_mode=padding_mode)
-        self.second_norm = nn.BatchNorm2d(after)
+            self.first = convolution(before, after, 3)
+        self.first_norm = norm(after)
+        self.second = convolution(after, after, 3)
+        self.second_norm = norm(after)
         nn.init.zeros_(self.second_norm.weight)
         self.around = nn.Sequential()
         if halve:
-            self.around.append(nn.AvgPool2d(2))
+            self.around.append(AVERAGES[spatial_dims - 1](2))
         if before != after:
-            self.around.append(Convolution(before, after, 1, bias=False))
-            self.around.append(nn.BatchNorm2d(after))
+            self.around.append(convolution(before, after, 1, padding_mode="zeros"))
+            self.around.append(norm(after))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         inner = torch.relu(self.first_norm(self.first(maps)))

@@ -59,7 +59,8 @@ class Timm(Backbone):
         self._check_any_size(model)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, *size) features; see `Backbone.forward`."""
+        """(batch, out_channels, *size) features; see `Backbone.forward`."""
+        self.check(images)
         features: torch.Tensor = self.body(images)[-1]
         if str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC"):
             features = features.movedim(-1, 1)

@@ -9,26 +9,31 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from placewise.backbones import Backbone
-from placewise.backbones._rules import check_keeps_size
+from placewise.backbones import CONVOLUTIONS, NORMS, Backbone, check_axes, check_keeps_size
 from placewise.errors import SettingsError
+from placewise.geometry import to_cells
 from placewise.layers.convolution import Convolution
 
 STEM = 4
 """Side of the cells that the image is unshuffled into: stride of the first maps."""
 
+LINEAR = ("linear", "bilinear", "trilinear")
+"""What torch calls the doubling of maps, by number of axes, less one."""
+
 
 class UNet(Backbone):
     """U-Net with symmetric sampling, thin on the way up, and without maps at full size.
 
-    The image is unshuffled into cells of 4×4 pixels, a reordering that loses nothing; maps are
-    halved by 2×2 convolutions of stride 2 and doubled bilinearly, so that no row or column is
-    dropped and left and right, top and bottom are treated alike at every size. On the way up the
+    The image is unshuffled into cells of 4 pixels along each axis, a reordering that loses nothing;
+    maps are halved by convolutions of 2 places and stride 2 and doubled (bi-, tri-)linearly, so
+    that no row or column is dropped and left and right, top and bottom are treated alike at every
+    size. On the way up the
     maps of the way down are added after a 1×1 convolution, not concatenated: the same skip at a
     third of the multiply-adds.
 
     Args:
         in_channels: channels of the image.
+        spatial_dims: axes of the image: 1 for signals, 2 for images, 3 for volumes.
         width: channels of the deep maps; the first have 3/8 as many, the second 3/4, and on the
             way up there are at most half as many.
         depth: number of halvings after the stem; more depth sees further.
@@ -41,9 +46,16 @@ class UNet(Backbone):
     """
 
     def __init__(
-        self, in_channels: int, *, width: int = 128, depth: int = 3, padding_mode: str = "zeros"
+        self,
+        in_channels: int,
+        spatial_dims: int = 2,
+        *,
+        width: int = 128,
+        depth: int = 3,
+        padding_mode: str = "zeros",
     ) -> None:
         super().__init__()
+        check_axes(spatial_dims)
         if not 16 <= width <= 1024:
             raise SettingsError(f"width is {width}; it must be 16 to 1024")
         if not 1 <= depth <= 8:
@@ -51,18 +63,22 @@ class UNet(Backbone):
         check_keeps_size(padding_mode)
         widths = [_channels(width, level) for level in range(depth + 1)]
         thin = [min(wide, _channels(width / 2, depth)) for wide in widths[:-1]]
-        self.in_channels = in_channels
+        self.in_channels, self.spatial_dims = in_channels, spatial_dims
+        convolution, norm = CONVOLUTIONS[spatial_dims - 1], NORMS[spatial_dims - 1]
         self.out_channels, self.stride, self.multiple = thin[0], STEM, STEM * 2**depth
         self.receptive_field = receptive_field(depth)
-        self.stem = _convolution(in_channels * STEM**2, widths[0], padding_mode)
+        cells = in_channels * STEM**spatial_dims
+        self.stem = _convolution(cells, widths[0], padding_mode, spatial_dims)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_Residual(wide, padding_mode) for _ in range(blocks(level))))
+            nn.Sequential(
+                *(_Residual(wide, padding_mode, spatial_dims) for _ in range(blocks(level)))
+            )
             for level, wide in enumerate(widths)
         )
         self.halve = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(before, after, 2, stride=2, bias=False),
-                nn.BatchNorm2d(after),
+                convolution(before, after, 2, stride=2, bias=False),
+                norm(after),
                 nn.ReLU(inplace=True),
             )
             for before, after in pairwise(widths)
@@ -70,16 +86,16 @@ class UNet(Backbone):
         deep = [*thin[1:], widths[-1]]
         ways = list(zip(deep, widths[:-1], thin, strict=True))
         self.ups = nn.ModuleList(
-            _Up(below, skip, out, padding_mode) for below, skip, out in ways[::-1]
+            _Up(below, skip, out, padding_mode, spatial_dims) for below, skip, out in ways[::-1]
         )
         for part in self.modules():
-            if isinstance(part, nn.Conv2d | Convolution):
+            if isinstance(part, convolution | Convolution):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height / 4, width / 4) features; see `Backbone.forward`."""
-        cells = functional.pixel_unshuffle(images, STEM)
-        maps = self.stages[0](self.stem(cells))
+        """(batch, out_channels, *size / 4) features; see `Backbone.forward`."""
+        self.check(images)
+        maps = self.stages[0](self.stem(to_cells(images, STEM)))
         skips = []
         for halve, stage in zip(self.halve, self.stages[1:], strict=True):
             skips.append(maps)
@@ -141,11 +157,18 @@ def enough_depth(input_size: Sequence[int], extent: float) -> int:
 class _Residual(nn.Module):
     """relu(x + f(x)), f two 3×3 convolutions; f begins as nothing."""
 
-    def __init__(self, channels: int, padding_mode: str) -> None:
+    def __init__(self, channels: int, padding_mode: str, spatial_dims: int) -> None:
         super().__init__()
-        self.first = _convolution(channels, channels, padding_mode)
-        self.second = Convolution(channels, channels, 3, bias=False, padding_mode=padding_mode)
-        self.norm = nn.BatchNorm2d(channels)
+        self.first = _convolution(channels, channels, padding_mode, spatial_dims)
+        self.second = Convolution(
+            channels,
+            channels,
+            3,
+            bias=False,
+            padding_mode=padding_mode,
+            spatial_dims=spatial_dims,
+        )
+        self.norm = NORMS[spatial_dims - 1](channels)
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -155,22 +178,28 @@ class _Residual(nn.Module):
 class _Up(nn.Module):
     """Double the deep maps, add the skip, mix."""
 
-    def __init__(self, deep: int, skip: int, out: int, padding_mode: str) -> None:
+    def __init__(
+        self, deep: int, skip: int, out: int, padding_mode: str, spatial_dims: int
+    ) -> None:
         super().__init__()
-        self.deep = nn.Conv2d(deep, out, 1, bias=False)
-        self.skip = nn.Conv2d(skip, out, 1, bias=False)
-        self.norm = nn.BatchNorm2d(out)
-        self.mix = _convolution(out, out, padding_mode)
+        convolution = CONVOLUTIONS[spatial_dims - 1]
+        self.linear = LINEAR[spatial_dims - 1]
+        self.deep = convolution(deep, out, 1, bias=False)
+        self.skip = convolution(skip, out, 1, bias=False)
+        self.norm = NORMS[spatial_dims - 1](out)
+        self.mix = _convolution(out, out, padding_mode, spatial_dims)
 
     def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        doubled = functional.interpolate(self.deep(deep), scale_factor=2.0, mode="bilinear")
+        doubled = functional.interpolate(self.deep(deep), scale_factor=2.0, mode=self.linear)
         mixed: torch.Tensor = self.mix(torch.relu(self.norm(self.skip(skip) + doubled)))
         return mixed
 
 
-def _convolution(before: int, after: int, padding_mode: str) -> nn.Sequential:
+def _convolution(before: int, after: int, padding_mode: str, spatial_dims: int) -> nn.Sequential:
     return nn.Sequential(
-        Convolution(before, after, 3, bias=False, padding_mode=padding_mode),
-        nn.BatchNorm2d(after),
+        Convolution(
+            before, after, 3, bias=False, padding_mode=padding_mode, spatial_dims=spatial_dims
+        ),
+        NORMS[spatial_dims - 1](after),
         nn.ReLU(inplace=True),
     )
