@@ -492,7 +492,7 @@ def test_scores_are_those_of_the_answers(run: Run, shapes: Path) -> None:
     right = [row["class"] == row["truth"] for row in rows]
     assert np.mean(right) == pytest.approx(scores["accuracy"])
     page = (run.path / "evaluation" / "report.html").read_text()
-    assert "images are named rightly" in page and "<script" not in page
+    assert "images are classified correctly" in page and "<script" not in page
     assert page.count("<img") >= 3
 
 

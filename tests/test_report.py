@@ -534,6 +534,19 @@ def test_tables_are_aligned() -> None:
     assert lines[2:] == ["a          1", "名前    22.5", "e\u0301e         3", "x\\x1by     –"]
 
 
+def test_a_long_last_cell_is_wrapped() -> None:
+    words = " ".join(["word"] * 60)
+    lines = table(["score", "value", "meaning"], [["a", "1", words], ["b", "2", ""]], [1]).split(
+        "\n"
+    )
+    assert max(map(len, lines)) <= 100 and len(lines) > 5
+    assert " ".join(line[len("score  value  ") :] for line in lines[2:-1]) == words
+    assert lines[-1] == "b          2" and all(not line[:12].strip() for line in lines[3:-1])
+    wide = table(["a", "b"], [["x" * 90, words]]).split("\n")
+    assert len(wide) == 3, "a column that would be too narrow to read is left as it is"
+    assert len(table(["a", "b"], [["x", "9" * 150]], [1]).split("\n")) == 3, "numbers are not cut"
+
+
 def scores(count: int = 3) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     truth = rng.uniform(0, 60, (8, count, 2))

@@ -12,8 +12,8 @@ import placewise
 from placewise.tasks import TASKS
 
 PACKAGE = Path(placewise.__file__).parent
-OWN = ("tasks/", "formats/", "labels/", "heads/", "report/keypoints.py", "report/classes.py")
-"""Where a task may be named: its folder, its formats, labels and heads, and its drawings."""
+OWN = ("tasks/", "formats/", "labels/", "heads/")
+"""Where a task may be named: its folder, its formats, labels and heads."""
 
 CLASSES = {
     "ClassDataset", "ClassHead", "ClassModel", "ClassPrediction", "ClassSample", "Classes",

@@ -33,7 +33,13 @@ from placewise.metrics import Metric
 from placewise.model import ModelSettings, Network, P, Settings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Photographs, Report, Section
-from placewise.report.run import making_section, metric_table, metric_tiles, training_section
+from placewise.report.run import (
+    kind_of,
+    making_section,
+    metric_table,
+    metric_tiles,
+    training_section,
+)
 
 CARDS = 6
 """Best and worst images on a report, of each."""
@@ -474,8 +480,8 @@ class Task(ABC, Generic[S, P]):
         sign = 1 if self.metric.better == "lower" else -1
         known = [i for i, value in enumerate(values) if value is not None]
         ranked = sorted(known, key=lambda i: sign * (values[i] or 0.0))
-        best = ranked[:CARDS]
-        return best, [i for i in ranked[::-1][:CARDS] if i not in best]
+        worst = ranked[::-1][:CARDS]
+        return [i for i in ranked[:CARDS] if i not in worst], worst
 
     def cards(self, held: Scored[S, P]) -> tuple[list[Card], list[Card]]:
         """(caption, drawn image) of the best and of the worst samples."""
@@ -546,13 +552,3 @@ def _logged(metric: Metric) -> Metric:
 def _mean(values: FloatArray) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
-
-
-def kind_of(split: str) -> str:
-    """A split in words.
-
-    Example:
-        >>> kind_of("val"), kind_of("test")
-        ('validation', 'test')
-    """
-    return {"val": "validation", "train": "training"}.get(split, split)

@@ -16,6 +16,7 @@ from placewise.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 WIDTH, DPI = 5.0, 190
@@ -95,6 +96,13 @@ def plain_ticks(axes: Axes) -> None:
         if scale == "log":
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
             axis.set_minor_formatter(NullFormatter())
+
+
+def whole_ticks(axis: Axis) -> None:
+    """Ticks of a linear axis at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def legend_above(axes: Axes, theme: Theme) -> None:

@@ -410,6 +410,8 @@ def _plain(value: Any) -> str:
     """A setting in words."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, list | tuple | Mapping) and not value:
+        return "–"
     if isinstance(value, float):
         return number(value, 5)
     if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from placewise.geometry import FloatArray
 from placewise.metrics import Metric, Scores
-from placewise.report.canvas import canvas, plain_ticks, png, say
+from placewise.report.canvas import canvas, plain_ticks, png, say, whole_ticks
 from placewise.report.parts import Figure, Paragraph, Section, Table, settings_table
 from placewise.report.style import LIGHT, Theme
 
@@ -30,6 +30,16 @@ LOSS_WORDS = (
 """(word, meaning) that every report of a run needs."""
 
 
+def kind_of(split: str) -> str:
+    """A split in words.
+
+    Example:
+        >>> kind_of("val"), kind_of("test")
+        ('validation', 'test')
+    """
+    return {"val": "validation", "train": "training"}.get(split, split)
+
+
 def metric_tiles(
     metrics: Sequence[Metric], names: Sequence[str], scores: Scores
 ) -> list[tuple[str, str]]:
@@ -47,7 +57,7 @@ def metric_tiles(
     ]
     images = scores.get("images")
     if images is not None:
-        tiles.append((f"{scores.get('split', '')} images".strip(), f"{images:,}"))
+        tiles.append((f"{kind_of(scores.get('split', ''))} images".strip(), f"{images:,}"))
     return tiles
 
 
@@ -150,6 +160,7 @@ def curves(log: Rows, metric: Metric, theme: Theme = LIGHT) -> bytes:
         below.plot(steps[best], found[best], "o", color=theme.third, markersize=7)
         words = f"best: {metric.shown(float(found[best]))} at step {int(steps[best]):,}"
         below.set_title(words, loc="right", color=theme.third, fontsize=9)
+    whole_ticks(below.xaxis)
     for axes, values in ((above, losses), (below, found)):
         plain_ticks(axes)
         if not len(values):

@@ -97,7 +97,7 @@ body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif; }
 main { max-width: 70rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: clamp(1.25rem, 1rem + 1.6vw, 1.75rem); line-height: 1.35; font-weight: 600;
-  max-width: 46rem; margin: 0; overflow-wrap: anywhere; }
+  max-width: 58rem; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; line-height: 1.3; margin: 3rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.75rem 0 .25rem; }
 p, dd, li { max-width: 46rem; overflow-wrap: anywhere; }
@@ -120,6 +120,8 @@ figcaption { margin-top: .375rem; overflow-wrap: anywhere; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none; padding: 0; }
 .legend svg { width: 1em; height: 1em; vertical-align: -.125em; }
 .scroll { overflow-x: auto; }
+details { margin-top: .375rem; }
+summary { color: var(--muted); font-size: .875rem; cursor: pointer; }
 table { border-collapse: collapse; font-size: .9375rem; margin-top: .75rem; }
 caption { text-align: left; color: var(--muted); font-size: .875rem; padding-bottom: .375rem; }
 th, td { text-align: left; vertical-align: top; padding: .3125rem 1.25rem .3125rem 0;

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 
 from placewise.wording import printable
+
+WIDEST, READABLE = 100, 30
+"""Columns of a terminal that a table fills at most by wrapping its last column, and the least
+width of that column."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
@@ -13,8 +18,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequenc
 
     Args:
         header: one word for each column; empty words need no line of their own.
-        rows: as many cells each.
-        numbers: columns that stand to the right.
+        rows: as many cells each; a long last cell is wrapped.
+        numbers: columns that are aligned to the right.
 
     Example:
         >>> print(table(["point", "px"], [["nose", "1.5"], ["tail", "12"]], numbers=[1]))
@@ -26,6 +31,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequenc
     cells = [[printable(cell) for cell in row] for row in rows]
     lines = [[*header], *cells] if any(header) else cells
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    room = WIDEST - sum(widths[:-1]) - 2 * len(widths[:-1])
+    if len(lines[0]) - 1 not in numbers and READABLE <= room < widths[-1]:
+        lines = [part for line in lines for part in _wrapped(line, room)]
+        widths[-1] = room
     text = [
         "  ".join(
             _padded(cell, width, column in numbers)
@@ -36,6 +45,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequenc
     if any(header):
         text.insert(1, "─" * max(map(_width, text)))
     return "\n".join(text)
+
+
+def _wrapped(line: Sequence[str], room: int) -> list[list[str]]:
+    """A line as several, where its last cell has no room in one."""
+    first, *more = textwrap.wrap(line[-1], room) or [""]
+    return [[*line[:-1], first], *([""] * (len(line) - 1) + [part] for part in more)]
 
 
 def _width(words: str) -> int:

@@ -22,6 +22,7 @@ from placewise.findings import (
 from placewise.labels import SPLITS, ClassDataset
 from placewise.report.drawing import sheet
 from placewise.report.parts import Card, Figure, Section, Table, Wide
+from placewise.report.run import kind_of
 from placewise.task import Progress
 from placewise.tasks.classes.evidence import answered
 from placewise.tasks.classes.report import class_counts
@@ -120,7 +121,7 @@ class ClassFindings(Findings):
             images,
             sizes,
             ("without a class", f"{facts.unlabelled:,}"),
-            ("the commonest class", share(common / max(1, facts.images - facts.unlabelled))),
+            ("the most common class", share(common / max(1, facts.images - facts.unlabelled))),
             copies,
         ]
 
@@ -131,10 +132,12 @@ class ClassFindings(Findings):
             if sample.label is not None and sample.image not in self.facts.damaged:
                 by_class[sample.label].append(sample.image)
         found: list[Card] = []
-        for turn in range(SHOWN):
+        turns = -(-SHOWN // len(by_class))
+        for turn in range(turns):
             for k, images in enumerate(by_class):
+                spread = max(len(images), turns)  # of many images some from everywhere, each once
                 if turn < len(images) and len(found) < SHOWN:
-                    image = images[turn * len(images) // SHOWN]
+                    image = images[turn * spread // turns]
                     try:
                         drawn = answered(dataset.image(image), side=SIDE)
                     except ImageError:
@@ -145,7 +148,9 @@ class ClassFindings(Findings):
     def tiles(self) -> list[tuple[str, str]]:
         """The numbers on top of the page."""
         facts = self.facts
-        splits = [(f"{split} images", f"{count:,}") for split, count in facts.splits.items()]
+        splits = [
+            (f"{kind_of(split)} images", f"{count:,}") for split, count in facts.splits.items()
+        ]
         classes = ("classes", f"{len(facts.by_class):,}")
         return [("images", f"{facts.images:,}"), classes, *splits]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from placewise.metrics import CLASS_METRICS, Metric, Scores
-from placewise.report.canvas import WIDTH, canvas, legend_above, png, short
+from placewise.report.canvas import WIDTH, canvas, legend_above, png, short, whole_ticks
 from placewise.report.parts import Card, Figure, Paragraph, Part, Photographs, Section, Table
 from placewise.report.run import LOSS_WORDS, SPLIT_WORDS, metric_table, metric_tiles
 from placewise.report.style import LIGHT, Theme
@@ -176,6 +176,9 @@ def confusion_map(counts: ArrayLike, names: Sequence[str], theme: Theme = LIGHT)
         anchor = "center" if not turned else "right"
         axes.set_xticks(range(len(names)), words, rotation=turned, ha=anchor, fontsize=8)
         axes.set_yticks(range(len(names)), words, fontsize=8)
+    for line in range(1, len(names)):
+        for draw in (axes.axhline, axes.axvline):
+            draw(line - 0.5, color=theme.line, linewidth=0.5)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     return png(figure)
@@ -207,8 +210,11 @@ def reliability_diagram(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT)
     above.legend(loc="upper left", frameon=False, fontsize=8.5, labelcolor=theme.ink)
     counts = [row["images"] for row in known]
     below.bar(middles, counts, width=width, color=theme.muted)
-    below.set_yscale("log")
-    below.set_ylim(0.7, max(counts, default=1) * 2)
+    if max(counts, default=1) > 50 * min(counts, default=1):
+        below.set_yscale("log")
+        below.set_ylim(bottom=0.7)
+    else:
+        whole_ticks(below.yaxis)
     below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
     below.set_xlim(0, 1)
     below.set_xlabel("probability of the prediction")

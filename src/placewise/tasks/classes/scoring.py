@@ -10,7 +10,8 @@ import numpy as np
 from placewise.errors import DataError
 from placewise.labels import ClassSample
 from placewise.metrics import class_table
-from placewise.task import Scored, kind_of
+from placewise.report.run import kind_of
+from placewise.task import Scored
 from placewise.tasks.classes.prediction import ClassPrediction
 from placewise.wording import share
 
@@ -35,16 +36,16 @@ def score(held: Scored[ClassSample, ClassPrediction]) -> dict[str, Any]:
 
 
 def verdict(scores: Mapping[str, Any]) -> str:
-    """The first sentence of a report: how often the answer is right, in words."""
+    """The first sentence of a report: how often the prediction is correct."""
     return (
         f"{share(scores['accuracy'])} of {scores['images']:,} {kind_of(scores['split'])} "
-        f"images are named rightly (always answering the commonest class: "
+        f"images are classified correctly (always predicting the most common class: "
         f"{share(scores['majority_baseline'])}).{_most_confused(scores)}"
     )
 
 
 def _most_confused(scores: Mapping[str, Any]) -> str:
-    """The commonest mistake in a sentence; nothing where there is none."""
+    """The most common mistake in a sentence; nothing where there is none."""
     counts = np.array(scores["confusion"])
     np.fill_diagonal(counts, 0)
     if not counts.any():

@@ -105,8 +105,8 @@ class KeypointFindings(Findings):
         images = [Paragraph(words), Legend(names), Photographs(shown, "Image with its labels")]
         none = [Paragraph("No image with a label could be read.")]
         return [
-            Section("Images", images if shown else none, console=False),
             Section("Keypoints", [counted]),
+            Section("Images", images if shown else none, console=False),
         ]
 
     def tiles(self) -> list[tuple[str, str]]:

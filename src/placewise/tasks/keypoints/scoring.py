@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
 from placewise.labels import Dataset, KeypointSample, single
 from placewise.metrics import mean_position_baseline, score_table
-from placewise.task import Scored, kind_of
+from placewise.report.run import kind_of
+from placewise.task import Scored
 from placewise.tasks.keypoints.model import decode_floor
 from placewise.tasks.keypoints.prediction import KeypointPrediction
 
@@ -58,13 +59,13 @@ def _baseline(held: Scored[KeypointSample, KeypointPrediction], truth: FloatArra
 
 
 def verdict(scores: Mapping[str, Any]) -> str:
-    """The first sentence of a report: how far off the keypoints are, in words."""
+    """The first sentence of a report: how large the errors are."""
     if scores["mean_error_px"] is None:
-        return f"No located point on the {scores['images']} {scores['split']} images."
+        return f"No keypoint is labelled on the {scores['images']} {scores['split']} images."
     baseline = scores["mean_position_baseline_px"]
-    beside = f" (always answering the mean place: {baseline:.1f} px)" if baseline else ""
+    blind = f" (always predicting the mean position: {baseline:.1f} px)" if baseline else ""
     mean, median = scores["mean_error_px"], scores["median_error_px"]
     return (
-        f"On {scores['images']} {kind_of(scores['split'])} images the keypoints are {mean:.2f} px "
-        f"off on average, half of them less than {median:.2f} px{beside}."
+        f"On {scores['images']} {kind_of(scores['split'])} images the mean error is {mean:.2f} px "
+        f"and the median error {median:.2f} px{blind}."
     )
