@@ -164,6 +164,8 @@ def test_what_is_no_label_is_told_in_one_line(folder: Path) -> None:
         ('{"shapes": []}', "the JSON has no images, annotations and categories; export the"),
         ('[{"image_id": 1}]', "it is a list of results, not a data set"),
         ("", "the file is empty"),
+        ("PK\3\4\0\1\2", "it is no text; save the table as CSV"),
+        ("\x89HDF\0\1", "it is no text; save the table as CSV"),
     ]:
         path.write_text(text)
         (line,) = faults_of(path)
@@ -270,12 +272,13 @@ def set_skeleton(pairs: Any) -> Callable[[dict[str, Any]], None]:
     return lambda data: data["categories"][0].update(skeleton=pairs)
 
 
-DIALECTS: dict[str, Callable[[dict[str, Any]], None]] = {
+DIALECTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "image ids as text in annotations": ids_as(str, "annotations.image_id"),
     "image ids as text in images": ids_as(str, "images.id"),
     "category ids as text": ids_as(str, "annotations.category_id"),
     "category ids as text in categories": ids_as(str, "categories.id"),
     "ids as floats": ids_as(float, "images.id", "annotations.category_id"),
+    "sizes as floats": lambda data: [i.update(width=40.0, height=30.0) for i in data["images"]],
     "ids as words": ids_as(lambda k: f"i{k}", "images.id", "annotations.image_id"),
     "no category id": no_category,
     "empty list": add(keypoints=[], num_keypoints=0, bbox=[0, 0, 0, 0]),

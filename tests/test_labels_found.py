@@ -152,6 +152,21 @@ def test_a_row_for_the_names_of_the_index_is_passed_over(
     assert len(labelled(read_dataset(file))) == 3
 
 
+def test_what_the_system_refuses_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        read_dataset("a" * 5000)
+    write_images(tmp_path)
+
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match="cannot be read: Permission denied; check the path"):
+        read_dataset(tmp_path)
+
+
 # Several files of one project
 
 

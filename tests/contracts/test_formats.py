@@ -412,11 +412,11 @@ FAULTS = [
      [", categories: 2 categories have different keypoints; keep exactly one with a list "
       "'keypoints'"]),
     ("no keypoints", "coco", '"keypoints": ["nose", "tail"], "sk', '"sk', [
-        ", categories: 0 categories have keypoints; keep exactly one with a list 'keypoints'"]),
+        ", categories: no category has a list 'keypoints'; export the labels as keypoints"]),
     ("unknown category", "coco", '"image_id": 1, "category_id": 1',
      '"image_id": 1, "category_id": 0', [
-        ", annotations[0].category_id: there is no category with the id 0; write the id of a "
-      "category: 1"]),
+        ", annotations[0].category_id: there is no category with the id 0; correct it: "
+      "the ids of the categories are 1"]),
     ("strange category", "coco", '"image_id": 1, "category_id": 1',
      '"image_id": 1, "category_id": null', [
         ", annotations[0].category_id: None is not a whole number; write a whole number"]),

@@ -15,7 +15,7 @@ import numpy as np
 
 from placewise.errors import DataError, Fault, ImageError, LabelError
 from placewise.geometry import Size
-from placewise.images import image_size
+from placewise.images import image_size, is_result
 from placewise.labels import (
     ClassDataset,
     ClassSample,
@@ -332,6 +332,13 @@ def _sample(image: str, pixels: _Image, index: dict[str, int], scored: bool) -> 
     return KeypointSample(
         image, pixels.size or (0, 0), points, visibility, pixels.split, scores=scores
     )
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Folders in a folder in natural order, without hidden ones, links and results of ours."""
+    found = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
+    shown = [one for one in found if one.name[0] != "." and not is_result(one)]
+    return sorted(shown, key=lambda one: natural(one.name))
 
 
 def _is_file(path: Path) -> bool:

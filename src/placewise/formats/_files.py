@@ -11,11 +11,17 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from placewise.errors import Fault, LabelError, SettingsError
-from placewise.formats._collect import Collector, coding_of, read_bytes, split_named
+from placewise.errors import DataError, Fault, LabelError, SettingsError
+from placewise.formats._collect import (
+    Collector,
+    coding_of,
+    read_bytes,
+    split_named,
+    subfolders,
+)
 from placewise.formats._format import FORMATS, Format, Written, members
 from placewise.formats._tables import header_of
-from placewise.images import is_image_name, is_result
+from placewise.images import is_image_name
 from placewise.labels import Dataset, KeypointDataset
 from placewise.labels.names import shown
 from placewise.wording import natural
@@ -76,10 +82,17 @@ def read_dataset(
     base = None if root is None else Path(root)
     if base is not None and not base.is_dir():
         raise SettingsError(f"there is no folder {base}; name the folder of the images (root)")
-    found = _find(Path(path), FORMATS[format]() if format else None)
-    if len(found.files) == 1:
-        return found.member.read(found.files[0], base)
-    return _read_together(found, base)
+    forced = FORMATS[format]() if format else None
+    try:
+        found = _find(Path(path), forced)
+        if len(found.files) == 1:
+            return found.member.read(found.files[0], base)
+        return _read_together(found, base)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"{path} cannot be read: {reason}; check the path and its rights"
+        ) from error
 
 
 def write_dataset(
@@ -282,7 +295,7 @@ def _inside(folder: Path, listed: Sequence[str], pattern: str) -> Iterator[Path]
 def _in_splits(folder: Path, tried: Sequence[Format]) -> _Found | None:
     """One file of labels in each folder of a split."""
     found = {}
-    for one in _folders(folder):
+    for one in subfolders(folder):
         if split_named(one.name) and (below := _search(one, tried)):
             found[one] = below
     kinds = {type(below.member) for below in found.values()}
@@ -353,7 +366,7 @@ def _pattern(folder: Path, files: Sequence[Path]) -> Path:
 def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
     """Say so where files of labels are in the subfolders, which are then no classes."""
     ours, strange = [], []
-    for one in [below for top in _folders(folder) for below in (top, *_folders(top))]:
+    for one in [below for top in subfolders(folder) for below in (top, *subfolders(top))]:
         files = sorted(file for file in one.iterdir() if file.suffix.lower() in _SIDECARS)
         images = {file.stem for file in one.iterdir() if is_image_name(file.name)}
         known = [f for f in islice(files, 20) if any(m.recognises(f, _head(f)) for m in tried)]
@@ -376,13 +389,6 @@ def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
             f"{_listed(folder, strange)}, …; export the labels as COCO keypoints or as CSV. If "
             "the folders are classes, say --format class_folders"
         )
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Subfolders in natural order, without hidden ones, links and results of ours."""
-    found = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
-    shown = [one for one in found if one.name[0] != "." and not is_result(one)]
-    return sorted(shown, key=lambda one: natural(one.name))
 
 
 def _listed(folder: Path, files: Sequence[Path]) -> str:
@@ -413,6 +419,8 @@ def _unrecognised(file: Path, head: str) -> NoReturn:
     collector = Collector(file)
     if not head:
         collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
+    elif "\0" in head or head.startswith("PK"):
+        collector.fault(0, "file", "it is no text", "save the table as CSV, or export COCO")
     elif head.startswith("[") and '"image_id"' in head:
         got = "it is a list of results, not a data set: it names no images and no keypoints"
         collector.fault(0, "file", got, "give the file with images, annotations and categories")

@@ -8,17 +8,15 @@ pets/dog/b.png               pets/test/dog/b.png
 
 from __future__ import annotations
 
-import os
 from itertools import islice
 from pathlib import Path
 
 from placewise.errors import ImageError
-from placewise.formats._collect import Collector, split_named
+from placewise.formats._collect import Collector, split_named, subfolders
 from placewise.formats._format import Format
-from placewise.images import is_result, list_images
+from placewise.images import list_images
 from placewise.labels import ClassDataset
 from placewise.labels.names import shown
-from placewise.wording import natural
 
 
 class ClassFolders(Format):
@@ -36,7 +34,7 @@ class ClassFolders(Format):
 
     def recognises_folder(self, path: Path) -> bool:
         """Images in two subfolders at least."""
-        folders = (folder for group, _ in _groups(path) for folder in _folders(group))
+        folders = (folder for group, _ in _groups(path) for folder in subfolders(group))
         showing = (folder for folder in folders if _shows(folder))
         return len(list(islice(showing, 2))) == 2
 
@@ -48,7 +46,7 @@ class ClassFolders(Format):
             collector.fault(0, "folder", "this is a file", todo)
             collector.stop()
         for group, split in _groups(path):
-            for folder in _folders(group):
+            for folder in subfolders(group):
                 _read_class(collector, folder, split)
         return collector.class_labels()
 
@@ -71,18 +69,10 @@ def _read_class(collector: Collector, folder: Path, split: str) -> None:
 
 def _groups(path: Path) -> list[tuple[Path, str]]:
     """(folder that holds the classes, its split), one for each split where there are some."""
-    folders = _folders(path)
+    folders = subfolders(path)
     if folders and all(split_named(folder.name) for folder in folders):
         return [(folder, folder.name) for folder in folders]
     return [(path, "")]
-
-
-def _folders(path: Path) -> list[Path]:
-    """Subfolders in natural order, without hidden ones, links and results of ours."""
-    with os.scandir(path) as entries:
-        found = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
-    shown = [folder for folder in found if folder.name[0] != "." and not is_result(folder)]
-    return sorted(shown, key=lambda folder: natural(folder.name))
 
 
 def _shows(folder: Path) -> bool:

@@ -25,7 +25,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from placewise.formats._collect import Collector
+from placewise.formats._collect import Collector, subfolders
 from placewise.formats._format import KeypointFormat
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
@@ -193,9 +193,7 @@ class Reader:
 
     def _key(self, parent: Json, key: str, path: str) -> str | None:
         """An identifier: a whole number or a text; 1, 1.0 and "1" are the same."""
-        value = parent.get(key)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
+        value = _whole(parent.get(key))
         if isinstance(value, int | str) and not isinstance(value, bool):
             if isinstance(value, str) and value.strip().isdecimal():
                 self.collector.assume("ids written as text")
@@ -229,8 +227,11 @@ class Reader:
         lists = list(dict.fromkeys(names for *_, names in found))
         self.names = tuple(dict.fromkeys(name for names in lists for name in names))
         if not found or (len(lists) > 1 and any(len(names) > 1 for names in lists)):
-            got = f"{len(found)} categories have {'different ' * bool(found)}keypoints"
-            self.fault("categories", got, "keep exactly one with a list 'keypoints'")
+            got, todo = "no category has a list 'keypoints'", "export the labels as keypoints"
+            if found:
+                got = f"{len(found)} categories have different keypoints"
+                todo = "keep exactly one with a list 'keypoints'"
+            self.fault("categories", got, todo)
             return None
         for _, _, key, good in found:
             start = self.names.index(good[0])
@@ -329,7 +330,7 @@ class Reader:
         for axis, key in enumerate(("height", "width")):
             if image.get(key) is None:
                 continue
-            said = self._typed(image[key], int, f"{path}.{key}")
+            said = self._typed(_whole(image[key]), int, f"{path}.{key}")
             if said is not None and size is not None and said != size[axis]:
                 got = f"it is {shown(said)}, the image's {key} is {size[axis]}"
                 todo = "use the image that was labelled, turned and scaled as it was then"
@@ -368,7 +369,8 @@ class Reader:
             return self.columns[key] if key is not None else None
         known = ", ".join(islice(self.columns, 10))
         got = f"there is no category with the id {shown(annotation['category_id'])}"
-        self.fault(f"{path}.category_id", got, f"write the id of a category: {known}")
+        todo = f"correct it: the ids of the categories are {known}"
+        self.fault(f"{path}.category_id", got, todo)
         return None
 
     def _points(
@@ -446,10 +448,13 @@ def _scores(listed: object, count: int) -> list[float]:
 
 def _below(folder: Path) -> Iterator[Path]:
     """Folders one and two levels below, without hidden ones."""
-    here = sorted(f for f in folder.glob("*/") if not f.name.startswith("."))
-    deeper = (f for one in here for f in sorted(one.glob("*/")) if not f.name.startswith("."))
-    found = (f for group in (here, deeper) for f in group if not f.is_symlink())
-    return islice(found, MAX_FOLDERS)
+    here = subfolders(folder)
+    return islice((f for group in (here, *map(subfolders, here)) for f in group), MAX_FOLDERS)
+
+
+def _whole(value: object) -> object:
+    """A float such as 640.0 as the whole number that it is; all else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _finite(value: object) -> float | None:
