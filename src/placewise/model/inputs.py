@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from placewise.geometry import Size
 from placewise.images import as_float, is_grey, resize
@@ -30,7 +30,10 @@ SMALLEST = 48.0
 """Pixels that the object keeps whatever that costs."""
 
 PEEK = 48
-"""Images looked at to learn whether the set is grey, its mean and its contrast."""
+"""Images looked at to learn whether the set is grey, its mean, its contrast and its depth."""
+
+WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
+"""Largest values of cameras, which write 10, 12 or 14 bits into files of 16."""
 
 
 class InputSettings(BaseModel):
@@ -43,6 +46,8 @@ class InputSettings(BaseModel):
         mean: of each channel of the training images, in 0..1.
         std: of each channel of the training images, in 0..1.
         fit: images that would be larger than the size are shrunk until they fit into it.
+        white: value of a 16-bit image that counts as 1, so that brightness, contrast and noise are
+            shares of what the camera can say; 8-bit images count 255 as 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +58,7 @@ class InputSettings(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fit: bool = False
+    white: Annotated[int, Field(ge=1, le=WHITES[-1])] = WHITES[-1]
 
 
 def choose_input(
@@ -69,7 +75,8 @@ def choose_input(
 
     The scale brings the median image to `DETAIL` times `pixels` pixels, but keeps small objects
     larger (see `OBJECT`), and never enlarges. Images of more than `pixels` pixels are shown in
-    training through windows of that many.
+    training through windows of that many. White is the least of `WHITES` that no 16-bit image
+    exceeds, of those looked at.
 
     Args:
         dataset: the labels, which read the images.
@@ -94,7 +101,8 @@ def choose_input(
     chosen = rng.permutation(len(samples))[:PEEK]
     peek = [dataset.image(samples[i].image) for i in chosen]
     channels = 1 if all(is_grey(image) for image in peek) else 3
-    seen = [_channels(as_float(p), channels)[::4, ::4].reshape(-1, channels) for p in peek]
+    white = _white(peek)
+    seen = [_channels(_unit(p, white), channels)[::4, ::4].reshape(-1, channels) for p in peek]
     values = np.concatenate(seen).astype(np.float64)
     return InputSettings(
         scale=scale,
@@ -103,7 +111,22 @@ def choose_input(
         mean=tuple(values.mean(0).round(5).tolist()),
         std=tuple(values.std(0).clip(0.02).round(5).tolist()),
         fit=fit and bool((sizes != sizes[0]).any()),
+        white=white,
     )
+
+
+def _white(images: Sequence[NDArray[np.generic]]) -> int:
+    """The least of `WHITES` that no 16-bit image exceeds; the largest where there is none."""
+    largest = [int(image.max()) for image in images if image.dtype == np.uint16]
+    return next(white for white in WHITES if white >= max(largest, default=WHITES[-1]))
+
+
+def _unit(image: NDArray[np.generic], white: int) -> NDArray[np.float32]:
+    """Pixels as float32 in 0..1; what is brighter than white is white."""
+    if image.dtype != np.uint16 or white == WHITES[-1]:
+        return as_float(image)
+    pixels: NDArray[np.float32] = np.divide(image, np.float32(white), dtype=np.float32)
+    return pixels.clip(max=1)
 
 
 def object_extent(samples: Sequence[KeypointSample]) -> float | None:
@@ -140,7 +163,7 @@ def as_input(image: NDArray[np.generic], view: InputSettings) -> NDArray[np.floa
     """
     size = shown_size((image.shape[0], image.shape[1]), view)
     shown = image if image.shape[:2] == size else resize(image, size)
-    return _channels(as_float(shown), view.channels)
+    return _channels(_unit(shown, view.white), view.channels)
 
 
 def scaled_size(size: Size, scale: float) -> Size:
