@@ -202,8 +202,7 @@ def test_as_input_keeps_place() -> None:
     assert found == pytest.approx(((67 + 0.5) / 2 - 0.5, (34 + 0.5) / 2 - 0.5), abs=0.02)
 
 
-def choose_view(scale: float):
-
+def choose_view(scale: float) -> InputSettings:
     return InputSettings(scale=scale, size=(48, 64), channels=1, mean=(0.5,), std=(0.2,))
 
 
@@ -211,9 +210,8 @@ def training_images(squares: Path) -> TrainingSet:
     found = read_dataset(squares)
     train = of_split(found, split_images(found, 0), "train")
     view = choose_input(found, train, object_extent(train), 0)
-    return TrainingSet(
-        task_named("keypoints"), found, train, view, (48, 64), Augmentation.of(rotate=20), 7
-    )
+    task, turning = task_named("keypoints"), Augmentation.of(rotate=20)
+    return TrainingSet(task, found, train, view, (48, 64), turning, 7)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -44,9 +44,9 @@ def test_any_size_and_no_keypoint_beyond_the_image(head: str, size: tuple[int, i
     image = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
     for scale in (1.0, 0.6):
         found = build(head, scale).predict(image)
-        assert found.points.shape == (3, 2)
-        assert (found.points >= -0.5 - 1e-4).all()
-        assert (found.points <= [size[1] - 0.5 + 1e-4, size[0] - 0.5 + 1e-4]).all()
+        assert found.keypoints.shape == (3, 2)
+        assert (found.keypoints >= -0.5 - 1e-4).all()
+        assert (found.keypoints <= [size[1] - 0.5 + 1e-4, size[0] - 0.5 + 1e-4]).all()
 
 
 @pytest.mark.parametrize("head", FLATTENING)
@@ -128,6 +128,9 @@ def test_settings_refuse_unknown_keys() -> None:
         build(sgima=2)
 
 
+IMAGES = {"a.png": "0123456789abcdef"}
+
+
 def facts(**changes: object) -> RunFacts:
     content = {
         "versions": versions(),
@@ -141,17 +144,18 @@ def facts(**changes: object) -> RunFacts:
 
 
 def test_a_run_is_what_was_written(tmp_path: Path) -> None:
-    Run.create(tmp_path / "run", facts())
+    Run.create(tmp_path / "run", facts(), IMAGES)
     opened = Run.open(tmp_path / "run")
     assert opened.facts == facts()
     assert opened.log() == []
-    assert opened.radius_factor() is None
+    assert opened.calibration() == {}
+    assert opened.images() == IMAGES
 
 
 def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no run\.json"):
         Run.open(tmp_path)
-    run = Run.create(tmp_path / "run", facts())
+    run = Run.create(tmp_path / "run", facts(), IMAGES)
     content = facts().model_dump(mode="json")
     (run.path / "run.json").unlink()
     write_json(run.path / "run.json", {**content, "colour": 1})
@@ -164,7 +168,7 @@ def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_log_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", facts())
+    run = Run.create(tmp_path / "run", facts(), IMAGES)
     lines = [json.dumps({"step": step, "loss": 1.0}) for step in (10, 20)]
     (run.path / "log.jsonl").write_text("\n".join(lines) + '\n{"step": 30, "lo')
     assert [line["step"] for line in run.log()] == [10, 20]

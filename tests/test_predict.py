@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from conftest import draw_squares
-from placewise.errors import ImageError, SettingsError
+from placewise.errors import DataError, ImageError, SettingsError
 from placewise.evaluation import evaluate
 from placewise.files import read_json
 from placewise.formats import read_dataset
@@ -19,7 +19,9 @@ from placewise.images import read_image
 from placewise.labels import Visibility
 from placewise.metrics import conformal_factor, errors
 from placewise.prediction import predict
-from placewise.run import Run
+from placewise.run import Run, load_model
+from placewise.tasks.keypoints.model import KeypointModel
+from placewise.tasks.keypoints.prediction import KeypointPrediction
 from placewise.training import TrainingSettings, train
 
 
@@ -47,6 +49,20 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
+def places(file: Path) -> dict[str, np.ndarray]:
+    """(keypoints, 2) of each image in a table of predictions."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in rows(file):
+        found.setdefault(row["image"], []).append((float(row["x"]), float(row["y"])))
+    return {image: np.array(points) for image, points in found.items()}
+
+
+def predicted(run: Run, folder: Path) -> list[KeypointPrediction]:
+    """What the model says of each image of a folder, in order and in memory."""
+    found: list[KeypointPrediction] = load_model(run).predict(folder)
+    return found
+
+
 def test_keypoints_on_images_of_any_size(run: Run, data: Path, tmp_path: Path) -> None:
     """From files to files: the keypoints lie on the squares, also on sizes not seen in training."""
     folder = draw_squares(tmp_path / "new", 12, seed=9)
@@ -54,33 +70,39 @@ def test_keypoints_on_images_of_any_size(run: Run, data: Path, tmp_path: Path) -
     wide = rng.normal(110, 8, (101, 67)).clip(0, 255).astype(np.uint8)
     wide[70:77, 40:47] = 230
     Image.fromarray(wide).save(folder / "images" / "odd.png")
-    found = predict(run, folder / "images", tmp_path / "out", tell=lambda text: None)
-    assert len(found) == 13
-    odd = next(one for one in found if one.image == "odd.png")
-    assert odd.size == (101, 67)
-    assert odd.points[0] == pytest.approx((43, 73), abs=1.5)
-    assert odd.scores[0] > 0.5
+    out = tmp_path / "out"
+    assert predict(run, folder / "images", out)["images"] == 13
+    assert len(places(out / "predictions.csv")) == 13
+    odd = next(row for row in rows(out / "predictions.csv") if row["image"] == "odd.png")
+    assert (float(odd["x"]), float(odd["y"])) == pytest.approx((43, 73), abs=1.5)
+    assert float(odd["score"]) > 0.5
+    one = next(one for one in predicted(run, folder / "images") if one.image == "odd.png")
+    assert one.size == (101, 67)
+    assert one.keypoints[0] == pytest.approx((43, 73), abs=1.5)
 
 
 def test_files_of_a_prediction_agree(run: Run, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = predict(run, data / "images", out, overlays=3, tell=lambda text: None)
+    about = predict(run, data / "images", out, overlays=3)
+    found = predicted(run, data / "images")
     lines = rows(out / "predictions.csv")
     assert len(lines) == 2 * len(found) == 120
     for line, (one, k) in zip(lines, ((one, k) for one in found for k in (0, 1)), strict=True):
         assert line["image"] == one.image
-        assert float(line["x"]) == pytest.approx(one.points[k, 0], abs=1e-3)
-        assert float(line["radius_90"]) == pytest.approx(one.radii[k], abs=1e-3)
+        assert float(line["x"]) == pytest.approx(one.keypoints[k, 0], abs=1e-3)
+        assert float(line["radius_90"]) == pytest.approx(one.radius_90[k], abs=1e-3)
     content = json.loads((out / "predictions.coco.json").read_text())
     assert content["info"]["pixel_convention"] == run.facts.pixel_convention
     assert len(content["annotations"]) == 60
-    assert content["annotations"][0]["keypoints"][:2] == pytest.approx(found[0].points[0], abs=1e-3)
+    assert content["annotations"][0]["keypoints"][:2] == pytest.approx(
+        found[0].keypoints[0], abs=1e-3
+    )
     assert content["annotations"][0]["scores"] == pytest.approx(found[0].scores, abs=1e-3)
     tables = (out / "predictions.deeplabcut.csv").read_text().splitlines()
     assert tables[2].split(",")[1:] == ["x", "y", "likelihood"] * 2
     assert len(tables) == 63
     assert len(list((out / "overlays").glob("*.png"))) == 3
-    about = read_json(out / "about.json")
+    assert read_json(out / "about.json") == about
     assert about["pixel_convention"] == run.facts.pixel_convention
     assert about["skipped"] == []
 
@@ -88,29 +110,32 @@ def test_files_of_a_prediction_agree(run: Run, data: Path, tmp_path: Path) -> No
 def test_predictions_are_labels(run: Run, data: Path, tmp_path: Path) -> None:
     """What is written can be read again as labels, to be corrected or trained on."""
     out = tmp_path / "out"
-    found = predict(run, data / "images", out, overlays=0, tell=lambda text: None)
+    predict(run, data / "images", out, overlays=0)
     labels = read_dataset(out / "predictions.csv", root=data / "images")
     read = np.stack([sample.points[0] for sample in labels.samples])
-    assert read == pytest.approx(np.stack([one.points for one in found]), abs=1e-3)
+    found = predicted(run, data / "images")
+    assert [sample.image for sample in labels.samples] == [one.image for one in found]
+    assert read == pytest.approx(np.stack([one.keypoints for one in found]), abs=1e-3)
 
 
-def test_files_that_are_no_images_are_passed_over(run: Run, data: Path, tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_passed_over(
+    run: Run, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "mixed"
     folder.mkdir()
     good = (data / "images" / "000.png").read_bytes()
     (folder / "good.png").write_bytes(good)
     (folder / "torn.png").write_bytes(good[: len(good) // 2])
-    told: list[str] = []
-    found = predict(run, folder, tmp_path / "out", tell=told.append)
-    assert [one.image for one in found] == ["good.png"]
+    predict(run, folder, tmp_path / "out")
+    assert list(places(tmp_path / "out" / "predictions.csv")) == ["good.png"]
     skipped = read_json(tmp_path / "out" / "about.json")["skipped"]
     assert [one["image"] for one in skipped] == ["torn.png"]
-    assert any("passed over" in line for line in told)
+    assert any("passed over" in line for line in caplog.messages)
 
 
 def test_a_folder_in_use_or_empty_is_refused(run: Run, data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(SettingsError, match="not empty"):
+    with pytest.raises(SettingsError, match="new or empty folder"):
         predict(run, data / "images", tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="no image"):
@@ -121,7 +146,7 @@ def test_a_folder_in_use_or_empty_is_refused(run: Run, data: Path, tmp_path: Pat
 def test_exif_rotation_end_to_end(run: Run, data: Path, tmp_path: Path) -> None:
     """An image stored in any of the eight orientations gets the keypoints that it shows."""
     upright = Image.open(data / "images" / "000.png")
-    expected = run.model(print).predict(read_image(data / "images" / "000.png"))
+    expected = load_model(run).predict(read_image(data / "images" / "000.png"))
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -138,19 +163,24 @@ def test_exif_rotation_end_to_end(run: Run, data: Path, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = orientation
         stored.save(folder / f"{orientation}.png", exif=exif)
-    found = predict(run, folder, tmp_path / "out", overlays=0)
+    predict(run, folder, tmp_path / "out", overlays=0)
+    found = places(tmp_path / "out" / "predictions.csv")
     assert len(found) == 8
-    for one in found:
-        assert one.size == (upright.height, upright.width)
-        assert np.linalg.norm(one.points - expected.points, axis=-1).max() <= 0.5
+    for points in found.values():
+        assert np.linalg.norm(points - expected.keypoints, axis=-1).max() <= 0.5
+    assert {one.size for one in predicted(run, folder)} == {(upright.height, upright.width)}
 
 
-def test_radii_are_spreads_times_the_factor() -> None:
-    located = Located(np.zeros((2, 2)), np.ones(2), np.array([1.0, 3.0]))
-    assert prediction("a.png", (4, 4), located, 2.0).radii.tolist() == [2.0, 6.0]
-    unknown = prediction("a.png", (4, 4), located, None)
-    assert np.isnan(unknown.radii).all()
-    assert table(["a", "b"], [unknown]).splitlines()[1].endswith(",1.0,")
+def test_radii_are_the_uncertainty_times_the_factor(run: Run, data: Path) -> None:
+    """Before calibration there is none, and its cell is empty."""
+    model = KeypointModel.build(run.facts.model).eval()
+    image = data / "images" / "000.png"
+    assert np.isnan(model.predict(image).radius_90).all()
+    assert all(row[-1] == "" for row in model.predict(image).rows())
+    one = model.calibrated({"factor": 2.0}).predict(image)
+    assert (one.uncertainty > 0).all()
+    assert one.radius_90 == pytest.approx(2 * one.uncertainty)
+    assert [row[-1] for row in one.rows()] == pytest.approx(one.radius_90, abs=1e-3)
 
 
 def test_evaluation_is_what_the_definitions_say(run: Run, data: Path, tmp_path: Path) -> None:
@@ -162,7 +192,7 @@ def test_evaluation_is_what_the_definitions_say(run: Run, data: Path, tmp_path: 
     assert read_json(out / "metrics.json")["mean_error_px"] == scores["mean_error_px"]
     found = {(r["image"], r["keypoint"]): r for r in rows(out / "predictions.csv")}
     truth = {
-        (r["image"], r["keypoint"]): r
+        (r["image"], r["point"]): r
         for r in rows(data / "points.csv")
         if r["split"] == "test" and r["state"] == "visible"
     }
@@ -184,15 +214,17 @@ def test_evaluation_is_what_the_definitions_say(run: Run, data: Path, tmp_path: 
 
 def test_the_radius_holds_ninety_percent_of_validation(run: Run, data: Path) -> None:
     """Calibration by hand gives the factor that training wrote."""
-    labels, model = read_dataset(data), run.model(print)
+    labels, model = read_dataset(data), load_model(run)
     samples = [s for s in labels.samples if s.image in run.facts.split["val"]]
     found = [model.predict(read_image(data / s.image)) for s in samples]
-    off = errors(np.stack([f.points for f in found]), np.stack([s.points[0] for s in samples]))
-    spreads = np.stack([f.spreads for f in found])
+    off = errors(np.stack([f.keypoints for f in found]), np.stack([s.points[0] for s in samples]))
+    uncertainty = np.stack([f.uncertainty for f in found])
     known = np.isfinite(off)
-    factor = conformal_factor(off[known], spreads[known], 0.9)
-    assert run.radius_factor() == pytest.approx(factor)
-    assert np.mean(off[known] <= factor * spreads[known]) >= 0.9
+    factor = conformal_factor(off[known], uncertainty[known], 0.9)
+    assert run.calibration()["factor"] == pytest.approx(factor)
+    assert np.mean(off[known] <= factor * uncertainty[known]) >= 0.9
+    radii = np.stack([f.radius_90 for f in found])
+    assert np.mean(off[known] <= radii[known]) >= 0.9
 
 
 def test_an_evaluation_replaces_only_an_evaluation(run: Run, data: Path, tmp_path: Path) -> None:
@@ -221,7 +253,7 @@ def test_other_points_are_refused(run: Run, tmp_path: Path) -> None:
     folder = draw_squares(tmp_path / "new", 5)
     points = folder / "points.csv"
     points.write_text(points.read_text().replace(",dark,", ",shadow,"))
-    with pytest.raises(SettingsError, match="lack the points dark"):
+    with pytest.raises(DataError, match="lack the keypoints dark"):
         evaluate(run, read_dataset(folder), out=tmp_path / "scores")
 
 
