@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from placewise.training._keypoints import Decoded
-from placewise.training._plan import TIMED, WARM_STEPS
-from placewise.training._step import LONGEST, learning_rate, move_average
 from safetensors.torch import load_file
 
 from conftest import draw_squares
-from placewise.errors import SettingsError, TrainingError
+from placewise.errors import DataError, SettingsError, TrainingError
 from placewise.formats import read_dataset
 from placewise.heads.heatmap import Heatmap
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.run import Run
+from placewise.tasks import task_named
 from placewise.training import TrainingSettings, train
+from placewise.training.begin import TIMED, WARM_STEPS
+from placewise.training.step import learning_rate, move_average, optimiser
 from survival import campaign
 
 QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch_size": 4}
@@ -67,13 +67,14 @@ def test_it_learns(squares: Path, tmp_path: Path) -> None:
     errors = [line["val_error_px"] for line in lines if "val_error_px" in line]
     assert losses[-1] < 0.6 * losses[0]
     assert min(errors) < 4.0
-    assert run.radius_factor() is not None
+    assert run.calibration()["factor"] > 0
 
 
 def test_what_a_run_leaves(short: Run) -> None:
     names = {path.relative_to(short.path).as_posix() for path in short.path.rglob("*.*")}
     assert names == {
         "run.json",
+        "images.json",
         "log.jsonl",
         "preview.png",
         "calibration.json",
@@ -130,7 +131,7 @@ def test_folders_in_use_are_refused(squares: Path, short: Run, tmp_path: Path) -
 def test_resuming_with_other_labels_is_refused(squares: Path, short: Run) -> None:
     labels = read_dataset(squares)
     fewer = KeypointDataset(labels.root, labels.names, labels.samples[5:])
-    with pytest.raises(SettingsError, match="no longer have"):
+    with pytest.raises(DataError, match="no longer have"):
         train(fewer, short.path, quick(max_steps=24), resume=True, quiet=True)
 
 
@@ -225,8 +226,9 @@ def test_not_a_number_at_fifty_steps(
 
 
 def test_a_damaged_checkpoint_falls_back_and_says_so(
-    squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    squares: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "placewise")
     whole = trained(squares, tmp_path / "whole", max_steps=24, val_interval=8)
     torn = trained(squares, tmp_path / "torn", max_steps=24, val_interval=8)
     newest = torn.path / "checkpoints" / "step-00000024.safetensors"
@@ -234,9 +236,8 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(
     data[len(data) // 2] ^= 4
     newest.write_bytes(data)
     train(read_dataset(squares), torn.path, quick(max_steps=24), resume=True)
-    told = capsys.readouterr().err
-    assert "step-00000024" in told
-    assert "resumed at step 16" in told
+    assert "step-00000024" in caplog.text
+    assert "resumed at step 16" in caplog.text
     assert_same_run(whole, torn)
 
 
@@ -279,10 +280,10 @@ def test_steps_and_minutes_exclude_each_other(squares: Path, tmp_path: Path) -> 
         ({"colour": 1}, "colour"),
         ({"head": "heatmpa"}, "Did you mean 'heatmap'"),
         ({"head_settings": {"sgima": 1}}, "Did you mean 'sigma'"),
-        ({"head_settings": {"loss": "bce"}}, "must be one of"),
+        ({"head_settings": {"loss": "bce"}}, "no loss is named 'bce'; there are: .*mse"),
         ({"backbone_settings": {"width": 1}}, "16 to 1024"),
-        ({"device": "cuda:77"}, "--device cpu"),
-        ({"device": "toaster"}, "--device cpu"),
+        ({"device": "cuda:77"}, "--device auto, cpu"),
+        ({"device": "toaster"}, "--device auto, cpu"),
         ({"augmentation": {"spin": 3}}, "spin"),
     ],
 )
@@ -306,7 +307,17 @@ def test_the_learning_rate_rises_once_and_falls_to_nothing() -> None:
     assert (np.diff(rates[: top + 1]) > 0).all()
     assert (np.diff(rates[top + 1 :]) < 0).all()
     assert rates[-1] < 1e-6
-    assert LONGEST > 0
+
+
+def test_weights_decay_and_biases_and_norms_do_not() -> None:
+    """Every parameter is learnt, in one of two groups."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    decaying, others = optimiser(net, quick(weight_decay=0.3, learning_rate=0.1)).param_groups
+    assert [id(p) for p in decaying["params"]] == [id(net[0].weight)]
+    kept = [net[0].bias, net[1].weight, net[1].bias]
+    assert {id(p) for p in others["params"]} == {id(p) for p in kept}
+    assert (decaying["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    assert decaying["lr"] == others["lr"] == 0.1
 
 
 def test_the_average_is_the_average() -> None:
@@ -344,7 +355,7 @@ def test_images_are_turned_as_much_as_the_labels_are(
     turn: float, least: float, most: float
 ) -> None:
     labels = upright(turn)
-    chosen = Decoded(labels).augmentation(labels.samples)
+    chosen = task_named("keypoints").augmentation(labels, labels.samples)
     assert least <= chosen["rotate"] <= most
     assert not chosen["flip"]
 
