@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+import studies
 from placewise.files import read_json
 from studies import STUDIES, rewrite_page
 
@@ -42,6 +45,41 @@ def test_each_stored_page_is_what_its_command_writes(name: str, tmp_path: Path) 
     shutil.copytree(PAGES, tmp_path / "pages")
     before = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     assert rewrite_page(name, tmp_path / "pages").read_text(encoding="utf-8") == before
+
+
+def texts_of(name: str) -> list[tuple[re.Pattern[str], int]]:
+    """Texts in the code of a study, numbers left open, each with how many letters are fixed."""
+    home = Path(studies.__file__).parent
+    files = [*home.glob(f"{name}.py"), *home.glob(f"{name}/*.py"), *home.glob("_*.py")]
+    found = []
+    for node in chain.from_iterable(ast.walk(ast.parse(f.read_text("utf-8"))) for f in files):
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        if all(isinstance(part, ast.Constant | ast.FormattedValue) for part in parts):
+            fixed = [str(p.value) if isinstance(p, ast.Constant) else None for p in parts]
+            pattern = "".join(".*" if text is None else re.escape(text) for text in fixed)
+            found.append((re.compile(pattern), sum(len(text or "") for text in fixed)))
+    return found
+
+
+def unknown(texts: list[str], name: str, share: float) -> list[str]:
+    """Those that no text in the code gives, a share of their letters being fixed there."""
+    known = texts_of(name)
+    return [
+        text
+        for text in texts
+        if not any(k.fullmatch(text) and fixed >= share * len(text) for k, fixed in known)
+    ]
+
+
+@pytest.mark.parametrize("name", STUDIES.names())
+def test_stored_texts_are_those_of_the_code(name: str) -> None:
+    """Claims and the reasons of their verdicts, so that a new run writes the same page."""
+    stored = read_json(PAGES / f"{name}.json")["claims"].values()
+    stored = [one for one in stored if isinstance(one, dict) and "claim" in one]
+    assert len(stored) >= 4
+    assert unknown([one["claim"] for one in stored], name, 0.6) == []
+    assert unknown([one["said"].split(": ")[0] for one in stored], name, 0.3) == []
+    assert unknown(["It is so."], name, 0.6) == ["It is so."]
 
 
 @pytest.mark.parametrize("name", STUDIES.names())

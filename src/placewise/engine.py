@@ -1,4 +1,4 @@
-"""Who does the runs: processes of this machine, or a Ray or Dask cluster, all through joblib."""
+"""Run jobs on the processes of this machine or on a Ray or Dask cluster, through joblib."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def run_all(
     n_jobs: int | None = None,
     quiet: bool = False,
 ) -> None:
-    """Do what is left of some jobs, and show how far they are.
+    """Do the unfinished jobs, and show the progress.
 
     Args:
-        work: does one job, and leaves what it found where `progress` sees it.
+        work: does one job, and leaves its result where `progress` sees it.
         jobs: all of them.
-        progress: share of a job that is done, 1 when nothing is left.
+        progress: share of a job that is done; 1: it is finished.
         what: what is counted, e.g. "runs".
         engine: "local", "ray", "dask", or "ray://…" or "dask://…" with the address of a cluster.
-        n_jobs: processes; None: as many as there are cores here, or places on the cluster.
-        quiet: show nothing.
+        n_jobs: processes; None: one for each core here, or all places of the cluster.
+        quiet: show no progress.
 
     Raises:
         SettingsError: no such engine, or what it needs is not installed.
-        TrainingError: a worker was ended from outside.
+        TrainingError: a process was killed from outside.
     """
     left = [job for job in jobs if progress(job) < 1]
     if not left:
@@ -57,14 +57,14 @@ def run_all(
                 joblib.Parallel(batch_size=1)(joblib.delayed(work)(job) for job in left)
             except joblib.externals.loky.process_executor.BrokenProcessPool as error:
                 raise TrainingError(
-                    "a worker was ended from outside, perhaps for want of memory; what is done is "
-                    "kept: give the same command again to go on, with fewer --n-jobs if memory is "
-                    "short"
+                    "a process was killed from outside, perhaps because memory ran out; finished "
+                    "runs are kept: give the same command again to continue, with fewer --n-jobs "
+                    "if memory is short"
                 ) from error
 
 
 def check_engine(engine: str, n_jobs: int | None) -> None:
-    """Refuse an engine that cannot be used, before anything is spent.
+    """Refuse an engine that cannot be used, before any run starts.
 
     Raises:
         SettingsError: no such engine, or what it needs is not installed.
@@ -73,12 +73,12 @@ def check_engine(engine: str, n_jobs: int | None) -> None:
         >>> check_engine("sheep", None)
         Traceback (most recent call last):
         ...
-        placewise.errors.SettingsError: there is no engine 'sheep'; take local, ray, ray://HOST:PORT...
+        placewise.errors.SettingsError: there is no engine 'sheep'; use local, ray, ray://HOST:PORT...
     """
     name = engine.partition("://")[0]
     if name not in ("local", "ray", "dask"):
         raise SettingsError(
-            f"there is no engine '{engine}'; take local, ray, ray://HOST:PORT, dask or "
+            f"there is no engine '{engine}'; use local, ray, ray://HOST:PORT, dask or "
             "dask://HOST:PORT"
         )
     if n_jobs is not None and n_jobs < 1:
@@ -100,7 +100,7 @@ def cores() -> int:
 
 @contextlib.contextmanager
 def _backend(engine: str, n_jobs: int | None) -> Iterator[None]:
-    """Joblib set to an engine; a cluster that was begun here ends here."""
+    """Set joblib to an engine; a cluster that was started here ends here."""
     name, _, address = engine.partition("://")
     config = _joblib().parallel_config
     if name == "local":
@@ -116,13 +116,13 @@ def _backend(engine: str, n_jobs: int | None) -> Iterator[None]:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End this process soon after its parent, in whatever way that ended.
+    """End this process soon after its parent, however that ended.
 
-    Where a parent dies, its children get another one; a thread looks for that. On Windows a
-    child keeps the number of its parent, and joblib's processes end by themselves in minutes.
+    If a parent dies, its children get another one; a thread watches for that. On Windows a child
+    keeps the number of its parent, and joblib's processes end by themselves within minutes.
 
     Args:
-        parent: process that began this one.
+        parent: process that started this one.
     """
 
     def watch() -> None:
@@ -135,7 +135,7 @@ def _end_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def _ray_cluster(address: str, n_jobs: int | None) -> Iterator[int]:
-    """Ray, at an address or begun here; yields how many runs it can do at once."""
+    """Ray, at an address or started here; yields how many runs it can do at once."""
     ray = _ray()
     try:
         if address:
@@ -153,7 +153,7 @@ def _ray_cluster(address: str, n_jobs: int | None) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _dask_cluster(address: str, n_jobs: int | None) -> Iterator[None]:
-    """Dask, at an address or begun here."""
+    """Dask, at an address or started here."""
     place: dict[str, Any] = {"address": f"tcp://{address}"}
     if not address:
         place = {"n_workers": n_jobs or cores(), "threads_per_worker": 1}
@@ -169,8 +169,8 @@ def _dask_cluster(address: str, n_jobs: int | None) -> Iterator[None]:
 def _unreached(what: str, address: str, error: Exception) -> SettingsError:
     why = str(error).rstrip(".")
     return SettingsError(
-        f"there is no {what} cluster at {address or 'this machine'} that answers: {why}; look "
-        "whether it runs, and give the address that it shows with --engine"
+        f"no {what} cluster answers at {address or 'this machine'}: {why}; check that it runs, and "
+        "give the address that it shows with --engine"
     )
 
 
@@ -208,7 +208,7 @@ def _distributed() -> Any:
 def watched(
     jobs: Sequence[Task], share: Callable[[Task], float], display: Display
 ) -> Iterator[None]:
-    """Show how far jobs are by looking at what they leave: the same on any engine.
+    """Show the progress of jobs from the files they leave: the same on any engine.
 
     Args:
         jobs: all jobs.

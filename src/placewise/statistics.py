@@ -1,16 +1,16 @@
-"""Honest differences: intervals, error rates and chances for arms that are paired by seed.
+"""Differences between arms that are paired by seed: intervals, error rates, probabilities.
 
 ```
 paired_difference   mean difference of two arms over the same seeds, two intervals and a p-value
-holm                p-values of several arms, adjusted so that no false alarm is made of many looks
+holm                p-values of several arms, adjusted for their number
 chances             P(better), P(practically equal), P(worse)
-two_way_interval    the same difference where the test items are a sample too
-mcnemar             one seed: do two arms err on different items?
-detectable_effect   what so many seeds can find at all
+two_way_interval    the same difference if the test items are a sample too
+mcnemar             one seed: do two arms fail on different items?
+detectable_effect   the difference that a number of seeds can find
 ```
 
-Seeds alone say nothing about other test items, and items alone nothing about other seeds: the
-two-way interval holds for both, and is the one to quote for a claim about a method.
+Seeds alone say nothing about other test items, and items alone nothing about other seeds. The
+two-way interval holds for both; quote it for a claim about a method.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ AT_ONCE = 4_000_000
 """Numbers that a bootstrap holds in memory at a time."""
 
 FEWEST = 8
-"""Seeds below which nothing is resampled: intervals of so few hold the truth in less than 93 % of
-simulations, since there are too few different resamples."""
+"""Fewest seeds that are resampled: intervals of fewer contain the truth in less than 93 % of
+simulations, because there are too few different resamples."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Chances:
-    """How sure one may be, given the data; the three add up to 1.
+    """Probabilities given the data; the three add up to 1.
 
     Attributes:
         better: the difference is above the region of practical equivalence.
@@ -145,7 +145,7 @@ def paired_difference(
 
 
 def _p_value(mean: float, deviation: float, n: int) -> float:
-    """Two-sided p of a t test; without any spread all differences are one value."""
+    """Two-sided p of a t test; p is 0 or 1 if all differences are equal."""
     if not deviation:
         return 1.0 if mean == 0 else 0.0
     return float(2 * _special().stdtr(n - 1, -abs(mean) / (deviation / np.sqrt(n))))
@@ -283,7 +283,7 @@ def _means(table: Values, seeds: Values, items: Values) -> tuple[Values, Values]
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
-    """P-value that two arms err on different items only by chance, for one seed.
+    """P-value that two arms fail on different items only by chance, for one seed.
 
     Exact: of the b + c items that one arm alone got right, each falls to either with probability ½
     (McNemar 1947).
@@ -304,7 +304,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def detectable_effect(seeds: int, *, power: float = 0.8, level: float = 0.05) -> float:
-    """Difference that so many seeds find with that probability, in sd of the paired difference.
+    """Difference that a number of seeds finds, in sd of the paired differences.
 
     Args:
         seeds: how many pairs, at least 2.
@@ -326,7 +326,7 @@ def detectable_effect(seeds: int, *, power: float = 0.8, level: float = 0.05) ->
 
 
 def _where(rising: Callable[[float], float], value: float) -> float:
-    """Where a rising function of 0 … reaches a value, by bisection."""
+    """Where a rising function on 0 … reaches a value, by bisection."""
     low, high = 0.0, 1.0
     while rising(high) < value:
         low, high = high, 2 * high
@@ -347,12 +347,12 @@ def _checked(differences: ArrayLike) -> Values:
 
 
 def _quantile(freedom: int, level: float) -> float:
-    """How many standard errors a two-sided t interval reaches."""
+    """Half the width of a two-sided t interval, in standard errors."""
     return float(_special().stdtrit(freedom, (1 + level) / 2))
 
 
 def _special() -> Any:
-    """The distributions, which numpy lacks."""
+    """The distributions of scipy."""
     try:
         from scipy import special
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Diagnostics of place: shifted images, other sizes, smooth deformations, paths to the edge."""
+"""Sense of place: shifted images, other sizes, smooth deformations, path counts at the edge."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SIZES = (0.5, 0.8125, 1.25)
 """Factors of the image's sides; 0.8125 is the proposed 416 after training at 512."""
 
 RATIOS = ("max_over_corner", "max_over_edge", "corner_ratio", "gini", "unseen_pixels")
-"""What is told of the audit, beside the receptive field."""
+"""Numbers of the audit that are reported, besides the receptive field."""
 
 
 def diagnose(items: Items, seed: int) -> dict[str, Any]:
-    """What changes of the images do to the measure.
+    """Measure the effect of changed images.
 
     Args:
         items: test items of a model.
-        seed: of what is drawn.
+        seed: of everything random.
 
     Returns:
         shifted: pixels -> mean measure over four directions; sizes: factor -> mean measure, None
-        where the head is tied to its size; deformation: R_f of classes, R_τ of keypoints.
+        if the head works at its training size only; deformation: R_f of classes, R_τ of keypoints.
     """
     shifted = {str(step): _shifted(items, step) for step in SHIFTS}
     sizes = {f"{factor:g}": _resized(items, factor) for factor in SIZES}
@@ -41,7 +41,7 @@ def diagnose(items: Items, seed: int) -> dict[str, Any]:
 
 
 def audit_ratios(network: nn.Module, image: Sequence[int]) -> dict[str, float | bool | None]:
-    """How evenly the network's paths serve the image; it does not depend on the weights.
+    """How evenly the path counts cover the image; independent of the weights.
 
     Args:
         network: raw output of images.
@@ -54,7 +54,7 @@ def audit_ratios(network: nn.Module, image: Sequence[int]) -> dict[str, float | 
 
 
 def shift(image: ImageArray, right: int, down: int) -> ImageArray:
-    """An image moved by whole pixels; what comes in repeats its border.
+    """An image moved by whole pixels; its border pixels fill the gap.
 
     Example:
         >>> shift(np.arange(4, dtype=np.float32).reshape(1, 4, 1), 1, 0)[0, :, 0].tolist()
@@ -67,7 +67,7 @@ def shift(image: ImageArray, right: int, down: int) -> ImageArray:
 
 
 def _shifted(items: Items, step: int) -> float:
-    """Mean over four directions; what a shift takes off the image does not count."""
+    """Mean over four directions; items that a shift moves off the image do not count."""
     sides = ((step, 0), (-step, 0), (0, step), (0, -step))
     changes = [Change(partial(shift, right=x, down=y), (float(x), float(y))) for x, y in sides]
     return float(np.mean([np.nanmean(items.score(change)) for change in changes]))

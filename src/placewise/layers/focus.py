@@ -1,4 +1,7 @@
-"""Units that learn where to look and how widely, and end as units with a few connections."""
+"""Units that learn where to look and how widely, and end as units with a few connections.
+
+Used by studies and benchmarks only.
+"""
 
 from __future__ import annotations
 
