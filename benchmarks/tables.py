@@ -16,10 +16,10 @@ from typing import Any
 HERE = Path(__file__).parent
 HEAD = """# Benchmarks
 
-Made by `python benchmarks/tables.py` from the raw numbers in [results](results); each section names
-the command that measured it. Two cores, no accelerator, unless said otherwise. Single runs unless a
-mean is named: on data sets of this size, differences of a tenth of a pixel mean nothing. Timings are
-worth something as ratios only.
+`python benchmarks/tables.py` makes this page from the raw numbers in [results](results). Each section
+names the command that measured it: on two cores without an accelerator, and in a single run, unless
+stated otherwise. On data sets of this size, differences of a tenth of a pixel mean nothing. Compare
+timings only as ratios.
 """
 
 
@@ -46,8 +46,8 @@ MICE: dict[str, tuple[Callable[[dict], float | None], Callable[[float | None], s
     "mean px": (lambda e: e["mean_error_px"], number(2)),
     "median": (lambda e: e["median_error_px"], number(2)),
     "p95": (lambda e: e["p95_error_px"], number(1)),
-    "r90 holds": (lambda e: e["radius"]["coverage_90"], percent),
-    "r90 px": (lambda e: e["radius"]["mean_r90_px"], number(1)),
+    "radius_90 holds": (lambda e: e["radius"]["coverage_90"], percent),
+    "radius_90 px": (lambda e: e["radius"]["mean_r90_px"], number(1)),
     "steps": (lambda e: e["steps"], number(0)),
     "images/s": (lambda e: e["images_per_second"], number(0)),
     "minutes by the clock": (lambda e: e["wall_seconds"] / 60, number(1)),
@@ -87,7 +87,7 @@ def mice(entries: list[dict]) -> str:
     return (
         "## Two mice, from scratch\n\n"
         "`python benchmarks/mice.py --data FOLDER`: test images of the sets' own split, read once\n"
-        f"by each run. Always answering the mean place: {places}.\n\n"
+        f"by each run. Always predicting the mean position: {places}.\n\n"
         + table(["set", "minutes", "flags", "seed", *MICE], mice_rows(entries))
     )
 
@@ -108,8 +108,8 @@ def agreement(content: dict) -> str:
     header = ["set", "each from the labels", "from each other", "their median from the labels"]
     return (
         "## The labels' own jitter\n\n"
-        "`python benchmarks/agreement.py --data SET RUN RUN RUN`: distances of three networks that\n"
-        "were trained apart, mean / median px over the test images' points.\n\n"
+        "`python benchmarks/agreement.py --data SET RUN RUN RUN`: distances between three networks that\n"
+        "were trained separately, mean / median px over the keypoints of the test images.\n\n"
         + table(header, rows)
     )
 
@@ -129,7 +129,7 @@ def demo(content: dict) -> str:
             "presence: precision, recall",
             f"{percent(presence['precision'])}, {percent(presence['recall'])}",
         ],
-        ["r90 holds", percent(content["radius"]["coverage_90"])],
+        ["radius_90 holds", percent(content["radius"]["coverage_90"])],
     ]
     return (
         "## Demo\n\n`python benchmarks/demo.py`: a fresh environment, then `placewise demo`.\n\n"
@@ -143,7 +143,7 @@ def speed(content: dict) -> str:
         for name in content["median"]
     ]
     return (
-        f"## Training speed\n\n`{content['command']}`: ours with its augmentation, "
+        f"## Training speed\n\n`{content['command']}`: placewise with its augmentation, "
         f"{content['frame'][1]}×{content['frame'][0]} px, {content['parameters'] / 1e6:.2f} M "
         f"parameters; a plain U-Net of {content['plain_parameters'] / 1e6:.2f} M on ready batches of "
         "320×240 px. Ratios within rounds. A plain U-Net of the same widths was measured at 22.3 "
@@ -210,8 +210,8 @@ def robustness(content: dict) -> str:
     ]
     return (
         f"## Robustness\n\n`{content['command']}`: flipped bits, truncations, full disks, mutated "
-        "images and labels, and steps that are not a number. What each test asserts stands in its "
-        f"name and docstring. Exit code of pytest: {content['exit_code']}.\n\n"
+        "images and labels, and losses that are not a number. The name and the docstring of each "
+        f"test say what it asserts. Exit code of pytest: {content['exit_code']}.\n\n"
         + table(["what", "number"], rows)
     )
 
@@ -257,7 +257,7 @@ def audit_speed(content: dict) -> str:
     ]
     return (
         f"## Speed of the audit\n\n`{content['command']}`: {content['network']}, medians of "
-        f"{content['rounds']} rounds by turns, {content['threads']} threads, a load of "
+        f"{content['rounds']} alternating rounds, {content['threads']} threads, a load of "
         f"{content['load']:.1f}, torch {content['torch']}. The first audit of a process took "
         f"{content['first_audit_seconds']:.2f} s. The all-ones gradient costs a run of the whole "
         "network in floating point, and gives no exact integers.\n\n"
@@ -283,7 +283,7 @@ def coverage(content: dict) -> str:
     header = ["networks of", "number", "followed", "crashes", "exact", "bound", "unknown"]
     return (
         "## Networks that the audit follows\n\n`python benchmarks/coverage.py`: followed by "
-        "`torch.export` or recorded, status of all operations together; *recorded alike* is how many "
+        "`torch.export` or recorded, status of all operations together; *recorded alike* counts those that "
         "give the same number of paths when they are recorded instead. Seconds are medians on a busy "
         "machine.\n\n" + table([*header, "recorded alike", "s to follow"], rows)
     )
@@ -368,8 +368,8 @@ def palm_tree(content: dict) -> str:
     header = ["head", "batch", "together, ms", "loop over branches, ms", "times", "difference"]
     return (
         f"## Palm tree: all branches at once\n\n`{content['command']}`: forward and backward, one "
-        f"thread, torch {content['torch']}; *difference* is the largest one of a logit, in those of "
-        "the largest logit.\n\n" + table(header, rows)
+        f"thread, torch {content['torch']}; *difference* is the largest difference of a logit, relative "
+        "to the largest logit.\n\n" + table(header, rows)
     )
 
 
@@ -433,7 +433,7 @@ def shift(content: dict) -> str:
     rows = [[name, *(found[key] for key in keys)] for name, found in content["pooling"].items()]
     return (
         f"## An object left and right\n\n`{content['command']}`: distance of activations after the "
-        f"last pooling, in those of two different digits; {content['seeds']} seeds.\n\n"
+        f"last pooling, in units of that between two different digits; {content['seeds']} seeds.\n\n"
         + table(["pooling", *keys], rows)
     )
 
@@ -465,8 +465,8 @@ def intervals(content: dict) -> str:
     ]
     return (
         f"## Intervals\n\n`{content.get('command', 'python benchmarks/intervals.py')}`: "
-        f"{content['simulations']} simulations each; 95 % intervals of a paired difference hold the "
-        "true one in\n\n"
+        f"{content['simulations']} simulations each; how often 95 % intervals of a paired difference "
+        "contain the true one\n\n"
         + table(["differences", "seeds", "t", "bootstrap"], paired)
         + "\n\nover seeds and test items at once:\n\n"
         + table(["seeds", "items", "sd seeds", "sd items", "two-way", "seeds alone"], two_way)
@@ -527,15 +527,15 @@ def sweeps(content: dict) -> str:
             "SIGKILLs",
             "while training + testing",
             "runs",
-            "finished runs done again",
-            "steps lost and done again",
+            "finished runs repeated",
+            "steps lost and repeated",
             "files that differ",
             "processes left",
         ]
         parts.append(
             "`python benchmarks/sweeps.py kills --engine E --kill K`: one sweep of two processes,\n"
-            "killed again and again and then left to end, beside one of one process that nobody\n"
-            "disturbed; answers to test images, weights and `results.json` but for speeds.\n\n"
+            "killed repeatedly and then left to finish, compared with an undisturbed sweep of one process;\n"
+            "predictions on test images, weights, and `results.json` except speeds.\n\n"
             + table(header, rows)
         )
     if measured := content.get("efficiency"):
