@@ -15,6 +15,9 @@ from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """(how many, generator) to images and their classes."""
 
+Change = Callable[[Tensor, torch.Generator], Tensor]
+"""(images, generator) to the images as a step sees them."""
+
 BATCH, RATE = 32, 1e-2
 
 
@@ -47,8 +50,13 @@ def body(read: int, width: int, *, layers: int = 2, padding: str = "zeros") -> n
     return nn.Sequential(*found)
 
 
-def drawn_from(images: Tensor, classes: Tensor) -> Draw:
+def drawn_from(images: Tensor, classes: Tensor, change: Change | None = None) -> Draw:
     """Images drawn at random, with replacement.
+
+    Args:
+        images: (n, channels, *space) to draw from.
+        classes: (n,) theirs.
+        change: what is done with those that were drawn; None: nothing.
 
     Example:
         >>> draw = drawn_from(torch.zeros(5, 1, 8, 8), torch.arange(5))
@@ -58,7 +66,8 @@ def drawn_from(images: Tensor, classes: Tensor) -> Draw:
 
     def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(0, len(images), (number,), generator=generator)
-        return images[chosen], classes[chosen]
+        shown = images[chosen] if change is None else change(images[chosen], generator)
+        return shown, classes[chosen]
 
     return draw
 

@@ -18,7 +18,7 @@ from studies import Findings, Options, Scale, Study
 from studies._figures import COLOURS, INK, MUTED, panels, title
 from studies._findings import Case, Measured, judge, table_of
 from studies._material import Labelled, load_digits
-from studies._training import Draw, accuracy, drawing, fit
+from studies._training import Draw, accuracy, drawing, drawn_from, fit
 
 Kind = Literal["scaled", "wider"]
 
@@ -186,12 +186,10 @@ def _measure(head: str, seed: int, digits: Labelled, budget: Budget, runs: Runs)
 
 
 def _draw(digits: Labelled, kind: Kind, side: int, shown: int) -> Draw:
-    def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(0, len(digits.train), (number,), generator=generator)
-        images = scene(digits.train[chosen], kind, side, generator)
-        return scaled(images, shown), digits.train_classes[chosen]
+    def change(images: Tensor, generator: torch.Generator) -> Tensor:
+        return scaled(scene(images, kind, side, generator), shown)
 
-    return draw
+    return drawn_from(digits.train, digits.train_classes, change)
 
 
 def fine_tuned(

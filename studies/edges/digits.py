@@ -11,7 +11,7 @@ from torch import Tensor
 from studies import Options
 from studies._findings import significant
 from studies._material import Labelled, load_digits
-from studies._training import Draw, accuracy, drawing, fit
+from studies._training import accuracy, drawing, drawn_from, fit
 from studies.edges.felt import Budget, Seen, bands, made_up
 from studies.edges.nets import Arm, moved, settle
 from studies.edges.paths import paths_of
@@ -78,6 +78,7 @@ def digits(options: Options, budget: Budget) -> dict[str, Any]:
 def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any]:
     """One net, trained with several seeds."""
     paths = paths_of(arm.net(SIDE, LAYERS), (1, SIDE, SIDE))
+    draw = drawn_from(digits.train, digits.train_classes, canvas)
     before, after, right = [], [], []
     for number in range(seed, seed + budget.seeds):
         with drawing(number) as generator:
@@ -86,7 +87,9 @@ def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any
             net = arm.net(SIDE, LAYERS)
             settle(net, test)
             before.append(Seen.of(net, shown, np.sqrt(paths), number))
-            fit(net, _draw_digits(digits), budget.steps, generator)
+            fit(
+                net, drawn_from(digits.train, digits.train_classes, canvas), budget.steps, generator
+            )
             after.append(Seen.of(net, shown, np.sqrt(paths), number))
             right.append(accuracy(net, test, digits.test_classes))
     start, end = Seen.joined(before).numbers(), Seen.joined(after).numbers()
@@ -107,11 +110,3 @@ def canvas(digits: Tensor, generator: torch.Generator) -> Tensor:
     wide = digits.new_zeros(len(digits), 1, SIDE, SIDE)
     wide[..., : digits.shape[-2], : digits.shape[-1]] = digits
     return moved(wide, generator)
-
-
-def _draw_digits(digits: Labelled) -> Draw:
-    def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(0, len(digits.train), (number,), generator=generator)
-        return canvas(digits.train[chosen], generator), digits.train_classes[chosen]
-
-    return draw

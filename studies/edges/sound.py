@@ -12,7 +12,7 @@ from placewise.geometry import FloatArray
 from studies import Options
 from studies._findings import significant
 from studies._material import Labelled, load_speech, missing_speech
-from studies._training import accuracy, drawing, fit
+from studies._training import accuracy, drawing, drawn_from, fit
 from studies.edges.felt import Budget, Seen, bands
 from studies.edges.nets import moved, settle, sound_net
 from studies.edges.paths import paths_of
@@ -85,10 +85,7 @@ def _spoken(
     def placed(sounds: Tensor, generator: torch.Generator) -> Tensor:
         return moved(sounds, generator) if where == "anywhere" else sounds
 
-    def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(0, len(speech.train), (number,), generator=generator)
-        return placed(speech.train[chosen], generator), speech.train_classes[chosen]
-
+    draw = drawn_from(speech.train, speech.train_classes, placed)
     with drawing(seed) as generator:
         test = placed(speech.test, generator)
         shown = test[torch.randperm(len(test), generator=generator)[: 2 * budget.images]]

@@ -124,12 +124,7 @@ def mixed(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _right(digits: Labelled, seed: int, steps: int, *, kept: bool) -> float:
     """Percent right of the flattened head on pixels, with one order for all images or not."""
-    plain = drawn_from(digits.train, digits.train_classes)
-
-    def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        images, classes = plain(number, generator)
-        return (images if kept else mixed(images, generator)), classes
-
+    draw = drawn_from(digits.train, digits.train_classes, None if kept else mixed)
     with drawing(seed) as generator:
         net = Flatten(1, 10, (digits.train.shape[-2], digits.train.shape[-1]))
         fit(net, draw, steps, generator)

@@ -12,7 +12,7 @@ from placewise.heads import HEADS
 from studies import Options
 from studies._findings import Measured, tenth
 from studies._material import Labelled
-from studies._training import Draw, accuracy, body, drawing, fit
+from studies._training import Draw, accuracy, body, drawing, drawn_from, fit
 
 HEADS_COMPARED = ("flatten", "convolutional")
 TRAINED = ("left only", "both sides")
@@ -87,12 +87,11 @@ def _trained(
 
 
 def _draw(digits: Labelled, *, both: bool) -> Draw:
-    def draw(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(0, len(digits.train), (number,), generator=generator)
-        right = (torch.rand(number, generator=generator) < 0.5) & both
-        return on_side(digits.train[chosen], right), digits.train_classes[chosen]
+    def placed(images: Tensor, generator: torch.Generator) -> Tensor:
+        right = (torch.rand(len(images), generator=generator) < 0.5) & both
+        return on_side(images, right)
 
-    return draw
+    return drawn_from(digits.train, digits.train_classes, placed)
 
 
 def _compared(net: nn.Module, trunk: nn.Module, digits: Labelled) -> dict[str, float]:

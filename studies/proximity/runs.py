@@ -19,7 +19,7 @@ from placewise.errors import SettingsError
 from studies import Options
 from studies._material import Labelled, load_cifar, load_digits, load_mnist
 from studies._runs import Run, Work, run_each
-from studies._training import Draw, drawing, drawn_from, fit, right
+from studies._training import drawing, drawn_from, fit, right
 from studies.proximity.arms import Arm, Net
 
 RATES = (3e-3, 1e-2, 3e-2)
@@ -225,11 +225,15 @@ def _train(settings: Mapping[str, Any], contest: Contest, data: Path | None) -> 
     found = _images(contest.data, data, small)
     held = torch.arange(len(found.train)) % VALIDATION == 0
     images, classes = found.train[~held], found.train_classes[~held]
+
+    def change(shown: Tensor, generator: torch.Generator) -> Tensor:
+        return moved(shown, contest.shift, generator)
+
     with drawing(seed) as generator:
         net = arm.build(found.train.shape[1], found.train.shape[-1], seed)
         fit(
             net,
-            _draw(drawn_from(images, classes), contest.shift),
+            drawn_from(images, classes, change if contest.shift else None),
             contest.steps,
             generator,
             rate=settings["rate"],
@@ -241,17 +245,6 @@ def _train(settings: Mapping[str, Any], contest: Contest, data: Path | None) -> 
         return {"percent": 100 * float(asked.double().mean())}
     asked = right(net, found.test, found.test_classes)
     return {"items": len(asked), "right": packed(asked)}
-
-
-def _draw(draw: Draw, shift: int) -> Draw:
-    if not shift:
-        return draw
-
-    def changed(number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        images, classes = draw(number, generator)
-        return moved(images, shift, generator), classes
-
-    return changed
 
 
 def _budget(contest: Contest, arm: Net) -> Budget:
