@@ -87,9 +87,7 @@ def _arm(arm: Arm, digits: Labelled, budget: Budget, seed: int) -> dict[str, Any
             net = arm.net(SIDE, LAYERS)
             settle(net, test)
             before.append(Seen.of(net, shown, np.sqrt(paths), number))
-            fit(
-                net, drawn_from(digits.train, digits.train_classes, canvas), budget.steps, generator
-            )
+            fit(net, draw, budget.steps, generator)
             after.append(Seen.of(net, shown, np.sqrt(paths), number))
             right.append(accuracy(net, test, digits.test_classes))
     start, end = Seen.joined(before).numbers(), Seen.joined(after).numbers()
