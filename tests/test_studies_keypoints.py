@@ -76,13 +76,13 @@ def test_what_is_kept_is_not_run_again(kept: Path) -> None:
 
 def test_every_arm_sees_the_same_images_whole(found: runs.Found) -> None:
     for outcome in (found.main, *found.counts.values()):
-        assert not any("do not see the images alike" in n for n in outcome.results["notes"])
+        assert not any("different scales or input sizes" in n for n in outcome.results["notes"])
         assert any("NOT matched" in note for note in outcome.results["notes"])
         for arm in outcome.arms:
             for run in outcome.runs(arm):
                 view = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]["input"]
                 assert view["scale"] == 1.0
-                assert max(view["frame"]) == material.longest(outcome.labels) == 32
+                assert max(view["size"]) == material.longest(outcome.labels) == 32
 
 
 def test_errors_are_those_that_the_comparison_counted(found: runs.Found) -> None:
