@@ -374,3 +374,102 @@ def test_a_point_behind_the_viewer_has_no_place():
     bent = Chain(warp, elastic((100, 100), np.random.default_rng(0), 2.0))
     points, known = move_points(np.array([[-200.0, 50.0]]), visibility, bent)
     assert np.isnan(points).all() and known.tolist() == [Visibility.ABSENT]
+
+
+# --- signals and volumes --------------------------------------------------------------------------
+
+SPACES = [(40,), (24, 28, 26)]
+each_space = pytest.mark.parametrize("size", SPACES, ids=lambda size: f"{len(size)}d")
+
+
+def strong(size: tuple[int, ...], rng: np.random.Generator) -> Chain:
+    """A chain of all that is not of images alone, and an affine matrix that joins the axes."""
+    axes = len(size)
+    mixed = np.eye(axes + 1)
+    mixed[:axes, :axes] += rng.uniform(-0.15, 0.15, (axes, axes))
+    factors = tuple(np.exp(rng.uniform(-0.2, 0.2, axes)).tolist())
+    return Chain(
+        frame(size, size),
+        flip(size),
+        scale(size, factors),
+        translate(size, *rng.uniform(-2, 2, axes)),
+        Homography(mixed, size),
+    )
+
+
+def slow_sample(image: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """One pixel, linear along each axis, the outermost value beyond the border."""
+    size = image.shape[:-1]
+    at = place[::-1].clip(0, np.array(size) - 1)
+    low = np.floor(at).astype(int)
+    total = np.zeros(image.shape[-1])
+    for corner in itertools.product((0, 1), repeat=len(size)):
+        near = np.minimum(low + corner, np.array(size) - 1)
+        weight = np.prod([w if up else 1 - w for up, w in zip(corner, at - low, strict=True)])
+        total += weight * image[tuple(near)]
+    return total
+
+
+@each_space
+def test_pixels_of_signals_and_volumes_are_those_of_a_loop(size: tuple[int, ...]):
+    rng = np.random.default_rng(0)
+    image = rng.random((*size, 2)).astype(np.float32)
+    warp = strong(size, rng)
+    shown = warp_image(image, warp)
+    assert shown.shape == (*size, 2)
+    for index in rng.integers(0, size, (200, len(size))):
+        place = warp.backward(index[::-1].astype(float))
+        assert np.allclose(shown[tuple(index)], slow_sample(image, place), atol=1e-4)
+
+
+@each_space
+def test_points_of_signals_and_volumes_go_with_their_pixels(size: tuple[int, ...]):
+    """The centroid of a blob lies where its point went."""
+    rng = np.random.default_rng(1)
+    sigma, middle = 1.5, (np.array(size[::-1]) - 1) / 2
+    for _ in range(10):
+        warp, point = strong(size, rng), middle + rng.uniform(-2, 2, len(size))
+        grids = np.indices(size)[::-1]
+        away = sum((grid - at) ** 2 for grid, at in zip(grids, point, strict=True))
+        shown = warp_image(np.exp(-away / (2 * sigma**2))[..., None].astype(np.float32), warp)
+        heat = shown[..., 0]
+        centroid = [(grid * heat).sum() / heat.sum() for grid in grids]
+        moved, seen = move_points(point[None], np.array([Visibility.VISIBLE], np.int8), warp)
+        assert seen[0] == Visibility.VISIBLE
+        assert np.abs(moved[0] - centroid).max() < 0.1
+
+
+@each_space
+def test_forward_and_backward_are_inverse_in_any_dimension(size: tuple[int, ...]):
+    rng = np.random.default_rng(2)
+    warp = strong(size, rng)
+    points = rng.uniform(-5, 25, (100, len(size)))
+    assert np.allclose(warp.backward(warp.forward(points)), points, atol=1e-9)
+    assert warp.mirrors
+    assert not Chain(flip(size), flip(size)).mirrors
+
+
+@each_space
+def test_a_window_shows_its_focus_in_any_dimension(size: tuple[int, ...]):
+    small = tuple(side // 2 for side in size)
+    focus = [side * 0.6 for side in reversed(size)]
+    seen = frame(size, small, focus).forward(np.array(focus))
+    assert (np.abs(seen - np.array(small[::-1]) / 2) <= 0.5).all()
+    assert frame(small, small).matrix.tolist() == np.eye(len(size) + 1).tolist()
+
+
+@pytest.mark.parametrize("size", [(5,), (5, 6, 7)], ids=lambda size: f"{len(size)}d")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: rotate(size, 10.0),
+        lambda size: shear(size, 10.0),
+        lambda size: perspective(size, 0.1, 0.1),
+        lambda size: crop(size, 1, 1, (3, 3)),
+        lambda size: elastic(size, np.random.default_rng(0), 1.0),
+    ],
+    ids=["rotate", "shear", "perspective", "crop", "elastic"],
+)
+def test_what_is_of_images_alone_is_refused_elsewhere(make, size: tuple[int, ...]):
+    with pytest.raises(SettingsError, match=r"images of two axes"):
+        make(size)

@@ -54,7 +54,10 @@ def generator(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges that random changes are drawn from, evenly and independently.
+    """Ranges that random changes of images are drawn from, evenly and independently.
+
+    It is of images (two axes) alone: signals are not turned, and volumes are turned about three
+    axes. Warps, homographies and `warp_image` are of all three.
 
     Attributes:
         flip: whether every second image is mirrored; needs the points' symmetry.

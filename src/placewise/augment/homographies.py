@@ -1,14 +1,19 @@
 """The named homographies: each a matrix, in pixels, about the middle of the image.
 
 With pixel centres at integers the middle is ((W − 1)/2, (H − 1)/2), and mirroring is
-x → W − 1 − x.
+x → W − 1 − x. `flip`, `scale`, `translate` and `frame` are of signals, images and volumes;
+`rotate`, `shear`, `perspective` and `crop` are of images (two axes) alone: their angles, tilts and
+corners are those of a plane.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
-from placewise.augment.warps import Homography
+import numpy as np
+from numpy.typing import ArrayLike
+
+from placewise.augment.warps import Homography, require_plane
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size
 
@@ -17,13 +22,15 @@ def flip(size: Size) -> Homography:
     """Left and right change places.
 
     Args:
-        size: (height, width) of source and output in pixels.
+        size: of source and output in pixels.
 
     Example:
         >>> flip((4, 6)).forward(np.array([[0.0, 1.0]]))
         array([[5., 1.]])
     """
-    return _about_middle(size, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    matrix = np.eye(len(size) + 1)
+    matrix[0, 0] = -1
+    return _about_middle(size, matrix)
 
 
 def rotate(size: Size, degrees: float) -> Homography:
@@ -37,25 +44,26 @@ def rotate(size: Size, degrees: float) -> Homography:
         >>> rotate((5, 5), 90).forward(np.array([[4.0, 2.0]])).round(9)
         array([[2., 0.]])
     """
+    require_plane("a rotation", size)
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return _about_middle(size, [[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
 
 
-def scale(size: Size, factor: float | tuple[float, float]) -> Homography:
+def scale(size: Size, factor: float | Sequence[float]) -> Homography:
     """Enlarge (> 1) or shrink about the middle, within the same frame.
 
     Args:
-        size: (height, width) of source and output in pixels.
-        factor: output pixels for one source pixel; one number or (x, y), above 0.
+        size: of source and output in pixels.
+        factor: output pixels for one source pixel; one number or (x, y, …), above 0.
 
     Example:
         >>> scale((5, 5), 2.0).forward(np.array([[3.0, 2.0]]))
         array([[4., 2.]])
     """
-    across, down = factor if isinstance(factor, tuple) else (factor, factor)
-    if not (across > 0 and down > 0):
+    factors = factor if isinstance(factor, Sequence) else [factor] * len(size)
+    if not all(each > 0 for each in factors):
         raise SettingsError(f"a scale of {factor}; needed factors above 0; take flip to mirror")
-    return _about_middle(size, [[across, 0, 0], [0, down, 0], [0, 0, 1]])
+    return _about_middle(size, np.diag([*factors, 1.0]))
 
 
 def shear(size: Size, degrees: float, vertical: float = 0.0) -> Homography:
@@ -70,23 +78,25 @@ def shear(size: Size, degrees: float, vertical: float = 0.0) -> Homography:
         >>> shear((5, 5), 45).forward(np.array([[2.0, 4.0]])).round(9)
         array([[4., 4.]])
     """
+    require_plane("a shear", size)
     across, down = np.tan(np.deg2rad([degrees, vertical]))
     return _about_middle(size, [[1, across, 0], [down, 1, 0], [0, 0, 1]])
 
 
-def translate(size: Size, across: float, down: float) -> Homography:
-    """Shift to the right and down.
+def translate(size: Size, *shift: float) -> Homography:
+    """Shift along each axis: to the right, down, and so on.
 
     Args:
-        size: (height, width) of source and output in pixels.
-        across: pixels to the right.
-        down: pixels down.
+        size: of source and output in pixels.
+        shift: pixels along x, y, ….
 
     Example:
         >>> translate((5, 5), 1.5, 0).forward(np.array([[2.0, 4.0]]))
         array([[3.5, 4. ]])
     """
-    return Homography([[1.0, 0.0, across], [0.0, 1.0, down], [0.0, 0.0, 1.0]], size)
+    matrix = np.eye(len(size) + 1)
+    matrix[:-1, -1] = shift
+    return Homography(matrix, size)
 
 
 def perspective(size: Size, across: float, down: float) -> Homography:
@@ -103,8 +113,10 @@ def perspective(size: Size, across: float, down: float) -> Homography:
         >>> perspective((5, 5), 0.2, 0).forward(np.array([[4.5, 2.0]])).round(4)
         array([[4.0833, 2.    ]])
     """
-    tilt = [across / (size[1] / 2), down / (size[0] / 2), 1]
-    return _about_middle(size, [[1, 0, 0], [0, 1, 0], tilt])
+    require_plane("a perspective", size)
+    matrix = np.eye(3)
+    matrix[2, :2] = across / (size[1] / 2), down / (size[0] / 2)
+    return _about_middle(size, matrix)
 
 
 def crop(size: Size, top: float, left: float, out_size: Size) -> Homography:
@@ -123,6 +135,7 @@ def crop(size: Size, top: float, left: float, out_size: Size) -> Homography:
         >>> crop((8, 8), 2, 3, (4, 4)).forward(np.array([[3.0, 3.0]]))
         array([[0., 1.]])
     """
+    require_plane("a crop", size)
     if not (-out_size[0] < top < size[0] and -out_size[1] < left < size[1]):
         raise SettingsError(
             f"a crop from row {top} and column {left} of {out_size} out of an image of {size}; "
@@ -134,8 +147,8 @@ def crop(size: Size, top: float, left: float, out_size: Size) -> Homography:
 def frame(
     size_in: Size,
     size_out: Size,
-    focus: tuple[float, float] | None = None,
-    share: tuple[float, float] = (0.5, 0.5),
+    focus: Sequence[float] | None = None,
+    share: Sequence[float] | None = None,
 ) -> Homography:
     """Lay the image into a frame without scaling, by whole pixels.
 
@@ -144,10 +157,11 @@ def frame(
     image's border while there is image left to show.
 
     Args:
-        size_in: (height, width) of the source in pixels.
-        size_out: (height, width) of the output in pixels.
-        focus: (x, y) in the source that a window shows; the middle unless told.
-        share: of the window's (width, height) at which the focus comes to lie, each 0 to 1.
+        size_in: of the source in pixels.
+        size_out: of the output in pixels.
+        focus: (x, y, …) in the source that a window shows; None: the middle.
+        share: of the window's (width, height, …) at which the focus comes to lie, each 0 to 1;
+            None: in its middle.
 
     Example:
         >>> frame((4, 4), (8, 7)).forward(np.array([[0.0, 0.0]]))
@@ -155,11 +169,10 @@ def frame(
         >>> frame((9, 90), (9, 20), (70.0, 4.0), (0.25, 0.25)).forward(np.array([[70.0, 4.0]]))
         array([[5., 4.]])
     """
-    across, down = (
-        _offset(size_in[axis], size_out[axis], None if focus is None else focus[1 - axis], at)
-        for axis, at in ((1, share[0]), (0, share[1]))
-    )
-    return translate(size_out, across, down)
+    places: Sequence[float | None] = [None] * len(size_in) if focus is None else focus
+    shares = [0.5] * len(size_in) if share is None else share
+    lengths = zip(size_in[::-1], size_out[::-1], places, shares, strict=True)
+    return translate(size_out, *(_offset(*axis) for axis in lengths))
 
 
 def _offset(before: int, after: int, focus: float | None, share: float) -> int:
@@ -169,10 +182,10 @@ def _offset(before: int, after: int, focus: float | None, share: float) -> int:
     return -int(np.clip(round(focus - share * after), 0, before - after))
 
 
-def _about_middle(size: Size, matrix: list[list[float]]) -> Homography:
+def _about_middle(size: Size, matrix: ArrayLike) -> Homography:
     """The matrix, with the middle of the image as its origin."""
-    to_middle: FloatArray = np.eye(3)
-    to_middle[:2, 2] = -(size[1] - 1) / 2, -(size[0] - 1) / 2
-    from_middle: FloatArray = np.eye(3)
-    from_middle[:2, 2] = -to_middle[:2, 2]
+    to_middle: FloatArray = np.eye(len(size) + 1)
+    to_middle[:-1, -1] = [-(side - 1) / 2 for side in reversed(size)]
+    from_middle: FloatArray = np.eye(len(size) + 1)
+    from_middle[:-1, -1] = -to_middle[:-1, -1]
     return Homography(from_middle @ np.asarray(matrix, dtype=np.float64) @ to_middle, size)

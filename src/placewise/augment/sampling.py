@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from placewise.augment.warps import Warp, require_warp
 from placewise.errors import SettingsError
-from placewise.geometry import FloatArray, inside
+from placewise.geometry import FloatArray, Size, inside
 from placewise.images import as_float
 from placewise.labels import Visibility
 
@@ -27,7 +27,7 @@ def warp_image(image: NDArray[Any], warp: Warp, fill: Fill = "replicate") -> NDA
     so shrink with `images.resize` first.
 
     Args:
-        image: (height, width, channels) uint8, uint16, or float32 in 0..1.
+        image: (*size, channels) uint8, uint16, or float32 in 0..1, of 1, 2 or 3 axes.
         warp: the geometric change.
         fill: what stands beyond the source. "reflect" mirrors at the outer edge of the outermost
             pixel. Across the source's edge pixels are blended with what stands beyond.
@@ -49,26 +49,27 @@ def warp_image(image: NDArray[Any], warp: Warp, fill: Fill = "replicate") -> NDA
     source, base = as_float(image), np.float32(0)
     if not isinstance(fill, str):
         source, base = source - np.float32(fill), np.float32(fill)
-    planes = torch.from_numpy(np.ascontiguousarray(source.transpose(2, 0, 1)))[None]
+    planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(source, -1, 0)))[None]
+    grid = torch.from_numpy(_grid(require_warp(warp), source.shape[:-1]))[None]
+    signal = planes.ndim == 3  # torch samples maps of two and three axes
+    if signal:
+        planes, grid = planes[:, :, None], torch.nn.functional.pad(grid, (0, 1))[:, None]
     sampled = torch.nn.functional.grid_sample(
         planes,
-        torch.from_numpy(_grid(require_warp(warp), source.shape))[None],
+        grid,
         padding_mode=_MODES[fill] if isinstance(fill, str) else "zeros",
         align_corners=False,
     )
-    shown = np.ascontiguousarray(sampled[0].numpy().transpose(1, 2, 0))
+    shown = np.ascontiguousarray((sampled[0, :, 0] if signal else sampled[0]).movedim(0, -1))
     return shown + base if base else shown
 
 
-def _grid(warp: Warp, source: tuple[int, ...]) -> NDArray[np.float32]:
-    """(height, width, 2) places in the source, in torch's unit: x = −½ is −1 and x = W − ½ is 1."""
-    height, width = warp.size
-    across = np.arange(width, dtype=np.float32)[None]
-    down = np.arange(height, dtype=np.float32)[:, None]
-    grid = np.empty((height, width, 2), np.float32)
-    for axis, (place, length) in enumerate(
-        zip(warp.pull(across, down), source[1::-1], strict=True)
-    ):
+def _grid(warp: Warp, source: Size) -> NDArray[np.float32]:
+    """(*size, axes) places in the source, in torch's unit: x = −½ is −1 and x = W − ½ is 1."""
+    sides = [np.arange(side, dtype=np.float32) for side in warp.size]
+    places = np.meshgrid(*sides, indexing="ij", sparse=True)[::-1]
+    grid = np.empty((*warp.size, len(sides)), np.float32)
+    for axis, (place, length) in enumerate(zip(warp.pull(*places), source[::-1], strict=True)):
         np.multiply(place, np.float32(2 / length), out=grid[..., axis])
         grid[..., axis] += np.float32(1 / length - 1)
     return grid
@@ -86,7 +87,7 @@ def move_points(
     points change places with their counterparts: after it the left ear is where the right one was.
 
     Args:
-        points: (..., points, 2) of (x, y) in pixels of the source, NaN where not located.
+        points: (..., points, axes) of (x, y, …) in pixels of the source, NaN where not located.
         visibility: (..., points) of `Visibility`.
         warp: the geometric change.
         swap: (points,) permutation: which point each one becomes when the image is mirrored;

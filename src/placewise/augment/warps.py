@@ -1,14 +1,17 @@
-"""Warps: the contract, and its three members.
+"""Warps: the contract, and its three members, in 1, 2 and 3 dimensions.
 
 A warp carries a source image to an output frame. It is written as a **pull**: from coordinates
 in the output to the coordinates in the source that they show. Pixels are pulled on the open grid
-of the output, points go through the same function, or through its inverse.
+of the output, points go through the same function, or through its inverse. `Elastic` is of images
+(two axes) alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import product
 from typing import Any, final
 
 import numpy as np
@@ -18,7 +21,7 @@ from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size
 
 Coordinates = NDArray[np.floating[Any]]
-"""x or y coordinates in pixels, of any shape; those of one call broadcast."""
+"""x, y or z coordinates in pixels, of any shape; those of one call broadcast."""
 
 WORST = 1e12
 """Condition of a matrix from which its inverse is mostly rounding."""
@@ -28,7 +31,7 @@ class Warp(ABC):
     """One geometric change of an image and of the points on it.
 
     Attributes:
-        size: (height, width) of the output in pixels.
+        size: of the output in pixels.
     """
 
     size: Size
@@ -38,46 +41,47 @@ class Warp(ABC):
         """Where points of the source lie in the output.
 
         Args:
-            points: (..., 2) of (x, y) in pixels of the source.
+            points: (..., axes) of (x, y, …) in pixels of the source.
 
         Returns:
-            (..., 2) of (x, y) in pixels of the output; NaN for a point that has no place there.
+            (..., axes) in pixels of the output; NaN for a point that has no place there.
         """
 
     @abstractmethod
-    def pull(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
-        """Source coordinates that output coordinates show, in the precision of `x` and `y`.
+    def pull(self, *places: Coordinates) -> tuple[Coordinates, ...]:
+        """Source coordinates that output coordinates show, in the precision of what is given.
 
         Args:
-            x: output coordinates in pixels; (1, width) on an open grid.
-            y: output coordinates in pixels; (height, 1) on an open grid.
+            places: output coordinates x, y, … in pixels; on an open grid of an image x is
+                (1, width) and y is (height, 1).
 
         Returns:
-            x and y in pixels of the source, which broadcast to the shape of the two together.
+            x, y, … in pixels of the source, which broadcast to the shape of all together.
         """
 
     def backward(self, points: FloatArray) -> FloatArray:
-        """Where points (..., 2) of the output, in pixels, lie in the source."""
+        """Where points (..., axes) of the output, in pixels, lie in the source."""
         points = np.asarray(points, dtype=np.float64)
-        return np.stack(np.broadcast_arrays(*self.pull(points[..., 0], points[..., 1])), -1)
+        return np.stack(np.broadcast_arrays(*self.pull(*np.moveaxis(points, -1, 0))), -1)
 
     @property
     def mirrors(self) -> bool:
         """Whether left and right change places: the field's determinant is negative."""
-        middle = np.array([(self.size[1] - 1) / 2, (self.size[0] - 1) / 2])
-        here, right, down = self.backward(middle + np.array([[0, 0], [0.5, 0], [0, 0.5]]))
-        return bool(np.linalg.det(np.stack([right - here, down - here])) < 0)
+        middle = (np.array(self.size[::-1]) - 1) / 2
+        here, *beside = self.backward(middle + 0.5 * np.eye(len(middle) + 1, len(middle), -1))
+        return bool(np.linalg.det(np.stack(beside) - here) < 0)
 
 
 @final
 class Homography(Warp):
     """A matrix in homogeneous coordinates; every affine or perspective change.
 
-    With (u, v, w) = matrix · (x, y, 1), the source point (x, y) goes to (u/w, v/w).
+    With (u, v, w) = matrix · (x, y, 1), the source point (x, y) goes to (u/w, v/w); in 1 and 3
+    dimensions alike.
 
     Args:
-        matrix: 3 × 3, from source to output, in pixels.
-        size: (height, width) of the output in pixels.
+        matrix: (axes + 1, axes + 1), from source to output, in pixels.
+        size: of the output in pixels.
 
     Raises:
         SettingsError: the matrix cannot be inverted, or its horizon crosses the output.
@@ -89,16 +93,16 @@ class Homography(Warp):
     """
 
     def __init__(self, matrix: ArrayLike, size: Size) -> None:
-        forward = np.asarray(matrix, dtype=np.float64)
-        if forward.shape != (3, 3) or not np.isfinite(forward).all():
+        forward, side = np.asarray(matrix, dtype=np.float64), len(size) + 1
+        if forward.shape != (side, side) or not np.isfinite(forward).all():
             raise SettingsError(
-                f"a homography of {forward.tolist()}; needed 3 × 3 finite numbers; check the matrix"
+                f"a homography of {forward.tolist()}; needed {side} × {side} finite numbers; "
+                "check the matrix"
             )
         backward = _inverse(forward)
-        corners = np.array(
-            [[x, y, 1.0] for x in (-0.5, size[1] - 0.5) for y in (-0.5, size[0] - 0.5)]
-        )
-        depth = corners @ backward[2]
+        ends = [(-0.5, length - 0.5) for length in reversed(size)]
+        corners = np.array([[*corner, 1.0] for corner in product(*ends)])
+        depth = corners @ backward[-1]
         if not (depth * depth[0] > 0).all():
             raise SettingsError(
                 "the horizon of the perspective crosses the output; needed one whose whole output "
@@ -111,22 +115,30 @@ class Homography(Warp):
     def forward(self, points: FloatArray) -> FloatArray:
         """Source points to the output; NaN where a point lies behind the viewer."""
         points = np.asarray(points, dtype=np.float64)
-        moved = points @ self.matrix[:, :2].T + self.matrix[:, 2]
-        depth = np.where(moved[..., 2:] > 0, moved[..., 2:], np.nan)
-        return np.asarray(moved[..., :2] / depth)
+        moved = points @ self.matrix[:, :-1].T + self.matrix[:, -1]
+        depth = np.where(moved[..., -1:] > 0, moved[..., -1:], np.nan)
+        return np.asarray(moved[..., :-1] / depth)
 
-    def pull(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+    def pull(self, *places: Coordinates) -> tuple[Coordinates, ...]:
         """Output coordinates to the source."""
-        (a, b, c), (d, e, f), (g, h, i) = self._backward.astype(x.dtype)
-        source_x, source_y = (a * x + c) + b * y, (d * x + f) + e * y
-        if g == h == 0:
-            return source_x, source_y
-        depth = 1 / ((g * x + i) + h * y)
-        return source_x * depth, source_y * depth
+        *rows, tilt = self._backward.astype(places[0].dtype)
+        source = tuple(_along(row, places) for row in rows)
+        if not tilt[:-1].any():
+            return source
+        depth = 1 / _along(tilt, places)
+        return tuple(place * depth for place in source)
+
+
+def _along(row: Coordinates, places: Sequence[Coordinates]) -> Coordinates:
+    """Row · (x, y, …, 1)."""
+    total = row[0] * places[0] + row[-1]
+    for factor, place in zip(row[1:-1], places[1:], strict=True):
+        total = total + factor * place
+    return np.asarray(total)
 
 
 def _inverse(forward: FloatArray) -> FloatArray:
-    """Inverse of a 3 × 3 matrix whose condition, by its largest entries, is below `WORST`.
+    """Inverse of a matrix whose condition, by its largest entries, is below `WORST`.
 
     Raises:
         SettingsError: there is none.
@@ -136,8 +148,8 @@ def _inverse(forward: FloatArray) -> FloatArray:
         if abs(forward).max() * abs(backward).max() < WORST:
             return backward
     raise SettingsError(
-        f"the matrix {forward.tolist()} cannot be inverted; needed one that keeps the "
-        "image two-dimensional; check its scales"
+        f"the matrix {forward.tolist()} cannot be inverted; needed one that keeps all "
+        "axes of the image; check its scales"
     )
 
 
@@ -195,8 +207,9 @@ class Elastic(Warp):
         found[finite] = here
         return found
 
-    def pull(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+    def pull(self, *places: Coordinates) -> tuple[Coordinates, ...]:
         """Output coordinates to the source."""
+        x, y = places
         control = self.control.astype(x.dtype)
         column, across = _spline(x, self.size[1], control.shape[2] - 3)
         row, down = _spline(y, self.size[0], control.shape[1] - 3)
@@ -249,11 +262,11 @@ class Chain(Warp):
             points = warp.forward(points)
         return points
 
-    def pull(self, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+    def pull(self, *places: Coordinates) -> tuple[Coordinates, ...]:
         """Output coordinates back through every warp."""
         for warp in reversed(self.warps):
-            x, y = warp.pull(x, y)
-        return x, y
+            places = warp.pull(*places)
+        return places
 
 
 def require_warp(warp: object) -> Warp:
@@ -274,6 +287,19 @@ def require_warp(warp: object) -> Warp:
             "points alike; write its `forward` and `pull`"
         )
     return warp
+
+
+def require_plane(what: str, size: Size) -> None:
+    """Refuse what is of images alone where there are not two axes.
+
+    Raises:
+        SettingsError: says what was got and what is expected.
+    """
+    if len(size) != 2:
+        raise SettingsError(
+            f"{what} of size {size}; it is of images of two axes; take flip, scale, translate or a "
+            "Homography of your own"
+        )
 
 
 def elastic(size: Size, rng: np.random.Generator, strength_px: float, cells: int = 5) -> Elastic:
@@ -299,6 +325,7 @@ def elastic(size: Size, rng: np.random.Generator, strength_px: float, cells: int
             f"an elastic field of strength {strength_px} px with {cells} cells; needed a strength "
             "of at least 0 and at least one cell"
         )
+    require_plane("an elastic field", size)
     rows, columns = (max(1, round(cells * side / max(size))) for side in size)
     control = rng.uniform(-strength_px, strength_px, (2, rows + 3, columns + 3))
     return Elastic(control * min(1.0, Elastic.limit / max(steepness(control, size), 1e-9)), size)
