@@ -37,63 +37,65 @@ ROWS = 60
 AUDIT_WORDS = (
     (
         "path",
-        "A way from a pixel through the layers to the output: in each layer through one place of "
-        "one window. A pixel with few paths weighs little before anything is learnt; training can "
-        "make up for some of that.",
+        "A route from a pixel through the layers to the output; in each layer it passes one "
+        "position of one window. A pixel with few paths has little influence before training; "
+        "training can make up for some of that.",
     ),
     (
         "spatial, channel-aware",
-        "Two ways to count: with all channels of a layer as one, or each told apart.",
+        "Two ways to count paths: spatial takes all channels of a layer as one, channel-aware "
+        "counts each channel separately.",
     ),
     (
         "padding",
-        "What stands beyond the border of an image or a map so that windows fit there, mostly "
+        "Values added around an image or a feature map so that windows fit at the border; mostly "
         "zeros.",
     ),
     (
-        "even size",
-        "A size at which no layer drops a padded row or column. At other sizes padding is used at "
-        "one side only, and the network leans to that side.",
+        "stride-aligned (even) size",
+        "A size at which no layer drops a padded row or column. At other sizes "
+        "padding is used on one side only, and the network treats the two sides differently.",
     ),
     (
         "receptive field",
-        "The pixels that a place of a layer can read at all. It is aligned if all ways agree on "
-        "where it lies.",
+        "The pixels that can influence a position of a layer at all. It is aligned if all paths "
+        "agree on where it is.",
     ),
     (
         "effective receptive field",
-        "The pixels that it does listen to, by how much a change of them changes it (Luo et al. "
-        "2016); as a rule far fewer.",
+        "The pixels that do influence a position, measured by how much a change of a pixel "
+        "changes the value there (Luo et al. 2016). It is usually much smaller.",
     ),
-    ("stride", "Pixels of the image from one place of a map to the next."),
+    ("stride", "Pixels of the image from one position of a feature map to the next."),
     (
         "exact, bound, unknown",
-        "Exact: counted, whatever the weights. Bound: no more than that, perhaps less. Unknown: an "
-        "operation that the audit does not know is on the way, and is taken to read everything.",
+        "Exact: counted, for any weights. Bound: at most this number, perhaps fewer. Unknown: the "
+        "path contains an operation that the audit does not know; the audit assumes that it reads "
+        "everything.",
     ),
     (
         "noise",
-        "Made images of smooth noise that look alike everywhere: what differs from place to "
-        "place is the network’s doing, not that of what images show.",
+        "Generated images of smooth noise that look alike everywhere. Differences between "
+        "positions then come from the network and not from what the images show.",
     ),
     (
         "sensitivity",
-        "How much the answer changes when one place of the image is changed a little, or is "
-        "painted over.",
+        "How much the output changes when one place of the image is changed a little or painted "
+        "over.",
     ),
     (
         "phase",
-        "Where the image lies on the grid that a strided network samples at. Moving it by a "
-        "whole stride brings the phase back.",
+        "The position of the image on the sampling grid of a strided network. A shift by a whole "
+        "stride restores the phase.",
     ),
     (
         "equivariance",
-        "If the image moves, the features move with it. Padding breaks that near the border.",
+        "When the image moves, the features move with it. Padding breaks this near the border.",
     ),
     (
-        "place that can be read",
-        "A linear probe is asked for the place of features that it sees alone. What it knows "
-        "beyond the image’s own hints, the network has put there.",
+        "position that can be read",
+        "A linear probe predicts the position of a feature from that feature alone. What it knows "
+        "beyond the hints in the image itself was added by the network.",
     ),
 )
 """(word, explanation) for the reader of an audit."""

@@ -163,7 +163,7 @@ def probe_bars(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes
     axes.set_yticks(places, [short_name(row["layer"]) or "output" for row in rows])
     axes.set_xlim(0, 100)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("of the place's variance that can be read (%)")
+    axes.set_xlabel("variance of the position that can be read (%)")
     axes.legend(
         frameon=False,
         fontsize=9,

@@ -26,7 +26,7 @@ from placewise.report.run import kind_of
 from placewise.task import Progress
 from placewise.tasks.classes.evidence import answered
 from placewise.tasks.classes.report import class_counts
-from placewise.wording import share
+from placewise.wording import natural, share
 
 FEW = 20
 """Training images of a class below which it is learnt by heart."""
@@ -143,7 +143,7 @@ class ClassFindings(Findings):
                     except ImageError:
                         continue
                     found.append((f"{dataset.names[k]} · {image}", drawn))
-        return sorted(found, key=lambda card: card[0])
+        return sorted(found, key=lambda card: natural(card[0]))
 
     def tiles(self) -> list[tuple[str, str]]:
         """The numbers on top of the page."""
