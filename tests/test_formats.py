@@ -463,12 +463,14 @@ def test_a_symlink_out_of_the_folder_is_not_looked_at(tmp_path: Path) -> None:
 def test_convert_says_what_it_wrote_and_left_out(folder: Path) -> None:
     source = long_csv(folder, "a.png,nose,1,2,hidden", header="image,point,x,y,state")
     said = convert(source, folder / "a.json")
-    assert said == f"{folder / 'a.json'}: 1 images, 1 points, written as coco"
+    assert said == f"{folder / 'a.json'}: 1 images, 1 keypoints, written as coco"
     target = folder / "dlc.csv"
-    with pytest.raises(SettingsError, match=r"deeplabcut cannot hold that points are hidden \(1\)"):
+    with pytest.raises(
+        SettingsError, match=r"deeplabcut cannot hold that keypoints are hidden \(1\)"
+    ):
         convert(source, target, to_format="deeplabcut")
     said = convert(source, target, to_format="deeplabcut", lossy=True)
-    assert said.endswith("written as deeplabcut; left out: that points are hidden (1)")
+    assert said.endswith("written as deeplabcut; left out: that keypoints are hidden (1)")
     with pytest.raises(SettingsError, match="does not tell its format"):
         convert(source, folder / "labels.txt")
     with pytest.raises(SettingsError, match="read from"):

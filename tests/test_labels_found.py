@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import sys
@@ -15,8 +14,8 @@ from PIL import Image
 
 from placewise.cli import main
 from placewise.errors import DataError, LabelError, SettingsError
+from placewise.family import PLUGINS, load_plugin
 from placewise.formats import FORMATS, convert, read_dataset, write_dataset
-from placewise.formats._format import members
 from placewise.labels import ClassDataset, Dataset, KeypointDataset
 
 IMAGES = ("a.png", "b.png", "c.png")
@@ -379,10 +378,10 @@ def outside(
     folder = tmp_path_factory.mktemp("plugin")
     put(folder / "colons_module.py", OUTSIDE)
     monkeypatch.syspath_prepend(str(folder))
-    importlib.import_module("colons_module")
+    load_plugin("colons_module")
     yield "colons_module:Colons"
-    del sys.modules["colons_module"]
-    assert "colons_module:Colons" not in [FORMATS.name_of(type(m)) for m in members()]
+    PLUGINS.remove(sys.modules.pop("colons_module"))
+    assert "colons_module:Colons" not in FORMATS.names()
 
 
 def test_a_format_outside_the_package_works_like_a_member(tmp_path: Path, outside: str) -> None:

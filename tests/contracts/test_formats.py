@@ -206,11 +206,11 @@ b.png,14,15,,,val
 
 PLACE = "write the path of an image below the folder, e.g. images/a.png"
 THERE = "put the image there, or name the folder of the images with --root (root=)"
-NUMBER = "write a finite number with a point, or nothing for a point that is not labelled"
-MOVE = "correct it (0-based pixels, x right, y down), or label the point as absent"
+NUMBER = "write a finite number with a point, or nothing for a keypoint that is not labelled"
+MOVE = "correct it (0-based pixels, x right, y down), or label the keypoint as absent"
 LENGTH = "write as many cells as the header has (a name with a comma needs quotation marks)"
 TWICE = "keep one, or use a format with instances (long_csv, coco)"
-BOTH = "write both coordinates, or neither for a point that is not labelled"
+BOTH = "write both coordinates, or neither for a keypoint that is not labelled"
 STATES = "write visible, hidden, absent, unlabelled or nothing"
 SPLIT = "write train, val, test or nothing"
 ONE_SPLIT = "write one split for all labels of an image"
@@ -258,9 +258,9 @@ FAULTS = [
     ("state", "long_csv", "visible\na", "Visble\na", [
         f", row 2, state: 'Visble' is not a state; {STATES}"]),
     ("located without a place", "long_csv", "10,11", ",", [
-        f", row 2, state: a point that is visible has no place; {NO_PLACE}"]),
+        f", row 2, state: a keypoint that is visible has no place; {NO_PLACE}"]),
     ("absent with a place", "long_csv", ",,,absent", ",1,2,absent", [
-        f", row 5, state: a point that is absent has a place; {EMPTIED}"]),
+        f", row 5, state: a keypoint that is absent has a place; {EMPTIED}"]),
     ("half a place", "long_csv", "10,11", "10,", [
         f", row 2, y: it is empty while the other coordinate is not; {BOTH}"]),
     ("split", "long_csv", "a.png,train,nose", "a.png,trian,nose", [

@@ -1,10 +1,13 @@
-"""KeypointDataset: which points lie where on images, or what the images show, and what holds them.
+"""Formats: files of labels to data sets, and back.
 
 Each file of this folder is a format with a reader and mostly a writer; the file's name is the
 format's name. `read_dataset` finds the format by looking at the data.
 
 ```
-file ── recognises ──> Format ── read ──> Labels or ClassDataset ── write ──> file
+path ── _files ──> files and their Format ── read ──> Dataset ── write ──> file
+                                              │
+                     _tables, _arrays: cells and numbers, in whatever way they are written
+                     _collect: images, marks and all faults of a file
 ```
 """
 

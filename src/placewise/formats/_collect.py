@@ -28,8 +28,8 @@ from placewise.labels.names import has_control, normal, shown, why_unfit, why_un
 from placewise.wording import natural
 
 FAR = 0.1
-"""A point further than this share of the diagonal beyond the edge is a fault; objects that the
-border cuts have points a little outside."""
+"""A keypoint further than this share of the diagonal beyond the edge is a fault; objects that the
+border cuts have keypoints a little outside."""
 
 MAX_BYTES = 1 << 30
 """Largest file of labels that is read."""
@@ -251,7 +251,7 @@ class Collector:
                 row,
                 fields,
                 f"({x:g}, {y:g}) lies {beyond:.0f} px outside the image of {width}×{height}",
-                "correct it (0-based pixels, x right, y down), or label the point as absent",
+                "correct it (0-based pixels, x right, y down), or label the keypoint as absent",
             )
 
     def labels(

@@ -62,7 +62,7 @@ def read_dataset(
             found where the images are.
 
     Returns:
-        `KeypointDataset` of points, or `ClassDataset`.
+        `KeypointDataset` or `ClassDataset`.
 
     Raises:
         SettingsError: there is no such file, or several could be meant.
@@ -191,7 +191,7 @@ def convert(
         ...     read_dataset(Path(folder, "a.json")).samples[0].points.tolist()
         [[[3.0, 4.5]]]
         >>> said
-        '...a.json: 1 images, 1 points, written as coco'
+        '...a.json: 1 images, 1 keypoints, written as coco'
     """
     labels, path = read_dataset(source, format=format, root=root), Path(target)
     if threshold is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -175,20 +174,8 @@ def rebased(parts: Sequence[Dataset[Any]]) -> tuple[Path, list[list[str]]]:
 
 
 def members() -> list[Format]:
-    """All formats: those of the package, then those of modules that have been imported."""
-    found = [FORMATS[name] for name in FORMATS.names()]
-    kinds: list[type[Format]] = [Format]
-    for kind in kinds:
-        kinds += [sub for sub in kind.__subclasses__() if sub not in kinds]
-    outside = [kind for kind in kinds if kind not in found and _is_member(kind)]
-    return [kind() for kind in [*found, *sorted(outside, key=FORMATS.name_of)]]
-
-
-def _is_member(kind: type[Format]) -> bool:
-    """Whether a class can be named as module:Class."""
-    module = sys.modules.get(kind.__module__)
-    named = getattr(module, kind.__qualname__, None) is kind
-    return named and not getattr(kind, "__abstractmethods__", None)
+    """One of each format, those of plugins last."""
+    return [FORMATS[name]() for name in FORMATS.names()]
 
 
 def _covers(source: Path, path: Path) -> bool:

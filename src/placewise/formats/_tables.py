@@ -243,7 +243,7 @@ def read_point(
         return None
     if (places[0] is None) != (places[1] is None):
         empty = x.column if places[0] is None else y.column
-        todo = "write both coordinates, or neither for a point that is not labelled"
+        todo = "write both coordinates, or neither for a keypoint that is not labelled"
         collector.fault(row, empty, "it is empty while the other coordinate is not", todo)
         return None
     seen = _READ.get(said, Visibility.UNLABELLED if places[0] is None else Visibility.VISIBLE)
@@ -251,11 +251,11 @@ def read_point(
         if seen < Visibility.HIDDEN:
             return seen, math.nan, math.nan
         todo = "write its x and y, or the state absent or unlabelled"
-        collector.fault(row, visibility.column, f"a point that is {said} has no place", todo)
+        collector.fault(row, visibility.column, f"a keypoint that is {said} has no place", todo)
         return None
     if seen < Visibility.HIDDEN:
         todo = "empty its x and y, or write the state visible or hidden"
-        collector.fault(row, visibility.column, f"a point that is {said} has a place", todo)
+        collector.fault(row, visibility.column, f"a keypoint that is {said} has a place", todo)
         return None
     collector.near(image, places[0], places[1], row, f"{x.column},{y.column}")
     return seen, places[0], places[1]
@@ -285,7 +285,7 @@ def _number(collector: Collector, row: int, cell: Cell) -> float | None:
         if mark != "whole" or abs(value) >= 100:
             collector.decimals.add(mark)
         return value
-    todo = "write a finite number with a point, or nothing for a point that is not labelled"
+    todo = "write a finite number with a point, or nothing for a keypoint that is not labelled"
     collector.fault(row, cell.column, f"{shown(text)} is not a finite number", todo)
     return math.nan
 

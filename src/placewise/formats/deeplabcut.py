@@ -95,7 +95,7 @@ class Deeplabcut(KeypointFormat):
         for state in (Visibility.HIDDEN, Visibility.ABSENT):
             count = sum(int((sample.visibility == state).sum()) for sample in labels.samples)
             if count:
-                losses.append(f"that points are {state.name.lower()} ({count})")
+                losses.append(f"that keypoints are {state.name.lower()} ({count})")
         return losses
 
     def text(self, labels: KeypointDataset) -> str:

@@ -109,7 +109,7 @@ class KeypointDataset(Dataset[KeypointSample]):
     """
 
     task = "keypoints"
-    what = "points"
+    what = "keypoints"
 
     root: Path
     names: tuple[str, ...]
