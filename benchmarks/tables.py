@@ -200,6 +200,24 @@ def survival(content: dict) -> str:
     return f"## Killed and resumed\n\n`{content['command']}`\n\n" + table(["what", "number"], rows)
 
 
+def prediction(content: dict) -> str:
+    memory, killed = content["memory"], content["killed"]
+    rows = [
+        ["images", f"{memory['images']:,}"],
+        ["resident memory after 500 images, MB", f"{memory['early_mb']:.0f}"],
+        ["resident memory at the end, MB", f"{memory['end_mb']:.0f}"],
+        ["end / early", f"{memory['ratio']:.3f}"],
+        ["SIGKILLs of predictions of 200 images, continued with --resume", killed["kills"]],
+        ["predictions that came to their end", killed["finished"]],
+        ["files that differ from those of an undisturbed prediction", len(killed["different"])],
+        [
+            f"most images predicted twice after a kill (a batch has {killed['batch']})",
+            killed["most_images_twice"],
+        ],
+    ]
+    return f"## Prediction\n\n`{content['command']}`\n\n" + table(["what", "number"], rows)
+
+
 def robustness(content: dict) -> str:
     failed, skipped = len(content["failed"]), len(content["skipped"])
     rows = [
@@ -576,6 +594,7 @@ def main() -> None:
         speed,
         losses,
         survival,
+        prediction,
         robustness,
         decoders,
         augmentation,

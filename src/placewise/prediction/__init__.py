@@ -97,10 +97,10 @@ def predict(
     root, source, names = _listed(images)
     _check_place(out, images)
     options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
+    model = run.model().to(device_of(device))
     journal = Journal.open(out, order_of(names, run, options), resume=resume)
     if journal.finished is not None:
         return journal.finished
-    model = run.model().to(device_of(device))
     task = task_named(run.facts.model.task)
     for batch in _batches(model, source, names[journal.done :]):
         found, left = _predicted(model, batch), max(0, overlays - journal.done)
