@@ -1,16 +1,15 @@
-"""Audit: any network to its blind places.
+"""Audit: find the blind places of any network.
 
 ```
-paths            how many ways lead from each pixel to the output, exactly
-receptive_field  which pixels a place can read at all
+paths            how many paths lead from each pixel, and from padding, to the output, exactly
+receptive_field  which pixels a place can read
 unseen           pixels that no output reads, features that nothing reads
-evenness         layers that drop padded rows or columns, and the sizes at which none does
-provenance       how much of what an output reads is padding
-effective        which pixels a place listens to              (measured, as all below)
-sensitivity      how much the answer hangs on each place
-shift            what a shift does to the answer
-equivariance     what it does to the feature maps
-position         whether features tell where they are
+alignment        layers that drop padded rows or columns, and the sizes at which none does
+effective        which pixels really change a place           (measured, as all below)
+sensitivity      how much the output changes with each place
+shift            how a shift changes the output
+borders          how the border changes the feature maps
+position         how well features tell where they are
 ```
 """
 
@@ -27,44 +26,44 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from placewise import __version__
-from placewise.auditing._budgets import SCALARS, Budget, scalars_of
-from placewise.auditing._count import Counted, count, shares
+from placewise.auditing._counted import COUNTED, Counted, count
 from placewise.auditing._drawings import NAMES, Drawing, all_drawings
-from placewise.auditing._measure import ROOM, Hints, Measured
-from placewise.auditing._measure import measure as run_measurements
+from placewise.auditing._measured import ROOM, Hints, Measured
+from placewise.auditing._measured import measure as run_measurements
+from placewise.auditing._numbers import plain, relative
 from placewise.auditing._page import audit_page
-from placewise.auditing._program import Program
-from placewise.auditing._structure import rounded
+from placewise.auditing._run import Program
 from placewise.auditing._words import measured_table, sides_of, table, verdict, verdict_without
-from placewise.auditing.evenness import SizeEvenness, evenness_over
+from placewise.auditing.alignment import SizeAlignment, alignment_over
+from placewise.auditing.conditions import SCALARS, Condition, scalars_of
 from placewise.errors import CaptureError, SettingsError
 from placewise.files import claim_folder, write_bytes, write_json, write_text
 from placewise.geometry import PIXEL_CONVENTION
-from placewise.graph import capture, capture_program
+from placewise.graph import capture, capture_program, image_shape
 from placewise.report.style import LIGHT
 
-__all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Budget", "audit"]
+__all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Condition", "audit"]
 
 RESULT = "audit.json"
 
 NEAR, FAR = 16, 256
-"""Sizes on both sides of the audited one that are looked at unless told: these, or one
-and a half periods, but not more than so many."""
+"""By default, sizes up to this far from the audited one are checked for alignment: `NEAR` pixels
+or one and a half periods, whichever is more, but at most `FAR` pixels."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Audit:
-    """What was found out about a network.
+    """The findings on a network.
 
     Attributes:
         name: of the network.
-        shape: (channels, *space) of the image that it was audited with.
-        counted: what was counted; None where the network could not be followed.
-        measured: what was measured; None where nothing was.
-        sizes: evenness of sizes near this one.
+        shape: (channels, *space) of the image for which it was audited.
+        counted: the structural findings; None if the network could not be followed.
+        measured: the measured findings; None if nothing was measured.
+        sizes: alignment of sizes near this one.
         notes: sentences that the reader has to know.
         why: why the network could not be followed, or not in the best way.
-        seed: of what was drawn.
+        seed: for all that was drawn at random.
 
     Example:
         >>> found = audit(nn.Conv2d(3, 4, 3, padding=1), (3, 16, 16), measure=False)
@@ -76,22 +75,20 @@ class Audit:
     shape: tuple[int, ...]
     counted: Counted | None
     measured: Measured | None = None
-    sizes: tuple[SizeEvenness, ...] = ()
+    sizes: tuple[SizeAlignment, ...] = ()
     notes: tuple[str, ...] = ()
     why: str = ""
     seed: int = 0
 
     @property
     def verdict(self) -> str:
-        """The finding in a sentence or a few."""
-        if self.counted is None:
-            return verdict_without(self.measured)
-        return verdict(self.counted)
+        """The finding in one or a few sentences."""
+        return verdict_without(self.measured) if self.counted is None else verdict(self.counted)
 
     @property
     def status(self) -> str:
-        """How far the counts can be trusted: exact, bound or unknown; empirical without counts."""
-        return "empirical" if self.counted is None else self.counted.status
+        """How far to trust the counts: exact, bound or unknown; empirical if there are none."""
+        return "empirical" if self.counted is None else str(self.counted.graph.status)
 
     def __repr__(self) -> str:
         return f"Audit of {self.name} at {sides_of(self.shape)}: {self.verdict}"
@@ -100,21 +97,21 @@ class Audit:
         return self.table()
 
     def table(self) -> str:
-        """What a person can read in a minute, the verdict first."""
+        """Text that can be read in a minute, starting with the verdict."""
         return table(self)
 
     def figure(self) -> bytes:
-        """The map of paths as the bytes of a PNG; where none were counted, that of sensitivity."""
+        """The map of paths as the bytes of a PNG; if none were counted, that of sensitivity."""
         return next(iter(self.drawings.values())).draw(LIGHT)
 
     @cached_property
     def drawings(self) -> dict[str, Drawing]:
-        """All figures by name, the most telling first."""
+        """All figures by name, the most important first."""
         found = all_drawings(self.counted, self.measured, self.sizes)
         return {drawing.name: drawing for drawing in found}
 
     def scalars(self) -> dict[str, float | bool | None]:
-        """The numbers that a budget may be set on; None where this audit has none."""
+        """The numbers on which conditions can be set; None for those that this audit lacks."""
         return scalars_of(self.counted, self.measured)
 
     def settings(self) -> dict[str, Any]:
@@ -124,20 +121,19 @@ class Audit:
             found |= {
                 "capture": counted.graph.capture,
                 "operations": len(counted.graph.nodes) - 1,
-                "status": counted.status,
+                "status": self.status,
                 "paths counted": f"{counted.paths.convention}, to {counted.paths.target}",
             }
         if self.why:
-            found["what stood in the way"] = self.why
+            found["failed ways of capture"] = self.why
         if self.measured is not None:
             found["measured on"] = f"{self.measured.source}, {self.measured.images} images"
             found["seed"] = self.seed
         return {**found, "placewise": __version__}
 
     def to_dict(self) -> dict[str, Any]:
-        """What `audit.json` holds: plain values with sorted keys; integers of any size are text."""
+        """The content of `audit.json`: plain values with sorted keys; large integers are text."""
         counted = self.counted
-        scalars = self.scalars().items()
         found = {
             "placewise": __version__,
             "network": self.name,
@@ -150,24 +146,24 @@ class Audit:
             "status": self.status,
             "unknown": {} if counted is None else dict(counted.graph.unknown),
             **(dict.fromkeys(COUNTED) if counted is None else counted.to_dict()),
-            "sizes": [size.to_dict() for size in self.sizes],
-            "measured": None if self.measured is None else self.measured.to_dict(),
-            "scalars": {key: rounded(v) if type(v) is float else v for key, v in scalars},
+            "sizes": plain(self.sizes),
+            "measured": plain(self.measured),
+            "scalars": plain(self.scalars()),
         }
         made: dict[str, Any] = _sorted(found)
         return made
 
-    def save(self, folder: Path | str) -> Path:
+    def save(self, folder: str | Path) -> Path:
         """Write audit.json, figures/*.png and report.html.
 
         Args:
-            folder: new, empty, or that of a former audit, whose files are replaced.
+            folder: a new or empty folder, or that of an earlier audit, whose files are replaced.
 
         Returns:
             Path of the report.
 
         Raises:
-            SettingsError: the folder holds something else.
+            SettingsError: the folder contains something else.
         """
         folder = Path(folder)
         claim_folder(folder, RESULT)
@@ -183,60 +179,59 @@ class Audit:
         return folder / "report.html"
 
 
-COUNTED = (
-    "receptive_field paths paths_to_output paths_to_unit unseen evenness padding layers"
-).split()
-"""What `audit.json` holds of what was counted."""
-
-
 def audit(
     model: nn.Module | ExportedProgram,
     shape: Sequence[int],
     *,
+    in_channels: int | None = None,
+    per_channel: bool = False,
     images: Tensor | None = None,
-    channels: bool = False,
     measure: bool = True,
     sizes: Sequence[int] = (),
     seed: int = 0,
     name: str = "",
     notes: Sequence[str] = (),
-    tell: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
-    """Audit a network: count paths, fields and padding, and measure what it does with images.
+    """Audit a network: count paths and receptive fields, and measure how it treats images.
 
-    The network stays as found: modes, buffers, hooks, gradients, device.
+    The network is left unchanged: modes, buffers, hooks, gradients, device.
 
     Args:
-        model: any network that takes one batch of images (signals, volumes); or what
-            `torch.export` made of one.
-        shape: (channels, *space) of the image, with one to three axes of space.
-        images: (N, channels, *space) as the network wants them, to measure with; of larger ones
-            it gets the middle, and twice the size is a good choice. None: noise.
-        channels: whether channels are told apart when paths are counted.
-        measure: whether to run the network; without it a second or two are enough.
-        sizes: sides of images whose evenness is told; near the audited one by default.
-        seed: everything that is drawn follows from it.
-        name: of the network; that of its class by default.
+        model: any network that takes one batch of images, signals or volumes; or a program from
+            `torch.export`.
+        shape: (channels, *space) of one image, with one to three axes of space; or only (*space),
+            if `in_channels` is given.
+        in_channels: channels of the image.
+        per_channel: whether to count the channels of a layer apart; by default they count as one.
+        images: (N, channels, *space) to measure with, normalised as the network expects. The
+            network gets the middle of larger ones; twice the size is a good choice. None: noise.
+        measure: whether to run the network; without that, an audit takes a second or two.
+        sizes: sides of images to check for stride alignment; by default those near this one.
+        seed: for all random draws.
+        name: of the network; by default its class.
         notes: sentences that the reader has to know.
-        tell: told the table, what was counted before anything is measured.
-        progress: told (done, total) runs of the network, about.
+        say: called with the table of what was counted before anything is measured, and with the
+            rest of the table at the end.
+        progress: called with (done, total) runs of the network, approximately.
 
     Raises:
         CaptureError: the network cannot be followed, and nothing is or can be measured.
-        SettingsError: a shape, a size or images that cannot be.
+        SettingsError: a shape, a size or the images are not valid.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 7, stride=2, padding=3), nn.ReLU())
-        >>> audit(net, (3, 64, 64), measure=False).verdict
-        'The best-served pixel has 4.0 times the paths of a corner; 65 would be even.'
+        >>> audit(net, (64, 64), in_channels=3, measure=False).verdict
+        'The best-served pixel has 4.0 times the paths of a corner; 65 would be stride-aligned.'
     """
-    found = _counted(model, tuple(shape), channels, sizes)
+    shape = image_shape(shape, in_channels)
+    found = _counted(model, shape, per_channel, sizes)
     found = replace(found, name=name or found.name, notes=tuple(notes), seed=seed)
     if found.counted is None and not measure:
         raise CaptureError(found.why)
-    if tell and found.counted is not None:
-        tell(found.table())
+    if say and found.counted is not None:
+        say(found.table())
     if not measure:
         return found
     module = Program(model) if isinstance(model, ExportedProgram) else model
@@ -246,52 +241,53 @@ def audit(
     except SettingsError as error:
         raise error if found.counted else CaptureError(f"{found.why}; {error}") from error
     whole = replace(found, measured=measured)
-    if tell:
-        tell(f"\n{measured_table(measured)}" if found.counted else whole.table())
+    if say:
+        say(f"\n{measured_table(measured)}" if found.counted else whole.table())
     return whole
 
 
 def _counted(
-    model: nn.Module | ExportedProgram, shape: tuple[int, ...], channels: bool, sizes: Sequence[int]
+    model: nn.Module | ExportedProgram,
+    shape: tuple[int, ...],
+    per_channel: bool,
+    sizes: Sequence[int],
 ) -> Audit:
-    """All that can be found without running the network on images."""
+    """Everything that can be found without running the network on images."""
     name = type(model).__name__
     try:
         if isinstance(model, ExportedProgram):
-            graph = capture_program(model, shape, channels=channels)
+            graph = capture_program(model, shape, per_channel=per_channel)
         else:
-            graph = capture(model, shape, channels=channels)
+            graph = capture(model, shape, per_channel=per_channel)
     except CaptureError as error:
         return Audit(name, shape, None, why=str(error))
     found = count(graph)
-    near = evenness_over(graph, sizes or _near(found))
+    near = alignment_over(graph, sizes or _near(found))
     return Audit(name, shape, found, sizes=near, why=graph.why)
 
 
 def _near(counted: Counted) -> range:
-    """Sizes about the audited one."""
-    side = counted.evenness.size[-1]
-    step = max(step or 0 for step in counted.evenness.step)
+    """Sizes around the audited one."""
+    side = counted.alignment.size[-1]
+    step = max(step or 0 for step in counted.alignment.step)
     reach = min(max(NEAR, 3 * step // 2), FAR)
     return range(max(1, side - reach), side + reach + 1)
 
 
 def _hints(counted: Counted | None) -> Hints:
-    """What counting tells measuring."""
+    """What is known from counting and helps measuring."""
     if counted is None:
         return Hints()
-    stride = [step for step in counted.field.stride if step is not None]
+    known = [math.ceil(step) for step in counted.field.stride if step is not None]
     return Hints(
         theoretical=counted.field.size,
-        prediction=shares(counted.paths.counts),
-        stride=[math.ceil(step) for step in stride]
-        if len(stride) == len(counted.field.size)
-        else None,
+        prediction=relative(counted.paths.counts),
+        stride=known if len(known) == len(counted.field.size) else None,
     )
 
 
 def _sorted(value: Any) -> Any:
-    """The same with the keys of all mappings in order."""
+    """The same value with the keys of all mappings sorted."""
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(part) for part in value] if isinstance(value, list) else value

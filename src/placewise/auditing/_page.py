@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from placewise.auditing._count import Counted, layer_name
+from placewise.auditing._counted import Counted
 from placewise.auditing._words import (
     LAYER_HEADER,
     SIDES,
-    even_sizes,
+    aligned_sizes,
     layer_rows,
     missing_said,
     sides_of,
@@ -33,6 +33,21 @@ if TYPE_CHECKING:
 ROWS = 60
 """Layers in the table of the page."""
 
+TILES = {
+    "best-served pixel over corner": ("max_over_corner", ""),
+    "best corner over worst": ("corner_ratio", ""),
+    "receptive field": ("receptive_field", " px"),
+    "misaligned layers": ("uneven_layers", ""),
+    "unseen pixels": ("unseen_pixels", ""),
+    "middle over corner, measured": ("sensitivity_ratio", ""),
+}
+
+MEASURED = {
+    "What the output depends on": ("sensitivity", "effective_field"),
+    "How a shift changes the output": ("phases", "places"),
+    "How the border changes the features": ("equivariance", "border_swap", "position"),
+}
+"""Sections of measured figures, with the names of their figures."""
 
 AUDIT_WORDS = (
     (
@@ -42,9 +57,9 @@ AUDIT_WORDS = (
         "training can make up for some of that.",
     ),
     (
-        "spatial, channel-aware",
-        "Two ways to count paths: spatial takes all channels of a layer as one, channel-aware "
-        "counts each channel separately.",
+        "spatial, per channel",
+        "Two ways to count paths: spatial takes all channels of a layer as one, per "
+        "channel counts each of them separately.",
     ),
     (
         "padding",
@@ -52,14 +67,14 @@ AUDIT_WORDS = (
         "zeros.",
     ),
     (
-        "stride-aligned (even) size",
+        "stride-aligned size",
         "A size at which no layer drops a padded row or column. At other sizes "
-        "padding is used on one side only, and the network treats the two sides differently.",
+        "padding is used more on one side than on the other, and the network treats the two sides differently.",
     ),
     (
         "receptive field",
-        "The pixels that can influence a position of a layer at all. It is aligned if all paths "
-        "agree on where it is.",
+        "The pixels that can influence a position of a layer at all. It is concentric if all "
+        "paths agree on its stride and centre.",
     ),
     (
         "effective receptive field",
@@ -103,42 +118,27 @@ AUDIT_WORDS = (
 
 def audit_page(audit: Audit) -> str:
     """The page of an audit."""
-    counted = audit.counted
+    counted, scalars = audit.counted, audit.scalars()
     sections = []
     if counted is not None:
         figures = _figures(audit, "paths", "paths_by_layer", "ratio_by_layer")
         sections = [
-            Section("What the network reads of each pixel", figures),
-            Section("Which sizes are even", [*_sizes(audit, counted)]),
-            Section("What the last map rests on", [*_padding(audit)]),
+            Section("How many paths each pixel has", figures),
+            Section("Which sizes are stride-aligned", [*_sizes(audit, counted)]),
+            Section("What the last map depends on", [*_padding(audit)]),
             Section("How far each layer sees", [*_layers(counted)]),
         ]
-    made = Section("How it was found", [settings_table(audit.settings())])
+    sections += [Section(title, _figures(audit, *names)) for title, names in MEASURED.items()]
+    sections.append(Section("How it was found", [settings_table(audit.settings())]))
+    facts = [(name, _said(scalars[key], unit)) for name, (key, unit) in TILES.items()]
+    tiles = [(name, shown) for name, shown in facts if shown]
     return Report(
-        audit.name,
-        audit.verdict,
-        [*sections, *_measured(audit), made],
-        tiles=_tiles(audit),
-        notes=_notes(audit),
-        words=AUDIT_WORDS,
+        audit.name, audit.verdict, sections, tiles=tiles, notes=_notes(audit), words=AUDIT_WORDS
     ).html()
 
 
-def _tiles(audit: Audit) -> list[tuple[str, str]]:
-    scalars = audit.scalars()
-    facts = [
-        ("best-served pixel over corner", _said(scalars["max_over_corner"])),
-        ("best corner over worst", _said(scalars["corner_ratio"])),
-        ("receptive field", _said(scalars["receptive_field"], " px")),
-        ("uneven layers", _said(scalars["uneven_layers"])),
-        ("unseen pixels", _said(scalars["unseen_pixels"])),
-        ("middle over corner, measured", _said(scalars["sensitivity_ratio"])),
-    ]
-    return [(name, shown) for name, shown in facts if shown]
-
-
-def _said(value: float | None, unit: str = "") -> str:
-    """A number as it is, if it is whole; nothing for none."""
+def _said(value: float | None, unit: str) -> str:
+    """A number in words, in full if it is whole; empty for None."""
     if value is None:
         return ""
     if math.isinf(value):
@@ -147,15 +147,15 @@ def _said(value: float | None, unit: str = "") -> str:
 
 
 def _notes(audit: Audit) -> list[str]:
-    """What the reader has to know before believing a number."""
+    """What the reader has to know before trusting a number."""
     said = list(audit.notes)
     if audit.counted is None:
-        said.append(f"Why it could not be followed: {audit.why}")
-    if audit.counted is not None and audit.counted.graph.unknown:
+        said.append(f"Why the network could not be followed: {audit.why}")
+    elif audit.counted.graph.unknown:
         said.append(
-            "Operations that the audit does not know are taken to read everything: "
-            f"{unknown_names(audit.counted.graph.unknown)}. A rule of your own makes them known: "
-            "see docs/audit.md."
+            "The audit assumes that operations which it does not know read everything: "
+            f"{unknown_names(audit.counted.graph.unknown)}. You can add a rule for them: see "
+            "docs/audit.md."
         )
     if audit.measured is not None:
         said += [f"{line[0].upper()}{line[1:]}" for line in missing_said(audit.measured)]
@@ -163,27 +163,27 @@ def _notes(audit: Audit) -> list[str]:
 
 
 def _sizes(audit: Audit, counted: Counted) -> Iterable[Part]:
-    words = even_sizes(counted)
+    found, words = counted.alignment, aligned_sizes(counted)
     yield Paragraph(f"{words[0].upper()}{words[1:]}.")
-    if counted.evenness.stopped:
+    if found.stopped:
         yield Paragraph(
-            f"Other sizes can be followed as far as {counted.evenness.stopped}; what lies beyond "
-            "has no say in this.",
+            f"Other sizes can be followed only as far as {found.stopped}; layers beyond it are "
+            "not considered.",
             muted=True,
         )
     yield from _figures(audit, "sizes")
-    if counted.uneven:
+    if found.misaligned:
         rows = [
             [
                 left.layer,
-                "/".join(SIDES[len(counted.evenness.size)][left.axis]),
+                "/".join(SIDES[len(found.size)][left.axis]),
                 f"{left.length:,}",
                 str(left.kernel),
                 str(left.stride),
                 str(left.unused),
                 "features" if left.real else "padding",
             ]
-            for left in counted.uneven
+            for left in found.misaligned
         ]
         header = ["layer", "axis", "length", "window", "stride", "dropped", "of"]
         caption = "Layers whose windows leave something at the end of an axis, padding included."
@@ -199,33 +199,23 @@ def _padding(audit: Audit) -> Iterable[Part]:
 def _layers(counted: Counted) -> Iterable[Part]:
     field = counted.field
     yield Paragraph(
-        f"A place of the last feature map ({layer_name(counted.graph, field.node)}) can read "
-        f"{sides_of(field.size)} px of the image. Objects that are larger are seen in parts.",
+        f"A place of the last feature map ({counted.name(field.node)}) can read "
+        f"{sides_of(field.size)} px of the image. It sees only parts of larger objects.",
     )
     rows = layer_rows(counted, ROWS)
     caption = "Best/corner: paths of the best-served pixel over those of the best corner."
-    folded = f"Table of {len(rows)} layers"
-    yield Table(LAYER_HEADER, rows, [5], caption, folded=folded)
+    yield Table(LAYER_HEADER, rows, [5], caption, folded=f"Table of {len(rows)} layers")
     unread = [
         [one.layer, one.op, f"{one.unread:,}", f"{one.places:,}"] for one in counted.unseen.layers
     ]
     if unread:
         header = ["layer", "operation", "unread", "of places"]
-        caption = "Features that no output reads: work that is thrown away."
+        caption = "Features that no output reads: they are computed for nothing."
         folded = f"Features that nothing reads, of {len(unread)} operations"
         yield Table(header, unread, [2, 3], caption, folded=folded)
 
 
-def _measured(audit: Audit) -> list[Section]:
-    sections = {
-        "What the output depends on": ("sensitivity", "effective_field"),
-        "What a shift does to the output": ("phases", "places"),
-        "What the border does to the features": ("equivariance", "border_swap", "position"),
-    }
-    return [Section(title, _figures(audit, *names)) for title, names in sections.items()]
-
-
 def _figures(audit: Audit, *names: str) -> list[Figure]:
-    """Those of these figures that there are."""
+    """Those of these figures that the audit has."""
     shown = [audit.drawings[name] for name in names if name in audit.drawings]
     return [Figure(one.draw, one.caption, one.alt) for one in shown]

@@ -1,4 +1,4 @@
-"""An audit in words: the verdict, and tables that a person reads in a minute."""
+"""An audit in words: the verdict, and tables that can be read in a minute."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
 
-from placewise.auditing._count import Counted, layer_name, some
-from placewise.auditing._measure import Measured
+from placewise.auditing._counted import Counted
+from placewise.auditing._measured import Measured
 from placewise.report import text
 from placewise.report.maps import fraction
 from placewise.wording import number, share
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Row = tuple[str, str, str]
-"""What, how much, and what that means."""
+"""A finding: its name, its number, and what the number means."""
 
 ALIKE = 1.05
-"""Ratio below which two counts of paths are said to be alike."""
+"""Ratio below which two counts of paths are called alike."""
 
 SHOWN = 12
 """Layers in the table on the console."""
 
-HOW = {"export": "followed by torch.export", "recorded": "recorded while it ran"}
+LAYER_HEADER = ["layer", "map", "receptive field px", "stride", "status", "best/corner"]
+
+CAPTURED = {"export": "followed by torch.export", "recorded": "recorded while it ran"}
 
 SIDES = {
     1: (("first", "last"),),
@@ -58,35 +60,75 @@ def sides_of(shape: Sequence[object]) -> str:
     return " × ".join(map(str, shape))
 
 
-def verdict(counted: Counted) -> str:
-    """The finding in a sentence or a few."""
-    first = "; ".join(part for part in (_paths_said(counted), _even_said(counted)) if part)
-    sentences = [f"{first[0].upper()}{first[1:]}.", _unseen_said(counted), _trust_said(counted)]
-    return " ".join(sentence for sentence in sentences if sentence)
+def squared(sides: Sequence[object]) -> str:
+    """A size as people write it, as one number if all sides are equal.
 
-
-def verdict_without(measured: Measured | None) -> str:
-    """The finding where a network could not be followed."""
-    first = "The network could not be followed, so nothing is counted here"
-    if measured is None or measured.sensitivity is None:
-        return f"{first}."
-    ratio = measured.sensitivity.places.centre_over_corner
-    return (
-        f"{first}; measured on {measured.source}, the middle of the image changes the answer "
-        f"{times(ratio)} as much as its corners."
-    )
+    Example:
+        >>> squared((224, 224)), squared((None, 2))
+        ('224', '– × 2')
+    """
+    shown = ["–" if side is None else side for side in sides]
+    return sides_of(shown[:1] if len(set(shown)) == 1 else shown)
 
 
 def times(ratio: float) -> str:
-    """A ratio as people say it.
+    """A ratio in words.
 
     Example:
         >>> times(24.18), times(1.2345), times(float("inf"))
         ('24 times', '1.2 times', 'infinitely many times')
     """
-    if math.isinf(ratio):
-        return "infinitely many times"
-    return f"{number(ratio, 2)} times"
+    return "infinitely many times" if math.isinf(ratio) else f"{number(ratio, 2)} times"
+
+
+def ranges(numbers: Sequence[int], most: int = 6) -> str:
+    """Whole numbers, with neighbours joined.
+
+    Example:
+        >>> ranges([3, 5, 6, 7])
+        '3, 5–7'
+    """
+    runs: list[list[int]] = []
+    for one in numbers:
+        if runs and one == runs[-1][-1] + 1:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    parts = [f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return ", ".join(parts[:most]) + (" and more" if len(parts) > most else "")
+
+
+def unknown_names(unknown: Mapping[str, int]) -> str:
+    """Operations with how often they occur, the most frequent first.
+
+    Example:
+        >>> unknown_names({"roi_align": 2, "nms": 1})
+        'roi_align × 2, nms'
+    """
+    ordered = sorted(unknown.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{name} × {n}" if n > 1 else name for name, n in ordered)
+
+
+# --- the verdict ---------------------------------------------------------------------------------
+
+
+def verdict(counted: Counted) -> str:
+    """The finding in one or a few sentences."""
+    first = "; ".join(part for part in (_paths_said(counted), _size_said(counted)) if part)
+    sentences = [f"{first[0].upper()}{first[1:]}.", _unseen_said(counted), _trust_said(counted)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def verdict_without(measured: Measured | None) -> str:
+    """The finding for a network that could not be followed."""
+    first = "The network could not be followed, so that nothing is counted"
+    if measured is None or measured.sensitivity is None:
+        return f"{first}."
+    ratio = measured.sensitivity.places.centre_over_corner
+    return (
+        f"{first}; measured on {measured.source}, the middle of the image changes the output "
+        f"{times(ratio)} as much as its corners."
+    )
 
 
 def _paths_said(counted: Counted) -> str:
@@ -104,8 +146,8 @@ def _paths_said(counted: Counted) -> str:
         if blind > 1:
             return f"{blind} of {len(names)} {what}s have no path to the output"
         return f"the {at} {what} has no path to the output"
-    if counted.corner_ratio >= ALIKE:
-        ratio = times(counted.corner_ratio)
+    if paths.corner_ratio >= ALIKE:
+        ratio = times(paths.corner_ratio)
         return f"the {names[paths.corners.index(best)]} {what} has {ratio} the paths of the {at}"
     if paths.max_over_corner >= ALIKE:
         return f"the best-served pixel has {times(paths.max_over_corner)} the paths of a corner"
@@ -115,31 +157,18 @@ def _paths_said(counted: Counted) -> str:
     return "the middle and the corners have about equally many paths"
 
 
-def _even_said(counted: Counted) -> str:
-    """Whether the size is even, and which would be; nothing where no layer strides."""
-    found = counted.evenness
+def _size_said(counted: Counted) -> str:
+    """Whether the size is stride-aligned, and which would be; empty if no layer strides."""
+    found = counted.alignment
     if not found.layers:
         return ""
-    if found.even:
-        return f"{sides_of(_squared(found.size))} is even"
-    nearest = [
-        _nearest(side, pair) for side, pair in zip(found.size, found.nearest_even, strict=True)
-    ]
+    if found.aligned:
+        return f"{squared(found.size)} is stride-aligned"
     if found.missed:
-        return f"{sides_of(_squared(found.size))} is not even"
-    if None in nearest:
-        return "no size near it is even"
-    return f"{sides_of(_squared([side for side in nearest if side]))} would be even"
-
-
-def _squared(sides: Sequence[T]) -> Sequence[T]:
-    """One side where all are the same."""
-    return sides[:1] if len(set(sides)) == 1 else sides
-
-
-def _nearest(side: int, pair: tuple[int | None, int | None]) -> int | None:
-    known = [size for size in pair if size]
-    return min(known, key=lambda size: (abs(size - side), -size), default=None)
+        return f"{squared(found.size)} is not stride-aligned"
+    if None in found.nearest:
+        return "no size near it is stride-aligned"
+    return f"{squared(found.nearest)} would be stride-aligned"
 
 
 def _unseen_said(counted: Counted) -> str:
@@ -152,26 +181,9 @@ def _unseen_said(counted: Counted) -> str:
         for name, whole in zip(names, found.whole, strict=True)
         if whole
     ]
-    where = f" ({' and '.join(lines)})" if lines else ""
+    at = f" ({' and '.join(lines)})" if lines else ""
     are = "pixel is" if found.pixels == 1 else "pixels are"
-    return f"{found.pixels:,} {are} never seen{where}."
-
-
-def ranges(numbers: Sequence[int], most: int = 6) -> str:
-    """Whole numbers, neighbours joined.
-
-    Example:
-        >>> ranges([3, 5, 6, 7])
-        '3, 5–7'
-    """
-    runs: list[list[int]] = []
-    for one in numbers:
-        if runs and one == runs[-1][-1] + 1:
-            runs[-1].append(one)
-        else:
-            runs.append([one])
-    parts = [f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
-    return ", ".join(parts[:most]) + (" and more" if len(parts) > most else "")
+    return f"{found.pixels:,} {are} never seen{at}."
 
 
 def _trust_said(counted: Counted) -> str:
@@ -180,63 +192,49 @@ def _trust_said(counted: Counted) -> str:
         count = sum(unknown.values())
         are = "operation is" if count == 1 else "operations are"
         return f"{count} {are} unknown ({unknown_names(unknown)}): the numbers are guesses."
-    if counted.status == "bound":
+    if counted.graph.status == "bound":
         return "Some layers read less than is counted here, never more."
     return ""
-
-
-def unknown_names(unknown: Mapping[str, int]) -> str:
-    """Operations with how often they occur, the most frequent first.
-
-    Example:
-        >>> unknown_names({"roi_align": 2, "nms": 1})
-        'roi_align × 2, nms'
-    """
-    ordered = sorted(unknown.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{name} × {n}" if n > 1 else name for name, n in ordered)
 
 
 # --- tables --------------------------------------------------------------------------------------
 
 
 def counted_rows(counted: Counted) -> list[Row]:
-    """The structural findings, one in a row."""
-    paths, axes = counted.paths, counted.paths.counts.ndim
+    """The structural findings, one per row."""
+    paths, graph, padding = counted.paths, counted.graph, counted.padding
+    axes = paths.counts.ndim
+    corners = _of_best(counted, paths.corners, corner_names(axes))
     edges = [edge for pair in paths.edges for edge in pair]
-    ends = [name for pair in SIDES[axes] for name in pair]
-    uneven = {leftover.node for leftover in counted.uneven}
+    ends = [f"middle {name}" for pair in SIDES[axes] for name in pair]
+    captured = (
+        f"{CAPTURED[graph.capture]}, {len(graph.nodes) - 1} operations, "
+        f"{sum(graph.unknown.values())} unknown"
+    )
+    most = share(float(padding.share.max()))
     return [
-        (
-            "followed",
-            counted.status,
-            f"{HOW[counted.graph.capture]}, {len(counted.graph.nodes) - 1} operations, "
-            f"{sum(counted.graph.unknown.values())} unknown",
-        ),
-        (
-            "paths: corners" if axes > 1 else "paths: ends",
-            *_beside_best(counted, paths.corners, corner_names(axes)),
-        ),
-        *(
-            [("paths: edges", *_beside_best(counted, edges, [f"middle {end}" for end in ends]))]
-            if axes > 1
-            else []
-        ),
+        ("followed", str(graph.status), captured),
+        ("paths: corners" if axes > 1 else "paths: ends", *corners),
+        *([("paths: edges", *_of_best(counted, edges, ends))] if axes > 1 else []),
         ("receptive field", *_field_said(counted)),
-        ("uneven layers", str(len(uneven)), even_sizes(counted)),
+        (
+            "misaligned layers",
+            str(len({left.node for left in counted.alignment.misaligned})),
+            aligned_sizes(counted),
+        ),
         ("unseen pixels", f"{counted.unseen.pixels:,}", "that no output reads"),
         (
             "padding",
-            share(float(counted.padding.overall)),
-            f"of all paths begin in padding, up to {share(float(counted.padding.share.max()))} "
-            "at one place of the last map",
+            share(float(padding.overall)),
+            f"of all paths begin in padding; at one place of the last map, up to {most}",
         ),
     ]
 
 
-def _beside_best(
+def _of_best(
     counted: Counted, counts: Sequence[int | Fraction], names: Sequence[str]
 ) -> tuple[str, str]:
-    """Counts as shares of the best-served pixel's; one where all are the same."""
+    """Counts as shares of the largest; one number if all are the same."""
     most = counted.paths.maximum or 1
     shares = [fraction(float(Fraction(count) / most)) for count in counts]
     if len(set(shares)) == 1:
@@ -245,115 +243,107 @@ def _beside_best(
     return "  ".join(shares), f"of the best-served pixel's: {said}"
 
 
-def even_sizes(counted: Counted) -> str:
-    """The even sizes next to this one, in words."""
-    found = counted.evenness
+def aligned_sizes(counted: Counted) -> str:
+    """The stride-aligned sizes next to this one, in words."""
+    found = counted.alignment
     if not found.layers:
-        return "no layer strides, so that every size is even"
+        return "no layer strides, so that every size is stride-aligned"
     if found.missed:
-        own = f"{sides_of(_squared(found.size))} is {'' if found.even else 'not '}even"
+        own = f"{squared(found.size)} is {'' if found.aligned else 'not '}stride-aligned"
         return f"{own}; other sizes cannot be followed beyond {found.stopped}"
     if set(found.step) == {1}:
-        return "every size near it is even"
+        return "every size near it is stride-aligned"
     said = []
-    for axis, (pair, step) in enumerate(zip(found.nearest_even, found.step, strict=True)):
+    for axis, (pair, step) in enumerate(zip(found.nearest_aligned, found.step, strict=True)):
         known = [str(size) for size in dict.fromkeys(pair) if size]
         every = f", then every {step}" if step else ""
         name = "/".join(SIDES[len(found.size)][axis])
         said.append((name, f"{' and '.join(known)}{every}" if known else "none near"))
     if len({words for _, words in said}) == 1:
-        return f"even sizes: {said[0][1]}"
-    return "even sizes: " + "; ".join(f"{name} {words}" for name, words in said)
+        return f"stride-aligned sizes: {said[0][1]}"
+    return "stride-aligned sizes: " + "; ".join(f"{name} {words}" for name, words in said)
 
 
 def _field_said(counted: Counted) -> tuple[str, str]:
     field = counted.field
-    name = _layer(layer_name(counted.graph, field.node))
-    cut = field.clipped and field.size == counted.paths.counts.shape
-    stride = sides_of(_squared([_plain(step) for step in field.stride]))
-    aligned = "aligned" if field.aligned else "not aligned"
+    of = f"of {_layer(counted.name(field.node))}"
+    if field.clipped and field.size == counted.paths.counts.shape:
+        of += ", the whole image"
+    concentric = "concentric" if field.concentric else "not concentric"
     return (
-        f"{sides_of(_squared(field.size))} px",
-        f"of {name}{', the whole image' * cut}; stride {stride}, {aligned}, {field.status}",
+        f"{squared(field.size)} px",
+        f"{of}; stride {squared(field.stride)}, {concentric}, {field.status}",
     )
-
-
-def _plain(value: object) -> str:
-    return "–" if value is None else str(value)
 
 
 def layer_rows(counted: Counted, most: int = SHOWN) -> list[list[str]]:
     """Layers with their maps, receptive fields and paths: see `LAYER_HEADER`."""
-    rows = []
-    for layer in some(counted.layers, most):
-        field = counted.fields[layer.node]
-        rows.append(
-            [
-                layer_name(counted.graph, layer.node),
-                sides_of(counted.sides(layer.node)),
-                sides_of(_squared(field.size)),
-                sides_of(_squared([_plain(s) for s in field.stride])),
-                field.status,
-                number(layer.paths.max_over_corner),
-            ]
-        )
-    return rows
+    return [
+        [
+            counted.name(layer.node),
+            sides_of(counted.sides(layer.node)),
+            squared(field.size),
+            squared(field.stride),
+            field.status,
+            number(layer.paths.max_over_corner),
+        ]
+        for layer in counted.some_layers(most)
+        for field in [counted.fields[layer.node]]
+    ]
 
 
-def measured_rows(measured: Measured) -> list[Row]:
-    """The measured findings, one in a row."""
-    return [*_answer_rows(measured), *_feature_rows(measured)]
+def measured_rows(measured: Measured) -> Iterator[Row]:
+    """The measured findings, one per row."""
+    yield from _sensitivity_rows(measured)
+    if (crops := measured.consistency) is not None:
+        only = "; only one class is ever predicted" if crops.classes == 1 else ""
+        error = number(crops.standard_error, 2)
+        of = f"of pairs of shifted crops get the same class (± {error}){only}"
+        yield "consistency", f"{number(crops.percent)} %", of
+    if (phases := measured.phases) is not None:
+        most = share(float(phases.share.max()))
+        yield "phase", most, "of the output's variance, at most, is due to shifts below a stride"
+    if measured.equivariance:
+        last = measured.equivariance[-1]
+        of = f"of {_layer(last.layer)} when the image moves, in spreads of its features"
+        yield "equivariance error", number(last.overall), of
+    if measured.border_swap:
+        swap = measured.border_swap[-1]
+        of = f"on the outermost places of {_layer(swap.layer)}, in spreads of its features"
+        yield "effect of padding", number(float(swap.relative[0])), of
+    if measured.position:
+        best = max(measured.position, key=lambda one: max(one.r2))
+        image = share(max(0.0, *best.raw_r2))
+        of = f"of it can be read off {_layer(best.layer)}, and {image} off the image itself"
+        yield "position", share(max(0.0, *best.r2)), of
 
 
-def _answer_rows(measured: Measured) -> Iterator[Row]:
+def _sensitivity_rows(measured: Measured) -> Iterator[Row]:
     if (field := measured.effective_field) is not None:
         of = "" if field.ratio is None else f"; {share(field.ratio)} of the receptive field's"
         yield "effective field", f"{number(field.size)} px", f"side of its square{of}"
     if (found := measured.sensitivity) is not None:
-        told = "of the middle over corners, to small noise"
-        yield "sensitivity", number(found.places.centre_over_corner), told
+        of = "the middle's over the corners', to small noise"
+        yield "sensitivity", number(found.places.centre_over_corner), of
     if (against := measured.comparison) is not None:
         predicted = number(against.predicted.centre_over_corner)
-        told = f"rank correlation with the paths, which predict {predicted}"
-        yield "sensitivity, paths", number(against.spearman), told
+        of = f"rank correlation with the path counts, which predict {predicted}"
+        yield "sensitivity, paths", number(against.spearman), of
     if (painted := measured.occlusion) is not None:
-        told = "of the middle over corners, to cells that are painted over"
+        of = "the middle's over the corners', to painted-over cells"
         if (cells := measured.occlusion_comparison) is not None:
-            told += f"; the paths predict {number(cells.predicted.centre_over_corner)}"
-        yield "occlusion", number(painted.places.centre_over_corner), told
-    if (crops := measured.consistency) is not None:
-        only = "; only one class is ever answered" if crops.classes == 1 else ""
-        error = number(crops.standard_error, 2)
-        told = f"of pairs of shifted crops get the same class (± {error}){only}"
-        yield "consistency", f"{number(crops.percent)} %", told
-    if (phases := measured.phases) is not None:
-        most = share(float(phases.share.max()))
-        yield "phase", most, "of the answers' variance is made by shifts below a stride, at most"
-
-
-def _feature_rows(measured: Measured) -> Iterator[Row]:
-    if measured.equivariance:
-        last = measured.equivariance[-1]
-        told = f"of {_layer(last.layer)} when the image moves, in spreads of its features"
-        yield "equivariance error", number(last.overall), told
-    if measured.border_swap:
-        swap = measured.border_swap[-1]
-        told = f"on the outermost places of {_layer(swap.layer)}, in spreads of its features"
-        yield "padding's effect", number(float(swap.relative[0])), told
-    if measured.position:
-        best = max(measured.position, key=lambda one: max(one.r2))
-        image = share(max(0.0, *best.raw_r2))
-        told = f"can be told from {_layer(best.layer)} alone; from the image {image}"
-        yield "place", share(max(0.0, *best.r2)), told
+            predicted = number(cells.predicted.centre_over_corner)
+            of += f"; the path counts predict {predicted}"
+        yield "occlusion", number(painted.places.centre_over_corner), of
 
 
 def _layer(name: str) -> str:
-    """A layer in a sentence; names of numbers alone would be read as numbers."""
+    """A layer in a sentence; names that begin with a digit would be read as numbers."""
     return f"layer {name}" if name[:1].isdigit() else name or "the output"
 
 
 def table(audit: Audit) -> str:
-    """What the console shows: the verdict, what was counted, the layers, what was measured."""
+    """The console's text: the verdict, what was counted, the layers, what was measured."""
     parts = [audit.verdict, f"{audit.name} at {sides_of(audit.shape)}"]
     if audit.counted is not None:
         parts.append(text.table(["", "", ""], counted_rows(audit.counted)))
@@ -368,7 +358,7 @@ def table(audit: Audit) -> str:
 def measured_table(measured: Measured) -> str:
     """What was measured, for the console."""
     of = " of noise" if measured.source == "noise" else ""
-    rows = measured_rows(measured)
+    rows = list(measured_rows(measured))
     found = [text.table(["", "", ""], rows)] if rows else []
     return "\n".join(
         [f"Measured on {measured.images} images{of}:", *found, *missing_said(measured)]
@@ -376,11 +366,8 @@ def measured_table(measured: Measured) -> str:
 
 
 def missing_said(measured: Measured) -> list[str]:
-    """What could not be measured, a sentence for each reason."""
+    """What could not be measured, one sentence for each reason."""
     reasons: dict[str, list[str]] = {}
     for name, why in measured.missing.items():
         reasons.setdefault(why, []).append(name.replace("_", " "))
     return [f"not measured: {', '.join(names)}: {why}" for why, names in reasons.items()]
-
-
-LAYER_HEADER = ["layer", "map", "receptive field px", "stride", "status", "best/corner"]

@@ -1,4 +1,4 @@
-"""Effective receptive field: which pixels an output unit in fact listens to, and how much."""
+"""Effective receptive field: which pixels really change an output unit, and how much."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from placewise.auditing._finding import Finding
-from placewise.auditing._probe import OUTPUT, generator, run
-from placewise.auditing._windows import as_input
+from placewise.auditing._draws import generator
+from placewise.auditing._numbers import Finding
+from placewise.auditing._run import OUTPUT, as_input, run
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import undisturbed
 
 SHARES = (0.2, 0.3, 0.5, 0.99)
-"""Shares of the mass whose squares are measured."""
+"""Shares of the mass whose smallest squares are measured."""
 
 FAINT = 1 - 0.9545
-"""Share of the peak above which a pixel belongs to the field: a Gaussian's at about 2.5 σ."""
+"""Share of the peak above which a pixel belongs to the field; for a Gaussian, at about 2.5 σ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +30,15 @@ class EffectiveField(Finding):
 
     Attributes:
         layer: name of the layer; '' is the network's output.
-        unit: place of the unit on the layer's map, per axis; () where the output is a vector.
-        images: how many images were averaged over.
-        channels: how many channels of each image.
+        unit: place of the unit on the layer's map, per axis; () if the output is a vector.
+        images: number of images in the mean.
+        channels: number of channels for each image.
         energy: (*space) E(x), the mean absolute gradient, in output per input.
-        size: side in pixels of the square that is as large as the set of pixels that count.
+        size: side in pixels of a square with as many pixels as the field.
         sigma: standard deviation of E in pixels, per axis; NaN if E is 0 everywhere.
         centre: centre of mass of E in pixels, per axis, 0-based, an integer is a pixel's centre.
         sides: share of the mass → side in pixels of the smallest square about the centre, rounded
-            to half a pixel, that holds so much of it.
+            to half a pixel, that contains this share.
         theoretical: side of the theoretical receptive field, if it was given.
         ratio: size / theoretical, if that was given.
 
@@ -70,31 +70,32 @@ def effective_field(
     channels: int | Sequence[int] = 4,
     theoretical: float | Sequence[float] | None = None,
     seed: int = 0,
-    batch: int = 4,
+    batch_size: int = 4,
 ) -> EffectiveField:
     """Measure the effective receptive field of one unit (Luo et al. 2016).
 
     E(x) = mean over images and channels c of Σ_i |∂y_c / ∂x_i|, with y the unit and i the input's
-    channels. A pixel counts if E(x) > (1 − 0.9545) · max E; for a stack of odd kernels the maximum
-    is at the centre. size = (number of pixels that count)^(1 / axes): in 1-D the number itself.
-    The squares' masses are taken of E itself, never of its logarithm.
+    channels. A pixel belongs to the field if E(x) > (1 − 0.9545) · max E; for a stack of odd
+    kernels the maximum is at the centre. size = (number of these pixels)^(1 / axes), in 1-D their
+    number. The masses of squares are sums of E, not of its logarithm.
 
     A stack of n uniform 3-tap kernels has σ = √(2n / 3); in 2-D n = 10 gives the size 11.70.
 
     Args:
-        model: any network whose output, or whose layer's, is (N, channels, ...); where it is
+        model: any network whose output, or whose layer's, is (N, channels, ...). If it is
             (N, classes), the classes' logits are the channels and there is one unit.
-        images: (N, C, *space), prepared as the network wants them.
+        images: (N, C, *space), normalised as the network expects.
         layer: name of a submodule; '' is the network's output.
         unit: place on the layer's map, per axis; the middle one by default, n // 2.
-        channels: which ones, or how many to draw at random for each image.
-        theoretical: side of the theoretical receptive field in pixels, one or per axis, of which
-            then the geometric mean is taken.
-        seed: of the draws of channels.
-        batch: images at a time; changes nothing but memory and time.
+        channels: their indices, or how many to draw at random for each image.
+        theoretical: side of the theoretical receptive field in pixels; of sides per axis the
+            geometric mean is taken.
+        seed: for the choice of channels.
+        batch_size: images at a time; affects only memory and time.
 
     Raises:
-        SettingsError: there is no such layer, unit or channel, or nothing can be differentiated.
+        SettingsError: there is no such layer, unit or channel, or the output cannot be
+            differentiated.
 
     Example:
         >>> net = nn.Conv2d(1, 1, 3, bias=False)
@@ -106,8 +107,8 @@ def effective_field(
     energy: FloatArray = np.zeros(tuple(images.shape[2:]))
     with undisturbed(model):
         images = as_input(model, images)
-        for start in range(0, len(images), batch):
-            leaf = images[start : start + batch].clone().requires_grad_()
+        for start in range(0, len(images), batch_size):
+            leaf = images[start : start + batch_size].clone().requires_grad_()
             output = run(model, leaf, (layer,))[layer]
             place = _place(output, unit)
             drawn = _drawn(output.shape[1], channels, range(start, start + len(leaf)), seed)
@@ -134,12 +135,12 @@ def effective_field(
 
 
 def _place(output: Tensor, unit: Sequence[int] | None) -> tuple[int, ...]:
-    """The unit that was asked for, or the middle one."""
+    """The unit that is asked for, or the middle one."""
     if output.ndim < 2 or not output.requires_grad:
         raise SettingsError(
             f"the layer's output has shape {tuple(output.shape)} and "
-            f"{'a' if output.requires_grad else 'no'} gradient; needed is (N, channels, ...) that "
-            "depends smoothly on the image: choose a layer before a detach or an argmax"
+            f"{'a' if output.requires_grad else 'no'} gradient; choose a layer of shape (N, "
+            "channels, ...) that can be differentiated, e.g. one before a detach or an argmax"
         )
     sizes = tuple(output.shape[2:])
     place = tuple(size // 2 for size in sizes) if unit is None else tuple(unit)
@@ -197,7 +198,7 @@ def _moments(energy: FloatArray) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _sides(energy: FloatArray, centre: Sequence[float]) -> dict[float, float]:
-    """Sides of the smallest squares about the centre that hold shares of the mass.
+    """Sides of the smallest squares about the centre that contain shares of the mass.
 
     A pixel at the distance d along the farthest axis is inside from the side 2d + 1 on.
     """

@@ -1,8 +1,8 @@
-"""Paths: how many ways lead from each pixel to what the network gives.
+"""Path counts: how many paths lead from each pixel, and from padding, to what the network gives.
 
-The number of ways from a pixel to a place is the derivative of that place by the pixel where every
-weight is 1, every bias 0, every activation and normalisation the identity and every pooling the
-sum over its window. It is what a pixel weighs before anything is learnt.
+The number of paths from a pixel to a place is the derivative of that place by the pixel in a
+network in which every weight is 1, every bias 0, every activation and normalisation the identity,
+and every pooling the sum over its window. It is the influence of a pixel before anything is learnt.
 """
 
 from __future__ import annotations
@@ -11,46 +11,31 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from placewise.auditing._structure import (
-    Target,
-    image_sides,
-    in_units,
-    label,
-    last_map,
-    logarithms,
-    map_dims,
-    numbers_of,
-    on_the_way,
-    ratio,
-    rounded,
-    seeds,
-    target_label,
-)
-from placewise.auditing._touches import touches
-from placewise.graph import Graph
+from placewise.auditing._numbers import block_lists, in_units, logarithms, plain, ratio, rounded
+from placewise.geometry import FloatArray
+from placewise.graph import Graph, Target
 from placewise.ops import COUNTS, Grid
 from placewise.ops.algebra import whole
 
-__all__ = ["LayerPaths", "Paths", "count_paths", "last_map", "paths_by_layer", "without_gates"]
-
-SPATIAL, CHANNEL_AWARE = "spatial", "channel-aware"
+SPATIAL, PER_CHANNEL = "spatial", "per channel"
 
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """How many ways lead from each pixel to a target.
+    """How many paths lead from each pixel to a target.
 
     Attributes:
-        convention: "spatial": the channels of a tensor are one; "channel-aware": each is told
-            apart, so that a convolution has as many ways as it has weights.
-        target: what the ways lead to.
-        counts: (*image) exact integers, fractions where a rule scales; channel-aware, the sum
-            over the image's channels.
+        convention: "spatial": all channels of a tensor count as one; "per channel": each counts
+            apart, so that a convolution has as many paths as weights.
+        target: where the paths lead.
+        counts: (*image) exact integers, or fractions if a layer scales what it reads. If
+            counted per channel, the sum over the image's channels.
 
     Example:
         >>> from torch import nn
@@ -67,13 +52,13 @@ class Paths:
 
     @cached_property
     def _in_parts(self) -> tuple[Grid, int]:
-        """The counts as integers, which are quick to add, and what 1 is in them."""
+        """The counts as integers, which are fast to add, and the number that stands for 1."""
         unit = math.lcm(*{count.denominator for count in self.counts.flat})
         return self.counts if unit == 1 else whole(self.counts * unit), unit
 
     @cached_property
     def total(self) -> Any:
-        """All ways from all pixels."""
+        """All paths from all pixels."""
         parts, unit = self._in_parts
         return in_units(parts.sum(keepdims=True), unit).item()
 
@@ -85,14 +70,19 @@ class Paths:
 
     @property
     def centre(self) -> Any:
-        """The count of the middle pixel, the later one where two are in the middle."""
+        """The count of the middle pixel; of two middle pixels, the second."""
         return self.counts[tuple(side // 2 for side in self.counts.shape)]
 
     @property
     def corners(self) -> tuple[Any, ...]:
-        """The counts of the corners; of an image top left, top right, bottom left and right."""
+        """The counts of the corners; for an image: top left, top right, bottom left and right."""
         ends = itertools.product((0, -1), repeat=self.counts.ndim)
         return tuple(self.counts[end] for end in ends)
+
+    @property
+    def corner_ratio(self) -> float:
+        """Paths of the best-served corner over those of the worst-served."""
+        return ratio(max(self.corners), min(self.corners))
 
     @property
     def edges(self) -> tuple[tuple[Any, Any], ...]:
@@ -106,21 +96,21 @@ class Paths:
 
     @property
     def max_over_edge(self) -> tuple[tuple[float, float], ...]:
-        """The largest count over those of `edges`; infinite where an edge has no way."""
+        """The largest count over those of `edges`; infinite for an edge without a path."""
         return tuple(
             (ratio(self.maximum, first), ratio(self.maximum, last)) for first, last in self.edges
         )
 
     @property
     def max_over_corner(self) -> float:
-        """The largest count over that of the largest corner; infinite where no corner has a way."""
+        """The largest count over that of the best corner; infinite if no corner has a path."""
         return ratio(self.maximum, max(self.corners))
 
     @cached_property
     def asymmetry(self) -> tuple[float, ...]:
-        """(a − b)/(a + b) for each axis, a the ways from its first half and b from its last.
+        """(a − b)/(a + b) for each axis, with a the paths from its first half, b from its last.
 
-        The middle row of an odd axis is in neither. 0 is even, 1 is all in the first half.
+        The middle row of an odd axis belongs to neither. 0 is symmetric, 1 is all in the first.
         """
         found = []
         parts, _ = self._in_parts
@@ -132,7 +122,7 @@ class Paths:
 
     @cached_property
     def gini(self) -> float:
-        """Gini's coefficient: 0 where all pixels have equally many ways, near 1 where few have all.
+        """Gini's coefficient: 0 if all pixels have equally many paths, near 1 if few have all.
 
         Σ (2i − n − 1)·xᵢ / (n·Σ x) over the n counts x in rising order, i from 1.
         """
@@ -145,18 +135,18 @@ class Paths:
 
     @property
     def zeros(self) -> int:
-        """How many pixels have no way."""
+        """Number of pixels without a path."""
         return int((self.counts == 0).sum())
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON can hold it: counts as text, the map as log₁₀ of block means.
 
-        What is infinite or not a number is None.
+        Infinite numbers and NaN become None.
         """
         return {**self.numbers(), "log10_map": logarithms(*self._in_parts)}
 
     def numbers(self) -> dict[str, Any]:
-        """The same without the map."""
+        """`to_dict` without the map."""
         return {
             "convention": self.convention,
             "target": self.target,
@@ -165,9 +155,9 @@ class Paths:
             "centre": str(self.centre),
             "max": str(self.maximum),
             "edges": [[str(count) for count in pair] for pair in self.edges],
-            "max_over_edge": [[rounded(r) for r in pair] for pair in self.max_over_edge],
+            "max_over_edge": plain(self.max_over_edge),
             "max_over_corner": rounded(self.max_over_corner),
-            "asymmetry": [rounded(a) for a in self.asymmetry],
+            "asymmetry": plain(self.asymmetry),
             "gini": rounded(self.gini),
             "zeros": self.zeros,
         }
@@ -176,14 +166,14 @@ class Paths:
 def count_paths(
     graph: Graph, target: Target = None, *, place: Sequence[int] | None = None
 ) -> Paths:
-    """Count the ways from each pixel to a target, exactly.
+    """Count the paths from each pixel to a target, exactly.
 
     Args:
-        graph: of the network; channel-aware if it was captured so.
-        target: a node's number, name or submodule; "output" for all outputs together; the last
-            feature map unless told, see `last_map`.
-        place: one unit of the target, by its index for each axis of the image (all channels),
-            or for each dimension of the node's grid; all units unless told.
+        graph: of the network; channels count apart if the graph was captured per channel.
+        target: a node's number, name or submodule; "output" for all outputs together; by default
+            the last feature map, see `Graph.last_map`.
+        place: one unit of the target: an index for each axis of the image (all channels), or for
+            each dimension of the node's grid; by default all units.
 
     Raises:
         SettingsError: there is no such node or place.
@@ -195,20 +185,19 @@ def count_paths(
         >>> count_paths(graph).counts.tolist(), count_paths(graph, place=(0,)).counts.tolist()
         ([2, 3, 3, 3, 2], [1, 1, 0, 0, 0])
     """
-    numbers = numbers_of(graph, target)
-    if place is not None:
-        numbers = numbers[:1]
-    start = {number: seeds(graph, number, COUNTS, place) for number in numbers}
-    convention = CHANNEL_AWARE if graph.channels else SPATIAL
-    return Paths(convention, target_label(graph, target), _counted(graph, start))
+    numbers = graph.find(target) if place is None else graph.find(target)[:1]
+    seeds = {n: graph.ones(n, COUNTS, place) * graph.unit for n in numbers}
+    counts = np.asarray(graph.to_image(seeds, COUNTS).sum(axis=(0, 1)))
+    convention = PER_CHANNEL if graph.per_channel else SPATIAL
+    return Paths(convention, graph.label(target), in_units(counts, graph.unit))
 
 
 def without_gates(graph: Graph) -> Graph:
     """The network without what pooled or flattened features add to its maps.
 
     The gates of squeeze and excitation, and context that is pooled over the whole image, lead
-    from every pixel to every place, in so many ways that they drown those through windows. Here a
-    map that reads maps reads nothing else.
+    from every pixel to every place. These paths are so many that they hide those through windows.
+    In the result a map that reads maps reads nothing else. Only benchmarks and tests use this.
 
     Args:
         graph: of the network.
@@ -223,31 +212,28 @@ def without_gates(graph: Graph) -> Graph:
         >>> [count_paths(g).counts.tolist() for g in (graph, without_gates(graph))]
         [[4, 4, 4], [1, 1, 1]]
     """
-    maps = _maps(graph)
     nodes = []
     for number, node in enumerate(graph.nodes):
-        kept = tuple(edge for edge in node.edges if edge.source in maps)
-        nodes.append(replace(node, edges=kept) if number in maps and kept else node)
+        kept = tuple(edge for edge in node.edges if edge.source in graph.maps)
+        nodes.append(replace(node, edges=kept) if number in graph.maps and kept else node)
     return replace(graph, nodes=tuple(nodes))
 
 
-def _counted(graph: Graph, start: dict[int, Grid]) -> Grid:
-    seeds_in_units = {number: grid * graph.unit for number, grid in start.items()}
-    found = graph.backward(seeds_in_units, COUNTS)[0]
-    grid = COUNTS.filled(graph.nodes[0].layout.grid) if found is None else found
-    return in_units(np.asarray(grid.sum(axis=(0, 1))), graph.unit)
+# --- layer by layer ------------------------------------------------------------------------------
+
+MOST_LAYERS = 32
 
 
 @dataclass(frozen=True, eq=False)
 class LayerPaths:
-    """The ways from the image to one layer.
+    """The paths from the image to one layer.
 
     Attributes:
         node: number of the layer's node.
         layer: its submodule, or its own name.
         op: its operation.
-        depth: windows, pads, slices and resizes on the longest way from the image to it.
-        paths: the ways to all its places.
+        depth: number of windows, pads, slices and resizes on the longest path to it.
+        paths: the paths to all its places.
     """
 
     node: int
@@ -262,25 +248,22 @@ class LayerPaths:
         return {**place, **self.paths.numbers()}
 
 
-MOST_LAYERS = 32
-
-
 def paths_by_layer(
     graph: Graph, target: Target = None, *, most: int = MOST_LAYERS
 ) -> tuple[LayerPaths, ...]:
-    """The ways from each pixel to each layer: how the image's parts drift apart with depth.
+    """Count the paths from each pixel to each layer: how parts of the image diverge with depth.
 
-    A layer's depth is the number of windows, pads, slices and resizes on the longest way from the
-    image to it. Of the layers on the longest ways to the target, the last of each depth is taken.
+    A layer's depth is the number of windows, pads, slices and resizes on the longest path from the
+    image to it. Of the layers on the longest paths to the target, the last of each depth is taken.
 
     Args:
         graph: of the network.
-        target: where the layers lead to; the last feature map unless told.
-        most: layers, of which the first and the last and others at equal distances between them
-            are taken where there are more.
+        target: where the layers lead; by default the last feature map.
+        most: largest number of layers. If there are more, the first, the last and others at equal
+            distances between them are taken.
 
     Returns:
-        One for each depth from 1 on; the last is the target where that is one node.
+        One for each depth, starting at 1; the last is the target if that is one node.
 
     Raises:
         SettingsError: there is no such node.
@@ -292,45 +275,125 @@ def paths_by_layer(
         >>> [round(one.paths.max_over_corner, 2) for one in paths_by_layer(capture(net, (1, 9)))]
         [1.5, 1.8, 2.08]
     """
-    chosen = _one_of_each_depth(graph, numbers_of(graph, target))
+    chosen = _one_of_each_depth(graph, graph.find(target))
     if len(chosen) > most:
         kept = np.linspace(0, len(chosen) - 1, most).round().astype(int)
         chosen = [chosen[index] for index in kept]
     return tuple(
-        LayerPaths(n, label(graph, n), graph.nodes[n].op, depth, count_paths(graph, n))
+        LayerPaths(n, graph.label(n), graph.nodes[n].op, depth, count_paths(graph, n))
         for depth, n in chosen
     )
 
 
 def _one_of_each_depth(graph: Graph, targets: Sequence[int]) -> list[tuple[int, int]]:
-    """(depth, node) for each depth, of the maps on the longest ways to the targets."""
-    way = sorted(on_the_way(graph, targets))
-    maps = _maps(graph)
-    moves = {number: number in maps and _moves(graph, number, maps) for number in way}
+    """(depth, node) for each depth, of the maps on the longest paths to the targets."""
+    nodes = sorted(graph.ancestors(targets))
+    moves = {number: _moves(graph, number) for number in nodes}
     depth: dict[int, int] = {}
-    for number in way:
+    for number in nodes:
         before = [depth[edge.source] for edge in graph.nodes[number].edges]
         depth[number] = max(before, default=0) + moves[number]
     height = dict.fromkeys(targets, 0)
-    for number in reversed(way):
+    for number in reversed(nodes):
         for edge in graph.nodes[number].edges:
             after = height[number] + moves[number]
             height[edge.source] = max(height.get(edge.source, 0), after)
     longest = max(depth[number] for number in targets)
-    found = {depth[n]: n for n in way if n in maps and depth[n] + height[n] == longest}
+    found = {depth[n]: n for n in nodes if n in graph.maps and depth[n] + height[n] == longest}
     return sorted((d, n) for d, n in found.items() if d)
 
 
-def _maps(graph: Graph) -> set[int]:
-    sides = image_sides(graph)
-    return {n for n, node in enumerate(graph.nodes) if map_dims(node.layout, sides) is not None}
+def _moves(graph: Graph, number: int) -> bool:
+    """Whether a map reads a map in any other way than place by place."""
+    return number in graph.maps and any(
+        any(chains) for source, chains in graph.touches[number] if source in graph.maps
+    )
 
 
-def _moves(graph: Graph, number: int, maps: set[int]) -> bool:
-    """Whether a map does more to the axes of a map that it reads than to keep them as they are."""
-    axes = len(image_sides(graph))
-    return any(
-        any(touches(graph.nodes[edge.source].layout, edge, axes))
-        for edge in graph.nodes[number].edges
-        if edge.source in maps
+# --- from padding --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class PaddingPaths:
+    """Where the paths to each place of a target begin: in pixels or in padding.
+
+    Each place that zero padding adds, to the image or to a map between two layers, begins a path.
+    Padding that repeats pixels (reflect, replicate, circular) consists of pixels, and what a
+    pooling ignores is not read.
+
+    Attributes:
+        target: where the paths lead.
+        padded: exact number of paths that begin in padding, by place: over the image's axes if
+            the target is a map, else over the dimensions of its grid.
+        imaged: exact number of paths that begin in the image.
+
+    Example:
+        >>> from torch import nn
+        >>> from placewise.graph import capture
+        >>> found = padding_paths(capture(nn.Conv1d(1, 1, 3, padding=1), (1, 4)))
+        >>> found.padded.tolist(), found.imaged.tolist(), found.overall
+        ([1, 0, 0, 1], [2, 3, 3, 2], Fraction(1, 6))
+    """
+
+    target: str
+    padded: Grid
+    imaged: Grid
+
+    @cached_property
+    def share(self) -> FloatArray:
+        """Share of the paths to each place that begin in padding; 0 if there is no path."""
+        pairs = zip(self.padded.flat, self.imaged.flat, strict=True)
+        values = [float(_share(padded, imaged)) for padded, imaged in pairs]
+        return np.array(values).reshape(self.padded.shape)
+
+    @property
+    def overall(self) -> Fraction:
+        """Share of all paths to all places that begin in padding."""
+        return _share(self.padded.sum(), self.imaged.sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as JSON can hold it, the map as means over blocks."""
+        return {
+            "target": self.target,
+            "overall": rounded(float(self.overall)),
+            "min": rounded(float(self.share.min())),
+            "max": rounded(float(self.share.max())),
+            "share": block_lists(self.share),
+        }
+
+
+def _share(padded: Any, imaged: Any) -> Fraction:
+    paths = Fraction(padded) + Fraction(imaged)
+    return Fraction(padded) / paths if paths else Fraction(0)
+
+
+def padding_paths(graph: Graph, target: Target = None) -> PaddingPaths:
+    """Count for each place of a target the paths that begin in padding and in the image.
+
+    This takes two passes forward: in one, each place that zero padding adds counts 1 and the image
+    counts 0; in the other it is the opposite.
+
+    Args:
+        graph: of the network.
+        target: a node's number, name or submodule; "output" for the first output; by default the
+            last feature map.
+
+    Raises:
+        SettingsError: there is no such node.
+
+    Example:
+        >>> from torch import nn
+        >>> from placewise.graph import capture
+        >>> net = nn.Sequential(*[nn.Conv1d(1, 1, 3, padding=1) for _ in range(2)])
+        >>> padding_paths(capture(net, (1, 6))).share.round(3).tolist()
+        [0.286, 0.111, 0.0, 0.0, 0.111, 0.286]
+    """
+    number = graph.find(target)[0]
+    image, unit = graph.nodes[0].layout.grid, graph.unit
+    padded = graph.forward(COUNTS.filled(image), COUNTS, fill=unit)[number]
+    imaged = graph.forward(COUNTS.filled(image, unit), COUNTS)[number]
+    return PaddingPaths(
+        graph.label(target),
+        in_units(graph.over_image(padded, number), unit),
+        in_units(graph.over_image(imaged, number), unit),
     )

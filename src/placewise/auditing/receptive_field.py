@@ -1,62 +1,54 @@
-"""Which pixels a place of a layer can read at all: the theoretical receptive field.
+"""Which pixels a place of a layer can read: the theoretical receptive field.
 
-Words and recursion as in Araujo, Norris and Sim, "Computing receptive fields of convolutional
-neural networks", Distill 2019: place u of a layer reads, along each axis, the pixels from
-−padding + u·stride on, size pixels long, of which those outside the image are padding.
+Terms and recursion are those of Araujo, Norris and Sim, "Computing receptive fields of
+convolutional neural networks", Distill 2019: along each axis, place u of a layer reads the pixels
+from −padding + u·stride on, over a length of size pixels; those outside the image are padding.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from placewise.auditing._fields import Field, Intervals, carried
-from placewise.auditing._structure import (
-    Target,
-    image_sides,
-    label,
-    last_map,
-    map_dims,
-    middle,
-    numbers_of,
-    outputs,
-    seeds,
-    shares,
-)
-from placewise.graph import Graph
-from placewise.ops import EXISTS, Grid, Status
+from placewise.auditing._numbers import Finding, block_lists, plain
+from placewise.graph import OUTPUT, Graph, Target
+from placewise.graph.touches import Effect, Touch
+from placewise.ops import EXISTS, HIGHEST, LOWEST, AxisMap, Grid, Status
+from placewise.ops.axis_map import Affine
 
 GLOBAL = "global"
 
 
 @dataclass(frozen=True)
-class ReceptiveField:
+class ReceptiveField(Finding):
     """The receptive field of the places of one node; a value for each axis of the image.
 
     Attributes:
-        node: its number in the graph.
+        node: number of the node in the graph.
         layer: its submodule, or its own name.
         op: its operation.
-        size: pixels from the first to the last that a place reads through windows; all of them
-            where it reads through dense relations alone.
-        stride: pixels from the field of one place to that of the next, nominal where the fields
-            are not all alike; None where they are all the whole image or no map is left.
-        padding: pixels by which the field of place 0 begins before the image; None where the
+        size: pixels from the first to the last that a place reads through windows; all pixels if
+            it reads through dense relations only.
+        stride: pixels from the field of one place to that of the next; nominal if the fields
+            are not all alike; None if each is the whole image or no map is left.
+        padding: pixels by which the field of place 0 begins before the image; None if the
             fields are not all alike.
-        centre: of the field of place 0, in pixels; None where the fields are not all alike.
-        aligned: whether all ways from the image agree on stride and centre.
+        centre: of the field of place 0, in pixels; None if the fields are not all alike.
+        concentric: whether all paths from the image agree on stride and centre.
         clipped: whether the fields are not all alike and too many of them touch the border, so
             that `size` holds for this image and may be larger in a larger one.
-        status: "unknown": an operation on the way is unknown; else "global": a place reads all
-            pixels besides, by a gate, a norm over the image, attention or pooling; else "bound":
-            a rule on the way may claim more than is read, or the size is clipped; else "exact".
+        status: "unknown" if an operation on some path is unknown; else "global" if a place also
+            reads all pixels, by a gate, a norm over the image, attention or pooling; else "bound"
+            if a rule on some path may claim more than is read, or the size is clipped; else
+            "exact".
         holes: pixels between the first and the last that the middle place does not read; None
-            where that was not counted.
+            if they were not counted.
 
     Example:
         >>> from torch import nn
@@ -72,43 +64,21 @@ class ReceptiveField:
     stride: tuple[Fraction | None, ...]
     padding: tuple[int | None, ...]
     centre: tuple[Fraction | None, ...]
-    aligned: bool
+    concentric: bool
     clipped: bool
     status: str
     holes: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as JSON can hold it."""
-        return {
-            "node": self.node,
-            "layer": self.layer,
-            "op": self.op,
-            "size": list(self.size),
-            "stride": [_number(stride) for stride in self.stride],
-            "padding": list(self.padding),
-            "centre": [_number(centre) for centre in self.centre],
-            "aligned": self.aligned,
-            "clipped": self.clipped,
-            "status": self.status,
-            "holes": self.holes,
-        }
-
-
-def _number(value: Fraction | None) -> int | float | None:
-    if value is None:
-        return None
-    return int(value) if value.denominator == 1 else float(f"{float(value):.6g}")
-
 
 def receptive_fields(graph: Graph) -> tuple[ReceptiveField, ...]:
-    """The receptive field of every node, in the order of the graph.
+    """Find the receptive field of every node, in the order of the graph.
 
-    Where all places are treated alike along an axis, fields are carried from step to step and do
-    not end at the image's border: size' = size + (extent − 1)·stride, stride' = stride·step,
-    start' = start + offset·stride, padding = −start. Where ways join, the field is their union.
-    Else (resized maps, attention in windows) the first and the last pixel of each place are
-    computed within the image; their distance is exact where as many places as there are
-    different ones read neither end of the image.
+    As long as all places are treated alike along an axis, fields are carried from step to step and
+    do not end at the image's border: size' = size + (extent − 1)·stride, stride' = stride·step,
+    start' = start + offset·stride, padding = −start. Where paths join, the field is their union.
+    Otherwise (resized maps, attention in windows) the first and the last pixel of each place are
+    computed within the image. Their distance is exact if the places that read neither end of the
+    image are at least as many as there are different ones.
 
     Args:
         graph: of the network.
@@ -124,11 +94,13 @@ def receptive_fields(graph: Graph) -> tuple[ReceptiveField, ...]:
         >>> [field.size for field in receptive_fields(capture(net, (1, 64, 64)))]
         [(1, 1), (7, 7), (11, 11)]
     """
-    intervals = Intervals(graph)
-    trusted = _trusted(graph)
-    asked = {last_map(graph), *outputs(graph)}
+    intervals = _Intervals(graph)
+    asked = {graph.last_map, *graph.find(OUTPUT)}
+    trusted: list[Status] = []
     found = []
-    for number, fields in enumerate(carried(graph)):
+    for number, fields in enumerate(_carried(graph)):
+        node = graph.nodes[number]
+        trusted.append(Status.worst([node.status, *(trusted[e.source] for e in node.edges)]))
         one = _report(graph, number, fields, intervals, trusted[number])
         if number in asked:
             one = replace(one, holes=pixels_read(graph, number).holes)
@@ -136,24 +108,14 @@ def receptive_fields(graph: Graph) -> tuple[ReceptiveField, ...]:
     return tuple(found)
 
 
-def _trusted(graph: Graph) -> list[Status]:
-    """How far all that leads to each node can be trusted."""
-    order = [Status.EXACT, Status.BOUND, Status.UNKNOWN]
-    found: list[Status] = []
-    for node in graph.nodes:
-        before = [found[edge.source] for edge in node.edges]
-        found.append(max([node.status, *before], key=order.index))
-    return found
-
-
 def _report(
-    graph: Graph, number: int, fields: Sequence[Field], intervals: Intervals, trusted: Status
+    graph: Graph, number: int, fields: Sequence[Field], intervals: _Intervals, trusted: Status
 ) -> ReceptiveField:
-    sides = image_sides(graph)
     sizes, strides, clipped = [], [], False
     dense = any(field.dense for field in fields)
     for axis, field in enumerate(fields):
-        size, stride = field.size or sides[axis] * field.dense, _stride(graph, number, axis, field)
+        size = field.size or graph.sides[axis] * field.dense
+        stride = _stride(graph, number, axis, field)
         if field.torn:
             wanted = field.period / abs(field.stride) if field.stride else Fraction(0)
             size, free = intervals.size(number, axis, wanted)
@@ -165,34 +127,211 @@ def _report(
     status = GLOBAL if dense else Status.BOUND if clipped else Status.EXACT
     if trusted is Status.UNKNOWN or (trusted is Status.BOUND and not dense):
         status = trusted
-    alike = [bool(field.size) and not field.torn for field in fields]
-    zipped = list(zip(fields, alike, strict=True))
+    alike = [field if field.size and not field.torn else None for field in fields]
     return ReceptiveField(
         node=number,
-        layer=label(graph, number),
+        layer=graph.label(number),
         op=graph.nodes[number].op,
         size=tuple(sizes),
         stride=tuple(strides),
-        padding=tuple(-field.start if same else None for field, same in zipped),
-        centre=tuple(
-            field.start + Fraction(field.size - 1, 2) if same else None for field, same in zipped
-        ),
-        aligned=all(field.aligned and same for field, same in zipped),
+        padding=tuple(None if field is None else -field.start for field in alike),
+        centre=tuple(None if field is None else field.centre for field in alike),
+        concentric=all(field is not None and field.concentric for field in alike),
         clipped=clipped,
         status=str(status),
     )
 
 
 def _stride(graph: Graph, number: int, axis: int, field: Field) -> Fraction | None:
-    """From one place to the next; where that could not be followed, pixels over places."""
+    """From one place to the next; pixels over places if that could not be followed."""
     if not field.size:
         return None
     if not field.torn or (field.period and not field.mixed):
         return field.stride
-    layout, sides = graph.nodes[number].layout, image_sides(graph)
-    dims = map_dims(layout, sides)
+    dims = graph.map_dims(number)
     dim = dims[axis] if dims else None
-    return None if dim is None else Fraction(sides[axis], layout.grid[dim])
+    return (
+        None if dim is None else Fraction(graph.sides[axis], graph.nodes[number].layout.grid[dim])
+    )
+
+
+# --- fields along one axis -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a place reads along one axis.
+
+    Attributes:
+        size: of the field of windows in pixels; 0 if only dense relations lead to the axis.
+        stride: from one place to the next in pixels; nominal if fields are not all alike.
+        start: first pixel of place 0.
+        concentric: whether all paths agree on stride and centre.
+        torn: fields are not all alike, so that size and start mean nothing.
+        mixed: paths of different strides were joined, so that stride means nothing either.
+        perhaps: all places of merged axes were read at once; these are all pixels, if they are
+            all that is left of the image.
+        period: pixels after which the fields repeat; 0 if that is not known.
+        dense: whether all pixels are read, too.
+    """
+
+    size: int
+    stride: Fraction
+    start: int
+    concentric: bool = True
+    torn: bool = False
+    mixed: bool = False
+    perhaps: bool = False
+    period: int = 1
+    dense: bool = False
+
+    @property
+    def centre(self) -> Fraction:
+        """Of the field of place 0, in pixels."""
+        return self.start + Fraction(self.size - 1, 2)
+
+    def touched(self, touch: Touch) -> Field:
+        """The field after one step along its axis."""
+        if not self.size:
+            return self
+        if touch.effect is Effect.DENSE:
+            return replace(self, size=0, torn=False, mixed=False, perhaps=False, dense=True)
+        if touch.map is None:
+            perhaps = self.perhaps or touch.effect is Effect.MAYBE
+            return replace(self, torn=True, perhaps=perhaps, period=0)
+        affine = Affine(1, 0, 0) if touch.map.name == "repeat" else touch.map.affine
+        if affine is None:
+            return self._irregular(touch.map)
+        stride = self.stride * affine.stride
+        period = math.lcm(self.period, stride.numerator or 1)
+        size = self.size + int((affine.extent - 1) * abs(self.stride))
+        start = self.start + int(affine.start * self.stride)
+        return replace(self, size=size, stride=stride, start=start, period=period)
+
+    def _irregular(self, relation: AxisMap) -> Field:
+        """The field after a step that does not treat all places alike."""
+        found = recurrence(relation)
+        if found is None:
+            factor, period = Fraction(relation.read, max(1, relation.written)), 0
+        else:
+            factor = Fraction(found[1], found[0])
+            period = math.lcm(self.period, (self.stride * found[1]).numerator)
+        return replace(self, stride=self.stride * factor, torn=True, period=period)
+
+    def joined(self, other: Field) -> Field:
+        """The union of what two paths read."""
+        dense = self.dense or other.dense
+        if not self.size or not other.size:
+            return replace(self if self.size else other, dense=dense)
+        period = math.lcm(self.period, other.period)
+        mixed = self.mixed or other.mixed or self.stride != other.stride
+        both = replace(self, concentric=False, period=period, dense=dense)
+        if self.torn or other.torn or mixed:
+            return replace(both, torn=True, mixed=mixed, perhaps=self.perhaps or other.perhaps)
+        start = min(self.start, other.start)
+        end = max(self.start + self.size, other.start + other.size)
+        centred = 2 * self.start + self.size == 2 * other.start + other.size
+        concentric = self.concentric and other.concentric and centred
+        return replace(both, size=end - start, start=start, concentric=concentric)
+
+
+@lru_cache(maxsize=1024)
+def recurrence(relation: AxisMap) -> tuple[int, int] | None:
+    """After how many places a relation repeats, and how far it has moved in what it reads.
+
+    Places that read the first or the last place of the axis are ignored, because the border may be
+    treated differently.
+
+    Example:
+        >>> from placewise.ops.axes import gather, spread
+        >>> recurrence(spread(9, 3, stride=2)), recurrence(gather(5, [3, 1, 4, 0, 2]))
+        ((2, 1), None)
+    """
+    first = np.full(relation.written, relation.read)
+    last = np.full(relation.written, -1)
+    np.minimum.at(first, relation.outs, relation.ins)
+    np.maximum.at(last, relation.outs, relation.ins)
+    inside = (first > 0) & (last >= first) & (last < relation.read - 1)
+    count = int(inside.sum())
+    for places in range(1, count // 2 + 1):
+        both = inside[places:] & inside[:-places]
+        ahead = np.concatenate([(e[places:] - e[:-places])[both] for e in (first, last)])
+        if both.sum() == count - places and ahead[0] and (ahead == ahead[0]).all():
+            return places, int(ahead[0])
+    return None
+
+
+def _carried(graph: Graph) -> list[tuple[Field, ...]]:
+    """The field of each node along each axis."""
+    axes = len(graph.sides)
+    fields = [(Field(1, Fraction(1), 0),) * axes]
+    for node, edges in list(zip(graph.nodes, graph.touches, strict=True))[1:]:
+        joined = [Field(0, Fraction(0), 0, dense=node.global_statistics)] * axes
+        for source, chains in edges:
+            for axis, chain in enumerate(chains):
+                field = fields[source][axis]
+                for touch in chain:
+                    field = field.touched(touch)
+                joined[axis] = joined[axis].joined(field)
+        fields.append(tuple(joined))
+    return fields
+
+
+class _Intervals:
+    """First and last pixel that each place reads along an axis, within the image.
+
+    Args:
+        graph: of the network; it is walked only for the axes that are asked for.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._walks: dict[int, tuple[list[Grid], list[Grid]]] = {}
+
+    def size(self, number: int, axis: int, wanted: Fraction) -> tuple[int, bool]:
+        """The largest field of a node, and whether it is free of the border's influence.
+
+        Args:
+            number: of the node.
+            axis: of the image.
+            wanted: how many places have to read neither the first nor the last pixel for these
+                places alone to decide; 0 if no number is enough.
+        """
+        first, last = self._ends(number, axis)
+        sizes = np.where(first <= last, last - first + 1, 0)
+        inside = (first > 0) & (last < self._graph.sides[axis] - 1)
+        dims = self._graph.map_dims(number)
+        dim = dims[axis] if dims else None
+        if dim is None or not wanted:
+            return int(sizes.max()), False
+        alike = inside.all(axis=tuple(d for d in range(inside.ndim) if d != dim))
+        free = int(alike.sum()) >= wanted
+        return int(sizes[inside].max() if free else sizes.max()), free
+
+    def whole(self, number: int, axis: int) -> bool:
+        """Whether each place that reads anything reads from the first pixel to the last."""
+        first, last = self._ends(number, axis)
+        read = first <= last
+        every = (first == 0) & (last == self._graph.sides[axis] - 1)
+        return bool(read.any() and every[read].all())
+
+    def _ends(self, number: int, axis: int) -> tuple[Grid, Grid]:
+        """First and last pixel of each place of a node."""
+        if axis not in self._walks:
+            self._walks[axis] = self._walked(axis)
+        first, last = self._walks[axis]
+        return first[number], last[number]
+
+    def _walked(self, axis: int) -> tuple[list[Grid], list[Grid]]:
+        grid = self._graph.nodes[0].layout.grid
+        shape = [1] * len(grid)
+        shape[2 + axis] = grid[2 + axis]
+        places = np.arange(grid[2 + axis], dtype=np.int64).reshape(shape)
+        start = np.broadcast_to(places, grid)
+        return self._graph.forward(start, LOWEST), self._graph.forward(start, HIGHEST)
+
+
+# --- the pixels of one unit ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,44 +357,44 @@ class PixelsRead:
 
     @cached_property
     def box(self) -> tuple[tuple[int, int], ...]:
-        """First and last pixel that is read, for each axis; nothing where none is."""
+        """First and last pixel that is read, for each axis; empty if none is."""
         if not self.mask.any():
             return ()
         return tuple((int(found.min()), int(found.max())) for found in np.nonzero(self.mask))
 
     @property
     def pixels(self) -> int:
-        """How many are read."""
+        """Number of pixels that are read."""
         return int(self.mask.sum())
 
     @property
     def holes(self) -> int:
-        """How many are not read though they lie in the box."""
+        """Number of pixels in the box that are not read."""
         inside = self.mask[tuple(slice(first, last + 1) for first, last in self.box)]
         return int((~inside).sum()) if self.box else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The finding as JSON can hold it; of the mask, the share of each block that is read."""
+        """The finding as JSON can hold it; for the mask, the share of each block that is read."""
         return {
             "node": self.node,
             "place": list(self.place),
             "pixels": self.pixels,
-            "box": [list(ends) for ends in self.box],
+            "box": plain(self.box),
             "holes": self.holes,
-            "mask": shares(self.mask),
+            "mask": block_lists(self.mask),
         }
 
 
 def pixels_read(
     graph: Graph, target: Target = None, place: Sequence[int] | None = None
 ) -> PixelsRead:
-    """The set of pixels that one unit reads.
+    """Find the set of pixels that one unit reads.
 
     Args:
         graph: of the network.
-        target: the unit's node; the last feature map unless told.
+        target: the unit's node; by default the last feature map.
         place: of the unit: an index for each axis of the image, or for each dimension of the
-            node's grid; the middle one unless told.
+            node's grid; by default the middle one.
 
     Raises:
         SettingsError: there is no such node or place.
@@ -266,9 +405,7 @@ def pixels_read(
         >>> pixels_read(capture(nn.Conv1d(1, 1, 3), (1, 9)), place=(0,)).box
         ((0, 2),)
     """
-    number = numbers_of(graph, target)[0]
-    index = middle(graph, number) if place is None else tuple(place)
-    start = seeds(graph, number, EXISTS, index)
-    found = graph.backward({number: start}, EXISTS)[0]
-    mask = EXISTS.filled(graph.nodes[0].layout.grid) if found is None else found
-    return PixelsRead(number, index, np.asarray(mask.any(axis=(0, 1))))
+    number = graph.find(target)[0]
+    index = graph.middle(number) if place is None else tuple(place)
+    read = graph.to_image({number: graph.ones(number, EXISTS, index)}, EXISTS)
+    return PixelsRead(number, index, np.asarray(read.any(axis=(0, 1))))

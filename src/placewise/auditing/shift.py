@@ -1,7 +1,7 @@
-"""What a shift of the image does to the answer: as one percentage, by phase, and by place.
+"""How the output changes when the image is shifted: as one percentage, by phase, and by place.
 
-The answer is the network's output (N, classes); of an output with places (N, classes, *map) it is
-the mean over the places. Feature maps and dense outputs, place by place: see `equivariance`.
+The output is (N, classes); an output with places (N, classes, *map) is averaged over the places.
+For feature maps and dense outputs, place by place, see `placewise.auditing.borders`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from placewise.auditing._finding import Finding
-from placewise.auditing._layers import common_shift, find_layers
-from placewise.auditing._probe import generator, outputs
-from placewise.auditing._windows import as_input, room, window
+from placewise.auditing._draws import generator
+from placewise.auditing._numbers import Finding
+from placewise.auditing._run import as_input, common_shift, crop, find_layers, outputs, room
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import undisturbed
 
 MANY = 81
-"""Phases that are all looked at; of more, only those that are powers of two."""
+"""Up to so many phases, all are measured; of more, only those that are powers of two."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,11 @@ class Consistency(Finding):
         percent: of pairs with equal argmax.
         standard_error: of `percent`, from the spread of the images' own percentages; NaN for one
             image.
-        images: how many images.
-        pairs: how many pairs in all.
-        classes: how many different classes were answered. With 1, `percent` says nothing.
-        share: of the output's variance that comes from the shift; 0: the shift changes nothing,
-            1: two crops of one image differ as much as crops of two images.
+        images: number of images.
+        pairs: number of pairs in all.
+        classes: number of different classes in the predictions. With 1, `percent` means nothing.
+        share: share of the output's variance that comes from the shift. 0: the shift changes
+            nothing; 1: two crops of one image differ as much as crops of two images.
         offsets: greatest offset of a crop in pixels, per axis.
 
     Example:
@@ -59,15 +58,15 @@ class Consistency(Finding):
 
 @dataclass(frozen=True, eq=False)
 class PhaseMap(Finding):
-    """What changes when the image moves by less than the network's stride.
+    """How the output changes when the image moves by less than the network's stride.
 
     Attributes:
         stride: pixels per axis after which the phases repeat.
         offsets: of the crops in pixels, per axis; the last one is a whole stride.
         changed: (*offsets) share of the images whose class is not that of offset 0.
         share: (*offsets) share of the output's variance that comes from the shift.
-        control: `share` at a whole stride along each axis. The phase is 0 again there, so that is
-            what the new content at the borders does; more than that is the phase's doing.
+        control: `share` at a whole stride along each axis. There the phase is 0 again, so this is
+            the effect of new content at the borders; anything above it is the effect of the phase.
 
     Example:
         >>> found = phase_map(nn.Flatten(), torch.rand(2, 1, 6), size=(4,), stride=(2,))
@@ -84,16 +83,16 @@ class PhaseMap(Finding):
 
 @dataclass(frozen=True, eq=False)
 class PlaceMap(Finding):
-    """What the place of an object does to the answer.
+    """How the output depends on the place of an object.
 
     Attributes:
         object: sides of the object in pixels, per axis.
-        offsets: of the object's first pixel, per axis: the image's places.
+        offsets: of the object's first pixel, per axis.
         response: (*offsets) change of the whole output when the object appears there, 1 on average.
         agreement: (*offsets) share of the objects whose class is that of the middle place; None
             if the output has places.
-        share: of the output's variance that comes from the place and not from the object; None if
-            the output has places.
+        share: share of the output's variance that comes from the place and not from the object;
+            None if the output has places.
 
     Example:
         >>> net = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten())
@@ -115,22 +114,22 @@ def consistency(
     size: Sequence[int],
     pairs: int = 8,
     seed: int = 0,
-    batch: int = 16,
+    batch_size: int = 16,
 ) -> Consistency:
     """Share of pairs of shifted crops that get the same class (Zhang 2019).
 
-    Two crops of an image, at offsets drawn evenly from all that fit, count as consistent when
-    argmax f is equal. As there, 224 of 256 pixels means offsets 0 … 32; but each pair of each
-    image has offsets of its own. The share is Σ (f(a) − f(b))² / 2 over pairs, over the variance
-    of all answers.
+    Two crops of an image, at offsets drawn uniformly from all that fit, are consistent if argmax f
+    is equal. As in the paper, 224 of 256 pixels means offsets 0 … 32; here each pair of each image
+    has its own offsets. The share is Σ (f(a) − f(b))² / 2 over pairs, over the variance of all
+    outputs.
 
     Args:
         model: a classifier.
         images: (N, C, *space), larger than `size`; e.g. 256 pixels where `size` is 224.
         size: of the crops, in pixels per axis.
-        pairs: for each image.
-        seed: of the offsets.
-        batch: crops at a time.
+        pairs: number for each image.
+        seed: for the offsets.
+        batch_size: crops at a time.
 
     Raises:
         SettingsError: the images are smaller than the crops, or `pairs` is below 1.
@@ -147,11 +146,13 @@ def consistency(
     for number, image in enumerate(images):
         draws = generator(seed, number)
         drawn = [torch.randint(0, most + 1, (2 * pairs,), generator=draws) for most in free]
-        crops += [image[window(offset, size)] for offset in torch.stack(drawn, 1).tolist()]
+        crops += [image[crop(offset, size)] for offset in torch.stack(drawn, 1).tolist()]
     with undisturbed(model):
-        answers = _answers(outputs(model, as_input(model, torch.stack(crops)), batch=batch))
-    classes = answers.argmax(1)
-    first, second = answers.reshape(-1, 2, answers.shape[1]).unbind(1)
+        logits = _by_class(
+            outputs(model, as_input(model, torch.stack(crops)), batch_size=batch_size)
+        )
+    classes = logits.argmax(1)
+    first, second = logits.reshape(-1, 2, logits.shape[1]).unbind(1)
     same = (classes[::2] == classes[1::2]).double().reshape(-1, pairs).mean(1).numpy()
     error = 100 * float(same.std(ddof=1) / len(same) ** 0.5) if len(same) > 1 else math.nan
     return Consistency(
@@ -160,7 +161,7 @@ def consistency(
         images=len(images),
         pairs=pairs * len(images),
         classes=len(set(classes.tolist())),
-        share=float(_shares(first, second, answers)),
+        share=float(_shares(first, second, logits)),
         offsets=free,
     )
 
@@ -172,22 +173,22 @@ def phase_map(
     size: Sequence[int],
     stride: Sequence[int] | None = None,
     offsets: Sequence[Sequence[int]] | None = None,
-    batch: int = 16,
+    batch_size: int = 16,
 ) -> PhaseMap:
-    """Answers of crops at offsets within the stride, against those at offset 0.
+    """Compare outputs of crops at offsets within the stride with those at offset 0.
 
     A layer of stride s samples one of s phases of the image. The map shows which of them change
-    the answer; the share is mean (f(offset) − f(0))² / 2 over the variance of all answers.
+    the output; the share is mean (f(offset) − f(0))² / 2 over the variance of all outputs.
 
     Args:
         model: a classifier.
         images: (N, C, *space), larger than `size` by a stride at least.
         size: of the crops, in pixels per axis.
         stride: after which phases repeat, per axis; measured by default.
-        offsets: for each axis, ascending from 0 to the stride; by default all if these are 81 in
-            all at most, else 0 and powers of two (each breaks the layers of the strides above it),
-            and the stride.
-        batch: crops at a time.
+        offsets: for each axis, ascending from 0 to the stride; by default all of them if these
+            are at most 81 in all, else 0, powers of two (each affects the layers of the strides
+            above it) and the stride.
+        batch_size: crops at a time.
 
     Raises:
         SettingsError: the images are too small, or no stride can be measured.
@@ -205,12 +206,14 @@ def phase_map(
         room(images, size, stride)
         offsets = _phases(stride) if offsets is None else offsets
         places = list(itertools.product(*offsets))
-        crops = [image[window(place, size)] for place in places for image in images]
-        answers = _answers(outputs(model, as_input(model, torch.stack(crops)), batch=batch))
-    by_place = answers.reshape(len(places), len(images), -1)
+        crops = [image[crop(place, size)] for place in places for image in images]
+        logits = _by_class(
+            outputs(model, as_input(model, torch.stack(crops)), batch_size=batch_size)
+        )
+    by_place = logits.reshape(len(places), len(images), -1)
     classes = by_place.argmax(2)
     changed = (classes != classes[:1]).double().mean(1).numpy()
-    share = _shares(by_place, by_place[:1].expand_as(by_place), answers)
+    share = _shares(by_place, by_place[:1].expand_as(by_place), logits)
     shape = [len(axis) for axis in offsets]
     return PhaseMap(
         stride=tuple(stride),
@@ -228,22 +231,22 @@ def place_map(
     object_size: Sequence[int] | None = None,
     stride: Sequence[int] | None = None,
     places: int = 8,
-    batch: int = 16,
+    batch_size: int = 16,
 ) -> PlaceMap:
-    """Move an object over even ground, and see what its place does to the answer.
+    """Move an object over a uniform ground and measure how the output depends on its place.
 
     The objects are the middles of the images; the ground is the mean of all images, channel by
-    channel. Places are whole strides apart, so that the phase is the same everywhere and what
-    differs is the place. response(p) = √(mean over objects and outputs of (f(object at p) −
-    f(ground))²), over its mean; the share is that of places in the variance of the output.
+    channel. Places are whole strides apart, so that the phase is the same everywhere and only the
+    place differs. response(p) = √(mean over objects and outputs of (f(object at p) − f(ground))²),
+    over its mean; the share is that of places in the variance of the output.
 
     Args:
         model: any network.
-        images: (N, C, *space) of the size that the network gets.
+        images: (N, C, *space) of the network's size.
         object_size: in pixels per axis; a quarter of the image by default.
         stride: in pixels per axis; measured by default.
-        places: per axis at most.
-        batch: images at a time.
+        places: largest number per axis.
+        batch_size: images at a time.
 
     Raises:
         SettingsError: the object does not fit, or the output never changes.
@@ -266,26 +269,26 @@ def place_map(
         scenes = [ground]
         for place in itertools.product(*offsets):
             scene = ground.repeat(len(images), *[1] * (images.ndim - 1))
-            scene[window(place, sides)] = images[window(middle, sides)]
+            scene[crop(place, sides)] = images[crop(middle, sides)]
             scenes.append(scene)
-        answers = outputs(model, as_input(model, torch.cat(scenes)), batch=batch)
-    return _place_findings(answers, sides, offsets)
+        logits = outputs(model, as_input(model, torch.cat(scenes)), batch_size=batch_size)
+    return _place_findings(logits, sides, offsets)
 
 
 def _place_findings(
-    answers: Tensor, sides: tuple[int, ...], offsets: tuple[tuple[int, ...], ...]
+    logits: Tensor, sides: tuple[int, ...], offsets: tuple[tuple[int, ...], ...]
 ) -> PlaceMap:
-    """Findings from the answers to the bare ground and then to each object at each place."""
+    """Findings from the outputs for the bare ground and then for each object at each place."""
     shape = [len(axis) for axis in offsets]
-    by_place = answers[1:].reshape(math.prod(shape), -1, *answers.shape[1:])
-    response = (by_place - answers[:1]).square().flatten(1).mean(1).sqrt().numpy().reshape(shape)
+    by_place = logits[1:].reshape(math.prod(shape), -1, *logits.shape[1:])
+    response = (by_place - logits[:1]).square().flatten(1).mean(1).sqrt().numpy().reshape(shape)
     if not response.mean() > 0:
         raise SettingsError(
             "the output is the same with and without an object; give images with more content, "
             "or a larger object_size"
         )
     agreement, share = None, None
-    if answers.ndim == 2:
+    if logits.ndim == 2:
         middle = int(np.ravel_multi_index([n // 2 for n in shape], shape))
         classes = by_place.argmax(2)
         agreement = (classes == classes[middle]).double().mean(1).numpy().reshape(shape)
@@ -294,20 +297,20 @@ def _place_findings(
     return PlaceMap(sides, offsets, response / response.mean(), agreement, share)
 
 
-def _answers(output: Tensor) -> Tensor:
-    """(N, classes): outputs with places are averaged over them."""
+def _by_class(output: Tensor) -> Tensor:
+    """(N, classes): outputs with places are averaged over the places."""
     if output.ndim < 2:
         raise SettingsError(
-            f"the output has shape {tuple(output.shape)}; needed is (N, classes) or (N, classes, "
-            "*map)"
+            f"the output has shape {tuple(output.shape)}; give a network whose output is (N, "
+            "classes) or (N, classes, *map)"
         )
     return output if output.ndim == 2 else output.flatten(2).mean(2)
 
 
-def _shares(first: Tensor, second: Tensor, answers: Tensor) -> NDArray[np.float64]:
-    """Mean over pairs and outputs of (a − b)² / 2, over the variance of all answers."""
+def _shares(first: Tensor, second: Tensor, logits: Tensor) -> NDArray[np.float64]:
+    """Mean over pairs and outputs of (a − b)² / 2, over the variance of all outputs."""
     halves = ((first - second).square() / 2).mean((-2, -1)).numpy()
-    variance = float(answers.var(0, correction=0).mean())
+    variance = float(logits.var(0, correction=0).mean())
     return halves / variance if variance > 0 else np.zeros_like(halves)
 
 

@@ -1,4 +1,4 @@
-"""Pixels that no output can see, and activations that nothing reads."""
+"""Pixels that no output reads, and activations that nothing reads."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from placewise.auditing._structure import label, outputs, seeds, shares
-from placewise.graph import Graph
+from placewise.auditing._numbers import Finding, block_lists, plain
+from placewise.graph import OUTPUT, Graph
 from placewise.ops import EXISTS, Grid
 
 
 @dataclass(frozen=True)
-class Unread:
+class Unread(Finding):
     """Activations of one node that no output reads.
 
     Attributes:
-        node: its number in the graph.
+        node: number of the node.
         layer: its submodule, or its own name.
         op: its operation.
-        places: of the node.
-        unread: of these, how many no output reads; all of them where the node leads nowhere.
+        places: number of its places.
+        unread: number of these that no output reads; all of them if the node leads nowhere.
     """
 
     node: int
@@ -32,28 +32,18 @@ class Unread:
 
     @property
     def share(self) -> float:
-        """Of its places, the part that is not read."""
+        """Share of its places that is not read."""
         return self.unread / self.places
-
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as JSON can hold it."""
-        return {
-            "node": self.node,
-            "layer": self.layer,
-            "op": self.op,
-            "places": self.places,
-            "unread": self.unread,
-        }
 
 
 @dataclass(frozen=True, eq=False)
 class Unseen:
-    """Pixels that no output can see.
+    """Pixels that no output reads.
 
     Attributes:
-        mask: (*image) true where a pixel is read by no output, in any of its channels.
-        layers: nodes that lead to an output and of which some activations do not, in the order of
-            the graph.
+        mask: (*image) true if no output reads the pixel, in any of its channels.
+        layers: nodes some of whose activations lead to an output and others do not, in the order
+            of the graph.
         idle: nodes that lead to no output.
 
     Example:
@@ -70,12 +60,12 @@ class Unseen:
 
     @property
     def pixels(self) -> int:
-        """How many there are."""
+        """Number of unseen pixels."""
         return int(self.mask.sum())
 
     @property
     def whole(self) -> tuple[tuple[int, ...], ...]:
-        """For each axis the indices at which no pixel is seen: rows, then columns of an image."""
+        """For each axis the indices at which no pixel is read: rows, then columns of an image."""
         axes = range(self.mask.ndim)
         others = [tuple(other for other in axes if other != axis) for axis in axes]
         return tuple(tuple(np.flatnonzero(self.mask.all(axis=rest)).tolist()) for rest in others)
@@ -91,20 +81,20 @@ class Unseen:
         return self.whole[-1]
 
     def to_dict(self) -> dict[str, Any]:
-        """The finding as JSON can hold it; of the mask, the share of each block that is unseen."""
+        """The finding as JSON can hold it; for the mask, the share of each block that is unseen."""
         return {
             "pixels": self.pixels,
             "rows": list(self.rows),
             "columns": list(self.columns),
-            "whole": [list(indices) for indices in self.whole],
-            "layers": [layer.to_dict() for layer in self.layers],
-            "idle": [layer.to_dict() for layer in self.idle],
-            "mask": shares(self.mask),
+            "whole": plain(self.whole),
+            "layers": plain(self.layers),
+            "idle": plain(self.idle),
+            "mask": block_lists(self.mask),
         }
 
 
 def unseen(graph: Graph) -> Unseen:
-    """Find what no output reads: one pass back through the network.
+    """Find what no output reads, with one pass back through the network.
 
     Args:
         graph: of the network.
@@ -116,15 +106,16 @@ def unseen(graph: Graph) -> Unseen:
         >>> [(layer.layer, layer.share) for layer in unseen(capture(net, (1, 8, 8))).layers]
         [('0', 0.75)]
     """
-    grids = graph.backward({n: seeds(graph, n, EXISTS) for n in outputs(graph)}, EXISTS)
-    seen = EXISTS.filled(graph.nodes[0].layout.grid) if grids[0] is None else grids[0]
+    seeds = {n: graph.ones(n, EXISTS) for n in graph.find(OUTPUT)}
+    image, *grids = graph.backward(seeds, EXISTS)
+    seen = EXISTS.filled(graph.nodes[0].layout.grid) if image is None else image
     layers: list[Unread] = []
     idle: list[Unread] = []
-    for number, grid in enumerate(grids[1:], 1):
-        places = int(np.prod(graph.nodes[number].layout.grid))
+    for number, grid in enumerate(grids, 1):
+        node = graph.nodes[number]
+        places = int(np.prod(node.layout.grid))
         read = 0 if grid is None else int(grid.sum())
         if read < places:
-            node = graph.nodes[number]
-            one = Unread(number, label(graph, number), node.op, places, places - read)
+            one = Unread(number, graph.label(number), node.op, places, places - read)
             (layers if read else idle).append(one)
     return Unseen(np.asarray(~seen.any(axis=(0, 1))), tuple(layers), tuple(idle))

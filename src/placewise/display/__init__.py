@@ -1,4 +1,4 @@
-"""Show: a network layer by layer, with its maps, its filters and what each costs."""
+"""Show a network layer by layer, with its maps, its filters and what each layer costs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from torch import nn
 from torch.export import ExportedProgram, unflatten
 
 from placewise import __version__
-from placewise.display._count import products
 from placewise.display._drawing import drawing
-from placewise.display._rows import Row, rows_of
-from placewise.display._text import HEADER, PATHS, cells, maps_of, plain
+from placewise.display._rows import HEADER, PATHS, Row, cells, maps_of, plain, rows_of
+from placewise.display.costs import products
 from placewise.files import claim_folder, write_bytes, write_json
-from placewise.graph import capture, capture_program
+from placewise.graph import capture, capture_program, image_shape
 from placewise.report import text
 from placewise.report.style import LIGHT
 
@@ -41,7 +40,7 @@ class Shown:
         >>> shown = show(net, (1, 32, 32))
         >>> shown
         Shown(Sequential at 1@32×32: 78 parameters, 58,800 multiply-adds)
-        >>> [(row.kind, row.shape, row.filters) for row in shown.rows]
+        >>> [(row.type, row.shape, row.filters) for row in shown.rows]
         [('convolution', (3, 28, 28), '3 of 5×5×1'), ('pooling', (3, 14, 14), '2×2')]
     """
 
@@ -51,21 +50,21 @@ class Shown:
 
     @property
     def parameters(self) -> int:
-        """Numbers that are trained."""
+        """Number of trained values."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def multiply_adds(self) -> int:
-        """Products of a run on one image, what is multiplied with padding included."""
+        """Products of a run on one image, including those with padding."""
         return sum(row.multiply_adds for row in self.rows)
 
-    def shares(self, kind: str) -> tuple[float, float]:
-        """What the layers of a kind have of all parameters and of all multiply-adds.
+    def shares(self, type: str) -> tuple[float, float]:
+        """Share of all parameters and of all multiply-adds in layers of one type.
 
         Args:
-            kind: see `Row.kind`.
+            type: see `Row.type`.
         """
-        own = [row for row in self.rows if row.kind == kind]
+        own = [row for row in self.rows if row.type == type]
         parameters = sum(row.parameters for row in own) / max(1, self.parameters)
         return parameters, sum(row.multiply_adds for row in own) / max(1, self.multiply_adds)
 
@@ -76,7 +75,7 @@ class Shown:
         return self.table()
 
     def table(self) -> str:
-        """A line for each layer, then what all cost together."""
+        """A line for each layer, then the total cost."""
         with_paths = any(row.paths is not None for row in self.rows)
         header = HEADER + (PATHS if with_paths else [])
         lines = [cells(row, with_paths) for row in self.rows]
@@ -84,7 +83,7 @@ class Shown:
         return f"{self.name} at {maps_of(self.shape)}\n\n{body}\n\n{self._summary()}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON can hold it."""
+        """The content of `show.json`."""
         return {
             "placewise": __version__,
             "network": self.name,
@@ -98,14 +97,14 @@ class Shown:
         """The network as a row of volumes: the bytes of a PNG."""
         return drawing(self.shape, self.rows, LIGHT)
 
-    def save(self, folder: Path | str) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write show.json and volumes.png.
 
         Args:
-            folder: new, empty, or that of a former one, whose files are replaced.
+            folder: a new or empty folder, or that of an earlier run, whose files are replaced.
 
         Raises:
-            SettingsError: the folder holds something else.
+            SettingsError: the folder contains something else.
         """
         folder = Path(folder)
         claim_folder(folder, RESULT)
@@ -118,11 +117,11 @@ class Shown:
 
     def _summary(self) -> str:
         lines = [f"{self._costs()} for one image."]
-        for kind in ("fully connected", "locally connected", "proximity"):
-            parameters, multiply_adds = self.shares(kind)
+        for type_ in ("fully connected", "locally connected", "proximity"):
+            parameters, multiply_adds = self.shares(type_)
             if parameters or multiply_adds:
                 lines.append(
-                    f"{kind.capitalize()} layers have {100 * parameters:.0f} % of the parameters "
+                    f"{type_.capitalize()} layers have {100 * parameters:.0f} % of the parameters "
                     f"and {100 * multiply_adds:.0f} % of the multiply-adds."
                 )
         return "\n".join(lines)
@@ -132,21 +131,23 @@ def show(
     model: nn.Module | ExportedProgram,
     shape: Sequence[int],
     *,
+    in_channels: int | None = None,
     name: str = "",
     paths: bool = True,
 ) -> Shown:
     """Show a network layer by layer: shapes, filters, costs, receptive fields and paths.
 
-    Multiply-adds are counted in a run on an empty image, as torch multiplies; layers whose
-    weights are each used once (locally connected, proximity) count their weights. Parameters of
-    what holds several layers are counted at the first of them. The network stays as found.
+    Multiply-adds are counted in a run on an empty image, as torch multiplies. Layers that use each
+    weight once (locally connected, proximity) count their weights. Parameters of a module that
+    contains several layers are counted at the first of them. The network is left unchanged.
 
     Args:
         model: any network, or an exported program.
-        shape: (channels, *space) of one image.
-        name: of the network; its class unless told.
-        paths: whether to count ways from the image's middle, edges and corners to each layer,
-            which is what takes longest.
+        shape: (channels, *space) of one image; or only (*space), if `in_channels` is given.
+        in_channels: channels of the image.
+        name: of the network; by default its class.
+        paths: whether to count paths from the image's middle, edges and corners to each layer,
+            which takes most of the time.
 
     Raises:
         CaptureError: the network cannot be followed.
@@ -163,6 +164,7 @@ def show(
         8 parameters, 36 multiply-adds for one image.
     """
     network: nn.Module
+    shape = image_shape(shape, in_channels)
     floats = [p for p in model.parameters() if p.is_floating_point()]
     image = torch.zeros(1, *shape).to(floats[0] if floats else torch.float32)
     if isinstance(model, ExportedProgram):
@@ -170,11 +172,11 @@ def show(
     else:
         graph, network = capture(model, shape), model
     rows = rows_of(graph, network, products(network, image), paths=paths)
-    return Shown(name or type(model).__name__, tuple(shape), rows)
+    return Shown(name or type(model).__name__, shape, rows)
 
 
 def _modules(program: ExportedProgram) -> nn.Module:
-    """The submodules that a program was made of."""
+    """The submodules from which a program was made."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own
+        warnings.simplefilter("ignore", FutureWarning)  # torch warns about its own code
         return unflatten(program)

@@ -1,4 +1,4 @@
-"""A network as a row of volumes: maps as stacked sheets, vectors as bars."""
+"""A network drawn as a row of volumes: maps as stacked sheets, vectors as bars."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from placewise.display._rows import Row
-from placewise.display._text import maps_of
+from placewise.display._rows import Row, maps_of
 from placewise.report.canvas import canvas, png
 from placewise.report.style import Theme
 
@@ -15,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST = 12
-"""Volumes that a drawing shows."""
+"""Largest number of volumes in a drawing."""
 
 SHEETS = 8
-"""Sheets of a volume that are drawn; more channels make no more."""
+"""Largest number of sheets in a volume."""
 
 STEP, SHIFT, HIGH, INCH = 1.9, 0.055, 2.7, 0.62
-"""From one volume to the next, from one sheet of a volume to the next, and the drawing's height,
-all in sides of the largest sheet; and inches for one of these."""
+"""Distance of volumes, distance of sheets and height of the drawing, in sides of the largest sheet;
+and inches per side."""
 
 WORDS = {
     "convolution": "convolution",
@@ -31,22 +30,22 @@ WORDS = {
     "locally connected": "locally\nconnected",
     "proximity": "proximity",
 }
-"""How kinds are called; another layer is called what it is."""
+"""Names of types of layers; other layers are called by what they are."""
 
 
 class Volume(NamedTuple):
-    """What is drawn of a layer."""
+    """What is drawn for a layer."""
 
     shape: tuple[int, ...]
-    kind: str
+    type: str
     filters: str
     times: int
 
 
 def volumes(shape: Sequence[int], rows: Sequence[Row]) -> list[Volume]:
-    """The image and the layers; like ones that follow each other are one volume.
+    """The image and the layers; equal layers in sequence are one volume.
 
-    What leaves the size as it is and is of no kind of its own (norms, sums) is left out.
+    Layers that keep the size and have no type of their own (norms, sums) are left out.
 
     Args:
         shape: (channels, *space) of the image.
@@ -59,20 +58,20 @@ def volumes(shape: Sequence[int], rows: Sequence[Row]) -> list[Volume]:
     made = [Volume(tuple(shape), "image", "", 1)]
     for row in rows:
         last = made[-1]
-        if row.kind not in WORDS and math.prod(row.shape) == math.prod(last.shape):
+        if row.type not in WORDS and math.prod(row.shape) == math.prod(last.shape):
             continue
-        kind = WORDS.get(row.kind, row.what.partition(",")[0].replace("_", "\n", 1))
+        type_ = WORDS.get(row.type, row.what.partition(",")[0].replace("_", "\n", 1))
         filters = row.filters.rpartition(" of ")[2]
-        if (last.shape, last.kind) == (row.shape, kind):
+        if (last.shape, last.type) == (row.shape, type_):
             alike = filters if filters == last.filters else _window(filters, last.filters)
             made[-1] = last._replace(times=last.times + 1, filters=alike)
         else:
-            made.append(Volume(row.shape, kind, filters, 1))
+            made.append(Volume(row.shape, type_, filters, 1))
     return made
 
 
 def _window(one: str, other: str) -> str:
-    """What two filters have in common along the axes of the map."""
+    """The window of two filters along the axes of the map, if it is the same."""
     first, second = (filters.split("×")[:2] for filters in (one, other))
     return "×".join(first) if first == second else ""
 
@@ -104,12 +103,12 @@ def drawing(shape: Sequence[int], rows: Sequence[Row], theme: Theme) -> bytes:
 
 
 def _draw(axes: Axes, middle: float, volume: Volume, longest: int, theme: Theme) -> None:
-    """One volume, what it is called above it and its shape below."""
+    """One volume, with its name above and its shape below."""
     from matplotlib.patches import Rectangle
 
     colour = {"image": theme.muted, "pooling": theme.muted, "fully\nconnected": theme.second}
-    own = colour.get(volume.kind, theme.third if volume.kind in WORDS.values() else theme.first)
-    own = theme.first if volume.kind == "convolution" else own
+    own = colour.get(volume.type, theme.third if volume.type in WORDS.values() else theme.first)
+    own = theme.first if volume.type == "convolution" else own
     wide, high = _sides(volume.shape, longest)
     count = min(SHEETS, volume.shape[0]) if len(volume.shape) > 1 else 1
     for sheet in reversed(range(count)):
@@ -118,7 +117,7 @@ def _draw(axes: Axes, middle: float, volume: Volume, longest: int, theme: Theme)
         axes.add_patch(
             Rectangle(corner, wide, high, facecolor=own, edgecolor=theme.paper, linewidth=0.7)
         )
-    words = volume.kind if volume.times == 1 else f"{volume.times} × {volume.kind}"
+    words = volume.type if volume.times == 1 else f"{volume.times} × {volume.type}"
     top = f"{words}\n{volume.filters}".rstrip()
     style: dict[str, Any] = {"ha": "center", "color": theme.ink, "fontsize": 7}
     axes.text(middle, 0.85, top, va="bottom", **style)
@@ -126,7 +125,7 @@ def _draw(axes: Axes, middle: float, volume: Volume, longest: int, theme: Theme)
 
 
 def _sides(shape: Sequence[int], longest: int) -> tuple[float, float]:
-    """Width and height of a sheet, by the square root of its sides so that small maps are seen."""
+    """Width and height of a sheet: square roots of its sides, so that small maps are visible."""
     if len(shape) == 1:
         return 0.14, 0.25 + 1.15 * min(1.0, (shape[0] / 150) ** 0.5)
     wide, high = shape[-1], shape[-2] if len(shape) > 2 else longest / 12

@@ -1,4 +1,4 @@
-"""From the graph of a network to its layers, one in a row."""
+"""From the graph of a network to its layers, one per row, and how a row is written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from torch import nn
 
 from placewise.auditing.paths import Paths, count_paths
 from placewise.auditing.receptive_field import ReceptiveField, receptive_fields
-from placewise.display._count import Product
+from placewise.display.costs import Product
 from placewise.graph import Graph
 from placewise.ops import COUNTS
+from placewise.wording import number
 
 SILENT = {"contiguous", "dropout", "identity", "clone", "detach", "alias"}
-"""Operations that change nothing in a network that is not being trained."""
+"""Operations that change nothing in eval mode."""
 
 PRODUCTS = {"contraction", "attention"}
+
+HEADER = ["layer", "what", "maps", "filters", "parameters", "multiply-adds", "field px", "stride"]
+PATHS = ["centre/edge", "centre/corner"]
 
 
 @dataclass(frozen=True)
@@ -27,21 +31,21 @@ class Row:
     """One layer.
 
     Attributes:
-        layer: dotted path of the submodule; of its own operations, the submodule that holds them.
+        layer: dotted path of the submodule; for an operation, the submodule that contains it.
         what: class of the submodule or name of the operation, and what follows at each place.
-        kind: "convolution", "pooling", "locally connected", "proximity", "fully connected",
+        type: "convolution", "pooling", "locally connected", "proximity", "fully connected",
             "product" or "other".
-        shape: of what it gives, without the batch.
+        shape: of its output, without the batch.
         filters: number and volume of the filters, e.g. "6 of 5×5×3"; the window of a pooling.
-        parameters: numbers that are trained.
+        parameters: number of trained values.
         multiply_adds: for one image.
-        field: of its places in the image.
-        paths: ways from each pixel to all its places; None where they were not counted.
+        field: receptive field of its places.
+        paths: paths from each pixel to all its places; None if they were not counted.
     """
 
     layer: str
     what: str
-    kind: str
+    type: str
     shape: tuple[int, ...]
     filters: str = ""
     parameters: int = 0
@@ -52,7 +56,7 @@ class Row:
 
 @dataclass
 class _Group:
-    """Nodes of the graph that make one row: so many of its own, and what follows at each place."""
+    """Nodes of the graph that make one row: `own` nodes, and what follows at each place."""
 
     module: str
     nodes: list[int]
@@ -63,13 +67,13 @@ class _Group:
 def rows_of(
     graph: Graph, model: nn.Module, found: Sequence[Product], *, paths: bool
 ) -> tuple[Row, ...]:
-    """The layers of a network, in the order in which they run.
+    """List the layers of a network, in the order in which they run.
 
     Args:
         graph: of the network.
         model: the network.
-        found: what it multiplies, in order.
-        paths: whether to count ways, which takes as long again for each layer.
+        found: its products, in order.
+        paths: whether to count paths, which takes most of the time.
     """
     modules = dict(model.named_modules())
     groups = _folded(graph, _groups(graph), modules)
@@ -77,15 +81,13 @@ def rows_of(
     for product in found:
         by_module[product.module].append(product)
     fields = receptive_fields(graph)
-    rows = [
-        _row(graph, group, modules, by_module, fields, count_paths(graph, group.nodes[-1]))
-        if paths
-        else _row(graph, group, modules, by_module, fields, None)
-        for group in groups
-    ]
+    rows = []
+    for group in groups:
+        counted = count_paths(graph, group.nodes[-1]) if paths else None
+        rows.append(_row(graph, group, modules, by_module, fields, counted))
     places = [group.module for group in groups]
-    for module, left in by_module.items():
-        _add(rows, places, module, multiply_adds=sum(one.multiply_adds for one in left))
+    for module, rest in by_module.items():
+        _add(rows, places, module, multiply_adds=sum(one.multiply_adds for one in rest))
     for name, parameter in model.named_parameters():
         _add(rows, places, name.rpartition(".")[0], parameters=parameter.numel())
     return tuple(rows)
@@ -94,24 +96,24 @@ def rows_of(
 def _groups(graph: Graph) -> list[_Group]:
     """Neighbouring nodes of one submodule that holds no other and multiplies at most once."""
     names = {node.module for node in graph.nodes[1:]}
-    above = {name[:end] for name in names for end in _keypoints(name)} | (
+    above = {name[:end] for name in names for end in _dots(name)} | (
         {""} if names - {""} else set()
     )
     groups: list[_Group] = []
-    for number, node in enumerate(graph.nodes[1:], 1):
+    for index, node in enumerate(graph.nodes[1:], 1):
         leaf = node.module not in above
         last = groups[-1] if groups else None
         if last is not None and leaf and last.leaf and last.module == node.module:
-            if not _twice(graph, [*last.nodes, number]):
-                last.nodes.append(number)
+            if not _twice(graph, [*last.nodes, index]):
+                last.nodes.append(index)
                 last.own += 1
                 continue
             last.leaf = leaf = False  # it is more than one layer
-        groups.append(_Group(node.module, [number], leaf))
+        groups.append(_Group(node.module, [index], leaf))
     return groups
 
 
-def _keypoints(name: str) -> list[int]:
+def _dots(name: str) -> list[int]:
     return [end for end, letter in enumerate(name) if letter == "."]
 
 
@@ -123,7 +125,7 @@ def _twice(graph: Graph, nodes: Sequence[int]) -> bool:
 def _folded(
     graph: Graph, groups: Sequence[_Group], modules: Mapping[str, nn.Module]
 ) -> list[_Group]:
-    """What only changes values, place by place, stands in the row of what it changes."""
+    """Add what only changes values, place by place, to the row before it."""
     kept: list[_Group] = []
     for group in groups:
         if kept and _only_changes_values(graph, group, kept[-1], modules):
@@ -156,7 +158,7 @@ def _row(
     fields: Sequence[ReceptiveField],
     paths: Paths | None,
 ) -> Row:
-    """The row of a group; what it multiplies is taken out of `products`."""
+    """The row of a group; its products are removed from `products`."""
     nodes = [graph.nodes[number] for number in group.nodes]
     taken = [
         products[node.module].pop(0)
@@ -164,17 +166,16 @@ def _row(
         if (node.role in PRODUCTS or "conv" in node.op) and products[node.module]
     ]
     shape = tuple(nodes[-1].layout.shape[1:])
-    kind, filters = "other", ""
+    type_, filters = "other", ""
     if taken:
-        kind, filters = taken[0].kind, taken[0].filters
-        kind = "fully connected" if kind == "product" and len(shape) == 1 else kind
+        type_, filters = taken[0].type, taken[0].filters
+        type_ = "fully connected" if type_ == "product" and len(shape) == 1 else type_
     elif any("pool" in node.op for node in nodes):
-        kind = "pooling"
-        filters = _window(graph, group.nodes[0])
+        type_, filters = "pooling", _window(graph, group.nodes[0])
     return Row(
         layer=group.module,
         what=_what(graph, group, modules),
-        kind=kind,
+        type=type_,
         shape=shape,
         filters=filters,
         multiply_adds=sum(product.multiply_adds for product in taken),
@@ -184,7 +185,7 @@ def _row(
 
 
 def _what(graph: Graph, group: _Group, modules: Mapping[str, nn.Module]) -> str:
-    """The class of a submodule that is one layer, else its operation; then what follows."""
+    """The class of a submodule that is one layer, or else its operation; then what follows."""
     ops = [graph.nodes[number].op.rstrip("_") for number in group.nodes]
     module = modules.get(group.module) if group.leaf else None
     first = ops[0] if module is None else type(module).__name__
@@ -195,16 +196,16 @@ def _what(graph: Graph, group: _Group, modules: Mapping[str, nn.Module]) -> str:
 def _window(graph: Graph, number: int) -> str:
     """Window of a pooling: the places that its middle place reads, along each axis."""
     node = graph.nodes[number]
-    unit = COUNTS.filled(node.layout.grid)
-    unit[tuple(side // 2 for side in unit.shape)] = 1
+    middle = [side // 2 for side in node.layout.grid]
+    unit = graph.ones(number, COUNTS, middle)
     reads = node.edges[0].operator.adjoint(unit, COUNTS).nonzero()[2:]
     return "×".join(str(len(np.unique(places))) for places in reads)
 
 
 def _add(rows: list[Row], places: Sequence[str], module: str, **counts: int) -> None:
-    """Add counts to the first row of a submodule, or of the nearest that holds it.
+    """Add counts to the first row of a submodule, or of the nearest that contains it.
 
-    Where there is none, to the first of what it holds, else to the last of all.
+    If there is none, add them to the first row that it contains, or else to the last row.
     """
     name = module
     while name not in places and name:
@@ -213,3 +214,79 @@ def _add(rows: list[Row], places: Sequence[str], module: str, **counts: int) -> 
     number = places.index(name) if name in places else (below or [len(rows) - 1])[0]
     row: Any = rows[number]
     rows[number] = replace(row, **{key: getattr(row, key) + n for key, n in counts.items()})
+
+
+# --- as text -------------------------------------------------------------------------------------
+
+
+def maps_of(shape: Sequence[int]) -> str:
+    """Channels and size as people write them.
+
+    Example:
+        >>> maps_of((6, 5, 5)), maps_of((100,))
+        ('6@5×5', '100')
+    """
+    channels, *sides = shape
+    return f"{channels}@{_times(sides)}" if sides else str(channels)
+
+
+def _times(sides: Sequence[object]) -> str:
+    return "×".join(map(str, sides))
+
+
+def cells(row: Row, with_paths: bool) -> list[str]:
+    """A line of the table: see `HEADER` and `PATHS`."""
+    field = row.field
+    made = [
+        row.layer or "–",
+        row.what,
+        maps_of(row.shape),
+        row.filters,
+        f"{row.parameters:,}" if row.parameters else "",
+        f"{row.multiply_adds:,}" if row.multiply_adds else "",
+        _field(field),
+        "–" if field is None else _alike(["–" if s is None else s for s in field.stride]),
+    ]
+    return made + (list(_ratios(row)) if with_paths else [])
+
+
+def _field(field: ReceptiveField | None) -> str:
+    """Its sides, with "≤" if it may be smaller."""
+    if field is None or field.status == "global":
+        return "–" if field is None else "all"
+    return ("≤ " if field.status == "bound" else "") + _alike(field.size)
+
+
+def _alike(values: Sequence[object]) -> str:
+    """One number if all axes have the same."""
+    return str(values[0]) if len(set(values)) == 1 else _times(values)
+
+
+def _ratios(row: Row) -> tuple[str, str]:
+    """Paths of the middle pixel over those of an edge and of a corner."""
+    if row.paths is None:
+        return "–", "–"
+    edge = min(min(pair) for pair in row.paths.edges)
+    corner = min(row.paths.corners)
+    return _ratio(row.paths.centre, edge), _ratio(row.paths.centre, corner)
+
+
+def _ratio(first: Any, second: Any) -> str:
+    if not second:
+        return "∞" if first else "–"
+    return f"{first // second:,}" if first % second == 0 else number(float(first / second))
+
+
+def plain(row: Row) -> dict[str, Any]:
+    """A layer as JSON can hold it; path counts, which may be large, are text."""
+    paths = row.paths
+    found = {**vars(row), "shape": list(row.shape), "paths": None}
+    field = found.pop("field")
+    found["receptive_field"] = None if field is None else field.to_dict()
+    if paths is not None:
+        found["paths"] = {
+            "centre": str(paths.centre),
+            "edges": [[str(count) for count in pair] for pair in paths.edges],
+            "corners": [str(count) for count in paths.corners],
+        }
+    return found

@@ -1,8 +1,9 @@
-"""A recorded run to a graph: constants are calculated, views followed, writes carried to all views.
+"""From a recorded run to a graph.
 
-Tensors that share memory are one `Memory`, and each of them is a `Seen`: the memory's whole, or a
-chain of views of it. A write through one of them changes what all others hold; they are derived
-again from the memory when they are next read.
+Constants are computed, views are followed, and a write reaches all views. Tensors that share memory
+have one `Memory`; each of them is a `Seen`, the whole of that memory or a chain of views of it. A
+write through one of them changes the contents of all others, which are derived from the memory
+again when they are next read.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from placewise.graph.graph import Graph
 from placewise.ops import Layout, Operand, Operator, Status, Step, entry
 
 LARGEST = 2**20
-"""Constants of up to so many elements are calculated; of larger ones the shape has to do."""
+"""Elements of the largest constant that is computed; of larger ones only the shape is known."""
 
 Content = Operand | Tensor
 
 
 @dataclass(frozen=True)
 class View:
-    """One step from a tensor to a part of it, or to another look at it."""
+    """One step from a tensor to a view of it."""
 
     call: Recorded
     base: int
@@ -38,14 +39,14 @@ class View:
 
 @dataclass
 class Memory:
-    """What tensors share that are views of one another.
+    """The memory of tensors that are views of one another.
 
     Attributes:
-        whole: what it holds; without what is `late`.
-        writes: how often it was written to.
-        late: the last write, if it went through views and nobody has looked at the whole since.
-        lent: whether it is a constant of the network's own, not to be written to.
-        layout: where a constant's places would be, if that is known.
+        whole: its contents, without the `late` write.
+        writes: number of writes.
+        late: the last write, if it went through views and the whole was not read since.
+        lent: whether it is a constant that belongs to the network and must not be written to.
+        layout: where the places of a constant would be, if that is known.
     """
 
     whole: Content
@@ -56,19 +57,19 @@ class Memory:
 
     @property
     def placed(self) -> bool:
-        """Whether anything in it depends on the image."""
+        """Whether some of its contents depend on the image."""
         return self.late is not None or isinstance(self.whole, Operand)
 
 
 @dataclass
 class Seen:
-    """A tensor: views of a memory one after the other, none for the whole.
+    """A tensor: a chain of views of a memory; an empty chain is the whole.
 
     Attributes:
-        memory: that it shares.
-        views: from the whole to it.
-        content: what it held when the memory had been written to `writes` times.
-        writes: see there.
+        memory: the memory that it shares.
+        views: from the whole to the tensor.
+        content: its contents when the memory had been written to `writes` times.
+        writes: see `content`.
     """
 
     memory: Memory
@@ -78,21 +79,21 @@ class Seen:
 
 
 def follow(
-    recording: Recording, shape: tuple[int, ...], *, channels: bool, capture: str, why: str = ""
+    recording: Recording, shape: tuple[int, ...], *, per_channel: bool, capture: str, why: str = ""
 ) -> Graph:
     """The graph of a recorded run.
 
     Args:
-        recording: of an image of this shape.
+        recording: of a run on an image of this shape.
         shape: (batch, channels, *space).
-        channels: whether channels are told apart.
+        per_channel: whether to count channels apart.
         capture: how the run was found.
-        why: what stood in the way of a better capture.
+        why: why a better way of capture failed.
 
     Raises:
-        CaptureError: nothing that the network gives depends on the image.
+        CaptureError: no result of the network depends on the image.
     """
-    builder = Builder(shape, channels=channels)
+    builder = Builder(shape, per_channel=per_channel)
     run = _Run(recording, builder)
     for call in recording.calls:
         run.step(call)
@@ -100,8 +101,8 @@ def follow(
     nodes = dict.fromkeys(end.node for end in ends if isinstance(end, Operand))
     if not nodes:
         raise CaptureError(
-            "no tensor that the network gives depends on the image by way of torch; return "
-            "tensors, alone or in tuples, lists, dictionaries or dataclasses"
+            "the network returns no tensor that torch made from the image; return tensors, alone "
+            "or in tuples, lists, dictionaries or dataclasses"
         )
     return builder.graph(tuple(nodes), capture, why)
 
@@ -121,7 +122,7 @@ class _Run:
     # --- reading and writing ---------------------------------------------------------------------
 
     def read(self, number: int) -> Content:
-        """What a tensor holds now."""
+        """The current contents of a tensor."""
         seen = self._at(number)
         memory = seen.memory
         if seen.writes < memory.writes:
@@ -135,13 +136,15 @@ class _Run:
     def _at(self, number: int) -> Seen:
         if number not in self._seen:
             if number not in self._constants:
-                raise CaptureError("a tensor came from nowhere that torch tells of")
+                raise CaptureError(
+                    "a tensor appeared that no call of torch has made; return only results of torch"
+                )
             content = _constant(self._constants[number])
             self._seen[number] = Seen(Memory(content, lent=True), (), content)
         return self._seen[number]
 
     def _write(self, number: int, content: Content, module: str) -> None:
-        """Let a tensor hold something else, and with it all that share its memory."""
+        """Change the contents of a tensor, and of all tensors that share its memory."""
         seen = self._at(number)
         memory = seen.memory
         if 0 in _shape(content):
@@ -161,7 +164,7 @@ class _Run:
         seen.content, seen.writes = content, memory.writes
 
     def _settle(self, memory: Memory) -> None:
-        """Carry the last write to the whole."""
+        """Carry the last write over to the whole."""
         if memory.late is None:
             return
         seen, written, module = memory.late
@@ -203,13 +206,13 @@ class _Run:
         return None
 
     def _content(self, call: Recorded, given: dict[str, Any], made: Made, output: int) -> Content:
-        """What a call on operands gives: a node, or nothing where there are no elements."""
+        """The result of a call on operands: a node, or an empty tensor if it has no elements."""
         if 0 in made.shape:
             return torch.empty(made.shape, dtype=made.dtype)
         return self.builder.add(_name(call), call.module, given, made.shape, output)
 
     def _matters(self, call: Recorded, made: Made, written: set[int]) -> bool:
-        """Whether a tensor is new or changed, and not a by-product that nobody reads."""
+        """Whether a tensor is new or changed, and not a by-product that is never read."""
         if made.number in written:
             return True
         if made.number in self._seen:
@@ -220,7 +223,7 @@ class _Run:
     def _keep(
         self, call: Recorded, made: Made, output: int, content: Content, written: set[int]
     ) -> None:
-        """Remember what a call gives: a write, a view, or a tensor of its own."""
+        """Keep the result of a call: a write, a view, or a new tensor."""
         if made.number in written and torch.Tag.inplace_view not in call.function.tags:
             self._write(made.number, content, call.module)
         elif made.base is not None:
@@ -231,7 +234,7 @@ class _Run:
             self._seen[made.number] = Seen(Memory(content), (), content)
 
     def _copy(self, call: Recorded) -> None:
-        """One tensor's elements in the place of another's."""
+        """Copy the elements of one tensor to another."""
         target, source = call.args[0].number, call.args[1]
         content = self.read(source.number) if isinstance(source, Ref) else source
         if not isinstance(content, Operand) and not self._at(target).memory.placed:
@@ -245,7 +248,7 @@ class _Run:
         return self._write(target, content, call.module)
 
     def _view(self, view: View, content: Content) -> Content:
-        """A view of what its base holds now."""
+        """A view of the current contents of its base."""
         if isinstance(content, Tensor):
             found = _calculated(view.call, self._given(view.call, {view.base: content}, full=False))
             return found[view.output]
@@ -255,11 +258,11 @@ class _Run:
     def _given(
         self, call: Recorded, instead: dict[int, Content] | None = None, *, full: bool = True
     ) -> dict[str, Any]:
-        """Arguments by name; tensors as what they hold, without those that only take a result.
+        """Arguments by name; tensors by their contents, without those that only take a result.
 
         Args:
-            call: whose they are.
-            instead: what some tensors are taken to hold.
+            call: a recorded call.
+            instead: contents to assume for some tensors.
             full: whether to fill in defaults.
         """
         known = instead or {}
@@ -294,17 +297,17 @@ class _Run:
                 self._keep(call, made, output, value, written)
 
     def _like(self, call: Recorded, given: dict[str, Any]) -> None:
-        """Follow a call that makes a constant in the likeness of an operand."""
+        """Follow a call that makes a constant of the shape of an operand."""
         made = next(made for made in call.made if made is not None)
         models = [leaf for leaf in tree_leaves(given) if isinstance(leaf, Operand)]
         stand_in = {name: _stand_in(value) for name, value in self._given(call, full=False).items()}
-        kind = {"dtype": made.dtype, "device": torch.device("cpu")}
-        (value,) = _calculated(call, stand_in | kind)
+        options = {"dtype": made.dtype, "device": torch.device("cpu")}
+        (value,) = _calculated(call, stand_in | options)
         layout = next((model.layout for model in models if model.shape == made.shape), None)
         self._seen[made.number] = Seen(Memory(value, layout=layout), (), value)
 
     def _own(self, memory: Memory) -> None:
-        """Make a copy of what the network holds before it is written to."""
+        """Copy a tensor of the network before it is written to."""
         if memory.lent and isinstance(memory.whole, Tensor):
             memory.whole = memory.whole.clone()
             memory.lent = False
@@ -312,7 +315,7 @@ class _Run:
 
 
 def _calculated(call: Recorded, given: dict[str, Any]) -> list[Tensor]:
-    """What a call on constants gives; without values where these are not known or too many."""
+    """The results of a call on constants; without values if these are unknown or too many."""
     nothing = [_nothing(made) for made in call.made]
     unknown = any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves(given))
     random = torch.Tag.nondeterministic_seeded in call.function.tags
@@ -330,7 +333,7 @@ def _calculated(call: Recorded, given: dict[str, Any]) -> list[Tensor]:
 
 
 def _constant(tensor: Tensor) -> Tensor:
-    """A small constant as it is, on the CPU; of a large one the shape."""
+    """A small constant on the CPU; of a large one only the shape."""
     if tensor.numel() > LARGEST or tensor.is_meta:
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
     return tensor.detach().cpu()
@@ -344,12 +347,12 @@ def _nothing(made: Made | None) -> Tensor:
 
 
 def _stand_in(value: Any) -> Any:
-    """For an operand, a tensor of its shape that takes no memory."""
+    """A tensor of an operand's shape that takes no memory; other values unchanged."""
     return torch.zeros(()).expand(value.shape) if isinstance(value, Operand) else value
 
 
 def _takes_shapes_alone(call: Recorded) -> bool:
-    """Whether a call makes a constant, whatever it is given."""
+    """Whether a call makes a constant, whatever its arguments."""
     line = entry(_name(call))
     return line is not None and line.role == "constant"
 

@@ -1,21 +1,25 @@
-"""Record what a network runs: each call of ATen, its tensors by number."""
+"""Record what a network or an exported program runs: each ATen call, its tensors by number."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch._ops import HigherOrderOperator
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from placewise.graph.undisturbed import told_modules
+from placewise.errors import CaptureError
+from placewise.graph.undisturbed import running_modules
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,11 @@ class Ref:
 
 @dataclass(frozen=True)
 class Made:
-    """A tensor that a call gives.
+    """A tensor that a call returns.
 
     Attributes:
-        number: of the tensor; that of an argument where the call gives that back.
-        base: number of the argument whose memory it shares; None where it has its own.
+        number: of the tensor; that of an argument if the call returns its argument.
+        base: number of the argument whose memory it shares; None if it has its own.
         shape: its sizes.
         dtype: its type.
     """
@@ -44,13 +48,13 @@ class Made:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One call of ATen.
+    """One ATen call.
 
     Attributes:
         function: the overload that was called.
-        args: its arguments, tensors as `Ref`.
-        kwargs: the rest of them.
-        made: the tensors that it gives; None for what is no tensor.
+        args: positional arguments, tensors as `Ref`.
+        kwargs: keyword arguments.
+        made: the tensors that it returns; None for a result that is no tensor.
         module: dotted path of the submodule that runs it.
     """
 
@@ -68,8 +72,8 @@ class Recording:
     Attributes:
         image: number of the image.
         calls: in the order in which they ran.
-        constants: what the network holds, by number.
-        outputs: numbers of the tensors that it gives.
+        constants: the network's own tensors, by number.
+        outputs: numbers of the tensors that it returns.
     """
 
     image: int
@@ -79,25 +83,30 @@ class Recording:
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down every call of ATen while it is active.
+    """Records every ATen call while it is active.
 
-    Under inference mode calls arrive as the network makes them ("conv2d"), not yet taken apart.
+    Under inference mode calls arrive as the network makes them ("conv2d"), not yet decomposed.
+
+    Attributes:
+        calls: in the order in which they ran.
+        constants: tensors that no call has made, by number.
+        path: names of the submodules that run, innermost last.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Recorded] = []
         self.constants: dict[int, Tensor] = {}
-        self.module = ""
+        self.path = [""]
         self._numbers = WeakTensorKeyDictionary()
         self._count = 0
 
     def number(self, tensor: Tensor, stands_for: Tensor | None = None) -> int:
-        """The number of a tensor; one that no call has made is a constant.
+        """The number of a tensor; a tensor that no call has made is a constant.
 
         Args:
-            tensor: one that is alive.
-            stands_for: the tensor with the values, where this one has none.
+            tensor: any tensor.
+            stands_for: the tensor with the values, if this one has none.
         """
         if tensor not in self._numbers:
             number = self.begin(tensor)
@@ -106,7 +115,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return int(self._numbers[tensor])
 
     def begin(self, tensor: Tensor) -> int:
-        """A number for a tensor that is new and no constant."""
+        """A number for a new tensor that is no constant."""
         self._numbers[tensor] = self._count
         self._count += 1
         return self._count - 1
@@ -121,7 +130,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **kwargs)
         made = tuple(self._made(leaf, memories) for leaf in tree_leaves(result))
         if any(made) or func._schema.is_mutable:
-            self.calls.append(Recorded(func, given, named, made, self.module))
+            self.calls.append(Recorded(func, given, named, made, self.path[-1]))
         return result
 
     def _by_number(self, leaf: Any) -> Any:
@@ -137,7 +146,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _memory(tensor: Tensor) -> int | None:
-    """What two tensors have in common of which one is a view of the other."""
+    """What a tensor and its views have in common."""
     try:
         return int(tensor.untyped_storage()._cdata)
     except RuntimeError:
@@ -145,19 +154,19 @@ def _memory(tensor: Tensor) -> int | None:
 
 
 def record(model: nn.Module, image: Tensor, *, values: bool) -> Recording:
-    """Run a network once and write down what it does.
+    """Run a network once and record what it does.
 
     Args:
-        model: a network that `undisturbed` lends.
+        model: a network inside `undisturbed`.
         image: (batch, channels, *space).
-        values: whether to calculate; else only shapes are found, and whatever asks for a value
-            raises an error.
+        values: whether to compute values; if not, only shapes are found, and whatever asks for a
+            value raises an error.
     """
     recorder = Recorder()
     with ExitStack() as active:
         active.enter_context(torch.inference_mode())
         active.enter_context(whole_attention())
-        active.enter_context(_told_modules(model, recorder))
+        active.enter_context(running_modules(model, recorder.path))
         if values:
             run: Callable[..., Any] = model
             shown = image.clone()
@@ -175,7 +184,7 @@ def record(model: nn.Module, image: Tensor, *, values: bool) -> Recording:
 def _without_values(
     model: nn.Module, recorder: Recorder, mode: FakeTensorMode
 ) -> Callable[[Tensor], Any]:
-    """The network on tensors that have a shape and no memory."""
+    """The network on tensors with a shape and no memory."""
     state: dict[str, Tensor] = {}
     named = model.named_parameters(remove_duplicate=False)
     for name, tensor in (*named, *model.named_buffers(remove_duplicate=False)):
@@ -186,32 +195,13 @@ def _without_values(
 
 @contextmanager
 def whole_attention() -> Iterator[None]:
-    """Without torch's kernels that run a whole encoder layer in one call."""
+    """Turn off torch's kernels that run a whole encoder layer in one call."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _told_modules(model: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """Tell the recorder which submodule runs."""
-    names = {id(module): name for name, module in model.named_modules()}
-    path = [""]
-
-    def enter(module: nn.Module, _inputs: Any) -> None:
-        path.append(names.get(id(module), path[-1]))
-        recorder.module = path[-1]
-
-    def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        if len(path) > 1:
-            path.pop()
-        recorder.module = path[-1]
-
-    with told_modules(enter, leave):
-        yield
 
 
 def tensors_of(output: object) -> Iterator[Tensor]:
@@ -227,3 +217,105 @@ def tensors_of(output: object) -> Iterator[Tensor]:
     elif dataclasses.is_dataclass(output) and not isinstance(output, type):
         for field in dataclasses.fields(output):
             yield from tensors_of(getattr(output, field.name))
+
+
+# --- exported programs ---------------------------------------------------------------------------
+
+
+def record_program(program: ExportedProgram, image: Tensor) -> Recording:
+    """Run an exported program once, on shapes only, and record what it does.
+
+    Args:
+        program: with one image as its input.
+        image: (batch, channels, *space).
+
+    Raises:
+        CaptureError: it takes several images, or branches on values.
+    """
+    recorder = Recorder()
+    with ExitStack() as active:
+        active.enter_context(torch.inference_mode())
+        mode = active.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        shown = mode.from_tensor(image)
+        number = recorder.begin(shown)
+        given = [
+            shown if value is image else _fake(value, recorder, mode)
+            for value in _inputs(program, image)
+        ]
+        with recorder:
+            outputs = _Rerun(program.graph_module, recorder).run(*given)
+        kinds = [spec.kind for spec in program.graph_signature.output_specs]
+        found = tuple(
+            recorder.number(output)
+            for output, kind in zip(outputs, kinds, strict=True)
+            if kind is OutputKind.USER_OUTPUT and isinstance(output, Tensor)
+        )
+    return Recording(number, tuple(recorder.calls), recorder.constants, found)
+
+
+def image_of(program: ExportedProgram) -> Tensor:
+    """The one tensor that a program takes from its user, without values.
+
+    Raises:
+        CaptureError: it takes another number of tensors.
+    """
+    asked = set(program.graph_signature.user_inputs)
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
+    values = [node.meta.get("val") for node in nodes if node.name in asked]
+    found = [value for value in values if isinstance(value, Tensor)]
+    if len(found) != 1:
+        raise CaptureError(
+            f"the program takes {len(found)} tensors; it must take one image only: export a "
+            "module that makes the others itself"
+        )
+    return found[0]
+
+
+def _inputs(program: ExportedProgram, image: Tensor) -> Iterator[Any]:
+    """The arguments of a program in order: its own tensors, and the image."""
+    image_of(program)
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT:
+            constant = getattr(spec.arg, "value", None)
+            yield image if type(spec.arg).__name__ == "TensorArgument" else constant
+        elif spec.target in program.state_dict:
+            yield program.state_dict[spec.target]
+        else:
+            yield program.constants.get(spec.target)
+
+
+def _fake(value: Any, recorder: Recorder, mode: FakeTensorMode) -> Any:
+    """A tensor of the program without its values; the recorder keeps those."""
+    if not isinstance(value, Tensor):
+        return value
+    fake = mode.from_tensor(value)
+    recorder.number(fake, value)
+    return fake
+
+
+class _Rerun(fx.Interpreter):
+    """Runs a graph node by node, and lets the recorder know the submodule of each."""
+
+    def __init__(self, module: fx.GraphModule, recorder: Recorder) -> None:
+        super().__init__(module)
+        self._recorder = recorder
+
+    def run_node(self, n: fx.Node) -> Any:
+        stack = n.meta.get("nn_module_stack")
+        if stack:
+            path = str(list(stack.values())[-1][0])
+            self._recorder.path[-1] = path.removeprefix("L['self']").removeprefix(".")
+        return super().run_node(n)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not isinstance(target, HigherOrderOperator):
+            return super().call_function(target, args, kwargs)
+        graphs = [n for n, value in enumerate(args) if isinstance(value, fx.GraphModule)]
+        if len(graphs) != 1 or "wrap" not in str(target):
+            raise CaptureError(
+                f"the program contains the operation '{target}', which branches on values or "
+                "calls functions of its own; placewise cannot follow these"
+            )
+        inner = _Rerun(args[graphs[0]], self._recorder)
+        with torch.autocast(*args[:3]) if "autocast" in str(target) else nullcontext():
+            return inner.run(*args[graphs[0] + 1 :])

@@ -1,4 +1,4 @@
-"""Calls to nodes, by the table of rules."""
+"""From calls to nodes, by the table of rules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from placewise.ops.layout import axis_of, dimension
 
 @dataclass(frozen=True)
 class Kept(Step):
-    """Some places as they are, nothing of the others."""
+    """Keeps some places and clears the others."""
 
     places: Grid = field(repr=False)
 
@@ -49,7 +49,7 @@ class Kept(Step):
 
 @dataclass(frozen=True)
 class Reversed(Step):
-    """An operator the other way round: what a view reads is what a write to it changes."""
+    """An operator in the other direction: a write to a view changes what the view reads."""
 
     operator: Operator
 
@@ -69,7 +69,7 @@ class Part:
     Attributes:
         operator: from the tensor to the view.
         layout: of the view.
-        exact: whether that is all that the view shows and no more.
+        exact: whether the view shows exactly that.
     """
 
     operator: Operator
@@ -82,7 +82,7 @@ class Builder:
 
     Args:
         shape: (batch, channels, *space) of the image.
-        channels: whether channels are told apart.
+        per_channel: whether to count channels apart.
 
     Example:
         >>> builder = Builder((1, 3, 8, 8))
@@ -90,9 +90,9 @@ class Builder:
         1
     """
 
-    def __init__(self, shape: Sequence[int], *, channels: bool = False) -> None:
-        self.channels = channels
-        layout = Layout.image(shape, channels=channels)
+    def __init__(self, shape: Sequence[int], *, per_channel: bool = False) -> None:
+        self.per_channel = per_channel
+        layout = Layout.image(shape, per_channel=per_channel)
         self.image = Operand(0, layout)
         self._nodes = [Node("image", "image", "image", "", layout, (), Status.EXACT)]
         self._names: Counter[str] = Counter()
@@ -107,18 +107,18 @@ class Builder:
             op: name in ATen without overload, or "namespace::name".
             module: dotted path of the submodule that runs it.
             given: arguments by name.
-            shape: of the tensor that it gives.
-            output: which of its tensors that is.
+            shape: of the tensor that it returns.
+            output: the position of that tensor among its results.
         """
-        call = Call(op, given, tuple(shape), output, self.channels)
+        call = Call(op, given, tuple(shape), output, self.per_channel)
         role, found, note = self._by_the_table(call)
         if found.status is Status.UNKNOWN:
             self._unknown[op] += 1
         return self._node(op, role, module, found, note)
 
     def follow(self, op: str, given: dict[str, Any], shape: Sequence[int], output: int) -> Outcome:
-        """What a call does, without a node."""
-        return self._by_the_table(Call(op, given, tuple(shape), output, self.channels))[1]
+        """The outcome of a call, without a node."""
+        return self._by_the_table(Call(op, given, tuple(shape), output, self.per_channel))[1]
 
     def blank(
         self, module: str, shape: Sequence[int], written: Operand, layout: Layout | None = None
@@ -128,26 +128,26 @@ class Builder:
         Args:
             module: dotted path of the submodule that writes.
             shape: of the constant.
-            written: what is written to a part of it, from which it is guessed where places are.
-            layout: where they are, if that is known.
+            written: what is written to a part of it; the layout is guessed from it.
+            layout: if it is known.
         """
         found = Outcome(layout or self._guessed(shape, written), ())
         return self._node("constant", "constant", module, found)
 
     def write(self, module: str, whole: Operand, part: Part, written: Operand) -> Operand:
-        """Add the node of a tensor of which a part was written to.
+        """Add the node of a tensor after a write to a part of it.
 
         Args:
             module: dotted path of the submodule that writes.
-            whole: the tensor before.
-            part: the view through which it is written to.
-            written: what stands in the part now.
+            whole: the tensor before the write.
+            part: the view that is written to.
+            written: the new contents of the part.
         """
-        route = Route(written.layout, channels=self.channels).like(part.layout)
+        route = Route(written.layout, per_channel=self.per_channel).like(part.layout)
         came = route.operator().forward(EXISTS.filled(written.layout.grid, True), EXISTS)
         if came.shape != part.layout.grid:
             self._unknown["write"] += 1
-            call = Call("write", {"self": whole, "src": written}, whole.shape, 0, self.channels)
+            call = Call("write", {"self": whole, "src": written}, whole.shape, 0, self.per_channel)
             return self._node("write", "write", module, everything(call, Status.UNKNOWN))
         steps = (*route.operator().steps, Reversed(part.operator))
         edges, layout = [Edge(written.node, Operator(steps))], whole.layout
@@ -163,10 +163,10 @@ class Builder:
     def graph(self, outputs: Sequence[int], capture: str, why: str = "") -> Graph:
         """The graph of all nodes up to here."""
         unknown = dict(self._unknown)
-        return Graph(tuple(self._nodes), tuple(outputs), capture, unknown, why, self.channels)
+        return Graph(tuple(self._nodes), tuple(outputs), capture, unknown, why, self.per_channel)
 
     def _guessed(self, shape: Sequence[int], part: Operand) -> Layout:
-        """Where the places of a tensor are of which a part is known."""
+        """The layout of a tensor, guessed from that of a part."""
         if len(shape) == len(part.shape):
             dims = zip(shape, part.layout.dims, part.shape, strict=True)
             return Layout(
@@ -178,11 +178,11 @@ class Builder:
                 )
             )
         if len(shape) == len(self.image.shape):
-            return Layout.image(shape, channels=self.channels)
+            return Layout.image(shape, per_channel=self.per_channel)
         return Layout(tuple(dimension(size, place=True) for size in shape))
 
     def _by_the_table(self, call: Call) -> tuple[str, Outcome, str]:
-        """Role, outcome, and a note where no rule could be applied."""
+        """Role, outcome, and a note if no rule could be applied."""
         line = entry(call.op)
         if line is None:
             return "unknown", everything(call, Status.UNKNOWN), ""
@@ -210,12 +210,12 @@ class Builder:
 
 
 def _depth(layout: Layout) -> int:
-    """How many elements stand at one place."""
+    """Number of elements at one place."""
     return math.prod(layout.shape) // max(1, math.prod(layout.grid))
 
 
 def _blurred(layout: Layout) -> Layout:
-    """The same with channels that read different places."""
+    """The same layout with channels that read different places."""
     return Layout(
         tuple(tuple(a if a.place else replace(a, blurred=True) for a in dim) for dim in layout.dims)
     )

@@ -1,14 +1,15 @@
-"""Any network to a graph: by torch.export, or else by a recorded run."""
+"""From any network to its graph: by torch.export, or by recording a run."""
 
 from __future__ import annotations
 
 import inspect
 import io
 import logging
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,41 +17,40 @@ from torch.export import ExportedProgram, export
 
 from placewise.errors import CaptureError, PlacewiseError, SettingsError
 from placewise.graph._follow import follow
-from placewise.graph._program import images_of, record_program
-from placewise.graph._record import Recording, record, whole_attention
+from placewise.graph._record import Recording, image_of, record, record_program, whole_attention
 from placewise.graph.graph import Graph
 from placewise.graph.undisturbed import check_shapes_known, undisturbed
 
 How = Literal["auto", "export", "recorded"]
 
-Way = tuple[str, str, Callable[[], Recording]]
-"""What it is called, what the graph then says of itself, and how to do it."""
+Attempt = tuple[str, str, Callable[[], Recording]]
+"""Its name in messages, the value of `Graph.capture`, and a function that tries it."""
 
 
 def capture(
     model: nn.Module,
     shape: Sequence[int] | Tensor,
     *,
-    channels: bool = False,
+    per_channel: bool = False,
     how: How = "auto",
 ) -> Graph:
-    """The graph of what each tensor of a network reads, for images of one size.
+    """Find what each tensor of a network reads, for images of one size.
 
-    torch.export comes first, which runs on shapes alone. Where it fails, a run of the network is
-    recorded, on shapes alone too; where that fails, on numbers: then the graph is of one run, and
-    what the network does outside of torch or chooses by values is not in it. The network runs in
-    eval mode and stays as found.
+    The first attempt is torch.export, which runs on shapes only. If it fails, a run of the network
+    is recorded, again on shapes only. If that fails too, a run on numbers is recorded: the graph
+    then describes this one run, without what the network does outside of torch or chooses by
+    values. The network runs in eval mode and is left unchanged.
 
     Args:
         model: any network that takes one image.
         shape: (channels, *space), with 1 to 3 axes of space; or an example (batch, channels,
-            *space), which is shown to the network where it has to run on numbers.
-        channels: whether channels are told apart, not only places.
-        how: "export" or "recorded" to try one way alone.
+            *space), which the network gets if it has to run on numbers.
+        per_channel: whether to count channels apart, not only places.
+        how: "export" or "recorded" to try only that.
 
     Raises:
-        CaptureError: no way of capture works; the message says what failed in each.
-        SettingsError: the shape is none, or the network cannot be left as found.
+        CaptureError: every attempt failed; the message says why each of them did.
+        SettingsError: the shape is not that of an image, or the network has lazy parameters.
 
     Example:
         >>> graph = capture(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (3, 32, 32))
@@ -62,67 +62,63 @@ def capture(
         ('export', (2,))
     """
     if how not in ("auto", "export", "recorded"):
-        raise SettingsError(f"no way of capture is named '{how}'; use auto, export or recorded")
+        raise SettingsError(f"how is '{how}'; use auto, export or recorded")
     model = getattr(model, "_orig_mod", model)
     check_shapes_known(model)
     _takes_one_image(model)
     image = _image(model, shape)
-    ways: list[Way] = [
+    attempts: list[Attempt] = [
         ("torch.export", "export", lambda: _exported(model, image)),
         ("recording on shapes", "recorded", lambda: record(model, image, values=False)),
         ("recording on numbers", "recorded", lambda: record(model, image, values=True)),
     ]
-    chosen = [way for way in ways if how in ("auto", way[1])]
-    return _first_that_works(model, chosen, tuple(image.shape), channels)
+    chosen = [attempt for attempt in attempts if how in ("auto", attempt[1])]
+    return _first_that_works(model, chosen, tuple(image.shape), per_channel)
 
 
 def capture_program(
-    program: ExportedProgram, shape: Sequence[int] | None = None, *, channels: bool = False
+    program: ExportedProgram, shape: Sequence[int] | None = None, *, per_channel: bool = False
 ) -> Graph:
-    """The graph of an exported program.
+    """Find what each tensor of an exported program reads.
 
     Args:
-        program: with one image as its input, e.g. from `torch.export.load`.
-        shape: (channels, *space) of the image; needed where the program leaves it open.
-        channels: whether channels are told apart.
+        program: takes one image, e.g. from `torch.export.load`.
+        shape: (channels, *space) of the image; needed if the program leaves it open.
+        per_channel: whether to count channels apart.
 
     Raises:
-        CaptureError: it takes several tensors, or holds what cannot be followed.
-        SettingsError: the program is of another shape, or of none in particular.
+        CaptureError: the program takes several tensors, or cannot be followed.
+        SettingsError: the program is for another shape, or needs one to be chosen.
 
     Example:
         >>> program = torch.export.export(nn.Conv1d(2, 1, 3), (torch.zeros(1, 2, 8),))
         >>> capture_program(program).nodes[1].layout.grid
         (1, 1, 6)
     """
-    asked = images_of(program)
-    if len(asked) != 1:
-        raise CaptureError(
-            f"the program takes {len(asked)} tensors; it has to take one image alone: export a "
-            "module that makes the others itself"
-        )
-    sizes = _sizes(asked[0], shape)
-    image = torch.zeros(sizes, dtype=asked[0].dtype)
+    asked = image_of(program)
+    sizes = _sizes(asked, shape)
+    image = torch.zeros(sizes, dtype=asked.dtype)
     with _quiet():
         recording = record_program(program, image)
-    return follow(recording, sizes, channels=channels, capture="export")
+    return follow(recording, sizes, per_channel=per_channel, capture="export")
 
 
 def _first_that_works(
-    model: nn.Module, ways: Sequence[Way], shape: tuple[int, ...], channels: bool
+    model: nn.Module, attempts: Sequence[Attempt], shape: tuple[int, ...], per_channel: bool
 ) -> Graph:
     failed: list[str] = []
-    for name, kind, way in ways:
+    for name, capture, attempt in attempts:
         try:
             with undisturbed(model), _quiet():
-                recording = way()
-            return follow(recording, shape, channels=channels, capture=kind, why="; ".join(failed))
+                recording = attempt()
+            why = "; ".join(failed)
+            return follow(recording, shape, per_channel=per_channel, capture=capture, why=why)
         except Exception as error:
             failed.append(f"{name}: {_first_line(error)}")
     raise CaptureError(
         f"the network cannot be followed on an image of shape {shape[1:]}. {'. '.join(failed)}. "
-        "Give an image that it takes, or mend what failed; otherwise only what is measured from "
-        "outside can be said of it"
+        "Give an image that the network takes, or repair what failed; without that, the network "
+        "can only be measured from outside"
     )
 
 
@@ -138,7 +134,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _takes_one_image(model: nn.Module) -> None:
-    """Refuse a network that needs more than an image."""
+    """Refuse a network that needs more than one image."""
     try:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):
@@ -151,29 +147,48 @@ def _takes_one_image(model: nn.Module) -> None:
     ]
     if len(needed) > 1:
         raise CaptureError(
-            f"the network's forward needs {', '.join(needed)}, but is audited on one image; wrap "
-            "it in a module that takes the image and makes the rest"
+            f"the network's forward needs {', '.join(needed)}, but an audit gives it one image; "
+            "wrap it in a module that takes the image and makes the rest"
         )
 
 
 def _image(model: nn.Module, shape: Sequence[int] | Tensor) -> Tensor:
-    """An image of this shape as the network would take it, or the example that was given."""
+    """An image of this shape in the network's type, or the example that was given."""
     if isinstance(shape, Tensor):
-        _check(tuple(shape.shape[1:]))
+        image_shape(shape.shape[1:])
         return shape.detach()
-    _check(shape)
+    shape = image_shape(shape)
     tensor = next((t for t in model.parameters() if t.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
     image = torch.rand((1, *shape), generator=generator)
     return image.to(tensor.device, tensor.dtype)
 
 
-def _check(shape: Sequence[int]) -> None:
-    if not 2 <= len(shape) <= 4 or min(shape) < 1:
+def image_shape(shape: Any, in_channels: int | None = None) -> tuple[int, ...]:
+    """The shape (channels, *space) of one image, checked.
+
+    Args:
+        shape: (channels, *space); or (*space), if the channels are given apart.
+        in_channels: number of channels.
+
+    Raises:
+        SettingsError: these are not 2 to 4 whole numbers above 0.
+
+    Example:
+        >>> image_shape([3, 32, 32]), image_shape((32, 32), 1)
+        ((3, 32, 32), (1, 32, 32))
+    """
+    try:
+        given = shape if in_channels is None else (in_channels, *shape)
+        found = tuple(operator.index(side) for side in given)
+    except TypeError:
+        found = ()
+    if not 2 <= len(found) <= 4 or min(found) < 1:
         raise SettingsError(
-            f"an image of shape {tuple(shape)} cannot be; give (channels, length), (channels, "
-            "height, width) or (channels, depth, height, width), without a batch"
+            f"the shape of the image is {shape!r}; give (channels, length), (channels, height, "
+            "width) or (channels, depth, height, width), without a batch"
         )
+    return found
 
 
 def _sizes(asked: Tensor, shape: Sequence[int] | None) -> tuple[int, ...]:
@@ -182,11 +197,11 @@ def _sizes(asked: Tensor, shape: Sequence[int] | None) -> tuple[int, ...]:
     if shape is None:
         if None in fixed[1:]:
             raise SettingsError(
-                f"the program takes images of any size {fixed[1:]}; say for which shape "
-                "(channels, *space) it is to be audited"
+                f"the program takes images of several sizes {fixed[1:]}; give the shape "
+                "(channels, *space) to audit it for"
             )
         shape = tuple(n for n in fixed[1:] if n is not None)
-    _check(shape)
+    shape = image_shape(shape)
     batch = fixed[0] or 1
     same = len(fixed) == len(shape) + 1 and all(
         have in (None, want) for have, want in zip(fixed[1:], shape, strict=True)
@@ -194,14 +209,14 @@ def _sizes(asked: Tensor, shape: Sequence[int] | None) -> tuple[int, ...]:
     if not same:
         raise SettingsError(
             f"the program was exported for images of shape {fixed[1:]}, not {tuple(shape)}; "
-            "export it for that shape, or audit it for its own"
+            "export it for that shape, or audit it for its own shape"
         )
     return (batch, *shape)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warnings and log lines of a run that nobody asked for."""
+    """Silence warnings and log lines."""
     disabled = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,15 +1,24 @@
-"""A network as a graph of relations between places, to be walked both ways."""
+"""A network as a graph of relations between places, which can be walked both ways."""
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from placewise.errors import SettingsError
+from placewise.graph.touches import Chains, touches
 from placewise.ops import Algebra, Edge, Grid, Layout, Status
+
+Target = int | str | None
+"""A node by its number, its name or its submodule; "output"; None for the last feature map."""
+
+OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -17,16 +26,16 @@ class Node:
     """One tensor that depends on the image.
 
     Attributes:
-        name: of its own in the graph.
-        op: operation of ATen that makes it; "image" for the image, "write" for a tensor of
-            which a part was written to.
-        role: what the operation does to place.
+        name: unique name in the graph.
+        op: ATen operation that makes it; "image" for the image, "write" for a tensor that was
+            partly overwritten.
+        role: what the operation does to places.
         module: dotted path of the submodule that runs it.
-        layout: where its places are.
-        edges: what it reads.
-        status: whether that is all that it reads and no more.
-        global_statistics: whether it reads the mean and the variance of all places besides.
-        note: why the status is what it is, where a rule could not be applied.
+        layout: which dimensions hold which places.
+        edges: the nodes that it reads, and how.
+        status: whether it reads exactly what the edges say.
+        global_statistics: whether it also reads the mean and variance over all places.
+        note: reason for the status, if no rule could be applied.
     """
 
     name: str
@@ -46,11 +55,19 @@ class Graph:
 
     Attributes:
         nodes: see `Node`.
-        outputs: numbers of the nodes that the network gives.
-        capture: how it was found: "export" or "recorded".
-        unknown: how often operations occur that the table does not hold.
-        why: what stood in the way of a better capture.
-        channels: whether channels are told apart, not only places.
+        outputs: numbers of the nodes that the network returns.
+        capture: how the graph was found: "export" or "recorded".
+        unknown: how often each operation occurs that the table of rules does not contain.
+        why: why a better way of capture failed; empty if none did.
+        per_channel: whether channels are counted apart, not only places.
+
+    Example:
+        >>> from torch import nn
+        >>> from placewise.graph import capture
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        >>> graph = capture(net, (1, 8, 8))
+        >>> graph.sides, graph.nodes[graph.last_map].op
+        ((8, 8), 'relu')
     """
 
     nodes: tuple[Node, ...]
@@ -58,14 +75,175 @@ class Graph:
     capture: str
     unknown: Mapping[str, int]
     why: str = ""
-    channels: bool = False
+    per_channel: bool = False
+
+    # --- nodes -----------------------------------------------------------------------------------
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Length of each axis of the image, in pixels."""
+        return self.nodes[0].layout.shape[2:]
+
+    @property
+    def status(self) -> Status:
+        """The status of the least certain node."""
+        return Status.worst(node.status for node in self.nodes)
+
+    @cached_property
+    def touches(self) -> list[list[tuple[int, Chains]]]:
+        """For each node: the nodes that it reads, and what that does to each axis of the image."""
+        return [
+            [(e.source, touches(self.nodes[e.source].layout, e, len(self.sides))) for e in n.edges]
+            for n in self.nodes
+        ]
+
+    def label(self, target: Target) -> str:
+        """Name for a report: the submodule of a node, or the node's own name if it has none."""
+        if target == OUTPUT:
+            return OUTPUT
+        node = self.nodes[self.find(target)[0]]
+        return node.module or node.name
+
+    def find(self, target: Target) -> tuple[int, ...]:
+        """Numbers of the nodes that a target names; only "output" can name several.
+
+        Raises:
+            SettingsError: there is no such node.
+        """
+        if target is None:
+            return (self.last_map,)
+        if target == OUTPUT:
+            return self._checked_outputs()
+        if isinstance(target, int):
+            if not 0 <= target < len(self.nodes):
+                raise SettingsError(
+                    f"there is no node {target}; the graph has nodes 0 to {len(self.nodes) - 1}"
+                )
+            return (target,)
+        known = {node.module: n for n, node in enumerate(self.nodes) if node.module}
+        known |= {node.name: n for n, node in enumerate(self.nodes)}
+        if target not in known:
+            near = difflib.get_close_matches(target, known)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see graph.nodes"
+            raise SettingsError(f"the graph has no node or submodule '{target}'; {hint}")
+        return (known[target],)
+
+    def ancestors(self, targets: Iterable[int]) -> set[int]:
+        """The targets and all nodes that some target reads, directly or not."""
+        found = set(targets)
+        for number in range(len(self.nodes) - 1, -1, -1):
+            if number in found:
+                found.update(edge.source for edge in self.nodes[number].edges)
+        return found
+
+    def _checked_outputs(self) -> tuple[int, ...]:
+        if not self.outputs:
+            raise SettingsError(
+                "no output of the network depends on the image; give a network that returns "
+                "tensors made from its input"
+            )
+        return self.outputs
+
+    # --- maps ------------------------------------------------------------------------------------
+
+    def map_dims(self, number: int) -> tuple[int | None, ...] | None:
+        """The dimension that holds each axis of the image, if the node is a map.
+
+        Returns:
+            A dimension for each axis, None for an axis of length 1; None instead of the tuple if
+            the node is no map, i.e. if some axis has no dimension of its own.
+        """
+        axes = [[atom.axis for atom in dim if atom.place] for dim in self.nodes[number].layout.dims]
+        found: list[int | None] = []
+        for axis, side in enumerate(self.sides):
+            dims = [d for d, here in enumerate(axes) if axis in here]
+            if side > 1 and (len(dims) != 1 or set(axes[dims[0]]) != {axis}):
+                return None
+            found.append(dims[0] if side > 1 else None)
+        return tuple(found)
+
+    @cached_property
+    def maps(self) -> frozenset[int]:
+        """Numbers of the nodes that are maps."""
+        return frozenset(n for n in range(len(self.nodes)) if self.map_dims(n) is not None)
+
+    @cached_property
+    def last_map(self) -> int:
+        """The last feature map: the last node with a dimension for each axis of the image.
+
+        If an output is a map, it is that output, the first of several. Otherwise it is the last
+        map that the first output reads: the one before global pooling, flattening or tokens.
+        """
+        for number in self._checked_outputs():
+            if number in self.maps:
+                return number
+        return max(self.ancestors(self.outputs[:1]) & self.maps, default=0)
+
+    def over_image(self, grid: Grid, number: int) -> Grid:
+        """A node's grid with the image's axes in order, summed over all other dimensions.
+
+        The grid of a node that is no map is returned unchanged.
+        """
+        dims = self.map_dims(number)
+        if dims is None:
+            return grid
+        kept = [dim for dim in dims if dim is not None]
+        rest = tuple(dim for dim in range(grid.ndim) if dim not in kept)
+        summed = np.asarray(grid.sum(axis=rest))
+        moved = summed.transpose([sorted(kept).index(dim) for dim in kept])
+        lengths = iter(moved.shape)
+        return moved.reshape([1 if dim is None else next(lengths) for dim in dims])
+
+    def middle(self, number: int) -> tuple[int, ...]:
+        """The middle place of a node: an index for each axis if it is a map, else for each dim."""
+        grid, dims = self.nodes[number].layout.grid, self.map_dims(number)
+        if dims is None:
+            return tuple(side // 2 for side in grid)
+        return tuple(0 if dim is None else grid[dim] // 2 for dim in dims)
+
+    def ones(self, number: int, algebra: Algebra, place: Sequence[int] | None = None) -> Grid:
+        """Ones from which a backward pass starts: at all places of a node, or at one place.
+
+        Args:
+            number: of the node.
+            algebra: of the ones.
+            place: an index for each axis of the image (all channels) if the node is a map; or an
+                index for each dimension of its grid.
+
+        Raises:
+            SettingsError: there is no such place.
+        """
+        layout = self.nodes[number].layout
+        if place is None:
+            return algebra.filled(layout.grid, 1)
+        dims = self.map_dims(number)
+        index: list[Any] = list(place)
+        if dims is not None and len(place) == len(dims):
+            index = [slice(None)] * len(layout.grid)
+            for dim, wanted in zip(dims, place, strict=True):
+                if dim is not None:
+                    index[dim] = wanted
+        grid = algebra.filled(layout.grid)
+        try:
+            if len(index) != grid.ndim:
+                raise IndexError
+            grid[tuple(index)] = 1
+        except IndexError:
+            axes = "" if dims is None else f", in which the image's axes are dimensions {dims}"
+            raise SettingsError(
+                f"'{self.label(number)}' has no place {tuple(place)}; its grid is {layout.grid}"
+                f"{axes}; choose a place inside it"
+            ) from None
+        return grid
+
+    # --- passes ----------------------------------------------------------------------------------
 
     @cached_property
     def unit(self) -> int:
-        """A number whose multiples stay whole all the way through the graph, forwards or back.
+        """A number whose multiples stay integers all the way through the graph, in both directions.
 
-        It is 1 but where places are multiplied by fractions (partial convolutions): counts that
-        begin with it stay integers, which are many times quicker than fractions.
+        It is 1 unless places are multiplied by fractions (partial convolutions). Counts that start
+        from it stay integers, which are many times faster than fractions.
         """
         units = [1]
         for node in self.nodes[1:]:
@@ -73,23 +251,22 @@ class Graph:
         return math.lcm(*units)
 
     def backward(self, seeds: Mapping[int, Grid], algebra: Algebra) -> list[Grid | None]:
-        """Carry numbers from some nodes back to all that they read, the image last.
+        """Carry numbers from some nodes back to all that they read; the image comes last.
 
         Args:
-            seeds: numbers to begin with, by node.
+            seeds: numbers to start with, by node.
             algebra: of the numbers.
 
         Returns:
-            The numbers of each node; None where none arrive.
+            The numbers of each node; None for a node that none reach.
 
         Example:
-            >>> import numpy as np
             >>> from torch import nn
             >>> from placewise.graph import capture
             >>> from placewise.ops import COUNTS
             >>> graph = capture(nn.Conv1d(1, 1, 3), (1, 5))
-            >>> ways = graph.backward({1: COUNTS.filled((1, 1, 3), 1)}, COUNTS)
-            >>> ways[0].ravel().tolist()
+            >>> paths = graph.backward({1: graph.ones(1, COUNTS)}, COUNTS)
+            >>> paths[0].ravel().tolist()
             [1, 2, 3, 2, 1]
         """
         grids: list[Grid | None] = [None] * len(self.nodes)
@@ -103,13 +280,18 @@ class Graph:
                 grids[edge.source] = _join(grids[edge.source], back, algebra)
         return grids
 
+    def to_image(self, seeds: Mapping[int, Grid], algebra: Algebra) -> Grid:
+        """What `backward` gives for the image: zeros if nothing reaches it."""
+        found = self.backward(seeds, algebra)[0]
+        return algebra.filled(self.nodes[0].layout.grid) if found is None else found
+
     def forward(self, start: Grid, algebra: Algebra, fill: object = None) -> list[Grid]:
-        """Carry numbers from the image on to all nodes.
+        """Carry numbers from the image forward to all nodes.
 
         Args:
             start: numbers of the image's places.
             algebra: of the numbers.
-            fill: number of each place that zero padding adds; zero unless told.
+            fill: number of each place that zero padding adds; by default the algebra's zero.
         """
         grids: list[Grid] = [start]
         for node in self.nodes[1:]:

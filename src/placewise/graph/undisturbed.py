@@ -1,4 +1,4 @@
-"""Lend a network, and leave it as found."""
+"""Run a network and leave it as it was; know which of its modules runs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @contextmanager
 def undisturbed(model: nn.Module, seed: int = 0) -> Iterator[nn.Module]:
-    """Lend a network in eval mode, and leave it as found, whatever happens.
+    """Give a network in eval mode, and restore it afterwards, whatever happens.
 
-    Put back are: the training flags of all submodules; values, devices, types, `requires_grad`
+    This restores the training flags of all submodules; values, devices, types, `requires_grad`
     and gradients of parameters and buffers; hooks, attributes, and the entries of dictionaries,
     lists and sets that are attributes; torch's random state (CPU and CUDA), grad mode, and the
-    flags of determinism. A tensor is written to only where it has changed.
+    flags of determinism. A tensor is written to only if it has changed.
 
     Args:
         model: any network. Its flags are set directly; its `train` and `eval` are not called.
-        seed: of torch's random state inside, for networks that draw in eval mode.
+        seed: of torch's random state inside the block, for networks that draw in eval mode.
 
     Raises:
-        SettingsError: the network has parameters without a shape.
+        SettingsError: the network has lazy parameters.
 
     Example:
         >>> net = nn.Sequential(nn.BatchNorm1d(1), nn.Dropout())
@@ -82,22 +82,35 @@ def _put_flags_back(deterministic: bool, benchmark: bool, exact: bool, warning: 
 
 
 @contextmanager
-def told_modules(
-    enter: Callable[[nn.Module, Any], None], leave: Callable[[nn.Module, Any, Any], None]
+def running_modules(
+    model: nn.Module, path: list[str], entered: Callable[[nn.Module], None] | None = None
 ) -> Iterator[None]:
-    """Tell which module runs: hooks on every module there is, taken away again.
+    """Keep track of which submodule runs, with hooks that are removed at the end.
 
     Args:
-        enter: told (module, inputs) before it runs.
-        leave: told (module, inputs, output) after it ran, also where it raised.
+        model: any network.
+        path: gets the dotted name of each submodule that runs, innermost last. A module that is
+            not the network's own has the name of the one that calls it.
+        entered: called with each module before it runs.
 
     Example:
-        >>> ran: list[str] = []
-        >>> with told_modules(lambda m, _: ran.append(type(m).__name__), lambda m, _, out: None):
-        ...     _ = nn.Sequential(nn.ReLU())(torch.zeros(1))
-        >>> ran
-        ['Sequential', 'ReLU']
+        >>> net, path, seen = nn.Sequential(nn.ReLU()), [""], []
+        >>> with running_modules(net, path, lambda module: seen.append(path[-1])):
+        ...     _ = net(torch.zeros(1))
+        >>> seen, path
+        (['', '0'], [''])
     """
+    names = {id(module): name for name, module in model.named_modules()}
+
+    def enter(module: nn.Module, _inputs: Any) -> None:
+        path.append(names.get(id(module), path[-1]))
+        if entered is not None:
+            entered(module)
+
+    def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+        if len(path) > 1:
+            path.pop()
+
     handles = [hooks.register_module_forward_pre_hook(enter)]
     try:
         handles.append(hooks.register_module_forward_hook(leave, always_call=True))
@@ -108,16 +121,16 @@ def told_modules(
 
 
 def check_shapes_known(model: nn.Module) -> None:
-    """Refuse a network that gets its parameters when it first runs: it would not stay as found."""
+    """Refuse a network whose parameters get their shape in the first run, which would change it."""
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         raise SettingsError(
-            "the network has lazy parameters, which get their shape when it first runs, so it "
-            "cannot be left as found; run it once on an image before"
+            "the network has lazy parameters, which get their shape in the first run, so that it "
+            "could not be left unchanged; run it once on an image first"
         )
 
 
 class _Module:
-    """A submodule's attributes, and what stands in those that are containers."""
+    """A submodule's attributes, and the contents of those that are containers."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module, self.training = module, module.training
@@ -142,7 +155,7 @@ class _Module:
 
 
 def _same_entries(now: Any, kept: Any) -> bool:
-    """Are these the same things in the same order?"""
+    """Whether these are the same objects in the same order."""
     if len(now) != len(kept) or not all(map(operator.is_, now, kept)):
         return False
     return not isinstance(kept, dict) or all(map(operator.is_, now.values(), kept.values()))

@@ -54,16 +54,16 @@ class Layout:
     dims: tuple[Dimension, ...]
 
     @classmethod
-    def image(cls, shape: Sequence[int], *, channels: bool = False) -> Layout:
+    def image(cls, shape: Sequence[int], *, per_channel: bool = False) -> Layout:
         """Batch, channels, then the axes of the image.
 
         Args:
             shape: (batch, channels, *space).
-            channels: whether channels are told apart too.
+            per_channel: whether channels are places too.
         """
         batch, depth, *space = shape
         axes = [dimension(side, place=True, axis=axis) for axis, side in enumerate(space)]
-        return cls((dimension(batch), dimension(depth, place=channels), *axes))
+        return cls((dimension(batch), dimension(depth, place=per_channel), *axes))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -165,7 +165,7 @@ class Route:
 
     Args:
         layout: of the tensor that is read.
-        channels: whether channels are told apart.
+        per_channel: whether channels are counted apart.
 
     Attributes:
         layout: of the tensor that the steps up to here give.
@@ -177,8 +177,8 @@ class Route:
         (1, 1, 64)
     """
 
-    def __init__(self, layout: Layout, *, channels: bool = False) -> None:
-        self.layout, self.channels = layout, channels
+    def __init__(self, layout: Layout, *, per_channel: bool = False) -> None:
+        self.layout, self.per_channel = layout, per_channel
         self.bound = False
         self._steps: list[Step] = []
 
@@ -224,7 +224,7 @@ class Route:
 
     def spread(self, dim: int, size: int, *, place: bool | None = None) -> Route:
         """As many copies of a dimension of size 1, as channels unless told."""
-        place = self.channels if place is None else place
+        place = self.per_channel if place is None else place
         if place and size > 1:
             self._steps.append(Along(dim, repeat(size)))
         self.layout = self.layout.with_dim(dim, dimension(size, place=place))

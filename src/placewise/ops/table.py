@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -17,6 +17,11 @@ class Status(StrEnum):
     EXACT = "exact"
     BOUND = "bound"
     UNKNOWN = "unknown"
+
+    @classmethod
+    def worst(cls, found: Iterable[Status]) -> Status:
+        """The least certain of several; exact if there is none."""
+        return max(found, key=list(cls).index, default=cls.EXACT)
 
 
 @dataclass(frozen=True)
@@ -79,14 +84,14 @@ class Call:
             the image are `Operand`s (lists of them too); other tensors are as they are.
         shape: of the tensor that it gives.
         output: which of its tensors that is, where it gives several.
-        channels: whether channels are told apart.
+        per_channel: whether channels are counted apart.
     """
 
     op: str
     given: dict[str, Any]
     shape: tuple[int, ...]
     output: int
-    channels: bool
+    per_channel: bool
 
     def __getitem__(self, name: str) -> Any:
         return self.given[name]
@@ -111,11 +116,11 @@ class Call:
 
     def route(self, operand: Operand | None = None) -> Route:
         """A way that begins at an operand, the first unless told."""
-        return Route((operand or self.operand).layout, channels=self.channels)
+        return Route((operand or self.operand).layout, per_channel=self.per_channel)
 
     def plain(self, size: int) -> Dimension:
         """A dimension that no operand has: channels."""
-        return dimension(size, place=self.channels)
+        return dimension(size, place=self.per_channel)
 
 
 Rule = Callable[[Call], Outcome]

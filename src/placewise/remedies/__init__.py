@@ -1,25 +1,24 @@
-"""Remedies: a network to a mended copy.
+"""Remedies: from a network to a mended copy.
 
 ```
-mend              another padding rule, blur before strides, an even size; audited before and after
-recommend         the cheapest of these that keeps given bounds
+mend              another padding rule, blur before strides, an aligned size; with both audits
+recommend         the cheapest remedy that meets given conditions
 convolutionalize  a classifier that flattens, as one that gives a map of classes at any size
 ```
 """
 
 from placewise.remedies._convolutionalize import convolutionalize
-from placewise.remedies._exchange import Change, Left, Plan
-from placewise.remedies._mend import RESULT, Mended, mend
-from placewise.remedies._recommend import Recommendation, Tried, recommend
+from placewise.remedies._exchange import Change, Remedy, Unchanged
+from placewise.remedies._mend import RESULT, Mended, Recommendation, Tried, mend, recommend
 
 __all__ = [
     "RESULT",
     "Change",
-    "Left",
     "Mended",
-    "Plan",
     "Recommendation",
+    "Remedy",
     "Tried",
+    "Unchanged",
     "convolutionalize",
     "mend",
     "recommend",

@@ -1,4 +1,4 @@
-"""A classifier that flattens, as a fully convolutional one."""
+"""From a classifier that flattens to a fully convolutional one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
 from placewise.errors import SettingsError
+from placewise.remedies._layers import AVERAGES, CONVOLUTIONS, MAXIMA
 from placewise.remedies._nodes import (
     BATCH,
     Flat,
@@ -25,69 +26,50 @@ from placewise.remedies._nodes import (
     shape_of,
 )
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-MAXIMA = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 ADAPTIVE_AVERAGES = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 ADAPTIVE_MAXIMA = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 ADAPTIVE_FUNCTIONS = {
     function: kind
-    for kind, functions in (
-        ("average", ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")),
-        ("maximum", ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")),
-    )
-    for name in functions
+    for short, kind in (("avg", "average"), ("max", "maximum"))
+    for name in (f"adaptive_{short}_pool{axes}d" for axes in (1, 2, 3))
     for function in (getattr(functional, name), getattr(torch, name, None))
     if function is not None
 }
 
-POINTWISE_MODULES = (
-    nn.Identity,
-    nn.Dropout,
-    nn.AlphaDropout,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.SELU,
-    nn.CELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Mish,
-    nn.Hardswish,
-    nn.Hardsigmoid,
-    nn.Hardtanh,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.LogSigmoid,
-    nn.Softplus,
-    nn.Softsign,
+POINTWISE_MODULES = tuple(
+    getattr(nn, name)
+    for name in (
+        "Identity Dropout AlphaDropout ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Hardswish "
+        "Hardsigmoid Hardtanh Tanh Sigmoid LogSigmoid Softplus Softsign"
+    ).split()
 )
 SOFT_MODULES = (nn.Softmax, nn.LogSoftmax)
 
 
 def convolutionalize(model: nn.Module, size: int | Sequence[int]) -> nn.Module:
-    """A fully convolutional copy of a classifier that flattens: a map of classes at any size.
+    """Make a fully convolutional copy of a classifier that flattens, for images of any size.
 
-    The first fully connected layer after the flattening becomes a convolution whose kernel is the
-    map's size: y = Σ_c Σ_p w(c, p)·x(c, p) + b is the same sum, whether p is a place in a flattened
-    map or a place in a window ("Fully Convolutional Networks for Semantic Segmentation", Long et
-    al., CVPR 2015). Later ones become convolutions of size 1. Adaptive pooling in front of the
-    flattening becomes pooling over as many places as it pools at this size; it vanishes where that
-    is one. Adaptive pooling elsewhere, e.g. in a squeeze-and-excitation, still looks at all.
+    The first fully connected layer after the flattening becomes a convolution whose kernel is as
+    large as the map: y = Σ_c Σ_p w(c, p)·x(c, p) + b is the same sum, whether p is a place in a
+    flattened map or in a window ("Fully Convolutional Networks for Semantic Segmentation", Long et
+    al., CVPR 2015). Later ones become convolutions of size 1. Adaptive pooling before the
+    flattening becomes pooling over windows as large as those at this size; it is removed if that is
+    one place. Adaptive pooling elsewhere, e.g. in a squeeze-and-excitation, still reads the whole
+    map.
 
     Args:
-        model: (batch, channels, *size) to (batch, classes); left as found.
-        size: sides of the images that it was trained with; one for all axes of its convolutions.
+        model: (batch, channels, *size) to (batch, classes); it is left unchanged.
+        size: sides of the images that it was trained with; one number for all axes, or one each.
 
     Returns:
-        (batch, channels, *sides) to (batch, classes, *places), in the modes of the model: one
-        place at the training size, where the numbers are the model's. Dropout that the model
-        calls as a function is left out.
+        A network from (batch, channels, *sides) to (batch, classes, *places), in the model's
+        modes. At the training size there is one place, and the numbers are the model's. Dropout
+        that the model calls as a function is removed.
 
     Raises:
-        SettingsError: the network cannot be followed, or a layer cannot be turned; it is named.
+        SettingsError: the network cannot be followed, or a layer cannot be replaced; the message
+            names it.
 
     Example:
         >>> net = nn.Sequential(
@@ -108,14 +90,14 @@ def _image_shape(model: nn.Module, size: int | Sequence[int]) -> tuple[int, ...]
     weight = getattr(first, "weight", None)
     if not isinstance(weight, Tensor):
         raise SettingsError(
-            f"{type(model).__name__} has no convolution, so there is nothing to keep place with; "
-            "convolutionalize takes convolutions, then a flattening, then fully connected layers"
+            f"{type(model).__name__} has no convolution; convolutionalize takes a network of "
+            "convolutions, then a flattening, then fully connected layers"
         )
     sides = (size,) * (weight.ndim - 2) if isinstance(size, int) else tuple(size)
     if len(sides) != weight.ndim - 2 or min(sides) < 1:
         raise SettingsError(
-            f"size is {size}; this network's images have {weight.ndim - 2} axes: give one side "
-            "for all, or one for each"
+            f"the size is {size}; this network's images have {weight.ndim - 2} axes: give one side "
+            "for all of them, or one for each"
         )
     groups = getattr(first, "groups", 1)
     return weight.shape[1] * groups, *sides
@@ -141,7 +123,7 @@ def _traced(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
         raise SettingsError(
             f"{type(model).__name__} cannot be followed on images of {shape} "
             f"({type(error).__name__}: {first}); give the size that it was trained with, and a "
-            "network whose forward does not choose by values"
+            "network whose forward does not branch on values"
         ) from error
     traced.training = model.training
     return traced
@@ -159,7 +141,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 class _Turning:
-    """Turns a traced network, node by node, in the order in which they run."""
+    """Makes a traced network convolutional, node by node, in the order in which they run."""
 
     def __init__(self, net: fx.GraphModule) -> None:
         self.net = net
@@ -168,7 +150,7 @@ class _Turning:
         self.pooled: set[str] = set()
 
     def result(self) -> fx.GraphModule:
-        """The network, turned.
+        """The convolutional network.
 
         Raises:
             SettingsError: see `convolutionalize`.
@@ -181,8 +163,8 @@ class _Turning:
                 self._drop_flattening(node, flat)
         if not self.flat:
             raise SettingsError(
-                "the network flattens no map, so nothing is to be turned; it may be fully "
-                "convolutional already, or made of something else than convolutions"
+                "the network flattens no map, so that there is nothing to replace; it may be fully "
+                "convolutional already, or not be made of convolutions"
             )
         self.net.graph.eliminate_dead_code()
         called = {node.target for node in self.net.graph.nodes if node.op == "call_module"}
@@ -203,7 +185,7 @@ class _Turning:
         return SettingsError(f"{name} cannot be made convolutional: {why}")
 
     def _drop_flattening(self, node: fx.Node, flat: Flat) -> None:
-        """Let the map through, pooled over windows instead of over shares of the map."""
+        """Keep the map, pooled over windows instead of over shares of the map."""
         before = node.all_input_nodes[0]
         if is_mean(node):
             windows = shape_of(before)[2:]
@@ -217,7 +199,7 @@ class _Turning:
         self.flat[before] = flat
 
     def _pool_windows(self, node: fx.Node) -> None:
-        """Turn the adaptive pooling that gives the map to be flattened, if one does."""
+        """Replace the adaptive pooling that makes the flattened map, if there is one."""
         while node.op != "placeholder":
             if kind := self._adaptive(node):
                 self._turn_pooling(node, kind)
@@ -228,7 +210,7 @@ class _Turning:
             node = inputs[0]
 
     def _keeps_place(self, node: fx.Node) -> bool:
-        """Whether it treats all places alike, so that pooling before it belongs to the end."""
+        """Whether it treats all places alike, so that pooling can come after it."""
         module = self._module(node)
         if isinstance(module, CONVOLUTIONS):
             return max(module.kernel_size) == 1
@@ -250,8 +232,8 @@ class _Turning:
         if any(n % m for n, m in zip(read, written, strict=True)):
             raise self._refuse(
                 node,
-                f"it pools {read} places to {written}, over windows of unequal size; choose a size "
-                "of images at which the one divides the other",
+                f"it pools {read} places to {written}, over windows of unequal size; choose an "
+                "image size at which the second number divides the first",
             )
         if node.op == "call_module":
             self.pooled.add(str(node.target))
@@ -265,7 +247,7 @@ class _Turning:
         node.replace_all_uses_with(self._pooled_before(node, before, made))
 
     def _pooled_before(self, node: fx.Node, before: fx.Node, pooling: nn.Module) -> fx.Node:
-        """A pooling as a module of its own, called on what the node reads."""
+        """Add a pooling that reads what the node reads."""
         name = f"{node.name}_windows"
         self.net.add_submodule(name, pooling)
         with self.net.graph.inserting_before(node):
@@ -274,13 +256,13 @@ class _Turning:
         return pooled
 
     def _turn(self, node: fx.Node, read: fx.Node) -> None:
-        """One node that reads a flattened map."""
+        """Replace one node that reads a flattened map."""
         flat, module = self.flat[read], self._module(node)
         if node.op == "output":
             if max(flat.sides) > 1:
                 raise SettingsError(
-                    "the flattened map itself is an output, so it has no classes to be a map of; "
-                    "end the network with a fully connected layer"
+                    "the flattened map itself is an output, so that there are no classes; end the "
+                    "network with a fully connected layer"
                 )
         elif isinstance(module, nn.Linear):
             self._exchange(node, flat, _convolution(module, flat))
@@ -298,12 +280,12 @@ class _Turning:
         elif not asks_for_shape(node):
             raise self._refuse(
                 node,
-                "after the flattening there may be fully connected layers, batch normalisation, "
-                "dropout and activations; take it out, or put it before the flattening",
+                "after the flattening, only fully connected layers, batch normalisation, dropout "
+                "and activations are possible; remove it, or move it before the flattening",
             )
 
     def _exchange(self, node: fx.Node, flat: Flat, made: nn.Module) -> None:
-        """Put a module in the place of another, that keeps its name."""
+        """Replace a module by another under the same name."""
         name = str(node.target)
         if self.turned.setdefault(name, flat) != flat:
             raise self._refuse(node, "it is used on maps of different sizes; use two layers")

@@ -1,4 +1,4 @@
-"""What stands in for a layer that is mended, and what is said of the change."""
+"""The layer that replaces another one when a network is mended, and a description of the change."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from placewise.layers.blur import BlurPool
 from placewise.layers.convolution import Convolution
 from placewise.layers.pooling import Pooling
 from placewise.paddings import PADDINGS, Widths
-from placewise.remedies._layers import BlurredConvolution, MendedPooling, Pad, blur_sizes
+from placewise.remedies._layers import (
+    AVERAGES,
+    CONVOLUTIONS,
+    MAXIMA,
+    BlurredConvolution,
+    MendedPooling,
+    Pad,
+    TorchConvolution,
+    blur_sizes,
+)
 
-TorchConvolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-MAXIMA = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 PADS: dict[type[nn.Module], str] = {
     **dict.fromkeys((nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d), "zeros"),
     **dict.fromkeys((nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d), "reflect"),
@@ -30,24 +35,27 @@ HOOKS = "_forward_hooks _forward_pre_hooks _backward_hooks _backward_pre_hooks".
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done to every layer.
+class Remedy:
+    """What to do to a network.
 
     Attributes:
-        padding: member of `PADDINGS` that padded layers get; None leaves their own.
-        blur: whether what strides is blurred first.
+        padding: member of `PADDINGS` for all padded layers; None keeps their own rules.
+        blur: whether to blur before each stride.
+        align: whether to use the nearest stride-aligned size; no layer is changed for that.
 
     Example:
-        >>> str(Plan("circular", True)), str(Plan())
-        ('padding circular, blur', 'nothing')
+        >>> str(Remedy("circular", True)), str(Remedy(align=True)), str(Remedy())
+        ('padding circular, blur', 'aligned size', 'nothing')
     """
 
     padding: str | None = None
     blur: bool = False
+    align: bool = False
 
     def __str__(self) -> str:
-        parts = [f"padding {self.padding}"] if self.padding else []
-        return ", ".join([*parts, *(["blur"] if self.blur else [])]) or "nothing"
+        parts = [f"padding {self.padding}"] * bool(self.padding)
+        parts += ["blur"] * self.blur + ["aligned size"] * self.align
+        return ", ".join(parts) or "nothing"
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Change:
     Attributes:
         name: dotted path of the layer; "image" for the size.
         before: what it was.
-        after: what it is.
+        after: what it is now.
     """
 
     name: str
@@ -66,12 +74,12 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Left:
-    """One layer that should have been changed, but stays as it was.
+class Unchanged:
+    """One layer that the remedy applies to but that could not be changed.
 
     Attributes:
         name: dotted path of the layer.
-        why: what stands in the way.
+        why: the reason.
     """
 
     name: str
@@ -80,12 +88,12 @@ class Left:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A layer's successor.
+    """The replacement of a layer.
 
     Attributes:
-        module: that takes its place; the layer itself where only its padding was changed.
+        module: the new layer; the old one if only its padding was changed.
         before: what it was.
-        after: what it is.
+        after: what it is now.
     """
 
     module: nn.Module
@@ -93,53 +101,53 @@ class Exchange:
     after: str
 
 
-def exchanged(module: nn.Module, plan: Plan) -> Exchange | str | None:
-    """What takes the place of a layer.
+def exchanged(module: nn.Module, remedy: Remedy) -> Exchange | str | None:
+    """Find the replacement of a layer.
 
     Args:
-        module: of a copy of the network: parameters are handed on, not copied.
-        plan: what is to be done.
+        module: of a copy of the network; the replacement gets its parameters, not copies of them.
+        remedy: what to do.
 
     Returns:
-        Its successor; or why it has to stay, in words; or nothing where it needs no change.
+        Its replacement; or the reason, in words, why there is none; or None if it needs no change.
     """
-    made = _made(module, plan)
+    made = _made(module, remedy)
     if not isinstance(made, Exchange):
         return made
     if any(getattr(module, hooks) for hooks in HOOKS):
-        return "it has hooks, which another layer would not have"
+        return "it has hooks, which its replacement would lose"
     made.module.training = module.training
     return made
 
 
-def _made(module: nn.Module, plan: Plan) -> Exchange | str | None:
+def _made(module: nn.Module, remedy: Remedy) -> Exchange | str | None:
     if isinstance(module, CONVOLUTIONS):
-        return _convolution(module, plan)
+        return _convolution(module, remedy)
     if isinstance(module, Convolution | Pooling | BlurPool):
-        return _own(module, plan)
+        return _own(module, remedy)
     if isinstance(module, MAXIMA):
-        return _maximum(module, plan)
+        return _maximum(module, remedy)
     if isinstance(module, AVERAGES):
-        return _average(module, plan)
+        return _average(module, remedy)
     if type(module) in PADS:
-        return _pad(module, plan)
+        return _pad(module, remedy)
     return None
 
 
-def _convolution(module: TorchConvolution, plan: Plan) -> Exchange | str | None:
+def _convolution(module: TorchConvolution, remedy: Remedy) -> Exchange | str | None:
     """A convolution of torch."""
     axes = module.weight.ndim - 2
     kind = CONVOLUTIONS[axes - 1]
     margins = _margins(module)
     padded, strides = any(map(any, margins)), max(module.stride) > 1
-    blurs = plan.blur and strides
-    padding = plan.padding if plan.padding and (padded or blurs) else module.padding_mode
+    blurs = remedy.blur and strides
+    padding = remedy.padding if remedy.padding and (padded or blurs) else module.padding_mode
     if not blurs and padding == module.padding_mode:
         return None
     if parametrize.is_parametrized(module):
-        return "its weight is calculated (parametrized) before each run"
+        return "its weight is computed before each run (parametrized)"
     if type(module).forward is not kind.forward:
-        return f"{type(module).__name__} has a forward of its own"
+        return f"{type(module).__name__} has its own forward"
     sizes = blur_sizes(module.kernel_size, module.stride) if blurs else None
     with torch.random.fork_rng(devices=[]):
         if sizes:
@@ -165,37 +173,37 @@ def _margins(module: TorchConvolution) -> list[tuple[int, int]]:
     return [(int(side), int(side)) for side in module.padding]
 
 
-def _own(module: Convolution | Pooling | BlurPool, plan: Plan) -> Exchange | str | None:
-    """A layer of placewise: it already takes any rule; only its rule is exchanged."""
+def _own(module: Convolution | Pooling | BlurPool, remedy: Remedy) -> Exchange | str | None:
+    """A layer of placewise, which takes any rule; only its rule is changed."""
     windows = module.windows
     blurred = isinstance(module, BlurPool | BlurredConvolution)
     average = isinstance(module, Pooling) and module.kind == "average"
-    if plan.blur and max(windows.stride) > 1 and not (blurred or average):
-        return "only layers of torch.nn are given a blur; use placewise.layers.blur there"
+    if remedy.blur and max(windows.stride) > 1 and not (blurred or average):
+        return "only layers of torch.nn get a blur; use placewise.layers.blur here"
     if (
-        plan.padding is None
-        or plan.padding == windows.padding_mode
+        remedy.padding is None
+        or remedy.padding == windows.padding_mode
         or not any(map(any, windows.widths))
     ):
         return None
-    before, rule = windows.padding_mode, PADDINGS[plan.padding](module.in_channels)
+    before, rule = windows.padding_mode, PADDINGS[remedy.padding](module.in_channels)
     if not (rule.keeps_size and windows.rule.keeps_size):
         windows.widths = [rule.margins(extent) for extent in windows.extents]
-    windows.padding_mode, windows.rule = plan.padding, rule
-    return Exchange(module, f"padding {before}", f"padding {plan.padding}")
+    windows.padding_mode, windows.rule = remedy.padding, rule
+    return Exchange(module, f"padding {before}", f"padding {remedy.padding}")
 
 
-def _maximum(module: Any, plan: Plan) -> Exchange | str | None:
-    """A maximum of torch: what lies beyond is ignored unless a rule is asked for."""
+def _maximum(module: Any, remedy: Remedy) -> Exchange | str | None:
+    """A maximum of torch, which ignores what is beyond the border unless a rule is asked for."""
     size, stride, margins = _pooling(module)
     padded, strides = any(map(any, margins)), max(stride) > 1
-    blurs = plan.blur and strides
-    asked = plan.padding not in (None, "zeros", "partial") and (padded or blurs)
+    blurs = remedy.blur and strides
+    asked = remedy.padding not in (None, "zeros", "partial") and (padded or blurs)
     if not asked and not blurs:
         return None
     if module.ceil_mode or module.return_indices or max(_each(module.dilation, len(size))) > 1:
-        return "its sizes are rounded up, it gives indices, or its windows are dilated"
-    padding = str(plan.padding) if asked else "partial"
+        return "its sizes are rounded up, it returns indices, or its windows are dilated"
+    padding = str(remedy.padding) if asked else "partial"
     widths = _margins_by(padding, size, margins)
     sizes = blur_sizes(size, stride) if blurs else None
     made = MendedPooling("maximum", size, stride, widths, padding, sizes)
@@ -203,15 +211,15 @@ def _maximum(module: Any, plan: Plan) -> Exchange | str | None:
     return Exchange(made, before, _said(size, stride, _ignored(padding), widths, sizes))
 
 
-def _average(module: Any, plan: Plan) -> Exchange | str | None:
-    """An average of torch: a blur already, so that only its padding is changed."""
+def _average(module: Any, remedy: Remedy) -> Exchange | str | None:
+    """An average of torch, which is a blur already, so that only its padding is changed."""
     size, stride, margins = _pooling(module)
     own = "zeros" if module.count_include_pad else "partial"
-    if plan.padding in (None, own) or not any(map(any, margins)):
+    if remedy.padding in (None, own) or not any(map(any, margins)):
         return None
     if module.ceil_mode or getattr(module, "divisor_override", None):
-        return "its sizes are rounded up, or it divides by a number of its own"
-    padding = str(plan.padding)
+        return "its sizes are rounded up, or it divides by its own number"
+    padding = str(remedy.padding)
     widths = _margins_by(padding, size, margins)
     made = MendedPooling("average", size, stride, widths, padding)
     before = _said(size, stride, _ignored(own), margins)
@@ -233,24 +241,24 @@ def _each(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
 
 
 def _margins_by(padding: str, size: Sequence[int], margins: Widths) -> Widths:
-    """The margins of a layer by another rule; its own where that keeps sizes."""
+    """The margins of a layer by another rule; its own if that rule keeps sizes."""
     rule = PADDINGS[padding]()
     if rule.keeps_size or not any(map(any, margins)):
         return margins
     return [rule.margins(side) for side in size]
 
 
-def _pad(module: Any, plan: Plan) -> Exchange | str | None:
+def _pad(module: Any, remedy: Remedy) -> Exchange | str | None:
     """A padding layer of torch."""
     before = PADS[type(module)]
-    if plan.padding in (None, before):
+    if remedy.padding in (None, before):
         return None
-    rule = PADDINGS[str(plan.padding)]()
+    rule = PADDINGS[str(remedy.padding)]()
     if rule.renormalises or not rule.keeps_size:
-        return f"'{plan.padding}' needs to know the windows that follow, and this layer only pads"
+        return f"'{remedy.padding}' depends on the windows that follow, and this layer only pads"
     sides = tuple(int(side) for side in module.padding)
     pairs = list(zip(sides[::2], sides[1::2], strict=True))[::-1]
-    after = str(plan.padding)
+    after = str(remedy.padding)
     made = Pad(after, pairs)
     return Exchange(made, _margin_said(before, pairs), _margin_said(after, pairs))
 
@@ -266,7 +274,7 @@ def _said(
     margins: Widths,
     blur: Sequence[int] | None = None,
 ) -> str:
-    """A layer's place in words: window, padding, blur, stride."""
+    """A layer in words: window, padding, blur, stride."""
     parts = [f"window {_times(size)}", _margin_said(padding, margins)]
     if blur:
         parts.append(f"blur {_times(blur)}")

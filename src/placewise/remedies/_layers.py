@@ -1,4 +1,4 @@
-"""Layers that stand in for those of a network that is mended."""
+"""Layers that replace those of a mended network."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from placewise.paddings import PADDINGS, PaddingRule, Symmetric, Widths
 
 CONVOLVE = (functional.conv1d, functional.conv2d, functional.conv3d)
 
-Strided = nn.Conv1d | nn.Conv2d | nn.Conv3d
+TorchConvolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+MAXIMA = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 
 Kind = Literal["maximum", "average"]
 
 
 def blur_sizes(sizes: Sequence[int], strides: Sequence[int]) -> Size:
-    """Places of the blur before every `stride`-th window is taken, for each axis.
+    """Size of the blur before every `stride`-th window is taken, for each axis.
 
-    Twice the stride, so that every place is in equally many windows, and so that windows lie
-    evenly about an image whose sides the stride divides; one less where windows of this size
-    meet both already.
+    It is twice the stride, so that every place is in equally many windows and windows are
+    symmetric in an image whose sides the stride divides. It is one less if windows of this size
+    satisfy both already.
 
     Example:
         >>> blur_sizes((3, 2, 3), (2, 2, 1))
@@ -40,11 +43,11 @@ def blur_sizes(sizes: Sequence[int], strides: Sequence[int]) -> Size:
 def blurrings(blur: BlurPool, sides: Sequence[int], extents: Sequence[int], stride: Size) -> Widths:
     """Places to add before and after each axis for a blur in front of windows.
 
-    The windows stay as many as they were. What they would leave over at the end is not added,
-    and the rest is shared by both ends.
+    The number of windows stays the same. What they would leave over at the end is not added,
+    and the rest is split between both ends.
 
     Args:
-        blur: without padding of its own.
+        blur: without its own padding.
         sides: of the map, with the padding of the windows.
         extents: of the windows.
         stride: from one window to the next.
@@ -67,20 +70,21 @@ def padded_sides(maps: torch.Tensor, widths: Widths) -> list[int]:
 
 
 def border_of(rule: PaddingRule) -> PaddingRule:
-    """What a blur reads beyond the border where windows follow a rule.
+    """What a blur reads beyond the border if windows follow a rule.
 
-    The mirrored map where windows read zeros or nothing there, for a blur of zeros would darken the
-    border; else the same as the windows, so that the map can be padded once for both.
+    If windows read zeros or nothing there, it is the mirrored map, because a blur of zeros would
+    darken the border. Otherwise it is the same as for the windows, so that the map can be padded
+    once for both.
     """
     return Symmetric() if rule.adds_zeros and rule.keeps_size else rule
 
 
 class BlurredConvolution(Convolution):
-    """A convolution that strides, with a blur before it; its weights have the same names.
+    """A strided convolution with a blur before it; its weights have the same names.
 
-    A blur after a convolution that does not stride ("Making Convolutional Networks Shift-Invariant
-    Again", Zhang, ICML 2019) gives the same numbers but for the border, since both are linear; here
-    only every `stride`-th place is calculated.
+    A blur after a convolution without stride ("Making Convolutional Networks Shift-Invariant
+    Again", Zhang, ICML 2019) gives the same numbers except at the border, because both are linear.
+    Here only every `stride`-th place is computed.
 
     Example:
         >>> strided = nn.Conv2d(3, 8, 3, stride=2, padding=1)
@@ -92,13 +96,15 @@ class BlurredConvolution(Convolution):
     blur: BlurPool
 
     @classmethod
-    def blurred(cls, convolution: Strided, padding: str, sizes: Size) -> BlurredConvolution:
+    def blurred(
+        cls, convolution: TorchConvolution, padding: str, sizes: Size
+    ) -> BlurredConvolution:
         """A copy of torch's convolution with a padding rule and a blur.
 
         Args:
-            convolution: that strides.
+            convolution: with a stride.
             padding: member of `PADDINGS`.
-            sizes: places of the blur along each axis.
+            sizes: of the blur along each axis.
         """
         made = cls.of(convolution, padding)
         if not isinstance(made, cls):
@@ -120,7 +126,7 @@ class BlurredConvolution(Convolution):
         return convolve(maps, self.weight, self.bias, step, 0, windows.dilation, self.groups)
 
     def _blurrings(self, sides: Sequence[int]) -> Widths:
-        """Places to add for the blur alone."""
+        """Places to add for the blur only."""
         windows = self.windows
         if not windows.rule.keeps_size:
             return [windows.rule.margins(size) for size in self.blur.windows.kernel_size]
@@ -128,7 +134,7 @@ class BlurredConvolution(Convolution):
         return blurrings(self.blur, wide, windows.extents, windows.stride)
 
     def size_after(self, sides: Sequence[int]) -> Size:
-        """How many windows there are along each axis."""
+        """Number of windows along each axis."""
         sizes = self.blur.windows.kernel_size
         added = zip(sides, self._blurrings(sides), sizes, strict=True)
         return super().size_after([n + sum(pair) - size + 1 for n, pair, size in added])
@@ -137,16 +143,17 @@ class BlurredConvolution(Convolution):
 class MendedPooling(nn.Module):
     """A maximum or an average over windows with any padding rule, and a blur after a maximum.
 
-    It takes maps of any number of channels, as the pooling of torch does, which a network may use
-    at several places.
+    Like the pooling of torch, it takes maps of any number of channels, so that a network can use
+    it in several places.
 
     Args:
         kind: "maximum" or "average".
-        size: places of a window along each axis.
+        size: of a window along each axis.
         stride: from one window to the next.
         margins: (before, after) for each axis: places to add.
-        padding: member of `PADDINGS`; partial leaves out what lies beyond, as torch's maximum does.
-        blur: places of the blur along each axis; the maximum of all windows is taken, then blurred,
+        padding: member of `PADDINGS`; partial ignores what is beyond the border, as torch's
+            maximum does.
+        blur: size of the blur along each axis: the maximum of all windows is taken, then blurred,
             and then every `stride`-th place is taken. None: no blur.
 
     Example:
@@ -210,7 +217,7 @@ class MendedPooling(nn.Module):
 
 
 class Pad(nn.Module):
-    """Padding by a rule, in the place of a padding layer of torch.
+    """Padding by a rule, as a replacement for a padding layer of torch.
 
     Args:
         padding: member of `PADDINGS`.

@@ -1,4 +1,4 @@
-"""Branches whose maps have grown or shrunk by different amounts, made to meet again."""
+"""Bring branches whose maps grew or shrank by different amounts back to one size."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from placewise.remedies._exchange import Change
 from placewise.remedies._nodes import Tracer, called
 
 JOINS = frozenset("add iadd add_ sub isub sub_ cat concat concatenate".split())
-"""Functions and methods that want maps of one size."""
+"""Functions and methods that need maps of one size."""
 
 
 class Meet(nn.Module):
-    """Maps of one size, from maps that differ in it, the middles on each other.
+    """Brings maps of different sizes to one size, with their middles in the same place.
 
-    What has no sides, or only sides of 1 (a number for each channel), is let through. Where sizes
-    differ by an odd number, the one place more is at the end.
+    Tensors without sides, or with sides of 1 only (a number for each channel), are unchanged. If
+    sizes differ by an odd number, the additional place is at the end.
 
     Args:
-        grows: whether zeros are put about smaller maps; else larger ones are cut.
+        grows: whether to add zeros around smaller maps; if not, larger ones are cut.
 
     Example:
         >>> wide, narrow = torch.ones(1, 1, 5), torch.ones(1, 1, 2)
@@ -38,7 +38,7 @@ class Meet(nn.Module):
         self.grows = grows
 
     def forward(self, *maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(batch, channels, *sides) each, of one size where they are maps."""
+        """(batch, channels, *sides) each; maps get one size."""
         sides = [tuple(one.shape[2:]) if isinstance(one, torch.Tensor) else () for one in maps]
         if len({len(one) for one in sides}) > 1 or any(set(one) <= {1} for one in sides):
             return maps
@@ -47,23 +47,23 @@ class Meet(nn.Module):
 
 
 def meeting(model: nn.Module, *, grows: bool) -> tuple[nn.Module, list[Change]]:
-    """A network whose branches meet where they are added or joined.
+    """A network whose branches get one size before they are added or joined.
 
-    With `full` padding a branch of more convolutions has grown more, with `valid` it has shrunk
-    more. Zeros about the smaller map, or a cut of the larger, make them one size again; Kayhan and
-    van Gemert (CVPR 2020) do so in their residual networks.
+    With `full` padding a branch with more convolutions grows more, with `valid` it shrinks more.
+    Zeros around the smaller map, or a cut of the larger, make them one size again, as in the
+    residual networks of Kayhan and van Gemert (CVPR 2020).
 
     Args:
-        model: a copy of a network; it is taken apart.
-        grows: whether zeros are put about smaller maps; else larger ones are cut.
+        model: a copy of a network; it is changed.
+        grows: whether to add zeros around smaller maps; if not, larger ones are cut.
 
     Returns:
-        The network as a graph, and where maps are made to meet; the network itself where nothing is
-        added or joined, or where it cannot be followed.
+        The network as a graph, and where maps get one size; or the network itself if nothing is
+        added or joined, or if it cannot be followed.
     """
     try:
         graph = Tracer().trace(model)
-    except Exception:  # whatever its forward does with what is no tensor
+    except Exception:  # torch.fx can fail with any error
         return model, []
     names = [_insert(model, graph, node, grows) for node in list(graph.nodes) if _joins(node)]
     if not names:
@@ -71,12 +71,12 @@ def meeting(model: nn.Module, *, grows: bool) -> tuple[nn.Module, list[Change]]:
     graph.lint()
     made = fx.GraphModule(model, graph, type(model).__name__)
     made.training = model.training
-    after = "zeros about the smaller map" if grows else "the larger map is cut"
+    after = "zeros around the smaller map" if grows else "the larger map is cut"
     return made, [Change(name, "maps of one size", after) for name in names]
 
 
 def _centred(one: torch.Tensor, sides: list[int]) -> torch.Tensor:
-    """Zeros about a map, or less of it, so that it has some sides."""
+    """A map with these sides: with zeros around it, or cut."""
     widths: list[int] = []
     for wanted, length in zip(reversed(sides), reversed(one.shape[2:]), strict=True):
         missing = wanted - length
@@ -91,13 +91,13 @@ def _joins(node: fx.Node) -> bool:
 
 
 def _maps(node: fx.Node) -> list[fx.Node]:
-    """What is added or joined, in order."""
+    """The inputs that are added or joined, in order."""
     given: Any = node.args[0] if node.args and isinstance(node.args[0], list | tuple) else node.args
     return [one for one in given if isinstance(one, fx.Node)]
 
 
 def _insert(model: nn.Module, graph: fx.Graph, node: fx.Node, grows: bool) -> str:
-    """Let what a node reads meet first, in a module of its own beside it; gives its name."""
+    """Add a module that brings a node's inputs to one size; returns the module's name."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     parent = str(stack[-1][0]) if stack else ""
     name = ".".join(filter(None, (parent, f"meet_{node.name}")))

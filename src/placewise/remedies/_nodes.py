@@ -1,4 +1,4 @@
-"""A network as a graph, and what its nodes do to the shape of a map."""
+"""A network as a graph of torch.fx, and what its nodes do to the shape of a map."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ POINTWISE_NAMES = frozenset(
 """Functions and methods that treat all numbers alike."""
 
 BATCH = 2
-"""Images in the run that finds shapes; not 1, so that a batch is not taken for a side of 1."""
+"""Images in the run that finds shapes; not 1, which could be mistaken for a side of 1."""
 
 
 class Tracer(fx.Tracer):
-    """Layers of torch and of placewise are taken whole."""
+    """Does not look inside layers of torch and of placewise."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether what the module does inside is left alone."""
+        """Whether the inside of the module is not traced."""
         if isinstance(m, nn.Sequential):
             return False
         return m.__module__.startswith(("torch.nn", "placewise.layers", "placewise.remedies"))
@@ -31,7 +31,7 @@ class Tracer(fx.Tracer):
     def trace(
         self, root: Callable[..., Any] | nn.Module, concrete_args: dict[str, Any] | None = None
     ) -> fx.Graph:
-        """The graph; our own layers and heads do not check shapes, which a trace does not know."""
+        """The graph; layers of placewise skip checks of shapes, which a trace does not know."""
         modules = root.modules() if isinstance(root, nn.Module) else ()
         ours = [one for one in modules if one.__module__.startswith("placewise.")]
         checked = [one for one in ours if hasattr(one, "check")]
@@ -45,12 +45,12 @@ class Tracer(fx.Tracer):
 
 
 def _nothing(*_: object) -> None:
-    """In the place of a check."""
+    """Replaces a check."""
 
 
 @dataclass(frozen=True)
 class Flat:
-    """What a flattened vector stands for.
+    """The map of which a vector is the flattened form.
 
     Attributes:
         channels: of the map.
@@ -62,13 +62,13 @@ class Flat:
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Of the tensor that a node makes; nothing where it makes none."""
+    """Shape of the tensor that a node makes; () if it makes none."""
     found = getattr(node.meta.get("tensor_meta"), "shape", ())
     return tuple(found)
 
 
 def flattens(node: fx.Node) -> Flat | None:
-    """The map that a node flattens as torch does, all places of the first channel first."""
+    """The map that a node flattens in torch's order: all places of the first channel first."""
     inputs = [one for one in node.all_input_nodes if shape_of(one)]
     if not inputs or node.op not in ("call_module", "call_function", "call_method"):
         return None
@@ -82,7 +82,7 @@ def flattens(node: fx.Node) -> Flat | None:
 
 
 def called(node: fx.Node) -> str:
-    """Of the function or the method that a node calls."""
+    """Name of the function or the method that a node calls."""
     return str(getattr(node.target, "__name__", node.target))
 
 
@@ -101,11 +101,11 @@ def is_mean(node: fx.Node) -> bool:
 
 
 def is_pointwise(node: fx.Node) -> bool:
-    """Whether a node calls a function that treats all numbers alike; they fall into one tensor."""
+    """Whether a node calls a function of one tensor that treats all numbers alike."""
     calls = node.op in ("call_method", "call_function") and len(node.all_input_nodes) == 1
     return calls and called(node) in POINTWISE_NAMES
 
 
 def asks_for_shape(node: fx.Node) -> bool:
-    """Whether a node only reads sizes, for a view that has gone."""
+    """Whether a node only reads sizes, for a view that was removed."""
     return not shape_of(node) and called(node) in ("size", "getattr", "getitem")

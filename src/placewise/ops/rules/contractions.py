@@ -87,7 +87,7 @@ def _blurred_dims(
     """Dimensions of places that the second factor alone brings, where the first brings others."""
     grids = [route.layout.grid for route in routes]
     joint = math.prod(max(sizes) for sizes in zip(*grids, strict=True))
-    if call.channels and joint <= LARGEST:
+    if call.per_channel and joint <= LARGEST:
         return []
     own = []
     for factor, grid in zip(factors, grids, strict=True):

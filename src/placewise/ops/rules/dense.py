@@ -101,4 +101,4 @@ def recurrent(call: Call) -> Outcome:
     route = call.route().reduce(2)
     both = call.get("bidirectional", default=False) or call.get("reverse", default=False)
     route = (route.dense(time) if both else before(route, time)).spread(2, call.shape[2])
-    return alone(call, route, Status.BOUND if both and call.channels else Status.EXACT)
+    return alone(call, route, Status.BOUND if both and call.per_channel else Status.EXACT)

@@ -34,7 +34,7 @@ def concatenation(call: Call) -> Outcome:
             if call.op == "stack":
                 route.view((*tensor.shape[:dim], 1, *tensor.shape[dim:]))
             routes.append((tensor, route, sum(sizes[:number])))
-    if call.channels or any(route.layout.grid[dim] > 1 for _, route, _ in routes):
+    if call.per_channel or any(route.layout.grid[dim] > 1 for _, route, _ in routes):
         for _, route, first in routes:
             have = route.layout.shape[dim]
             route.along(dim, place(have, first, call.shape[dim] - first - have))

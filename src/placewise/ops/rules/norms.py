@@ -72,4 +72,4 @@ def _settings(call: Call, other: Operand) -> Route:
 
 def _of_image(atom: Atom, call: Call) -> bool:
     """Whether a place is one of the image's axes; channels that are told apart have none."""
-    return not call.channels or atom.axis is not None
+    return not call.per_channel or atom.axis is not None

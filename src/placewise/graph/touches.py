@@ -1,4 +1,4 @@
-"""What the edges of a graph do to each axis of the image, one step after the other."""
+"""What the edges of a graph do to each axis of the image, step by step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from placewise.ops import Along, Atom, AxisMap, Edge, Layout, Step, Unplaced
 from placewise.ops.route import Scale, Shape
 
 
-class Kind(Enum):
+class Effect(Enum):
     """What a step does to an axis."""
 
     ALONG = "each place reads some places of the axis, by a map"
     DENSE = "each place reads all places of the axis"
-    MAYBE = "each place reads all places that are left of axes that were merged before"
+    MAYBE = "each place reads all remaining places of axes that were merged before"
     TORN = "the axis is split, merged with another or read in parts"
 
 
@@ -24,15 +24,15 @@ class Touch:
     """What one step does to one axis of the image.
 
     Attributes:
-        kind: of the touch.
-        map: the relation; None where several axes, or a part of one, are read.
+        effect: see `Effect`.
+        map: the relation; None if several axes, or only a part of one, are read.
     """
 
-    kind: Kind
+    effect: Effect
     map: AxisMap | None = None
 
 
-TORN = Touch(Kind.TORN)
+TORN = Touch(Effect.TORN)
 
 Chains = tuple[tuple[Touch, ...], ...]
 """The touches of an edge for each axis of the image."""
@@ -43,8 +43,8 @@ def touches(layout: Layout, edge: Edge, axes: int) -> Chains:
 
     Args:
         layout: of the tensor that is read.
-        edge: that reads it.
-        axes: how many axes the image has.
+        edge: the edge that reads it.
+        axes: number of axes of the image.
     """
     tracker = _Tracker(layout, axes)
     for step in edge.operator.steps:
@@ -77,8 +77,8 @@ class _Tracker:
         atoms = self.layout.dims[step.dim]
         axis = atoms[0].axis if len(atoms) == 1 else step.axis
         if axis is not None and self._of(axis) == list(atoms):
-            kind = Kind.DENSE if step.map.dense else Kind.ALONG
-            self.found[axis].append(Touch(kind, step.map))
+            effect = Effect.DENSE if step.map.dense else Effect.ALONG
+            self.found[axis].append(Touch(effect, step.map))
         elif atoms or step.map.name != "repeat":
             self._mixed(atoms, step.map)
         written = Atom(step.map.written, True, axis)
@@ -88,14 +88,14 @@ class _Tracker:
         return [atom for atom in self.layout.places if atom.axis == axis]
 
     def _mixed(self, atoms: tuple[Atom, ...], relation: AxisMap) -> None:
-        """A relation along places of several axes, of a part of one, or of axes unknown."""
+        """A relation along places of several axes, of a part of one, or of unknown axes."""
         for axis in range(len(self.found)):
             here = [atom for atom in atoms if atom.axis == axis]
             if here:
                 whole = relation.dense and here == self._of(axis)
-                self.found[axis].append(Touch(Kind.DENSE) if whole else TORN)
+                self.found[axis].append(Touch(Effect.DENSE) if whole else TORN)
             elif not self._of(axis) and all(atom.axis is None for atom in atoms):
-                self.found[axis].append(Touch(Kind.MAYBE) if relation.dense else TORN)
+                self.found[axis].append(Touch(Effect.MAYBE) if relation.dense else TORN)
 
     def _shape(self, step: Shape) -> None:
         try:
@@ -106,7 +106,7 @@ class _Tracker:
             self._lose()
 
     def _lose(self) -> None:
-        """Give up: places are moved in a way that layouts do not tell."""
+        """Give up: layouts cannot describe how these places move."""
         self._lost = True
         self._tear(range(len(self.found)))
 

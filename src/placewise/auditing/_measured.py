@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from placewise.auditing._finding import Finding
-from placewise.auditing._layers import Strides, common_shift, find_layers
-from placewise.auditing._probe import noise_images
-from placewise.auditing._windows import room, window
+from placewise.auditing._draws import noise_images
+from placewise.auditing._numbers import Finding
+from placewise.auditing._run import Strides, common_shift, crop, find_layers, room
+from placewise.auditing.borders import BorderSwap, Equivariance, border_swap, equivariance
 from placewise.auditing.effective import EffectiveField, effective_field
-from placewise.auditing.equivariance import Equivariance, equivariance
-from placewise.auditing.position import BorderSwap, PositionProbe, border_swap, position_probe
+from placewise.auditing.position import PositionProbe, position_probe
 from placewise.auditing.sensitivity import (
     Comparison,
     Sensitivity,
@@ -42,23 +41,23 @@ MANY, SOME, FEW = 32, 8, 4
 """Images for what is cheap, for what is not, and for what runs the network at many places."""
 
 ROOM = 2
-"""Sides of the images for a side of what the network gets: real image lies around it."""
+"""Sides of the images over those of the network's input, so that real image surrounds it."""
 
 PLACES = {1: 16, 2: 5, 3: 3}
 """Occluded cells, places of an object, and phases along each axis, by the number of axes."""
 
 GRADIENTS = 4
-"""For each image, of the effective field and of the sensitivity."""
+"""Gradients for each image, for the effective field and for the sensitivity."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hints:
-    """What counting tells measuring.
+    """What is known from counting.
 
     Attributes:
         theoretical: sides of the receptive field of the last map, in pixels.
-        prediction: (*space) what the sensitivity is held against: the number of paths.
-        stride: pixels per axis after which phases repeat, where no layer tells.
+        prediction: (*space) what the sensitivity is compared with: the path counts.
+        stride: pixels per axis after which phases repeat, used if no layer shows it.
     """
 
     theoretical: Sequence[int] | None = None
@@ -68,23 +67,23 @@ class Hints:
 
 @dataclass(frozen=True)
 class Measured(Finding):
-    """What was measured; None where that was not possible, and `missing` says why.
+    """The measured findings; None for those that were not possible, with the reason in `missing`.
 
     Attributes:
         source: "images" or "noise".
-        images: how many were looked at, at most.
+        images: largest number of images that a measurement used.
         effective_field: of the middle place of the last map.
         sensitivity: to small noise, by pixel.
         occlusion: to painting over, by cell.
-        comparison: of the sensitivity with the number of paths.
-        occlusion_comparison: of the occlusion with them.
+        comparison: of the sensitivity with the path counts.
+        occlusion_comparison: of the occlusion with the path counts.
         consistency: of the class of shifted crops.
         phases: shifts by less than the stride.
-        places: of an object on even ground.
+        places: of an object on a uniform ground.
         equivariance: of each layer's map, by distance from the border.
         border_swap: padding against real image, by distance from the border.
         position: how well the place can be read off each layer.
-        missing: what could not be measured, and why.
+        missing: measurements that were not possible, with the reason.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(2))
@@ -118,63 +117,62 @@ def measure(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
-    """Measure all that this network lets be measured.
+    """Measure everything that this network allows.
 
     Args:
-        model: any network; it stays as found.
-        shape: (C, *space) of the image that it gets.
-        images: (N, C, *space) as the network wants them, of this size or larger: of larger ones
-            it gets the middle, and what lies around serves for shifts and borders, for which twice
-            the size is a good choice. None: noise.
+        model: any network; it is left unchanged.
+        shape: (C, *space) of the network's input.
+        images: (N, C, *space), normalised as the network expects, of this size or larger. The
+            network gets the middle of larger ones, and their surroundings are used for shifts and
+            borders; twice the size is a good choice. None: noise.
         hints: what is known from counting.
-        seed: of all draws.
-        progress: told (done, total) runs of the network after each of them; a run on larger
-            images counts as several, and so does a gradient.
+        seed: for all random draws.
+        progress: called with (done, total) runs of the network after each of them; a run on
+            larger images counts as several, and so does a gradient.
 
     Raises:
         SettingsError: the images do not fit, or nothing can be measured with them.
     """
-    space = tuple(shape[1:])
+    space, hints = tuple(shape[1:]), hints or Hints()
     source = "noise" if images is None else "images"
     if images is None:
-        wide = (shape[0], *(ROOM * side for side in space))
-        images = noise_images(wide, MANY, seed)
+        images = noise_images((shape[0], *(ROOM * side for side in space)), MANY, seed)
     with undisturbed(model):
         layers = _layers(model, shape)
-    bench = _Bench(model, _fitted(images, shape), space, layers, hints or Hints(), seed)
-    steps = bench.steps()
+    bench = _Bench(model, _fitted(images, shape), space, layers, hints, seed)
+    planned = bench.runs()
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    meter = _Meter(math.prod(shape), sum(runs for _, runs, _ in steps), progress)
+    meter = _Meter(math.prod(shape), sum(planned.values()), progress)
     with meter.on(model):
-        for name, runs, step in steps:
+        for name, runs in planned.items():
             with meter.during(runs):
                 try:
-                    found[name] = step()
+                    found[name] = getattr(bench, name)()
                 except SettingsError as error:
                     missing[name] = str(error)
     if not found:
-        raise SettingsError(f"nothing could be measured: {missing[steps[0][0]]}")
-    if hints and hints.prediction is not None:
-        for name, held in (("sensitivity", "comparison"), ("occlusion", "occlusion_comparison")):
-            if name in found:
-                found[held] = compare(found[name], hints.prediction)
+        raise SettingsError(f"nothing could be measured: {next(iter(missing.values()))}")
+    pairs = {"sensitivity": "comparison", "occlusion": "occlusion_comparison"}
+    if hints.prediction is not None:
+        for name in found.keys() & pairs.keys():
+            found[pairs[name]] = compare(found[name], hints.prediction)
     return Measured(source, min(MANY, len(images)), **found, missing=missing)
 
 
 def _fitted(images: Tensor, shape: Sequence[int]) -> Tensor:
-    """The images that are looked at, if they have these channels and at least this size."""
+    """The images to measure with, if they have these channels and at least this size."""
     if images.ndim != len(shape) + 1 or images.shape[1] != shape[0]:
         raise SettingsError(
             f"the images have shape {tuple(images.shape)}, and the network is audited at "
             f"{tuple(shape)}; give (images, {', '.join(map(str, shape))}) or larger ones"
         )
-    room(images, tuple(shape[1:]), (0,) * (len(shape) - 1))
+    room(images, tuple(shape[1:]))
     return images[:MANY]
 
 
 def _layers(model: nn.Module, shape: Sequence[int]) -> dict[str, Strides]:
-    """Layers that give maps; none where none does."""
+    """Layers that give maps; empty if none does."""
     try:
         return find_layers(model, tuple(shape))
     except SettingsError:
@@ -182,17 +180,17 @@ def _layers(model: nn.Module, shape: Sequence[int]) -> dict[str, Strides]:
 
 
 class _Meter:
-    """Counts the runs of a network while it runs, and tells how many are done."""
+    """Counts the runs of a network while it runs, and reports how many are done."""
 
     def __init__(
-        self, values: int, total: int, tell: Callable[[int, int], None] | None = None
+        self, values: int, total: int, report: Callable[[int, int], None] | None = None
     ) -> None:
-        self.values, self.total, self.tell = values, total, tell
+        self.values, self.total, self.report = values, total, report
         self.done, self.end = 0.0, 0
 
     @contextmanager
     def on(self, model: nn.Module) -> Iterator[None]:
-        """Listen to a network; the hook is gone afterwards."""
+        """Count the runs of a network; the hook is removed afterwards."""
         handle = model.register_forward_hook(self._ran)
         try:
             yield
@@ -204,21 +202,19 @@ class _Meter:
         """A measurement for which so many runs are planned."""
         self.end += runs
         yield
-        self.done = self.end
-        self._say()
+        self._reach(self.end)
 
     def _ran(self, _model: nn.Module, inputs: tuple[Any, ...], _output: object) -> None:
-        done = self.done + inputs[0].numel() / self.values
-        self.done = min(done, self.end)
-        self._say()
+        self._reach(min(self.done + inputs[0].numel() / self.values, self.end))
 
-    def _say(self) -> None:
-        if self.tell:
-            self.tell(round(self.done), self.total)
+    def _reach(self, done: float) -> None:
+        self.done = done
+        if self.report:
+            self.report(round(done), self.total)
 
 
 def _few_phases(stride: int, most: int) -> list[int]:
-    """Offsets from 0 to the stride: all, or powers of two, of which each breaks other layers."""
+    """Offsets from 0 to the stride: all, or powers of two, each of which affects other layers."""
     if stride < most:
         return list(range(stride + 1))
     powers = [2**n for n in range(stride.bit_length()) if 2**n < stride]
@@ -238,42 +234,40 @@ class _Bench:
     seed: int
 
     def middle(self, count: int, spare: Sequence[int] | None = None) -> Tensor:
-        """Middles of images, of the network's size and so many pixels more."""
-        sides = (
-            self.space if spare is None else tuple(map(sum, zip(self.space, spare, strict=True)))
-        )
-        free = room(self.wide, sides, (0,) * len(sides))
-        return self.wide[:count][window([left // 2 for left in free], sides)]
+        """Middles of images, with the network's size and so many pixels more."""
+        spare = (0,) * len(self.space) if spare is None else spare
+        sides = tuple(map(sum, zip(self.space, spare, strict=True)))
+        free = room(self.wide, sides)
+        return self.wide[:count][crop([left // 2 for left in free], sides)]
 
-    def steps(self) -> list[tuple[str, int, Callable[[], object]]]:
-        """(name, runs of the network, what to do) of each measurement."""
+    def runs(self) -> dict[str, int]:
+        """Planned runs of the network for each measurement; its method has the same name."""
         axes = len(self.space)
-        cells = PLACES[axes] ** axes
-        return [
-            ("effective_field", (1 + GRADIENTS) * SOME, self.effective_field),
-            ("sensitivity", (2 + GRADIENTS) * SOME, self.sensitivity),
-            ("position", MANY, self.position),
-            ("equivariance", (1 + axes) * SOME, self.equivariance),
-            ("border_swap", (1 + ROOM**axes) * SOME, self.border_swap),
-            ("consistency", 2 * MANY, self.consistency),
-            ("phases", cells * FEW, self.phases),
-            ("places", cells * FEW, self.places),
-            ("occlusion", (1 + cells) * FEW, self.occlusion),
-        ]
+        places = PLACES[axes] ** axes
+        return {
+            "effective_field": (1 + GRADIENTS) * SOME,
+            "sensitivity": (2 + GRADIENTS) * SOME,
+            "position": MANY,
+            "equivariance": (1 + axes) * SOME,
+            "border_swap": (1 + ROOM**axes) * SOME,
+            "consistency": 2 * MANY,
+            "phases": places * FEW,
+            "places": places * FEW,
+            "occlusion": (1 + places) * FEW,
+        }
 
     def effective_field(self) -> EffectiveField:
-        name = list(self.layers)[-1] if self.layers else ""
         return effective_field(
             self.model,
             self.middle(SOME),
-            layer=name,
+            layer=list(self.layers)[-1] if self.layers else "",
             channels=GRADIENTS,
             theoretical=self.hints.theoretical if self.layers else None,
             seed=self.seed,
         )
 
     def sensitivity(self) -> Sensitivity:
-        """By differentiation; of networks that cannot be differentiated, by trying."""
+        """By differentiation; by perturbation for networks that cannot be differentiated."""
         try:
             images = self.middle(SOME)
             return gradient_sensitivity(self.model, images, projections=GRADIENTS, seed=self.seed)
@@ -313,7 +307,7 @@ class _Bench:
     def _named(self) -> dict[str, Strides]:
         if not self.layers:
             raise SettingsError(
-                "no layer gives a map that grows with the image, so there is nothing to compare "
+                "no layer gives a map that grows with the image, so that nothing can be compared "
                 "place by place"
             )
         return self.layers

@@ -1,9 +1,9 @@
-"""Multiply-adds and filters of a network, from one run of it."""
+"""Multiply-adds and filters of a network, counted in one run of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from placewise.errors import SettingsError
-from placewise.graph.undisturbed import told_modules, undisturbed
+from placewise.graph import running_modules, undisturbed
 from placewise.layers.local import LocallyConnected
 from placewise.layers.proximity import Proximity
 
-Placed = LocallyConnected | Proximity
-"""Layers each of whose weights is used once, however they calculate."""
+OnceEach = LocallyConnected | Proximity
+"""Layers that use each of their weights once for an image. They cost their weights, even if they
+are computed as one matrix that is mostly zeros."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +28,25 @@ class Product:
 
     Attributes:
         module: dotted path of the submodule that ran it.
-        kind: "convolution", "locally connected", "proximity" or "product".
+        type: "convolution", "locally connected", "proximity" or "product".
         filters: what is multiplied, in words; may be empty.
         multiply_adds: for one image, padding included.
     """
 
     module: str
-    kind: str
+    type: str
     filters: str
     multiply_adds: int
 
 
 def products(model: nn.Module, image: Tensor) -> list[Product]:
-    """Every sum of products of one run, in order.
+    """Count every sum of products of one run, in order.
+
+    These are matrix products and convolutions. As usual, what is done once for each number (bias,
+    activation, normalisation, pooling) is not counted.
 
     Args:
-        model: any network; it stays as found.
+        model: any network; it is left unchanged.
         image: (1, channels, *space).
 
     Raises:
@@ -50,36 +54,48 @@ def products(model: nn.Module, image: Tensor) -> list[Product]:
 
     Example:
         >>> products(nn.Conv2d(1, 3, 5), torch.zeros(1, 1, 32, 32))[0]
-        Product(module='', kind='convolution', filters='3 of 5×5×1', multiply_adds=58800)
+        Product(module='', type='convolution', filters='3 of 5×5×1', multiply_adds=58800)
     """
     counter = _Counter()
-    with undisturbed(model) as lent, torch.no_grad(), _told(lent, counter):
+    with (
+        undisturbed(model),
+        torch.no_grad(),
+        running_modules(model, counter.path, counter.entered),
+    ):
         try:
             with counter:
-                lent(image)
+                model(image)
         except Exception as error:
             raise SettingsError(
                 f"the network does not run on an image of shape {tuple(image.shape[1:])}: "
-                f"{error}. Give it its own size and channels"
+                f"{error}; give the size and channels that it takes"
             ) from error
     return counter.found
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what torch multiplies, by the submodule that runs."""
+    """Counts what torch multiplies, by the submodule that runs.
+
+    Attributes:
+        path: names of the submodules that run, innermost last.
+        found: products so far.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.path: list[tuple[str, bool]] = [("", False)]
+        self.path = [""]
         self.found: list[Product] = []
+        self._depth = math.inf
+        """Length of the path at the last layer whose weights are used once each."""
 
-    def enter(self, name: str | None, module: nn.Module) -> None:
-        """A submodule begins; a name of None is none of the network's own."""
-        above, inside = self.path[-1]
-        placed = isinstance(module, Placed) and not inside
-        self.path.append((above if name is None else name, inside or placed))
-        if placed:
-            self.found.append(_placed(self.path[-1][0], module))
+    def entered(self, module: nn.Module) -> None:
+        """A submodule begins."""
+        if len(self.path) > self._depth:
+            return
+        self._depth = math.inf
+        if isinstance(module, OnceEach):
+            self._depth = len(self.path)
+            self.found.append(_once_each(self.path[-1], module))
 
     def __torch_dispatch__(
         self,
@@ -89,25 +105,22 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        count: Callable[..., Any] | None = flop_registry.get(func.overloadpacket)
-        module, inside = self.path[-1]
-        if count is not None and not inside:
+        count: Any = flop_registry.get(func.overloadpacket)
+        if count is not None and len(self.path) < self._depth:
             work = int(count(*args, **(kwargs or {}), out_val=out)) // 2
             convolves = func.overloadpacket is torch.ops.aten.convolution
             kind = "convolution" if convolves else "product"
-            self.found.append(Product(module, kind, _filters(func, args), work))
+            self.found.append(Product(self.path[-1], kind, _filters(func, args), work))
         return out
 
 
-def _placed(name: str, layer: nn.Module) -> Product:
+def _once_each(name: str, layer: nn.Module) -> Product:
     weight: Any = layer.weight
-    units = (
-        weight.shape[0] * weight.shape[1] if isinstance(layer, LocallyConnected) else len(weight)
-    )
     if isinstance(layer, LocallyConnected):
+        units = weight.shape[0] * weight.shape[1]
         size = _times([*layer.windows.kernel_size, layer.in_channels // layer.groups])
         return Product(name, "locally connected", f"{units} of {size}", weight.numel())
-    return Product(name, "proximity", f"{units} of {weight.shape[1]}", weight.numel())
+    return Product(name, "proximity", f"{len(weight)} of {weight.shape[1]}", weight.numel())
 
 
 def _filters(func: Any, args: tuple[Any, ...]) -> str:
@@ -124,19 +137,3 @@ def _filters(func: Any, args: tuple[Any, ...]) -> str:
 
 def _times(sides: Sequence[int]) -> str:
     return "×".join(map(str, sides))
-
-
-@contextmanager
-def _told(model: nn.Module, counter: _Counter) -> Iterator[None]:
-    """Tell the counter which submodule runs."""
-    names = {id(module): name for name, module in model.named_modules()}
-
-    def enter(module: nn.Module, _inputs: Any) -> None:
-        counter.enter(names.get(id(module)), module)
-
-    def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        if len(counter.path) > 1:
-            counter.path.pop()
-
-    with told_modules(enter, leave):
-        yield

@@ -1,0 +1,116 @@
+"""All structural findings of one network: what is counted, not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from placewise.auditing._numbers import rounded
+from placewise.auditing.alignment import Alignment, alignment
+from placewise.auditing.paths import (
+    LayerPaths,
+    PaddingPaths,
+    Paths,
+    count_paths,
+    padding_paths,
+    paths_by_layer,
+)
+from placewise.auditing.receptive_field import ReceptiveField, receptive_fields
+from placewise.auditing.unseen import Unseen, unseen
+from placewise.graph import OUTPUT, Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """The structural findings of one network.
+
+    Attributes:
+        graph: on which they were found.
+        paths: to the last feature map.
+        output_paths: to all outputs.
+        unit_paths: to the middle place of the last feature map.
+        layers: paths to each layer that moves places.
+        fields: receptive field of each node.
+        unseen: pixels that no output reads, and activations that nothing reads.
+        alignment: layers that drop padded rows or columns.
+        padding: paths to the last feature map that begin in padding.
+    """
+
+    graph: Graph
+    paths: Paths
+    output_paths: Paths
+    unit_paths: Paths
+    layers: tuple[LayerPaths, ...]
+    fields: tuple[ReceptiveField, ...]
+    unseen: Unseen
+    alignment: Alignment
+    padding: PaddingPaths
+
+    @property
+    def field(self) -> ReceptiveField:
+        """The receptive field of the last feature map."""
+        return self.fields[self.graph.last_map]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The findings as JSON can hold them."""
+        unit = list(self.graph.middle(self.graph.last_map))
+        return {
+            "receptive_field": self.field.to_dict(),
+            "paths": {**self.paths.to_dict(), "corner_ratio": rounded(self.paths.corner_ratio)},
+            "paths_to_output": self.output_paths.numbers(),
+            "paths_to_unit": {"unit": unit, **self.unit_paths.to_dict()},
+            "unseen": self.unseen.to_dict(),
+            "evenness": self.alignment.to_dict(),
+            "padding": self.padding.to_dict(),
+            "layers": [
+                {
+                    **layer.to_dict(),
+                    "map": self.sides(layer.node),
+                    "receptive_field": self.fields[layer.node].to_dict(),
+                }
+                for layer in self.layers
+            ],
+        }
+
+    def sides(self, number: int) -> list[int]:
+        """Places of a node's map along each axis."""
+        return [int(side) for side in self.graph.nodes[number].layout.grid[2:]]
+
+    def name(self, number: int) -> str:
+        """What a layer is called: its submodule, and its operation unless that says the same."""
+        name, op = self.graph.label(number), self.graph.nodes[number].op.rstrip("_")
+        return name if op in name or op.startswith("conv") else f"{name} ({op})"
+
+    def some_layers(self, most: int) -> Sequence[LayerPaths]:
+        """Layers from the first to the last at equal distances, no more than `most`."""
+        places = np.linspace(0, len(self.layers) - 1, min(most, len(self.layers)))
+        return [self.layers[place] for place in places.round().astype(int)]
+
+
+COUNTED = (
+    "receptive_field paths paths_to_output paths_to_unit unseen evenness padding layers"
+).split()
+"""Keys of `Counted.to_dict`."""
+
+
+def count(graph: Graph) -> Counted:
+    """Count everything that can be counted.
+
+    Args:
+        graph: of the network.
+    """
+    last = graph.last_map
+    return Counted(
+        graph=graph,
+        paths=count_paths(graph, last),
+        output_paths=count_paths(graph, OUTPUT),
+        unit_paths=count_paths(graph, last, place=graph.middle(last)),
+        layers=paths_by_layer(graph, last),
+        fields=receptive_fields(graph),
+        unseen=unseen(graph),
+        alignment=alignment(graph),
+        padding=padding_paths(graph, last),
+    )

@@ -1,0 +1,398 @@
+"""Run a network on crops of images and record the outputs of its layers.
+
+Networks are run inside `placewise.graph.undisturbed`, which leaves them unchanged.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from placewise.errors import SettingsError
+from placewise.graph import tensors_of
+
+T = TypeVar("T")
+
+OUTPUT = ""
+"""The layer that is the network's own output; `named_modules` uses the same name."""
+
+
+class Program(nn.Module):
+    """An exported program of one image and one tensor, as a module for any number of images.
+
+    Args:
+        program: what `torch.export` returned.
+
+    Example:
+        >>> program = torch.export.export(nn.Conv1d(1, 1, 3), (torch.zeros(1, 1, 8),))
+        >>> Program(program)(torch.zeros(5, 1, 8)).shape
+        torch.Size([5, 1, 6])
+    """
+
+    def __init__(self, program: ExportedProgram) -> None:
+        super().__init__()
+        self.module = program.module(check_guards=False)
+        inputs: tuple[torch.Tensor, ...] = (program.example_inputs or ((),))[0]
+        self.batch = len(inputs[0]) if inputs else 1
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The program's output for batches of its own size; the last batch is filled up."""
+        found = []
+        for part in torch.split(images, self.batch):
+            missing = self.batch - len(part)
+            full = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])])
+            found.append(self.module(full)[: len(part)])
+        return torch.cat(found)
+
+
+# --- images and crops ----------------------------------------------------------------------------
+
+
+def as_input(model: nn.Module, images: Tensor, least: int = 1) -> Tensor:
+    """Images (N, C, *space) on the device and in the type of a network.
+
+    Args:
+        model: any network.
+        images: floating-point tensor.
+        least: number of images that are needed.
+
+    Raises:
+        SettingsError: that is not a batch of at least so many signals, images or volumes.
+
+    Example:
+        >>> as_input(nn.Conv1d(1, 1, 1).double(), torch.zeros(1, 1, 5)).dtype
+        torch.float64
+    """
+    shape = tuple(images.shape)
+    if not images.is_floating_point() or images.ndim not in (3, 4, 5) or 0 in shape:
+        raise SettingsError(
+            f"the images are a tensor of {images.dtype} and shape {shape}; give a floating-point "
+            "one of shape (images, channels, *space) with 1 to 3 axes of space"
+        )
+    if len(images) < least:
+        raise SettingsError(f"{len(images)} images are too few; give at least {least}")
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    like = next((tensor for tensor in tensors if tensor.is_floating_point()), images)
+    return images.detach().to(like.device, like.dtype)
+
+
+def crop(offset: Sequence[int], size: Sequence[int]) -> tuple[Any, ...]:
+    """Index of a crop of images (..., *space).
+
+    Example:
+        >>> crop((1,), (2,))
+        (Ellipsis, slice(1, 3, None))
+    """
+    return (..., *(slice(low, low + n) for low, n in zip(offset, size, strict=True)))
+
+
+def room(
+    images: Tensor, size: Sequence[int], least: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Greatest offset per axis of a crop of images (N, C, *space).
+
+    Raises:
+        SettingsError: along some axis it is below `least`, which is 0 by default.
+
+    Example:
+        >>> room(torch.zeros(1, 1, 10), (8,), (1,))
+        (2,)
+    """
+    space = tuple(images.shape[2:])
+    least = (0,) * len(size) if least is None else least
+    if len(size) != len(space) or len(least) != len(space) or min(size) < 1:
+        raise SettingsError(
+            f"crops of {tuple(size)} that move by {tuple(least)} in images of {space}: give one "
+            "whole number of pixels above 0 per axis"
+        )
+    needed = tuple(map(sum, zip(size, least, strict=True)))
+    if any(n < need for n, need in zip(space, needed, strict=True)):
+        raise SettingsError(
+            f"the images have {space} pixels; crops of {tuple(size)} that move by {tuple(least)} "
+            f"need at least {needed}: give larger images or a smaller size"
+        )
+    return tuple(n - side for n, side in zip(space, size, strict=True))
+
+
+# --- outputs of layers ---------------------------------------------------------------------------
+
+
+def _first_tensor(output: object) -> Tensor | None:
+    """The first floating-point tensor of an output, in the order of its entries."""
+    return next((one for one in tensors_of(output) if one.is_floating_point()), None)
+
+
+def first_tensor(output: object) -> Tensor:
+    """The first floating-point tensor of a network's output, in the order of its entries.
+
+    Looks into tuples, lists, dictionaries and dataclasses (and so into outputs of Transformers).
+
+    Raises:
+        SettingsError: there is none.
+
+    Example:
+        >>> first_tensor({"out": (None, torch.ones(2))})
+        tensor([1., 1.])
+    """
+    found = _first_tensor(output)
+    if found is None:
+        raise SettingsError(
+            f"the network's output is of type {type(output).__name__} and contains no "
+            "floating-point tensor; wrap the network so that it returns the tensor to measure"
+        )
+    return found
+
+
+@contextmanager
+def tapped(
+    model: nn.Module, names: Sequence[str], take: Callable[[Tensor], T]
+) -> Iterator[dict[str, T]]:
+    """Record the outputs of submodules with hooks, which are removed afterwards in any case.
+
+    Args:
+        model: any network.
+        names: of submodules, as `named_modules` gives them.
+        take: what to keep of a layer's output. Clone it, or else a ReLU that works in place may
+            change it.
+
+    Yields:
+        A dictionary that each run fills: name → what was taken of the layer's first tensor, in
+        the order in which layers finish. For a layer that runs twice, the last run counts.
+
+    Raises:
+        SettingsError: there is no such submodule.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.ReLU())
+        >>> with tapped(net, ["0"], Tensor.clone) as seen:
+        ...     _ = net(torch.ones(1, 1, 2))
+        >>> seen
+        {'0': tensor([[1., 1.]])}
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for name in names:
+        if name not in modules:
+            near = difflib.get_close_matches(name, modules, n=3)
+            hint = f"did you mean {' or '.join(near)}? C" if near else "c"
+            raise SettingsError(
+                f"the network has no layer '{name}'; {hint}hoose a name from its named_modules(), "
+                "or '' for its output"
+            )
+    seen: dict[str, T] = {}
+    handles = []
+    try:
+        for name in names:
+            handles.append(modules[name].register_forward_hook(_listener(seen, name, take)))
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _listener(
+    seen: dict[str, T], name: str, take: Callable[[Tensor], T]
+) -> Callable[[nn.Module, Any, Any], None]:
+    def listen(_module: nn.Module, _inputs: object, output: object) -> None:
+        tensor = _first_tensor(output)
+        if tensor is not None:
+            seen.pop(name, None)
+            seen[name] = take(tensor)
+
+    return listen
+
+
+def run(model: nn.Module, images: Tensor, names: Sequence[str] = (OUTPUT,)) -> dict[str, Tensor]:
+    """Run a network once and return copies of the outputs of layers.
+
+    Args:
+        model: a network inside `undisturbed`.
+        images: (N, C, *space); the network works on a copy.
+        names: of submodules; '' is the network's own output.
+
+    Raises:
+        SettingsError: the network fails on these images, or a layer returns no tensor.
+
+    Example:
+        >>> run(nn.ReLU(), torch.tensor([[-1.0, 2.0]]))[""]
+        tensor([[0., 2.]])
+    """
+    with tapped(model, names, Tensor.clone) as seen:
+        output = forward(model, images)
+    if OUTPUT in names:
+        first_tensor(output)
+    for name in names:
+        if name not in seen:
+            raise SettingsError(
+                f"layer '{name}' returned no tensor when the network ran; choose another layer"
+            )
+    return seen
+
+
+def forward(model: nn.Module, images: Tensor) -> object:
+    """A network's raw output on a copy of images.
+
+    Raises:
+        SettingsError: the network fails on these images.
+
+    Example:
+        >>> forward(nn.Identity(), torch.ones(1))
+        tensor([1.])
+    """
+    try:
+        return model(images.clone())
+    except SettingsError:
+        raise
+    except Exception as error:
+        raise SettingsError(
+            f"the network fails on images of shape {tuple(images.shape)}: {error}; give "
+            "images of a size and with channels that it takes"
+        ) from error
+
+
+def batches(
+    model: nn.Module, images: Tensor, names: Sequence[str] = (OUTPUT,), batch_size: int = 8
+) -> Iterator[dict[str, Tensor]]:
+    """Outputs of layers, batch by batch, without gradients.
+
+    Example:
+        >>> [seen[""].shape[0] for seen in batches(nn.ReLU(), torch.ones(5, 1, 3), batch_size=2)]
+        [2, 2, 1]
+    """
+    for start in range(0, len(images), batch_size):
+        with torch.no_grad():
+            seen = run(model, images[start : start + batch_size], names)
+        yield seen
+
+
+def outputs(model: nn.Module, images: Tensor, layer: str = OUTPUT, batch_size: int = 8) -> Tensor:
+    """(N, ...) outputs of one layer in float64 on the CPU, without gradients.
+
+    Example:
+        >>> outputs(nn.ReLU(), torch.tensor([[-1.0], [2.0]])).tolist()
+        [[0.0], [2.0]]
+    """
+    parts = [seen[layer].double().cpu() for seen in batches(model, images, (layer,), batch_size)]
+    return torch.cat(parts)
+
+
+# --- layers that give maps -----------------------------------------------------------------------
+
+Strides = tuple[Fraction, ...]
+"""Pixels of the image per cell of a map, for each axis; below 1 if the map is the finer one."""
+
+Layers = Sequence[str] | Mapping[str, Sequence[int | Fraction]] | None
+"""Names of submodules, or names with the stride of each per axis, or None to find them."""
+
+
+def find_layers(
+    model: nn.Module, shape: Sequence[int], layers: Layers = None
+) -> dict[str, Strides]:
+    """Layers that give a map, with their strides, measured from the sizes of maps.
+
+    The network runs on an empty image of this size and on one that is n ≥ max(size, 64) pixels
+    larger per axis (32 for a volume). A map that grows by m cells has the stride n / m, to the
+    nearest whole number or to one over a whole number. What does not grow is no map: a vector, a
+    grid of fixed size, channels in the last dimension. If the network refuses the larger image, the
+    stride is size / cells, and only what has the same stride along all axes is a map.
+
+    Args:
+        model: a network inside `undisturbed`.
+        shape: (C, *space) of one image.
+        layers: names to measure; a mapping gives the strides and nothing is measured; None
+            chooses the last layer before each change of the map's size, in the order in which
+            layers finish, and of each size the first and the last of these.
+
+    Returns:
+        Name → stride per axis.
+
+    Raises:
+        SettingsError: no layer, or not a layer that is named, gives a map.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), nn.MaxPool1d(2), nn.Conv1d(1, 1, 1))
+        >>> {name: int(stride) for name, (stride,) in find_layers(net, (1, 32)).items()}
+        {'0': 1, '': 2}
+    """
+    if isinstance(layers, Mapping):
+        return {name: tuple(map(Fraction, strides)) for name, strides in layers.items()}
+    names = tuple(dict(model.named_modules(remove_duplicate=False))) if layers is None else layers
+    sizes = _map_sizes(model, tuple(shape), names)
+    strides = _measured_strides(model, tuple(shape), sizes)
+    missing = [name for name in layers or () if name not in strides]
+    if missing or not strides:
+        raise SettingsError(
+            f"{f'layer {missing[0]!r}' if missing else 'no layer'} gives a map that grows with "
+            f"the image; choose layers whose output is (N, C, {len(shape) - 1} axes of space)"
+        )
+    if layers is not None:
+        return {name: strides[name] for name in layers}
+    return {name: strides[name] for name in _stages({name: sizes[name] for name in strides})}
+
+
+def _map_sizes(
+    model: nn.Module, shape: tuple[int, ...], names: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """Sizes of outputs (1, C, *size), in the order in which layers finish."""
+    image = as_input(model, torch.zeros(1, *shape))
+    with torch.no_grad(), tapped(model, names, lambda tensor: tuple(tensor.shape)) as seen:
+        forward(model, image)
+    maps = {name: found for name, found in seen.items() if len(found) == len(shape) + 1}
+    return {name: found[2:] for name, found in maps.items() if found[0] == 1}
+
+
+def _measured_strides(
+    model: nn.Module, shape: tuple[int, ...], sizes: dict[str, tuple[int, ...]]
+) -> dict[str, Strides]:
+    """Strides of the layers whose output is a map."""
+    least = 64 if len(shape) < 4 else 32
+    pixels = [math.ceil(max(size, least) / 32) * 32 for size in shape[1:]]
+    larger = (shape[0], *map(sum, zip(shape[1:], pixels, strict=True)))
+    measured = True
+    try:
+        far = _map_sizes(model, larger, tuple(sizes))
+        cells = {name: np.subtract(far[name], sizes[name]) for name in sizes if name in far}
+    except SettingsError:
+        measured, pixels = False, list(shape[1:])
+        cells = {name: np.array(size) for name, size in sizes.items()}
+    strides = {
+        name: tuple(map(_stride, pixels, map(int, grown)))
+        for name, grown in cells.items()
+        if (grown > 0).all() and max(sizes[name]) > 1
+    }
+    return {name: each for name, each in strides.items() if measured or len(set(each)) == 1}
+
+
+def _stride(pixels: int, cells: int) -> Fraction:
+    return (
+        Fraction(round(pixels / cells)) if pixels >= cells else 1 / Fraction(round(cells / pixels))
+    )
+
+
+def _stages(sizes: dict[str, tuple[int, ...]]) -> list[str]:
+    """The last name of each run of equal sizes; of each size the first and the last of these."""
+    runs = [list(run)[-1] for _, run in itertools.groupby(sizes, key=lambda name: sizes[name])]
+    ends: dict[tuple[int, ...], list[str]] = {}
+    for name in runs:
+        ends.setdefault(sizes[name], []).append(name)
+    return [name for name in runs if name in (ends[sizes[name]][0], ends[sizes[name]][-1])]
+
+
+def common_shift(layers: Mapping[str, Strides]) -> tuple[int, ...]:
+    """Pixels per axis of the smallest shift that is a whole number of cells in each layer.
+
+    Example:
+        >>> common_shift({"a": (Fraction(4),), "b": (Fraction(6),), "up": (Fraction(1, 2),)})
+        (12,)
+    """
+    axes = zip(*layers.values(), strict=True)
+    return tuple(math.lcm(*(stride.numerator for stride in axis)) for axis in axes)
