@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from placewise.auditing.evenness import evenness, evenness_over
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
-from placewise.auditing.evenness import evenness, evenness_over
 from placewise.auditing.paths import count_paths
 from placewise.graph import capture
 

@@ -12,12 +12,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from placewise.auditing.provenance import provenance
 from torch import Tensor, nn
 
 from audit_backbones import TORCH, Residual, conv, graph, graph_of
 from audit_nets import NETS
 from placewise.auditing.paths import Paths, count_paths, last_map, paths_by_layer, without_gates
-from placewise.auditing.provenance import provenance
 from placewise.auditing.receptive_field import pixels_read, receptive_fields
 from placewise.auditing.unseen import unseen
 from placewise.errors import SettingsError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from placewise.auditing._probe import noise_images
 from torch import nn
 
-from placewise.auditing._probe import noise_images
 from placewise.auditing.position import border_swap, position_probe, ridge_weights
 from placewise.errors import SettingsError
 

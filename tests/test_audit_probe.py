@@ -12,8 +12,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from placewise.auditing._finding import (
     Differences,
     Finding,
@@ -32,8 +30,10 @@ from placewise.auditing._probe import (
     tapped,
 )
 from placewise.auditing._windows import as_input, room
-from placewise.auditing.effective import effective_field
 from placewise.auditing.equivariance import equivariance, roll_equivariance
+from torch import nn
+
+from placewise.auditing.effective import effective_field
 from placewise.auditing.position import border_swap, position_probe
 from placewise.auditing.sensitivity import gradient_sensitivity, occlusion, perturbation
 from placewise.auditing.shift import consistency, phase_map, place_map

@@ -9,10 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from placewise.auditing.provenance import provenance
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
-from placewise.auditing.provenance import provenance
 from placewise.geometry import FloatArray
 
 

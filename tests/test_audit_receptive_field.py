@@ -9,10 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from placewise.auditing._fields import recurrence
 from torch import Tensor, nn
 
 from audit_backbones import SLIM, TORCH, Residual, graph, graph_of
-from placewise.auditing._fields import recurrence
 from placewise.auditing.paths import last_map
 from placewise.auditing.receptive_field import ReceptiveField, pixels_read, receptive_fields
 from placewise.errors import SettingsError

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from placewise.auditing._directions import mean_cosine
 from torch import nn
 
-from placewise.auditing._directions import mean_cosine
 from placewise.auditing.sensitivity import (
     Places,
     compare,

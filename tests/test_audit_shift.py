@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from placewise.auditing._layers import find_layers
 from placewise.auditing._probe import noise_images
 from placewise.auditing.equivariance import equivariance, roll_equivariance
+from torch import nn
+
 from placewise.auditing.shift import consistency, phase_map, place_map
 from placewise.errors import SettingsError
 

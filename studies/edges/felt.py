@@ -82,7 +82,7 @@ class Seen:
     @classmethod
     def of(cls, net: nn.Module, images: Tensor, roots: FloatArray, seed: int) -> Seen:
         """Measure a net on images."""
-        found = gradient_sensitivity(net, images, projections=2, seed=seed, batch=32)
+        found = gradient_sensitivity(net, images, projections=2, seed=seed, batch_size=32)
         return cls(found.map / found.map.mean(), compare(found, roots).spearman)
 
     @classmethod

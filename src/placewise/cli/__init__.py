@@ -16,7 +16,7 @@ from tyro.conf import DisallowNone, PositionalMetavarFromFieldName
 from placewise import __version__
 from placewise.cli._compare import compare
 from placewise.cli._images import check, convert, demo, evaluate, predict, train
-from placewise.cli._places import audit, remedy
+from placewise.cli._places import audit, mend
 from placewise.cli._show import show
 from placewise.errors import PlacewiseError
 from placewise.progress import console
@@ -50,7 +50,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "evaluate": evaluate,
     "audit": audit,
-    "remedy": remedy,
+    "mend": mend,
     "compare": compare,
     "show": show,
     "demo": demo,

@@ -1,33 +1,38 @@
-"""Verbs of the second flow: any network to findings."""
+"""Verbs of the second flow: from any network to findings."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from placewise.cli._words import Pairs
+from placewise.cli._words import Pairs, teller
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from placewise.target import Target
 
 
 def audit(
     target: Positional[str],
     /,
     size: str | None = None,
-    input_channels: int | None = None,
+    in_channels: int | None = None,
     data: Path | None = None,
     normalise: Literal["auto", "imagenet", "none"] = "auto",
     out: Path | None = None,
     fail_if: Pairs = (),
     sizes: str | None = None,
-    channel_aware: bool = False,
+    per_channel: bool = False,
     measure: bool = True,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     quiet: bool = False,
 ) -> None:
-    """Show any network's blind places: paths, borders, shifts, even sizes.
+    """Find the blind places of any network: paths, borders, shifts, stride-aligned sizes.
 
     Like this:
 
@@ -35,7 +40,7 @@ def audit(
       placewise audit my_net.py:build --size 240x320 --data my_images
       placewise audit timm:resnet50 --no-measure --fail-if "max_over_corner>150" "even==false"
 
-    A budget of --fail-if that is broken is told, and the exit code is 1. Numbers for budgets:
+    If a condition of --fail-if holds, the exit code is 1. Numbers for conditions are
     max_over_corner, max_over_edge, corner_ratio, gini, unseen_pixels, even, uneven_layers,
     receptive_field, stride, padding_share, unknown; and, measured, effective_field,
     sensitivity_ratio, consistency, phase_share, position. See docs/audit.md.
@@ -44,88 +49,137 @@ def audit(
         target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, a program.pt2 that
             torch.export.save wrote, or the folder of a run.
         size: sides of the image, e.g. 224, 240x320 (height x width) or 32x64x64; by default
-            what the network says, else 224 (64 of a volume).
-        input_channels: of the image; by default those of the first convolution.
-        data: image or folder of images to measure with, seen at twice the size; noise without.
-        normalise: auto does what torchvision's and timm's networks want, and leaves 0..1 to others.
-        out: folder for audit.json, figures and report.html; nothing is written without it.
-        fail_if: budgets, e.g. "max_over_corner>150"; one of > >= < <= == != and a number, true
-            or false.
-        sizes: range of sides whose evenness is told, e.g. 192:256; those near --size by default.
-        channel_aware: tell channels apart when paths are counted.
-        measure: run the network on images; --no-measure takes seconds.
-        seed: everything that is drawn follows from it.
-        device: where the network runs: cpu, cuda, …
-        quiet: print nothing but broken budgets.
+            the network's own size, or else 224 (64 for a volume).
+        in_channels: channels of the image; by default those of the first convolution.
+        data: image or folder of images to measure with, read at twice the size; by default noise.
+        normalise: auto normalises images for networks of torchvision and timm, and keeps 0..1 for
+            others.
+        out: folder for audit.json, figures and report.html; by default nothing is written.
+        fail_if: conditions, e.g. "max_over_corner>150"; a name, one of > >= < <= == != and a
+            number, true or false.
+        sizes: range of sides to check for stride alignment, e.g. 192:256; by default those near
+            --size.
+        per_channel: count the channels of a layer apart; by default they count as one.
+        measure: run the network on images; --no-measure takes only seconds.
+        seed: for all random draws.
+        device: auto (cuda, mps or cpu, whichever is there), or cpu, cuda, cuda:1, mps.
+        quiet: print only conditions that hold.
     """
-    from placewise.target import audit_target
+    from placewise.auditing import RESULT, Condition
+    from placewise.auditing import audit as run_audit
+    from placewise.files import claim_folder
+    from placewise.progress import Display
+    from placewise.target import find_target, parse_size, parse_sizes
 
-    broken = audit_target(
-        target,
-        size=size,
-        channels=input_channels,
-        data=data,
-        normalise=normalise,
-        out=out,
-        budgets=fail_if,
-        sizes=sizes,
-        channel_aware=channel_aware,
-        measure=measure,
-        seed=seed,
-        device=device,
-        quiet=quiet,
-    )
-    if broken:
-        print("\n".join(broken), file=sys.stderr)
+    conditions = [Condition.parse(text) for text in fail_if]
+    say = teller(quiet)
+    if out is not None:
+        claim_folder(out, RESULT)
+    network = find_target(target, size=parse_size(size), in_channels=in_channels, notice=say)
+    network = network.normalised(normalise).on(device)
+    images, notes = _images(network, data, quiet) if measure else (None, [])
+    with Display("runs of the network", quiet) as progress:
+        found = run_audit(
+            network.model,
+            network.shape,
+            per_channel=per_channel,
+            images=images,
+            measure=measure,
+            sizes=parse_sizes(sizes),
+            seed=seed,
+            name=network.name,
+            notes=notes,
+            say=say,
+            progress=progress,
+        )
+    if out is not None:
+        say(f"\nreport: {found.save(out)}")
+    scalars = found.scalars()
+    failed = [f"{one.said(scalars)}: --fail-if {one}" for one in conditions if one.holds(scalars)]
+    if failed:
+        print("\n".join(failed), file=sys.stderr)
         raise SystemExit(1)
 
 
-def remedy(
+def _images(network: Target, data: Path | None, quiet: bool) -> tuple[Tensor | None, list[str]]:
+    """Images to measure with, and what the reader has to know about the measurement."""
+    from placewise.auditing import ROOM
+    from placewise.progress import Display
+    from placewise.target import read_images
+
+    notes = [network.note] if network.note else []
+    if data is None:
+        return None, notes
+    wide = (network.shape[0], *(ROOM * side for side in network.shape[1:]))
+    with Display("images", quiet) as progress:
+        images = read_images(data, wide, network.mean, network.std, progress=progress)
+    return images, [*notes, f"Measured on images of {data}, {network.said}."]
+
+
+def mend(
     target: Positional[str],
     /,
     padding: str | None = None,
     blur: bool = False,
-    even: bool = False,
+    align: bool = False,
     recommend: Pairs = (),
     size: str | None = None,
-    input_channels: int | None = None,
+    in_channels: int | None = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Mend a copy of a network, its weights kept, and audit it before and after.
+    """Make a copy of a network that treats the border better, and audit both.
 
     Like this:
 
-      placewise remedy torchvision:resnet18 --padding symmetric --blur
-      placewise remedy my_net.py:build --even --out mended
-      placewise remedy my_net.py:build --recommend "max_over_corner<2" "corner_ratio<=1.1"
+      placewise mend torchvision:resnet18 --padding symmetric --blur
+      placewise mend my_net.py:build --align --out mended
+      placewise mend my_net.py:build --recommend "max_over_corner<2" "corner_ratio<=1.1"
 
-    With --recommend the exit code is 1 where no remedies keep the bounds. See docs/remedy.md.
+    With --recommend the exit code is 1 if no remedy meets the conditions. See docs/mend.md.
 
     Args:
         target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, or the folder of
             a run.
-        padding: rule for every padded layer: symmetric, circular, replicate, reflect, partial, …
+        padding: rule for all padded layers: symmetric, circular, replicate, reflect, partial, …
         blur: blur before each stride.
-        even: go to the nearest even size; no layer is changed.
-        recommend: bounds that have to hold; the cheapest remedies that do it are looked for.
+        align: use the nearest stride-aligned size; no layer is changed.
+        recommend: conditions that must hold; the cheapest remedy that meets them is chosen.
         size: sides of the image, e.g. 224 or 240x320 (height x width).
-        input_channels: of the image; by default those of the first convolution.
-        out: folder for remedy.json and mended.safetensors; nothing is written without it.
+        in_channels: channels of the image; by default those of the first convolution.
+        out: folder for mend.json and mended.safetensors; by default nothing is written.
         quiet: print nothing.
     """
-    from placewise.target.remedied import remedy_target
+    from torch import nn
 
-    made = remedy_target(
-        target,
-        size=size,
-        channels=input_channels,
-        padding=padding,
-        blur=blur,
-        even=even,
-        bounds=recommend,
-        out=out,
-        quiet=quiet,
-    )
+    from placewise import remedies
+    from placewise.errors import SettingsError
+    from placewise.files import claim_folder
+    from placewise.target import find_target, parse_size
+
+    if bool(recommend) == bool(padding or blur or align):
+        raise SettingsError(
+            "choose a remedy with --padding RULE, --blur or --align, or let --recommend choose "
+            'one by conditions, e.g. --recommend "max_over_corner<2"; not both'
+        )
+    say = teller(quiet)
+    if out is not None:
+        claim_folder(out, remedies.RESULT)
+    network = find_target(target, size=parse_size(size), in_channels=in_channels, notice=say)
+    model, shape, name = network.model, network.shape, network.name
+    if not isinstance(model, nn.Module):
+        raise SettingsError(
+            f"{target} is an exported program, whose layers cannot be replaced; give the network "
+            "itself, e.g. as file.py:function"
+        )
+    if recommend:
+        found = remedies.recommend(model, shape, recommend, name=name)
+        say(f"{found.table()}\n")
+        made = found.best
+    else:
+        made = remedies.mend(model, shape, padding=padding, blur=blur, align=align, name=name)
     if made is None:
         raise SystemExit(1)
+    say(made.table())
+    if out is not None:
+        say(f"\nmended: {made.save(out)}")

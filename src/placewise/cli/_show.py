@@ -1,4 +1,4 @@
-"""The verb that draws up what a network is made of."""
+"""The verb that shows the layers of a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def show(
     model: Positional[str],
     /,
     size: str | None = None,
-    channels: int | None = None,
+    in_channels: int | None = None,
     classes: int = 10,
     backbone_set: Pairs = (),
     head_set: Pairs = (),
@@ -25,21 +25,21 @@ def show(
 
     Like this:
 
-      placewise show lenet+flatten --size 32 --channels 1 --classes 10
+      placewise show lenet+flatten --size 32 --in-channels 1 --classes 10
       placewise show resnet+palm_tree --backbone-set blocks=1 --head-set hidden=4
       placewise show torchvision:resnet18 --size 224 --no-paths
 
     Args:
-        model: BACKBONE+HEAD of ours, a backbone of ours alone, or what placewise audit takes:
+        model: BACKBONE+HEAD of placewise, a backbone alone, or what placewise audit takes:
             torchvision:NAME, timm:NAME, module:callable, file.py:callable, a program.pt2, a run.
         size: sides of the image, e.g. 224 or 240x320 (height x width).
-        channels: of the image; 3, or what the network says.
-        classes: of a head for classes; points of a head for keypoints.
-        backbone_set: settings of a backbone of ours as KEY=VALUE, e.g. padding_mode=symmetric.
-        head_set: settings of a head of ours as KEY=VALUE, e.g. hidden=84.
-        paths: count the ways from the middle, edges and corners to each layer; --no-paths is
-            quicker.
-        out: folder for show.json and volumes.png; nothing is written without it.
+        in_channels: channels of the image; by default 3, or those of the first convolution.
+        classes: number of classes, or of keypoints if the head is for keypoints.
+        backbone_set: settings of a backbone of placewise as KEY=VALUE, e.g. padding_mode=symmetric.
+        head_set: settings of a head of placewise as KEY=VALUE, e.g. hidden=84.
+        paths: count the paths from the middle, edges and corners to each layer; --no-paths is
+            faster.
+        out: folder for show.json and volumes.png; by default nothing is written.
         quiet: print nothing.
     """
     from placewise.display.named import show_target
@@ -47,7 +47,7 @@ def show(
     shown = show_target(
         model,
         size=size,
-        channels=channels,
+        in_channels=in_channels,
         classes=classes,
         backbone=parse_settings(backbone_set),
         head=parse_settings(head_set),

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from placewise.display.costs import products
 from placewise.errors import SettingsError
-from placewise.layers.local import LocallyConnected
-from placewise.layers.proximity import Proximity
 
 ALLOWED = 0.02
 """The largest budget may exceed the smallest by this share."""
-
-EACH_ONCE = (LocallyConnected, Proximity)
-"""Layers that need each of their weights once for an image; small ones are calculated as one
-matrix that is mostly zeros, which is faster but not what the network is."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +35,10 @@ class Budget:
 def budget_of(network: nn.Module, image: Sequence[int]) -> Budget:
     """Budget of a network.
 
-    Multiply-adds are those of matrix products and convolutions; what is done once for each number
-    (bias, activation, normalisation, pooling) is not counted, as is usual. A layer of `EACH_ONCE`
-    costs its weights, in whatever way it is calculated.
+    Multiply-adds are counted by `placewise.display.costs.products`.
 
     Args:
-        network: is run once, in eval mode, and left as found.
+        network: is run once, in eval mode, and left unchanged.
         image: (channels, *space) of its input.
 
     Example:
@@ -56,43 +47,8 @@ def budget_of(network: nn.Module, image: Sequence[int]) -> Budget:
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
     device = parameters[0].device if parameters else torch.device("cpu")
-    training, counter = network.training, FlopCounterMode(display=False)
-    sparse = _Sparse(network, counter)
-    network.eval()
-    try:
-        with torch.no_grad(), sparse, counter:
-            network(torch.zeros(1, *image, device=device))
-    finally:
-        network.train(training)
-    dense = counter.get_total_flops() // 2
-    return Budget(sum(p.numel() for p in parameters), dense + sparse.instead)
-
-
-class _Sparse(ExitStack):
-    """Hooks that count the layers of `EACH_ONCE` by their weights.
-
-    Attributes:
-        instead: what they cost, less what was counted while they ran.
-    """
-
-    def __init__(self, network: nn.Module, counter: FlopCounterMode) -> None:
-        super().__init__()
-        self.instead, self.counter = 0, counter
-        for module in network.modules():
-            if isinstance(module, EACH_ONCE):
-                for hook in (
-                    module.register_forward_pre_hook(self._before),
-                    module.register_forward_hook(self._after),
-                ):
-                    self.callback(hook.remove)
-
-    def _before(self, module: nn.Module, inputs: object) -> None:
-        self.instead += self.counter.get_total_flops() // 2
-
-    def _after(self, module: nn.Module, inputs: object, output: object) -> None:
-        weight = module.weight
-        used = weight.numel() if isinstance(weight, torch.Tensor) else 0
-        self.instead += used - self.counter.get_total_flops() // 2
+    found = products(network, torch.zeros(1, *image, device=device))
+    return Budget(sum(p.numel() for p in parameters), sum(one.multiply_adds for one in found))
 
 
 def check_matched(budgets: Mapping[str, Budget], *, unmatched: bool = False) -> str:

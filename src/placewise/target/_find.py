@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from placewise.devices import device_of
 from placewise.errors import SettingsError
 from placewise.run import Run
 from placewise.target._program import read_program
@@ -27,11 +28,11 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of the channels of ImageNet's images in 0..1."""
 
 SIDE = {1: 224, 2: 224, 3: 64}
-"""Pixels of a side where nothing says how large the images are, by the number of axes."""
+"""Pixels of a side if the size of images is not known, by the number of axes."""
 
 UNTRAINED = (
-    "Its weights are those of a new network: what was measured says nothing about a trained one. "
-    "Give your own as file.py:function."
+    "The weights are random: the measurements do not describe a trained network. Give yours as "
+    "file.py:function."
 )
 
 T = TypeVar("T")
@@ -39,14 +40,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Target:
-    """A network, and what its images are like.
+    """A network, and how its images are normalised.
 
     Attributes:
         name: as the user gave it.
         model: the network.
         shape: (channels, *space) of an image.
-        mean: of each channel, that its images want taken away; None: they stay in 0..1.
-        std: of each channel, that they want to be divided by.
+        mean: of each channel, to subtract from images; None: images stay in 0..1.
+        std: of each channel, to divide images by.
         note: what the reader of an audit has to know; may be empty.
 
     Example:
@@ -63,27 +64,27 @@ class Target:
 
     @property
     def said(self) -> str:
-        """How images are brought to the network, in words."""
+        """How images are normalised, in words."""
         if self.mean is None or self.std is None:
             return "in 0..1"
         mean, std = (", ".join(f"{value:g}" for value in each) for each in (self.mean, self.std))
-        return f"in 0..1, less {mean} and over {std}"
+        return f"in 0..1, minus {mean}, divided by {std}"
 
     def normalised(self, how: str) -> Target:
-        """The target with images brought to it in another way.
+        """The target with images normalised in another way.
 
         Args:
-            how: "auto" leaves it as it is known for this network, "imagenet" takes mean and
-                standard deviation of ImageNet's channels, "none" leaves images in 0..1.
+            how: "auto" keeps what is known for this network, "imagenet" uses mean and standard
+                deviation of ImageNet's channels, "none" keeps images in 0..1.
 
         Raises:
-            SettingsError: the network has other channels than ImageNet's images.
+            SettingsError: the network does not take 3 channels.
         """
         if how == "auto":
             return self
         if how == "imagenet" and self.shape[0] != 3:
             raise SettingsError(
-                f"ImageNet's images have 3 channels, and this network's {self.shape[0]}; "
+                f"ImageNet's images have 3 channels, but this network takes {self.shape[0]}; "
                 "choose --normalise none"
             )
         mean, std = IMAGENET if how == "imagenet" else (None, None)
@@ -92,15 +93,22 @@ class Target:
     def on(self, device: str) -> Target:
         """The target on a device.
 
+        Args:
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
         Raises:
             SettingsError: there is no such device, or the network cannot be moved.
         """
-        if device == "cpu":
+        wanted = device_of(device)
+        movable = isinstance(self.model, nn.Module)
+        if wanted.type == "cpu" or (device == "auto" and not movable):
             return self
         if not isinstance(self.model, nn.Module):
-            raise SettingsError("an exported program stays on the device it was exported for")
+            raise SettingsError(
+                "an exported program cannot be moved to another device; choose --device cpu"
+            )
         try:
-            return replace(self, model=self.model.to(torch.device(device)))
+            return replace(self, model=self.model.to(wanted))
         except (RuntimeError, AssertionError, ImportError) as error:
             raise SettingsError(f"the network cannot be moved to '{device}': {error}") from error
 
@@ -109,20 +117,21 @@ def find_target(
     text: str,
     *,
     size: Sequence[int] = (),
-    channels: int | None = None,
+    in_channels: int | None = None,
     notice: Callable[[str], None] = print,
 ) -> Target:
     """Find and build a network that is named on the command line.
 
     Args:
         text: see `placewise.target`.
-        size: sides of the image in pixels; one number is taken for all axes that the network's
-            convolutions have; none: the network's own size, else 224, and 64 of a volume.
-        channels: of the image; None: those of the network's first convolution, else 3.
-        notice: told what the user should know.
+        size: sides of the image in pixels; one number holds for all axes that the network's
+            convolutions have. Empty: the network's own size, or else 224 (64 for a volume).
+        in_channels: channels of the image; None: those of the network's first convolution, or
+            else 3.
+        notice: called with what the user should know.
 
     Raises:
-        SettingsError: there is no such network, or what is there is none.
+        SettingsError: there is no such network, or it is something else.
 
     Example:
         >>> find_target("torch.nn:Identity", size=(32, 48)).shape
@@ -139,61 +148,66 @@ def find_target(
         found = _of_callable(text)
     else:
         raise SettingsError(
-            f"'{text}' is neither a folder nor a network; needed is torchvision:NAME, timm:NAME, "
+            f"'{text}' is neither a folder nor a network; give torchvision:NAME, timm:NAME, "
             "module:callable, file.py:callable, a program.pt2, or the folder of a run"
         )
-    return _shaped(found, tuple(size), channels)
+    return _shaped(found, tuple(size), in_channels)
 
 
-def parse_size(text: str) -> tuple[int, ...]:
-    """Sides in pixels from how a user writes them.
+def parse_size(text: str | None) -> tuple[int, ...]:
+    """Sides in pixels, from text.
 
     Args:
-        text: "224", "240x320" (height × width) or "32x64x64" (depth × height × width).
+        text: "224", "240x320" (height × width) or "32x64x64" (depth × height × width); None for
+            no sides.
 
     Raises:
-        SettingsError: that is no size.
+        SettingsError: the text is not a size.
 
     Example:
         >>> parse_size("224"), parse_size("240x320")
         ((224,), (240, 320))
     """
+    if text is None:
+        return ()
     sides = text.lower().replace("×", "x").split("x")
     if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 3:
         raise SettingsError(
-            f"'{text}' is not a size; needed are 1 to 3 whole numbers of pixels joined by x, "
-            "e.g. 224, 240x320 (height x width) or 32x64x64"
+            f"'{text}' is not a size; give 1 to 3 whole numbers of pixels joined by x, e.g. 224, "
+            "240x320 (height x width) or 32x64x64"
         )
     return tuple(int(side) for side in sides)
 
 
-def parse_sizes(text: str) -> range:
-    """Sides in pixels from the first to the last.
+def parse_sizes(text: str | None) -> range:
+    """Sides in pixels from the first to the last; an empty range for None.
 
     Raises:
-        SettingsError: that is no range.
+        SettingsError: the text is not a range.
 
     Example:
         >>> parse_sizes("192:256")
         range(192, 257)
     """
+    if text is None:
+        return range(0)
     first, colon, last = text.partition(":")
     if not (colon and first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last)):
         raise SettingsError(
-            f"'{text}' is not a range of sizes; needed is FIRST:LAST in pixels, e.g. 192:256"
+            f"'{text}' is not a range of sizes; give FIRST:LAST in pixels, e.g. 192:256"
         )
     return range(int(first), int(last) + 1)
 
 
-def _shaped(found: Target, size: tuple[int, ...], channels: int | None) -> Target:
-    """The target with the size and the channels that the user asks for."""
+def _shaped(found: Target, size: tuple[int, ...], in_channels: int | None) -> Target:
+    """The target with the size and the channels that the user chose."""
     own = found.shape or _guessed(found.model)
     sides = size * (len(own) - 1) if len(size) == 1 else size or own[1:]
-    return replace(found, shape=(channels or own[0], *sides))
+    return replace(found, shape=(in_channels or own[0], *sides))
 
 
 def _guessed(model: nn.Module | ExportedProgram) -> tuple[int, ...]:
-    """The shape that the first convolution reads; that of images where there is none."""
+    """The shape that the first convolution reads; that of images if there is none."""
     for module in model.modules() if isinstance(model, nn.Module) else ():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             axes = len(module.kernel_size)
@@ -217,7 +231,7 @@ def _of_torchvision(name: str) -> Target:
     models = _library("torchvision.models", "torchvision")
     _known(name, models.list_models(), "torchvision")
     builder = models.get_model_builder(name)
-    # Some networks fetch the weights of their backbone unless told not to.
+    # Some networks download weights of their backbone by default.
     weights = [
         w for w in ("weights", "weights_backbone") if w in inspect.signature(builder).parameters
     ]
@@ -245,7 +259,7 @@ def _library(module: str, package: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise SettingsError(
-            f"{package} cannot be imported ({error}); install the build of it that fits your torch "
+            f"{package} cannot be imported ({error}); install the version that matches your torch "
             f"{torch.__version__}: pip install {package}"
         ) from error
 
@@ -274,14 +288,11 @@ def _of_callable(text: str) -> Target:
             raise SettingsError(f"'{text}' is a {type(made).__name__}; {_NEEDED}")
         made = _trying(made, f"'{text}' cannot be called without arguments")
     if not isinstance(made, nn.Module):
-        raise SettingsError(f"'{text}' gives a {type(made).__name__}; {_NEEDED}")
+        raise SettingsError(f"'{text}' returns a {type(made).__name__}; {_NEEDED}")
     return Target(text, made, ())
 
 
-_NEEDED = (
-    "needed is a torch.nn.Module, its class, or a function that gives one without being given "
-    "anything"
-)
+_NEEDED = "give a torch.nn.Module, its class, or a function without arguments that returns one"
 
 
 def _own_module(where: str) -> ModuleType:
@@ -293,19 +304,19 @@ def _own_module(where: str) -> ModuleType:
     path = Path(where)
     if not path.is_file():
         raise SettingsError(f"{where}: there is no such file; check the path")
-    name = f"_of_{path.stem}"  # as it is, it could hide a module that others import
+    name = f"_of_{path.stem}"  # the plain name could hide a module that others import
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise SettingsError(f"{where} cannot be imported; needed is a file of Python")
+        raise SettingsError(f"{where} cannot be imported; give a Python file")
     module, loader = importlib.util.module_from_spec(spec), spec.loader
-    sys.path.insert(0, str(path.resolve().parent))  # as `python file.py` does, for its neighbours
+    sys.path.insert(0, str(path.resolve().parent))  # as `python file.py` does
     sys.modules[name] = module
     _trying(lambda: loader.exec_module(module), f"{where} cannot be imported")
     return module
 
 
 def _trying(run: Callable[[], T], what: str) -> T:
-    """Run the user's code; what goes wrong there is told with its line."""
+    """Run the user's code; an error names the line at which it happened."""
     try:
         return run()
     except Exception as error:
@@ -313,5 +324,5 @@ def _trying(run: Callable[[], T], what: str) -> T:
         own = [frame for frame in frames if frame.filename != __file__]
         where = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
         raise SettingsError(
-            f"{what} ({type(error).__name__}: {error}{where}); change it there"
+            f"{what} ({type(error).__name__}: {error}{where}); correct it there"
         ) from error

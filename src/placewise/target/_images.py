@@ -1,4 +1,4 @@
-"""A folder of images as a network that is audited takes them."""
+"""Read images for a network that is audited."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from placewise.errors import SettingsError
 from placewise.images import ImageArray, as_float, list_images, read_image, resize
 
 MOST = 32
-"""Images that are looked at; of a larger folder, as many from all over it."""
+"""Most images that are read; of a larger folder, as many at equal distances."""
 
 
 def read_images(
-    where: Path,
+    where: str | Path,
     shape: tuple[int, ...],
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
@@ -25,15 +25,15 @@ def read_images(
     most: int = MOST,
     progress: Callable[[int, int], None] | None = None,
 ) -> torch.Tensor:
-    """Images of one size: their middles, resized so that the shorter side fits.
+    """Read images and bring them to one size: their middles, resized so that the shorter side fits.
 
     Args:
         where: an image, or a folder that is searched with its subfolders.
         shape: (channels, height, width) of each, 1 or 3 channels.
-        mean: of each channel, to take away; None: images stay in 0..1.
+        mean: of each channel, to subtract; None: images stay in 0..1.
         std: of each channel, to divide by.
-        most: how many images at most.
-        progress: told (done, total).
+        most: largest number of images.
+        progress: called with (done, total).
 
     Returns:
         (images, channels, height, width) float32.
@@ -51,10 +51,10 @@ def read_images(
     """
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise SettingsError(
-            f"--data holds images with 1 or 3 channels, but the network is audited with "
-            f"{shape[0]} channels and {len(shape) - 1} axes; leave --data out, and noise is used"
+            f"--data reads images with 1 or 3 channels, but the network is audited with "
+            f"{shape[0]} channels and {len(shape) - 1} axes; leave --data out to use noise"
         )
-    files = list_images(where)
+    files = list_images(Path(where))
     places = np.unique(np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int))
     found = []
     for done, place in enumerate(places, 1):
@@ -71,8 +71,8 @@ def middle(image: ImageArray, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """The middle of an image, (height, width, channels) in 0..1.
 
     Args:
-        image: (height, width, channels), resized so that what is asked for just fits.
-        shape: (channels, height, width) asked for.
+        image: (height, width, channels), resized so that the shape just fits.
+        shape: (channels, height, width) of the result.
 
     Example:
         >>> middle(np.zeros((20, 10, 1), np.uint8), (3, 5, 5)).shape

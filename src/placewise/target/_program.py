@@ -1,8 +1,8 @@
-"""Exported programs from a file, of which nothing is run that is not an operator of torch.
+"""Exported programs from a file, without running anything but operators of torch.
 
-Torch's own reader of these archives unpickles what it finds, loads compiled libraries and looks
-its functions up by name, so an archive is looked through before it is handed over: it may hold
-tensors, and a graph of operators with sizes.
+Torch's own reader of these archives unpickles objects, loads compiled libraries and looks functions
+up by name. Therefore an archive is checked first: it may contain only tensors, and a graph of
+operators with sizes.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ EXPRESSION = re.compile(r"(?:[A-Z]\w*\(|positive=|integer=|True|False|'\w+'|[-\d
 """Sizes that are not fixed, as sympy writes them: Mul(Integer(2), Symbol('s0', integer=True))."""
 
 CARRIERS = ("data/aotinductor", "custom_obj", "opaque_obj")
-"""Records that hold compiled libraries or pickled objects."""
+"""Records that contain compiled libraries or pickled objects."""
 
 
 def read_program(path: Path) -> tuple[ExportedProgram, tuple[int, ...]]:
-    """Read what `torch.export.save` wrote.
+    """Read a file of `torch.export.save`.
 
     Args:
         path: the file.
 
     Returns:
-        The program, and the shape (channels, *space) of the image that it was exported with.
+        The program, and the shape (channels, *space) of the image for which it was exported.
 
     Raises:
         SettingsError: the file is not an exported program, was written by another version of
-            torch, or holds what would have to be executed to be read.
+            torch, or contains something that would be executed when it is read.
     """
     data = path.read_bytes()
     if faults := _carried(path, data):
         raise SettingsError(
-            f"{path} holds {faults[0]}, which is executed when torch reads it; placewise reads "
-            "programs of tensors and operators alone: give the network itself, as "
-            "file.py:function, if you trust where it comes from"
+            f"{path} contains {faults[0]}, which torch would execute when it reads the file; "
+            "placewise reads only programs of tensors and operators: give the network itself, as "
+            "file.py:function, if you trust its source"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -62,14 +62,14 @@ def read_program(path: Path) -> tuple[ExportedProgram, tuple[int, ...]]:
     inputs: tuple[object, ...] = (program.example_inputs or ((),))[0]
     if len(inputs) != 1 or not isinstance(inputs[0], torch.Tensor):
         raise SettingsError(
-            f"{path} is a program of {len(inputs)} inputs; needed is one that takes one tensor, "
-            "the image: wrap the network so, and export it again"
+            f"{path} is a program of {len(inputs)} inputs; it must take one tensor, the image: "
+            "wrap the network in a module that does, and export it again"
         )
     return program, tuple(inputs[0].shape[1:])
 
 
 def _carried(path: Path, data: bytes) -> list[str]:
-    """What an archive holds that is neither a tensor, an operator nor a size."""
+    """What an archive contains that is neither a tensor, an operator nor a size."""
     try:
         if "version" in zipfile.ZipFile(io.BytesIO(data)).namelist():
             return ["a program in the format of torch 2.7 or older"]
@@ -120,6 +120,6 @@ def _is_operator(target: str) -> bool:
 def _unread(path: Path, error: Exception) -> SettingsError:
     reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
     return SettingsError(
-        f"{path} cannot be read as an exported program ({reason}); needed is a whole file that "
-        "torch.export.save has written, by this version of torch or a nearby one: export it again"
+        f"{path} cannot be read as an exported program ({reason}); give a complete file that "
+        "torch.export.save wrote with this version of torch or a similar one: export it again"
     )
