@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import placewise
 from audit_backbones import resnet
-from placewise.auditing import SCALARS, Audit, Budget, _measure, audit
+from placewise.auditing import SCALARS, Audit, Condition, _measured, audit
 from placewise.auditing._drawings import NAMES
 from placewise.errors import CaptureError, SettingsError
 from placewise.files import read_json
@@ -87,7 +87,7 @@ class Odd(nn.Module):
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured on few images, which is enough to see that all is there."""
     for name, count in (("MANY", 4), ("SOME", 2), ("FEW", 2)):
-        monkeypatch.setattr(_measure, name, count)
+        monkeypatch.setattr(_measured, name, count)
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +124,13 @@ def test_the_numbers_of_the_json_add_up(shape: tuple[int, ...]) -> None:
     assert content["padding"]["min"] <= content["padding"]["overall"] <= content["padding"]["max"]
 
 
-def test_the_budgets_numbers_are_those_of_the_json(found: Audit) -> None:
+def test_the_scalars_are_those_of_the_json(found: Audit) -> None:
     content, scalars = found.to_dict(), found.scalars()
     assert list(scalars) == list(SCALARS)
     assert scalars["max_over_corner"] == pytest.approx(content["paths"]["max_over_corner"], 1e-5)
     assert scalars["receptive_field"] == max(content["receptive_field"]["size"])
     assert scalars["unseen_pixels"] == content["unseen"]["pixels"]
-    assert scalars["even"] is content["evenness"]["even"] is False
+    assert scalars["even"] is content["evenness"]["aligned"] is False
     dropping = {one["node"] for one in content["evenness"]["layers"] if one["unused"]}
     assert scalars["uneven_layers"] == len(dropping) > 0
     assert scalars["padding_share"] == pytest.approx(content["padding"]["max"], rel=1e-5)
@@ -143,7 +143,8 @@ def test_a_resnet_has_its_known_figures() -> None:
     net = resnet([2, 2, 2, 2], bottleneck=False)
     found = audit(net, (1, 224, 224), measure=False)
     assert found.verdict == (
-        "The top-left corner has 24 times the paths of the bottom-right; 225 would be even."
+        "The top-left corner has 24 times the paths of the bottom-right; "
+        "225 would be stride-aligned."
     )
     paths = found.to_dict()["paths"]
     assert paths["total"] == "21371777627496398075"
@@ -160,28 +161,29 @@ class Skip(nn.Module):
         return x + self.body(x)
 
 
-def test_channels_are_told_apart_on_request() -> None:
+def test_channels_count_apart_on_request() -> None:
     """A skip has one way for each channel, a convolution of 4 to 4 channels has 4."""
     own, other = (
-        audit(Skip(), (4, 8, 8), channels=channels, measure=False).to_dict()["paths"]
+        audit(Skip(), (4, 8, 8), per_channel=channels, measure=False).to_dict()["paths"]
         for channels in (False, True)
     )
-    assert (own["convention"], other["convention"]) == ("spatial", "channel-aware")
+    assert (own["convention"], other["convention"]) == ("spatial", "per channel")
     assert [int(own["max"]), int(other["max"])] == [9 + 1, 4 * (4 * 9 + 1)]
     assert own["max_over_corner"] == 10 / 5
     assert other["max_over_corner"] == pytest.approx(37 / 17, rel=1e-5)
 
 
-def test_sizes_are_told_as_asked(found: Audit) -> None:
+def test_sizes_are_checked_as_asked(found: Audit) -> None:
     sides = range(20, 60)
     asked = audit(classifier(), (3, 32, 32), sizes=sides, measure=False)
     assert [one.size for one in asked.sizes] == list(sides)
-    even = [one.size for one in asked.sizes if one.even]
-    assert even and {b - a for a, b in pairwise(even)} == {asked.to_dict()["evenness"]["step"][0]}
+    aligned = [one.size for one in asked.sizes if one.aligned]
+    steps = {b - a for a, b in pairwise(aligned)}
+    assert aligned and steps == {asked.to_dict()["evenness"]["step"][0]}
     assert 32 in [one.size for one in found.sizes]
     for one in asked.sizes[::13]:
         again = audit(classifier(), (3, one.size, one.size), measure=False)
-        assert again.scalars()["uneven_layers"] == one.uneven_layers
+        assert again.scalars()["uneven_layers"] == one.misaligned_layers
 
 
 # --- words -------------------------------------------------------------------------------------
@@ -194,14 +196,18 @@ def tall(*layers: nn.Module) -> Callable[[], nn.Module]:
 @pytest.mark.parametrize(
     ("build", "shape", "says"),
     [
-        (classifier, (3, 33, 33), "The best-served pixel has .* of a corner; 33 is even."),
+        (
+            classifier,
+            (3, 33, 33),
+            "The best-served pixel has .* of a corner; 33 is stride-aligned.",
+        ),
         (classifier, (3, 32, 32), "The top-left corner has .* of the bottom-right; 33 would"),
-        (classifier, (3, 33, 44), "paths of the .*; 33 × 45 would be even."),
+        (classifier, (3, 33, 44), "paths of the .*; 33 × 45 would be stride-aligned."),
         (nn.Identity, (3, 8, 8), "Every pixel has equally many paths."),
         (
             tall(nn.Conv2d(3, 1, 4, 4)),
             (3, 9, 8),
-            "2 of 4 corners have no path .*; 8 would be even.",
+            "2 of 4 corners have no path .*; 8 would be stride-aligned.",
         ),
         (tall(nn.Conv2d(3, 1, 4, 4)), (3, 9, 8), r"8 pixels are never seen \(row 8\)."),
         (tall(nn.Conv2d(3, 1, 1, 2)), (3, 4, 4), r"12 .* \(rows 1, 3 and columns 1, 3\)."),
@@ -216,7 +222,7 @@ def tall(*layers: nn.Module) -> Callable[[], nn.Module]:
             (1, 9, 9),
             "The corners have 1.4 times the paths of the middle.",
         ),
-        (Attention, (3, 16, 16), "Every pixel has equally many paths; 16 is even."),
+        (Attention, (3, 16, 16), "Every pixel has equally many paths; 16 is stride-aligned."),
         (Odd, (3, 8, 8), r"1 operation is unknown \(placewise_tests::odd\): .* guesses."),
     ],
 )
@@ -242,15 +248,15 @@ def test_unknown_operations_are_named_and_counted() -> None:
 
 
 def test_all_is_measured_on_noise_and_the_same_again(few: None) -> None:
-    told: list[tuple[int, int]] = []
-    first = audit(classifier(), (3, 32, 32), seed=3, progress=lambda *step: told.append(step))
+    steps: list[tuple[int, int]] = []
+    first = audit(classifier(), (3, 32, 32), seed=3, progress=lambda *step: steps.append(step))
     measured = first.to_dict()["measured"]
     assert measured["missing"] == {} and measured["source"] == "noise"
     assert all(measured[name] for name in measured if name not in ("missing", "source"))
     assert audit(classifier(), (3, 32, 32), seed=3).to_dict() == first.to_dict()
     assert audit(classifier(), (3, 32, 32), seed=4).to_dict() != first.to_dict()
-    done = [one for one, _ in told]
-    assert max(done) == done[-1] == told[-1][1] == told[0][1] and len(done) > 20
+    done = [one for one, _ in steps]
+    assert max(done) == done[-1] == steps[-1][1] == steps[0][1] and len(done) > 20
     assert done == sorted(done)
     assert all(value is not None for value in first.scalars().values())
     assert "Measured on 4 images of noise:" in first.table()
@@ -269,7 +275,7 @@ def test_all_is_measured_on_noise_and_the_same_again(few: None) -> None:
     ],
 )
 def test_few_phases_reach_from_0_to_the_stride(stride: int, most: int, offsets: list[int]) -> None:
-    assert _measure._few_phases(stride, most) == offsets
+    assert _measured._few_phases(stride, most) == offsets
 
 
 def test_measurements_look_at_the_images_that_are_given(few: None) -> None:
@@ -402,14 +408,14 @@ def test_an_exported_program_is_audited_like_its_network(few: None) -> None:
 
 
 def test_it_is_a_public_name(found: Audit) -> None:
-    assert placewise.auditing is audit and isinstance(found, placewise.Audit)
+    assert placewise.audit is audit and isinstance(found, placewise.Audit)
 
 
-# --- budgets -----------------------------------------------------------------------------------
+# --- conditions --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "value", "broken"),
+    ("text", "value", "holds"),
     [
         ("max_over_corner>150", 190.96, True),
         ("max_over_corner > 150", 150.0, False),
@@ -425,37 +431,35 @@ def test_it_is_a_public_name(found: Audit) -> None:
         ("gini>-1", 0.0, True),
     ],
 )
-def test_budgets(text: str, value: float, broken: bool) -> None:
-    budget = Budget.parse(text)
-    said = budget.broken({budget.name: value})
-    assert (said is not None) is broken
-    if said:
-        assert said.startswith(budget.name) and str(budget) in said and "\n" not in said
-        assert Budget.parse(str(budget)) == budget
+def test_conditions(text: str, value: float, holds: bool) -> None:
+    condition = Condition.parse(text)
+    assert condition.holds({condition.name: value}) is holds
+    assert condition.said({condition.name: value}).startswith(f"{condition.name} is ")
+    assert Condition.parse(str(condition)) == condition
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("max_over_corne>1", "Did you mean 'max_over_corner'"),
-        ("nonsense>1", "there are: max_over_corner, "),
-        ("max_over_corner", "not a budget"),
-        ("max_over_corner>", "not a budget"),
-        ("max_over_corner=3", "not a budget"),
+        ("nonsense>1", "choose one of max_over_corner, "),
+        ("max_over_corner", "not a condition"),
+        ("max_over_corner>", "not a condition"),
+        ("max_over_corner=3", "not a condition"),
         ("max_over_corner>3>4", "neither a number"),
         ("max_over_corner>__import__('os')", "neither a number"),
         ("even==maybe", "neither a number"),
-        ("", "not a budget"),
+        ("", "not a condition"),
     ],
 )
-def test_what_is_no_budget_is_refused(text: str, says: str) -> None:
+def test_what_is_no_condition_is_refused(text: str, says: str) -> None:
     with pytest.raises(SettingsError, match="(?s)" + says.replace("(", r"\(")):
-        Budget.parse(text)
+        Condition.parse(text)
 
 
-def test_a_budget_on_what_was_not_found_is_no_pass(found: Audit) -> None:
+def test_a_condition_on_what_was_not_found_is_no_pass(found: Audit) -> None:
     with pytest.raises(SettingsError, match="consistency"):
-        Budget.parse("consistency<50").broken(found.scalars())
+        Condition.parse("consistency<50").holds(found.scalars())
 
 
 def test_exact_counts_outlive_floats() -> None:

@@ -99,7 +99,7 @@ def test_drawn_channels_estimate_all_and_batches_change_nothing():
     assert not np.allclose(drawn.energy, whole.energy)
     assert np.linalg.norm(drawn.energy - whole.energy) < 0.2 * np.linalg.norm(whole.energy)
     for batch in (1, 3, 100):
-        again = effective_field(net, images, channels=2, batch=batch)
+        again = effective_field(net, images, channels=2, batch_size=batch)
         assert np.allclose(again.energy, drawn.energy)
     assert not np.allclose(effective_field(net, images, channels=2, seed=1).energy, drawn.energy)
     each = [effective_field(net, images, channels=[c]).energy for c in range(5)]

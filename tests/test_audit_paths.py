@@ -12,12 +12,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from placewise.auditing.provenance import provenance
 from torch import Tensor, nn
 
 from audit_backbones import TORCH, Residual, conv, graph, graph_of
 from audit_nets import NETS
-from placewise.auditing.paths import Paths, count_paths, last_map, paths_by_layer, without_gates
+from placewise.auditing.paths import (
+    Paths,
+    count_paths,
+    padding_paths,
+    paths_by_layer,
+    without_gates,
+)
 from placewise.auditing.receptive_field import pixels_read, receptive_fields
 from placewise.auditing.unseen import unseen
 from placewise.errors import SettingsError
@@ -128,8 +133,8 @@ def test_channels_are_told_apart_on_request():
             return self.grouped(x)
 
     net = Sums()
-    aware = count_paths(capture(net, (2, 8, 9), channels=True, how="recorded"))
-    assert aware.convention == "channel-aware"
+    aware = count_paths(capture(net, (2, 8, 9), per_channel=True, how="recorded"))
+    assert aware.convention == "per channel"
 
     class Plain(Sums):
         def forward(self, x: Tensor) -> Tensor:
@@ -141,8 +146,8 @@ def test_channels_are_told_apart_on_request():
 
 
 def test_an_image_of_one_channel_does_not_hide_the_convention():
-    found = capture(nn.Conv1d(1, 3, 3), (1, 9), channels=True, how="recorded")
-    assert count_paths(found).convention == "channel-aware"
+    found = capture(nn.Conv1d(1, 3, 3), (1, 9), per_channel=True, how="recorded")
+    assert count_paths(found).convention == "per channel"
     assert count_paths(found).counts.tolist() == [3, 6, 9, 9, 9, 9, 9, 6, 3]
 
 
@@ -187,7 +192,7 @@ def test_vgg_at_224():
 def test_resnet18_of_torchvision(channels: bool):
     models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
     net = models.resnet18(weights=None)
-    found = count_paths(capture(net, (3, 224, 224), channels=channels))
+    found = count_paths(capture(net, (3, 224, 224), per_channel=channels))
     assert round(found.max_over_corner, 2) == (113.77 if channels else 111.19)
     assert len(str(found.maximum // (3 if channels else 1))) == (53 if channels else 16)
 
@@ -238,7 +243,7 @@ def test_one_place_counts_binomials():
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
 def test_all_ways_are_those_to_each_place(name: str):
     found = graph_of(name, 64, 96)
-    grid = found.nodes[last_map(found)].layout.grid[2:]
+    grid = found.nodes[found.last_map].layout.grid[2:]
     assert grid == (2, 3)
     places = [count_paths(found, place=p).counts for p in itertools.product(*map(range, grid))]
     assert (sum(places) == count_paths(found).counts).all()
@@ -331,8 +336,8 @@ def test_findings_agree_with_each_other(name: str):
     found = graph(constructor(), *shape)
     paths = count_paths(found, "output")
     assert (unseen(found).mask == (paths.counts == 0)).all()
-    assert sum(provenance(found, n).pictured.sum() for n in found.outputs) == paths.total
-    last = receptive_fields(found)[last_map(found)]
+    assert sum(padding_paths(found, n).imaged.sum() for n in found.outputs) == paths.total
+    last = receptive_fields(found)[found.last_map]
     read = pixels_read(found)
     if last.status == "exact" and name not in ("reflect", "circular"):
         for axis, (first, final) in enumerate(read.box):
@@ -359,13 +364,13 @@ def head(*layers: nn.Module) -> nn.Sequential:
 )
 def test_the_last_map_comes_before_pooling_and_flattening(layers: list[nn.Module]):
     found = graph(head(*layers), 1, 6, 7)
-    assert found.nodes[last_map(found)].op == "relu"
-    assert found.nodes[last_map(found)].layout.grid == (1, 1, 6, 7)
+    assert found.nodes[found.last_map].op == "relu"
+    assert found.nodes[found.last_map].layout.grid == (1, 1, 6, 7)
 
 
 def test_the_last_map_of_a_dense_network_is_its_output():
     found = graph(head(nn.Conv2d(2, 5, 1)), 1, 6, 7)
-    assert last_map(found) == found.outputs[0]
+    assert found.last_map == found.outputs[0]
 
 
 def test_a_network_that_does_not_read_the_image_is_refused():
@@ -390,7 +395,7 @@ def test_layer_by_layer_the_ratio_grows():
     assert [layer.depth for layer in layers] == list(range(1, 19))
     ratios = [layer.paths.max_over_corner for layer in layers]
     assert ratios == sorted(ratios)
-    assert layers[-1].node == last_map(found)
+    assert layers[-1].node == found.last_map
     assert (layers[-1].paths.counts == count_paths(found).counts).all()
     for layer in layers[:3]:
         assert (layer.paths.counts == count_paths(found, layer.node).counts).all()
@@ -468,7 +473,7 @@ def test_fractions_that_are_counted_in_units_are_those_that_are_counted_one_by_o
     parts = [Partial(9, shortcut=number % 2 > 0) for number in range(4)]
     found = graph(nn.Sequential(*parts, nn.AvgPool1d(3, 2, 1)), 1, 9)
     assert found.unit == 16
-    one_by_one = found.backward({last_map(found): COUNTS.filled((1, 1, 5), 1)}, COUNTS)[0]
+    one_by_one = found.backward({found.last_map: COUNTS.filled((1, 1, 5), 1)}, COUNTS)[0]
     ways = count_paths(found)
     assert ways.counts.tolist() == one_by_one.ravel().tolist()
     assert any(isinstance(count, Fraction) for count in ways.counts)

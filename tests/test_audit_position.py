@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from placewise.auditing._probe import noise_images
 from torch import nn
 
-from placewise.auditing.position import border_swap, position_probe, ridge_weights
+from placewise.auditing._draws import noise_images
+from placewise.auditing.borders import border_swap
+from placewise.auditing.position import position_probe, ridge_weights
 from placewise.errors import SettingsError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -99,7 +100,7 @@ def test_what_looks_at_the_whole_image_differs_everywhere():
 def test_images_without_a_margin_are_refused():
     net = stack(1, 2, padding=1, stride=2)
     assert border_swap(net, noise(1, 24), size=(16,))[0].margin == (4,)
-    with pytest.raises(SettingsError, match=r"need \(24,\) at least"):
+    with pytest.raises(SettingsError, match=r"need at least \(24,\)"):
         border_swap(net, noise(1, 23), size=(16,))
 
 
@@ -168,7 +169,7 @@ def test_the_probe_is_seeded_and_does_not_depend_on_batches():
     net, images = stack(2, 3, padding=1), noise(2, 20, count=8)
     found = position_probe(net, images, layers=["0", ""], places=50)
     assert [each.layer for each in found] == ["0", ""]
-    again = position_probe(net, images, layers=["0", ""], places=50, batch=3)
+    again = position_probe(net, images, layers=["0", ""], places=50, batch_size=3)
     assert np.allclose([each.r2 for each in again], [each.r2 for each in found])
     other = position_probe(net, images, layers=["0", ""], places=50, seed=1)
     assert not np.allclose([each.r2 for each in other], [each.r2 for each in found])

@@ -12,29 +12,30 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from placewise.auditing._finding import (
-    Differences,
-    Finding,
-    block_means,
-    border_distances,
-    spearman,
-)
-from placewise.auditing._layers import common_shift, find_layers
-from placewise.auditing._probe import (
+from torch import nn
+
+from placewise.auditing._draws import generator, noise_images
+from placewise.auditing._numbers import Finding, block_means, spearman
+from placewise.auditing._run import (
+    as_input,
     batches,
+    common_shift,
+    find_layers,
     first_tensor,
-    generator,
-    noise_images,
     outputs,
+    room,
     run,
     tapped,
 )
-from placewise.auditing._windows import as_input, room
-from placewise.auditing.equivariance import equivariance, roll_equivariance
-from torch import nn
-
+from placewise.auditing.borders import (
+    Differences,
+    border_distances,
+    border_swap,
+    equivariance,
+    roll_equivariance,
+)
 from placewise.auditing.effective import effective_field
-from placewise.auditing.position import border_swap, position_probe
+from placewise.auditing.position import position_probe
 from placewise.auditing.sensitivity import gradient_sensitivity, occlusion, perturbation
 from placewise.auditing.shift import consistency, phase_map, place_map
 from placewise.errors import PlacewiseError, SettingsError
@@ -257,14 +258,14 @@ def test_what_a_network_cannot_do_is_said():
         run(net, torch.rand(1, 1, 5, 5))
     net.unused = nn.ReLU()
     net.forward = lambda x: net[0](x)
-    with pytest.raises(SettingsError, match="'unused' gave no tensor"):
+    with pytest.raises(SettingsError, match="'unused' returned no tensor"):
         run(net, torch.rand(1, 3, 5, 5), ("unused",))
     for wrong in (
         torch.rand(3, 5),
         torch.zeros(1, 3, 5, 5, dtype=torch.uint8),
         torch.rand(0, 1, 5),
     ):
-        with pytest.raises(SettingsError, match="needed is a floating-point"):
+        with pytest.raises(SettingsError, match="give a floating-point"):
             as_input(net, wrong)
     with pytest.raises(SettingsError, match="at least 4"):
         as_input(net, torch.rand(3, 1, 5), least=4)
@@ -272,11 +273,11 @@ def test_what_a_network_cannot_do_is_said():
 
 def test_the_size_of_batches_changes_nothing():
     net, images = nn.Conv1d(2, 3, 3).double(), torch.rand(7, 2, 9).double()
-    whole = outputs(net, images, batch=7)
+    whole = outputs(net, images, batch_size=7)
     assert whole.shape == (7, 3, 7)
     for batch in (1, 2, 3, 100):
-        assert torch.allclose(outputs(net, images, batch=batch), whole, atol=1e-14)
-        assert sum(len(seen[""]) for seen in batches(net, images, batch=batch)) == 7
+        assert torch.allclose(outputs(net, images, batch_size=batch), whole, atol=1e-14)
+        assert sum(len(seen[""]) for seen in batches(net, images, batch_size=batch)) == 7
 
 
 @pytest.mark.parametrize(("size", "least"), [((9,), (2,)), ((0,), (1,)), ((3, 3), (1, 1))])

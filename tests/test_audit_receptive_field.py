@@ -9,12 +9,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from placewise.auditing._fields import recurrence
 from torch import Tensor, nn
 
 from audit_backbones import SLIM, TORCH, Residual, graph, graph_of
-from placewise.auditing.paths import last_map
-from placewise.auditing.receptive_field import ReceptiveField, pixels_read, receptive_fields
+from placewise.auditing.receptive_field import (
+    ReceptiveField,
+    pixels_read,
+    receptive_fields,
+    recurrence,
+)
 from placewise.errors import SettingsError
 from placewise.graph import capture
 from placewise.layers.local import LocallyConnected
@@ -49,7 +52,7 @@ ARAUJO = {
 
 
 def at_last_map(found) -> ReceptiveField:
-    return receptive_fields(found)[last_map(found)]
+    return receptive_fields(found)[found.last_map]
 
 
 def three(field: ReceptiveField) -> tuple:
@@ -66,7 +69,7 @@ def test_backbones_as_torchvision_defines_them(name: str):
     assert name in TORCH
     field = at_last_map(graph_of(name, 224, 224))
     assert three(field) == TORCHVISION[name]
-    assert (field.status, field.aligned, field.clipped) == ("exact", True, False)
+    assert (field.status, field.concentric, field.clipped) == ("exact", True, False)
 
 
 @pytest.mark.parametrize("name", ARAUJO)
@@ -74,7 +77,7 @@ def test_the_table_of_araujo_for_the_nets_as_he_has_them(name: str):
     assert set(ARAUJO) == set(SLIM)
     field = at_last_map(graph_of(f"slim {name}", 224, 224))
     assert three(field) == ARAUJO[name]
-    assert (field.status, field.aligned) == ("exact", True)
+    assert (field.status, field.concentric) == ("exact", True)
 
 
 @pytest.mark.parametrize(
@@ -194,13 +197,13 @@ def test_one_to_three_axes(space: tuple[int, ...]):
     assert (field.size, field.padding) == ((7,) * len(space), (1,) * len(space))
 
 
-def test_ways_that_do_not_agree_are_not_aligned_and_join_to_their_union():
+def test_ways_that_do_not_agree_are_not_concentric_and_join_to_their_union():
     class Shifted(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x[..., :-4] + x[..., 4:]
 
     field = at_last_map(graph(nn.Sequential(nn.Conv1d(1, 1, 3, 2, 1), Shifted()), 1, 40))
-    assert not field.aligned
+    assert not field.concentric
     assert (field.size, field.stride, field.padding) == ((11,), (2,), (1,))
     assert field.holes == 5
 
@@ -266,7 +269,7 @@ def test_the_largest_field_after_a_resize(layers: list[nn.Module]):
     field = receptive_fields(found)[found.outputs[0]]
     places = range(found.nodes[found.outputs[0]].layout.grid[2])
     assert field.size == (largest_inside(net, 72, places),)
-    assert (field.status, field.clipped, field.aligned) == ("exact", False, False)
+    assert (field.status, field.clipped, field.concentric) == ("exact", False, False)
     steps = [Fraction(len(places), 72), field.stride[0] ** -1]
     assert abs(steps[0] - steps[1]) < Fraction(1, 20)
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from placewise.auditing import Audit, _measure, audit
+from placewise.auditing import Audit, _measured, audit
 from placewise.auditing._drawings import NAMES
 from placewise.auditing._page import audit_page
 from placewise.report import canvas, layers, maps
@@ -51,7 +51,7 @@ def few() -> Iterator[None]:
     """Few images."""
     with pytest.MonkeyPatch.context() as patch:
         for name, count in (("MANY", 4), ("SOME", 2), ("FEW", 2)):
-            patch.setattr(_measure, name, count)
+            patch.setattr(_measured, name, count)
         yield
 
 
@@ -139,11 +139,11 @@ def test_a_page_shows_every_figure_once_with_its_words(found: Audit, page: str) 
     assert len(set(tags.alts)) == len(NAMES)
 
 
-def test_a_page_names_what_is_uneven_and_what_the_layers_are(found: Audit, page: str) -> None:
+def test_a_page_names_what_is_misaligned_and_what_the_layers_are(found: Audit, page: str) -> None:
     shown = Tags(page).shown
-    assert "Even sizes: 29 and 33, then every 4." in shown
+    assert "Stride-aligned sizes: 29 and 33, then every 4." in shown
     assert "Table of 2 layers" in shown
-    assert all(left.layer in shown for left in found.counted.uneven)
+    assert all(left.layer in shown for left in found.counted.alignment.misaligned)
     assert "receptive field" in shown and "border swap" not in shown
 
 
@@ -151,15 +151,15 @@ def test_a_page_without_measurements_is_whole(quick: None) -> None:
     found = audit(net(2, 3), (3, 32, 32), measure=False)
     page = audit_page(found)
     assert Tags(page).opened.count("img") == len(found.drawings) == 6
-    assert "What the answer hangs on" not in page
+    assert "What the output depends on" not in page
 
 
 def test_a_page_of_what_could_not_be_followed(quick: None) -> None:
     found = audit(Outside(), (3, 16, 16))
     page = audit_page(found)
-    assert "Why it could not be followed" in page and found.verdict in page
+    assert "Why the network could not be followed" in page and found.verdict in page
     assert Tags(page).opened.count("img") == len(found.drawings) >= 5
-    assert "Which sizes are even" not in page
+    assert "Which sizes are stride-aligned" not in page
 
 
 def test_what_was_not_measured_is_said(quick: None) -> None:

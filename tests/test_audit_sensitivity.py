@@ -8,13 +8,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from placewise.auditing._directions import mean_cosine
 from torch import nn
 
 from placewise.auditing.sensitivity import (
     Places,
     compare,
     gradient_sensitivity,
+    mean_cosine,
     occlusion,
     perturbation,
 )
@@ -68,7 +68,7 @@ def test_the_amount_and_the_scales_do_not_matter_to_a_linear_network(space):
     assert np.allclose(perturbation(loud, images, grid=3).map, found.map)
     loud[2].weight.data.fill_(1.0)
     assert np.allclose(perturbation(net, 7 * images + 3, grid=3).map, found.map)
-    assert perturbation(net, images, grid=3, batch=2).map == pytest.approx(found.map)
+    assert perturbation(net, images, grid=3, batch_size=2).map == pytest.approx(found.map)
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -76,8 +76,8 @@ def test_gradients_are_the_limit_of_small_perturbations(space):
     """A smooth network with several outputs and channels; exact but for the draws of signs."""
     net = nn.Sequential(*linear(space, 6, 2), nn.Tanh(), nn.Linear(6, 4)).double()
     images = images_of(space, 200, 2)
-    small = perturbation(net, images, grid=3, amount=1e-4, batch=800).map
-    limit = gradient_sensitivity(net, images, grid=3, projections=20, batch=50).map
+    small = perturbation(net, images, grid=3, amount=1e-4, batch_size=800).map
+    limit = gradient_sensitivity(net, images, grid=3, projections=20, batch_size=50).map
     assert small.shape == limit.shape == (3,) * len(space)
     assert np.allclose(small, limit, rtol=0.15)
     assert np.std(limit) > 0.02 * limit.mean(), "there is something to tell apart"
@@ -135,7 +135,7 @@ def test_directions_are_drawn_evenly(outputs: int):
 def test_the_size_of_a_batch_changes_nothing():
     net = nn.Sequential(*linear((6, 8), 3, 2), nn.Tanh())
     images = images_of((6, 8), 5, 2)
-    whole, parts = (gradient_sensitivity(net, images, batch=n).map for n in (8, 2))
+    whole, parts = (gradient_sensitivity(net, images, batch_size=n).map for n in (8, 2))
     assert np.allclose(whole, parts)
 
 

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from placewise.auditing._layers import find_layers
-from placewise.auditing._probe import noise_images
-from placewise.auditing.equivariance import equivariance, roll_equivariance
 from torch import nn
 
+from placewise.auditing._draws import noise_images
+from placewise.auditing._run import find_layers
+from placewise.auditing.borders import equivariance, roll_equivariance
 from placewise.auditing.shift import consistency, phase_map, place_map
 from placewise.errors import SettingsError
 
@@ -226,7 +226,7 @@ def test_without_padding_maps_move_with_the_image(dims: int):
     assert [each.stride for each in found] == [(2,) * dims, (4,) * dims, (8,) * dims]
     for each in found:
         assert each.shift == (8,) * dims
-        assert each.kind == "crop"
+        assert each.method == "crop"
         assert len(each.relative) > 0
         assert each.relative.max() < 1e-12
         assert each.overall < 1e-12
@@ -251,7 +251,7 @@ def test_padding_is_felt_as_far_as_it_reaches(dims: int):
 def test_with_circular_padding_rolling_is_exact(dims: int):
     net = stack(dims, 3, padding=1, padding_mode="circular")
     for each in roll_equivariance(net, noise(dims, 8), layers=["0", "2"]):
-        assert each.kind == "roll"
+        assert each.method == "roll"
         assert each.overall < 1e-12
     assert roll_equivariance(stack(dims, 3, padding=1), noise(dims, 8))[0].overall > 0.01
     strided = stack(dims, 2, padding=1, padding_mode="circular", stride=2)

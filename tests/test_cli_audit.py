@@ -100,18 +100,19 @@ def measured(home: Path) -> subprocess.CompletedProcess[str]:
 def test_the_verdict_comes_first_and_images_are_measured(home: Path, measured) -> None:
     lines = measured.stdout.splitlines()
     assert lines[0] == (
-        "The best-served pixel has 9.0 times the paths of a corner; 41 × 33 would be even."
+        "The best-served pixel has 9.0 times the paths of a corner; "
+        "41 × 33 would be stride-aligned."
     )
     assert lines[2] == "net.py:build at 3 × 40 × 32"
     assert "Measured on images of images, in 0..1." in lines
     assert "Measured on 4 images:" in lines
     assert "not measured" not in measured.stdout
     assert lines[-1] == f"report: {Path('found') / 'report.html'}"
-    told = content(home / "found")
-    assert told["verdict"] == lines[0]
-    assert told["input_shape"] == [3, 40, 32]
-    assert told["measured"]["source"] == "images"
-    assert (told["measured"]["images"], told["measured"]["missing"]) == (4, {})
+    written = content(home / "found")
+    assert written["verdict"] == lines[0]
+    assert written["input_shape"] == [3, 40, 32]
+    assert written["measured"]["source"] == "images"
+    assert (written["measured"]["images"], written["measured"]["missing"]) == (4, {})
 
 
 def test_the_folder_holds_the_report_and_its_figures(home: Path, measured) -> None:
@@ -123,7 +124,7 @@ def test_the_folder_holds_the_report_and_its_figures(home: Path, measured) -> No
         with Image.open(figure) as image:
             assert image.format == "PNG" and min(image.size) > 100
     page = (found / "report.html").read_text(encoding="utf-8")
-    assert "41 × 33 would be even" in page
+    assert "41 × 33 would be stride-aligned" in page
     assert not any(mark in page for mark in ("http://", "https://", 'src="figures'))
 
 
@@ -160,20 +161,20 @@ def test_a_former_audit_is_replaced_and_nothing_else(
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
 
-def test_broken_budgets_are_told_and_the_exit_code_is_1(home: Path, call: Call) -> None:
+def test_conditions_that_hold_are_printed_and_the_exit_code_is_1(home: Path, call: Call) -> None:
     words = ("net.py:build", "--size", "32", "--no-measure", "--quiet", "--fail-if")
     broken = run(home, *words, "max_over_corner>8.5", "even==false", "gini>2")
     assert (broken.returncode, broken.stdout) == (1, "")
     assert broken.stderr.splitlines() == [
-        "max_over_corner is 9, over the budget: max_over_corner>8.5",
-        "even is false, over the budget: even==false",
+        "max_over_corner is 9: --fail-if max_over_corner>8.5",
+        "even is false: --fail-if even==false",
     ]
     kept = call(*words, "max_over_corner>9.5", "unknown>0")
     assert (kept.returncode, kept.stdout, kept.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(
-    ("budget", "says"),
+    ("condition", "says"),
     [
         ("max_over_cornr>8", "max_over_corner"),
         ("gini", "gini"),
@@ -181,9 +182,11 @@ def test_broken_budgets_are_told_and_the_exit_code_is_1(home: Path, call: Call) 
         ("consistency<50", "consistency"),
     ],
 )
-def test_a_budget_that_cannot_be_held_is_an_error(call: Call, budget: str, says: str) -> None:
-    """Not a pass: CI would take it for kept."""
-    done = call("net.py:build", "--size", "32", "--no-measure", "--quiet", "--fail-if", budget)
+def test_a_condition_that_cannot_be_checked_is_an_error(
+    call: Call, condition: str, says: str
+) -> None:
+    """Not a pass: CI would take it for a success."""
+    done = call("net.py:build", "--size", "32", "--no-measure", "--quiet", "--fail-if", condition)
     assert done.returncode == 2
     assert done.stderr.startswith("placewise: ") and says in done.stderr
 
@@ -205,12 +208,12 @@ def test_sizes_of_volumes_and_channels(call: Call, tmp_path: Path) -> None:
     assert len(found["paths"]["corners"]) == 8
 
 
-def test_sizes_whose_evenness_is_told(call: Call, tmp_path: Path) -> None:
+def test_sizes_whose_alignment_is_checked(call: Call, tmp_path: Path) -> None:
     words = ("net.py:build", "--size", "32", "--no-measure", "--quiet")
     assert call(*words, "--sizes", "29:38", "--out", str(tmp_path / "out")).returncode == 0
     sizes = content(tmp_path / "out")["sizes"]
     assert [one["size"] for one in sizes] == list(range(29, 39))
-    assert [one["size"] for one in sizes if one["even"]] == [29, 33, 37]
+    assert [one["size"] for one in sizes if one["aligned"]] == [29, 33, 37]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +225,7 @@ def test_sizes_whose_evenness_is_told(call: Call, tmp_path: Path) -> None:
         (["net.py:build", "--size", "4", "--data", "nowhere"], "nowhere"),
         (["net.py:build", "--size", "8", "--sizes", "9"], "is not a range"),
         (["net.py:build", "--size", "8", "--device", "cuda:99"], "cuda:99"),
-        (["net.py:build", "--size", "8", "--input-channels", "2"], "2"),
+        (["net.py:build", "--size", "8", "--in-channels", "2"], "2"),
         (["net.py:volume", "--size", "8", "--data", "images"], "leave --data out"),
     ],
 )

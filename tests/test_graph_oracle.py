@@ -200,7 +200,7 @@ def test_there_are_many_families():
 @pytest.mark.parametrize("name", sorted(NETS.keys() - ONE_CALL))
 def test_channel_aware_counts_are_the_gradient_of_the_twin(name: str):
     constructor, shape = NETS[name]
-    found = counted(capture(constructor(), shape, channels=True, how="recorded"))
+    found = counted(capture(constructor(), shape, per_channel=True, how="recorded"))
     expected = ones_gradient(constructor(), shape)
     assert found.shape == expected.shape
     assert (found == expected).all()
@@ -258,7 +258,7 @@ def test_what_a_unit_depends_on_is_what_the_graph_says(name: str):
     """The gradient of single output units at random weights; a bound may say more."""
     constructor, shape = NETS[name]
     net = constructor().double().eval()
-    graph = capture(net, shape, channels=True, how="recorded")
+    graph = capture(net, shape, per_channel=True, how="recorded")
     x = torch.randn(1, *shape, dtype=torch.float64, requires_grad=True)
     with Alive():
         outputs = [leaf for leaf in tree_leaves(net(x)) if leaf.requires_grad]

@@ -124,7 +124,7 @@ def test_reduce_dense_spread_and_everywhere():
     assert (dense.operator().forward(ones, COUNTS) == 5).all()
     far = Route(layout).everywhere(Layout.image((1, 1, 2)))
     assert far.operator().forward(ones, COUNTS).ravel().tolist() == [20, 20]
-    apart = Route(layout, channels=True).reduce(1).spread(1, 7)
+    apart = Route(layout, per_channel=True).reduce(1).spread(1, 7)
     assert apart.layout.grid == (1, 7, 4, 5)
     assert (apart.operator().adjoint(COUNTS.filled((1, 7, 4, 5), 1), COUNTS) == 7).all()
 

@@ -36,8 +36,8 @@ NOT_IN_TABLE = {
 class Walk:
     """Calls one after the other, from one image, with the ways of the last result."""
 
-    def __init__(self, layout: Layout, *, channels: bool = False) -> None:
-        self.channels = channels
+    def __init__(self, layout: Layout, *, per_channel: bool = False) -> None:
+        self.per_channel = per_channel
         self.status = Status.EXACT
         self._ways: list[list[tuple[Operator, ...]]] = [[()]]
         self.image = Operand(0, layout)
@@ -45,7 +45,7 @@ class Walk:
     def __call__(this, op: str, shape: tuple[int, ...], /, **given: Any) -> Operand:
         line = entry(op)
         assert line is not None
-        found = line.rule(Call(op, given, shape, 0, this.channels))
+        found = line.rule(Call(op, given, shape, 0, this.per_channel))
         assert found.layout.shape == shape
         if found.status is not Status.EXACT:
             this.status = found.status
@@ -97,7 +97,7 @@ def test_attention_read_by_its_columns_is_a_bound_and_keeps_its_map():
 
 @pytest.mark.parametrize("channels", [False, True])
 def test_windows_of_tokens_and_back_are_the_identity(channels: bool):
-    walk = Walk(Layout.image((2, 6, 8, 12), channels=channels), channels=channels)
+    walk = Walk(Layout.image((2, 6, 8, 12), per_channel=channels), per_channel=channels)
     x = walk("permute", (2, 8, 12, 6), self=walk.image, dims=[0, 2, 3, 1])
     x = walk("roll", (2, 8, 12, 6), self=x, shifts=[-2, -1], dims=[1, 2])
     x = walk("view", (2, 2, 4, 3, 4, 6), self=x)
@@ -128,7 +128,7 @@ def test_a_shuffle_after_a_concatenation_leaves_clear_halves():
 
 
 def test_grouped_convolutions_with_more_channels_out_than_in():
-    walk = Walk(Layout.image((1, 4, 5), channels=True), channels=True)
+    walk = Walk(Layout.image((1, 4, 5), per_channel=True), per_channel=True)
     weight = torch.ones(12, 2, 3)
     settings = {"stride": 1, "padding": 1, "dilation": 1, "groups": 2}
     found = walk("conv1d", (1, 12, 5), input=walk.image, weight=weight, **settings)

@@ -7,7 +7,6 @@ from itertools import product
 
 import pytest
 import torch
-from placewise.auditing.provenance import provenance
 from torch import nn
 
 from placewise.auditing.paths import padding_paths

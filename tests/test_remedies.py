@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import resnet
-from placewise.auditing.paths import count_paths, last_map
+from placewise.auditing.paths import count_paths
 from placewise.checkpoint import load
 from placewise.cli import main
 from placewise.errors import CheckpointError, SettingsError
@@ -20,7 +20,7 @@ from placewise.graph import capture
 from placewise.layers.blur import BlurPool
 from placewise.layers.convolution import Convolution
 from placewise.paddings import PADDINGS
-from placewise.remedies import Mended, Plan, mend, recommend
+from placewise.remedies import Mended, Remedy, mend, recommend
 from placewise.remedies._exchange import Exchange, exchanged
 from placewise.remedies._layers import blur_sizes
 from placewise.remedies._meeting import Meet
@@ -48,12 +48,12 @@ def small(axes: int = 2) -> nn.Sequential:
 def ratio(net: nn.Module, *shape: int) -> float:
     """Most paths of a pixel over the fewest."""
     graph = capture(net, shape)
-    counts = count_paths(graph, last_map(graph)).counts
+    counts = count_paths(graph, graph.last_map).counts
     return float(counts.max() / counts.min())
 
 
-def swapped(module: nn.Module, **plan: object) -> nn.Module:
-    found = exchanged(copy.deepcopy(module), Plan(**plan))  # type: ignore[arg-type]
+def swapped(module: nn.Module, **remedy: object) -> nn.Module:
+    found = exchanged(copy.deepcopy(module), Remedy(**remedy))  # type: ignore[arg-type]
     assert isinstance(found, Exchange)
     return found.module
 
@@ -73,7 +73,7 @@ def test_maps_keep_their_sizes(axes: int, blur: bool, padding: str | None):
                 conv = CONVOLUTIONS[axes - 1](2, 3, size, stride, margin)
                 pool = MAXIMA[axes - 1](size, stride, margin)
                 for layer in (conv, pool):
-                    made = exchanged(copy.deepcopy(layer), Plan(padding, blur))
+                    made = exchanged(copy.deepcopy(layer), Remedy(padding, blur))
                     new = made.module if isinstance(made, Exchange) else layer
                     assert not isinstance(made, str)
                     assert new(maps).shape == layer(maps).shape, (size, stride, side, layer)
@@ -102,7 +102,7 @@ def test_nothing_asked_for_is_nothing_changed():
     net = small()
     mended = mend(net, (1, 32, 32))
     x = torch.rand(1, 1, 32, 32)
-    assert mended.changes == () and mended.left == ()
+    assert mended.changes == () and mended.unchanged == ()
     assert torch.equal(mended.model(x), net(x))
     assert mended.before.scalars() == mended.after.scalars()
 
@@ -149,7 +149,7 @@ def test_every_pixel_of_a_residual_network_too(padding: str):
     shape = (1, 24, 24)
     assert ratio(net, *shape) > 10
     mended = mend(net, shape, padding=padding, blur=True)
-    assert not mended.left
+    assert not mended.unchanged
     assert ratio(mended.model, *shape) == 1
 
 
@@ -193,7 +193,7 @@ def test_blurred_windows_read_every_place_equally_often(size: int, stride: int):
 
 
 def test_an_even_size_changes_no_layer():
-    mended = mend(small(), (1, 32, 32), even=True)
+    mended = mend(small(), (1, 32, 32), align=True)
     assert [change.name for change in mended.changes] == ["image"]
     assert mended.after.shape == (1, 33, 33)
     assert mended.after.scalars()["even"] is True
@@ -213,8 +213,8 @@ def test_branches_meet_in_the_middle_of_zeros(blur: bool):
     """A residual network grows by `full`, and every place is in all its windows."""
     net = resnet([1, 1], bottleneck=False).double()
     mended = mend(net, (1, 33, 33), padding="full", blur=blur)
-    assert [c.name for c in mended.changes if c.after == "zeros about the smaller map"]
-    assert not mended.left
+    assert [c.name for c in mended.changes if c.after == "zeros around the smaller map"]
+    assert not mended.unchanged
     counted = mended.after.scalars()
     assert counted["corner_ratio"] == pytest.approx(1, abs=1e-3)
     assert counted["max_over_corner"] < 1.02 < mended.before.scalars()["max_over_corner"]
@@ -299,7 +299,7 @@ class Functional(nn.Module):
         return torch.nn.functional.max_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1)), 2)
 
 
-def test_what_is_left_is_named():
+def test_what_is_not_changed_is_named():
     hooked = nn.Conv2d(1, 1, 3, padding=1)
     hooked.register_forward_hook(lambda *_: None)
     net = nn.Sequential(
@@ -312,7 +312,7 @@ def test_what_is_left_is_named():
     )
     mended = mend(net, (1, 16, 16), padding="reflect", blur=True)
     assert [change.name for change in mended.changes] == ["5"]
-    assert sorted({left.name for left in mended.left}) == ["0", "1", "2", "3", "4"]
+    assert sorted({left.name for left in mended.unchanged}) == ["0", "1", "2", "3", "4"]
 
 
 def test_averages_pads_and_layers_of_ours():
@@ -325,7 +325,7 @@ def test_averages_pads_and_layers_of_ours():
     x = torch.rand(1, 1, 8, 9)
     assert mended.model(x).shape == net(x).shape
     assert [change.name for change in mended.changes] == ["0", "1", "2"]
-    assert not mended.left
+    assert not mended.unchanged
     pads = torch.nn.functional.pad(x, (1, 2, 3, 4), mode="circular")
     torch.testing.assert_close(mended.model[0](x), pads)
     assert net[2].windows.padding_mode == "zeros"
@@ -360,24 +360,24 @@ def test_the_cheapest_set_that_works_is_recommended():
     hard = recommend(
         small()[:5], (1, 32, 32), ["corner_ratio<1.01", "max_over_corner<1.01", "gini<.01"]
     )
-    assert [one.remedies for one in easy.tried] == ["nothing", "even size"]
+    assert [one.remedy for one in easy.tried] == ["nothing", "aligned size"]
     assert easy.best is not None and hard.best is not None
-    assert hard.tried[-1].remedies == "padding symmetric, blur"
+    assert hard.tried[-1].remedy == "padding symmetric, blur"
     assert all(one.missed for one in hard.tried[:-1])
     assert "gini" in hard.table()
 
 
-def test_bounds_that_nothing_keeps():
+def test_conditions_that_nothing_meets():
     found = recommend(nn.Sequential(nn.Conv1d(1, 1, 3)), (1, 9), ["max_over_corner<1.5"])
     assert found.best is None
     assert "none of these" in found.table()
     assert found.to_dict()["best"] is None
 
 
-@pytest.mark.parametrize("bounds", [[], ["nonsense<2"], ["consistency>90"]])
-def test_bounds_that_cannot_be(bounds: list[str]):
+@pytest.mark.parametrize("conditions", [[], ["nonsense<2"], ["consistency>90"]])
+def test_conditions_that_cannot_be(conditions: list[str]):
     with pytest.raises(SettingsError):
-        recommend(small(), (1, 16, 16), bounds)
+        recommend(small(), (1, 16, 16), conditions)
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -394,11 +394,11 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "mine.py"
     file.write_text(NET)
     out = tmp_path / "out"
-    target = ["remedy", f"{file}:net", "--size", "16"]
+    target = ["mend", f"{file}:net", "--size", "16"]
     main([*target, "--padding", "circular", "--blur", "--out", str(out)])
     told = capsys.readouterr().out
     assert "window 3, circular 1, blur 4, stride 2" in told
-    assert (out / "remedy.json").is_file() and (out / "mended.safetensors").is_file()
+    assert (out / "mend.json").is_file() and (out / "mended.safetensors").is_file()
     main([*target, "--recommend", "corner_ratio<1.01", "--quiet"])
     assert capsys.readouterr().out == ""
     for wrong, code in ([], 2), (["--recommend", "gini<0", "--quiet"], 1):

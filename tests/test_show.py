@@ -23,7 +23,7 @@ from placewise.layers.local import LocallyConnected
 
 @pytest.fixture(scope="module")
 def exact() -> Shown:
-    return show_target("lenet+flatten", size="32", channels=1, classes=10)
+    return show_target("lenet+flatten", size="32", in_channels=1, classes=10)
 
 
 def test_the_exact_net_is_that_of_the_thread(exact: Shown) -> None:
@@ -53,7 +53,7 @@ def test_the_exact_nets_fields_and_paths(exact: Shown) -> None:
 
 
 def test_an_image_of_three_channels() -> None:
-    shown = show_target("lenet+flatten", channels=3, paths=False)
+    shown = show_target("lenet+flatten", in_channels=3, paths=False)
     assert shown.rows[0].filters == "3 of 5×5×3"
     assert shown.parameters == 16_794
     assert round(100 * shown.shares("fully connected")[1]) == 7
@@ -61,7 +61,7 @@ def test_an_image_of_three_channels() -> None:
 
 @pytest.mark.parametrize("name", [n for n in HEADS.names() if HEADS[n].task == "classes"])
 def test_every_class_head_is_shown_with_all_its_parameters(name: str) -> None:
-    shown = show_target(f"lenet+{name}", channels=1, paths=False)
+    shown = show_target(f"lenet+{name}", in_channels=1, paths=False)
     head = HEADS[name](6, 10, (5, 5))
     own = sum(p.numel() for p in head.parameters())
     rows = [row for row in shown.rows if row.layer.startswith("head")]
@@ -73,8 +73,8 @@ def test_every_class_head_is_shown_with_all_its_parameters(name: str) -> None:
 
 def test_the_fair_twin_costs_what_flattening_costs() -> None:
     """6@5×5 → windows of 3×3 → 10@5×5 → linear: 16,260 parameters, 16,000 multiply-adds."""
-    shown = show_target("lenet+sheet", channels=1, paths=False)
-    sheet = next(row for row in shown.rows if row.kind == "locally connected")
+    shown = show_target("lenet+sheet", in_channels=1, paths=False)
+    sheet = next(row for row in shown.rows if row.type == "locally connected")
     assert (sheet.shape, sheet.filters) == ((10, 5, 5), "250 of 3×3×6")
     assert (sheet.parameters, sheet.multiply_adds) == (13_750, 13_500)
     assert shown.parameters - 78 - 456 == 16_260
@@ -110,7 +110,7 @@ def test_the_rows_add_up_whatever_the_network_is_made_of() -> None:
     assert by_layer["stem"].filters == "4 of 3×3×1"
     assert by_layer["up"].filters == "6 of 2×2×4"
     assert [row.multiply_adds for row in shown.rows if row.layer == "body.2"] == [256, 1024]
-    pools = [row.filters for row in shown.rows if row.kind == "pooling"]
+    pools = [row.filters for row in shown.rows if row.type == "pooling"]
     assert pools == ["4×4"]
 
 
@@ -129,7 +129,7 @@ def test_an_exported_program_is_shown_as_the_network_it_was_made_of() -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 36, 4)).eval()
     program = torch.export.export(net, (torch.zeros(1, 1, 8, 8),))
     one, other = show(net, (1, 8, 8)), show(program, (1, 8, 8))
-    for name in ("shape", "parameters", "multiply_adds", "filters", "kind"):
+    for name in ("shape", "parameters", "multiply_adds", "filters", "type"):
         assert [getattr(row, name) for row in one.rows] == [getattr(r, name) for r in other.rows]
 
 
@@ -179,8 +179,8 @@ def test_what_is_written_is_read_again(exact: Shown, tmp_path: Path) -> None:
 
 
 def test_like_layers_are_drawn_as_one_volume(exact: Shown) -> None:
-    kinds = [volume.kind.split()[0] for volume in volumes(exact.shape, exact.rows)]
-    assert kinds == [
+    types = [volume.type.split()[0] for volume in volumes(exact.shape, exact.rows)]
+    assert types == [
         "image",
         "convolution",
         "pooling",
@@ -195,7 +195,7 @@ def test_like_layers_are_drawn_as_one_volume(exact: Shown) -> None:
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    words = "show lenet+flatten --size 32 --channels 1 --classes 10 --head-set hidden=84"
+    words = "show lenet+flatten --size 32 --in-channels 1 --classes 10 --head-set hidden=84"
     main([*words.split(), "--no-paths"])
     told = capsys.readouterr().out
     assert "backbone.second  Convolution, relu  6@10×10  6 of 5×5×3" in told
@@ -208,7 +208,7 @@ def test_a_network_of_ones_own_and_a_backbone_alone() -> None:
     shown = show_target("resnet", size="16x32", backbone={"blocks": 1}, paths=False)
     assert shown.rows[-1].shape == (64, 4, 8)
     keypoints = show_target(
-        "unet+heatmap", channels=1, classes=2, backbone={"width": 16, "depth": 1}
+        "unet+heatmap", in_channels=1, classes=2, backbone={"width": 16, "depth": 1}
     )
     assert keypoints.rows[-1].shape == (2, 16, 16)
 
@@ -221,7 +221,7 @@ def test_a_network_of_ones_own_and_a_backbone_alone() -> None:
         ("lenet+flatten", {"size": "33"}, "multiples of 4"),
         ("lenet+flatten", {"size": "8x8x8"}, "needs two sides"),
         ("lenet+flatten", {"head": {"hiden": 3}}, "Did you mean 'hidden'"),
-        ("lenet", {"head": {"hidden": 3}}, "needed is BACKBONE\\+HEAD"),
+        ("lenet", {"head": {"hidden": 3}}, "give BACKBONE\\+HEAD"),
         ("torch.nn:Identity", {"backbone": {"width": 3}}, "takes no settings"),
         ("nothing", {}, "neither a folder nor a network"),
     ],

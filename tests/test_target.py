@@ -95,14 +95,14 @@ def test_own_code_by_module_and_by_file(home: Path, where: str, name: str, kind,
         ("own_net.py:biuld", "did you mean 'build'"),
         ("own_net:Nett", "did you mean 'Net'"),
         ("own_net:number", "'own_net:number' is a int"),
-        ("own_net:wants", "cannot be called without arguments .*missing 1 required.*change it"),
-        ("own_net:gives_none", "gives a NoneType; needed is a torch.nn.Module"),
+        ("own_net:wants", "cannot be called without arguments .*missing 1 required.*correct it"),
+        ("own_net:gives_none", "returns a NoneType; give a torch.nn.Module"),
         ("own_net.py:breaks", r"RuntimeError: no weights here at .*own_net.py:\d+"),
         ("broken.py:build", "cannot be imported .*nothing_of_that_name"),
         ("nowhere.py:build", "there is no such file"),
         ("nothing_of_that_name:build", "cannot be imported"),
         ("nowhere", "neither a folder nor a network"),
-        ("resnet18", "needed is torchvision:NAME"),
+        ("resnet18", "give torchvision:NAME"),
         ("nowhere.pt2", "there is no such file"),
     ],
 )
@@ -112,7 +112,7 @@ def test_what_is_no_network_is_refused(home: Path, text: str, says: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "channels", "shape"),
+    ("name", "size", "in_channels", "shape"),
     [
         ("build", (32,), None, (1, 32, 32)),
         ("build", (24, 32), None, (1, 24, 32)),
@@ -121,8 +121,8 @@ def test_what_is_no_network_is_refused(home: Path, text: str, says: str) -> None
         ("Inner.volume", (8, 9, 10), None, (4, 8, 9, 10)),
     ],
 )
-def test_the_user_says_how_large_images_are(home: Path, name, size, channels, shape) -> None:
-    assert find_target(f"own_net:{name}", size=size, channels=channels).shape == shape
+def test_the_user_says_how_large_images_are(home: Path, name, size, in_channels, shape) -> None:
+    assert find_target(f"own_net:{name}", size=size, in_channels=in_channels).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_networks_of_libraries_are_new_and_know_their_images(libraries) -> None:
         {"weights": None, "weights_backbone": None},
         {"name": "convnext_tiny.some_weights", "pretrained": False},
     ]
-    assert "says nothing about a trained one" in vision.note == timm.note
+    assert "do not describe a trained network" in vision.note == timm.note
     assert find_target("timm:convnext_tiny", size=(64,)).shape == (1, 64, 64)
 
 
@@ -219,15 +219,15 @@ def test_how_images_are_brought_to_a_network() -> None:
     assert colour.normalised("auto") is colour
     assert (colour.normalised("imagenet").mean, colour.normalised("imagenet").std) == IMAGENET
     assert colour.normalised("imagenet").normalised("none").mean is None
-    with pytest.raises(SettingsError, match="3 channels, and this network's 1"):
+    with pytest.raises(SettingsError, match="3 channels, but this network takes 1"):
         grey.normalised("imagenet")
     assert colour.said == "in 0..1"
-    assert "less 0.485, 0.456, 0.406" in colour.normalised("imagenet").said
+    assert "minus 0.485, 0.456, 0.406" in colour.normalised("imagenet").said
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "privateuseone"])
 def test_a_device_that_is_not_there_is_named(device: str) -> None:
-    with pytest.raises(SettingsError, match=f"cannot be moved to '{device}'"):
+    with pytest.raises(SettingsError, match=f"device '{device}' cannot be used"):
         Target("net", nn.Conv2d(1, 1, 1), (1, 8, 8)).on(device)
 
 
@@ -253,7 +253,7 @@ def test_an_exported_program_is_audited_as_its_network(program: Path) -> None:
     assert counted is not None and truth is not None
     assert counted.paths.total == truth.paths.total > 0
     assert (counted.paths.counts == truth.paths.counts).all()
-    with pytest.raises(SettingsError, match="stays on the device"):
+    with pytest.raises(SettingsError, match="cannot be moved to another device"):
         found.on("cuda")
 
 
@@ -264,7 +264,7 @@ def test_a_program_of_two_images_is_refused(tmp_path: Path) -> None:
 
     pair = (torch.zeros(1, 1, 4, 4),) * 2
     torch.export.save(torch.export.export(Two(), pair), tmp_path / "two.pt2")
-    with pytest.raises(SettingsError, match="a program of 2 inputs; needed is one"):
+    with pytest.raises(SettingsError, match="a program of 2 inputs; it must take one"):
         find_target(str(tmp_path / "two.pt2"))
 
 
@@ -320,7 +320,7 @@ def test_a_program_that_would_execute_something_is_refused(
         new = f'"sizes": [{{{new}}}, '
     assert any(old in record for record in records), "the archive has another form"
     text = rewritten(program, tmp_path / "crafted.pt2", edited(old, new))
-    with pytest.raises(SettingsError, match=f"holds {says}"):
+    with pytest.raises(SettingsError, match=f"contains {says}"):
         find_target(text)
 
 

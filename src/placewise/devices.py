@@ -27,7 +27,7 @@ def device_of(name: str | torch.device = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise SettingsError(
             f"device '{name}' cannot be used on this machine; use --device auto, cpu, cuda, "
             "cuda:1 or mps"

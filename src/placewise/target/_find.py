@@ -99,14 +99,15 @@ class Target:
         Raises:
             SettingsError: there is no such device, or the network cannot be moved.
         """
-        wanted = device_of(device)
-        movable = isinstance(self.model, nn.Module)
-        if wanted.type == "cpu" or (device == "auto" and not movable):
-            return self
         if not isinstance(self.model, nn.Module):
+            if device in ("auto", "cpu"):
+                return self
             raise SettingsError(
                 "an exported program cannot be moved to another device; choose --device cpu"
             )
+        wanted = device_of(device)
+        if wanted.type == "cpu":
+            return self
         try:
             return replace(self, model=self.model.to(wanted))
         except (RuntimeError, AssertionError, ImportError) as error:

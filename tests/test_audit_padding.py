@@ -9,10 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from placewise.auditing.provenance import provenance
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
+from placewise.auditing.paths import padding_paths
 from placewise.geometry import FloatArray
 
 
@@ -49,7 +49,7 @@ def test_shares_are_the_gradients_by_padding_and_by_pixels(seed: int):
     image = torch.zeros(1, 1, *sides, dtype=torch.float64, requires_grad=True)
     out, borders = Chain(windows, dims)(image)
     kind = [nn.Conv1d, nn.Conv2d][dims - 1]
-    found = provenance(
+    found = padding_paths(
         graph(nn.Sequential(*[kind(1, 1, *w) for w in windows]), 1, *sides), "output"
     )
     assert found.padded.shape == out.shape[2:]
@@ -58,24 +58,24 @@ def test_shares_are_the_gradients_by_padding_and_by_pixels(seed: int):
             out[(0, 0, *place)], [image, *borders], retain_graph=True, allow_unused=True
         )
         pictured, *padded = [0 if g is None else int(g.sum()) for g in leaves]
-        assert (found.pictured[place], found.padded[place]) == (pictured, sum(padded))
+        assert (found.imaged[place], found.padded[place]) == (pictured, sum(padded))
         share = Fraction(sum(padded), sum(padded) + pictured)
         assert found.share[place] == pytest.approx(float(share))
 
 
 def shares(*layers: nn.Module, sides: tuple[int, ...] = (16,)) -> FloatArray:
-    return provenance(graph(nn.Sequential(*layers), 1, *sides)).share
+    return padding_paths(graph(nn.Sequential(*layers), 1, *sides)).share
 
 
 def test_two_layers_by_hand():
-    found = provenance(graph(nn.Sequential(*[nn.Conv1d(1, 1, 3, padding=1)] * 2), 1, 6))
+    found = padding_paths(graph(nn.Sequential(*[nn.Conv1d(1, 1, 3, padding=1)] * 2), 1, 6))
     assert found.padded.tolist() == [2, 1, 0, 0, 1, 2]
-    assert found.pictured.tolist() == [5, 8, 9, 9, 8, 5]
+    assert found.imaged.tolist() == [5, 8, 9, 9, 8, 5]
     assert found.overall == Fraction(6, 50)
 
 
 def test_corners_of_padding_count_once():
-    found = provenance(graph(conv(3, 1, 1), 1, 4, 4))
+    found = padding_paths(graph(conv(3, 1, 1), 1, 4, 4))
     assert (found.padded[0, 0], found.padded[0, 1], found.padded[1, 1]) == (5, 3, 0)
 
 
@@ -109,20 +109,20 @@ def test_padding_by_itself_and_by_a_constant():
 
 def test_a_classifier_has_one_place():
     net = nn.Sequential(conv(3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 5))
-    found = provenance(graph(net, 1, 4, 4), "output")
+    found = padding_paths(graph(net, 1, 4, 4), "output")
     assert found.share.size == 1
     assert found.overall == Fraction(4 * 5 + 8 * 3, 16 * 9)
 
 
 def test_a_backbone_at_an_even_and_an_uneven_size():
-    even, uneven = (provenance(graph_of("resnet18", side, side)) for side in (225, 224))
+    even, uneven = (padding_paths(graph_of("resnet18", side, side)) for side in (225, 224))
     assert (even.share == even.share[::-1, ::-1]).all()
     assert uneven.share[0, 0] > uneven.share[-1, -1]
     assert 0 < uneven.overall < even.overall < 0.01
 
 
 def test_the_finding_is_plain():
-    found = provenance(graph(conv(3, 1, 1), 1, 130, 20)).to_dict()
+    found = padding_paths(graph(conv(3, 1, 1), 1, 130, 20)).to_dict()
     assert json.loads(json.dumps(found)) == found
     assert (found["min"], found["max"]) == (0.0, 0.555556)
     assert (len(found["share"]), len(found["share"][0])) == (44, 20)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from placewise.auditing.evenness import evenness, evenness_over
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
+from placewise.auditing.alignment import alignment, alignment_over
 from placewise.auditing.paths import count_paths
 from placewise.graph import capture
 
@@ -32,22 +32,22 @@ REST = {
 @pytest.mark.parametrize("name", REST)
 def test_even_sizes_of_backbones(name: str):
     found = graph_of(name, 224, 224)
-    curve = evenness_over(found, range(192, 260))
-    assert [one.size for one in curve if one.even] == [
+    curve = alignment_over(found, range(192, 260))
+    assert [one.size for one in curve if one.aligned] == [
         size for size in range(192, 260) if size % 32 == REST[name]
     ]
     assert all(one.possible for one in curve)
-    one = evenness(found)
+    one = alignment(found)
     assert one.step == (32, 32)
     below = max(size for size in range(190, 225) if size % 32 == REST[name])
     above = min(size for size in range(224, 260) if size % 32 == REST[name])
-    assert one.nearest_even == ((below, above),) * 2
-    assert one.even == (below == above)
+    assert one.nearest_aligned == ((below, above),) * 2
+    assert one.aligned == (below == above)
     assert one.complete
 
 
-def test_resnet_at_224_is_uneven_at_all_its_strided_layers():
-    found = evenness(graph_of("resnet18", 224, 224))
+def test_resnet_at_224_is_misaligned_at_all_its_strided_layers():
+    found = alignment(graph_of("resnet18", 224, 224))
     rows = [layer for layer in found.layers if layer.axis == 0]
     assert [(left.length, left.kernel, left.unused, left.real) for left in rows] == [
         (230, 7, 1, 0),
@@ -60,23 +60,23 @@ def test_resnet_at_224_is_uneven_at_all_its_strided_layers():
         (14, 1, 1, 1),
     ]
     assert rows[0].layer == "0"
-    assert all(left.unused == 0 for left in evenness(graph_of("resnet18", 225, 225)).layers)
+    assert all(left.unused == 0 for left in alignment(graph_of("resnet18", 225, 225)).layers)
 
 
 def test_an_even_size_is_its_own_neighbour():
-    found = evenness(graph_of("resnet18", 225, 224))
-    assert found.nearest_even == ((225, 225), (193, 225))
-    assert not found.even
-    assert evenness(graph_of("resnet18", 225, 225)).even
+    found = alignment(graph_of("resnet18", 225, 224))
+    assert found.nearest_aligned == ((225, 225), (193, 225))
+    assert not found.aligned
+    assert alignment(graph_of("resnet18", 225, 225)).aligned
 
 
 def test_at_an_even_size_a_symmetric_network_has_symmetric_paths():
     for name in ("resnet18", "mobilenet_v2"):
-        (below, above), _ = evenness(graph_of(name, 110, 97)).nearest_even
+        (below, above), _ = alignment(graph_of(name, 110, 97)).nearest_aligned
         assert (below, above) == (97, 129)
-        for side, even in ((97, True), (110, False)):
+        for side, aligned in ((97, True), (110, False)):
             counts = count_paths(graph_of(name, side, 97)).counts
-            assert (counts == counts[::-1]).all() == even
+            assert (counts == counts[::-1]).all() == aligned
 
 
 # --- the slow twin: capture, and run, at each size -----------------------------------------------
@@ -140,15 +140,15 @@ def test_the_walk_says_what_a_capture_at_each_size_says(name: str):
     net = NETS[name]().eval()
     start = next(size for size in SIZES if size > 30 and runs(net, size))
     found = graph(net, 1, start, start)
-    assert evenness(found).complete
+    assert alignment(found).complete
     compared = 0
-    for one in evenness_over(found, SIZES):
+    for one in alignment_over(found, SIZES):
         assert one.possible == runs(net, one.size)
         if one.possible:
-            real = evenness(graph(net, 1, one.size, one.size))
-            uneven = {left.node for left in real.layers if not left.even}
-            assert (one.even, one.uneven_layers) == (real.even, len(uneven)), one.size
-            compared += one.even
+            real = alignment(graph(net, 1, one.size, one.size))
+            misaligned = {left.node for left in real.layers if not left.aligned}
+            assert (one.aligned, one.misaligned_layers) == (real.aligned, len(misaligned)), one.size
+            compared += one.aligned
     assert compared
 
 
@@ -160,7 +160,7 @@ def test_leftovers_are_those_of_the_shapes_that_layers_meet():
             padded = x.shape[2] + 2 * layer.padding[0]
             expected.append((padded - layer.kernel_size[0]) % layer.stride[0])
             x = layer(x)
-        layers = evenness(graph(net, 1, side, side)).layers
+        layers = alignment(graph(net, 1, side, side)).layers
         assert [left.unused for left in layers if left.axis == 1] == expected
 
 
@@ -169,9 +169,9 @@ def test_leftovers_are_those_of_the_shapes_that_layers_meet():
 
 def test_a_fixed_size_stops_the_walk_and_is_named():
     net = nn.Sequential(conv(3, 2, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3))
-    found = evenness(graph(net, 1, 32, 32))
+    found = alignment(graph(net, 1, 32, 32))
     assert (found.complete, found.stopped) == (False, "3")
-    assert found.nearest_even == ((31, 35),) * 2
+    assert found.nearest_aligned == ((31, 35),) * 2
     assert found.step == (4, 4)
 
 
@@ -185,9 +185,9 @@ def test_slices_that_were_perhaps_calculated_stop_the_walk_where_maps_do_not_fit
             high, wide = x.shape[2:]
             return x + self.up(self.down(x))[:, :, :high, :wide]
 
-    found = evenness(graph(Cropped(), 1, 12, 13))
+    found = alignment(graph(Cropped(), 1, 12, 13))
     assert not found.complete
-    assert found.nearest_even == ((12, 12), (12, 14))
+    assert found.nearest_aligned == ((12, 12), (12, 14))
 
 
 def test_an_axis_that_is_cut_stops_the_walk():
@@ -196,17 +196,17 @@ def test_an_axis_that_is_cut_stops_the_walk():
             return x.view(1, 1, 4, 4, 16).flatten(2, 3)
 
     net = nn.Sequential(conv(2, 2), Windows(), conv(3, 2))
-    found = evenness(graph(net, 1, 32, 32))
+    found = alignment(graph(net, 1, 32, 32))
     assert found.stopped == "1"
-    assert not found.even
-    assert [left.layer for left in found.layers if not left.even] == ["2", "2"]
+    assert not found.aligned
+    assert [left.layer for left in found.layers if not left.aligned] == ["2", "2"]
 
 
 def test_what_the_last_window_overhangs_is_told_and_drops_nothing():
-    found = evenness(graph(nn.MaxPool2d(3, 2, ceil_mode=True), 1, 12, 13))
+    found = alignment(graph(nn.MaxPool2d(3, 2, ceil_mode=True), 1, 12, 13))
     rows, columns = found.layers
     assert (rows.overhang, columns.overhang) == (1, 0)
-    assert (rows.unused, columns.unused, found.even) == (0, 0, True)
+    assert (rows.unused, columns.unused, found.aligned) == (0, 0, True)
 
 
 def test_a_resize_to_a_given_size_stops_the_walk_where_maps_do_not_fit():
@@ -216,54 +216,59 @@ def test_a_resize_to_a_given_size_stops_the_walk_where_maps_do_not_fit():
             small = nn.functional.adaptive_avg_pool2d(x, 2)
             return x + nn.functional.interpolate(small, size=x.shape[2:], mode="nearest")
 
-    found = evenness(graph(Pyramid(), 1, 24, 26))
+    found = alignment(graph(Pyramid(), 1, 24, 26))
     assert not found.complete
-    assert found.nearest_even == ((24, 24), (24, 28))
+    assert found.nearest_aligned == ((24, 24), (24, 28))
 
 
 def test_real_rows_and_padding_are_told_apart():
-    (left,) = evenness(graph(nn.Conv1d(1, 1, 2, 4, 1), 1, 10)).layers
+    (left,) = alignment(graph(nn.Conv1d(1, 1, 2, 4, 1), 1, 10)).layers
     assert (left.length, left.unused, left.real) == (12, 2, 1)
     net = nn.Sequential(nn.ZeroPad1d((0, 2)), nn.ReLU(), nn.Conv1d(1, 1, 2, 4))
-    (left,) = evenness(graph(net, 1, 11)).layers
+    (left,) = alignment(graph(net, 1, 11)).layers
     assert (left.length, left.unused, left.real) == (13, 3, 1)
     net = nn.Sequential(nn.ZeroPad1d((0, 1)), nn.Conv1d(1, 1, 2, 4, 1))
-    (left,) = evenness(graph(net, 1, 10)).layers
+    (left,) = alignment(graph(net, 1, 10)).layers
     assert (left.length, left.unused, left.real) == (13, 3, 1)
 
 
 @pytest.mark.parametrize("space", [(20,), (20, 21), (20, 21, 22)])
 def test_one_to_three_axes(space: tuple[int, ...]):
     kind = [nn.Conv1d, nn.Conv2d, nn.Conv3d][len(space) - 1]
-    found = evenness(graph(kind(1, 1, 3, 2, 1), 1, *space))
-    assert found.nearest_even == ((19, 21), (21, 21), (21, 23))[: len(space)]
+    found = alignment(graph(kind(1, 1, 3, 2, 1), 1, *space))
+    assert found.nearest_aligned == ((19, 21), (21, 21), (21, 23))[: len(space)]
     assert found.step == (2,) * len(space)
 
 
 def test_a_network_without_strides_is_even_everywhere():
-    found = evenness(graph(conv(3, 1, 1), 1, 8, 9))
-    assert (found.even, found.layers, found.step) == (True, (), (1, 1))
-    assert found.nearest_even == ((8, 8), (9, 9))
+    found = alignment(graph(conv(3, 1, 1), 1, 8, 9))
+    assert (found.aligned, found.layers, found.step) == (True, (), (1, 1))
+    assert found.nearest_aligned == ((8, 8), (9, 9))
 
 
 def test_findings_are_plain():
-    found = evenness(graph_of("resnet18", 224, 224)).to_dict()
+    found = alignment(graph_of("resnet18", 224, 224)).to_dict()
     assert json.loads(json.dumps(found)) == found
-    assert (found["even"], found["nearest_even"], found["step"]) == (
+    assert (found["aligned"], found["nearest_aligned"], found["step"]) == (
         False,
         [[193, 225], [193, 225]],
         [32, 32],
     )
-    (one,) = evenness_over(graph_of("resnet18", 224, 224), [224])
-    assert one.to_dict() == {"size": 224, "even": False, "uneven_layers": 8, "possible": True}
+    (one,) = alignment_over(graph_of("resnet18", 224, 224), [224])
+    assert one.to_dict() == {
+        "size": 224,
+        "aligned": False,
+        "misaligned_layers": 8,
+        "possible": True,
+    }
 
 
 def test_strided_layers_beyond_what_can_be_followed_are_told():
     """Places that are moved into channels end the walk; what strides behind them has no say."""
     hidden = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 3, 2, 1))
-    found = evenness(capture(hidden, (1, 32, 32)))
+    found = alignment(capture(hidden, (1, 32, 32)))
     assert len(found.layers) == 2
     assert (found.stopped is None, found.missed) == (False, 1)
     before = nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), nn.PixelUnshuffle(2))
-    assert evenness(capture(before, (1, 32, 32))).missed == 0
-    assert evenness(capture(before[:1], (1, 32, 32))).missed == 0
+    assert alignment(capture(before, (1, 32, 32))).missed == 0
+    assert alignment(capture(before[:1], (1, 32, 32))).missed == 0
