@@ -143,7 +143,7 @@ def main() -> None:
         if name != "timm" or find_spec("timm"):
             shown = show_target(text, size=size, backbone=settings, paths=False)
             (FIGURES / f"backbones_{name}.png").write_bytes(shown.figure())
-    exact = show_target("lenet+flatten", channels=1, paths=False)
+    exact = show_target("lenet+flatten", in_channels=1, paths=False)
     (FIGURES / "show.png").write_bytes(exact.figure())
 
 

@@ -34,7 +34,7 @@ PLANS: dict[str, dict[str, Any]] = {
     "--padding circular --blur": {"padding": "circular", "blur": True},
     "--padding symmetric": {"padding": "symmetric"},
     "--blur": {"blur": True},
-    "--even": {"even": True},
+    "--align": {"align": True},
 }
 NETWORKS = {
     "resnet18": list(PLANS),
@@ -77,7 +77,7 @@ def mended(name: str) -> dict[str, Any]:
                 **facts(found.after),
                 "size": list(found.after.shape[1:]),
                 "layers changed": len(found.changes),
-                "layers left": [one.name for one in found.left],
+                "layers not changed": [one.name for one in found.unchanged],
                 "seconds of processor": round(time.process_time() - begun, 1),
             }
         print(name, plan, rows[plan], flush=True)
