@@ -418,7 +418,7 @@ def test_a_run_of_ours(squares: Path, tmp_path: Path) -> None:
     run = train(read_dataset(squares), tmp_path / "run", TrainingSettings.of(**quick), quiet=True)
     found = find_target(str(run.path))
     model = Run.open(run.path).model(print)
-    assert found.shape == (run.facts.model.input.channels, *model.frame)
+    assert found.shape == (run.facts.model.input.channels, *model.input_size)
     assert sorted(found.model.state_dict()) == sorted(model.state_dict())
     for name, value in model.state_dict().items():
         assert torch.equal(found.model.state_dict()[name], value), name
