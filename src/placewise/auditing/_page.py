@@ -69,7 +69,8 @@ AUDIT_WORDS = (
     (
         "stride-aligned size",
         "A size at which no layer drops a padded row or column. At other sizes "
-        "padding is used more on one side than on the other, and the network treats the two sides differently.",
+        "padding is used more on one side than on the other, and the network treats the two sides "
+        "differently.",
     ),
     (
         "receptive field",
