@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 from placewise.layers.proximity import Nearness, Places, Proximity
-from placewise.layers.proximity._figures import connections_figure, lengths_figure
+from proximity_figures import connections_figure, lengths_figure
 from placewise.layers.proximity.placement import assign, place
 from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, rewire
 

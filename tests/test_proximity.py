@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.layers.proximity import Nearness, Places, Proximity, _sparse, draw, wiring_cost
-from placewise.layers.proximity._figures import connections_figure, lengths_figure
+from proximity_figures import connections_figure, lengths_figure
 
 GRIDS = [
     Places((7,)),
