@@ -200,6 +200,24 @@ def test_all_videos_of_a_project_are_read_together(
         )
 
 
+@pytest.mark.parametrize("text", [dlc_text, coco_text])
+def test_a_folder_is_the_same_from_wherever_it_is_named(
+    tmp_path: Path, text: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if text is dlc_text:
+        folder, inner = dlc_project(tmp_path), "labeled-data/video0"
+    else:
+        folder, inner = tmp_path, "annotations"
+        for split in ("train", "val"):
+            write_images(folder / "images" / split)
+            put(folder / inner / f"{split}.json", coco_text(*IMAGES))
+    wanted = labelled(read_dataset(folder))
+    assert len(wanted) == 6
+    for here, path in [("", "."), (inner, "../" * (1 + inner.count("/"))), ("..", folder.name)]:
+        monkeypatch.chdir(folder / here)
+        assert labelled(read_dataset(path)) == wanted
+
+
 def test_faults_of_several_files_come_together(tmp_path: Path) -> None:
     folder = dlc_project(tmp_path, 3)
     for k in (0, 2):

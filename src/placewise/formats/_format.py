@@ -157,7 +157,7 @@ def rebased(parts: Sequence[Dataset[Any]]) -> tuple[Path, list[list[str]]]:
     Raises:
         DataError: two parts have an image in common.
     """
-    roots = [part.root.absolute() for part in parts]
+    roots = [Path(os.path.normpath(part.root.absolute())) for part in parts]
     common = Path(os.path.commonpath(roots))
     prefixes = [root.relative_to(common).as_posix() for root in roots]
     owners: dict[str, Path | None] = {}

@@ -292,7 +292,8 @@ class Reader:
         above = Path(os.path.normpath(own / ".."))
         found = self.collector.holding(names, [own, above])[:1]
         if not found:
-            places = [own, above] if own.absolute().name.lower() in _BESIDE else [own]
+            named = Path(os.path.normpath(own.absolute())).name.lower()
+            places = [own, above] if named in _BESIDE else [own]
             found = self.collector.holding(names, [f for place in places for f in _below(place)])
             stem = self.collector.path.stem.lower()
             if len(found) > 1:

@@ -15,6 +15,7 @@ for the split.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -76,7 +77,7 @@ class Deeplabcut(KeypointFormat):
             del body[0]  # names of the index
         if root is None:
             names = ["/".join(cells[:width]) for _, cells in body]
-            above = islice(path.absolute().parents, 1, 1 + UP)
+            above = islice(Path(os.path.normpath(path.absolute())).parents, 1, 1 + UP)
             found = collector.holding(names, [path.parent, *above])
             collector.root = found[0] if found else path.parent
         filled = ["".join(cells) for cells in header]
