@@ -200,6 +200,17 @@ def functions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFun
             yield node, long - ((text.end_lineno or 0) - text.lineno + 1 if text else 0)
 
 
+def print_faults(package: Path) -> list[Fault]:
+    """Printing outside of the command line and of its console: a library logs."""
+    return [
+        (file, node.lineno, "print")
+        for file, tree in sources(package).items()
+        if unit_of(file) not in ("cli", "progress")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    ]
+
+
 def size_faults(package: Path) -> list[Fault]:
     """Files and functions that are too long, and too many that are rather long."""
     faults, lengths = [], []
@@ -227,10 +238,15 @@ def example_fault(name: str, value: object) -> str | None:
     return None
 
 
+FINDERS = (row_faults, library_faults, forbidden_faults, print_faults, size_faults)
+
+
 # --- the package ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("find", [row_faults, library_faults, forbidden_faults, size_faults])
+@pytest.mark.parametrize(
+    "find", [row_faults, library_faults, forbidden_faults, print_faults, size_faults]
+)
 def test_the_package_keeps_the_house_style(find):
     assert find(PACKAGE) == []
 
@@ -319,7 +335,9 @@ def planted(folder: Path, file: str, text: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("find", [row_faults, library_faults, forbidden_faults, size_faults])
+@pytest.mark.parametrize(
+    "find", [row_faults, library_faults, forbidden_faults, print_faults, size_faults]
+)
 def test_a_good_package_has_no_faults(tmp_path: Path, find):
     assert find(planted(tmp_path, "errors", "")) == []
 
@@ -420,6 +438,12 @@ def test_planted_code_that_is_never_right_is_found(tmp_path: Path, text: str):
 )
 def test_what_only_looks_forbidden_is_let_be(tmp_path: Path, text: str):
     assert forbidden_faults(planted(tmp_path, "geometry", text)) == []
+
+
+def test_printing_is_found_outside_of_the_command_line(tmp_path: Path):
+    text = "def a():\n    print('x')  # print(y)\n"
+    assert print_faults(planted(tmp_path, "geometry", text)) == [("geometry.py", 2, "print")]
+    assert print_faults(planted(tmp_path / "b", "cli", text)) == []
 
 
 def a_function(lines: int, docstring: int = 0) -> str:

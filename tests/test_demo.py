@@ -17,6 +17,7 @@ from placewise.errors import SettingsError
 from placewise.formats import read_dataset
 from placewise.geometry import border_distance, inside
 from placewise.labels import Visibility
+from placewise.progress import console
 
 IMAGES = 40
 
@@ -292,8 +293,9 @@ def test_the_images_are_ordinary_colour_images(folder: Path):
 def test_the_whole_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Images, training, scores and keypoints; far too short to be good at it."""
     out = tmp_path / "demo"
-    scores = demo.run_demo(out, minutes=0.05, seed=0, images=20)
-    told = capsys.readouterr().out
+    with console():
+        scores = demo.run_demo(out, minutes=0.05, seed=0, images=20)
+    told = capsys.readouterr().err
     assert (scores["split"], scores["images"]) == ("test", 3)
     assert 0 <= scores["within_3_px_and_said"] <= scores["within_3_px"] <= 1
     report = out / "run" / "evaluation" / "report.html"

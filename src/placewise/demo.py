@@ -9,6 +9,7 @@ format.
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from placewise.files import claim_folder, write_text
 from placewise.formats import read_dataset
 from placewise.geometry import FloatArray, Size, inside
 from placewise.labels import Dataset
+
+_log = logging.getLogger(__name__)
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIZES: tuple[Size, ...] = ((80, 128), (88, 120), (96, 128), (97, 113), (104, 136), (104, 112))
@@ -146,23 +149,23 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     from placewise.training import train
 
     data, run_folder, keypoints = out / "images", out / "run", out / "keypoints"
-    print(f"1 of 4: {images} images with handwritten digits: {data}")
+    _log.info(f"1 of 4: {images} images with handwritten digits: {data}")
     dataset = read_dataset(write_images(data, images=images, seed=seed))
-    print(f"2 of 4: training, about {minutes:g} minutes: {run_folder}")
+    _log.info(f"2 of 4: training, about {minutes:g} minutes: {run_folder}")
     run = train(dataset, run_folder, max_minutes=minutes, seed=seed)
-    print("3 of 4: scores on images that were not trained on")
+    _log.info("3 of 4: scores on images that were not trained on")
     with Display("images") as progress:
         scores = evaluate(run, dataset, out=run_folder / "evaluation", progress=progress)
-    print(scores_text(dataset, scores))
-    print(f"4 of 4: keypoints on all images: {keypoints}")
+    _log.info(scores_text(dataset, scores))
+    _log.info(f"4 of 4: keypoints on all images: {keypoints}")
     with Display("images") as progress:
         predict(run, data / "images", keypoints, overlays=24, progress=progress)
     near, said = within(run_folder / "evaluation" / "predictions.csv", dataset)
-    print(
+    _log.info(
         f"{100 * near:.1f} % of the digits on the test images have their keypoint within {NEAR:g} "
         f"px, {100 * said:.1f} % with a score of {PRESENT:g} or more"
     )
-    print(f"report: {run_folder / 'evaluation' / 'report.html'}")
+    _log.info(f"report: {run_folder / 'evaluation' / 'report.html'}")
     return {**scores, "within_3_px": near, "within_3_px_and_said": said}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import sys
 from pathlib import Path
 from types import FrameType, TracebackType
+
+_log = logging.getLogger(__name__)
 
 
 class Interrupted(SystemExit):
@@ -73,9 +75,8 @@ class Stop:
     def leave(self, run: Path, step: int) -> None:
         """End the program with the documented exit code."""
         number = self.number or signal.SIGTERM
-        print(
+        _log.warning(
             f"stopped by {signal.Signals(number).name} at step {step}; continue with "
-            f"'placewise train DATA --out {run} --resume'",
-            file=sys.stderr,
+            f"'placewise train DATA --out {run} --resume'"
         )
         raise Interrupted(128 + number)
