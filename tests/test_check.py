@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from placewise.checking import Findings, check, check_data, write_findings
-from placewise.errors import SettingsError
+from placewise.checking import Findings, check, write_findings
+from placewise.cli import main
+from placewise.errors import DataError, SettingsError
 from placewise.files import read_json
 from placewise.formats import read_dataset
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility, split_images
+from placewise.tasks import task_named
+from placewise.training import train
 
 NAMES = ("nose", "tail", "left", "right")
 SHAPE = np.array([[0.0, -20.0], [0.0, 20.0], [-8.0, -10.0], [8.0, -10.0]])
@@ -77,7 +80,7 @@ def without_noses(labels: KeypointDataset) -> KeypointDataset:
 def test_faultless_labels_have_nothing_to_warn_of(clean: KeypointDataset) -> None:
     findings = check(clean)
     assert findings.warnings == ()
-    assert findings.verdict == "Ready to train: 60 images, 4 points, 236 labels."
+    assert findings.verdict == "Ready to train: 60 images, 4 keypoints, 236 labels."
     assert str(findings).startswith("Ready to train")
 
 
@@ -85,7 +88,7 @@ def test_counts_are_those_of_a_slow_count(clean: KeypointDataset) -> None:
     facts = check(clean).facts
     assert facts.splits == {"train": 36, "val": 12, "test": 12} and not facts.split_drawn
     assert facts.sizes == {"140×100": 60} and facts.instances == {1: 60}
-    for k, point in enumerate(facts.by_point):
+    for k, one in enumerate(facts.by_keypoint):
         counts = dict.fromkeys(Visibility, 0)
         near, splits = 0, {"train": 0, "val": 0, "test": 0}
         for sample in clean.samples:
@@ -96,27 +99,23 @@ def test_counts_are_those_of_a_slow_count(clean: KeypointDataset) -> None:
                 x, y = sample.points[0, k]
                 nearest = min(x + 0.5, y + 0.5, 139.5 - x, 99.5 - y)
                 near += nearest <= 0.05 * 100
-        assert (
-            point.visible == counts[Visibility.VISIBLE]
-            and point.hidden == counts[Visibility.HIDDEN]
-        )
-        assert (
-            point.absent == counts[Visibility.ABSENT]
-            and point.unlabelled == counts[Visibility.UNLABELLED]
-        )
-        assert point.near_border == near > 0 and point.by_split == splits
-        assert point.point == NAMES[k] and point.absent == 1
+        assert one.visible == counts[Visibility.VISIBLE]
+        assert one.hidden == counts[Visibility.HIDDEN]
+        assert one.absent == counts[Visibility.ABSENT] == 1
+        assert one.unlabelled == counts[Visibility.UNLABELLED]
+        assert one.near_border == near > 0 and one.by_split == splits
+        assert one.keypoint == NAMES[k]
     assert facts.labels == sum(int(sample.located.sum()) for sample in clean.samples)
 
 
 def test_the_border_band_is_five_percent_of_the_shorter_side(clean: KeypointDataset) -> None:
     inside = {(4.5, 50.0): True, (4.6, 50.0): False, (70.0, 94.5): True, (70.0, 94.4): False,
               (-3.0, 50.0): True, (139.5, 99.5): True}  # fmt: skip
-    base = check(clean).facts.by_point[1].near_border
+    base = check(clean).facts.by_keypoint[1].near_border
     for place, near in inside.items():
         points = clean.samples[30].points.copy()
         points[0, 1] = place
-        found = check(changed(clean, 30, points=points)).facts.by_point[1].near_border
+        found = check(changed(clean, 30, points=points)).facts.by_keypoint[1].near_border
         assert found == base + near, place
 
 
@@ -168,22 +167,22 @@ def spoil(labels: KeypointDataset, fault: str) -> KeypointDataset:
 STOPS = {
     "truncated": "1 image cannot be read. The first:",
     "gone": "1 image cannot be read. The first:",
-    "instances": "Several instances stand on 1 of 60 images (up to 2)",
+    "instances": "Several instances are on 1 of 60 images (up to 2)",
     "one image": "the labels have 1 training and 0 validation images",
-    "nothing located": "No point is located on any image",
+    "nothing located": "No keypoint is located on any image",
 }
 HARMS = {
     "lost": "'tail' is located on no training image",
-    "leak": "Identical images stand in different splits (once), e.g. 013.png = 014.png",
+    "leak": "Identical images are in different splits (once), e.g. 013.png = 014.png",
     "swap": "Left and right look swapped once: left and right on 009.png",
     "few": "Few labels on training images: nose (8)",
 }
 NOTES = {
     "border": "No label lies near the border (within 5 % of the shorter side): the model cannot",
     "border of one": "'nose' never lies near the border",
-    "no absent": "No point is labelled as absent",
-    "empty": "1 image without any located point: 030.png",
-    "copy": "Identical images stand in one split (once), e.g. 013.png = 018.png",
+    "no absent": "No keypoint is labelled as absent",
+    "empty": "1 image without any located keypoint: 030.png",
+    "copy": "Identical images are in one split (once), e.g. 013.png = 018.png",
     "sizes": "Images reach from 140×100 to 1400×1000 px",
 }
 
@@ -205,22 +204,45 @@ def test_a_planted_fault_is_found_and_weighed(own: KeypointDataset, fault: str) 
     assert str(findings).startswith(findings.verdict + "\n\n1. ")
 
 
-def test_warnings_are_ordered_by_weight(own: KeypointDataset) -> None:
+def with_floor(monkeypatch: pytest.MonkeyPatch, floor: float | None) -> None:
+    """Let the decode floor be this one."""
+    monkeypatch.setattr("placewise.tasks.keypoints.check.floor_of", lambda dataset, seed: floor)
+
+
+def test_warnings_are_ordered_by_weight(
+    own: KeypointDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels = own
     for fault in ("copy", "truncated", "swap", "no absent"):
         labels = spoil(labels, fault)
-    warnings = check(labels, floor=0.9).warnings
-    order = ["cannot be read", "swapped", "decode floor", "as absent", "Identical images"]
+    with_floor(monkeypatch, 0.9)
+    warnings = check(labels).warnings
+    order = ["cannot be read", "swapped", "decode floor", "Identical images", "as absent"]
     places = [next(i for i, w in enumerate(warnings) if words in w) for words in order]
     assert places == sorted(places) and places[0] == 0
 
 
-def test_the_decode_floor_is_handed_in(clean: KeypointDataset) -> None:
-    assert check(clean).facts.decode_floor_px is None
-    low, high = check(clean, floor=0.01), check(clean, floor=0.75)
+def test_a_high_decode_floor_is_warned_of(
+    clean: KeypointDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = check(clean).facts.decode_floor_px
+    assert measured is not None and 0 <= measured < 0.05
+    with_floor(monkeypatch, 0.01)
+    low = check(clean)
     assert low.warnings == () and "0.01 px" in str(low)
+    with_floor(monkeypatch, 0.75)
+    high = check(clean)
     assert "The decode floor is 0.75 px" in high.warnings[0]
     assert high.verdict.startswith("Ready to train, but")
+    with_floor(monkeypatch, None)
+    assert check(clean).warnings == () and "not measured" in str(check(clean))
+
+
+def test_the_decode_floor_is_not_measured_where_nothing_can_be_trained(
+    own: KeypointDataset,
+) -> None:
+    assert check(spoil(own, "nothing located")).facts.decode_floor_px is None
+    assert check(spoil(own, "one image")).facts.decode_floor_px is None
 
 
 def test_a_split_that_is_drawn_is_that_of_the_seed(clean: KeypointDataset) -> None:
@@ -255,7 +277,10 @@ def test_what_is_written(own: KeypointDataset, tmp_path: Path) -> None:
     content = read_json(out / "check.json")
     assert content == json.loads(json.dumps(findings.as_json()))
     assert content["warnings"] == list(findings.warnings) and "pixel_convention" in content
-    assert content["swaps"][0]["image"] == "009.png" and content["by_point"][0]["point"] == "nose"
+    assert (
+        content["swaps"][0]["image"] == "009.png"
+        and content["by_keypoint"][0]["keypoint"] == "nose"
+    )
     page = (out / "check.html").read_text(encoding="utf-8")
     assert page.index(findings.verdict) < page.index(findings.warnings[0][:30])
     assert page.count("data:image/jpeg") == 20 and "009.png (left and right?)" in page
@@ -274,7 +299,7 @@ def test_only_a_former_check_is_replaced(clean: KeypointDataset, tmp_path: Path)
     (tmp_path / "file").write_text("mine")
     for taken in (tmp_path / "mine", tmp_path / "file", clean.root):
         before = digests(tmp_path)
-        with pytest.raises(SettingsError, match="new folder"):
+        with pytest.raises(SettingsError, match=r"name a new (or empty )?folder"):
             write_findings(findings, clean, taken)
         assert digests(tmp_path) == before
 
@@ -299,17 +324,25 @@ def test_names_and_messages_are_escaped(own: KeypointDataset, tmp_path: Path) ->
     assert bad not in page and "&lt;b&gt;&amp;.png" in page and page.count("&lt;img src=x") >= 3
 
 
-def test_the_verb(squares: Path, tmp_path: Path) -> None:
-    before = digests(squares)
-    text = check_data(squares / "points.csv")
+def test_the_verb(squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, out = digests(squares), tmp_path / "out"
+    main(["check", str(squares / "points.csv")])
+    text = capsys.readouterr().out
     assert text.startswith("Ready to train") and digests(squares) == before
-    written = check_data(squares, out=tmp_path / "out")
-    assert written.startswith(text) and str(tmp_path / "out" / "check.html") in written
-    floor = read_json(tmp_path / "out" / "check.json")["decode_floor_px"]
+    main(["check", str(squares), "--out", str(out), "--quiet"])
+    written = capsys.readouterr().out
+    assert written.startswith(text.rstrip()) and str(out / "check.html") in written
+    floor = read_json(out / "check.json")["decode_floor_px"]
     assert isinstance(floor, float) and 0 <= floor < 0.1
     assert digests(squares) == before
     with pytest.raises(SettingsError, match=r"is not empty and holds no check\.json"):
-        check_data(squares, out=squares)
+        check(read_dataset(squares), out=squares)
+
+
+def test_what_the_verb_writes_is_what_the_function_finds(squares: Path, tmp_path: Path) -> None:
+    found = check(read_dataset(squares), out=tmp_path / "out")
+    content = read_json(tmp_path / "out" / "check.json")
+    assert content["verdict"] == found.verdict and content["warnings"] == list(found.warnings)
 
 
 def test_two_mice(real_data: Path) -> None:
@@ -317,7 +350,7 @@ def test_two_mice(real_data: Path) -> None:
     for name, (images, points, labelled) in mice.items():
         findings = check(read_dataset(real_data / name / "points.csv"))
         facts = findings.facts
-        assert (facts.images, len(facts.by_point), facts.labels) == (images, points, labelled)
+        assert (facts.images, len(facts.by_keypoint), facts.labels) == (images, points, labelled)
         assert findings.verdict.startswith("Ready to train") and not facts.damaged
         assert facts.near_border > 20 and re.search("near the border", " ".join(findings.warnings))
 
@@ -328,3 +361,206 @@ def test_cells_are_many_on_an_image(real_data: Path) -> None:
     findings = check(read_dataset(real_data / "bccd" / "points.csv"))
     assert isinstance(findings, Findings) and findings.verdict.startswith("Not ready to train")
     assert "Several instances" in findings.warnings[0] and findings.facts.labels == 4886
+
+
+# --- implausible labels --------------------------------------------------------------------------
+
+SIZE = (48, 64)
+"""(height, width) of the images of tables."""
+
+Place = tuple[float, float] | None
+
+
+def write_table(folder: Path, places: dict[str, list[Place]], splits: str = "") -> Path:
+    """Images with a table of labels: places of each keypoint by image; None: not labelled.
+
+    Args:
+        folder: a new folder.
+        places: of each keypoint, image by image.
+        splits: first letter of the split of each image; empty: the table has none.
+    """
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    words = {"t": "train", "v": "val", "e": "test"}
+    rows = ["image,keypoint,x,y" + (",split" if splits else "")]
+    for number in range(len(next(iter(places.values())))):
+        Image.fromarray(rng.integers(0, 255, SIZE, np.uint8)).save(folder / f"{number:02d}.png")
+        for name, found in places.items():
+            place = found[number]
+            cells = [f"{number:02d}.png", name, *(map(str, place) if place else ("", ""))]
+            rows.append(",".join([*cells, *([words[splits[number]]] if splits else [])]))
+    (folder / "points.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def scattered(count: int = 24, seed: int = 0) -> list[Place]:
+    """Places all over an image, but not at its border."""
+    rng = np.random.default_rng(seed)
+    return [(float(x), float(y)) for x, y in rng.uniform((5, 5), (58, 42), (count, 2)).round(2)]
+
+
+def warnings_of(folder: Path, words: str) -> list[str]:
+    """Warnings about a table that hold these words."""
+    return [one for one in check(read_dataset(folder)).warnings if words in one]
+
+
+CODES = {"minus one": (-1.0, -1.0), "zero": (0.0, 0.0), "beyond": (66.0, 20.0), "edge": (63.0, 9.0)}
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("times", [2, 12])
+def test_a_code_for_missing_is_seen(tmp_path: Path, code: str, times: int) -> None:
+    """A place at the border or beyond that occurs twice is no slip of a hand."""
+    tails = [CODES[code] if i < times else place for i, place in enumerate(scattered(seed=1))]
+    folder = write_table(tmp_path / "data", {"nose": scattered(), "tail": tails})
+    (one,) = warnings_of(folder, "code for a missing keypoint")
+    x, y = CODES[code]
+    assert one.startswith(f"{times} of 24 labels of 'tail' are exactly at {x:g}, {y:g}")
+    assert "absent" in one
+    assert check(read_dataset(folder)).verdict.startswith("Ready to train, but look at")
+
+
+def test_a_place_inside_that_repeats_is_a_code_where_a_good_part_has_it(tmp_path: Path) -> None:
+    """A tenth of the labels, five at least; where all have it, something stands still."""
+    for times, expected in ((1, 0), (4, 0), (5, 1), (23, 1), (24, 0)):
+        noses = [(30.0, 20.0) if i < times else place for i, place in enumerate(scattered())]
+        folder = write_table(tmp_path / str(times), {"nose": noses, "tail": scattered(seed=1)})
+        assert len(warnings_of(folder, "code for a missing keypoint")) == expected, times
+
+
+def test_one_place_at_the_border_is_no_code(tmp_path: Path) -> None:
+    tails = [(-1.0, -1.0), *scattered(23, seed=1)]
+    folder = write_table(tmp_path / "data", {"nose": scattered(), "tail": tails})
+    assert warnings_of(folder, "code for a missing") == []
+
+
+def scaled(places: list[Place], x: float, y: float) -> list[Place]:
+    return [place and (place[0] * x, place[1] * y) for place in places]
+
+
+def test_fractions_of_width_and_height_are_seen(tmp_path: Path) -> None:
+    parts = {name: scaled(scattered(seed=k), 1 / 64, 1 / 48) for k, name in enumerate("abc")}
+    folder = write_table(tmp_path / "data", parts)
+    findings = check(read_dataset(folder))
+    assert findings.verdict.startswith("Not ready to train: ")
+    assert findings.warnings[0].startswith("All 72 labels lie in the top-left pixel: are they frac")
+
+
+def test_percent_and_pixels_of_a_smaller_copy_are_seen(tmp_path: Path) -> None:
+    small = {name: scaled(scattered(seed=k), 0.4, 0.4) for k, name in enumerate("ab")}
+    (one,) = warnings_of(write_table(tmp_path / "small", small), "pixels of a smaller copy")
+    assert "or percent of width and height?" in one
+    assert re.match(r"All labels lie in the left 3\d(\.\d)? % and the upper 3\d(\.\d)? %", one)
+    usual = {name: scattered(seed=k) for k, name in enumerate("ab")}
+    assert warnings_of(write_table(tmp_path / "usual", usual), "smaller copy") == []
+
+
+def test_pixels_beyond_a_hundred_are_no_percent(tmp_path: Path) -> None:
+    """On large images, labels in a corner are pixels of a smaller copy and nothing else."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    visibility = np.full((1, 1), Visibility.VISIBLE, np.int8)
+    samples = []
+    for number in range(12):
+        name = f"{number}.png"
+        Image.fromarray(rng.integers(0, 255, (500, 600), np.uint8)).save(folder / name)
+        points = rng.uniform(100, 200, (1, 1, 2))
+        samples.append(KeypointSample(name, (500, 600), points, visibility))
+    warnings = check(KeypointDataset(folder, ("nose",), tuple(samples))).warnings
+    (one,) = [one for one in warnings if "smaller copy" in one]
+    assert "percent" not in one
+
+
+# --- nothing to learn, nothing to choose by ------------------------------------------------------
+
+
+@pytest.mark.parametrize(("split", "use"), [("t", "learn from"), ("v", "choose the weights by")])
+def test_a_split_without_labels_stops_check_and_training(
+    tmp_path: Path, split: str, use: str
+) -> None:
+    splits = "tttvteteee" + "tttvteteee"
+    keypoints = {
+        name: [None if s == split else place for s, place in zip(splits, found, strict=True)]
+        for name, found in (("nose", scattered(20)), ("tail", scattered(20, seed=1)))
+    }
+    folder = write_table(tmp_path / "data", keypoints, splits)
+    findings = check(read_dataset(folder))
+    assert findings.verdict.startswith("Not ready to train: ")
+    assert any(f"nothing to {use}" in one for one in findings.warnings[:1])
+    with pytest.raises(DataError, match=f"nothing to {use}"):
+        train(read_dataset(folder), tmp_path / "run", max_steps=2, quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_of_nothing_stop_check_and_training(tmp_path: Path) -> None:
+    folder = write_table(tmp_path / "data", {"nose": [None] * 12, "tail": [None] * 12})
+    findings = check(read_dataset(folder))
+    assert findings.verdict.startswith("Not ready to train: 1 thing")
+    assert findings.warnings[0] == (
+        "No keypoint is located on any image: there is nothing to learn."
+    )
+    with pytest.raises(DataError, match="nothing to learn from"):
+        train(read_dataset(folder), tmp_path / "run", max_steps=2, quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+# --- a side without a partner --------------------------------------------------------------------
+
+EYES = ("nose", "left_eye", "right_eye")
+
+ALONE = {
+    "no partner": ((*EYES, "left_wrist"), ("left_wrist",)),
+    "two possible partners": ((*EYES, "left_l", "right_l", "left_r", "right_r"), None),
+    "differently written": ((*EYES, "Left Ear", "right ear"), ("Left Ear", "right ear")),
+    "letters": ((*EYES, "wrist_L"), ("wrist_L",)),
+}
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_side_without_a_partner_turns_mirroring_off_and_says_so(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    names, alone = ALONE[kind]
+    alone = alone or tuple(name for name in names if name not in EYES)
+    folder = write_table(
+        tmp_path / "data", {name: scattered(seed=k) for k, name in enumerate(names)}
+    )
+    dataset = read_dataset(folder)
+    assert ("left_eye", "right_eye") in dataset.symmetry
+    (one,) = warnings_of(folder, "not mirrored")
+    assert all(f"'{name}'" in one for name in alone)
+    caplog.set_level("INFO", "placewise")
+    small = {"backbone_settings": {"width": 16, "depth": 1}, "precision": "float32"}
+    run = train(dataset, tmp_path / "run", max_steps=1, quiet=True, **small)
+    assert run.facts.training["augmentation"]["flip"] is False
+    told = [line for line in caplog.messages if "not mirrored" in line]
+    assert len(told) == 1 and all(name in told[0] for name in alone)
+
+
+def test_sides_that_all_have_partners_are_mirrored(tmp_path: Path) -> None:
+    names = (*EYES, "L_ear", "R_ear")
+    folder = write_table(
+        tmp_path / "data", {name: scattered(seed=k) for k, name in enumerate(names)}
+    )
+    dataset = read_dataset(folder)
+    assert warnings_of(folder, "mirrored") == []
+    assert task_named("keypoints").augmentation(dataset, dataset.samples)["flip"] is True
+
+
+def test_names_without_sides_are_not_mirrored_and_nothing_is_said(tmp_path: Path) -> None:
+    folder = write_table(tmp_path / "data", {"nose": scattered(), "right_now": scattered(seed=1)})
+    dataset = read_dataset(folder)
+    assert dataset.symmetry == () and warnings_of(folder, "mirrored") == []
+    assert task_named("keypoints").augmentation(dataset, dataset.samples)["flip"] is False
+
+
+def test_pairs_that_are_only_partly_listed_turn_mirroring_off(tmp_path: Path) -> None:
+    names = (*EYES, "left_ear", "right_ear")
+    folder = write_table(
+        tmp_path / "data", {name: scattered(seed=k) for k, name in enumerate(names)}
+    )
+    partly = replace(read_dataset(folder), symmetry=(("left_eye", "right_eye"),))
+    (one,) = [one for one in check(partly).warnings if "not mirrored" in one]
+    assert "'left_ear', 'right_ear'" in one
+    assert task_named("keypoints").augmentation(partly, partly.samples)["flip"] is False

@@ -18,18 +18,19 @@ from placewise.augment import Augmentation
 from placewise.backbones import Backbone
 from placewise.checking import check, write_findings
 from placewise.cli import main
-from placewise.errors import ImageError, SettingsError
+from placewise.errors import DataError, ImageError, SettingsError
 from placewise.evaluation import evaluate
 from placewise.formats import read_dataset, write_dataset
 from placewise.heads import HEADS, ClassHead
 from placewise.images import read_image
 from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample, of_split, split_images
-from placewise.model import InputSettings, ModelSettings
+from placewise.model import InputSettings, ModelSettings, batches_of
 from placewise.model.inputs import as_input, choose_input, shown_size
 from placewise.prediction import predict
-from placewise.run import Run
+from placewise.run import Run, load_model
 from placewise.tasks import choose_model, task_named
 from placewise.tasks.classes.check import ClassFacts
+from placewise.tasks.classes.items import runs_of_one_size
 from placewise.tasks.classes.model import ClassModel
 from placewise.training import TrainingSettings, train
 from placewise.training.begin import fingerprint_of
@@ -139,10 +140,6 @@ def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return trained(shapes, out, max_steps=80, learning_rate=1e-2, val_interval=40)
 
 
-def quiet(text: str) -> None:
-    """Hears what the user would be told."""
-
-
 # --- training --------------------------------------------------------------------------------
 
 
@@ -155,7 +152,7 @@ def test_it_learns(run: Run) -> None:
     assert run.facts.model.names == NAMES
     assert run.facts.model.head == "convolutional"
     assert run.calibration()["temperature"] > 0
-    assert run.radius_factor() is None
+    assert "factor" not in run.calibration()
     assert (run.path / "preview.png").is_file()
     counts = {name: len(images) for name, images in run.facts.split.items()}
     assert counts == {"train": 135, "val": 15, "test": 30}
@@ -184,7 +181,7 @@ def test_a_file_of_first_weights_is_read_once(shapes: Path, tmp_path: Path) -> N
     file.unlink()
     assert run.facts.model.backbone_settings == {"weights": ""}
     assert run.facts.training["backbone_settings"] == {"weights": str(file)}
-    model = Run.open(run.path).model(quiet)
+    model = load_model(run.path)
     torch.testing.assert_close(model.backbone.body.weight, body.weight, rtol=0, atol=1e-5)
     shutil.rmtree(run.path / "validation", ignore_errors=True)
     assert train(labels, run.path, settings, resume=True, quiet=True).facts == run.facts
@@ -211,9 +208,9 @@ def test_every_head_of_classes_goes_through_the_flow(
     shapes: Path, tmp_path: Path, head: str
 ) -> None:
     run = trained(shapes, tmp_path / "run", max_steps=2, head=head, head_settings={})
-    scores = evaluate(run, read_dataset(shapes), tell=quiet)
+    scores = evaluate(run, read_dataset(shapes))
     assert scores["images"] == 30
-    model = run.model(quiet)
+    model = load_model(run)
     evidence = model.evidence(read_dataset(shapes).image("test/00000"), 0)
     assert evidence.shape == (SIDE, SIDE) and np.isfinite(evidence).all()
 
@@ -230,7 +227,7 @@ def test_a_head_of_keypoints_is_refused(shapes: Path, tmp_path: Path, head: str,
 
 
 def test_a_head_of_classes_is_refused_for_keypoints(squares: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"learns classes, and .* hold points; take one of"):
+    with pytest.raises(SettingsError, match=r"learns classes, and .* hold (key)?points; take one"):
         train(read_dataset(squares), tmp_path / "run", quick(head="convolutional"), quiet=True)
 
 
@@ -242,7 +239,7 @@ def test_images_without_a_class_are_left_out(tmp_path: Path) -> None:
     assert sorted(seen) == [f"a/{k:05d}" for k in range(10, 40)]
     labels = read_dataset(tmp_path)
     none = ClassDataset(labels.root, labels.names, labels.samples[:10], held=labels.images)
-    with pytest.raises(SettingsError, match="no image has a class"):
+    with pytest.raises(DataError, match="no image has a class"):
         train(none, tmp_path / "none", quick(max_steps=2), quiet=True)
 
 
@@ -259,7 +256,7 @@ def test_batches_are_images_and_their_classes(shapes: Path) -> None:
     labels = read_dataset(shapes)
     samples = of_split(labels, split_images(labels, 0), "train")
     view = choose_input(labels, samples, None, 0, whole=True, fit=True)
-    assert (view.scale, view.frame, view.channels, view.fit) == (1.0, (SIDE, SIDE), 1, False)
+    assert (view.scale, view.size, view.channels, view.fit) == (1.0, (SIDE, SIDE), 1, False)
     shown = TrainingSet(task_named("classes"), labels, samples, view, (24, 28), Augmentation(), 0)
     for images, classes, indices in batches(shown, Order(len(samples), 8, 0, start=0, stop=3), 0):
         assert images.shape == (8, 1, 24, 28)
@@ -271,7 +268,7 @@ def test_the_fingerprint_is_of_images_and_classes(shapes: Path) -> None:
 
     def of(samples: tuple[ClassSample, ...], names: tuple[str, ...] = NAMES) -> str:
         changed = ClassDataset(labels.root, names, samples, held=labels.images)
-        return fingerprint_of(Classes(changed))
+        return fingerprint_of(task_named("classes"), changed)
 
     same = of(labels.samples)
     assert of(labels.samples[::-1]) == same
@@ -309,9 +306,9 @@ def test_evidence_adds_up_to_the_logit(head: str, label: int) -> None:
     """Of a head that is linear in its features, for an image that fills the frame."""
     model = classifier(f"{HERE}:{head}", frame=24)
     image = np.random.default_rng(0).integers(0, 255, (24, 24, 1)).astype(np.uint8)
-    logit = model.logits(as_input(image, model.settings.input))[0, label]
+    logit = model.predict(image).logits[label]
     bias = model.head.out.bias[label].detach()
-    found = model.evidence(image, label).sum() / model.backbone.stride**2
+    found = model.evidence(image, label).sum() / model.stride**2
     assert found == pytest.approx(float(logit - bias), rel=1e-4)
 
 
@@ -320,7 +317,7 @@ def test_evidence_of_an_average_is_the_class_activation_map() -> None:
     model = classifier(f"{HERE}:Averages", frame=24)
     image = np.random.default_rng(1).integers(0, 255, (24, 24, 1)).astype(np.uint8)
     with torch.no_grad():
-        features = model.features(model.as_batch(as_input(image, model.settings.input)))[0]
+        features = model.features(model.as_batch(as_input(image, model.input)))[0]
         expected = torch.zeros(features.shape[1:])
         for weight, feature in zip(model.head.out.weight[1], features, strict=True):
             expected += weight * feature / feature.numel()
@@ -332,9 +329,10 @@ def test_evidence_of_an_average_is_the_class_activation_map() -> None:
 def test_any_image_has_probabilities_and_evidence(size: tuple[int, int]) -> None:
     model = classifier(f"{HERE}:Averages")
     image = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
-    found = model.classify(image)
+    found = model.predict(image)
     assert found.probabilities.sum() == pytest.approx(1)
-    assert found.answer == found.ranked(3)[0]
+    assert found.label == found.ranked(3)[0] == int(found.probabilities.argmax())
+    assert found.name == NAMES[found.label]
     assert model.evidence(image, 0).shape == size
 
 
@@ -342,30 +340,30 @@ def test_a_small_image_is_laid_into_the_middle() -> None:
     model = classifier(f"{HERE}:Places")
     image = np.random.default_rng(0).random((17, 20, 1)).astype(np.float32)
     laid = np.pad(image, ((3, 4), (2, 2), (0, 0)), mode="edge")
-    assert model.frame == (24, 24)
-    torch.testing.assert_close(model.logits(image), model.logits(laid))
+    assert model.input_size == (24, 24)
+    one, other = model.predict(image), model.predict(laid)
+    np.testing.assert_allclose(one.logits, other.logits, rtol=1e-7, atol=1e-7)
 
 
 def test_training_lays_images_where_answering_does(shapes: Path) -> None:
     """Without any change, the image of a batch is the image that the model answers."""
     labels = read_dataset(shapes)
     model = classifier(f"{HERE}:Averages")
-    view = model.settings.input
-    shown = TrainingSet(
-        task_named("classes"), labels, labels.samples[:4], view, model.frame, Augmentation.none(), 0
-    )
+    view = model.input
+    task, plain = task_named("classes"), Augmentation.none()
+    shown = TrainingSet(task, labels, labels.samples[:4], view, model.input_size, plain, 0)
     for index in range(4):
         image, _, _ = shown[0, index]
         with torch.no_grad():
-            direct = model(image[None]).double()
-        answered = model.logits(as_input(labels.image(labels.samples[index].image), view))
-        torch.testing.assert_close(direct, answered, rtol=1e-4, atol=1e-5)
+            direct = model(image[None]).double().numpy()
+        found = model.predict(labels.image(labels.samples[index].image))
+        np.testing.assert_allclose(direct[0], found.logits, rtol=1e-4, atol=1e-5)
 
 
 def test_a_head_that_is_tied_to_places_refuses_larger_images() -> None:
     model = classifier(f"{HERE}:Places")
     with pytest.raises(SettingsError, match=r"up to 24×24 px .* got 25×20 px.*'convolutional'"):
-        model.classify(np.zeros((20, 25, 1), np.uint8))
+        model.predict(np.zeros((20, 25, 1), np.uint8))
 
 
 def test_images_of_many_sizes_are_shrunk_to_fit() -> None:
@@ -374,7 +372,7 @@ def test_images_of_many_sizes_are_shrunk_to_fit() -> None:
         high, wide = shown_size(size, view)
         assert high <= 20 and wide <= 30
     assert shown_size((8, 8), view) == (4, 4)
-    assert classifier(f"{HERE}:Places", fit=True).classify(np.zeros((99, 25, 1), np.uint8))
+    assert classifier(f"{HERE}:Places", fit=True).predict(np.zeros((99, 25, 1), np.uint8))
 
 
 def test_small_images_keep_their_size_and_mixed_ones_are_fitted(tmp_path: Path) -> None:
@@ -394,11 +392,15 @@ def test_stacks_hold_the_images_in_their_order() -> None:
     rng = np.random.default_rng(0)
     sizes = [(4, 4, 1)] * 5 + [(3, 4, 1)] + [(4, 4, 1)] * 2
     images = [rng.random(size).astype(np.float32) for size in sizes]
-    groups = list(in_groups(iter(images), most=3))
-    assert [len(group) for group in groups] == [3, 2, 1, 2]
-    flat = [image for group in groups for image in group]
+    items = [(str(n), image, image) for n, image in enumerate(images)]
+    groups = list(batches_of(iter(items), 3))
+    assert [len(names) for names, _ in groups] == [3, 2, 1, 2]
+    assert [name for names, _ in groups for name in names] == [name for name, _, _ in items]
+    flat = [image for _, held in groups for image, _ in held]
     assert all(np.array_equal(a, b) for a, b in zip(flat, images, strict=True))
-    assert list(in_groups(iter([]))) == []
+    assert list(batches_of(iter([]), 3)) == []
+    ends = [(0, 3), (3, 5), (5, 6), (6, 8)]
+    assert runs_of_one_size(images, 3) == ends and runs_of_one_size([], 3) == []
 
 
 # --- answering and scoring -------------------------------------------------------------------
@@ -417,71 +419,81 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-def test_predictions_are_files_that_can_be_read_again(run: Run, tmp_path: Path) -> None:
+def test_predictions_are_files_that_can_be_read_again(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = saved(tmp_path / "new", 9)
     (folder / "cross" / "broken.png").write_text("no image")
-    out, told = tmp_path / "out", []
-    found = predict(run, folder, out, overlays=2, tell=told.append)
+    out = tmp_path / "out"
+    assert predict(run, folder, out, overlays=2)["images"] == 9
     rows = rows_of(out / "predictions.csv")
-    assert len(rows) == len(found) == 9
-    model = run.model(quiet)
-    for row, one in zip(rows, found, strict=True):
-        again = model.classify(read_image(folder / row["image"]))
-        assert row["class"] == NAMES[again.answer]
+    assert len(rows) == 9
+    model = load_model(run)
+    for row in rows:
+        again = model.predict(read_image(folder / row["image"]))
+        assert row["class"] == again.name
         assert float(row["probability"]) == pytest.approx(again.probabilities.max(), abs=1e-4)
         assert float(row["probability"]) >= float(row["second_probability"])
-        assert one.image == row["image"]
+    images = sorted(f"{NAMES[label]}/{n}.png" for n, label in enumerate(drawn(9, seed=1)[1]))
+    assert [row["image"] for row in rows] == images
     assert sorted(path.name for path in (out / "overlays").iterdir()) == [
-        "cross__0.png.png", "cross__3.png.png",
+        "cross__0.png", "cross__3.png",
     ]  # fmt: skip
     about = json.loads((out / "about.json").read_text())
     assert [skip["image"] for skip in about["skipped"]] == ["cross/broken.png"]
     assert "pixel_convention" not in about
-    assert "passed over" in told[0]
+    assert "passed over" in caplog.messages[0]
     again = read_dataset(out / "predictions.csv", root=folder)
     assert again.task == "classes" and len(again.samples) == 9
 
 
-def test_what_the_head_cannot_take_is_passed_over(shapes: Path, tmp_path: Path) -> None:
+def test_what_the_head_cannot_take_is_passed_over(
+    shapes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = train(
         read_dataset(shapes),
         tmp_path / "run",
         TrainingSettings(**(QUICK | {"head_settings": {}}), max_steps=2, head=f"{HERE}:Places"),
         quiet=True,
     )
-    folder, told = tmp_path / "images", []
+    folder = tmp_path / "images"
     folder.mkdir()
     for side in (SIDE - 4, 2 * SIDE):
         Image.new("L", (side, side), 99).save(folder / f"{side}.png")
-    found = predict(run, folder, tmp_path / "out", tell=told.append)
-    assert [one.image for one in found] == [f"{SIDE - 4}.png"]
-    assert told[-1].startswith(
-        f"1 of 2 images passed over; about.json names them; the first, {2 * SIDE}.png: "
+    assert predict(run, folder, tmp_path / "out")["images"] == 1
+    assert [row["image"] for row in rows_of(tmp_path / "out" / "predictions.csv")] == [
+        f"{SIDE - 4}.png"
+    ]
+    assert caplog.messages[-1].startswith(
+        f"1 of 2 images were passed over; about.json names them; the first, {2 * SIDE}.png: "
     )
     (folder / f"{SIDE - 4}.png").unlink()
-    with pytest.raises(ImageError, match=rf"no image could be answered; the first, {2 * SIDE}"):
-        predict(run, folder, tmp_path / "none", tell=quiet)
+    with pytest.raises(ImageError, match=rf"no image could be predicted; the first, {2 * SIDE}"):
+        predict(run, folder, tmp_path / "none")
 
 
 def test_a_device_that_is_none_is_refused(run: Run, shapes: Path, tmp_path: Path) -> None:
     for device in ("foo", "cuda:99"):
-        with pytest.raises(SettingsError, match=f"device '{device}'.*--device cpu"):
-            predict(run, shapes / "shapes.npz", tmp_path / "out", device=device, tell=quiet)
+        with pytest.raises(SettingsError, match=f"device '{device}'.*--device auto, cpu"):
+            predict(run, shapes / "shapes.npz", tmp_path / "out", device=device)
 
 
 def test_arrays_are_predicted_too(run: Run, shapes: Path, tmp_path: Path) -> None:
-    found = predict(run, shapes / "shapes.npz", tmp_path / "out", overlays=1, tell=quiet)
-    assert len(found) == 180
+    about = predict(run, shapes / "shapes.npz", tmp_path / "out", overlays=1)
+    assert about["images"] == len(rows_of(tmp_path / "out" / "predictions.csv")) == 180
     assert (tmp_path / "out" / "overlays" / "train__00000.png").is_file()
 
 
 def test_scores_are_those_of_the_answers(run: Run, shapes: Path) -> None:
     labels = read_dataset(shapes)
-    scores = evaluate(run, labels, tell=quiet)
+    before = {path.name for path in run.path.iterdir()}
+    assert evaluate(run, labels)["images"] == 30
+    assert {path.name for path in run.path.iterdir()} == before, "without `out` nothing is written"
+    scores = evaluate(run, labels, out=run.path / "evaluation")
     assert scores["split"] == "test" and scores["images"] == 30
-    model = run.model(quiet)
+    model = load_model(run)
     test = [sample for sample in labels.samples if sample.split == "test"]
-    p = np.stack([model.classify(labels.image(s.image)).probabilities for s in test])
+    p = np.stack([model.predict(labels.image(s.image)).probabilities for s in test])
     truth = np.array([sample.label for sample in test])
     assert scores["accuracy"] == pytest.approx((p.argmax(1) == truth).mean())
     assert scores["log_loss"] == pytest.approx(-np.log(p[np.arange(30), truth]).mean(), rel=1e-3)
@@ -503,27 +515,28 @@ def test_classes_are_known_by_their_names(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=x, labels=words, class_names=np.array(NAMES[::-1]))
     other = read_dataset(tmp_path)
     assert other.names == NAMES[::-1]
-    one = evaluate(run, other, out=tmp_path / "one", tell=quiet)
+    one = evaluate(run, other, out=tmp_path / "one")
     assert one["accuracy"] > 0.6
     np.savez(tmp_path / "a.npz", images=x, labels=np.where(words == "cross", "star", words))
-    with pytest.raises(SettingsError, match=r"classes star, which the run does not know"):
-        evaluate(run, read_dataset(tmp_path), out=tmp_path / "two", tell=quiet)
+    with pytest.raises(DataError, match=r"classes star, which the run does not know"):
+        evaluate(run, read_dataset(tmp_path), out=tmp_path / "two")
 
 
 def test_a_run_is_evaluated_on_labels_of_its_kind(run: Run, squares: Path, shapes: Path) -> None:
-    with pytest.raises(SettingsError, match=r"answers with classes, and .* hold points"):
-        evaluate(run, read_dataset(squares), tell=quiet)
-    with pytest.raises(SettingsError, match="PCK is a score of keypoints"):
-        evaluate(run, read_dataset(shapes), pck_pair=("a", "b"), tell=quiet)
+    with pytest.raises(DataError, match=r"predicts classes, and .* hold (key)?points"):
+        evaluate(run, read_dataset(squares))
+    with pytest.raises(SettingsError, match="pck_pair: this is no option for classes"):
+        evaluate(run, read_dataset(shapes), pck_pair=("a", "b"))
 
 
 def test_the_temperature_is_used(run: Run, shapes: Path) -> None:
-    model = run.model(quiet)
+    model = load_model(run)
     assert model.temperature == run.calibration()["temperature"]
     image = read_dataset(shapes).image("test/00001")
-    logits = model.logits(as_input(image, model.settings.input)) / model.temperature
-    expected = torch.softmax(logits, -1)[0].numpy()
-    np.testing.assert_allclose(model.classify(image).probabilities, expected)
+    with torch.inference_mode():
+        raw = model(model.as_batch(as_input(image, model.input))).double()
+    expected = torch.softmax(raw / model.temperature, -1)[0].numpy()
+    np.testing.assert_allclose(model.predict(image).probabilities, expected)
 
 
 def test_from_the_command_line(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -573,7 +586,7 @@ def test_what_is_warned_of(tmp_path: Path) -> None:
     (folder / "cross" / "3.png").write_bytes(data[: len(data) // 2])
     text = "\n".join(check(read_dataset(folder)).warnings)
     assert "1 image cannot be read" in text
-    assert "Identical images stand in different classes (1 groups)" in text
+    assert "Identical images have different classes (1 groups)" in text
     assert "Few training images: cross" in text
 
 
@@ -582,7 +595,7 @@ def test_copies_in_two_splits_are_a_leak(shapes: Path) -> None:
     x, y = drawn(60)
     np.savez(shapes.parent / "leak.npz", x_train=x, y_train=y, x_test=x[:3], y_test=y[:3])
     found = check(read_dataset(shapes.parent / "leak.npz"))
-    assert any("stand in different splits (3 times)" in words for words in found.warnings)
+    assert any("are in different splits (3 times)" in words for words in found.warnings)
     assert not facts(labels).leaks
 
 
@@ -593,4 +606,5 @@ def test_a_table_of_classes_from_arrays_that_lie_in_files(tmp_path: Path) -> Non
     write_dataset(labels, folder / "labels.csv")
     again = read_dataset(folder)
     assert again.source == folder / "labels.csv"
-    assert fingerprint_of(Classes(again)) == fingerprint_of(Classes(labels))
+    task = task_named("classes")
+    assert fingerprint_of(task, again) == fingerprint_of(task, labels)
