@@ -70,12 +70,12 @@ class Places(ClassHead):
 class FromFile(Backbone):
     """Halves by one convolution, whose first weights are those of a file."""
 
-    channels, stride, multiple, receptive_field = 4, 2, 2, 2
+    out_channels, stride, multiple, receptive_field = 4, 2, 2, 2
     first_weights = ("weights",)
 
     def __init__(self, in_channels: int, *, weights: str = "") -> None:
         super().__init__()
-        self.body = nn.Conv2d(in_channels, self.channels, 2, stride=2)
+        self.body = nn.Conv2d(in_channels, self.out_channels, 2, stride=2)
         if weights:
             self.body.load_state_dict(load_file(weights))
 
@@ -171,7 +171,7 @@ def short(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_file_of_first_weights_is_read_once(shapes: Path, tmp_path: Path) -> None:
     """Training begins with them; the run keeps its own, so nobody needs the file again."""
     file, labels = tmp_path / "first.safetensors", read_dataset(shapes)
-    body = nn.Conv2d(labels.images.read("train/00000").shape[2], FromFile.channels, 2)
+    body = nn.Conv2d(labels.images.read("train/00000").shape[2], FromFile.out_channels, 2)
     save_file(body.state_dict(), file)
     settings = TrainingSettings(
         max_steps=2, learning_rate=1e-6, batch_size=8, precision="float32",
@@ -535,8 +535,10 @@ def test_the_temperature_is_used(run: Run, shapes: Path) -> None:
     image = read_dataset(shapes).image("test/00001")
     with torch.inference_mode():
         raw = model(model.as_batch(as_input(image, model.input))).double()
-    expected = torch.softmax(raw / model.temperature, -1)[0].numpy()
-    np.testing.assert_allclose(model.predict(image).probabilities, expected)
+    one = model.predict(image)
+    np.testing.assert_allclose(one.logits, raw[0].numpy(), rtol=1e-5, atol=1e-5)
+    expected = torch.softmax(torch.from_numpy(one.logits) / model.temperature, -1).numpy()
+    np.testing.assert_allclose(one.probabilities, expected)
 
 
 def test_from_the_command_line(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
