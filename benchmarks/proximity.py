@@ -28,9 +28,9 @@ from torch import nn
 from torch.nn import functional
 
 from placewise.layers.proximity import Nearness, Places, Proximity
-from proximity_figures import connections_figure, lengths_figure
 from placewise.layers.proximity.placement import assign, place
 from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, rewire
+from proximity_figures import connections_figure, lengths_figure
 
 RESULTS = Path(__file__).parent / "results" / "proximity.json"
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from placewise.cli._words import Pairs, import_all, parse_settings, teller
+
+if TYPE_CHECKING:
+    from placewise.training import TrainingSettings
 
 SPINS = 10_000
 """Turns that a thread waits awake for others; the default, 30 times more, starves other work."""
@@ -172,30 +175,25 @@ def train(
     from placewise.evaluation import evaluate, scores_text
     from placewise.formats import read_dataset
     from placewise.parallel import is_first
-    from placewise.training import TrainingSettings
     from placewise.training import train as run_training
 
-    backbone_settings = parse_settings(backbone_set)
-    if width is not None:
-        backbone_settings["width"] = width
-    given: dict[str, object] = {
-        "max_steps": max_steps,
-        "max_minutes": max_minutes,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "pixels": pixels,
-        "batch_size": batch_size,
-        "num_workers": num_workers,
-        "learning_rate": learning_rate,
-        "backbone": backbone,
-        "backbone_settings": backbone_settings or None,
-        "head": head,
-        "head_settings": parse_settings(head_set) or None,
-        "augmentation": parse_settings(augment) or None,
-        "val_interval": val_interval,
-    }
-    settings = TrainingSettings.of(**{k: v for k, v in given.items() if v is not None})
+    settings = _training_settings(
+        max_steps=max_steps,
+        max_minutes=max_minutes,
+        seed=seed,
+        device=device,
+        precision=precision,
+        pixels=pixels,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        learning_rate=learning_rate,
+        backbone=backbone,
+        backbone_settings={**parse_settings(backbone_set), **({"width": width} if width else {})},
+        head=head,
+        head_settings=parse_settings(head_set),
+        augmentation=parse_settings(augment),
+        val_interval=val_interval,
+    )
     dataset = read_dataset(data, format=format, root=root)
     run = run_training(dataset, out, settings, resume=resume, quiet=quiet)
     if is_first():
@@ -203,6 +201,14 @@ def train(
         scores = evaluate(run, dataset, split="val", out=folder)
         teller(quiet)(scores_text(dataset, scores))
         teller(quiet)(f"report: {folder / 'report.html'}")
+
+
+def _training_settings(**given: object) -> TrainingSettings:
+    """Settings of what was named on the command line, and of nothing else."""
+    from placewise.training import TrainingSettings
+
+    named = {name: value for name, value in given.items() if value is not None and value != {}}
+    return TrainingSettings.of(**named)
 
 
 def predict(

@@ -41,13 +41,17 @@ class InputSettings(BaseModel):
 
     Attributes:
         scale: network pixels for one image pixel, at most 1.
-        size: (height, width) of training images, or of windows on them, after scaling.
+        size: (height, width) of training images, or of crops of them, after scaling.
         channels: 1 (grey) or 3 (RGB).
         mean: of each channel of the training images, in 0..1.
         std: of each channel of the training images, in 0..1.
         fit: images that would be larger than the size are shrunk until they fit into it.
         white: value of a 16-bit image that counts as 1, so that brightness, contrast and noise are
             shares of what the camera can say; 8-bit images count 255 as 1.
+
+    Example:
+        >>> InputSettings(scale=0.5, size=(240, 320), channels=1, mean=(0.5,), std=(0.2,)).white
+        65535
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
