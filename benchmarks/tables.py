@@ -47,7 +47,7 @@ MICE: dict[str, tuple[Callable[[dict], float | None], Callable[[float | None], s
     "median": (lambda e: e["median_error_px"], number(2)),
     "p95": (lambda e: e["p95_error_px"], number(1)),
     "radius_90 holds": (lambda e: e["radius"]["coverage_90"], percent),
-    "radius_90 px": (lambda e: e["radius"]["mean_r90_px"], number(1)),
+    "radius_90 px": (lambda e: e["radius"]["mean_radius_90_px"], number(1)),
     "steps": (lambda e: e["steps"], number(0)),
     "images/s": (lambda e: e["images_per_second"], number(0)),
     "minutes by the clock": (lambda e: e["wall_seconds"] / 60, number(1)),

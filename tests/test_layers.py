@@ -384,3 +384,50 @@ def test_multi_scale_is_its_branches_side_by_side(dimensions: int, stride: int):
 def test_each_scale_needs_a_channel(sizes: tuple[int, ...]):
     with pytest.raises(SettingsError, match=f"has {len(sizes)} entries and out_channels is 3"):
         MultiScale(1, 3, kernel_sizes=sizes)
+
+
+# --- padding by number ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [0, 1, 2, (2, 1)], ids=str)
+def test_padding_is_torchs_where_torch_knows_the_rule(mode: str, padding):
+    """The arguments of `torch.nn.Conv2d` in its order give its results."""
+    torch.manual_seed(0)
+    own = torch.nn.Conv2d(3, 4, 5, 2, padding, 1, 1, True, mode).double()
+    ours = Convolution(3, 4, 5, 2, padding, 1, 1, True, mode).double()
+    ours.load_state_dict(own.state_dict())
+    given = torch.rand(2, 3, 11, 12, dtype=torch.float64)
+    assert torch.allclose(ours(given), own(given), atol=1e-12)
+    assert ours.size_after((11, 12)) == tuple(own(given).shape[2:])
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_padding_may_differ_before_and_after(dimensions: int):
+    """Pairs (before, after): the maps padded by hand, and no padding more."""
+    pairs, sides = [(1, 0), (0, 2), (3, 1)][:dimensions], (6, 7, 5)[:dimensions]
+    layer = Convolution(2, 3, 3, padding=pairs, spatial_dims=dimensions).double()
+    plain = Convolution(2, 3, 3, padding=0, spatial_dims=dimensions).double()
+    plain.load_state_dict(layer.state_dict())
+    given = torch.rand(1, 2, *sides, dtype=torch.float64)
+    by_hand = torch.nn.functional.pad(given, [n for pair in pairs[::-1] for n in pair])
+    assert torch.allclose(layer(given), plain(by_hand), atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", [1, (1, 2)], ids=str)
+def test_an_average_is_padded_as_torchs_is(padding):
+    given = torch.rand(1, 2, 8, 9, dtype=torch.float64)
+    ours = Pooling(2, 5, 2, padding, "zeros", kind="average")
+    assert torch.allclose(ours(given), torch.nn.AvgPool2d(5, 2, padding)(given), atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", [-1, (1,), (1, 2, 3), [(1, 2)], [(1, 2, 3), (1, 2)], (1, -2)])
+def test_padding_that_cannot_be_is_refused(padding):
+    with pytest.raises(SettingsError, match=r"padding is .*; it must be a number of 0 or more"):
+        Convolution(1, 1, 3, padding=padding)
+
+
+def test_a_rule_that_adds_nothing_takes_no_padding():
+    with pytest.raises(SettingsError, match="rule 'valid' adds nothing; leave padding out"):
+        Pooling(2, 2, padding=1)
+    assert Pooling(2, 2, padding=0).size_after((4, 4)) == (2, 2)

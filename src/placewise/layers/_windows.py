@@ -88,6 +88,11 @@ class Windows(nn.Module):
         self.widths: Widths = [self.rule.margins(extent) for extent in self.extents]
         if padding is not None:
             self.widths = _widths(padding, spatial_dims)
+            if any(map(any, self.widths)) and self.rule.reach(max(self.extents)) == 0:
+                raise SettingsError(
+                    f"padding is {padding}, and the padding rule '{padding_mode}' adds nothing; "
+                    "leave padding out, or give another padding_mode, e.g. 'zeros'"
+                )
 
     @property
     def same(self) -> Size | None:

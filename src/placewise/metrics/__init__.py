@@ -128,7 +128,7 @@ def score_table(
         >>> table = score_table(names=["nose"], sizes=np.array([[9, 9]]), truth=keypoints,
         ...     visibility=np.array([[3]]), predicted=keypoints + 1, scores=one, radii=2 * one)
         >>> round(table["mean_error_px"], 3), table["radius"]
-        (1.414, {'coverage_90': 1.0, 'mean_r90_px': 2.0})
+        (1.414, {'coverage_90': 1.0, 'mean_radius_90_px': 2.0})
     """
     located = visibility >= HIDDEN
     _check(names, sizes, truth, predicted, scores, radii, located)
@@ -154,7 +154,7 @@ def score_table(
         "presence": presence(scores[labelled], located[labelled]),
         "radius": {
             "coverage_90": coverage(off, radii) if calibrated else None,
-            "mean_r90_px": mean_error(np.where(located, radii, np.nan)),
+            "mean_radius_90_px": mean_error(np.where(located, radii, np.nan)),
         },
     }
 

@@ -59,23 +59,25 @@ def presence(
     }
 
 
-def conformal_factor(errors: FloatArray, spreads: FloatArray, level: float = 0.9) -> float:
-    """Factor q that makes radii q · spread hold the truth with the probability `level`.
+def conformal_factor(errors: FloatArray, uncertainty: FloatArray, level: float = 0.9) -> float:
+    """Factor q that makes radii q · uncertainty hold the truth with the probability `level`.
 
     Split conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018, §2.2 and 5.2): with n
-    calibration errors, q is the ⌈(n+1)·level⌉-th smallest ratio error / spread. If a new point is
-    exchangeable with these, it is covered with a probability of level … level + 1/(n+1).
+    calibration errors, q is the ⌈(n+1)·level⌉-th smallest ratio error / uncertainty. If a new
+    keypoint is exchangeable with these, it is covered with a probability of level to
+    level + 1/(n+1).
 
-    No finite q holds the level with too few points, n < level / (1 − level), or where spreads of 0
-    make it infinite. The largest finite ratio stands in; of n points it covers n / (n+1).
+    No finite q holds the level with too few points, n < level / (1 − level), or where an
+    uncertainty of 0 makes it infinite. Then it is the largest finite ratio, which covers n / (n+1)
+    of n points.
 
     Args:
         errors: pixels, any shape; NaN is left out.
-        spreads: what the model says of them, same shape, ≥ 0.
+        uncertainty: how far the model says it may be off, same shape, 0 or more.
         level: probability, inside 0..1.
 
     Raises:
-        SettingsError: no error with a usable spread, or an impossible level.
+        SettingsError: no error with a usable uncertainty, or an impossible level.
 
     Example:
         >>> conformal_factor(np.arange(1.0, 11.0), np.full(10, 2.0), 0.8)
@@ -84,19 +86,19 @@ def conformal_factor(errors: FloatArray, spreads: FloatArray, level: float = 0.9
     if not 0 < level < 1:
         raise SettingsError(f"level is {level}; it must be inside 0..1, e.g. 0.9")
     known = ~np.isnan(errors)
-    off, spread = errors[known], spreads[known]
-    if not (spread >= 0).all():
+    off, stated = errors[known], uncertainty[known]
+    if not (stated >= 0).all():
         raise SettingsError(
-            f"spreads reach down to {spread.min()}; they must be numbers ≥ 0: look for NaN in the "
-            "network's output"
+            f"the least uncertainty is {stated.min()}; it must be 0 or more: look for "
+            "NaN in the network's output"
         )
-    usable = (spread > 0) | (off == 0)
+    usable = (stated > 0) | (off == 0)
     if not usable.any():
         raise SettingsError(
-            f"none of {len(off)} errors has a spread above 0; radii need at least one: locate "
-            "points on the validation images"
+            f"none of {len(off)} errors has an uncertainty above 0; radii need at least one: label "
+            "keypoints on the validation images"
         )
-    ratios = np.sort(off[usable] / np.where(spread > 0, spread, 1.0)[usable])
+    ratios = np.sort(off[usable] / np.where(stated > 0, stated, 1.0)[usable])
     rank = int(np.ceil((len(off) + 1) * level - 1e-9))
     return float(ratios[min(rank, len(ratios)) - 1])
 

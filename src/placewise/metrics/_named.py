@@ -85,7 +85,7 @@ KEYPOINT_METRICS = (
         "labelled positions inside the circle of their keypoint; about 90 % is right",
         None,
     ),
-    Metric("radius/mean_r90_px", "mean radius_90", "px", "mean radius of these circles"),
+    Metric("radius/mean_radius_90_px", "mean radius_90", "px", "mean radius of these circles"),
     Metric(
         "decode_floor_px",
         "decode floor",
