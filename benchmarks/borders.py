@@ -47,7 +47,7 @@ def shares_and_errors(labels: KeypointDataset, predictions: Path) -> tuple[np.nd
     """Of each located point that was to be found: share of the side from the border, and error."""
     with predictions.open(newline="", encoding="utf-8") as file:
         found = {
-            (row["image"], row["point"]): (float(row["x"]), float(row["y"]))
+            (row["image"], row["keypoint"]): (float(row["x"]), float(row["y"]))
             for row in csv.DictReader(file)
         }
     shares, errors = [], []
@@ -84,8 +84,9 @@ def measure(
     )
     shutil.rmtree(out, ignore_errors=True)
     run = train(labels, out, settings, quiet=True)
-    evaluate(run, labels, split="val", tell=lambda words: None)
-    shares, errors = shares_and_errors(labels, run.path / "evaluation" / "predictions.csv")
+    out = run.path / "evaluation"
+    evaluate(run, labels, split="val", out=out)
+    shares, errors = shares_and_errors(labels, out / "predictions.csv")
     return {
         "border": part(errors[shares < band]),
         "elsewhere": part(errors[shares >= band]),

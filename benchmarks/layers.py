@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import torch
-from placewise.training._step import fast_memory
 from torch import nn
 from torch.nn import functional
 from torch.profiler import profile
@@ -28,6 +27,7 @@ from placewise.layers import local as local_module
 from placewise.layers.convolution import Convolution
 from placewise.layers.local import LocallyConnected
 from placewise.paddings import PADDINGS
+from placewise.training.step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "layers.json"
 CHANNELS, OUT, SIDE, SIZE, BATCH = 32, 32, 8, 3, 64

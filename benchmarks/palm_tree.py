@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 import torch
-from placewise.training._step import fast_memory
 from torch import nn
 
 from placewise.heads.palm_tree import PalmTree
 from placewise.layers.local import LocallyConnected
+from placewise.training.step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "palm_tree.json"
 ROUNDS = 21

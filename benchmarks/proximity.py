@@ -22,7 +22,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from placewise.training._step import fast_memory
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
@@ -30,6 +29,7 @@ from torch.nn import functional
 from placewise.layers.proximity import Nearness, Places, Proximity
 from placewise.layers.proximity.placement import assign, place
 from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, rewire
+from placewise.training.step import fast_memory
 from proximity_figures import connections_figure, lengths_figure
 
 RESULTS = Path(__file__).parent / "results" / "proximity.json"

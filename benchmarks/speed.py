@@ -23,7 +23,6 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
-from placewise.training._step import Objective, fast_memory, optimiser
 from torch import nn
 from torch.nn import functional
 
@@ -34,6 +33,7 @@ from placewise.tasks import build, choose_model, task_named
 from placewise.training import TrainingSettings
 from placewise.training.dataset import TrainingSet
 from placewise.training.order import Order, batches
+from placewise.training.step import Objective, fast_memory, optimiser
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 BATCH, ROUNDS, STEPS = 8, 7, 6
