@@ -188,7 +188,9 @@ def train(
         num_workers=num_workers,
         learning_rate=learning_rate,
         backbone=backbone,
-        backbone_settings={**parse_settings(backbone_set), **({"width": width} if width else {})},
+        backbone_settings=parse_settings(
+            [*backbone_set, *([] if width is None else [f"width={width}"])]
+        ),
         head=head,
         head_settings=parse_settings(head_set),
         augmentation=parse_settings(augment),
