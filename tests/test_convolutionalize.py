@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "ours, lenet and flatten": (Ours, 1, 32),
     "ours": (
         lambda: nn.Sequential(
-            Convolution(2, 4, 3, padding="symmetric"),
+            Convolution(2, 4, 3, padding_mode="symmetric"),
             Pooling(4, 2),
             nn.Flatten(),
             nn.Linear(256, 3),
