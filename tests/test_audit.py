@@ -462,6 +462,33 @@ def test_a_condition_on_what_was_not_found_is_no_pass(found: Audit) -> None:
         Condition.parse("consistency<50").holds(found.scalars())
 
 
+@pytest.mark.parametrize(
+    ("model", "shape", "given", "says"),
+    [
+        ("resnet18", (3, 8, 8), {}, "the network is a str; give a torch.nn.Module"),
+        (nn.Identity(), 224, {}, "the shape of the image is 224; give"),
+        (nn.Identity(), (3, "8", 8), {}, "give .channels, length"),
+        (nn.Identity(), (3, 8, 8), {"in_channels": 3, "images": None}, None),
+        (nn.Identity(), (8, 8), {"in_channels": 0}, "give .channels, length"),
+        (nn.Identity(), (3, 8, 8), {"images": [1, 2]}, "the images are a list; give a tensor"),
+    ],
+)
+def test_wrong_input_is_an_error_of_ours(
+    model: Any, shape: Any, given: dict[str, Any], says: str | None
+) -> None:
+    if says is None:
+        assert audit(model, shape, measure=False, **given).shape == (3, *shape)
+        return
+    with pytest.raises(SettingsError, match=says):
+        audit(model, shape, **given)
+
+
+def test_channels_of_the_input_and_the_way_of_counting_are_apart() -> None:
+    own = audit(Skip(), (4, 8, 8), measure=False)
+    same = audit(Skip(), (8, 8), in_channels=4, measure=False)
+    assert own.to_dict() == same.to_dict() and same.shape == (4, 8, 8)
+
+
 def test_exact_counts_outlive_floats() -> None:
     deep = nn.Sequential(*[nn.Conv1d(1, 1, 9, padding=4) for _ in range(40)])
     content = audit(deep, (1, 400), measure=False).to_dict()["paths"]

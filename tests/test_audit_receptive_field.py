@@ -385,7 +385,7 @@ def test_a_node_that_is_not_there():
     found = graph(nn.Sequential(nn.Conv1d(1, 1, 3)), 1, 9)
     with pytest.raises(SettingsError, match="nodes 0 to 1"):
         pixels_read(found, 7)
-    with pytest.raises(SettingsError, match="did you mean 'conv1d'"):
+    with pytest.raises(SettingsError, match="Did you mean 'conv1d'"):
         pixels_read(found, "conv2d")
 
 

@@ -219,7 +219,7 @@ def test_sizes_whose_alignment_is_checked(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["net.py:biuld"], "did you mean 'build'"),
+        (["net.py:biuld"], "Did you mean 'build'"),
         (["nowhere.py:build"], "there is no such file"),
         (["net.py:build", "--size", "0"], "is not a size"),
         (["net.py:build", "--size", "4", "--data", "nowhere"], "nowhere"),

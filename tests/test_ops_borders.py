@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import reduce
 
 import numpy as np
 import pytest
 
 from placewise.errors import SettingsError
-from placewise.ops import COUNTS, EXISTS, layer
-from placewise.ops.borders import KEEPING
+from placewise.ops import COUNTS, EXISTS, Along, Grid, Operator, Step
+from placewise.ops.axes import pad, window
+from placewise.ops.route import Scale
+
+KEEPING = ("zeros", "partial", "reflect", "symmetric", "replicate", "circular")
+"""Rules that keep the size; \"valid\" and \"full\" make it smaller and larger."""
 
 NUMPY = {"reflect": "reflect", "symmetric": "symmetric", "replicate": "edge", "circular": "wrap"}
 
@@ -35,8 +41,37 @@ DEEP = {
 }
 
 
+def layer(shape: Sequence[int], size: int, rule: str) -> Operator:
+    """Windows of stride 1 along all axes, padded by a rule, made of the package's relations.
+
+    "partial" divides what a window reads by the share of it that lies within the map, so that a
+    place counts k/valid times for each window (partial convolution, Liu et al. 2018).
+    """
+    before, after = {"valid": (0, 0), "full": (size - 1, size - 1)}.get(
+        rule, ((size - 1) // 2, size // 2)
+    )
+    mode = rule if rule in KEEPING and rule != "partial" else "zeros"
+    pads = [pad(length, before, after, mode) for length in shape]
+    steps: list[Step] = [Along(axis, relation, axis) for axis, relation in enumerate(pads)]
+    for axis, relation in enumerate(pads):
+        steps.append(Along(axis, window(relation.written, size), axis))
+    if rule == "partial":
+        steps.append(Scale(_shares([(length, size, before) for length in shape])))
+    return Operator(tuple(steps))
+
+
+def _shares(axes: Sequence[tuple[int, int, int]]) -> Grid:
+    """How many times larger a window is than what of it lies within the map."""
+    factors = []
+    for length, size, before in axes:
+        first = np.arange(length) - before
+        valid = np.minimum(first + size, length) - np.maximum(first, 0)
+        factors.append(np.array([Fraction(size, int(n)) for n in valid], dtype=object))
+    return np.asarray(reduce(np.multiply.outer, factors), dtype=object)
+
+
 def slowly(length: int, size: int, rule: str) -> list[Fraction]:
-    """Ways from each place to the next layer, by what stands in each window."""
+    """Paths from each place to the next layer, by the contents of each window."""
     places = np.arange(length)
     margin = size // 2
     beyond = np.full(margin, -1)
@@ -91,5 +126,5 @@ def test_shares_change_no_more_than_numbers():
 
 
 def test_an_unknown_rule_says_what_there_is():
-    with pytest.raises(SettingsError, match="'mirror'; use zeros, partial"):
-        layer((6,), 3, "mirror")
+    with pytest.raises(SettingsError, match="'mirror'; use zeros"):
+        pad(6, 1, 1, "mirror")

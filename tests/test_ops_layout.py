@@ -101,7 +101,7 @@ def test_a_view_that_tears_makes_places_of_what_it_tears_alone():
 
 
 def test_what_is_too_large_to_tear_says_so():
-    with pytest.raises(Unplaced, match="cannot be told apart"):
+    with pytest.raises(Unplaced, match="cannot be separated"):
         Route(Layout.image((1, 3000, 2048))).view((1, 2048, 3000))
     with pytest.raises(Unplaced, match="cannot be viewed as"):
         Route(Layout.image((1, 3, 4))).view((1, 5))

@@ -92,8 +92,8 @@ def test_own_code_by_module_and_by_file(home: Path, where: str, name: str, kind,
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("own_net.py:biuld", "did you mean 'build'"),
-        ("own_net:Nett", "did you mean 'Net'"),
+        ("own_net.py:biuld", "Did you mean 'build'"),
+        ("own_net:Nett", "Did you mean 'Net'"),
         ("own_net:number", "'own_net:number' is a int"),
         ("own_net:wants", "cannot be called without arguments .*missing 1 required.*correct it"),
         ("own_net:gives_none", "returns a NoneType; give a torch.nn.Module"),
@@ -199,7 +199,7 @@ def test_networks_of_libraries_are_new_and_know_their_images(libraries) -> None:
     ("text", "near"), [("torchvision:resnet81", "resnet18"), ("timm:convnxt_tiny", "convnext_tiny")]
 )
 def test_a_name_that_a_library_does_not_know_is_refused(libraries, text: str, near: str) -> None:
-    with pytest.raises(SettingsError, match=f"has no network named .* did you mean {near}"):
+    with pytest.raises(SettingsError, match=f"has no network named .* Did you mean '{near}'"):
         find_target(text)
     assert libraries == [], "nothing was built"
 

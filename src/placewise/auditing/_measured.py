@@ -162,6 +162,10 @@ def measure(
 
 def _fitted(images: Tensor, shape: Sequence[int]) -> Tensor:
     """The images to measure with, if they have these channels and at least this size."""
+    if not isinstance(images, Tensor):
+        raise SettingsError(
+            f"the images are a {type(images).__name__}; give a tensor (images, channels, *space)"
+        )
     if images.ndim != len(shape) + 1 or images.shape[1] != shape[0]:
         raise SettingsError(
             f"the images have shape {tuple(images.shape)}, and the network is audited at "

@@ -5,7 +5,6 @@ Networks are run inside `placewise.graph.undisturbed`, which leaves them unchang
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from torch.export import ExportedProgram
 
 from placewise.errors import SettingsError
 from placewise.graph import tensors_of
+from placewise.wording import did_you_mean
 
 T = TypeVar("T")
 
@@ -182,11 +182,9 @@ def tapped(
     modules = dict(model.named_modules(remove_duplicate=False))
     for name in names:
         if name not in modules:
-            near = difflib.get_close_matches(name, modules, n=3)
-            hint = f"did you mean {' or '.join(near)}? C" if near else "c"
             raise SettingsError(
-                f"the network has no layer '{name}'; {hint}hoose a name from its named_modules(), "
-                "or '' for its output"
+                f"the network has no layer '{name}'; choose a name from its named_modules(), or '' "
+                f"for its output.{did_you_mean(name, modules, 3)}"
             )
     seen: dict[str, T] = {}
     handles = []

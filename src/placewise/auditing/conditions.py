@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from placewise.auditing._counted import Counted
 from placewise.auditing._measured import Measured
 from placewise.errors import SettingsError
+from placewise.wording import did_you_mean
 
 SCALARS = {
     "max_over_corner": "paths of the best-served pixel over those of the best-served corner",
@@ -127,10 +127,9 @@ class Condition:
             )
         name, sign, value = found.groups()
         if name not in SCALARS:
-            close = difflib.get_close_matches(name, SCALARS, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
             raise SettingsError(
-                f"an audit has no number '{name}'; choose one of {', '.join(SCALARS)}.{hint}"
+                f"an audit has no number '{name}'; choose one of {', '.join(SCALARS)}."
+                f"{did_you_mean(name, SCALARS)}"
             )
         if value.lower() in ("true", "false"):
             return cls(name, sign, value.lower() == "true")

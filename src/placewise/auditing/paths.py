@@ -52,7 +52,7 @@ class Paths:
 
     @cached_property
     def _in_parts(self) -> tuple[Grid, int]:
-        """The counts as integers, which are fast to add, and the number that stands for 1."""
+        """The counts as integers, which are fast to add, and the number that means 1."""
         unit = math.lcm(*{count.denominator for count in self.counts.flat})
         return self.counts if unit == 1 else whole(self.counts * unit), unit
 

@@ -165,12 +165,12 @@ def show(
     """
     network: nn.Module
     shape = image_shape(shape, in_channels)
-    floats = [p for p in model.parameters() if p.is_floating_point()]
-    image = torch.zeros(1, *shape).to(floats[0] if floats else torch.float32)
     if isinstance(model, ExportedProgram):
         graph, network = capture_program(model, shape), _modules(model)
     else:
         graph, network = capture(model, shape), model
+    floats = [p for p in model.parameters() if p.is_floating_point()]
+    image = torch.zeros(1, *shape).to(floats[0] if floats else torch.float32)
     rows = rows_of(graph, network, products(network, image), paths=paths)
     return Shown(name or type(model).__name__, shape, rows)
 

@@ -64,6 +64,11 @@ def capture(
     if how not in ("auto", "export", "recorded"):
         raise SettingsError(f"how is '{how}'; use auto, export or recorded")
     model = getattr(model, "_orig_mod", model)
+    if not isinstance(model, nn.Module):
+        raise SettingsError(
+            f"the network is a {type(model).__name__}; give a torch.nn.Module, or a program from "
+            "torch.export"
+        )
     check_shapes_known(model)
     _takes_one_image(model)
     image = _image(model, shape)

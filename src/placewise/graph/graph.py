@@ -1,8 +1,7 @@
-"""A network as a graph of relations between places, which can be walked both ways."""
+"""A network as a graph of relations between places, which can be walked in both directions."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from placewise.errors import SettingsError
 from placewise.graph.touches import Chains, touches
 from placewise.ops import Algebra, Edge, Grid, Layout, Status
+from placewise.wording import did_you_mean
 
 Target = int | str | None
 """A node by its number, its name or its submodule; "output"; None for the last feature map."""
@@ -123,9 +123,10 @@ class Graph:
         known = {node.module: n for n, node in enumerate(self.nodes) if node.module}
         known |= {node.name: n for n, node in enumerate(self.nodes)}
         if target not in known:
-            near = difflib.get_close_matches(target, known)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see graph.nodes"
-            raise SettingsError(f"the graph has no node or submodule '{target}'; {hint}")
+            raise SettingsError(
+                f"the graph has no node or submodule '{target}'; see graph.nodes."
+                f"{did_you_mean(target, known)}"
+            )
         return (known[target],)
 
     def ancestors(self, targets: Iterable[int]) -> set[int]:

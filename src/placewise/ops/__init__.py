@@ -2,7 +2,6 @@
 
 from placewise.ops.algebra import ALGEBRAS, COUNTS, EXISTS, FLOATS, HIGHEST, LOWEST, Algebra, Grid
 from placewise.ops.axis_map import AxisMap
-from placewise.ops.borders import layer
 from placewise.ops.layout import Atom, Layout, Unplaced
 from placewise.ops.route import Along, Operator, Route, Step
 from placewise.ops.rules import everything, pointwise
@@ -34,7 +33,6 @@ __all__ = [
     "Unplaced",
     "entry",
     "everything",
-    "layer",
     "pointwise",
     "rule",
 ]

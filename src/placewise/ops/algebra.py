@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Grid = NDArray[Any]
-"""One number for each place of a tensor: an axis for each of its dimensions, of length 1 where
-places are not told apart."""
+"""One number for each place of a tensor: an axis for each of its dimensions, of length 1 if
+it has no places."""
 
 
 @dataclass(frozen=True)
 class Algebra:
-    """A commutative way to join numbers, with its neutral element.
+    """A commutative operation that joins numbers, with its neutral element.
 
     Attributes:
         name: what it is called.
@@ -37,7 +37,7 @@ class Algebra:
     counts: bool
 
     def filled(self, shape: tuple[int, ...], value: Any = None) -> Grid:
-        """A grid of one number, zero unless told."""
+        """A grid of one number, by default zero."""
         return np.full(shape, self.zero if value is None else value, dtype=self.dtype)
 
 
@@ -48,7 +48,7 @@ FLOATS = Algebra("floats", np.add, 0.0, np.float64, True)
 """Sums in double precision."""
 
 EXISTS = Algebra("exists", np.logical_or, False, bool, False)
-"""Whether there is a way at all."""
+"""Whether there is a path at all."""
 
 LOWEST = Algebra("lowest", np.minimum, np.iinfo(np.int64).max, np.int64, False)
 """Lower ends of intervals."""

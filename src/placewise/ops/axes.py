@@ -161,7 +161,7 @@ def pad(read: int, before: int, after: int, mode: str = "zeros") -> AxisMap:
 
 
 def _beyond(coordinates: Indices, read: int, mode: str) -> Indices:
-    """The place that stands at each coordinate; −1 for none."""
+    """The place at each coordinate; −1 for none."""
     if mode in ("zeros", "ignored"):
         return np.where((coordinates >= 0) & (coordinates < read), coordinates, -1)
     if mode == "replicate":
@@ -182,7 +182,7 @@ def _beyond(coordinates: Indices, read: int, mode: str) -> Indices:
 
 
 def place(read: int, before: int, after: int) -> AxisMap:
-    """An axis put into a longer one, beside other tensors.
+    """An axis as part of a longer one, next to other tensors.
 
     Example:
         >>> place(2, 1, 2).pairs(), place(2, 1, 2).written
@@ -279,23 +279,3 @@ def taps(matrix: NDArray[Any], name: str) -> AxisMap:
     written, read = matrix.shape
     outs, ins = np.nonzero(matrix)
     return related(name, read, written, outs, ins)
-
-
-__all__ = [
-    "Affine",
-    "AxisMap",
-    "adaptive",
-    "flip",
-    "gather",
-    "pad",
-    "part",
-    "place",
-    "prefix",
-    "repeat",
-    "roll",
-    "spread",
-    "taps",
-    "total",
-    "unfold",
-    "window",
-]

@@ -13,7 +13,7 @@ from placewise.ops.algebra import Algebra, Grid
 
 Indices = NDArray[np.int64]
 
-Plan = tuple[Indices, Indices, Indices]
+Gathering = tuple[Indices, Indices, Indices]
 """Sources in the order of their targets, the targets, and where the sources of each begin."""
 
 
@@ -39,9 +39,9 @@ class AxisMap:
         written: length of the axis that is written.
         outs: written place of each pair, rising.
         ins: the place that it reads.
-        affine: where all places are treated alike.
+        affine: if all places are treated alike; else None.
         dense: every place reads all places.
-        resized: the same map for another length that is read; None where it has no meaning.
+        resized: the same map for another length that is read; None if there is none.
         unused: trailing places of the axis that no window reaches.
         fills: whether written places that read nothing are zero padding.
 
@@ -78,7 +78,7 @@ class AxisMap:
             grid: any number of axes; `axis` has length `read`.
             axis: which one.
             algebra: of the numbers.
-            fill: number of places that zero padding adds; zero unless told.
+            fill: number of places that zero padding adds; by default the algebra's zero.
         """
         padding = fill if self.fills else None
         return _joined(grid, axis, algebra, self._written, self.written, padding)
@@ -97,23 +97,25 @@ class AxisMap:
         return related(name, self.written, self.read, self.ins, self.outs)
 
     @cached_property
-    def _written(self) -> Plan:
-        return _plan(self.ins, self.outs)
+    def _written(self) -> Gathering:
+        return _gathering(self.ins, self.outs)
 
     @cached_property
-    def _read(self) -> Plan:
+    def _read(self) -> Gathering:
         order = np.argsort(self.ins, kind="stable")
-        return _plan(self.outs[order], self.ins[order])
+        return _gathering(self.outs[order], self.ins[order])
 
 
-def _plan(sources: Indices, targets: Indices) -> Plan:
+def _gathering(sources: Indices, targets: Indices) -> Gathering:
     present, starts = np.unique(targets, return_index=True)
     return sources, present, starts
 
 
-def _joined(grid: Grid, axis: int, algebra: Algebra, plan: Plan, length: int, fill: object) -> Grid:
+def _joined(
+    grid: Grid, axis: int, algebra: Algebra, gathering: Gathering, length: int, fill: object
+) -> Grid:
     """Join what the sources hold into their targets, which rise."""
-    sources, present, starts = plan
+    sources, present, starts = gathering
     shape = (*grid.shape[:axis], length, *grid.shape[axis + 1 :])
     if not len(sources):
         return algebra.filled(shape, fill)

@@ -12,7 +12,7 @@ from placewise.errors import SettingsError
 
 
 class Unplaced(SettingsError):
-    """A change of shape that tears places and channels apart in a way that cannot be followed."""
+    """A change of shape that tears places and channels apart and cannot be followed."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Atom:
 
     Attributes:
         size: how many.
-        place: whether these are places that are told apart; else channels, or a batch.
+        place: whether these are places; else channels, or a batch.
         axis: which axis of the image they come from, 0 the first; None if several or none.
         blurred: channels that read different places, as those of a concatenation do, or the
-            second tokens of a matrix of attention; what tells them apart later is a bound.
+            second tokens of a matrix of attention; what separates them later is a bound.
     """
 
     size: int
@@ -98,7 +98,7 @@ class Layout:
         if both is None:
             raise Unplaced(
                 f"a view of {self.shape} as {tuple(shape)} ends a dimension within places or "
-                "channels that it does not divide; they cannot be told apart after it"
+                "channels that it does not divide; they cannot be separated after it"
             )
         pieces = iter(both[0])
         dims: list[Dimension] = []

@@ -1,4 +1,4 @@
-"""The way from the places of one tensor to those of another, forwards and backwards."""
+"""A route from the places of one tensor to those of another, in both directions."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class Route:
     def along(self, dim: int, relation: AxisMap) -> Route:
         """A relation along one dimension, all of which become places.
 
-        Channels that are not told apart stay so, whatever is done along them.
+        Channels that count as one stay so, whatever is done along them.
         """
         atoms = self.layout.dims[dim]
         if atoms and not any(atom.place for atom in atoms):
@@ -223,7 +223,7 @@ class Route:
         return self
 
     def spread(self, dim: int, size: int, *, place: bool | None = None) -> Route:
-        """As many copies of a dimension of size 1, as channels unless told."""
+        """Copies of a dimension of size 1, by default as channels."""
         place = self.per_channel if place is None else place
         if place and size > 1:
             self._steps.append(Along(dim, repeat(size)))
@@ -235,7 +235,7 @@ class Route:
 
         Args:
             dim: of the tensor.
-            size: how many places are written; as many as are read unless told.
+            size: how many places are written; by default as many as are read.
         """
         atoms = self.layout.dims[dim]
         written = tuple(replace(atom, blurred=False) for atom in atoms)
@@ -274,7 +274,7 @@ class Route:
         return self._as(Layout(((),) * missing + self.layout.dims))
 
     def like(self, layout: Layout) -> Route:
-        """Repeat what is read until all places of another layout are told apart."""
+        """Repeat what is read until it has all places of another layout."""
         for dim, target in enumerate(layout.dims):
             own = self.layout.dims[dim]
             if not any(atom.place for atom in own):

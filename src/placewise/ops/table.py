@@ -63,7 +63,7 @@ class Outcome:
         layout: of the tensor that the call gives.
         edges: what it reads.
         status: whether that is all that it reads and no more.
-        global_statistics: whether it reads all places besides, through their mean and variance
+        global_statistics: whether it also reads all places, through their mean and variance
             alone, as instance and group normalisation do. Path counts take a normalisation for the
             identity, so its edges do not say so.
     """
@@ -115,7 +115,7 @@ class Call:
         return self.operands[0]
 
     def route(self, operand: Operand | None = None) -> Route:
-        """A way that begins at an operand, the first unless told."""
+        """A route that begins at an operand, by default the first."""
         return Route((operand or self.operand).layout, per_channel=self.per_channel)
 
     def plain(self, size: int) -> Dimension:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -23,6 +22,7 @@ from placewise.devices import device_of
 from placewise.errors import SettingsError
 from placewise.run import Run
 from placewise.target._program import read_program
+from placewise.wording import did_you_mean
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of the channels of ImageNet's images in 0..1."""
@@ -267,9 +267,10 @@ def _library(module: str, package: str) -> ModuleType:
 
 def _known(name: str, names: Sequence[str], package: str) -> None:
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise SettingsError(f"{package} has no network named '{name}' among its {len(names)}{hint}")
+        raise SettingsError(
+            f"{package} has no network named '{name}' among its {len(names)}."
+            f"{did_you_mean(name, names, 3)}"
+        )
 
 
 def _of_callable(text: str) -> Target:
@@ -280,9 +281,7 @@ def _of_callable(text: str) -> Target:
     for part in name.split("."):
         if not hasattr(made, part):
             names = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise SettingsError(f"{where} has no '{name}'{hint}")
+            raise SettingsError(f"{where} has no '{name}'.{did_you_mean(name, names)}")
         made = getattr(made, part)
     if not isinstance(made, nn.Module):
         if not callable(made):

@@ -35,7 +35,7 @@ def contraction(
     Each place of the result reads, of each factor, the places that share its labels, and all
     places along labels that are summed over. Two factors may both bring places that the other
     lacks (queries and keys): then those of the second become channels, blurred, so that a matrix
-    of attention costs no more than its rows and counts one way from a token to each other.
+    of attention costs no more than its rows and counts one path from a token to each other.
 
     Args:
         call: of any operation that is such a product.
@@ -103,7 +103,7 @@ def _blurred(atoms: Dimension) -> Dimension:
 
 
 def _sharp(layout: Layout) -> Layout:
-    """Blurred places told apart where nothing else is, so that a map stays a map."""
+    """Blurred dimensions become places if there are no other places, so that a map stays a map."""
     if layout.places:
         return layout
     return Layout(
@@ -201,6 +201,6 @@ def einstein(call: Call) -> Outcome:
 
 
 def _labels(term: str, rank: int) -> tuple[str, ...]:
-    """A label for each dimension; an ellipsis stands for any number of leading ones."""
+    """A label for each dimension; an ellipsis means any number of leading ones."""
     before, ellipsis, after = term.partition("...")
     return (*before, *(batch(rank - len(before + after)) if ellipsis else ()), *after)

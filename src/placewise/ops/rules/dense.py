@@ -92,7 +92,7 @@ def before(route: Route, dim: int) -> Route:
 
 @rule("recurrent", "gru", "lstm", "mkldnn_rnn_layer", "rnn_relu", "rnn_tanh")
 def recurrent(call: Call) -> Outcome:
-    """Each moment reads those before it; all of them where the network runs both ways."""
+    """Each moment reads those before it, or all if the network runs in both directions."""
     operand = call.operand
     moments = len(call.shape) == len(operand.shape) == 3 and call.output == 0
     if not moments or len(call.operands) > 1:

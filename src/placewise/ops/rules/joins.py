@@ -1,4 +1,4 @@
-"""Tensors laid beside each other."""
+"""Concatenations of tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from placewise.ops.table import Call, Operand, Outcome, rule
 
 @rule("concatenate", "cat", "concat", "concatenate", "stack")
 def concatenation(call: Call) -> Outcome:
-    """Along channels that are not told apart a sum; along places each in its own part.
+    """A sum along channels that count as one; along places, each tensor has its own part.
 
     Example:
         >>> from placewise.ops.layout import Layout

@@ -44,7 +44,7 @@ def by_layer(call: Call) -> Outcome:
 
 
 def normalised(call: Call, dims: Sequence[int]) -> Outcome:
-    """The identity; a bound where places that are told apart are among what is averaged.
+    """The identity; a bound if places are among what is averaged.
 
     Args:
         call: of a normalisation.
@@ -71,5 +71,5 @@ def _settings(call: Call, other: Operand) -> Route:
 
 
 def _of_image(atom: Atom, call: Call) -> bool:
-    """Whether a place is one of the image's axes; channels that are told apart have none."""
+    """Whether a place is one of the image's axes; channels that count apart have none."""
     return not call.per_channel or atom.axis is not None

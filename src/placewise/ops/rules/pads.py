@@ -1,4 +1,4 @@
-"""Padding, rolling and flipping: places move, and some stand in for others."""
+"""Padding, rolling and flipping: places move, and some are repeated."""
 
 from __future__ import annotations
 

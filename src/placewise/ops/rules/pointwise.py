@@ -18,7 +18,7 @@ from placewise.ops.rules.everything import constant, everything
 from placewise.ops.table import Call, Edge, Operand, Outcome, Status, outcome, rule
 
 SMALL = 1000
-"""Largest number of places of a window of which shares are told."""
+"""Largest window, in places, whose shares are recognised."""
 
 ONE = """
 _conj _conj_physical _to_copy abs absolute acos acosh alias alpha_dropout angle arccos arccosh
@@ -74,7 +74,7 @@ def pointwise(call: Call) -> Outcome:
 
 @rule("pointwise", "mul", "multiply")
 def multiplied(call: Call) -> Outcome:
-    """Pointwise; the shares of windows that lie within a map are weights, as in `layer`."""
+    """Pointwise; the shares of windows that lie within a map are weights."""
     found = pointwise(call)
     constants = [f for f in (call["self"], call["other"]) if not isinstance(f, Operand)]
     factors = shares(constants[0], found.layout) if constants else None

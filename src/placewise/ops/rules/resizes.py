@@ -102,7 +102,7 @@ def interpolated(
     cubic: bool = False,
     aligned: bool = False,
 ) -> AxisMap:
-    """Two or four neighbours; those at the border stand in for what lies beyond it.
+    """Two or four neighbours; beyond the border, those at the border are used.
 
     Place j has its centre at (j + ½)·step − ½ of the map that is read, or at j·step if aligned. In
     fractions, so that a weight that is zero is left out.

@@ -104,7 +104,7 @@ def shuffling(call: Call) -> Outcome:
 
 @rule("reshape", "pixel_unshuffle")
 def unshuffling(call: Call) -> Outcome:
-    """Places move among the channels and stay told apart: (C, H·r, W·r) → (C·r·r, H, W)."""
+    """Places move among the channels and stay places: (C, H·r, W·r) → (C·r·r, H, W)."""
     *batch, depth, high, wide = call.operand.shape
     r, b = int(call["downscale_factor"]), len(batch)
     route = call.route().view((*batch, depth, high // r, r, wide // r, r))

@@ -206,7 +206,7 @@ def diagonals(call: Call) -> Outcome:
 
 
 def _indices(given: Sequence[Any]) -> tuple[list[int], list[NDArray[Any]]] | None:
-    """Dimensions that are indexed, and with what; a mask stands for the places where it is true."""
+    """Dimensions that are indexed, and with what; a mask means the places where it is true."""
     dims: list[int] = []
     arrays: list[NDArray[Any]] = []
     dim = 0
@@ -223,7 +223,7 @@ def _indices(given: Sequence[Any]) -> tuple[list[int], list[NDArray[Any]]] | Non
 
 
 def _apart(given: Sequence[Any]) -> bool:
-    """Whether slices stand between the indices; their dimensions then come first."""
+    """Whether there are slices between the indices; the indexed dimensions then come first."""
     marks = "".join("." if index is None else "x" for index in given)
     return "." in marks.strip(".")
 

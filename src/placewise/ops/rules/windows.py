@@ -16,7 +16,7 @@ from placewise.ops.table import Call, Edge, Operand, Outcome, Status, alone, rul
 
 @dataclass(frozen=True)
 class Kernel:
-    """What a convolution is told, a number for each axis.
+    """Settings of a convolution, with a number for each axis.
 
     Attributes:
         sizes: of the kernel.
