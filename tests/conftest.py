@@ -14,6 +14,44 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+WHOLE = """
+audit_report cli cli_audit classes compare compare_killed demo docs_commands location_toy parallel
+predict report studies studies_colours studies_flattening studies_keypoints studies_proximity
+studies_runs studies_sizes toy_task train
+""".split()
+"""Modules whose tests train networks, start other processes, or open a browser."""
+
+EXHAUSTIVE = """
+audit audit_effective audit_paths audit_position audit_sensitivity audit_shift
+backbones convolutionalize graph graph_oracle layers layers_local ops_axes ops_borders ops_contract
+ops_rules proximity proximity_placement proximity_rewiring remedies show statistics target
+""".split()
+"""Modules of single parts that take longer than one waits while working."""
+
+
+def pytest_report_header() -> str:
+    """Which placewise is tested: that of src, or an installed one."""
+    import placewise
+
+    return f"placewise: {Path(placewise.__file__).parent}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their module: `unit`, and of these `quick` what does not take long."""
+    for item in items:
+        module = item.path.stem.removeprefix("test_")
+        slow = item.get_closest_marker("slow") is not None
+        if module not in WHOLE:
+            item.add_marker("unit")
+        if module not in WHOLE + EXHAUSTIVE and not slow:
+            item.add_marker("quick")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+
 
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import placewise
-from conftest import REPOSITORY
+from conftest import EXHAUSTIVE, REPOSITORY, WHOLE
 from placewise.tasks import TASKS
 
 PACKAGE = Path(placewise.__file__).parent
@@ -566,3 +566,10 @@ def test_a_missing_example_is_found():
     assert example_fault("a", with_one) is None
     assert example_fault("a", type("A", (), {})) == "a has no example in its docstring"
     assert example_fault("a", 1) is None
+
+
+def test_every_module_that_is_not_quick_exists():
+    """A renamed test would slip into the quick set without a word."""
+    modules = {path.stem.removeprefix("test_") for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    assert set(WHOLE + EXHAUSTIVE) - modules == set()
+    assert not set(WHOLE) & set(EXHAUSTIVE)

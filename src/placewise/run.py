@@ -127,6 +127,7 @@ class Run:
         """
         model = build(self.facts.model)
         load_weights(model, self.checkpoints.best(notice))
+        model.run = self
         return model.calibrated(self.calibration()).eval()
 
     def images(self) -> dict[str, str]:

@@ -38,7 +38,8 @@ def evaluate(
     """Score a model on labelled images.
 
     Args:
-        model: a run or its folder, or a model that `load_model` returned or you have built.
+        model: a run or its folder, a model that `load_model` returned, which knows its run, or one
+            that you have built, to which all images are new.
         dataset: the labels that it was trained on, or others with the same names.
         split: "train", "val" or "test"; None: test if there is one, else validation. Images are
             recognised by their content: of labels that the run was trained on, its own split is
@@ -61,7 +62,7 @@ def evaluate(
         >>> evaluate("my_run", dataset, split="test")["mean_error_px"]  # doctest: +SKIP
         1.2
     """
-    run = None if isinstance(model, Network) else _opened(model)
+    run = model.run if isinstance(model, Network) else _opened(model)
     if out is not None:
         claim_folder(Path(out), "metrics.json")
     task = task_named(dataset.task)

@@ -87,9 +87,12 @@ class Network(nn.Module, ABC, Generic[P]):
         stride: image pixels for one pixel of the features.
         multiple: sides of images that the backbone takes are multiples of this.
         calibration: what makes the model's own confidence honest; see `calibrated`.
+        run: the `Run` that it was loaded from, which knows what it has seen; None for a model that
+            was put together by hand.
     """
 
     head: Head
+    run: Any = None
 
     def __init__(
         self,
