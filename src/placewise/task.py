@@ -211,13 +211,12 @@ class Task(ABC, Generic[S, P]):
         head: member of `HEADS` that is taken where none is named.
         network: the model that gives the predictions.
         metric: what models are compared by.
-        columns: names of the columns of `predictions.csv` that `rows` fills.
         batch_size: images in a step where nobody says otherwise.
         validated: validation images that a validation during training looks at, at most.
         options: what `evaluate` may be asked for, beside the split.
-        words: what the words on a report mean.
         chosen_by: the number in the log that the best weights are chosen by; None: `val_` and the
             name of `metric`.
+        words: what the words on a report mean.
         place_words: what a comparison says of the sense of place.
         control: name of the head that permutes places in front of another, for the place-use
             index of a comparison; None where there is none.
@@ -230,11 +229,10 @@ class Task(ABC, Generic[S, P]):
     batch_size: ClassVar[int] = 8
     validated: ClassVar[int] = 64
     options: ClassVar[frozenset[str]] = frozenset()
+    chosen_by: ClassVar[Metric | None] = None
     words: ClassVar[Sequence[tuple[str, str]]] = ()
     place_words: ClassVar[Sequence[tuple[str, str]]] = ()
     control: ClassVar[str | None] = None
-
-    chosen_by: ClassVar[Metric | None] = None
 
     # --- from labels to a training set ---------------------------------------------------------
 
@@ -298,9 +296,7 @@ class Task(ABC, Generic[S, P]):
     def validate(self, dataset: Dataset[S], samples: Sequence[S], found: Sequence[P]) -> Validation:
         """What validation images say: by default the mean of `metric`."""
         value = _mean(self._measured(dataset, samples, found))
-        summary = (
-            "" if value is None else f"validation {self.metric.label} {self.metric.shown(value)}"
-        )
+        summary = "" if value is None else f"{self.metric.label} {self.metric.shown(value)}"
         sign = 1 if self.metric.better == "lower" else -1
         score = None if value is None else sign * value
         return Validation({f"val_{self.metric.name}": value}, score, summary)
