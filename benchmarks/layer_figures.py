@@ -1,6 +1,6 @@
 """Draw what each layer and each padding rule does: docs/figures/layers_NAME.png, paddings.png.
 
-    python benchmarks/layer_figures.py
+    PYTHONPATH=. python benchmarks/layer_figures.py
 
 Nothing is trained; every image is what the layer itself answers, on one made image.
 """
@@ -20,7 +20,6 @@ from torch import nn
 from placewise.layers.blur import BlurPool
 from placewise.layers.convolution import Convolution
 from placewise.layers.coordinates import Coordinates
-from placewise.layers.focus import Focus
 from placewise.layers.local import LocallyConnected
 from placewise.layers.multi_scale import MultiScale
 from placewise.layers.on_off import OnOff
@@ -29,6 +28,7 @@ from placewise.layers.pooling import Pooling
 from placewise.layers.proximity import Places
 from placewise.paddings import PADDINGS
 from placewise.report.style import LIGHT
+from studies._wiring.focus import Focus
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 SIDE = 24

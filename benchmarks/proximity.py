@@ -1,6 +1,6 @@
 """Layers that connect by nearness: speed, placement, and whether they learn.
 
-    OMP_NUM_THREADS=1 python benchmarks/proximity.py [--parts speed placement digits images]
+    PYTHONPATH=. OMP_NUM_THREADS=1 python benchmarks/proximity.py [--parts speed placement digits images]
 
 All timings are of processor time on one thread, by turns in one process, and a ratio is taken within
 a round, so that a slow moment of the machine falls on all alike; medians over the rounds. Digits are
@@ -27,10 +27,10 @@ from torch import nn
 from torch.nn import functional
 
 from placewise.layers.proximity import Nearness, Places, Proximity
-from placewise.layers.proximity.placement import assign, place
-from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, rewire
 from placewise.training.step import fast_memory
 from proximity_figures import connections_figure, lengths_figure
+from studies._wiring.placement import assign, place
+from studies._wiring.rewiring import Growth, Rewiring, Schedule, rewire
 
 RESULTS = Path(__file__).parent / "results" / "proximity.json"
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
@@ -343,7 +343,7 @@ def main() -> None:
     torch.set_num_threads(1)
     fast_memory()
     content = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    content["command"] = "OMP_NUM_THREADS=1 python benchmarks/proximity.py"
+    content["command"] = "PYTHONPATH=. OMP_NUM_THREADS=1 python benchmarks/proximity.py"
     content |= {"torch": torch.__version__, "threads": 1}
     for part in parser.parse_args().parts:
         torch.manual_seed(0)

@@ -7,6 +7,7 @@ _page.py            text + numbers + figures -> the files of the page
 _figures.py         what the figures share
 _material.py        images, sounds and trained weights
 _runs.py            many runs: on several processes, and kept
+_wiring/            wiring that is learnt, for the studies and benchmarks of proximity
 ```
 
 No number of a page is typed by hand: the text holds no digit, and `NAME.json` holds all that the

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.layers.convolution import Convolution
-from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule
+from studies._wiring.rewiring import Growth, Rewiring, Schedule
 
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """(how many, generator) to images and their classes."""

@@ -59,7 +59,6 @@ OPTIONAL = {
     "backbones": {"timm"},
     "demo": {"sklearn"},
     "engine": {"distributed", "joblib", "ray"},
-    "layers": {"scipy"},
     "statistics": {"scipy"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}

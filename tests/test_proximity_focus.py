@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from placewise.errors import SettingsError, ShapeError
-from placewise.layers.focus import Focus
 from placewise.layers.proximity import Places, Proximity
+from studies._wiring.focus import Focus
 
 GRIDS = [
     Places((9,)),

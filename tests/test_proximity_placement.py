@@ -13,7 +13,7 @@ from torch import nn
 
 from placewise.errors import SettingsError
 from placewise.layers.proximity import Nearness, Places, Proximity, wiring_cost
-from placewise.layers.proximity.placement import assign, place
+from studies._wiring.placement import assign, place
 
 INPUTS = Places((4, 4))
 SHEETS = [INPUTS, INPUTS.resized((3, 3), 2), INPUTS.resized((4, 3)), INPUTS.resized((2, 2))]

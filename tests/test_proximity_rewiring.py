@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from placewise.errors import SettingsError
 from placewise.layers.proximity import Nearness, Places, Proximity
-from placewise.layers.proximity.rewiring import Growth, Rewiring, Schedule, reset_state, rewire
+from studies._wiring.rewiring import Growth, Rewiring, Schedule, reset_state, rewire
 
 SHEET = Places((4, 5))
 HIDDEN = SHEET.resized((3, 4), channels=2)

@@ -14,7 +14,7 @@ from placewise.heads import HEADS
 from placewise.heads.sheet import Sheet
 from placewise.layers.convolution import Convolution
 from placewise.layers.proximity import Nearness, Places, Proximity
-from placewise.layers.proximity.rewiring import Growth, Schedule
+from studies._wiring.rewiring import Growth, Schedule
 from studies.flattening.place import Reorder
 
 Wired = Literal["near", "random", "permuted"]

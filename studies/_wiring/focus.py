@@ -1,7 +1,4 @@
-"""Units that learn where to look and how widely, and end as units with a few connections.
-
-Used by studies and benchmarks only.
-"""
+"""Units that learn where to look and how widely, and end as units with a few connections."""
 
 from __future__ import annotations
 

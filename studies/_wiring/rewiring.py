@@ -13,8 +13,6 @@ with g the gradient of the loss with respect to the weight that the candidate wo
 | RigL (Evci et al. 2020) | 1 | ∞ | 0 |
 | spatial SET | 0 | finite | 1 |
 | small world | 0 | finite, for all but a share β | 1 |
-
-Used by studies and benchmarks only.
 """
 
 from __future__ import annotations

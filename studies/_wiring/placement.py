@@ -7,8 +7,6 @@ to places: unit j at place k costs
 
 over its inputs i and outputs o. So the best of all n! arrangements is found by the assignment
 problem (Kuhn 1955; Crouse 2016 in scipy), not only a better one by swapping pairs.
-
-Used by studies and benchmarks only.
 """
 
 from __future__ import annotations
