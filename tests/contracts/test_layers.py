@@ -13,6 +13,7 @@ from placewise.errors import SettingsError, ShapeError
 from placewise.layers import LAYERS, Layer
 from placewise.layers.proximity import Nearness, Places
 from placewise.paddings import PADDINGS
+from placewise.tasks._permuted import PermutedPlaces
 from studies._wiring.focus import Focus
 
 CHANNELS = 4
@@ -55,20 +56,22 @@ BUILD: dict[str, Build] = {
     "local": member("local", 6, 3, tied=True),
     "local strided": member("local", 6, 2, tied=True, stride=2, groups=2, padding_mode="partial"),
     "local learned": member("local", 2, 3, tied=True, bias=False, padding_mode="learned"),
-    "permuted_places": lambda sides: LAYERS["permuted_places"](CHANNELS, sides),
     "proximity": lambda sides: LAYERS["proximity"](*placed(sides), 9, Nearness(1.5)),
-    "focus": lambda sides: Focus(*placed(sides), 9),
 }
-"""A way to build each member for maps of `CHANNELS` channels; names begin with the member's.
+"""A way to build each member for maps of `CHANNELS` channels; names begin with the member's."""
 
-`Focus` is a layer of the studies, no member of the family; it keeps the same contract."""
+OTHERS: dict[str, Build] = {
+    "focus": lambda sides: Focus(*placed(sides), 9),
+    "permuted places": lambda sides: PermutedPlaces(CHANNELS, sides),
+}
+"""Layers that are no members of the family, and keep the same contract."""
 
 DIMENSIONS = (1, 2, 3)
 
 
-@pytest.fixture(params=BUILD)
+@pytest.fixture(params=[*BUILD, *OTHERS])
 def build(request: pytest.FixtureRequest) -> Build:
-    return BUILD[request.param]
+    return (BUILD | OTHERS)[request.param]
 
 
 def maps(sides: tuple[int, ...], batch: int = 2, dtype: torch.dtype = torch.float32):
@@ -82,9 +85,8 @@ def seeded(build: Build, sides: tuple[int, ...], seed: int = 0) -> Layer:
 
 
 def test_every_member_is_covered():
-    members = BUILD.keys() - {"focus"}
-    assert {name.split()[0] for name in members} == set(LAYERS.names())
-    for name in members:
+    assert {name.split()[0] for name in BUILD} == set(LAYERS.names())
+    for name in BUILD:
         assert type(BUILD[name]((8,))) is LAYERS[name.split()[0]]
 
 
