@@ -107,7 +107,7 @@ def test_the_main_job_from_folder_to_keypoints(squares: Path, tmp_path: Path) ->
     flags = ["--steps", "12", "--width", "16", "--precision", "float32"]
     trained = run("train", str(squares), "--out", str(out), *flags)
     assert trained.returncode == 0, trained.stderr
-    assert "step 12/12" in trained.stderr
+    assert "12 of 12 steps" in trained.stderr
     assert "mean error" in trained.stdout
     scored = run("evaluate", str(out), str(squares))
     assert scored.returncode == 0, scored.stderr

@@ -308,7 +308,7 @@ def test_near_is_a_distance_and_said_needs_a_score(folder: Path, tmp_path: Path)
     labels = read_dataset(folder)
     sample = labels.samples[0]
     there = np.flatnonzero(sample.located[0])
-    rows = ["image,point,x,y,score,r90"]
+    rows = ["image,keypoint,x,y,score,radius_90"]
     for number, (step, score) in enumerate([(0.0, 0.9), (2.9, 0.1), (3.1, 0.9)]):
         x, y = sample.points[0, there[number]]
         rows.append(f"{sample.image},{NAMES[there[number]]},{x + step},{y},{score},")
