@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,14 +16,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from placewise.comparison._answers import Change, answers_of
-from placewise.comparison.permuted import PERMUTED, Permuted, PermutedKeypoints
 from scipy.ndimage import map_coordinates
 from torch import nn
 
 import placewise.comparison as compare_module
 import placewise.engine as engine_module
 from placewise.augment import generator
+from placewise.augment.deformation import deform, follow, smooth_field
 from placewise.backbones.lenet import LeNet
 from placewise.cli import main
 from placewise.comparison import (
@@ -37,38 +37,43 @@ from placewise.comparison import (
 from placewise.comparison._against import verdict as verdict_of
 from placewise.comparison._jobs import (
     Job,
+    _items,
+    dataset_of,
     examine_job,
-    labels_of,
     no_control,
     permuted,
     read_items,
     train_job,
 )
-from placewise.comparison._place import (
-    PLACE_WORDS,
-    audit_ratios,
-    deform,
-    deformation_left_behind,
-    deformation_sensitivity,
-    follow,
-    shift,
-    smooth_field,
-)
+from placewise.comparison._place import audit_ratios, shift
 from placewise.comparison._plan import Trial, train_settings, trials_of
 from placewise.comparison._summary import summarise
 from placewise.engine import check_engine
-from placewise.errors import SettingsError
+from placewise.errors import DataError, SettingsError
+from placewise.evaluation import evaluate
 from placewise.files import read_json, write_json
+from placewise.formats import read_dataset
+from placewise.geometry import inside
 from placewise.heads import HEADS
 from placewise.heads.coordinates import Coordinates
 from placewise.heads.flatten import Flatten
 from placewise.heads.proximity import Proximity
 from placewise.heads.sheet import Sheet
+from placewise.labels import Visibility, single
 from placewise.metrics import ACCURACY
 from placewise.progress import Display
 from placewise.report.comparison import Compared, compare_report, compare_table
 from placewise.run import Run
 from placewise.statistics import detectable_effect, holm, paired_difference, two_way_interval
+from placewise.task import Change
+from placewise.tasks import task_named
+from placewise.tasks.classes.items import ClassItems
+from placewise.tasks.classes.permuted import Permuted
+from placewise.tasks.classes.prediction import ClassPrediction
+from placewise.tasks.keypoints.items import KeypointItems
+from placewise.tasks.keypoints.permuted import PermutedKeypoints
+from placewise.tasks.keypoints.prediction import KeypointPrediction
+from placewise.training.loop import Trainer
 
 TWO = [{"name": "flat", "head": "flatten"}, {"name": "near", "head": "proximity"}]
 
@@ -159,7 +164,7 @@ def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
             {"arms": [TWO[0], {**TWO[1], "training": {"max_steps": 3}}]},
             "arms.near.training.*all arms must share it",
         ),
-        ({"measure": "luck"}, "measure"),
+        ({"measure": 3}, "measure"),
     ],
 )
 def test_what_no_plan_can_be_is_refused(changes: dict, says: str):
@@ -292,8 +297,6 @@ def test_a_seed_gives_all_arms_the_same_batches(bars: Path, tmp_path: Path, monk
     """What training really shows the networks of both arms, bit by bit."""
     shown: dict[str, list[torch.Tensor]] = {}
     plan = a_plan(bars)
-    from placewise.training._loop import Trainer
-
     step = Trainer._one_step
 
     def watched(self, objective, batch):
@@ -313,11 +316,9 @@ def test_the_trainer_begins_with_the_networks_that_were_shown(
     bars: Path, tmp_path: Path, monkeypatch
 ):
     """`build_arm` and the trainer draw the same first weights."""
-    from placewise.training._loop import Trainer
-
     begun = {}
 
-    def loop(self):
+    def loop(self, display):
         begun.update(self.model.state_dict())
         raise KeyboardInterrupt
 
@@ -336,7 +337,7 @@ def test_labels_without_a_split_get_one_for_all_seeds(squares: Path, tmp_path: P
     data.mkdir()
     shutil.copytree(squares / "images", data / "images")
     (data / "points.csv").write_text(bare, encoding="utf-8")
-    splits = [sample.split for sample in labels_of(a_plan(data)).samples]
+    splits = [sample.split for sample in dataset_of(a_plan(data)).samples]
     assert {"train", "val", "test"} == set(splits)
 
 
@@ -348,15 +349,15 @@ def test_permuted_is_the_head_on_permuted_places(head: str):
     torch.manual_seed(1)
     shuffled = Permuted(3, 4, (5, 2), head=head, order=7)
     features = torch.rand(2, 3, 5, 2)
-    places = shuffled.places.tolist()
+    places = shuffled.permutation.places.tolist()
     assert sorted(places) == list(range(10)) and places != list(range(10))
     moved = torch.empty_like(features)
     for to, come in enumerate(places):
         moved[:, :, to // 2, to % 2] = features[:, :, come // 2, come % 2]
     assert torch.equal(shuffled(features), shuffled.inner(moved))
     again = Permuted(3, 4, (5, 2), head=head, order=7)
-    assert torch.equal(again.places, shuffled.places)
-    assert HEADS[PERMUTED["classes"]] is Permuted
+    assert torch.equal(again.permutation.places, shuffled.permutation.places)
+    assert HEADS[task_named("classes").control] is Permuted
 
 
 @pytest.mark.parametrize("head", ["heatmap", "coordinates", "integral"])
@@ -365,7 +366,7 @@ def test_permuted_keypoints_are_the_head_on_permuted_places(head: str):
     shuffled = PermutedKeypoints(3, 2, 4, (20, 12), head=head, order=7)
     features = torch.rand(2, 3, 5, 3)
     moved = torch.empty_like(features)
-    for to, come in enumerate(shuffled.places.tolist()):
+    for to, come in enumerate(shuffled.permutation.places.tolist()):
         moved[:, :, to // 3, to % 3] = features[:, :, come // 3, come % 3]
     output = shuffled(features)
     assert torch.equal(output, shuffled.inner(moved))
@@ -378,7 +379,7 @@ def test_permuted_keypoints_are_the_head_on_permuted_places(head: str):
     assert torch.equal(encode, shuffled.inner.encode(points, visibility, (20, 12)))
     read, expected = (one.decode(encode, (20, 12)) for one in (shuffled, shuffled.inner))
     assert torch.equal(read.keypoints, expected.keypoints)
-    assert HEADS[PERMUTED["keypoints"]] is PermutedKeypoints
+    assert HEADS[task_named("keypoints").control] is PermutedKeypoints
 
 
 def test_flattened_coordinates_learn_the_same_behind_a_permutation():
@@ -393,7 +394,7 @@ def test_flattened_coordinates_learn_the_same_behind_a_permutation():
         shuffled = PermutedKeypoints(3, 2, 4, (16, 16), head="coordinates", settings=text).double()
         shuffled.inner.load_state_dict(plain.state_dict())
         if gather == "flatten":
-            order = (torch.arange(3)[:, None] * 16 + shuffled.places).flatten()
+            order = (torch.arange(3)[:, None] * 16 + shuffled.permutation.places).flatten()
             with torch.no_grad():
                 shuffled.inner.hidden.weight.copy_(plain.hidden.weight[:, order])
         for head in (plain, shuffled):
@@ -410,7 +411,7 @@ def test_flattening_learns_the_same_behind_a_permutation():
     torch.manual_seed(0)
     plain, shuffled = Flatten(3, 4, (4, 4)).double(), Permuted(3, 4, (4, 4)).double()
     shuffled.inner.load_state_dict(plain.state_dict())
-    order = (torch.arange(3)[:, None] * 16 + shuffled.places).flatten()
+    order = (torch.arange(3)[:, None] * 16 + shuffled.permutation.places).flatten()
     with torch.no_grad():
         shuffled.inner.hidden[0].weight.copy_(plain.hidden[0].weight[:, order])
     features, labels = torch.rand(8, 3, 4, 4).double(), torch.arange(8) % 4
@@ -461,21 +462,24 @@ def test_deforming_reads_where_the_field_says():
 
 
 class Linear:
-    """A stand-in for a classifier whose logits are linear in the image."""
+    """A stand-in for a class model whose logits are linear in the image."""
 
     def __init__(self, matrix: torch.Tensor) -> None:
         self.matrix = matrix
 
-    def logits(self, shown: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(shown).double().flatten(1) @ self.matrix.T
+    def predict_scaled(self, shown, sizes, images=None):
+        logits = torch.from_numpy(shown).double().flatten(1) @ self.matrix.T
+        names = tuple(map(str, range(len(self.matrix))))
+        return [
+            ClassPrediction(names, "", size, one.numpy())
+            for one, size in zip(logits, sizes, strict=True)
+        ]
 
 
-def answers_for(matrix: torch.Tensor, images: list[np.ndarray]):
-    from placewise.comparison._answers import ClassAnswers
-
-    made = ClassAnswers.__new__(ClassAnswers)
+def class_items(matrix: torch.Tensor, images: list[np.ndarray]) -> ClassItems:
+    made = ClassItems.__new__(ClassItems)
     made.model, made.shown = Linear(matrix), images
-    made.items = [str(n) for n in range(len(images))]
+    made.names = [str(n) for n in range(len(images))]
     return made
 
 
@@ -483,10 +487,10 @@ def test_deformation_sensitivity_of_networks_that_are_known():
     """What keeps every pixel has 1 and a little; what averages is stable; scale does not count."""
     rng = np.random.default_rng(0)
     smooth = [deform(rng.random((12, 12, 1)).astype(np.float32), np.zeros((12, 12, 2)))] * 40
-    keeps = deformation_sensitivity(answers_for(torch.eye(144).double(), smooth), 1)
-    twice = deformation_sensitivity(answers_for(2 * torch.eye(144).double(), smooth), 1)
-    mean = deformation_sensitivity(answers_for(torch.ones(1, 144).double(), smooth), 1)
-    nothing = deformation_sensitivity(answers_for(torch.zeros(2, 144).double(), smooth), 1)
+    keeps = class_items(torch.eye(144).double(), smooth).deformation(1)
+    twice = class_items(2 * torch.eye(144).double(), smooth).deformation(1)
+    mean = class_items(torch.ones(1, 144).double(), smooth).deformation(1)
+    nothing = class_items(torch.zeros(2, 144).double(), smooth).deformation(1)
     assert keeps == pytest.approx(1, rel=0.25)
     assert twice == pytest.approx(keeps)
     assert mean < 0.6 * keeps
@@ -505,23 +509,27 @@ def test_what_was_at_a_point_is_where_the_deformation_brings_it():
     assert (np.linalg.norm(found - points, axis=-1) > 0.3).all()
 
 
+def placed(points: np.ndarray, size: tuple[int, int]) -> KeypointPrediction:
+    """A prediction of these places."""
+    names, numbers = tuple(map(str, range(len(points)))), np.ones(len(points))
+    return KeypointPrediction(names, "", size, points, numbers, numbers, numbers)
+
+
 class Locates:
-    """A stand-in for a localiser: what is asked of each image in turn."""
+    """A stand-in for a keypoint model: what is asked of each image in turn."""
 
-    def __init__(self, answers: list[np.ndarray]) -> None:
-        self.turn = itertools.cycle(answers)
+    def __init__(self, places: list[np.ndarray]) -> None:
+        self.turn = itertools.cycle(places)
 
-    def locate_scaled(self, shown, size):
-        return type("L", (), {"points": next(self.turn)})
+    def predict_scaled(self, shown, sizes, images=None):
+        return [placed(next(self.turn), size) for size in sizes]
 
 
-def left_behind(answers: list[np.ndarray], images: int) -> float | None:
-    from placewise.comparison._answers import KeypointAnswers
-
-    made = KeypointAnswers.__new__(KeypointAnswers)
-    made.model, made.shown = Locates(answers), [np.zeros((24, 24, 1), np.float32)] * images
+def left_behind(places: list[np.ndarray], images: int) -> float | None:
+    made = KeypointItems.__new__(KeypointItems)
+    made.model, made.shown = Locates(places), [np.zeros((24, 24, 1), np.float32)] * images
     made.known = np.array([[True, True, False]] * images)
-    return deformation_left_behind(made, 5)
+    return made.deformation(5)
 
 
 def test_keypoints_that_follow_a_deformation_are_not_left_behind():
@@ -549,28 +557,15 @@ def test_keypoints_of_a_shifted_image_are_asked_for_where_they_went(
     squares: Path, right: int, down: int
 ):
     """A model that knows the shifted truth makes no error; lost points are left out."""
-    from placewise.comparison._answers import KeypointAnswers
-    from placewise.data import single
-
-    from placewise.geometry import inside
-
-    labels = labels_of(a_plan(squares))
+    labels = dataset_of(a_plan(squares))
     samples = labels.samples[:6]
 
-    class Knows:
-        def __init__(self) -> None:
-            self.turn = itertools.cycle(samples)
-            self.settings = type("S", (), {"names": labels.names})
-
-        def locate_scaled(self, shown, size):
-            points = single(next(self.turn), None)[0]
-            return type("L", (), {"points": points + np.array([right, down])})
-
-    made = KeypointAnswers.__new__(KeypointAnswers)
-    made.model, made.samples = Knows(), samples
+    shown = [single(sample, None)[0] + np.array([right, down]) for sample in samples]
+    made = KeypointItems.__new__(KeypointItems)
+    made.model, made.samples = Locates(shown), samples
     pairs = [single(sample, None) for sample in samples]
     made.truth = np.stack([points for points, _ in pairs])
-    made.known = np.stack([visibility >= 2 for _, visibility in pairs])
+    made.known = np.stack([visibility >= Visibility.HIDDEN for _, visibility in pairs])
     made.shown = [np.zeros((*sample.size, 1), np.float32) for sample in samples]
     found = made.score(Change(lambda image: image, (float(right), float(down))))
     there = inside(made.truth[made.known] + np.array([right, down]), samples[0].size)
@@ -631,9 +626,6 @@ def test_every_number_is_that_of_its_runs(made: tuple[Path, dict]):
 
 def test_the_tested_answers_are_those_of_the_evaluation(made: tuple[Path, dict], bars: Path):
     """The verb `evaluate` finds the same accuracy in the same run."""
-    from placewise.evaluation import evaluate
-    from placewise.formats import read_dataset
-
     out, results = made
     one = results["arms"][1]["by_seed"][0]
     scores = evaluate(
@@ -641,7 +633,6 @@ def test_the_tested_answers_are_those_of_the_evaluation(made: tuple[Path, dict],
         read_dataset(bars),
         split="test",
         out=out / "again",
-        tell=lambda words: None,
     )
     assert scores["accuracy"] == pytest.approx(one["value"])
 
@@ -762,11 +753,8 @@ def test_keypoints_are_compared_by_their_error(squares: Path, tmp_path: Path):
     own = Run.open(tmp_path / "out" / "runs" / "map" / "seed-0").facts.model
     assert json.loads(str(control.head_settings["settings"])) == own.head_settings
     assert control.input == own.input
-    from placewise.evaluation import evaluate
-    from placewise.formats import read_dataset
-
     run = Run.open(tmp_path / "out" / "runs" / "map" / "seed-0")
-    scores = evaluate(run, read_dataset(squares), split="test", tell=lambda words: None)
+    scores = evaluate(run, read_dataset(squares), split="test")
     first = results["arms"][0]["by_seed"][0]["value"]
     assert scores["mean_error_px"] == pytest.approx(first, rel=1e-5)
 
@@ -788,10 +776,11 @@ def test_places_are_permuted_only_where_nothing_else_changes(squares: Path, tmp_
     assert {no_control(plan, arm) for arm in plan.arms} == {"the images are of several sizes"}
 
 
-def test_a_measure_that_the_labels_lack_is_refused(squares: Path, tmp_path: Path):
+@pytest.mark.parametrize("measure", ["accuracy", "luck"])
+def test_a_measure_that_the_labels_lack_is_refused(squares: Path, tmp_path: Path, measure: str):
     arms = [{"name": "a", "head": "heatmap"}, {"name": "b", "head": "integral"}]
-    with pytest.raises(SettingsError, match="holds points, measured by 'mean_error_px'"):
-        plan = a_plan(squares, arms, measure="accuracy", backbone="unet")
+    with pytest.raises(SettingsError, match=r"holds (key)?points, measured by 'mean_error_px'"):
+        plan = a_plan(squares, arms, measure=measure, backbone="unet")
         compare(plan, tmp_path / "out", tell=str)
 
 
@@ -856,8 +845,10 @@ def summed(plan, runs: dict) -> dict:
         (0.02, 0.1, 0.002, "open"),
     ],
 )
-def test_verdicts(tmp_path: Path, gain: float, spread: float, rope: float, verdict: str):
-    plan = make_plan(data="data", arms=TWO, seeds=20, rope=rope)
+def test_verdicts(
+    bars: Path, tmp_path: Path, gain: float, spread: float, rope: float, verdict: str
+):
+    plan = make_plan(data=bars, arms=TWO, seeds=20, rope=rope)
     runs = pretend(tmp_path, plan, {"flat": 0.6, "near": 0.6 + gain}, spread=spread)
     results = summed(plan, runs)
     (one,) = results["comparisons"]
@@ -874,7 +865,7 @@ def test_verdicts(tmp_path: Path, gain: float, spread: float, rope: float, verdi
     apart = sum(p < 0.05 for p in one["mcnemar_p"])
     assert (apart > 15) == (verdict in ("better", "worse")), "so that the count below can fail"
     said = f"Of 20 pairs of runs, an exact McNemar test (p < 0.05) tells apart: 'near' in {apart}."
-    compared = Compared(whole, ACCURACY, PLACE_WORDS["accuracy"])
+    compared = Compared(whole, ACCURACY, task_named("classes").place_words)
     report = compare_report(compared, "<b>")
     page = report.html()
     assert said in compare_table(compared) and said in report.text()
@@ -903,8 +894,8 @@ def test_better_takes_both_other_seeds_and_other_items(p, both, equal: float, ve
     assert verdict_of({**one, "difference": 0.2}) == verdict
 
 
-def test_errors_in_px_count_the_other_way(tmp_path: Path):
-    plan = make_plan(data="data", arms=TWO, seeds=2)
+def test_errors_in_px_count_the_other_way(squares: Path, tmp_path: Path):
+    plan = make_plan(data=squares, arms=TWO, seeds=2)
     runs = pretend(tmp_path, plan, {"flat": 0.9, "near": 0.2})
     for job in (*runs["flat"], *runs["near"]):
         write_json(job.result, {**read_json(job.result), "measure": "mean_error_px"})
@@ -914,8 +905,8 @@ def test_errors_in_px_count_the_other_way(tmp_path: Path):
     assert one["mcnemar_p"] is None
 
 
-def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path):
-    plan = make_plan(data="data", arms=TWO, seeds=2)
+def test_runs_that_do_not_belong_together_are_refused(bars: Path, tmp_path: Path):
+    plan = make_plan(data=bars, arms=TWO, seeds=2)
     runs = pretend(tmp_path, plan, {"flat": 0.5, "near": 0.5})
     assert "2 seeds are exploratory" in summed(plan, runs)["notes"][0]
     last = runs["near"][-1]
@@ -1005,10 +996,15 @@ def test_progress_is_read_off_what_jobs_leave(monkeypatch: pytest.MonkeyPatch):
     assert shown == []
 
 
-def test_answers_need_a_model_of_the_same_kind(squares: Path, bars: Path):
-    keypoints, classes = labels_of(a_plan(squares)), labels_of(a_plan(bars))
+def test_items_need_a_model_of_the_same_names_and_labelled_images(
+    squares: Path, bars: Path, tmp_path: Path
+):
+    keypoints, classes = dataset_of(a_plan(squares)), dataset_of(a_plan(bars))
     model = build_arm(a_plan(bars), a_plan(bars).arms[0], 0)
-    with pytest.raises(SettingsError, match="cannot be held against"):
-        answers_of(model, keypoints, keypoints.samples)
-    with pytest.raises(SettingsError, match="no test image"):
-        answers_of(model, classes, ())
+    with pytest.raises(DataError, match="lack the keypoints"):
+        _items(model, keypoints, "test")
+    with pytest.raises(SettingsError, match="no image of the split 'test' is labelled"):
+        _items(model, replace(classes, samples=classes.samples[:20]), "test")
+    found = _items(model, classes, "test")
+    assert found.names == [f"test/{number:05d}" for number in range(10)]
+    assert set(found.score()) <= {0.0, 1.0}
