@@ -184,9 +184,7 @@ class Augmentation:
             homographies.shear(size_out, lean * self.shear),
             homographies.rotate(size_out, turn * self.rotate),
             homographies.translate(
-                size_out,
-                across * self.translate * size_in[1],
-                down * self.translate * size_in[0],
+                size_out, across * self.translate * size_in[1], down * self.translate * size_in[0]
             ),
             homographies.perspective(
                 size_out, tilt_x * self.perspective, tilt_y * self.perspective

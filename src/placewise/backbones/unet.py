@@ -161,12 +161,7 @@ class _Residual(nn.Module):
         super().__init__()
         self.first = _convolution(channels, channels, padding_mode, spatial_dims)
         self.second = Convolution(
-            channels,
-            channels,
-            3,
-            bias=False,
-            padding_mode=padding_mode,
-            spatial_dims=spatial_dims,
+            channels, channels, 3, bias=False, padding_mode=padding_mode, spatial_dims=spatial_dims
         )
         self.norm = NORMS[spatial_dims - 1](channels)
         nn.init.zeros_(self.norm.weight)

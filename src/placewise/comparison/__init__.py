@@ -36,15 +36,7 @@ from placewise.comparison._jobs import (
     train_job,
 )
 from placewise.comparison._place import audit_ratios
-from placewise.comparison._plan import (
-    Arm,
-    Plan,
-    Trial,
-    Tuning,
-    make_plan,
-    read_plan,
-    trials_of,
-)
+from placewise.comparison._plan import Arm, Plan, Trial, Tuning, make_plan, read_plan, trials_of
 from placewise.comparison._summary import CLAIM, summarise
 from placewise.engine import check_engine, run_all
 from placewise.errors import SettingsError, ShapeError, TrainingError

@@ -174,10 +174,7 @@ def _notes(run: Run, dataset: Dataset[Any], seen: Mapping[str, str]) -> tuple[st
 
 
 def _predicted(
-    network: Network[Any],
-    dataset: Dataset[Any],
-    samples: Sequence[Any],
-    progress: Progress | None,
+    network: Network[Any], dataset: Dataset[Any], samples: Sequence[Any], progress: Progress | None
 ) -> list[Any]:
     """A prediction for each sample."""
     images = ((s.image, dataset.image(s.image)) for s in samples)

@@ -12,13 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from placewise.errors import DataError, Fault, LabelError, SettingsError
-from placewise.formats._collect import (
-    Collector,
-    coding_of,
-    read_bytes,
-    split_named,
-    subfolders,
-)
+from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
 from placewise.formats._format import FORMATS, Format, Written, members
 from placewise.formats._tables import header_of
 from placewise.images import is_image_name

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 _SIDE = re.compile(r"left|right|(?<![a-z])[lr]|[lr](?![a-z])", re.IGNORECASE)
 _WORD = re.compile(
     r"(?i:(?<![a-z])(?:left|right)|(?:left|right)(?![a-z]))|(?<![A-Za-z])[LRlr](?![A-Za-z])"
-    r"|(?<=[a-z])[LR](?![A-Za-z])|(?<![A-Za-z])[LR](?=[A-Z][a-z])",
+    r"|(?<=[a-z])[LR](?![A-Za-z])|(?<![A-Za-z])[LR](?=[A-Z][a-z])"
 )
 """A mark of a side that stands apart in a name: `left_eye`, `eyeLeft`, `l.wrist`, `earR`."""
 

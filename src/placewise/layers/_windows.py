@@ -71,7 +71,6 @@ class Windows(nn.Module):
         self,
         spatial_dims: int,
         kernel_size: Each,
-        *,
         stride: Each = 1,
         padding: Padding = None,
         dilation: Each = 1,
@@ -163,9 +162,18 @@ class Windows(nn.Module):
 
 
 class WindowLayer(Layer):
-    """A layer whose results are one for each window."""
+    """A layer whose results are one for each window.
 
-    windows: Windows
+    Args:
+        in_channels: of the maps that it reads.
+        out_channels: of the maps that it gives.
+        windows: over the maps that it reads.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, windows: Windows) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.spatial_dims, self.windows = len(windows.kernel_size), windows
 
     def size_after(self, size: Sequence[int]) -> Size:
         """How many windows there are along each axis."""

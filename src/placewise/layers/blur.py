@@ -50,17 +50,8 @@ class BlurPool(WindowLayer):
         maximum: int = 1,
         spatial_dims: int = 2,
     ) -> None:
-        super().__init__()
-        self.in_channels = self.out_channels = in_channels
-        self.spatial_dims = spatial_dims
-        self.windows = Windows(
-            spatial_dims,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            padding_mode=padding_mode,
-            channels=in_channels,
-        )
+        windows = Windows(spatial_dims, kernel_size, stride, padding, 1, padding_mode, in_channels)
+        super().__init__(in_channels, in_channels, windows)
         self.maximum: Pooling | None = None
         if maximum > 1:
             self.maximum = Pooling(

@@ -53,19 +53,12 @@ class Convolution(WindowLayer):
         *,
         spatial_dims: int = 2,
     ) -> None:
-        super().__init__()
         check_groups(in_channels, out_channels, groups)
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.spatial_dims, self.groups = spatial_dims, groups
-        self.windows = Windows(
-            spatial_dims,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            padding_mode=padding_mode,
-            channels=in_channels,
+        windows = Windows(
+            spatial_dims, kernel_size, stride, padding, dilation, padding_mode, in_channels
         )
+        super().__init__(in_channels, out_channels, windows)
+        self.groups = groups
         shape = (out_channels, in_channels // groups, *self.windows.kernel_size)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None

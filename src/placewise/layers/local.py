@@ -78,20 +78,14 @@ class LocallyConnected(WindowLayer):
         bias: bool = True,
         padding_mode: str = CLAMPED,
     ) -> None:
-        super().__init__()
         check_groups(in_channels, out_channels, groups)
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.input_size, self.spatial_dims = tuple(input_size), len(input_size)
-        self.clamped = padding_mode == CLAMPED
-        self.windows = Windows(
-            self.spatial_dims,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            padding_mode="valid" if self.clamped else padding_mode,
-            channels=in_channels,
+        rule = "valid" if padding_mode == CLAMPED else padding_mode
+        windows = Windows(
+            len(input_size), kernel_size, stride, padding, dilation, rule, in_channels
         )
+        super().__init__(in_channels, out_channels, windows)
+        self.input_size, self.groups = tuple(input_size), groups
+        self.clamped = padding_mode == CLAMPED
         self.windows.size_after(self.input_size)
         added = zip(self.input_size, self.windows.widths, strict=True)
         self._padded = tuple(length + sum(pair) for length, pair in added)

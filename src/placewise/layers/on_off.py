@@ -54,21 +54,12 @@ class OnOff(WindowLayer):
         learnable: bool = False,
         spatial_dims: int = 2,
     ) -> None:
-        super().__init__()
         kernel = difference_of_gaussians(radius, ratio, spatial_dims)
-        self.in_channels, self.out_channels = in_channels, 2 * in_channels
-        self.spatial_dims, self.learnable = spatial_dims, learnable
-        kernel_size = tuple(kernel.shape)
-        self.windows = Windows(
-            spatial_dims,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            padding_mode=padding_mode,
-            channels=in_channels,
-        )
+        windows = Windows(spatial_dims, kernel.shape, stride, padding, 1, padding_mode, in_channels)
+        super().__init__(in_channels, 2 * in_channels, windows)
+        self.learnable = learnable
         if learnable:
-            self.kernel = nn.Parameter(kernel.expand(in_channels, 1, *kernel_size).clone())
+            self.kernel = nn.Parameter(kernel.expand(in_channels, 1, *kernel.shape).clone())
         else:
             self.register_buffer("kernel", kernel, persistent=False)
 

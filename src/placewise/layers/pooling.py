@@ -51,19 +51,12 @@ class Pooling(WindowLayer):
         kind: Kind = "maximum",
         spatial_dims: int = 2,
     ) -> None:
-        super().__init__()
         if kind not in get_args(Kind):
             raise SettingsError(f"kind is '{kind}'; it must be one of {get_args(Kind)}")
-        self.in_channels = self.out_channels = in_channels
-        self.spatial_dims, self.kind = spatial_dims, kind
-        self.windows = Windows(
-            spatial_dims,
-            kernel_size,
-            stride=kernel_size if stride is None else stride,
-            padding=padding,
-            padding_mode=padding_mode,
-            channels=in_channels,
-        )
+        stride = kernel_size if stride is None else stride
+        windows = Windows(spatial_dims, kernel_size, stride, padding, 1, padding_mode, in_channels)
+        super().__init__(in_channels, in_channels, windows)
+        self.kind = kind
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(batch, channels, *size_after) of maps (batch, channels, *size)."""

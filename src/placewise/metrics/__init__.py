@@ -160,10 +160,7 @@ def score_table(
 
 
 def _norm(
-    names: Sequence[str],
-    sizes: NDArray[Any],
-    truth: FloatArray,
-    pair: tuple[str, str] | None,
+    names: Sequence[str], sizes: NDArray[Any], truth: FloatArray, pair: tuple[str, str] | None
 ) -> tuple[str, FloatArray]:
     """What PCK is relative to: its name and (N,) pixels."""
     if pair is None:

@@ -46,11 +46,7 @@ KEYPOINT_METRICS = (
         "higher",
     ),
     Metric(
-        "oks",
-        "OKS",
-        "",
-        "COCO's object keypoint similarity: 1 is exact, 0 is far off",
-        "higher",
+        "oks", "OKS", "", "COCO's object keypoint similarity: 1 is exact, 0 is far off", "higher"
     ),
     Metric(
         "presence/precision",

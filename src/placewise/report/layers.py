@@ -24,10 +24,7 @@ NAMED = 10
 
 
 def depth_curves(
-    names: Sequence[str],
-    series: Sequence[tuple[str, ArrayLike]],
-    label: str,
-    theme: Theme = LIGHT,
+    names: Sequence[str], series: Sequence[tuple[str, ArrayLike]], label: str, theme: Theme = LIGHT
 ) -> bytes:
     """Ratios from layer to layer, on a logarithmic scale where they differ much.
 

@@ -13,15 +13,7 @@ from typing import Any
 
 from placewise import __version__
 from placewise.report import text
-from placewise.report.html import (
-    Html,
-    element,
-    joined,
-    page,
-    photograph_uris,
-    png_uri,
-    swatch,
-)
+from placewise.report.html import Html, element, joined, page, photograph_uris, png_uri, swatch
 from placewise.report.marks import Overlay
 from placewise.report.style import DARK, LIGHT, Theme
 from placewise.wording import number, printable

@@ -23,14 +23,7 @@ from placewise.training.dataset import TrainingSet
 from placewise.training.loop import Callback, MetricFunction, Trainer
 from placewise.training.settings import Precision, TrainingSettings
 
-__all__ = [
-    "Callback",
-    "MetricFunction",
-    "Precision",
-    "TrainingSet",
-    "TrainingSettings",
-    "train",
-]
+__all__ = ["Callback", "MetricFunction", "Precision", "TrainingSet", "TrainingSettings", "train"]
 
 FREE = frozenset({"device", "num_workers"})
 """Settings that a resumed run may take anew: they do not change what is learnt."""

@@ -42,6 +42,11 @@ PLACE_WORDS = (
 )
 """What a comparison says of the sense of place."""
 
+Data = Dataset[ClassSample]
+Samples = Sequence[ClassSample]
+Found = Sequence[ClassPrediction]
+Held = Scored[ClassSample, ClassPrediction]
+
 
 @dataclass(frozen=True)
 class ClassTarget(Target):
@@ -72,11 +77,11 @@ class Classes(Task[ClassSample, ClassPrediction]):
     chosen_by = VALIDATION
     control = f"{permuted.__name__}:{permuted.Permuted.__name__}"
 
-    def target(self, dataset: Dataset[ClassSample], sample: ClassSample) -> ClassTarget:
+    def target(self, dataset: Data, sample: ClassSample) -> ClassTarget:
         """The class."""
         return ClassTarget(sample.label)
 
-    def usable(self, dataset: Dataset[ClassSample]) -> ClassDataset:
+    def usable(self, dataset: Data) -> ClassDataset:
         """Images whose class is known.
 
         Raises:
@@ -87,15 +92,11 @@ class Classes(Task[ClassSample, ClassPrediction]):
             raise DataError("no image has a class, so there is nothing to learn; label some")
         return found
 
-    def needs(
-        self, dataset: Dataset[ClassSample], samples: Sequence[ClassSample], head: str
-    ) -> Needs:
+    def needs(self, dataset: Data, samples: Samples, head: str) -> Needs:
         """Whole images, at their own size where they are small."""
         return Needs(whole=True, fit=True)
 
-    def augmentation(
-        self, dataset: Dataset[ClassSample], samples: Sequence[ClassSample]
-    ) -> dict[str, Any]:
+    def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
         """Mild changes, and no mirroring: a mirrored letter is another one, or none."""
         return {"flip": False, "rotate": 10.0, "scale": [0.85, 1.15], "shear": 5.0}
 
@@ -103,19 +104,12 @@ class Classes(Task[ClassSample, ClassPrediction]):
         """The class."""
         return f"{sample.label}\0".encode()
 
-    def measures(
-        self, dataset: Dataset[ClassSample], sample: ClassSample, one: ClassPrediction
-    ) -> FloatArray:
+    def measures(self, dataset: Data, sample: ClassSample, one: ClassPrediction) -> FloatArray:
         """1 where the class is right, else 0."""
         right = np.nan if sample.label is None else float(one.name == dataset.names[sample.label])
         return np.array([right])
 
-    def validate(
-        self,
-        dataset: Dataset[ClassSample],
-        samples: Sequence[ClassSample],
-        found: Sequence[ClassPrediction],
-    ) -> Validation:
+    def validate(self, dataset: Data, samples: Samples, found: Found) -> Validation:
         """Log loss, which chooses, and share of right answers."""
         probabilities, truth = np.stack([one.probabilities for one in found]), _truth(samples)
         loss = log_loss(probabilities, truth)
@@ -123,27 +117,20 @@ class Classes(Task[ClassSample, ClassPrediction]):
         log = {"val_log_loss": loss, "val_accuracy": right}
         return Validation(log, loss, f"accuracy {100 * right:.1f} %")
 
-    def calibrate(
-        self,
-        dataset: Dataset[ClassSample],
-        samples: Sequence[ClassSample],
-        found: Sequence[ClassPrediction],
-    ) -> dict[str, Any]:
+    def calibrate(self, dataset: Data, samples: Samples, found: Found) -> dict[str, Any]:
         """The temperature that makes the probabilities of validation images honest."""
         logits = np.stack([one.logits for one in found])
         return {"images": len(samples), "temperature": temperature(logits, _truth(samples))}
 
-    def score(self, held: Scored[ClassSample, ClassPrediction]) -> dict[str, Any]:
+    def score(self, held: Held) -> dict[str, Any]:
         """Accuracy, confusion, precision and recall, log loss and calibration."""
         return scoring.score(held)
 
-    def items(self, model: Any, dataset: Any, samples: Sequence[ClassSample]) -> Items:
+    def items(self, model: Any, dataset: Any, samples: Samples) -> Items:
         """1 for each image whose class is right, else 0."""
         return ClassItems(model, dataset, samples)
 
-    def why_no_control(
-        self, dataset: Dataset[ClassSample], own: ModelSettings, control: ModelSettings
-    ) -> str:
+    def why_no_control(self, dataset: Data, own: ModelSettings, control: ModelSettings) -> str:
         """Places can be permuted in front of every class head."""
         return ""
 
@@ -153,7 +140,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
         pixels: ImageArray,
         one: ClassPrediction,
         *,
-        dataset: Dataset[ClassSample] | None = None,
+        dataset: Data | None = None,
         sample: ClassSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
@@ -161,9 +148,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
         """The image, the evidence for the answer on it, and the likeliest classes."""
         return drawn(model, pixels, one)
 
-    def caption(
-        self, dataset: Dataset[ClassSample], sample: ClassSample, one: ClassPrediction
-    ) -> str:
+    def caption(self, dataset: Data, sample: ClassSample, one: ClassPrediction) -> str:
         """The answer with its probability, and the truth where it is another."""
         sure = percent(float(one.probabilities[one.label]))
         truth = None if sample.label is None else dataset.names[sample.label]
@@ -171,11 +156,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
         return f"{one.image}: predicted {one.name} ({sure}){other}"
 
     def preview(
-        self,
-        dataset: Dataset[ClassSample],
-        sample: ClassSample,
-        pixels: ImageArray,
-        one: ClassPrediction,
+        self, dataset: Data, sample: ClassSample, pixels: ImageArray, one: ClassPrediction
     ) -> Card:
         """The image under its answer."""
         truth = None if sample.label is None else dataset.names[sample.label]
@@ -187,9 +168,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
         """The likeliest classes with their probabilities."""
         return columns(len(names))
 
-    def truth_cells(
-        self, dataset: Dataset[ClassSample], sample: ClassSample
-    ) -> tuple[list[str], list[Any]]:
+    def truth_cells(self, dataset: Data, sample: ClassSample) -> tuple[list[str], list[Any]]:
         """The true class."""
         return ["truth"], ["" if sample.label is None else dataset.names[sample.label]]
 
@@ -213,14 +192,14 @@ class Classes(Task[ClassSample, ClassPrediction]):
     def sections(
         self,
         scores: Mapping[str, Any],
-        held: Scored[ClassSample, ClassPrediction] | None = None,
+        held: Held | None = None,
         best: Sequence[Card] = (),
         worst: Sequence[Card] = (),
     ) -> list[Section]:
         """Confusion, calibration, images, and each class."""
         return class_sections(scores, worst=worst, best=best)
 
-    def ranking(self, held: Scored[ClassSample, ClassPrediction]) -> tuple[list[int], list[int]]:
+    def ranking(self, held: Held) -> tuple[list[int], list[int]]:
         """The surest right one of each class, and the surest wrong ones."""
         labels = [sample.label for sample in held.samples]
         known = [i for i, label in enumerate(labels) if label is not None]
@@ -231,13 +210,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
         best = sorted(surest.values(), key=lambda i: -given[i])[:CARDS]
         return best, [i for i in ranked if i not in right][:CARDS]
 
-    def check(
-        self,
-        dataset: Dataset[ClassSample],
-        *,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> Findings:
+    def check(self, dataset: Data, *, seed: int = 0, progress: Progress | None = None) -> Findings:
         """Look at class labels and their images."""
         return check.look(_classes(dataset), seed, progress)
 
@@ -249,11 +222,11 @@ def drawn(model: ClassModel, pixels: ImageArray, one: ClassPrediction) -> Overla
     return card(pixels, model.evidence(pixels, one.label), lines)
 
 
-def _classes(dataset: Dataset[ClassSample]) -> ClassDataset:
+def _classes(dataset: Data) -> ClassDataset:
     if not isinstance(dataset, ClassDataset):
         raise DataError(f"got labels of {dataset.what}; needed are labels of classes")
     return dataset
 
 
-def _truth(samples: Sequence[ClassSample]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _truth(samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array([sample.label for sample in samples], dtype=np.int64)

@@ -168,10 +168,7 @@ class ClassFindings(Findings):
             f"{caption} " + ", ".join(f"{c.name} {c.images}" for c in facts.by_class[:SHOWN]),
             Table(header, rows, range(1, len(header)), folded="Show the numbers"),
         )
-        return [
-            Section("Classes", [figure]),
-            Section("Images", [_across(shown)] if shown else []),
-        ]
+        return [Section("Classes", [figure]), Section("Images", [_across(shown)] if shown else [])]
 
 
 def _across(shown: Sequence[Card]) -> Wide:

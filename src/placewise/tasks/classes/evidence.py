@@ -42,10 +42,7 @@ class Line:
 
 
 def card(
-    image: NDArray[np.generic],
-    evidence: FloatArray,
-    lines: Sequence[Line],
-    theme: Theme = LIGHT,
+    image: NDArray[np.generic], evidence: FloatArray, lines: Sequence[Line], theme: Theme = LIGHT
 ) -> Overlay:
     """An image, the same with the evidence on it, and the likeliest classes below.
 
@@ -82,9 +79,7 @@ def card(
 
 
 def answered(
-    image: NDArray[np.generic],
-    evidence: FloatArray | None = None,
-    side: tuple[int, int] = SIDE,
+    image: NDArray[np.generic], evidence: FloatArray | None = None, side: tuple[int, int] = SIDE
 ) -> Overlay:
     """An image as it is shown, with the evidence for an answer laid over it.
 

@@ -66,6 +66,11 @@ PLACE_WORDS = (
 )
 """What a comparison says of the sense of place."""
 
+Data = Dataset[KeypointSample]
+Samples = Sequence[KeypointSample]
+Found = Sequence[KeypointPrediction]
+Held = Scored[KeypointSample, KeypointPrediction]
+
 
 @dataclass(frozen=True)
 class KeypointTarget(Target):
@@ -110,17 +115,13 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     chosen_by = VALIDATION
     control = f"{permuted.__name__}:{permuted.PermutedKeypoints.__name__}"
 
-    def target(self, dataset: Dataset[KeypointSample], sample: KeypointSample) -> KeypointTarget:
+    def target(self, dataset: Data, sample: KeypointSample) -> KeypointTarget:
         """Keypoints, and which of them change places in a mirror."""
         labels = _keypoints(dataset)
         swap = mirror_order(labels.names, labels.symmetry)
         return KeypointTarget(*single(sample, labels.source), swap)
 
-    def check_splits(
-        self,
-        dataset: Dataset[KeypointSample],
-        splits: Mapping[str, Sequence[KeypointSample]],
-    ) -> None:
+    def check_splits(self, dataset: Data, splits: Mapping[str, Samples]) -> None:
         """Refuse training or validation images on which no keypoint is located."""
         for split, use in (("train", "learn from"), ("val", "choose the weights by")):
             if not any(sample.located.any() for sample in splits.get(split, ())):
@@ -129,7 +130,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
                     f"nothing to {use}; label some of its images, or change the split"
                 )
 
-    def notes(self, dataset: Dataset[KeypointSample]) -> list[str]:
+    def notes(self, dataset: Data) -> list[str]:
         """Why images are not mirrored though some names are paired."""
         labels = _keypoints(dataset)
         alone = unpaired(labels.names, labels.symmetry) if labels.symmetry else ()
@@ -137,9 +138,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
             return []
         return [f"images are not mirrored: {', '.join(alone)} without a partner on the other side"]
 
-    def needs(
-        self, dataset: Dataset[KeypointSample], samples: Sequence[KeypointSample], head: str
-    ) -> Needs:
+    def needs(self, dataset: Data, samples: Samples, head: str) -> Needs:
         """The extent of the object; heads that flatten must see whole images."""
         return Needs(object_extent(samples), whole=not HEADS[head].crops)  # type: ignore[attr-defined]
 
@@ -149,9 +148,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
             return {}
         return {"sigma": float(np.clip(round(SMALL * extent, 2), 1.0, SIGMA))}
 
-    def augmentation(
-        self, dataset: Dataset[KeypointSample], samples: Sequence[KeypointSample]
-    ) -> dict[str, Any]:
+    def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
         """Mirroring and turning for these data.
 
         Images are mirrored only where names say which keypoints change places, and say it of every
@@ -173,10 +170,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         return sample.points.round(6).tobytes() + sample.visibility.tobytes()
 
     def measures(
-        self,
-        dataset: Dataset[KeypointSample],
-        sample: KeypointSample,
-        one: KeypointPrediction,
+        self, dataset: Data, sample: KeypointSample, one: KeypointPrediction
     ) -> FloatArray:
         """(keypoints,) errors in px."""
         truth, _ = single(sample, dataset.source)
@@ -184,24 +178,14 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         off: FloatArray = errors(one.keypoints[None], truth[order][None])[0]
         return off
 
-    def validate(
-        self,
-        dataset: Dataset[KeypointSample],
-        samples: Sequence[KeypointSample],
-        found: Sequence[KeypointPrediction],
-    ) -> Validation:
+    def validate(self, dataset: Data, samples: Samples, found: Found) -> Validation:
         """Mean Euclidean error in px over the located keypoints."""
         off, _ = self._errors_and_uncertainty(dataset, samples, found)
         error = float(off.mean()) if len(off) else None
         summary = "" if error is None else f"{error:.2f} px"
         return Validation({"val_error_px": error}, error, summary)
 
-    def calibrate(
-        self,
-        dataset: Dataset[KeypointSample],
-        samples: Sequence[KeypointSample],
-        found: Sequence[KeypointPrediction],
-    ) -> dict[str, Any]:
+    def calibrate(self, dataset: Data, samples: Samples, found: Found) -> dict[str, Any]:
         """Split conformal prediction: the factor from the model's uncertainty to radii."""
         off, uncertainty = self._errors_and_uncertainty(dataset, samples, found)
         if not len(off):
@@ -210,10 +194,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         return {"level": LEVEL, "keypoints": len(off), "factor": factor}
 
     def _errors_and_uncertainty(
-        self,
-        dataset: Dataset[KeypointSample],
-        samples: Sequence[KeypointSample],
-        found: Sequence[KeypointPrediction],
+        self, dataset: Data, samples: Samples, found: Found
     ) -> tuple[FloatArray, FloatArray]:
         """(n,) errors in px of all located keypoints, and the (n,) uncertainty of each."""
         truth = np.stack([single(sample, dataset.source)[0] for sample in samples])
@@ -221,17 +202,15 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         known = np.isfinite(off)
         return off[known], np.stack([one.uncertainty for one in found])[known]
 
-    def score(self, held: Scored[KeypointSample, KeypointPrediction]) -> dict[str, Any]:
+    def score(self, held: Held) -> dict[str, Any]:
         """Errors, PCK, OKS, presence and radii, with what no training could do better."""
         return scoring.score(held)
 
-    def items(self, model: Any, dataset: Any, samples: Sequence[KeypointSample]) -> Items:
+    def items(self, model: Any, dataset: Any, samples: Samples) -> Items:
         """The error of each located keypoint."""
         return KeypointItems(model, dataset, samples)
 
-    def why_no_control(
-        self, dataset: Dataset[KeypointSample], own: ModelSettings, control: ModelSettings
-    ) -> str:
+    def why_no_control(self, dataset: Data, own: ModelSettings, control: ModelSettings) -> str:
         """The control is tied to one size, so the arm itself must see whole images of one size."""
         if len({sample.size for sample in dataset.samples}) > 1:
             return "the images are of several sizes"
@@ -243,7 +222,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         pixels: ImageArray,
         one: KeypointPrediction,
         *,
-        dataset: Dataset[KeypointSample] | None = None,
+        dataset: Data | None = None,
         sample: KeypointSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
@@ -267,23 +246,14 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
             **shape,
         )
 
-    def caption(
-        self,
-        dataset: Dataset[KeypointSample],
-        sample: KeypointSample,
-        one: KeypointPrediction,
-    ) -> str:
+    def caption(self, dataset: Data, sample: KeypointSample, one: KeypointPrediction) -> str:
         """The image and its mean error."""
         off = self.measures(dataset, sample, one)
         known = off[np.isfinite(off)]
         return f"{one.image}: mean error {known.mean():.2f} px" if len(known) else one.image
 
     def preview(
-        self,
-        dataset: Dataset[KeypointSample],
-        sample: KeypointSample,
-        pixels: ImageArray,
-        one: KeypointPrediction,
+        self, dataset: Data, sample: KeypointSample, pixels: ImageArray, one: KeypointPrediction
     ) -> Card:
         """The image with predicted and labelled keypoints."""
         labels = _keypoints(dataset)
@@ -336,7 +306,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     def sections(
         self,
         scores: Mapping[str, Any],
-        held: Scored[KeypointSample, KeypointPrediction] | None = None,
+        held: Held | None = None,
         best: Sequence[Card] = (),
         worst: Sequence[Card] = (),
     ) -> list[Section]:
@@ -347,13 +317,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
             off = errors(np.stack([one.keypoints for one in held.found]), truth)
         return keypoint_sections(scores, errors=off, worst=worst, best=best)
 
-    def check(
-        self,
-        dataset: Dataset[KeypointSample],
-        *,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> Findings:
+    def check(self, dataset: Data, *, seed: int = 0, progress: Progress | None = None) -> Findings:
         """Look at keypoint labels and their images."""
         return check.look(_keypoints(dataset), seed, progress)
 
@@ -372,7 +336,7 @@ def mirror_order(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> N
     return order
 
 
-def _keypoints(dataset: Dataset[KeypointSample]) -> KeypointDataset:
+def _keypoints(dataset: Data) -> KeypointDataset:
     if not isinstance(dataset, KeypointDataset):
         raise DataError(f"got labels of {dataset.what}; needed are labels of keypoints")
     return dataset
