@@ -94,7 +94,13 @@ def _planes(given: torch.Tensor) -> Iterator[ImageArray]:
             f"got a tensor of shape {tuple(given.shape)}; an image is (1 or 3, height, width), and "
             "several are (batch, 1 or 3, height, width)"
         )
-    values = given.detach().cpu()
+    values = given.detach()
     values = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
-    batch = values if values.ndim == 4 else values[None]
-    return (as_image(image.movedim(0, -1).numpy()) for image in batch)
+    try:
+        arrays = values.cpu().numpy()
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        raise ShapeError(
+            f"got a tensor that cannot be read as an array: {error}; give a dense one with values"
+        ) from error
+    batch = arrays if arrays.ndim == 4 else arrays[None]
+    return (as_image(np.moveaxis(image, 0, -1)) for image in batch)

@@ -16,11 +16,12 @@ from placewise.backbones import BACKBONES
 from placewise.errors import ShapeError
 from placewise.family import Setting, complete_settings
 from placewise.geometry import Size
+from placewise.graph.undisturbed import undisturbed
 from placewise.heads import HEADS, Head
 from placewise.images import ImageArray
 from placewise.model.arrays import images_of
 from placewise.model.inputs import InputSettings, as_input
-from placewise.model.plain import facts_of
+from placewise.model.plain import facts_of, zeros
 from placewise.paddings import PADDINGS
 
 Settings = dict[str, Setting]
@@ -157,10 +158,9 @@ class Network(nn.Module, ABC, Generic[P]):
         """
 
     def _numbered(self) -> tuple[str, ...]:
-        """Names where none are given."""
-        size = (self.multiple, self.multiple)
-        with torch.no_grad():
-            output = self.head(self.backbone(torch.zeros(1, self.input.channels, *size)))
+        """Names where none are given: as many as the head answers."""
+        with undisturbed(self), torch.no_grad():
+            output = self.head(self.backbone(zeros(self, self.input.channels, self.input_size)))
         return tuple(str(number) for number in range(output.shape[1]))
 
     def calibrated(self, calibration: Mapping[str, Any]) -> Self:

@@ -9,10 +9,15 @@ from torch import nn
 
 from placewise.backbones import Backbone
 from placewise.errors import ShapeError
+from placewise.geometry import Size
+from placewise.graph.undisturbed import undisturbed
 from placewise.model.inputs import InputSettings
 
 SIDES = (64, 128)
 """Sides of the images that a backbone is tried with."""
+
+LEAST = 32
+"""Side from which multiples are tried."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,9 @@ def facts_of(backbone: nn.Module, input: InputSettings | None = None) -> Facts:
     if isinstance(backbone, Backbone) and input is not None:
         return Facts(backbone.stride, backbone.multiple, input)
     channels = input.channels if input else _channels(backbone)
-    stride = _stride(backbone, channels)
-    multiple = next((m for m in _multiples(stride) if _fits(backbone, channels, m, stride)), 0)
+    with undisturbed(backbone), torch.no_grad():
+        stride = _stride(backbone, channels)
+        multiple = next((m for m in _multiples(stride) if _fits(backbone, channels, m, stride)), 0)
     if not multiple:
         raise ShapeError(
             f"the backbone gives no features of stride {stride} for any multiple up to "
@@ -65,6 +71,12 @@ def facts_of(backbone: nn.Module, input: InputSettings | None = None) -> Facts:
     return Facts(stride, multiple, input or default)
 
 
+def zeros(network: nn.Module, channels: int, size: Size) -> torch.Tensor:
+    """(1, channels, height, width) of zeros, of the type and on the device of a network."""
+    first = next(network.parameters(), torch.empty(0))
+    return torch.zeros(1, channels, *size).to(first)
+
+
 def _channels(backbone: nn.Module) -> int:
     """Channels that its first convolution takes."""
     first = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
@@ -73,16 +85,10 @@ def _channels(backbone: nn.Module) -> int:
 
 def _side(backbone: nn.Module, channels: int, side: int) -> int | None:
     """Side of the features of a square image; None where the backbone does not take it."""
-    training = backbone.training
-    backbone.eval()
     try:
-        with torch.no_grad():
-            first = next(backbone.parameters(), torch.empty(0))
-            features = backbone(torch.zeros(1, channels, side, side).to(first))
+        features = backbone(zeros(backbone, channels, (side, side)))
     except RuntimeError:
         return None
-    finally:
-        backbone.train(training)
     if not isinstance(features, torch.Tensor) or features.ndim != 4:
         got = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
         raise ShapeError(
@@ -108,5 +114,6 @@ def _multiples(stride: int) -> list[int]:
 
 def _fits(backbone: nn.Module, channels: int, multiple: int, stride: int) -> bool:
     """Whether odd multiples are taken, and shrink by the stride alone."""
-    sides = [multiple * odd for odd in (3, 5) if multiple * odd >= 8]
+    odd = -(-LEAST // multiple) | 1
+    sides = (multiple * odd, multiple * (odd + 2))
     return all(_side(backbone, channels, side) == side // stride for side in sides)
