@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from placewise.errors import SettingsError
-from placewise.files import claim_folder, write_json
+from placewise.files import claim_folder, make_folder, write_json
 
 RESULT = "found.json"
 
@@ -73,3 +73,12 @@ def test_without_a_result_the_folder_must_be_empty(tmp_path: Path, make) -> None
     make(tmp_path / "out")
     with pytest.raises(SettingsError, match="name a new"):
         claim_folder(tmp_path / "out", "")
+
+
+@pytest.mark.parametrize("path", ["a_file/out", "n" * 300, f"{'n' * 300}/out"])
+def test_a_folder_that_cannot_be_made_is_refused_before_any_work(tmp_path: Path, path: str) -> None:
+    (tmp_path / "a_file").touch()
+    for refuse in (lambda out: claim_folder(out, RESULT), make_folder):
+        with pytest.raises(SettingsError, match=r"name (a new|another)"):
+            refuse(tmp_path / path)
+    assert [one.name for one in tmp_path.iterdir()] == ["a_file"]

@@ -436,9 +436,8 @@ def test_predictions_are_files_that_can_be_read_again(
         assert float(row["probability"]) >= float(row["second_probability"])
     images = sorted(f"{NAMES[label]}/{n}.png" for n, label in enumerate(drawn(9, seed=1)[1]))
     assert [row["image"] for row in rows] == images
-    assert sorted(path.name for path in (out / "overlays").iterdir()) == [
-        "cross__0.png", "cross__3.png",
-    ]  # fmt: skip
+    overlays = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    assert overlays == ["overlays/cross/0.png", "overlays/cross/3.png"]
     about = json.loads((out / "about.json").read_text())
     assert [skip["image"] for skip in about["skipped"]] == ["cross/broken.png"]
     assert "pixel_convention" not in about
@@ -481,7 +480,7 @@ def test_a_device_that_is_none_is_refused(run: Run, shapes: Path, tmp_path: Path
 def test_arrays_are_predicted_too(run: Run, shapes: Path, tmp_path: Path) -> None:
     about = predict(run, shapes / "shapes.npz", tmp_path / "out", overlays=1)
     assert about["images"] == len(rows_of(tmp_path / "out" / "predictions.csv")) == 180
-    assert (tmp_path / "out" / "overlays" / "train__00000.png").is_file()
+    assert (tmp_path / "out" / "overlays" / "train" / "00000.png").is_file()
 
 
 def test_scores_are_those_of_the_answers(run: Run, shapes: Path) -> None:

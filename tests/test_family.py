@@ -157,6 +157,27 @@ def test_a_plugin_that_is_not_there_is_refused(planted: type, no_plugins, name: 
     assert no_plugins == []
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    {
+        "syntax": ("def f(:\n", "SyntaxError"),
+        "an error": ("raise RuntimeError('boom')\n", "RuntimeError: boom"),
+        "an exit": ("import sys; sys.exit(3)\n", "SystemExit: 3"),
+        "another module is missing": ("import not_there_at_all\n", "No module named 'not_there"),
+        "a name is missing": ("from json import nothing\n", "cannot import name 'nothing'"),
+    }.values(),
+)
+def test_a_plugin_that_fails_is_refused_and_its_fault_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_plugins, text: str, says: str
+):
+    (tmp_path / "planted_fault.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    with pytest.raises(SettingsError, match=f"--plugin planted_fault was found, but.*{says}"):
+        load_plugin("planted_fault")
+    assert no_plugins == []
+
+
 def test_an_object_may_take_the_place_of_a_name(planted: type):
     family = Family("shape", planted, "planted_shapes")
     square = family["square"]()

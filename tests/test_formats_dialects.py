@@ -49,6 +49,18 @@ def same(one: Any, two: Any) -> None:
 
 # Tables
 
+
+@pytest.mark.parametrize("nothing", ["NaN", "nan", "NA", "#N/A", "null", "None", " "])
+def test_what_tools_write_for_no_number_is_no_label(folder: Path, nothing: str) -> None:
+    text = f"image,keypoint,x,y\na.png,nose,1,2\nb.png,nose,{nothing},{nothing}\n"
+    (folder / "points.csv").write_text(text)
+    dataset = read_dataset(folder)
+    assert isinstance(dataset, KeypointDataset)
+    assert [sample.located.tolist() for sample in dataset.samples] == [[[True]], [[False]]]
+    (folder / "points.csv").write_text(text.replace(f"{nothing}\n", "3\n"))
+    assert any("the other coordinate" in fault for fault in faults_of(folder / "points.csv"))
+
+
 TABLES = {
     "long": [
         ["image", "keypoint", "x", "y", "visibility", "split"],

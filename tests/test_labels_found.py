@@ -325,12 +325,112 @@ def test_folders_with_labels_of_other_tools_are_no_classes(
             write_images(path.parent, path.name)
             sidecar = path.with_suffix(f".{ending}")
             put(Path(str(sidecar).replace("/images/", "/labels/")), '{"shapes": []}')
-    with pytest.raises(SettingsError, match="its folders hold labels of another tool") as caught:
+    with pytest.raises(SettingsError, match="files of another tool in it") as caught:
         read_dataset(tmp_path)
     assert "--format class_folders" in str(caught.value)
     if layout.startswith("session"):
         forced = read_dataset(tmp_path, format="class_folders")
         assert forced.names == ("session1", "session2")
+
+
+@pytest.mark.parametrize("name", ["labels.h5", "wings.tps", "A.MAT", "project.slp", "table.xlsx"])
+@pytest.mark.parametrize("where", ["", "session1/", "session1/deep/"])
+def test_folders_beside_labels_of_other_tools_are_no_classes(
+    tmp_path: Path, name: str, where: str
+) -> None:
+    """One file for the whole project, in or above its folders."""
+    for session in ("session1", "session2"):
+        write_images(tmp_path / session)
+    put(tmp_path / where / name, "labels")
+    with pytest.raises(SettingsError, match=f"another tool in it.*{where}{name}"):
+        read_dataset(tmp_path)
+    assert read_dataset(tmp_path, format="class_folders").names == ("session1", "session2")
+
+
+@pytest.mark.parametrize(
+    ("folders", "says"),
+    {
+        "a set that is no split": (["train/a", "train/b", "dev/a", "dev/b"], "'train' is a split"),
+        "images without labels": (["train/a", "train/b", "new"], "'train' is a split"),
+        "folds": (["1/cat", "1/dog", "2/cat", "2/dog"], "hold a folder '(cat|dog)'"),
+        "splits within": (["cat/train", "cat/test", "dog/train", "dog/test"], "hold a folder"),
+        "images and their masks": (["images", "masks"], "'images' is no name of a class"),
+    }.values(),
+)  # fmt: skip
+def test_folders_that_may_be_no_classes_are_not_guessed(
+    tmp_path: Path, folders: list[str], says: str
+) -> None:
+    for folder in folders:
+        write_images(tmp_path / folder)
+    with pytest.raises(SettingsError, match=says) as caught:
+        read_dataset(tmp_path)
+    assert "--format class_folders" in str(caught.value)
+    tops = sorted({folder.partition("/")[0] for folder in folders})
+    assert read_dataset(tmp_path, format="class_folders").names == tuple(tops)
+
+
+@pytest.mark.parametrize("strange", ["__MACOSX", "@eaDir", "$RECYCLE.BIN", ".thumbs"])
+def test_folders_of_systems_are_no_classes(tmp_path: Path, strange: str) -> None:
+    for name in ("cat", "dog", strange, f"cat/{strange}"):
+        write_images(tmp_path / name)
+    dataset = read_dataset(tmp_path)
+    assert dataset.names == ("cat", "dog") and len(dataset.samples) == 6
+
+
+def test_images_beside_folders_of_classes_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("cat", "dog", "."):
+        write_images(tmp_path / name)
+    assert len(read_dataset(tmp_path).samples) == 6
+    assert "3 images outside of the folders of classes left out" in caplog.text
+
+
+def test_a_folder_further_down_is_named(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write_images(tmp_path / "data" / name)
+    with pytest.raises(SettingsError, match=r"did you mean .*data"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Labels.CSV", "mine.tsv", "POINTS.csv"])
+def test_names_of_files_may_have_capitals(tmp_path: Path, name: str) -> None:
+    write_images(tmp_path)
+    put(tmp_path / name, long_text(*IMAGES).replace(",", "\t"))
+    assert len(labelled(read_dataset(tmp_path))) == 3
+
+
+# Names of images that systems and spreadsheets change
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "in_table"),
+    [
+        ("a.png", " a.png "),
+        ("IMG_1.JPG.png", "img_1.jpg.png"),
+        ("cafe\u0301.png", "caf\u00e9.png"),
+        ("caf\u00e9.png", "cafe\u0301.png"),
+        ("deep/A.png", "deep/a.png"),
+    ],
+)
+def test_images_are_found_under_names_that_mean_the_same(
+    tmp_path: Path, on_disk: str, in_table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images((tmp_path / on_disk).parent, Path(on_disk).name)
+    put(tmp_path / "points.csv", long_text(in_table))
+    assert list(labelled(read_dataset(tmp_path))) == [on_disk]
+    assert "as the folder spells them" in caplog.text
+
+
+def test_a_name_that_may_mean_two_images_is_not_guessed(tmp_path: Path) -> None:
+    write_images(tmp_path, "A.png", "a.png")
+    assert list(labelled(read_dataset(put(tmp_path / "points.csv", long_text("a.png"))))) == [
+        "a.png"
+    ]
+    write_images(tmp_path, "B.pNg", "b.png")
+    put(tmp_path / "points.csv", long_text("B.png"))
+    with pytest.raises(LabelError, match=r"there is no image 'B\.png'"):
+        read_dataset(tmp_path)
 
 
 def test_other_files_in_folders_of_classes_do_not_matter(tmp_path: Path) -> None:

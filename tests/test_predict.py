@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,36 @@ def test_files_that_are_no_images_are_passed_over(
     skipped = read_json(tmp_path / "out" / "about.json")["skipped"]
     assert [one["image"] for one in skipped] == ["torn.png"]
     assert any("passed over" in line for line in caplog.messages)
+
+
+def test_overlays_lie_as_the_images_do(run: Run, data: Path, tmp_path: Path) -> None:
+    """No drawing replaces another, and long paths do not become long names."""
+    image, folder = (data / "images" / "000.png").read_bytes(), tmp_path / "new"
+    long = "/".join(letter * 120 for letter in "abc")
+    names = ["a/b.png", "a__b.png", f"{long}/c.png"]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(image)
+    predict(run, folder, tmp_path / "out")
+    overlays = tmp_path / "out" / "overlays"
+    drawn = {path.relative_to(overlays).as_posix() for path in overlays.rglob("*.png")}
+    assert drawn == set(names) == set(places(tmp_path / "out" / "predictions.csv"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_no_table_can_hold_are_passed_over(
+    run: Run, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, folder = (data / "images" / "000.png").read_bytes(), tmp_path / "new"
+    folder.mkdir()
+    for name in (b"good, 'one'.png", b"two\nlines.png", b"caf\xe9.png"):
+        (folder / os.fsdecode(name)).write_bytes(image)
+    predict(run, folder, tmp_path / "out")
+    assert list(places(tmp_path / "out" / "predictions.csv")) == ["good, 'one'.png"]
+    skipped = read_json(tmp_path / "out" / "about.json")["skipped"]
+    assert {one["image"] for one in skipped} == {"two\nlines.png", "caf\udce9.png"}
+    assert all("rename the file" in one["reason"] for one in skipped)
+    assert "2 of 3 images were passed over" in caplog.text
 
 
 def test_a_folder_in_use_or_empty_is_refused(run: Run, data: Path, tmp_path: Path) -> None:

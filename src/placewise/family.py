@@ -182,7 +182,7 @@ def load_plugin(name: str) -> None:
         name: of the module, with dots, as Python imports it.
 
     Raises:
-        SettingsError: there is no such module, or it cannot be imported.
+        SettingsError: there is no such module, or it fails while it is imported.
 
     Example:
         >>> load_plugin("placewise.errors")
@@ -191,10 +191,17 @@ def load_plugin(name: str) -> None:
     """
     try:
         module = importlib.import_module(name)
-    except (ImportError, TypeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # whatever the module does
+        named = all(part.isidentifier() for part in name.split("."))
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if not named or (missing and f"{name}.".startswith(f"{missing}.")):
+            raise SettingsError(
+                f"--plugin {name} cannot be imported ({error}); give the name of a module in this "
+                "folder or on PYTHONPATH, without .py"
+            ) from error
         raise SettingsError(
-            f"--plugin {name} cannot be imported ({error}); give the name of a module in this "
-            "folder or on PYTHONPATH, without .py"
+            f"--plugin {name} was found, but failed: {type(error).__name__}: {error}; try "
+            f"'python -c \"import {name}\"', and correct the module"
         ) from error
     if module not in PLUGINS:
         PLUGINS.append(module)

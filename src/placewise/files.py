@@ -145,9 +145,7 @@ def claim_folder(out: Path, result: str, *, resume: bool | None = None) -> None:
         Traceback (most recent call last):
         placewise.errors.SettingsError: ... is not empty and holds no check.json; name a new or ...
     """
-    if not out.is_dir():
-        if out.exists():
-            raise SettingsError(f"{out} is a file, and a folder is needed; name a new folder")
+    if not folder_exists(out):
         return
     used = any(not _leftover(path, result) for path in out.iterdir())
     former = bool(result) and (out / result).is_file()
@@ -158,6 +156,51 @@ def claim_folder(out: Path, result: str, *, resume: bool | None = None) -> None:
     if used and not former:
         what = f" and holds no {result}" if result else ""
         raise SettingsError(f"{out} is not empty{what}; name a new or empty folder")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there yet.
+
+    Raises:
+        SettingsError: the system refused.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     make_folder(Path(folder, "runs", "mouse"))
+        ...     Path(folder, "runs", "mouse").is_dir()
+        True
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"the folder {path} cannot be made: {error.strerror or error}; name another folder"
+        ) from error
+
+
+def folder_exists(path: Path) -> bool:
+    """Whether a folder is there already.
+
+    Raises:
+        SettingsError: none can be there: a file is in the way, or nothing may be written.
+
+    Example:
+        >>> folder_exists(Path("new", "folder"))
+        False
+    """
+    try:
+        if path.exists():
+            above = path
+        else:
+            above = next(folder for folder in path.absolute().parents if folder.exists())
+    except OSError as error:  # e.g. a name that is too long
+        raise SettingsError(f"no folder can be {path}: {error.strerror}; name another") from error
+    if not above.is_dir():
+        raise SettingsError(f"{above} is a file, and a folder is needed; name a new folder")
+    if not os.access(above, os.W_OK):
+        raise SettingsError(f"{above} may not be written to; name another folder")
+    return above == path
 
 
 def _leftover(path: Path, result: str) -> bool:

@@ -45,6 +45,9 @@ PIXEL_LIMIT = 100_000_000
 _NAMED = "png jpg jpeg jpe jfif tif tiff bmp webp gif ppm pgm pbm pnm pfm"
 """Endings of names that `list_images` takes for images in a folder."""
 
+_SYSTEM = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+"""Folders that archives, network drives and systems add: copies, thumbnails, what was deleted."""
+
 _RESULTS = (
     {"about.json", "predictions.csv"},
     {"overlays", "predictions.csv"},
@@ -233,6 +236,16 @@ def is_image_name(name: str) -> bool:
     return name.rpartition(".")[2].lower() in _NAMED.split()
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the user's: hidden, or kept by a system for itself.
+
+    Example:
+        >>> is_hidden("._a.png"), is_hidden("__MACOSX"), is_hidden("@eaDir"), is_hidden("a.png")
+        (True, True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
 def is_result(folder: Path) -> bool:
     """Whether placewise wrote a folder, so that its images are drawings and no input."""
     return any(all((folder / name).exists() for name in names) for names in _RESULTS)
@@ -247,12 +260,12 @@ def _walk(folder: Path) -> Iterator[Path]:
         for name in results:
             _log.warning("%s is a result of placewise and is left out", Path(here, name))
         left_out = {*linked, *results}
-        folders[:] = [name for name in folders if name not in left_out and name[0] != "."]
+        folders[:] = [name for name in folders if name not in left_out and not is_hidden(name)]
         for name in files:
             path = Path(here, name)
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 linked.append(name)
-            elif name[0] != ".":
+            elif not is_hidden(name):
                 yield path
         for name in linked:
             _log.warning("%s is a link out of %s and is left out", Path(here, name), folder)

@@ -29,7 +29,7 @@ from placewise import __version__
 from placewise.checkpoint import Checkpoint, Checkpoints
 from placewise.devices import device_of
 from placewise.errors import CheckpointError, SettingsError
-from placewise.files import read_json, write_json
+from placewise.files import make_folder, read_json, write_json
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.model import ModelSettings, Network
 from placewise.tasks import build
@@ -89,7 +89,7 @@ class Run:
             facts: content of its `run.json`.
             images: content of every image, by name: what `image_digest` gave.
         """
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         write_json(path / "images.json", dict(images))
         write_json(path / "run.json", facts.model_dump(mode="json"))
         return cls(path, facts)

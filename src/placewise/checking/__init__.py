@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from placewise.files import claim_folder, write_bytes, write_json, write_text
+from placewise.files import claim_folder, make_folder, write_bytes, write_json, write_text
 from placewise.findings import Findings
 from placewise.labels import Dataset
 from placewise.report.drawing import sheet, to_png
@@ -61,7 +61,7 @@ def write_findings(findings: Findings, dataset: Dataset[Any], out: Path) -> None
         SettingsError: the folder holds something else.
     """
     claim_folder(out, "check.json")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     shown = findings.cards(dataset)
     write_json(out / "check.json", findings.as_json())
     if shown:

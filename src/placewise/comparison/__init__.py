@@ -41,7 +41,7 @@ from placewise.comparison._summary import CLAIM, summarise
 from placewise.engine import check_engine, run_all
 from placewise.errors import SettingsError, ShapeError, TrainingError
 from placewise.family import load_plugin
-from placewise.files import claim_folder, read_json, write_json, write_text
+from placewise.files import claim_folder, make_folder, read_json, write_json, write_text
 from placewise.model import Network
 from placewise.report.comparison import Compared, compare_report, compare_table
 from placewise.report.text import table
@@ -114,7 +114,7 @@ def compare(
     budgets, ratios, note = _prepare(plan)
     without = {arm.name: no_control(plan, arm) if plan.place else "" for arm in plan.arms}
     tell(_announced(plan, budgets, without, note))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_json(out / RESULT, stated)
     do = partial(run_all, engine=engine, n_jobs=n_jobs, quiet=quiet)
     tuning: Jobs = {}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from placewise.errors import DataError, SettingsError
-from placewise.files import claim_folder, write_json, write_text
+from placewise.files import claim_folder, make_folder, write_json, write_text
 from placewise.labels import SPLITS, Dataset, of_split
 from placewise.model import Network, batches_of
 from placewise.run import Run, image_digest, load_model
@@ -197,7 +197,7 @@ def _write(
     folder: Path,
 ) -> None:
     """metrics.json, predictions.csv and report.html."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "metrics.json", dict(scores))
     write_text(folder / "predictions.csv", _table(task, held))
     write_text(folder / "report.html", task.report(scores, held, _info(run, held.model)).html())

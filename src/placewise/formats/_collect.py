@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import logging
 import math
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 
 from placewise.errors import DataError, Fault, ImageError, LabelError
 from placewise.geometry import Size
-from placewise.images import image_size, is_result
+from placewise.images import image_size, is_hidden, is_result
 from placewise.labels import (
     ClassDataset,
     ClassSample,
@@ -95,6 +98,7 @@ class Collector:
         self._missing: list[int] = []
         self._assumed: dict[str, None] = {}
         self._normal: dict[str, str | None] = {}
+        self._alike: dict[str, dict[str, list[str]]] = {}
 
     def fault(self, row: int, field: str, got: str, todo: str) -> None:
         """Note a fault; `field` may come from the file. Stops at the thousandth."""
@@ -168,7 +172,7 @@ class Collector:
         """
         if name not in self._normal:
             reason = why_unsafe(name)
-            self._normal[name] = None if reason else normal(name)
+            self._normal[name] = None if reason else self._found(normal(name))
             if reason:
                 todo = "write the path of an image below the folder, e.g. images/a.png"
                 self.fault(row, field, f"{shown(name)} {reason}", todo)
@@ -179,9 +183,29 @@ class Collector:
             self.images[image] = _Image(None)
             self.images[image].size = self._size(image, row, field)
         elif once:
-            todo = "keep one, or use a format with instances (long_csv, coco)"
+            todo = "keep one entry for each image"
             self.fault(row, field, f"{shown(image)} is named a second time", todo)
         return image
+
+    def _found(self, image: str) -> str:
+        """An image's name as its folder has it.
+
+        Blanks about it, capitals and composed letters may differ, where that means one file only:
+        some systems do not tell such names apart, and spreadsheets add blanks.
+        """
+        if _is_file(self.root / image):
+            return image
+        folder, _, name = image.rpartition("/")
+        if folder not in self._alike:
+            self._alike[folder] = defaultdict(list)
+            with contextlib.suppress(OSError):
+                for other in (self.root / folder).iterdir():
+                    self._alike[folder][_plain(other.name)].append(other.name)
+        alike = self._alike[folder].get(_plain(name), [])
+        if len(alike) != 1:
+            return image
+        self.assume("names of images as the folder spells them")
+        return f"{folder}/{alike[0]}" if folder else alike[0]
 
     def _size(self, image: str, row: int, field: str) -> Size | None:
         """Size of an image under the root, or None and a fault."""
@@ -337,8 +361,13 @@ def _sample(image: str, pixels: _Image, index: dict[str, int], scored: bool) -> 
 def subfolders(folder: Path) -> list[Path]:
     """Folders in a folder in natural order, without hidden ones, links and results of ours."""
     found = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
-    shown = [one for one in found if one.name[0] != "." and not is_result(one)]
+    shown = [one for one in found if not is_hidden(one.name) and not is_result(one)]
     return sorted(shown, key=lambda one: natural(one.name))
+
+
+def _plain(name: str) -> str:
+    """A name without what some systems do not tell apart."""
+    return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
 def _is_file(path: Path) -> bool:

@@ -15,7 +15,7 @@ from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
 from placewise.formats._format import FORMATS, Format, Written, members
 from placewise.formats._tables import header_of
-from placewise.images import is_image_name
+from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset
 from placewise.labels.names import shown
 from placewise.wording import natural
@@ -27,6 +27,9 @@ LISTED = 8
 """Most files that a message lists."""
 
 _SIDECARS = (".json", ".txt", ".xml", ".csv")
+_OTHER_TOOLS = tuple(
+    f".{ending}" for ending in "h5 hdf5 slp mat tps nts pts xls xlsx ods pkl pickle parquet".split()
+)
 _LABEL_FOLDERS = ("labels", "annotations", "annotation")
 _log = logging.getLogger(__name__)
 
@@ -243,11 +246,18 @@ def _find(path: Path, forced: Format | None) -> _Found:
         if member.recognises_folder(path):
             if not member.holds_images:
                 _refuse_labels_below(path, tried)
+            if doubt := member.doubt(path):
+                raise SettingsError(
+                    f"{path}: {doubt}, so it is not clear which folders are the classes; name the "
+                    "folder that holds a folder for each class (or train/CLASS and test/CLASS). If "
+                    f"the folders of {path} are classes, say --format class_folders"
+                )
             return _Found(path, [path], member)
     _refuse_labels_below(path, tried)
+    below = [one for one in subfolders(path) if any(m.recognises_folder(one) for m in tried)]
+    todo = f"did you mean {below[0]}?" if below else "name the file, or call it points.csv"
     raise SettingsError(
-        f"there is no file of labels in {path}, and no folder for each of several classes; "
-        "name the file, or call it points.csv or labels.json"
+        f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )
 
 
@@ -280,7 +290,7 @@ def _search(folder: Path, tried: Sequence[Format]) -> _Found | None:
 def _inside(folder: Path, listed: Sequence[str], pattern: str) -> Iterator[Path]:
     """Files of a pattern, without links out of the folder."""
     inside = folder.resolve()
-    names = fnmatch.filter(listed, pattern)
+    names = [name for name in listed if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
     for file in folder.glob(pattern) if "/" in pattern else (folder / name for name in names):
         if file.is_file() and file.resolve().is_relative_to(inside):
             yield file
@@ -358,10 +368,12 @@ def _pattern(folder: Path, files: Sequence[Path]) -> Path:
 
 
 def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
-    """Say so where files of labels are in the subfolders, which are then no classes."""
+    """Say so where files of labels are in a folder, whose subfolders are then no classes."""
     ours, strange = [], []
-    for one in [below for top in subfolders(folder) for below in (top, *subfolders(top))]:
-        files = sorted(file for file in one.iterdir() if file.suffix.lower() in _SIDECARS)
+    for one in [folder, *(f for top in subfolders(folder) for f in (top, *subfolders(top)))]:
+        listed = sorted(file for file in one.iterdir() if not is_hidden(file.name))
+        files = [file for file in listed if file.suffix.lower() in _SIDECARS]
+        strange += [file for file in listed if file.suffix.lower() in _OTHER_TOOLS][:1]
         images = {file.stem for file in one.iterdir() if is_image_name(file.name)}
         known = [f for f in islice(files, 20) if any(m.recognises(f, _head(f)) for m in tried)]
         ours += known
@@ -372,14 +384,14 @@ def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
     if ours:
         together = _pattern(folder, ours)
         raise SettingsError(
-            f"{folder}: its folders hold files of labels, so they are not classes: "
+            f"{folder}: there are files of labels in it, so its folders are not classes: "
             f"{_listed(folder, ours)}; name one of the files, or read them together with "
             f"'{together}' (in quotation marks). If the folders are classes, say "
             "--format class_folders"
         )
     if strange:
         raise SettingsError(
-            f"{folder}: its folders hold labels of another tool, so they are not classes: "
+            f"{folder}: there are files of another tool in it, so its folders are not classes: "
             f"{_listed(folder, strange)}, …; export the labels as COCO keypoints or as CSV. If "
             "the folders are classes, say --format class_folders"
         )

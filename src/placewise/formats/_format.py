@@ -48,6 +48,10 @@ class Format(ABC):
         """Whether a folder as a whole is of this format."""
         return False
 
+    def doubt(self, path: Path) -> str:
+        """Why a folder that is recognised may be meant otherwise; empty where nothing says so."""
+        return ""
+
     @abstractmethod
     def read(self, path: Path, root: Path | None = None) -> Dataset[Any]:
         """Read labels.
@@ -127,13 +131,14 @@ class KeypointFormat(Written[KeypointDataset]):
         """One data set of files that name the same keypoints; see `Format.join`."""
         first = parts[0]
         for part in parts[1:]:
-            strange = sorted(set(first.names) ^ set(part.names))
-            if strange:
-                raise DataError(
-                    f"{source}: the files do not name the same keypoints: {', '.join(strange)} "
-                    f"only in {first.source if strange[0] in first.names else part.source}; name "
-                    "one of the files, or add the keypoint to all (with empty x and y)"
-                )
+            for one, other in ((first, part), (part, first)):
+                strange = [name for name in one.names if name not in other.names]
+                if strange:
+                    raise DataError(
+                        f"{source}: the files do not name the same keypoints: "
+                        f"{', '.join(strange)} only in {one.source}; name one of the files, or "
+                        "add the keypoint to all (with empty x and y)"
+                    )
             if set(map(frozenset, part.symmetry)) != set(map(frozenset, first.symmetry)):
                 raise DataError(
                     f"{source}: {part.source} and {first.source} have different symmetry pairs; "

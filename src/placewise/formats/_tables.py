@@ -34,6 +34,9 @@ _READ = {**VISIBILITIES, "not_labelled": Visibility.UNLABELLED}
 _SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_NOTHING = ("", "nan", "na", "n/a", "#n/a", "null", "none")
+"""What tools write into a cell without a number, in small letters."""
+
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 
@@ -264,7 +267,7 @@ def read_point(
 def _number(collector: Collector, row: int, cell: Cell) -> float | None:
     """The number, None if the cell is empty, NaN if it is a fault."""
     text = cell.text.strip()
-    if not text:
+    if text.lower() in _NOTHING:
         return None
     good = bool(_NUMBER.fullmatch(text))
     mark = "," if "," in text else "." if "." in text else "whole"

@@ -31,7 +31,7 @@ class ClassCsv(Written[ClassDataset]):
 
     task = "classes"
     first = ("points.csv", "keypoints.csv", "labels.csv")
-    patterns = ("*.csv",)
+    patterns = ("*.[ct]sv",)
     endings = (".csv",)
 
     def recognises(self, path: Path, head: str) -> bool:

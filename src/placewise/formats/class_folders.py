@@ -8,15 +8,19 @@ pets/dog/b.png               pets/test/dog/b.png
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
 from placewise.errors import ImageError
 from placewise.formats._collect import Collector, split_named, subfolders
 from placewise.formats._format import Format
-from placewise.images import list_images
+from placewise.images import is_image_name, list_images
 from placewise.labels import ClassDataset
 from placewise.labels.names import shown
+
+_NO_CLASSES = ("images", "image", "imgs", "masks", "mask", "labels", "annotations", "overlays")
+"""Names that folders of images have where they are something else, in small letters."""
 
 
 class ClassFolders(Format):
@@ -38,6 +42,20 @@ class ClassFolders(Format):
         showing = (folder for folder in folders if _shows(folder))
         return len(list(islice(showing, 2))) == 2
 
+    def doubt(self, path: Path) -> str:
+        """What speaks against its folders being the classes."""
+        folders = [folder for group, _ in _groups(path) for folder in subfolders(group)]
+        within = {f: {one.name for one in subfolders(f) if _shows(one)} for f in folders}
+        named = [f.name for f in folders if f.name.lower() in _NO_CLASSES]
+        if named:
+            return f"'{named[0]}' is no name of a class"
+        splits = [f.name for f, names in within.items() if names and split_named(f.name)]
+        if splits:
+            return f"'{splits[0]}' is a split, and other folders beside it are none"
+        counts = Counter(name for names in within.values() for name in names)
+        twice = [name for name, count in counts.items() if count > 1]
+        return f"several of its folders hold a folder '{twice[0]}'" if twice else ""
+
     def read(self, path: Path, root: Path | None = None) -> ClassDataset:
         """Read classes from the names of folders; see `Format.read`."""
         collector = Collector(path)
@@ -48,6 +66,9 @@ class ClassFolders(Format):
         for group, split in _groups(path):
             for folder in subfolders(group):
                 _read_class(collector, folder, split)
+            loose = sum(is_image_name(one.name) and one.is_file() for one in group.iterdir())
+            if loose:
+                collector.assume(f"{loose} images outside of the folders of classes left out")
         return collector.class_labels()
 
 

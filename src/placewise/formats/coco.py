@@ -329,7 +329,7 @@ class Reader:
         """The size that the file gives must be the image's: else the keypoints lie elsewhere."""
         size = self.collector.images[pixels].size if pixels is not None else None
         for axis, key in enumerate(("height", "width")):
-            if image.get(key) is None:
+            if image.get(key) in (None, 0):  # not known
                 continue
             said = self._typed(_whole(image[key]), int, f"{path}.{key}")
             if said is not None and size is not None and said != size[axis]:

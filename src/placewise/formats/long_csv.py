@@ -71,7 +71,7 @@ class LongCsv(KeypointFormat):
     """
 
     first = ("points.csv", "keypoints.csv", "labels.csv")
-    patterns = ("*.csv",)
+    patterns = ("*.[ct]sv",)
     endings = (".csv",)
 
     def recognises(self, path: Path, head: str) -> bool:

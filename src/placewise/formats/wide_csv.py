@@ -44,7 +44,7 @@ class WideCsv(KeypointFormat):
     """
 
     first = ("points.csv", "keypoints.csv", "labels.csv")
-    patterns = ("*.csv",)
+    patterns = ("*.[ct]sv",)
 
     def recognises(self, path: Path, head: str) -> bool:
         """A column `image`, and one that ends in `_x` or `_y`."""

@@ -26,11 +26,12 @@ import numpy as np
 
 from placewise.devices import device_of
 from placewise.errors import ImageError, SettingsError, ShapeError
-from placewise.files import write_json
+from placewise.files import make_folder, write_json
 from placewise.formats import holds_arrays, read_dataset
 from placewise.geometry import Size
 from placewise.images import ImageArray, list_images
 from placewise.labels import Files, Source
+from placewise.labels.names import has_control, shown
 from placewise.model import BATCH, Network, Scaled
 from placewise.prediction.journal import Batch, Journal, order_of
 from placewise.report.drawing import save_image
@@ -135,6 +136,8 @@ def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterato
     """Images in order, while up to `AHEAD` of them are being read."""
 
     def read(name: str) -> Read:
+        if has_control(name):
+            return name, None, None, "its name holds a line break or no text; rename the file"
         try:
             image = source.read(name)
             scaled = model.prepared(image)
@@ -154,13 +157,13 @@ def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterato
 
 def _predicted(model: Network[Any], batch: Sequence[Read]) -> list[tuple[ImageArray, Any]]:
     """(image, prediction) of the images of a batch that could be read."""
-    able = [(name, image, shown) for name, image, shown, _ in batch if shown is not None]
+    able = [(name, image, scaled) for name, image, scaled, _ in batch if scaled is not None]
     if not able:
         return []
     arrays = [image for _, image, _ in able if image is not None]
     sizes = [(image.shape[0], image.shape[1]) for image in arrays]
-    shown = np.stack([scaled for _, _, scaled in able])
-    found = model.predict_scaled(shown, sizes, [name for name, _, _ in able])
+    scaled = np.stack([one for _, _, one in able])
+    found = model.predict_scaled(scaled, sizes, [name for name, _, _ in able])
     return list(zip(arrays, found, strict=True))
 
 
@@ -188,11 +191,10 @@ def _draw(
     folder: Path,
     threshold: float,
 ) -> None:
-    """An overlay for each; subfolders of the images become part of its name."""
+    """An overlay for each, in subfolders like those of the images."""
     for image, one in found:
-        folder.mkdir(exist_ok=True)
-        name = Path(one.image.replace("/", "__"))
-        target = folder / f"{name.stem if name.suffix == '.png' else name}.png"
+        target = folder / f"{one.image.removesuffix('.png')}.png"
+        make_folder(target.parent)
         save_image(target, task.draw(model, image, one, threshold=threshold))
 
 
@@ -233,7 +235,7 @@ def _rows(file: Path, sizes: Mapping[str, Size]) -> Iterator[tuple[str, Size, li
 
 def _first(skipped: Sequence[Mapping[str, str]]) -> str:
     """The first image that was passed over, and why."""
-    return f"the first, {skipped[0]['image']}: {skipped[0]['reason']}"
+    return f"the first, {shown(skipped[0]['image'])}: {skipped[0]['reason']}"
 
 
 def _listed(images: Path) -> tuple[Path, Source, list[str]]:

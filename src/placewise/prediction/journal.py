@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from placewise.errors import CheckpointError, SettingsError
-from placewise.files import read_json
+from placewise.files import folder_exists, make_folder, read_json
 from placewise.run import Run
 
 JOURNAL, TABLE, RESULT = "progress.jsonl", "predictions.csv", "about.json"
@@ -69,14 +69,14 @@ class Journal:
             SettingsError: the folder is in use, or belongs to another prediction.
         """
         journal = cls(out, order)
-        used = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        used = folder_exists(out) and any(out.iterdir())
         begun = out.is_dir() and any((out / name).is_file() for name in (JOURNAL, RESULT))
         if used and not (resume and begun):
             more = "; add --resume to go on with the prediction there" if begun else ""
             raise SettingsError(
                 f"{out} is in use already{more}; --out must name a new or empty folder"
             )
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         if begun:
             journal._restore()
         else:
