@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from audit_backbones import resnet
 from placewise.auditing.paths import count_paths
+from placewise.backbones import BACKBONES
 from placewise.checkpoint import load
 from placewise.cli import main
 from placewise.errors import CheckpointError, SettingsError
@@ -262,6 +263,13 @@ def test_valid_cuts_a_skip():
     found = mended.model(x)
     assert torch.equal(found[:, 1:], x[:, :, 1:-1, 1:-1])
     assert torch.allclose(found[:, :1], net(x)[:, :1, 1:-1, 1:-1], atol=1e-6)
+
+
+def test_a_backbone_of_ours_grows_and_its_branches_meet():
+    mended = mend(BACKBONES["unet"](3), (3, 64, 64), padding="full")
+    met = [one.name for one in mended.changes if one.before == "maps of one size"]
+    assert len(met) > 5 and all("meet_" in name for name in met)
+    assert mended.model(torch.zeros(1, 3, 64, 64)).shape[2] > 16
 
 
 def test_full_is_refused_where_branches_cannot_be_followed():

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from placewise.geometry import from_cells, to_cells
+
 POINTWISE_NAMES = frozenset(
     "relu relu_ relu6 leaky_relu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh tanh "
     "sigmoid logsigmoid softplus softsign dropout alpha_dropout contiguous clone float".split()
@@ -21,6 +23,9 @@ BATCH = 2
 
 class Tracer(fx.Tracer):
     """Does not look inside layers of torch and of placewise."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_functions=(to_cells, from_cells))
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the inside of the module is not traced."""
