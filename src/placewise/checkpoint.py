@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as format_tensors
+from torch import Tensor
 
 from placewise.errors import CheckpointError
 from placewise.files import (
@@ -50,11 +51,11 @@ class Checkpoint:
         7
     """
 
-    tensors: dict[str, torch.Tensor]
+    tensors: dict[str, Tensor]
     facts: dict[str, Any]
 
 
-def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, JSON]) -> None:
+def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, JSON]) -> None:
     """Write a checkpoint: one safetensors file with a SHA-256 over every byte of it.
 
     The metadata has one field, `placewise`: the JSON `{"facts": ..., "sha256": "..."}`, where the
@@ -139,7 +140,7 @@ class Checkpoints:
         return sorted(self.folder.glob(f"step-{'[0-9]' * 8}.safetensors"))
 
     def save_step(
-        self, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, JSON]
+        self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, JSON]
     ) -> None:
         """Save a step; once it is safely there, all others but the one before it are removed.
 
@@ -153,7 +154,7 @@ class Checkpoints:
         for other in (*steps[: max(0, here - 1)], *steps[here + 1 :]):
             remove(other)
 
-    def save_best(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, JSON]) -> None:
+    def save_best(self, tensors: Mapping[str, Tensor], facts: Mapping[str, JSON]) -> None:
         """Save the best so far in place of the former best."""
         self._save(self.folder / "best.safetensors", tensors, facts)
 
@@ -187,9 +188,7 @@ class Checkpoints:
             return checkpoint
         raise CheckpointError(f"no checkpoint is left to go back to: {'. '.join(failures)}")
 
-    def _save(
-        self, path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, JSON]
-    ) -> None:
+    def _save(self, path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, JSON]) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -222,7 +221,7 @@ def _file_digest(data: bytes | bytearray, place: slice) -> str:
     return digest.hexdigest()
 
 
-def _refuse_non_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+def _refuse_non_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     bad = [
         name
         for name, tensor in tensors.items()

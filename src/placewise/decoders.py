@@ -25,6 +25,7 @@ from functools import reduce
 from itertools import combinations_with_replacement
 
 import torch
+from torch import Tensor
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family
@@ -38,7 +39,7 @@ FAR = 1.5
 NEWTON_STEPS = 12
 """Steps of `Integral`'s moment matching; more change nothing for 0.4 ≤ σ in map pixels."""
 
-Offsets = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Offsets = Callable[[Tensor, Tensor], Tensor]
 """(windows, inside) → (M, axes) offsets (x, y, …) of the points from the hottest pixels."""
 
 
@@ -58,7 +59,7 @@ class Decoder(ABC):
         self.spatial_dims = spatial_dims
 
     @abstractmethod
-    def __call__(self, maps: torch.Tensor) -> torch.Tensor:
+    def __call__(self, maps: Tensor) -> Tensor:
         """Find the point on each map.
 
         Args:
@@ -72,7 +73,7 @@ class Decoder(ABC):
             ShapeError: the tensor is no stack of maps.
         """
 
-    def _decode(self, maps: torch.Tensor, reach: int, offsets: Offsets) -> torch.Tensor:
+    def _decode(self, maps: Tensor, reach: int, offsets: Offsets) -> Tensor:
         """Hottest pixel of each map plus an offset that is read off the window about it.
 
         Args:
@@ -117,7 +118,7 @@ class Argmax(Decoder):
         tensor([2., 0.])
     """
 
-    def __call__(self, maps: torch.Tensor) -> torch.Tensor:
+    def __call__(self, maps: Tensor) -> Tensor:
         """Hottest pixel of each map; see `Decoder`."""
         return self._decode(maps, 0, lambda windows, inside: windows.new_zeros(inside.shape[:2]))
 
@@ -142,7 +143,7 @@ class Taylor(Decoder):
         tensor(7.4000)
     """
 
-    def __call__(self, maps: torch.Tensor) -> torch.Tensor:
+    def __call__(self, maps: Tensor) -> Tensor:
         """Top of the log map's fit; see `Decoder`."""
         return self._decode(maps, 3, _top_of_log)
 
@@ -165,14 +166,12 @@ class Integral(Decoder):
         tensor(7.4000)
     """
 
-    def __call__(self, maps: torch.Tensor) -> torch.Tensor:
+    def __call__(self, maps: Tensor) -> Tensor:
         """Mended mean place; see `Decoder`."""
         return self._decode(maps, 3, _mended_mean)
 
 
-def _windows(
-    flat: torch.Tensor, place: torch.Tensor, reach: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _windows(flat: Tensor, place: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     """Cut a cube about each place.
 
     Args:
@@ -192,7 +191,7 @@ def _windows(
     return flat[(each, *_spread(nearest))].cpu().double(), (at == nearest).cpu()
 
 
-def _spread(along: torch.Tensor) -> list[torch.Tensor]:
+def _spread(along: Tensor) -> list[Tensor]:
     """(M, axes, n) values along x, y, … as (M, …, n, …), one for each axis in the maps' order."""
     count, axes, length = along.shape
     shapes = [[1] * axis + [length] + [1] * (axes - 1 - axis) for axis in range(axes)]
@@ -202,12 +201,12 @@ def _spread(along: torch.Tensor) -> list[torch.Tensor]:
     ]
 
 
-def _all(inside: torch.Tensor) -> torch.Tensor:
+def _all(inside: Tensor) -> Tensor:
     """(M, n, …, n) whether a place of a window is on the map along all axes."""
     return reduce(torch.mul, _spread(inside))
 
 
-def _top_of_log(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+def _top_of_log(windows: Tensor, inside: Tensor) -> Tensor:
     """Top of the weighted least-squares quadratic of ln h; see `Taylor`."""
     steps, axes = _steps(windows), inside.shape[1]
     grids = torch.meshgrid(*[steps] * axes, indexing="ij")
@@ -228,7 +227,7 @@ def _top_of_log(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     return _top(fit[:, 1 : axes + 1], fit[:, axes + 1 :], pairs).clamp(-FAR, FAR)
 
 
-def _top(slopes: torch.Tensor, bends: torch.Tensor, pairs: list[tuple[int, int]]) -> torch.Tensor:
+def _top(slopes: Tensor, bends: Tensor, pairs: list[tuple[int, int]]) -> Tensor:
     """(M, axes) tops of quadratics b·p + pᵀA p, of each axis alone where there is none.
 
     Args:
@@ -253,7 +252,7 @@ def _top(slopes: torch.Tensor, bends: torch.Tensor, pairs: list[tuple[int, int]]
     return torch.where(has_top[:, None], tops, single)
 
 
-def _determinant(matrix: torch.Tensor) -> torch.Tensor:
+def _determinant(matrix: Tensor) -> Tensor:
     """(M,) determinants of (M, n, n) matrices, by the first row."""
     if matrix.shape[1] == 1:
         return matrix[:, 0, 0]
@@ -265,7 +264,7 @@ def _determinant(matrix: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def _mended_mean(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+def _mended_mean(windows: Tensor, inside: Tensor) -> Tensor:
     """Centre of the cut Gaussian with the window's first two moments; see `Integral`."""
     steps = _steps(windows)
     axes = range(windows.ndim - 1, 0, -1)
@@ -288,7 +287,7 @@ def _mended_mean(windows: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     return torch.where(is_peak, -slope / (2 * bend), mean).clamp(-reach, reach)
 
 
-def _steps(windows: torch.Tensor) -> torch.Tensor:
+def _steps(windows: Tensor) -> Tensor:
     """(n,) float64 offsets −reach … reach of a window's pixels from its middle."""
     reach = windows.shape[-1] // 2
     return torch.arange(-reach, reach + 1, dtype=torch.float64)

@@ -21,6 +21,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 PIXEL_CONVENTION = "x right, y down, 0-based, integer = pixel centre"
 
@@ -28,7 +29,7 @@ Size = tuple[int, ...]
 """Length of each axis in pixels, in the order of an array's axes: (height, width) of an image."""
 
 FloatArray = NDArray[np.float64]
-Points = TypeVar("Points", FloatArray, torch.Tensor)
+Points = TypeVar("Points", FloatArray, Tensor)
 
 Each = float | Sequence[float]
 """One number for all axes, or one for each in the order of the coordinates: (x, y, …)."""
@@ -50,9 +51,9 @@ def rescale(points: Points, ratio: Each) -> Points:
         >>> rescale(np.array([[0.0, 3.0, 1.0]]), (1.0, 2.0, 4.0))
         array([[0. , 6.5, 5.5]])
     """
-    factor: FloatArray | torch.Tensor | float
+    factor: FloatArray | Tensor | float
     if isinstance(ratio, Sequence):
-        factor = points.new_tensor(ratio) if isinstance(points, torch.Tensor) else np.asarray(ratio)
+        factor = points.new_tensor(ratio) if isinstance(points, Tensor) else np.asarray(ratio)
     else:
         factor = ratio
     return (points + 0.5) * factor - 0.5
@@ -123,7 +124,7 @@ def border_distance(points: FloatArray, size: Size) -> FloatArray:
     return distance
 
 
-def to_cells(maps: torch.Tensor, side: int) -> torch.Tensor:
+def to_cells(maps: Tensor, side: int) -> Tensor:
     """Lay the pixels of each cell of `side` pixels per axis into channels; nothing is lost.
 
     `torch.nn.functional.pixel_unshuffle` in 1, 2 and 3 dimensions.
@@ -148,7 +149,7 @@ def to_cells(maps: torch.Tensor, side: int) -> torch.Tensor:
     return maps.permute(order).flatten(1, 1 + axes)
 
 
-def from_cells(maps: torch.Tensor, side: int) -> torch.Tensor:
+def from_cells(maps: Tensor, side: int) -> Tensor:
     """The inverse of `to_cells`: `torch.nn.functional.pixel_shuffle` in 1, 2 and 3 dimensions.
 
     Args:

@@ -23,6 +23,7 @@ from functools import reduce
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from placewise.family import Family
@@ -40,8 +41,8 @@ RARE = -4.0
 
 
 def log_gaussians(
-    keypoints: torch.Tensor, visibility: torch.Tensor, size: Size, stride: Each, sigma: float
-) -> torch.Tensor:
+    keypoints: Tensor, visibility: Tensor, size: Size, stride: Each, sigma: float
+) -> Tensor:
     """Logarithm of G = exp(−d² / 2σ²) about each located keypoint, at least −80.
 
     Args:
@@ -69,13 +70,13 @@ def log_gaussians(
     return squares.nan_to_num(nan=FAR).clamp_min(FAR)
 
 
-def _outer_sum(first: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
+def _outer_sum(first: Tensor, along: Tensor) -> Tensor:
     """(..., *size, n) sums of (..., *size) and (..., n)."""
     axes = first.ndim - along.ndim + 1
     return first[..., None] + along.reshape(*along.shape[:-1], *[1] * axes, along.shape[-1])
 
 
-def gaussians(logs: torch.Tensor) -> torch.Tensor:
+def gaussians(logs: Tensor) -> Tensor:
     """The Gaussians of `log_gaussians`, exactly 0 where they are cut off.
 
     Example:
@@ -85,7 +86,7 @@ def gaussians(logs: torch.Tensor) -> torch.Tensor:
     return torch.where(logs > FAR, logs.exp(), 0.0)
 
 
-def normalised(maps: torch.Tensor) -> torch.Tensor:
+def normalised(maps: Tensor) -> Tensor:
     """Maps divided by their sum over the pixels, so that each is a distribution.
 
     Args:
@@ -99,17 +100,17 @@ def normalised(maps: torch.Tensor) -> torch.Tensor:
     return maps / maps.sum(axes, keepdim=True).clamp_min(1e-12)
 
 
-def softmax(logits: torch.Tensor) -> torch.Tensor:
+def softmax(logits: Tensor) -> Tensor:
     """Softmax over the pixels of each map (batch, keypoints, *size)."""
     return torch.softmax(logits.flatten(2), -1).view_as(logits)
 
 
-def presence(logits: torch.Tensor) -> torch.Tensor:
+def presence(logits: Tensor) -> Tensor:
     """(batch, keypoints) logsumexp over the pixels of each map, which a softmax leaves free."""
     return torch.logsumexp(logits.flatten(2), -1)
 
 
-def presence_loss(logits: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+def presence_loss(logits: Tensor, visibility: Tensor) -> Tensor:
     """Binary cross-entropy of "the keypoint is on the image"; 0 where it is not labelled.
 
     Args:
@@ -121,12 +122,12 @@ def presence_loss(logits: torch.Tensor, visibility: torch.Tensor) -> torch.Tenso
     return loss * labelled(visibility)
 
 
-def labelled(visibility: torch.Tensor) -> torch.Tensor:
+def labelled(visibility: Tensor) -> Tensor:
     """Which keypoints are labelled: as absent, hidden or visible."""
     return visibility != Visibility.UNLABELLED
 
 
-def certain(logs: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+def certain(logs: Tensor, visibility: Tensor) -> Tensor:
     """Log-Gaussians, raised by `CERTAIN` where the keypoint is on the image."""
     located = visibility >= Visibility.HIDDEN
     return logs + CERTAIN * located.view(*located.shape, *[1] * (logs.ndim - located.ndim))
@@ -143,9 +144,7 @@ class Loss(ABC):
     can_say_absent: ClassVar[bool] = True
 
     @abstractmethod
-    def __call__(
-        self, logits: torch.Tensor, logs: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def __call__(self, logits: Tensor, logs: Tensor, visibility: Tensor) -> Tensor:
         """Loss of each map.
 
         Args:
@@ -158,7 +157,7 @@ class Loss(ABC):
         """
 
     @abstractmethod
-    def encode(self, logs: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+    def encode(self, logs: Tensor, visibility: Tensor) -> Tensor:
         """Logits of a network that knows the truth: what the loss draws maps towards.
 
         Args:
@@ -167,7 +166,7 @@ class Loss(ABC):
         """
 
     @abstractmethod
-    def read(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Heat and score.
 
         Args:
@@ -199,20 +198,18 @@ class CrossEntropy(Loss):
         ([[[0.5, 0.0]]], 0.5)
     """
 
-    def __call__(
-        self, logits: torch.Tensor, logs: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def __call__(self, logits: Tensor, logs: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `Loss`."""
         pixels = functional.binary_cross_entropy_with_logits(
             logits, gaussians(logs), reduction="none"
         )
         return pixels.sum(tuple(range(2, logits.ndim))) * labelled(visibility)
 
-    def encode(self, logs: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+    def encode(self, logs: Tensor, visibility: Tensor) -> Tensor:
         """Log G − log(1 − G); see `Loss.encode`."""
         return logs - torch.log1p(-logs.exp().clamp_max(1 - 1e-6))
 
-    def read(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Sigmoid and its maximum; see `Loss.read`."""
         heat = torch.sigmoid(logits)
         return heat, heat.amax(tuple(range(2, heat.ndim)))
@@ -232,18 +229,16 @@ class MSE(Loss):
         tensor([[0.]])
     """
 
-    def __call__(
-        self, logits: torch.Tensor, logs: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def __call__(self, logits: Tensor, logs: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `Loss`."""
         squares = (logits - gaussians(logs)).square()
         return squares.sum(tuple(range(2, logits.ndim))) * labelled(visibility)
 
-    def encode(self, logs: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+    def encode(self, logs: Tensor, visibility: Tensor) -> Tensor:
         """G itself; see `Loss.encode`."""
         return logs.exp()
 
-    def read(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """What is above 0, and the maximum; see `Loss.read`."""
         heat = logits.clamp_min(1e-6)
         return heat, heat.amax(tuple(range(2, heat.ndim))).clamp_max(1.0)
@@ -262,18 +257,16 @@ class Softmax(Loss):
 
     can_say_absent = False
 
-    def __call__(
-        self, logits: torch.Tensor, logs: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def __call__(self, logits: Tensor, logs: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `Loss`."""
         located = visibility >= Visibility.HIDDEN
         return (presence(logits) - _expected(logits, logs)) * located
 
-    def encode(self, logs: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+    def encode(self, logs: Tensor, visibility: Tensor) -> Tensor:
         """Log G and a constant; see `Loss.encode`."""
         return certain(logs, visibility)
 
-    def read(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Softmax, and 1; see `Loss.read`."""
         heat = softmax(logits)
         return heat, torch.ones_like(heat.flatten(2)[..., 0])
@@ -292,18 +285,16 @@ class Joint(Loss):
         0.800000011920929
     """
 
-    def __call__(
-        self, logits: torch.Tensor, logs: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def __call__(self, logits: Tensor, logs: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `Loss`."""
         anywhere = functional.softplus(presence(logits))
         return (anywhere - _expected(logits, logs)) * labelled(visibility)
 
-    def encode(self, logs: torch.Tensor, visibility: torch.Tensor) -> torch.Tensor:
+    def encode(self, logs: Tensor, visibility: Tensor) -> Tensor:
         """Log G, far above "absent" where the keypoint is on the image; see `Loss.encode`."""
         return certain(logs, visibility)
 
-    def read(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Softmax over the pixels, and 1 − P(absent); see `Loss.read`."""
         return softmax(logits), torch.sigmoid(presence(logits))
 
@@ -312,7 +303,7 @@ class Joint(Loss):
         return -math.log(pixels)
 
 
-def _expected(logits: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
+def _expected(logits: Tensor, logs: Tensor) -> Tensor:
     """(batch, keypoints) mean of the logits over the pixels, weighted with the Gaussian."""
     return (normalised(gaussians(logs)).flatten(2) * logits.flatten(2)).sum(-1)
 

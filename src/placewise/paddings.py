@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.errors import SettingsError, ShapeError
@@ -81,7 +81,7 @@ class PaddingRule(ABC):
     def reach(self, length: int) -> int | None:
         """Most that one side of an axis of this length can be padded; None: any amount."""
 
-    def pad(self, maps: torch.Tensor, widths: Widths) -> torch.Tensor:
+    def pad(self, maps: Tensor, widths: Widths) -> Tensor:
         """Pad the last axes.
 
         Args:
@@ -105,7 +105,7 @@ class PaddingRule(ABC):
                 )
         return self._extend(maps, widths) if any(map(any, widths)) else maps
 
-    def _extend(self, maps: torch.Tensor, widths: Widths) -> torch.Tensor:
+    def _extend(self, maps: Tensor, widths: Widths) -> Tensor:
         """Pad by widths that are within reach."""
         flat = [width for pair in reversed(list(widths)) for width in pair]
         if self.torch_mode in (None, "zeros"):
@@ -190,7 +190,7 @@ class _Copy(PaddingRule):
     """A rule by which each place beyond the border holds what one place of the map holds."""
 
     @abstractmethod
-    def source(self, places: torch.Tensor, length: int) -> torch.Tensor:
+    def source(self, places: Tensor, length: int) -> Tensor:
         """The place of the map that each place, inside or beyond, is a copy of."""
 
     def once(self, length: int) -> int:
@@ -201,7 +201,7 @@ class _Copy(PaddingRule):
         """Any amount."""
         return None
 
-    def _extend(self, maps: torch.Tensor, widths: Widths) -> torch.Tensor:
+    def _extend(self, maps: Tensor, widths: Widths) -> Tensor:
         near = [self.once(length) for length in maps.shape[2:]]
         if all(max(pair) <= n for n, pair in zip(near, widths, strict=True)):
             return self._extend_once(maps, widths)
@@ -211,7 +211,7 @@ class _Copy(PaddingRule):
             maps = maps.index_select(dim, self.source(places, length))
         return maps
 
-    def _extend_once(self, maps: torch.Tensor, widths: Widths) -> torch.Tensor:
+    def _extend_once(self, maps: Tensor, widths: Widths) -> Tensor:
         return super()._extend(maps, widths)
 
 
@@ -225,7 +225,7 @@ class Replicate(_Copy):
     marks_border = True
     uniform_paths = False
 
-    def source(self, places: torch.Tensor, length: int) -> torch.Tensor:
+    def source(self, places: Tensor, length: int) -> Tensor:
         """The nearest place."""
         return places.clamp(0, length - 1)
 
@@ -245,7 +245,7 @@ class Reflect(_Copy):
         """One less than the length."""
         return length - 1
 
-    def source(self, places: torch.Tensor, length: int) -> torch.Tensor:
+    def source(self, places: Tensor, length: int) -> Tensor:
         """Folded about the first and the last place."""
         turn = max(1, length - 1)
         return turn - (places % (2 * turn) - turn).abs()
@@ -258,7 +258,7 @@ class Circular(_Copy):
     marks_border = False
     uniform_paths = True
 
-    def source(self, places: torch.Tensor, length: int) -> torch.Tensor:
+    def source(self, places: Tensor, length: int) -> Tensor:
         """Modulo the length."""
         return places % length
 
@@ -277,12 +277,12 @@ class Symmetric(_Copy):
     marks_border = True
     uniform_paths = True
 
-    def source(self, places: torch.Tensor, length: int) -> torch.Tensor:
+    def source(self, places: Tensor, length: int) -> Tensor:
         """Folded about both ends."""
         folded = places % (2 * length)
         return torch.minimum(folded, 2 * length - 1 - folded)
 
-    def _extend_once(self, maps: torch.Tensor, widths: Widths) -> torch.Tensor:
+    def _extend_once(self, maps: Tensor, widths: Widths) -> Tensor:
         for dim, (before, after) in enumerate(widths, 2):
             start = maps.narrow(dim, 0, before).flip(dim)
             end = maps.narrow(dim, maps.shape[dim] - after, after).flip(dim)
@@ -312,7 +312,7 @@ class Distribution(PaddingRule):
         """Any amount."""
         return None
 
-    def _extend(self, maps: torch.Tensor, widths: Widths) -> torch.Tensor:
+    def _extend(self, maps: Tensor, widths: Widths) -> Tensor:
         sides, margins = maps.shape[2:], [max(pair) for pair in widths]
         windows = [min(2 * m + 1, n - 1 + n % 2) for n, m in zip(sides, margins, strict=True)]
         average = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
@@ -327,7 +327,7 @@ class Distribution(PaddingRule):
         return _surrounded(maps, around, widths)
 
 
-def _surrounded(maps: torch.Tensor, around: torch.Tensor, widths: Widths) -> torch.Tensor:
+def _surrounded(maps: Tensor, around: Tensor, widths: Widths) -> Tensor:
     """The maps, and about them what a padded tensor holds there."""
     for dim, (before, after) in enumerate(widths, 2):
         side = around
@@ -369,7 +369,7 @@ class Learned(PaddingRule, nn.Module):
         """Any amount; a single place counts as two."""
         return None
 
-    def _extend(self, maps: torch.Tensor, widths: Widths) -> torch.Tensor:
+    def _extend(self, maps: Tensor, widths: Widths) -> Tensor:
         if self.channels not in (1, maps.shape[1]):
             raise ShapeError(
                 f"padding was learned for {self.channels} channels, and the maps have "
@@ -381,9 +381,7 @@ class Learned(PaddingRule, nn.Module):
             maps = torch.cat([*reversed(start), maps, *end], dim)
         return maps
 
-    def _outwards(
-        self, maps: torch.Tensor, dim: int, count: int, ends: list[int]
-    ) -> list[torch.Tensor]:
+    def _outwards(self, maps: Tensor, dim: int, count: int, ends: list[int]) -> list[Tensor]:
         """So many slices beyond one end of an axis, the nearest first."""
         shape = (-1, *[1] * (maps.ndim - 2))
         first, second = (self.steps[:, n].view(shape) for n in (0, 1))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from placewise.errors import SettingsError
@@ -80,23 +80,23 @@ class SharedBatchNorm(nn.BatchNorm2d):
     processes (whose shares are equal), and the gradient flows through both.
     """
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """Normalise (batch, channels, height, width)."""
         if not self.training or world() == 1:
             return super().forward(maps)
         values = maps.to(self.weight.dtype)
         moments = torch.cat((values.mean((0, 2, 3)), values.square().mean((0, 2, 3))))
-        shared: torch.Tensor = all_reduce(moments)  # type: ignore[no-untyped-call]
+        shared: Tensor = all_reduce(moments)  # type: ignore[no-untyped-call]
         mean, square = (shared / world()).chunk(2)
         variance = square - mean.square()
         self._remember(mean.detach(), variance.detach(), maps)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        normal: torch.Tensor = values * scale[:, None, None] + shift[:, None, None]
+        normal: Tensor = values * scale[:, None, None] + shift[:, None, None]
         return normal.to(maps.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: torch.Tensor, variance: torch.Tensor, maps: torch.Tensor) -> None:
+    def _remember(self, mean: Tensor, variance: Tensor, maps: Tensor) -> None:
         """Move the running statistics as `torch.nn.BatchNorm2d` does."""
         count = maps.numel() // maps.shape[1] * world()
         momentum = self.momentum or 0.0

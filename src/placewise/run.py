@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
 from placewise import __version__
 from placewise.checkpoint import Checkpoint, Checkpoints
@@ -191,7 +192,7 @@ def load_weights(model: Network[Any], checkpoint: Checkpoint) -> None:
         ) from error
 
 
-def prefixed(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors under a prefix, without it.
 
     Example:

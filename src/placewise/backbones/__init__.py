@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family
@@ -50,7 +50,7 @@ class Backbone(nn.Module, ABC):
     aligned: bool = True
 
     @abstractmethod
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Features of images.
 
         Args:
@@ -67,7 +67,7 @@ class Backbone(nn.Module, ABC):
         """Size of the features of an image whose sides are multiples of `multiple`."""
         return tuple(side // self.stride for side in image)
 
-    def check(self, images: torch.Tensor) -> None:
+    def check(self, images: Tensor) -> None:
         """Refuse images that the backbone cannot read.
 
         Raises:

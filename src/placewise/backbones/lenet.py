@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.backbones import AVERAGES, MAXIMA, Backbone, check_axes
 from placewise.errors import SettingsError
@@ -76,11 +76,11 @@ class LeNet(Backbone):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(batch, out_channels, *size) features; see `Backbone.forward`."""
         self.check(images)
         maps = self.pool(torch.relu(self.first(images)))
-        features: torch.Tensor = self.pool(torch.relu(self.second(maps)))
+        features: Tensor = self.pool(torch.relu(self.second(maps)))
         return features
 
     def size(self, image: Size) -> Size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.backbones import AVERAGES, NORMS, Backbone, check_axes, check_keeps_size
 from placewise.errors import SettingsError
@@ -84,10 +84,10 @@ class ResNet(Backbone):
             if isinstance(part, Convolution):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(batch, out_channels, *size / 4) features; see `Backbone.forward`."""
         self.check(images)
-        features: torch.Tensor = self.stages(self.stem(images))
+        features: Tensor = self.stages(self.stem(images))
         return features
 
 
@@ -134,6 +134,6 @@ class _Block(nn.Module):
             self.around.append(convolution(before, after, 1, padding_mode="zeros"))
             self.around.append(norm(after))
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         inner = torch.relu(self.first_norm(self.first(maps)))
         return torch.relu(self.around(maps) + self.second_norm(self.second(inner)))

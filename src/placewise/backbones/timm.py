@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from placewise.auditing.receptive_field import ReceptiveField, receptive_fields
 from placewise.backbones import Backbone
@@ -58,10 +59,10 @@ class Timm(Backbone):
         self.stride = self.multiple = int(self.body.feature_info.reduction()[-1])
         self._check_any_size(model)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(batch, out_channels, *size) features; see `Backbone.forward`."""
         self.check(images)
-        features: torch.Tensor = self.body(images)[-1]
+        features: Tensor = self.body(images)[-1]
         if str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC"):
             features = features.movedim(-1, 1)
         return features

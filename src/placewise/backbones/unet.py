@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.backbones import CONVOLUTIONS, NORMS, Backbone, check_axes, check_keeps_size
@@ -92,7 +92,7 @@ class UNet(Backbone):
             if isinstance(part, convolution | Convolution):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(batch, out_channels, *size / 4) features; see `Backbone.forward`."""
         self.check(images)
         maps = self.stages[0](self.stem(to_cells(images, STEM)))
@@ -102,7 +102,7 @@ class UNet(Backbone):
             maps = stage(halve(maps))
         for up in self.ups:
             maps = up(maps, skips.pop())
-        features: torch.Tensor = maps
+        features: Tensor = maps
         return features
 
 
@@ -166,7 +166,7 @@ class _Residual(nn.Module):
         self.norm = NORMS[spatial_dims - 1](channels)
         nn.init.zeros_(self.norm.weight)
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         return torch.relu(maps + self.norm(self.second(self.first(maps))))
 
 
@@ -184,9 +184,9 @@ class _Up(nn.Module):
         self.norm = NORMS[spatial_dims - 1](out)
         self.mix = _convolution(out, out, padding_mode, spatial_dims)
 
-    def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         doubled = functional.interpolate(self.deep(deep), scale_factor=2.0, mode=self.linear)
-        mixed: torch.Tensor = self.mix(torch.relu(self.norm(self.skip(skip) + doubled)))
+        mixed: Tensor = self.mix(torch.relu(self.norm(self.skip(skip) + doubled)))
         return mixed
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family, Setting
@@ -28,9 +27,9 @@ class Decoded:
             only their ratios matter, since radii are calibrated.
     """
 
-    keypoints: torch.Tensor
-    scores: torch.Tensor
-    uncertainty: torch.Tensor
+    keypoints: Tensor
+    scores: Tensor
+    uncertainty: Tensor
 
 
 class Head(nn.Module, ABC):
@@ -57,7 +56,7 @@ class Head(nn.Module, ABC):
         return built
 
     @abstractmethod
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """Raw output for features (batch, in_channels, *map).
 
         Raises:
@@ -160,7 +159,7 @@ class KeypointHead(Head):
                 )
             setattr(self, name, axes)
 
-    def check(self, features: torch.Tensor) -> None:
+    def check(self, features: Tensor) -> None:
         """Refuse features that the head cannot read.
 
         Raises:
@@ -169,9 +168,7 @@ class KeypointHead(Head):
         check_features(features, self.in_channels, self.spatial_dims)
 
     @abstractmethod
-    def loss(
-        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
         """Loss of each keypoint.
 
         Args:
@@ -184,7 +181,7 @@ class KeypointHead(Head):
         """
 
     @abstractmethod
-    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+    def encode(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """Raw output of a network that knows the truth: what the loss draws `forward` towards.
 
         Reading it with `decode` gives the decode floor: the error that is left when nothing is
@@ -197,7 +194,7 @@ class KeypointHead(Head):
         """
 
     @abstractmethod
-    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
+    def decode(self, output: Tensor, size: Size) -> Decoded:
         """Read keypoints off the raw output.
 
         Args:
@@ -206,13 +203,14 @@ class KeypointHead(Head):
         """
 
 
-def check_features(features: torch.Tensor, in_channels: int, spatial_dims: int) -> None:
+def check_features(features: Tensor, in_channels: int, spatial_dims: int) -> None:
     """Refuse features with another number of axes or channels.
 
     Raises:
         ShapeError: says what was got and what is expected.
 
     Example:
+        >>> import torch
         >>> check_features(torch.zeros(1, 8, 5, 6), in_channels=8, spatial_dims=2)
     """
     if features.ndim != spatial_dims + 2 or features.shape[1] != in_channels:
@@ -240,7 +238,7 @@ class ClassHead(Head):
         built: Self = made(backbone.out_channels, count, backbone.size(size), **settings)
         return built
 
-    def loss(self, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(self, output: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of each image: −log softmax(output)[label].
 
         Args:

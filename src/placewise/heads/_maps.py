@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.geometry import Size, from_cells
@@ -43,7 +43,7 @@ class Maps(nn.Module):
         nn.init.normal_(self.values.weight, std=0.01)
         nn.init.zeros_(self.values.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, keypoints, *finer · size) logits."""
         return from_cells(self.values(features), self.finer)
 
@@ -102,24 +102,24 @@ class MapHead(KeypointHead):
             )
         return tuple(step // self.finer for step in self.stride)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, keypoints, *map) logits of features (batch, in_channels, *size)."""
         self.check(features)
-        logits: torch.Tensor = self.maps(features)
+        logits: Tensor = self.maps(features)
         return logits
 
-    def logs(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+    def logs(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """(batch, keypoints, *map) log-Gaussians about the keypoints of images of this size."""
         maps = tuple(side // step for side, step in zip(size, self.map_stride, strict=True))
         stride = self.map_stride[::-1]
         return log_gaussians(keypoints, visibility, maps, stride, self.sigma)
 
-    def image_size(self, maps: torch.Tensor) -> Size:
+    def image_size(self, maps: Tensor) -> Size:
         """Size in pixels of the images that maps (batch, keypoints, *map) belong to."""
         sides = zip(maps.shape[2:], self.map_stride, strict=True)
         return tuple(side * step for side, step in sides)
 
-    def on_image(self, maps: torch.Tensor, size: Size) -> torch.Tensor:
+    def on_image(self, maps: Tensor, size: Size) -> Tensor:
         """The part of the maps whose pixels touch an image of this size: not its padding."""
         touched = [-(-side // step) for side, step in zip(size, self.map_stride, strict=True)]
         for axis, count in enumerate(touched, 2):
@@ -143,7 +143,7 @@ def fixed_size(
         )
 
 
-def check_size(features: torch.Tensor, head: KeypointHead) -> None:
+def check_size(features: Tensor, head: KeypointHead) -> None:
     """Refuse features of images of another size than the one that a head was built for.
 
     Raises:
@@ -164,9 +164,7 @@ def times(sides: Sequence[int]) -> str:
     return "×".join(map(str, sides[::-1]))
 
 
-def uncertainty(
-    maps: torch.Tensor, keypoints: torch.Tensor, stride: Sequence[float]
-) -> torch.Tensor:
+def uncertainty(maps: Tensor, keypoints: Tensor, stride: Sequence[float]) -> Tensor:
     """Root mean squared distance of a map's heat from its keypoint, in pixels of the image.
 
     A second peak far away makes it large: the map itself says that it is undecided. Heat below a
@@ -192,7 +190,7 @@ def uncertainty(
     return squared.sqrt().clamp_min(0.5 * min(stride))
 
 
-def profiles(maps: torch.Tensor) -> list[torch.Tensor]:
+def profiles(maps: Tensor) -> list[Tensor]:
     """Sums of maps (batch, keypoints, *size) over all axes but one, along x first."""
     axes = range(maps.ndim - 1, 1, -1)
     over = [tuple(other for other in axes if other != axis) for axis in axes]

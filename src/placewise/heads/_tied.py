@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.heads import ClassHead, check_features
@@ -29,7 +28,7 @@ class TiedHead(ClassHead):
         check_built(in_channels, classes, size)
         self.in_channels, self.size = in_channels, tuple(size)
 
-    def check(self, features: torch.Tensor) -> None:
+    def check(self, features: Tensor) -> None:
         """Refuse features of another size.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.heads import ClassHead, check_features
 from placewise.heads._tied import begin, check_built, check_counts, check_share
@@ -61,10 +61,10 @@ class Convolutional(ClassHead):
         self.out = nn.Linear(widths[-1], classes)
         begin(self.hidden, self.out)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, classes) logits of features (batch, channels, *any size)."""
         check_features(features, self.in_channels, len(self.axes))
         for layer in self.hidden:
             features = torch.relu(layer(features))
-        logits: torch.Tensor = self.out(self.dropout(features.mean(self.axes)))
+        logits: Tensor = self.out(self.dropout(features.mean(self.axes)))
         return logits

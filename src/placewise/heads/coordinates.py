@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.errors import SettingsError
@@ -82,7 +82,7 @@ class Coordinates(KeypointHead):
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, keypoints, axes + 1): x, y, … from −1 to 1 over the input, logit of presence."""
         self.check(features)
         if self.gather == "pool":
@@ -92,27 +92,25 @@ class Coordinates(KeypointHead):
             average = AVERAGES[self.spatial_dims - 1]
             vector = average(features, self.cell, ceil_mode=True).flatten(1)
         hidden = torch.relu(self.hidden(vector))
-        output: torch.Tensor = self.out(hidden)
+        output: Tensor = self.out(hidden)
         return output.view(len(output), -1, self.spatial_dims + 1)
 
-    def loss(
-        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `KeypointHead.loss`."""
         located = visibility >= Visibility.HIDDEN
         truth = torch.where(located[..., None], keypoints, 0.0)
         distance = (self._pixels(output[..., :-1]) - truth).norm(dim=-1) / max(self._sides())
-        losses: torch.Tensor = distance * located + presence_loss(output[..., -1], visibility)
+        losses: Tensor = distance * located + presence_loss(output[..., -1], visibility)
         return losses
 
-    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+    def encode(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """The coordinates themselves; see `KeypointHead.encode`."""
         located = (visibility >= Visibility.HIDDEN)[..., None]
         sides = keypoints.new_tensor(self._sides()[::-1])
         relative = torch.where(located, (keypoints + 0.5) / sides * 2 - 1, 0.0)
         return torch.cat((relative, torch.where(located, CERTAIN, -CERTAIN)), -1)
 
-    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
+    def decode(self, output: Tensor, size: Size) -> Decoded:
         """Keypoints; the uncertainty is 1 for all, for a vector does not say how sure it is."""
         points = self._pixels(output[..., :-1].float())
         limit = points.new_tensor(size[::-1]) - 0.5
@@ -132,7 +130,7 @@ class Coordinates(KeypointHead):
             )
         return self.input_size
 
-    def _pixels(self, relative: torch.Tensor) -> torch.Tensor:
+    def _pixels(self, relative: Tensor) -> Tensor:
         """−1..1 over the input, from edge to edge, to pixels."""
         sides = relative.new_tensor(self._sides()[::-1])
         return (relative + 1) / 2 * sides - 0.5

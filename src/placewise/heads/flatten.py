@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.heads._tied import TiedHead, begin, check_counts, check_share
 
@@ -59,11 +59,11 @@ class Flatten(TiedHead):
         self.out = nn.Linear(widths[-1], classes)
         begin(self.hidden, self.out)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, classes) logits of features (batch, channels, *size)."""
         self.check(features)
         vector = features.flatten(1)
         for layer in self.hidden:
             vector = self.dropout(torch.relu(layer(vector)))
-        logits: torch.Tensor = self.out(vector)
+        logits: Tensor = self.out(vector)
         return logits

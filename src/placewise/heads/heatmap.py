@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.decoders import DECODERS, Decoder
 from placewise.geometry import Size, to_image
@@ -40,6 +39,7 @@ class Heatmap(MapHead):
         SettingsError: a setting that cannot be.
 
     Example:
+        >>> import torch
         >>> head = Heatmap(8, keypoints=2, stride=4)
         >>> head.decode(head(torch.rand(1, 8, 4, 4)), (16, 16)).keypoints.shape
         torch.Size([1, 2, 2])
@@ -70,18 +70,16 @@ class Heatmap(MapHead):
         first = self.criterion.first_logit(pixels)
         nn.init.constant_(self.maps.values.bias, first)  # type: ignore[arg-type]
 
-    def loss(
-        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `KeypointHead.loss`."""
         logs = self.logs(keypoints, visibility, self.image_size(output))
         return self.criterion(output, logs, visibility)
 
-    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+    def encode(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """What the loss draws maps towards; see `KeypointHead.encode`."""
         return self.criterion.encode(self.logs(keypoints, visibility, size), visibility)
 
-    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
+    def decode(self, output: Tensor, size: Size) -> Decoded:
         """Keypoints off the maps; see `KeypointHead.decode`."""
         heat, scores = self.criterion.read(self.on_image(output.float(), size))
         points, stride = self.decoder(heat), self.map_stride[::-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from placewise.errors import SettingsError
 from placewise.geometry import Size, to_image
@@ -65,9 +66,7 @@ class Integral(MapHead):
             raise SettingsError(f"shape is {shape}; it is a weight and must be 0 or more")
         self.shape = shape
 
-    def loss(
-        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `KeypointHead.loss`."""
         located = visibility >= Visibility.HIDDEN
         truth = torch.where(located[..., None], keypoints, 0.0)
@@ -76,14 +75,14 @@ class Integral(MapHead):
         away = (to_image(_mean_place(maps), stride) - truth) / truth.new_tensor(stride)
         apart = _jensen_shannon(maps, normalised(gaussians(logs)))
         placed = away.norm(dim=-1) + self.shape * apart
-        losses: torch.Tensor = placed * located + presence_loss(presence(output), visibility)
+        losses: Tensor = placed * located + presence_loss(presence(output), visibility)
         return losses
 
-    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+    def encode(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """Logits of the Gaussian that maps are drawn towards; see `KeypointHead.encode`."""
         return certain(self.logs(keypoints, visibility, size), visibility)
 
-    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
+    def decode(self, output: Tensor, size: Size) -> Decoded:
         """Keypoints off the maps; see `KeypointHead.decode`."""
         logits, stride = self.on_image(output.float(), size), self.map_stride[::-1]
         maps = softmax(logits)
@@ -95,7 +94,7 @@ class Integral(MapHead):
         )
 
 
-def _mean_place(maps: torch.Tensor) -> torch.Tensor:
+def _mean_place(maps: Tensor) -> Tensor:
     """(batch, keypoints, axes) mean (x, y, …) of distributions over the pixels of a map."""
     means = [
         (along * torch.arange(along.shape[-1], device=maps.device, dtype=maps.dtype)).sum(-1)
@@ -104,11 +103,11 @@ def _mean_place(maps: torch.Tensor) -> torch.Tensor:
     return torch.stack(means, -1)
 
 
-def _jensen_shannon(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+def _jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
     """½ KL(p‖m) + ½ KL(q‖m) with m = (p + q) / 2, summed over the pixels; at most ln 2."""
     middle, axes = 0.5 * (first + second), tuple(range(2, first.ndim))
 
-    def divergence(part: torch.Tensor) -> torch.Tensor:
+    def divergence(part: Tensor) -> Tensor:
         ratio = part.clamp_min(1e-12).log() - middle.clamp_min(1e-12).log()
         return (part * ratio).sum(axes)
 

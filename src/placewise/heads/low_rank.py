@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.heads._tied import TiedHead, check_counts
@@ -68,23 +68,23 @@ class LowRank(TiedHead):
         nn.init.normal_(self.out.weight, std=self.out.in_features**-0.5)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, classes) logits of features (batch, channels, *size)."""
         self.check(features)
         projected = self._tucker(features) if self.kind == "tucker" else self._cp(features)
-        logits: torch.Tensor = self.out(projected)
+        logits: Tensor = self.out(projected)
         return logits
 
-    def _tucker(self, features: torch.Tensor) -> torch.Tensor:
+    def _tucker(self, features: Tensor) -> Tensor:
         """(batch, ∏ ranks): each axis projected by its factor."""
         for factor in self.factors:
             features = features.movedim(1, -1) @ factor
         return features.flatten(1)
 
-    def _cp(self, features: torch.Tensor) -> torch.Tensor:
+    def _cp(self, features: Tensor) -> Tensor:
         """(batch, rank): ⟨features, a_r ⊗ b_r ⊗ c_r⟩ for each r."""
         first, *others = self.factors
-        projected: torch.Tensor = features.movedim(1, -1) @ first
+        projected: Tensor = features.movedim(1, -1) @ first
         for factor in others:
             projected = torch.einsum("bn...r,nr->b...r", projected, factor)
         return projected

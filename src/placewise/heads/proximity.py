@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.heads._tied import TiedHead, begin, check_counts
 from placewise.layers.proximity import Nearness, Places
@@ -69,11 +69,11 @@ class Proximity(TiedHead):
         self.out = nn.Linear(places.units, classes)
         begin((), self.out)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, classes) logits of features (batch, channels, *size)."""
         self.check(features)
         maps = features
         for sheet in self.sheets:
             maps = torch.relu(sheet(maps))
-        logits: torch.Tensor = self.out(maps.flatten(1))
+        logits: Tensor = self.out(maps.flatten(1))
         return logits

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.heads._tied import TiedHead, begin, check_counts, check_share
@@ -75,11 +75,11 @@ class Sheet(TiedHead):
         self.out = nn.Linear(hidden * math.prod(sides), classes)
         begin((), self.out)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, classes) logits of features (batch, channels, *size)."""
         self.check(features)
         maps = features[:, None] if self.volume else features
         for sheet in self.sheets:
             maps = self.dropout(torch.relu(sheet(maps)))
-        logits: torch.Tensor = self.out(maps.flatten(1))
+        logits: Tensor = self.out(maps.flatten(1))
         return logits

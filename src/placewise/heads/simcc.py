@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.decoders import DECODERS, Decoder
 from placewise.errors import SettingsError
@@ -88,16 +88,14 @@ class SimCC(KeypointHead):
             nn.init.constant_(layer.bias, -math.log(layer.out_features))
         self.axes = nn.ModuleList(axis_layers)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, keypoints, bins) logits: the bins along x, then those along y, and so on."""
         self.check(features)
         check_size(features, self)
         vectors = self.maps(features).flatten(2)
         return torch.cat([axis(vectors) for axis in self.axes], -1)
 
-    def loss(
-        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `KeypointHead.loss`."""
         located = visibility >= Visibility.HIDDEN
         classified = sum(
@@ -106,16 +104,14 @@ class SimCC(KeypointHead):
                 self._apart(output), self._logs(keypoints, visibility), strict=True
             )
         )
-        losses: torch.Tensor = classified * located + presence_loss(
-            self._presence(output), visibility
-        )
+        losses: Tensor = classified * located + presence_loss(self._presence(output), visibility)
         return losses
 
-    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+    def encode(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """Logits of the Gaussians themselves; see `KeypointHead.encode`."""
         return certain(torch.cat(self._logs(keypoints, visibility), -1), visibility)
 
-    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
+    def decode(self, output: Tensor, size: Size) -> Decoded:
         """Keypoints off the map p(x) · p(y) · …; see `KeypointHead.decode`."""
         along = [
             torch.softmax(logits[..., : side * self.finer], -1)
@@ -129,23 +125,23 @@ class SimCC(KeypointHead):
             uncertainty(heat, points, [1] * self.spatial_dims) / self.finer,
         )
 
-    def _apart(self, output: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _apart(self, output: Tensor) -> tuple[Tensor, ...]:
         """Logits (batch, keypoints, bins) of each axis."""
         return torch.split(output, self.bins, -1)
 
-    def _logs(self, keypoints: torch.Tensor, visibility: torch.Tensor) -> list[torch.Tensor]:
+    def _logs(self, keypoints: Tensor, visibility: Tensor) -> list[Tensor]:
         """Log-Gaussians (batch, keypoints, bins) along each axis, at the bins' centres."""
         return [
             log_gaussians(place, visibility, (count,), 1 / self.finer, self.sigma * self.finer)
             for place, count in zip(keypoints[..., None].unbind(-2), self.bins, strict=True)
         ]
 
-    def _presence(self, output: torch.Tensor) -> torch.Tensor:
+    def _presence(self, output: Tensor) -> Tensor:
         """(batch, keypoints) mean of the axes' logsumexp."""
         totals = [torch.logsumexp(logits, -1) for logits in self._apart(output)]
         return torch.stack(totals).sum(0) / len(totals)
 
 
-def _outer_product(maps: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
+def _outer_product(maps: Tensor, along: Tensor) -> Tensor:
     """(batch, keypoints, n, *size) products of (batch, keypoints, *size) and (…, n)."""
     return along.reshape(*along.shape, *[1] * (maps.ndim - 2)) * maps[:, :, None]

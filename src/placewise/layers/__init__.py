@@ -9,8 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import ShapeError
 from placewise.family import Family
@@ -33,7 +32,7 @@ class Layer(nn.Module, ABC):
     any_size = True
 
     @abstractmethod
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, out_channels, *size_after(size)) of maps (batch, in_channels, *size).
 
         Raises:
@@ -49,7 +48,7 @@ class Layer(nn.Module, ABC):
             ShapeError: such maps are too small, or not of the one size that it is tied to.
         """
 
-    def check(self, maps: torch.Tensor) -> None:
+    def check(self, maps: Tensor) -> None:
         """Refuse maps of another number of channels or axes.
 
         Raises:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 CHUNK = 2**19
 """Bytes of gathered rows at a time for each thread of a CPU, so that they stay in its cache."""
@@ -14,7 +15,7 @@ ELSEWHERE = 2**26
 """The same on accelerators, where a call costs more than the memory."""
 
 
-def products(rows: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def products(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """y_u = W_u · (rows of u, one below the other), for each unit u.
 
     Where there are many, rows are gathered for some units at a time and not kept: the backward
@@ -35,26 +36,24 @@ def products(rows: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> t
     """
     if torch.compiler.is_exporting() or _at_once(rows, index) >= len(index):
         return plain_products(rows, index, weight)
-    result: torch.Tensor = _Products.apply(rows, index, weight)  # type: ignore[no-untyped-call]
+    result: Tensor = _Products.apply(rows, index, weight)  # type: ignore[no-untyped-call]
     return result
 
 
-def plain_products(rows: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def plain_products(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """The same in two operations that torch can differentiate."""
     taken = rows.index_select(0, index.flatten())
     return torch.bmm(weight, taken.view(len(index), -1, rows.shape[2]))
 
 
-def _at_once(rows: torch.Tensor, index: torch.Tensor) -> int:
+def _at_once(rows: Tensor, index: Tensor) -> int:
     """Units whose rows are gathered at a time."""
     chunk = CHUNK * torch.get_num_threads() if rows.device.type == "cpu" else ELSEWHERE
     bytes_of_one = index.shape[1] * rows.shape[1] * rows.shape[2] * rows.element_size()
     return max(1, chunk // max(1, bytes_of_one))
 
 
-def _parts(
-    rows: torch.Tensor, index: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+def _parts(rows: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Some units at a time, their places, and memory for their rows, the same again and again."""
     units, taps = index.shape
     step = _at_once(rows, index)
@@ -69,7 +68,7 @@ class _Products(torch.autograd.Function):
     """`plain_products` in parts."""
 
     @staticmethod
-    def forward(rows: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def forward(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
         result = rows.new_empty((*weight.shape[:2], rows.shape[2]))
         for part, places, memory in _parts(rows, index):
             torch.index_select(rows, 0, places, out=memory)
@@ -78,13 +77,11 @@ class _Products(torch.autograd.Function):
         return result
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(
-        ctx: Any, gradient: torch.Tensor
-    ) -> tuple[torch.Tensor | None, None, torch.Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         rows, index, weight = ctx.saved_tensors
         if torch.is_grad_enabled():
             result = plain_products(rows, index, weight)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.errors import SettingsError, ShapeError
@@ -99,7 +99,7 @@ class Windows(nn.Module):
         alike = all(before == after for before, after in self.widths)
         return tuple(before for before, _ in self.widths) if alike else None
 
-    def pad(self, maps: torch.Tensor, absent: float = 0.0) -> torch.Tensor:
+    def pad(self, maps: Tensor, absent: float = 0.0) -> Tensor:
         """The maps and what stands beyond their border.
 
         Args:
@@ -131,7 +131,7 @@ class Windows(nn.Module):
         strided = zip(padded, self.extents, self.stride, strict=True)
         return tuple((n - extent) // stride + 1 for n, extent, stride in strided)
 
-    def shares(self, maps: torch.Tensor, taps: Sequence[torch.Tensor]) -> torch.Tensor:
+    def shares(self, maps: Tensor, taps: Sequence[Tensor]) -> Tensor:
         """What each window weighs, divided by what of it is inside the map; 0 where nothing is.
 
         Args:
@@ -200,12 +200,12 @@ def _times(sides: Sequence[int]) -> str:
     return "×".join(map(str, sides))
 
 
-def ones(size: Size) -> list[torch.Tensor]:
+def ones(size: Size) -> list[Tensor]:
     """Taps that all weigh the same, for each axis."""
     return [torch.ones(k) for k in size]
 
 
-def filtered(maps: torch.Tensor, kernel: torch.Tensor, windows: Windows) -> torch.Tensor:
+def filtered(maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
     """Each channel filtered on its own.
 
     Args:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from placewise.geometry import Size
 from placewise.layers._windows import Each, Padding, WindowLayer, Windows, filtered
@@ -37,7 +38,7 @@ class BlurPool(WindowLayer):
         tensor([[[1., 1., 3.]]])
     """
 
-    kernel: torch.Tensor
+    kernel: Tensor
 
     def __init__(
         self,
@@ -62,14 +63,14 @@ class BlurPool(WindowLayer):
             kernel = kernel[..., None] * taps
         self.register_buffer("kernel", kernel, persistent=False)
 
-    def _taps(self) -> list[torch.Tensor]:
+    def _taps(self) -> list[Tensor]:
         """The filter along each axis; its sum is 1."""
         return [
             torch.tensor([math.comb(k - 1, i) / 2 ** (k - 1) for i in range(k)])
             for k in self.windows.kernel_size
         ]
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, channels, *size_after) of maps (batch, channels, *size)."""
         self.check(maps)
         if self.maximum is not None:

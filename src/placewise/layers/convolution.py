@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.layers._windows import CONVOLUTIONS, Each, Padding, WindowLayer, Windows, ones
@@ -102,7 +102,7 @@ class Convolution(WindowLayer):
         copy.load_state_dict(state, strict=not list(copy.windows.parameters()))
         return copy
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, out_channels, *size_after) of maps (batch, channels, *size)."""
         self.check(maps)
         windows, convolve = self.windows, CONVOLUTIONS[self.spatial_dims - 1]

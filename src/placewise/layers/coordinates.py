@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from placewise.geometry import Size
 from placewise.layers import Layer
@@ -35,7 +36,7 @@ class Coordinates(Layer):
         self.in_channels, self.spatial_dims, self.radius = in_channels, spatial_dims, radius
         self.out_channels = in_channels + spatial_dims + radius
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, out_channels, *size) of maps (batch, channels, *size)."""
         self.check(maps)
         size, wide = maps.shape[2:], torch.promote_types(maps.dtype, torch.float32)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from placewise.errors import ShapeError
@@ -62,8 +62,8 @@ class LocallyConnected(WindowLayer):
     """
 
     any_size = False
-    index: torch.Tensor
-    entries: torch.Tensor | None
+    index: Tensor
+    entries: Tensor | None
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class LocallyConnected(WindowLayer):
                 layer.bias.copy_(convolution.bias.view(-1, *[1] * layer.spatial_dims))
         return layer
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, out_channels, *size_after) of maps (batch, in_channels, *size)."""
         self.check(maps)
         self.size_after(maps.shape[2:])
@@ -141,9 +141,9 @@ class LocallyConnected(WindowLayer):
         result = torch.unflatten(result, 2, self._after)
         return result if self.bias is None else result + self.bias
 
-    def _by_place(self, padded: torch.Tensor) -> torch.Tensor:
+    def _by_place(self, padded: Tensor) -> Tensor:
         """(batch, out_channels, places), the batch last in memory."""
-        weight: torch.Tensor = self.weight
+        weight: Tensor = self.weight
         if torch.is_autocast_enabled(padded.device.type):
             fast = torch.get_autocast_dtype(padded.device.type)
             padded, weight = padded.to(fast), weight.to(fast)
@@ -153,7 +153,7 @@ class LocallyConnected(WindowLayer):
         result = products(own, self.index, by_group)
         return result.view(*weight.shape[:2], padded.shape[0]).permute(2, 1, 0)
 
-    def _at_once(self, padded: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
+    def _at_once(self, padded: Tensor, entries: Tensor) -> Tensor:
         """(batch, out_channels, places), by one matrix that is zero where nothing is connected."""
         flat = padded.flatten(1)
         places, out_channels = self.weight.shape[:2]
@@ -173,7 +173,7 @@ class LocallyConnected(WindowLayer):
             )
         return self._after
 
-    def _starts(self) -> list[torch.Tensor]:
+    def _starts(self) -> list[Tensor]:
         """Where the windows begin, along each axis of the padded maps."""
         windows, starts = self.windows, []
         for axis, length in enumerate(self.input_size):
@@ -186,7 +186,7 @@ class LocallyConnected(WindowLayer):
                 starts.append(torch.arange(windows.size_after(self.input_size)[axis]) * stride)
         return starts
 
-    def _index(self) -> torch.Tensor:
+    def _index(self) -> Tensor:
         """(places · groups, taps): the rows of the padded maps that each place reads."""
         index = torch.zeros(1, 1, dtype=torch.int64)
         for axis, starts in enumerate(self._starts()):
@@ -197,7 +197,7 @@ class LocallyConnected(WindowLayer):
         groups = torch.arange(self.groups)[:, None]
         return (index[:, None] * self.groups + groups).flatten(0, 1)
 
-    def _entries(self) -> torch.Tensor | None:
+    def _entries(self) -> Tensor | None:
         """(weights,) where each weight stands in one dense matrix; None where that is too large."""
         places, out_channels, _ = self.weight.shape
         inputs = math.prod(self._padded)
@@ -211,11 +211,11 @@ class LocallyConnected(WindowLayer):
         row = unit + torch.arange(places).view(-1, 1, 1, 1)
         return (row * self.in_channels * inputs + column).flatten()
 
-    def _shares(self, maps: torch.Tensor) -> torch.Tensor:
+    def _shares(self, maps: Tensor) -> Tensor:
         """(places,) what each window is multiplied by, where the rule renormalises."""
         return self.windows.shares(maps, ones(self.windows.kernel_size)).flatten()
 
-    def _fan_in(self) -> torch.Tensor:
+    def _fan_in(self) -> Tensor:
         """(places,) variance of a result for inputs and weights of variance 1."""
         maps = torch.ones(1, self.in_channels, *self.input_size)
         padded = self.windows.pad(maps)[0].square().flatten(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.geometry import Size
@@ -75,7 +75,7 @@ class MultiScale(Layer):
             for number, kernel_size in enumerate(kernel_sizes)
         )
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, out_channels, *size_after) of maps (batch, in_channels, *size)."""
         self.check(maps)
         return torch.cat([branch(maps) for branch in self.branches], 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.layers._windows import Each, Padding, WindowLayer, Windows, filtered
@@ -40,7 +40,7 @@ class OnOff(WindowLayer):
         (tensor([0.0000, 0.0000, 0.0000, 0.0000, 0.2200, 0.5000, 0.5000, 0.0000]), True)
     """
 
-    kernel: torch.Tensor
+    kernel: Tensor
 
     def __init__(
         self,
@@ -63,12 +63,12 @@ class OnOff(WindowLayer):
         else:
             self.register_buffer("kernel", kernel, persistent=False)
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, 2 · channels, *size_after): all ON maps, then all OFF maps."""
         response = self.response(maps)
         return torch.relu(torch.cat((response, -response), 1))
 
-    def response(self, maps: torch.Tensor) -> torch.Tensor:
+    def response(self, maps: Tensor) -> Tensor:
         """(batch, channels, *size_after): the filtered maps, ON − OFF."""
         self.check(maps)
         kernel = self.kernel
@@ -77,7 +77,7 @@ class OnOff(WindowLayer):
         return filtered(maps, kernel, self.windows)
 
 
-def difference_of_gaussians(radius: float, ratio: float, spatial_dims: int) -> torch.Tensor:
+def difference_of_gaussians(radius: float, ratio: float, spatial_dims: int) -> Tensor:
     """The filter that `OnOff` begins with.
 
     DoG(x) ∝ γ^−d · exp(−|x|² / 2γ²σ²) − exp(−|x|² / 2σ²) in d dimensions, which changes its sign at

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from placewise.errors import SettingsError
 from placewise.geometry import Size
@@ -54,19 +55,19 @@ class Polyphase(Layer):
         self.spatial_dims, self.order = spatial_dims, order
         self.rule = PADDINGS[padding_mode](in_channels)
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, channels, *size_after) of maps (batch, channels, *size)."""
         self.check(maps)
         return self.take(maps, self.phase(maps))
 
-    def phase(self, maps: torch.Tensor) -> torch.Tensor:
+    def phase(self, maps: Tensor) -> Tensor:
         """(batch,) numbers of the phases of the largest norm; of equal ones the first."""
         wide = torch.promote_types(maps.dtype, torch.float32)
         apart = self._apart(maps.detach().to(wide)).flatten(2)
-        norms: torch.Tensor = torch.linalg.vector_norm(apart, self.order, dim=2)
+        norms: Tensor = torch.linalg.vector_norm(apart, self.order, dim=2)
         return norms.argmax(1)
 
-    def take(self, maps: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    def take(self, maps: Tensor, phase: Tensor) -> Tensor:
         """The places of a phase.
 
         Args:
@@ -79,7 +80,7 @@ class Polyphase(Layer):
         """One place for each stride, begun ones too."""
         return tuple(-(-n // stride) for n, stride in zip(size, self.stride, strict=True))
 
-    def _apart(self, maps: torch.Tensor) -> torch.Tensor:
+    def _apart(self, maps: Tensor) -> Tensor:
         """(batch, phases, channels, *size_after): every phase by itself."""
         missing = zip(maps.shape[2:], self.stride, strict=True)
         maps = self.rule.pad(maps, [(0, -n % stride) for n, stride in missing])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from placewise.errors import SettingsError
@@ -58,20 +59,18 @@ class Pooling(WindowLayer):
         super().__init__(in_channels, in_channels, windows)
         self.kind = kind
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """(batch, channels, *size_after) of maps (batch, channels, *size)."""
         self.check(maps)
         windows = self.windows
         if self.kind == "maximum":
             padded = windows.pad(maps, absent=-torch.inf)
-            largest: torch.Tensor = MAXIMA[self.spatial_dims - 1](
+            largest: Tensor = MAXIMA[self.spatial_dims - 1](
                 padded, windows.kernel_size, windows.stride
             )
             return largest
         wide = windows.pad(maps).to(torch.promote_types(maps.dtype, torch.float32))
-        means: torch.Tensor = AVERAGES[self.spatial_dims - 1](
-            wide, windows.kernel_size, windows.stride
-        )
+        means: Tensor = AVERAGES[self.spatial_dims - 1](wide, windows.kernel_size, windows.stride)
         means = means.to(maps.dtype)
         if windows.rule.renormalises:
             means = means * windows.shares(maps, ones(windows.kernel_size))

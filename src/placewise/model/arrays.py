@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from placewise.errors import ShapeError
 from placewise.images import ImageArray, list_images, read_image
@@ -39,7 +40,7 @@ def images_of(given: Any) -> tuple[Iterator[tuple[str, ImageArray]], bool]:
             files = list_images(path)
             return ((f.relative_to(path).as_posix(), read_image(f)) for f in files), True
         return iter([(path.name, read_image(path))]), False
-    if isinstance(given, torch.Tensor):
+    if isinstance(given, Tensor):
         arrays = _planes(given)
         return (("", array) for array in arrays), given.ndim == 4
     if isinstance(given, np.ndarray):
@@ -87,7 +88,7 @@ def as_image(values: NDArray[Any]) -> ImageArray:
     return image.astype(np.float32, copy=False)
 
 
-def _planes(given: torch.Tensor) -> Iterator[ImageArray]:
+def _planes(given: Tensor) -> Iterator[ImageArray]:
     """Images of a tensor (C×H×W) or (batch×C×H×W)."""
     if given.ndim not in (3, 4) or given.shape[-3] not in (1, 3):
         raise ShapeError(

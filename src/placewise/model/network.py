@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.backbones import BACKBONES
 from placewise.errors import ShapeError
@@ -115,8 +115,8 @@ class Network(nn.Module, ABC, Generic[P]):
         self.calibration: Mapping[str, Any] = {}
         self.register_buffer("mean", torch.tensor(self.input.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(self.input.std).view(-1, 1, 1))
-        self.mean: torch.Tensor
-        self.std: torch.Tensor
+        self.mean: Tensor
+        self.std: Tensor
 
     @classmethod
     def build(cls, settings: ModelSettings) -> Self:
@@ -146,7 +146,7 @@ class Network(nn.Module, ABC, Generic[P]):
 
     @abstractmethod
     def decode(
-        self, output: torch.Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+        self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
     ) -> list[P]:
         """Predictions from the raw output for a batch.
 
@@ -173,16 +173,16 @@ class Network(nn.Module, ABC, Generic[P]):
         """(height, width) of the training images, padded to a multiple of the backbone's."""
         return padded_size(self.input.size, self.multiple)
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """Feature maps that the head reads.
 
         Args:
             images: (batch, channels, height, width) in 0..1, sides multiples of the backbone's.
         """
-        maps: torch.Tensor = self.backbone((images - self.mean) / self.std)
+        maps: Tensor = self.backbone((images - self.mean) / self.std)
         return maps
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Raw output of the head.
 
         Args:
@@ -201,14 +201,14 @@ class Network(nn.Module, ABC, Generic[P]):
         size = (images.shape[2], images.shape[3])
         if size != self.input_size and any(side % self.multiple for side in size):
             images = self.padding.pad(images, self.margins(size))
-        output: torch.Tensor = self.head(self.features(images))
+        output: Tensor = self.head(self.features(images))
         return output
 
     def prepared(self, image: ImageArray) -> Scaled:
         """An image at the network's scale."""
         return as_input(image, self.input)
 
-    def as_batch(self, shown: Scaled) -> torch.Tensor:
+    def as_batch(self, shown: Scaled) -> Tensor:
         """Images at the network's scale, on its device.
 
         Args:

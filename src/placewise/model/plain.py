@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.backbones import Backbone
 from placewise.errors import ShapeError
@@ -71,7 +71,7 @@ def facts_of(backbone: nn.Module, input: InputSettings | None = None) -> Facts:
     return Facts(stride, multiple, input or default)
 
 
-def zeros(network: nn.Module, channels: int, size: Size) -> torch.Tensor:
+def zeros(network: nn.Module, channels: int, size: Size) -> Tensor:
     """(1, channels, height, width) of zeros, of the type and on the device of a network."""
     first = next(network.parameters(), torch.empty(0))
     return torch.zeros(1, channels, *size).to(first)
@@ -89,8 +89,8 @@ def _side(backbone: nn.Module, channels: int, side: int) -> int | None:
         features = backbone(zeros(backbone, channels, (side, side)))
     except RuntimeError:
         return None
-    if not isinstance(features, torch.Tensor) or features.ndim != 4:
-        got = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
+    if not isinstance(features, Tensor) or features.ndim != 4:
+        got = tuple(features.shape) if isinstance(features, Tensor) else type(features)
         raise ShapeError(
             f"the backbone gave {got} for an image of {side}×{side} px; it must give features "
             "(batch, channels, height, width)"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from placewise.augment import generator
 from placewise.errors import ShapeError
@@ -35,9 +36,9 @@ class PermutedPlaces(Layer):
         self.input_size, self.spatial_dims = tuple(input_size), len(input_size)
         places = generator(order, 0, "places").permutation(math.prod(input_size))
         self.register_buffer("places", torch.from_numpy(places), persistent=False)
-        self.places: torch.Tensor
+        self.places: Tensor
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """Maps (batch, in_channels, *input_size) with their places in the other order."""
         self.check(maps)
         self.size_after(maps.shape[2:])

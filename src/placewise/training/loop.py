@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from placewise.augment import Augmentation
@@ -189,13 +190,13 @@ class Trainer:
         move_average(self.average, self.model, self.settings.ema_decay, self.step)
         return value
 
-    def _mean_over_processes(self, loss: torch.Tensor) -> float:
+    def _mean_over_processes(self, loss: Tensor) -> float:
         value = loss.detach().clone()
         if world() > 1:
             torch.distributed.all_reduce(value)
         return float(value) / world()
 
-    def _not_a_number(self, loss: float, length: float, indices: torch.Tensor) -> None:
+    def _not_a_number(self, loss: float, length: float, indices: Tensor) -> None:
         names = [self.train_samples[int(i)].image for i in indices]
         listed = ", ".join(names[:NAMED])
         raise TrainingError(
@@ -319,7 +320,7 @@ def _samples(by_image: Mapping[str, Sample], run: Run, split: str) -> tuple[Samp
     return tuple(by_image[image] for image in run.facts.split[split])
 
 
-def _tensors(**modules: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _tensors(**modules: torch.nn.Module) -> dict[str, Tensor]:
     """State of modules under their prefixes."""
     return {
         f"{prefix}.{name}": value
@@ -328,7 +329,7 @@ def _tensors(**modules: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """State of the optimiser as named tensors."""
     state = optimizer.state_dict()["state"]
     return {
@@ -338,11 +339,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
     }
 
 
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
-) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave."""
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    state: dict[int, dict[str, Tensor]] = {}
     for name, value in prefixed(tensors, "optimizer.").items():
         index, _, field = name.partition(".")
         state.setdefault(int(index), {})[field] = value

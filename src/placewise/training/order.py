@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from placewise.augment import generator
 from placewise.training.dataset import Key, TrainingSet
 
-Batch = tuple[torch.Tensor, ...]
+Batch = tuple[Tensor, ...]
 """Images (B, C, h, w), what is to be learnt of them, indices (B,)."""
 
 

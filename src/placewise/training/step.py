@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.model import Network
 
@@ -39,12 +39,12 @@ class Objective(nn.Module):
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = precision
 
-    def forward(self, images: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor, *targets: Tensor) -> Tensor:
         """Loss of (B, C, h, w) images with what the head's loss wants to know of each."""
         lower = torch.autocast(images.device.type, torch.bfloat16)
         with lower if self.precision == "bfloat16" else contextlib.nullcontext():
             output = self.model(images.contiguous(memory_format=torch.channels_last))
-        loss: torch.Tensor = self.model.head.loss(output.float(), *targets)
+        loss: Tensor = self.model.head.loss(output.float(), *targets)
         return loss.mean()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.layers.proximity._sparse import Wiring, connect, wiring
@@ -54,8 +54,8 @@ class Proximity(PlacedLayer):
         torch.Size([2, 4, 8, 8])
     """
 
-    index: torch.Tensor
-    lengths: torch.Tensor
+    index: Tensor
+    lengths: Tensor
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Proximity(PlacedLayer):
             self.register_buffer(name, torch.empty(0), persistent=False)
         self._follow_index()
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """Answer to a batch of maps.
 
         Args:
@@ -95,7 +95,7 @@ class Proximity(PlacedLayer):
         sums = connect(flat, self.weight, self.bias, self._table())
         return sums.view(-1, self.out_channels, *self.outputs.shape)
 
-    def wire(self, index: torch.Tensor) -> None:
+    def wire(self, index: Tensor) -> None:
         """Set the connections; the weights stay in their slots.
 
         Args:
@@ -115,7 +115,7 @@ class Proximity(PlacedLayer):
         self.index.copy_(index)
         self._follow_index()
 
-    def dense(self) -> torch.Tensor:
+    def dense(self) -> Tensor:
         """(outputs.units, inputs.units): the same weights as a matrix, 0 where nothing connects.
 
         Example:
@@ -126,7 +126,7 @@ class Proximity(PlacedLayer):
         matrix = self.weight.new_zeros(self.outputs.units, self.inputs.units)
         return matrix.scatter(1, self.index, self.weight)
 
-    def wiring_cost(self) -> torch.Tensor:
+    def wiring_cost(self) -> Tensor:
         """Σ |w| · d over the connections: a scalar to add to a loss, differentiable.
 
         Example:
@@ -153,7 +153,7 @@ class Proximity(PlacedLayer):
             setattr(self, name, part)
         self.lengths = _lengths(self.index, self.inputs, self.outputs)
 
-    def _fault(self, index: torch.Tensor) -> str | None:
+    def _fault(self, index: Tensor) -> str | None:
         needed = (self.outputs.units, self.fan_in)
         if index.shape != needed or index.dtype != torch.int64:
             return f"got connections {index.dtype} {tuple(index.shape)}; needed is int64 {needed}"
@@ -169,18 +169,18 @@ class Proximity(PlacedLayer):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         index = state_dict.get(f"{prefix}index")
-        if isinstance(index, torch.Tensor) and (fault := self._fault(index)):
+        if isinstance(index, Tensor) and (fault := self._fault(index)):
             raise SettingsError(f"{prefix}index: {fault}")
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._follow_index()
 
 
-def _lengths(index: torch.Tensor, inputs: Places, outputs: Places) -> torch.Tensor:
+def _lengths(index: Tensor, inputs: Places, outputs: Places) -> Tensor:
     """Distance that each connection spans, without the table of all pairs."""
     device = index.device
     theirs = inputs.coordinates().float().to(device)
     apart = outputs.coordinates().float().to(device)[:, None] - theirs[index]
     for axis in range(apart.shape[-1]):
         apart[..., axis] = inputs.shorter_way(apart[..., axis], axis)
-    lengths: torch.Tensor = torch.linalg.vector_norm(apart, dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(apart, dim=-1)
     return lengths

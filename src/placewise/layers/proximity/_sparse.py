@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 CHUNK = 1 << 22
 """Numbers that the plain form of the gradient gathers at a time."""
@@ -28,15 +29,15 @@ class Wiring(NamedTuple):
         starts: (inputs,) where the connections of each input begin in these two.
     """
 
-    inputs: torch.Tensor
-    firsts: torch.Tensor
-    bags: torch.Tensor
-    outputs: torch.Tensor
-    slots: torch.Tensor
-    starts: torch.Tensor
+    inputs: Tensor
+    firsts: Tensor
+    bags: Tensor
+    outputs: Tensor
+    slots: Tensor
+    starts: Tensor
 
 
-def wiring(index: torch.Tensor, inputs: int) -> Wiring:
+def wiring(index: Tensor, inputs: int) -> Wiring:
     """A table of connections with its transpose: one stable sort.
 
     Args:
@@ -52,9 +53,7 @@ def wiring(index: torch.Tensor, inputs: int) -> Wiring:
     return Wiring(index, firsts, bags, bags[slots], slots, counts.cumsum(0) - counts)
 
 
-def connect(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, table: Wiring
-) -> torch.Tensor:
+def connect(x: Tensor, weight: Tensor, bias: Tensor | None, table: Wiring) -> Tensor:
     """Sum over the connections of each output.
 
     Args:
@@ -68,25 +67,19 @@ def connect(
     """
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return _sums(x.t().contiguous(), weight, bias, table)
-    sums: torch.Tensor = _Connect.apply(x, weight, bias, *table)  # type: ignore[no-untyped-call]
+    sums: Tensor = _Connect.apply(x, weight, bias, *table)  # type: ignore[no-untyped-call]
     return sums
 
 
 class _Connect(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        *table: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *table: Tensor) -> Tensor:
         rows = x.detach().t().contiguous()
         ctx.save_for_backward(x, rows, weight, *table)
         return _sums(rows, weight.detach(), bias, Wiring(*table))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, rows, weight, *parts = ctx.saved_tensors
         table, gradient = Wiring(*parts), gradients[0].t().contiguous()
         for_x = for_weight = for_bias = None
@@ -103,21 +96,17 @@ class _Connect(torch.autograd.Function):
         return for_x, for_weight, for_bias, *[None] * len(table)
 
 
-def _sums(
-    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, table: Wiring
-) -> torch.Tensor:
+def _sums(rows: Tensor, weight: Tensor, bias: Tensor | None, table: Wiring) -> Tensor:
     sums = _bags(rows, weight.flatten(), table.inputs.flatten(), table.firsts)
     return (sums if bias is None else sums.add_(bias[:, None])).t()
 
 
-def _bags(
-    rows: torch.Tensor, weights: torch.Tensor, index: torch.Tensor, starts: torch.Tensor
-) -> torch.Tensor:
+def _bags(rows: Tensor, weights: Tensor, index: Tensor, starts: Tensor) -> Tensor:
     """Σ of weighted rows for each bag; mode 0 is the sum."""
     return torch.embedding_bag(rows, index, starts, False, 0, False, weights)[0]
 
 
-def row_products(gradient: torch.Tensor, x: torch.Tensor, table: Wiring) -> torch.Tensor:
+def row_products(gradient: Tensor, x: Tensor, table: Wiring) -> Tensor:
     """(outputs, fan_in): the dot product of both ends of each connection over the batch.
 
     Args:
@@ -130,9 +119,7 @@ def row_products(gradient: torch.Tensor, x: torch.Tensor, table: Wiring) -> torc
     return plain_row_products(gradient, x, table.inputs)
 
 
-def plain_row_products(
-    gradient: torch.Tensor, x: torch.Tensor, index: torch.Tensor
-) -> torch.Tensor:
+def plain_row_products(gradient: Tensor, x: Tensor, index: Tensor) -> Tensor:
     """`row_products` by gathering, a few outputs at a time: differentiable, on every device."""
     rows = max(1, CHUNK // max(1, index.shape[1] * x.shape[1]))
     parts = [
@@ -142,11 +129,9 @@ def plain_row_products(
     return torch.cat(parts)
 
 
-def _fast_row_products(
-    gradient: torch.Tensor, x: torch.Tensor, index: torch.Tensor, bags: torch.Tensor
-) -> torch.Tensor:
+def _fast_row_products(gradient: Tensor, x: Tensor, index: Tensor, bags: Tensor) -> Tensor:
     """`row_products` by the operator that torch uses for itself; its name is private."""
-    flat: torch.Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+    flat: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         gradient, x, index.flatten(), bags[:0], bags, 0, -1
     )
     return flat.view(index.shape)

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from placewise.errors import SettingsError
 from placewise.layers.proximity.places import Places
@@ -53,7 +54,7 @@ class Nearness:
                 f"{LEAST:g} or more (math.inf: all alike), power above 0, far from 0 to 1"
             )
 
-    def log(self, squared: torch.Tensor) -> torch.Tensor:
+    def log(self, squared: Tensor) -> Tensor:
         """−(d/λ)^p.
 
         Args:
@@ -64,14 +65,14 @@ class Nearness:
 
     def choose(
         self,
-        taken: torch.Tensor,
+        taken: Tensor,
         count: int,
-        squared: torch.Tensor,
+        squared: Tensor,
         *,
-        preference: torch.Tensor | None = None,
+        preference: Tensor | None = None,
         noise: float = 1.0,
         generator: torch.Generator | None = None,
-    ) -> torch.Tensor:
+    ) -> Tensor:
         """Choose inputs for each unit by preference · nearness · noise.
 
         Args:
@@ -112,7 +113,7 @@ def draw(
     fan_in: int,
     nearness: Nearness,
     generator: torch.Generator | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     """Draw `fan_in` different inputs for each output, the near ones more readily.
 
     Args:
@@ -157,9 +158,7 @@ def blocks(outputs: int, inputs: int) -> list[slice]:
     return [slice(start, min(start + rows, outputs)) for start in range(0, outputs, rows)]
 
 
-def _gumbel(
-    like: torch.Tensor, noise: float, generator: torch.Generator | None
-) -> torch.Tensor | float:
+def _gumbel(like: Tensor, noise: float, generator: torch.Generator | None) -> Tensor | float:
     """τ times Gumbel noise, −log(−log u)."""
     if noise == 0:
         return 0.0
@@ -167,7 +166,7 @@ def _gumbel(
     return even.log_().neg_().log_().mul_(-noise).to(like.dtype)
 
 
-def _highest(score: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+def _highest(score: Tensor, counts: Tensor) -> Tensor:
     """Mask of the `counts` highest scores of each row."""
     order = score.topk(int(counts.max()), dim=1).indices
     wanted = torch.arange(order.shape[1]) < counts[:, None]

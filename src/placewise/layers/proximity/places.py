@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.geometry import Size
@@ -84,7 +85,7 @@ class Places:
         """
         return Places(tuple(shape), channels, self.extent, self.torus)
 
-    def coordinates(self) -> torch.Tensor:
+    def coordinates(self) -> Tensor:
         """(units, axes) float64: where each unit lies, axes in the order of `shape`.
 
         Example:
@@ -115,7 +116,7 @@ class Places:
 
     def squared_distances(
         self, other: Places, units: slice = EVERY, dtype: torch.dtype = torch.float64
-    ) -> torch.Tensor:
+    ) -> Tensor:
         """Squared distances from some units of these places to all units of others.
 
         Args:
@@ -141,7 +142,7 @@ class Places:
             total.addcmul_(apart, apart)
         return total
 
-    def distances(self, other: Places, units: slice = EVERY) -> torch.Tensor:
+    def distances(self, other: Places, units: slice = EVERY) -> Tensor:
         """Euclidean distances, along the shorter way on a torus; see `squared_distances`.
 
         Example:
@@ -151,7 +152,7 @@ class Places:
         """
         return self.squared_distances(other, units).sqrt()
 
-    def shorter_way(self, apart: torch.Tensor, axis: int) -> torch.Tensor:
+    def shorter_way(self, apart: Tensor, axis: int) -> Tensor:
         """Signed distances along one axis: on a torus by the shorter way round, else as they are.
 
         Example:
@@ -163,7 +164,7 @@ class Places:
         length = self.extent[axis]
         return torch.remainder(apart + length / 2, length) - length / 2
 
-    def neighbours(self, other: Places, count: int) -> torch.Tensor:
+    def neighbours(self, other: Places, count: int) -> Tensor:
         """The units of other places that are nearest to each unit, the nearest first.
 
         Args:
@@ -179,7 +180,7 @@ class Places:
         """
         return self.distances(other).argsort(dim=1, stable=True)[:, :count]
 
-    def drawn(self) -> torch.Tensor:
+    def drawn(self) -> Tensor:
         """(units, 2) of (x, y) for images: slices and channels stand side by side, one apart.
 
         Example:
@@ -194,7 +195,7 @@ class Places:
         return torch.stack([across, down], 1)
 
 
-def wiring_cost(weight: torch.Tensor, inputs: Places, outputs: Places) -> torch.Tensor:
+def wiring_cost(weight: Tensor, inputs: Places, outputs: Places) -> Tensor:
     """Σ |w| · d: how much wire a fully connected layer lays, to be added to a loss.
 
     Args:
@@ -230,7 +231,7 @@ class PlacedLayer(Layer, ABC):
         self.in_channels, self.out_channels = inputs.channels, outputs.channels
         self.spatial_dims = len(inputs.shape)
 
-    def check(self, maps: torch.Tensor) -> None:
+    def check(self, maps: Tensor) -> None:
         """Refuse maps that have not one value for each input; see `Layer.check`."""
         super().check(maps)
         self.size_after(maps.shape[2:])

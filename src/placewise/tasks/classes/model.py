@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from placewise.errors import SettingsError
@@ -46,7 +47,7 @@ class ClassModel(Network[ClassPrediction]):
         return float(self.calibration.get("temperature", 1.0))
 
     def decode(
-        self, output: torch.Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+        self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
     ) -> list[ClassPrediction]:
         """Classes from logits; see `Network.decode`."""
         logits = output.double().cpu().numpy()
@@ -87,7 +88,7 @@ class ClassModel(Network[ClassPrediction]):
         found: FloatArray = there[0, 0].double().cpu().numpy()
         return found
 
-    def _laid(self, maps: torch.Tensor, size: Size) -> torch.Tensor:
+    def _laid(self, maps: Tensor, size: Size) -> Tensor:
         """Maps at the scale of the padded image, in its middle: see `Backbone.aligned`."""
         finer = functional.interpolate(maps, scale_factor=float(self.stride), mode="bilinear")
         spare = [size[axis] - finer.shape[2 + axis] for axis in (0, 1)]

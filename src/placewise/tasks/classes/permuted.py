@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from placewise.heads import HEADS, ClassHead
 from placewise.tasks._permuted import PermutedPlaces
@@ -31,6 +31,7 @@ class Permuted(ClassHead):
         order: seed of the permutation.
 
     Example:
+        >>> import torch
         >>> head = Permuted(2, 10, (5, 5), head="flatten", settings='{"hidden": 8}')
         >>> head(torch.zeros(1, 2, 5, 5)).shape
         torch.Size([1, 10])
@@ -53,11 +54,11 @@ class Permuted(ClassHead):
         self.inner: ClassHead = member(in_channels, classes, tuple(size), **json.loads(settings))
         self.permutation = PermutedPlaces(in_channels, size, order)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """(batch, classes) logits of features (batch, channels, *size)."""
-        logits: torch.Tensor = self.inner(self.permutation(features))
+        logits: Tensor = self.inner(self.permutation(features))
         return logits
 
-    def loss(self, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(self, output: Tensor, labels: Tensor) -> Tensor:
         """The inner head's loss."""
         return self.inner.loss(output, labels)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from placewise.augment import Warp, move_points
 from placewise.errors import DataError
@@ -96,7 +97,7 @@ class KeypointTarget(Target):
         located = self.points[np.isfinite(self.points).all(-1)]
         return (float(located[:, 0].mean()), float(located[:, 1].mean())) if len(located) else None
 
-    def encode(self, warp: Warp) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(self, warp: Warp) -> tuple[Tensor, Tensor]:
         """(keypoints, 2) float32 and (keypoints,) of `Visibility`."""
         moved, known = move_points(self.points, self.visibility, warp, self.swap)
         return torch.from_numpy(moved.astype(np.float32)), torch.from_numpy(known)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
@@ -69,7 +69,7 @@ class KeypointModel(Network[KeypointPrediction]):
         return [(0, limit - side) for side, limit in zip(size, limits, strict=True)]
 
     def decode(
-        self, output: torch.Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+        self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
     ) -> list[KeypointPrediction]:
         """Keypoints off the maps; see `Network.decode`."""
         decoded = self.head.decode(output, shown)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from placewise.errors import SettingsError
 from placewise.geometry import Size
@@ -32,6 +32,7 @@ class PermutedKeypoints(KeypointHead):
         order: seed of the permutation.
 
     Example:
+        >>> import torch
         >>> head = PermutedKeypoints(2, 3, 4, (20, 20), head="heatmap")
         >>> head(torch.zeros(1, 2, 5, 5)).shape
         torch.Size([1, 3, 10, 10])
@@ -67,21 +68,19 @@ class PermutedKeypoints(KeypointHead):
         size = [side // step for side, step in sides]
         self.permutation = PermutedPlaces(in_channels, size, order)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """Raw output of the inner head for features (batch, channels, height, width)."""
-        output: torch.Tensor = self.inner(self.permutation(features))
+        output: Tensor = self.inner(self.permutation(features))
         return output
 
-    def loss(
-        self, output: torch.Tensor, keypoints: torch.Tensor, visibility: torch.Tensor
-    ) -> torch.Tensor:
+    def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
         """The inner head's losses."""
         return self.inner.loss(output, keypoints, visibility)
 
-    def encode(self, keypoints: torch.Tensor, visibility: torch.Tensor, size: Size) -> torch.Tensor:
+    def encode(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """What the inner head is drawn towards."""
         return self.inner.encode(keypoints, visibility, size)
 
-    def decode(self, output: torch.Tensor, size: Size) -> Decoded:
+    def decode(self, output: Tensor, size: Size) -> Decoded:
         """The inner head's keypoints."""
         return self.inner.decode(output, size)
