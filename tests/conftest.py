@@ -15,9 +15,10 @@ from PIL import Image
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 WHOLE = """
-audit_report cli cli_audit classes compare compare_killed demo docs_commands gpu location_toy
-parallel predict report studies studies_colours studies_flattening studies_keypoints
-studies_proximity studies_runs studies_sizes toy_task train
+audit_report check classes cli cli_audit compare compare_killed demo docs_commands
+evaluate_content gpu location_toy parallel predict predict_resume report resume studies
+studies_colours studies_flattening studies_keypoints studies_proximity studies_runs studies_sizes
+toy_task train training_python
 """.split()
 """Modules whose tests train networks, start other processes, or open a browser."""
 
