@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placewise.augment import Augmentation
-from placewise.errors import LabelError, SettingsError
+from placewise.checking import check
+from placewise.errors import LabelError, PlacewiseError, SettingsError
+from placewise.evaluation import evaluate
 from placewise.formats import read_dataset
 from placewise.labels import (
     KeypointDataset,
@@ -36,6 +38,7 @@ from placewise.model.inputs import (
 )
 from placewise.tasks import task_named
 from placewise.tasks.keypoints import mirror_order
+from placewise.training import train
 from placewise.training.dataset import TrainingSet
 from placewise.training.order import Order, batches
 
@@ -223,6 +226,29 @@ def test_workers_change_nothing(squares: Path, workers: int) -> None:
     for one, other in zip(alone, shared, strict=True):
         for first, second in zip(one, other, strict=True):
             assert torch.equal(first.nan_to_num(-1), second.nan_to_num(-1))
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8, torch.tensor])
+def test_a_training_set_takes_every_kind_of_index(squares: Path, kind) -> None:
+    shown = training_images(squares)
+    assert torch.equal(shown[kind(5)][0], shown[5][0])
+    assert torch.equal(shown[(2, kind(5))][0], shown[(2, 5)][0])
+
+
+def test_a_training_set_of_no_split_is_refused(squares: Path) -> None:
+    with pytest.raises(SettingsError, match="no split 'tset'"):
+        TrainingSet.of(read_dataset(squares), "tset")
+
+
+@pytest.mark.parametrize("labels", [None, "a_folder", Path("a_folder"), 3])
+@pytest.mark.parametrize(
+    "use",
+    [lambda one: train(one, "out"), lambda one: evaluate("run", one), check, TrainingSet.of],
+    ids=["train", "evaluate", "check", "TrainingSet"],
+)
+def test_what_is_no_dataset_is_refused(use, labels) -> None:
+    with pytest.raises(PlacewiseError, match=r"give what read_dataset returned|is not a run"):
+        use(labels)
 
 
 def test_a_cache_changes_nothing_and_epochs_differ(squares: Path) -> None:

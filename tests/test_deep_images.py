@@ -14,7 +14,7 @@ from PIL import Image
 
 from placewise.augment import Augmentation, generator
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
-from placewise.model import InputSettings, as_input, choose_input
+from placewise.model import InputSettings, as_input, choose_input, unlike
 
 WHITE = {8: 255, 10: 1023, 12: 4095, 14: 16383, 16: 65535}
 SIZE = (24, 32)
@@ -109,3 +109,21 @@ def test_what_is_brighter_than_the_training_images_is_white() -> None:
 def test_a_white_that_cannot_be_is_refused(white: int) -> None:
     with pytest.raises(ValueError, match="white"):
         InputSettings(scale=1.0, size=(8, 8), channels=1, mean=(0.5,), std=(0.2,), white=white)
+
+
+@pytest.mark.parametrize("shown", WHITE)
+@pytest.mark.parametrize("trained", WHITE)
+def test_images_of_another_depth_are_told_where_they_are_another_input(
+    tmp_path: Path, trained: int, shown: int
+) -> None:
+    """Whoever hands 12 bits to a run of 8 hears of it; whoever hands the same scenes does not."""
+    view = chosen(written(tmp_path / "a", trained))
+    dataset = written(tmp_path / "b", shown)
+    images = [dataset.image(sample.image) for sample in dataset.samples]
+    off = max(
+        np.abs(as_input(i, view) - s[..., None]).max()
+        for i, s in zip(images, scenes(), strict=True)
+    )
+    notes = unlike(images, view)
+    assert bool(notes) == (off > 0.1)
+    assert any("cut off" in note for note in notes) == (shown > 8 and WHITE[shown] > view.white)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
 
-from placewise.errors import CheckpointError, SettingsError
+from placewise.errors import CheckpointError, PlacewiseError, SettingsError, ShapeError
 from placewise.files import write_json
-from placewise.heads import HEADS
+from placewise.heads import HEADS, Heatmap
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.model import InputSettings, ModelSettings
 from placewise.run import Run, RunFacts, prefixed, versions
@@ -128,7 +129,34 @@ def test_settings_refuse_unknown_keys() -> None:
         build(sgima=2)
 
 
-IMAGES = {"a.png": "0123456789abcdef"}
+HALF = nn.Conv2d(3, 8, 2, stride=2)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head", "more", "says"),
+    [
+        (nn.Conv2d(3, 8, (2, 4), stride=(2, 4)), Heatmap(8, keypoints=3), {}, "along both axes"),
+        (HALF, Heatmap(8, keypoints=3), {"names": ["a"]}, "1 names, and the head answers 3"),
+        (HALF, None, {}, "None as the head"),
+        (HALF, Heatmap, {}, "as the head"),
+        (HALF, nn.Conv2d(8, 3, 1), {}, "as the head"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(backbone, head, more, says: str) -> None:
+    with pytest.raises(PlacewiseError, match=says):
+        KeypointModel(backbone, head, **more)
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, np.zeros((1, 3, 32, 32), np.float32), torch.zeros(1, 3, 32, 32).byte()]
+)
+def test_a_model_takes_batches_of_floats_alone(wrong) -> None:
+    """Whole numbers would be taken for 0..1 and answered without a word."""
+    with pytest.raises(ShapeError, match="a tensor of floats"):
+        KeypointModel(HALF, Heatmap(8, keypoints=3))(wrong)
+
+
+IMAGES = {"a.png": bytes(range(32))}
 
 
 def facts(**changes: object) -> RunFacts:
@@ -149,7 +177,7 @@ def test_a_run_is_what_was_written(tmp_path: Path) -> None:
     assert opened.facts == facts()
     assert opened.log() == []
     assert opened.calibration() == {}
-    assert opened.images() == IMAGES
+    assert opened.images() == {"a.png": "0001020304050607"}
 
 
 def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import draw_squares
-from placewise.errors import DataError, ImageError, SettingsError
+from placewise.errors import CheckpointError, DataError, ImageError, SettingsError
 from placewise.evaluation import evaluate
 from placewise.files import read_json
 from placewise.formats import read_dataset
@@ -133,6 +134,46 @@ def test_files_that_are_no_images_are_passed_over(
     skipped = read_json(tmp_path / "out" / "about.json")["skipped"]
     assert [one["image"] for one in skipped] == ["torn.png"]
     assert any("passed over" in line for line in caplog.messages)
+
+
+def test_what_has_changed_since_is_not_continued(run: Run, data: Path, tmp_path: Path) -> None:
+    """Images that were replaced, and files of the prediction that somebody has edited."""
+    folder, out = tmp_path / "new", tmp_path / "out"
+    shutil.copytree(data / "images", folder)
+    stopped = run_stopped(run, folder, out, after=2)
+    whole = stopped.read_bytes()
+    journal = (out / "progress.jsonl").read_text()
+    stopped.write_bytes(whole[:-20])
+    with pytest.raises(CheckpointError, match="shorter than"):
+        predict(run, folder, out, overlays=0, resume=True)
+    stopped.write_bytes(whole)
+    first = next(iter(places(stopped)))
+    os.utime(folder / first, ns=(1, 1))
+    with pytest.raises(SettingsError, match="prediction of another run"):
+        predict(run, folder, out, overlays=0, resume=True)
+    for text in ("", "{}\n", "[]\n", "null\n", journal[:20], '{"order": 3}\n'):
+        (out / "progress.jsonl").write_text(text)
+        with pytest.raises(SettingsError, match="prediction of another run"):
+            predict(run, folder, out, overlays=0, resume=True)
+
+
+def run_stopped(run: Run, folder: Path, out: Path, after: int) -> Path:
+    """A prediction that stopped after some batches; its table."""
+
+    def stop(done: int, total: int) -> None:
+        if done >= after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, folder, out, overlays=0, progress=stop)
+    return out / "predictions.csv"
+
+
+@pytest.mark.parametrize("value", [{"overlays": -1}, {"threshold": 7}, {"threshold": float("nan")}])
+def test_options_have_bounds(run: Run, data: Path, tmp_path: Path, value: dict) -> None:
+    with pytest.raises(SettingsError, match="the threshold is from 0 to 1"):
+        predict(run, data / "images", tmp_path / "out", **value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_overlays_lie_as_the_images_do(run: Run, data: Path, tmp_path: Path) -> None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import draw_squares
 from placewise.errors import DataError, SettingsError, TrainingError
+from placewise.evaluation import choose_samples
 from placewise.formats import read_dataset
 from placewise.heads.heatmap import Heatmap
-from placewise.labels import KeypointDataset, KeypointSample, Visibility
+from placewise.labels import KeypointDataset, KeypointSample, Visibility, split_images
 from placewise.run import Run
 from placewise.tasks import task_named
 from placewise.training import TrainingSettings, train
@@ -58,6 +62,41 @@ def short(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of 24 steps, undisturbed."""
     out = tmp_path_factory.mktemp("runs") / "short"
     return trained(squares, out, max_steps=24, val_interval=8)
+
+
+def test_other_images_on_resume_are_told_and_remembered(
+    squares: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Images of the same names with other content: what is trained on now is no test image."""
+    folder, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(squares, folder)
+    trained(folder, out, max_steps=4)
+    for path in folder.rglob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)
+    run = trained(folder, out, max_steps=4, resume=True)
+    assert "labels or images have changed" in caplog.text
+    dataset = read_dataset(folder)
+    for split, images in run.facts.split.items():
+        assert len(choose_samples(run, dataset, split).samples) == len(images)
+    assert choose_samples(run, dataset, "train").notes == ()
+
+
+def test_of_copies_in_two_splits_each_keeps_its_own(squares: Path, tmp_path: Path) -> None:
+    """And under another name an image counts as what it was learnt as."""
+    folder = tmp_path / "data"
+    shutil.copytree(squares, folder)
+    dataset = read_dataset(folder)
+    names = [sample.image for sample in dataset.samples]
+    splits = dict(zip(names, split_images(dataset, 0), strict=True))
+    first = {split: next(n for n in names if splits[n] == split) for split in ("train", "test")}
+    shutil.copy(folder / first["train"], folder / first["test"])
+    run = trained(folder, tmp_path / "run", max_steps=4)
+    for split in ("train", "test"):
+        assert first[split] in {s.image for s in choose_samples(run, dataset, split).samples}
+    (folder / first["train"]).rename(folder / "moved.png")
+    moved = [replace(s, image="moved.png") for s in dataset.samples if s.image == first["train"]]
+    other = replace(dataset, samples=tuple(moved))
+    assert choose_samples(run, other, "train").samples == tuple(moved)
 
 
 def test_it_learns(squares: Path, tmp_path: Path) -> None:

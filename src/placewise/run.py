@@ -82,18 +82,19 @@ class Run:
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @classmethod
-    def create(cls, path: Path, facts: RunFacts, images: Mapping[str, str]) -> Run:
+    def create(cls, path: Path, facts: RunFacts, digests: Mapping[str, bytes]) -> Run:
         """Begin a run in an empty or new folder.
 
         Args:
             path: the folder.
             facts: content of its `run.json`.
-            images: content of every image, by name: what `image_digest` gave.
+            digests: SHA-256 of every image, by name.
         """
         make_folder(path)
-        write_json(path / "images.json", dict(images))
+        run = cls(path, facts)
+        run.remember(digests)
         write_json(path / "run.json", facts.model_dump(mode="json"))
-        return cls(path, facts)
+        return run
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -135,6 +136,15 @@ class Run:
         """Content of every image that the run has seen, by name; see `image_digest`."""
         file = self.path / "images.json"
         return read_json(file) if file.is_file() else {}
+
+    def remember(self, digests: Mapping[str, bytes]) -> None:
+        """Keep the content of the images that the run sees from now on.
+
+        Args:
+            digests: SHA-256 of each image, by name.
+        """
+        contents = {image: image_digest(digest) for image, digest in digests.items()}
+        write_json(self.path / "images.json", contents)
 
     def log(self) -> list[dict[str, Any]]:
         """Lines of `log.jsonl`; a last line that was cut short is left out."""

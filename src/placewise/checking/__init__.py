@@ -10,7 +10,7 @@ from placewise.findings import Findings
 from placewise.labels import Dataset
 from placewise.report.drawing import sheet, to_png
 from placewise.task import Progress
-from placewise.tasks import task_named
+from placewise.tasks import task_of
 
 __all__ = ["Findings", "check", "write_findings"]
 
@@ -43,7 +43,7 @@ def check(
     """
     if out is not None:
         claim_folder(Path(out), "check.json")
-    findings = task_named(dataset.task).check(dataset, seed=seed, progress=progress)
+    findings = task_of(dataset).check(dataset, seed=seed, progress=progress)
     if out is not None:
         write_findings(findings, dataset, Path(out))
     return findings

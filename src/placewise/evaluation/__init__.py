@@ -15,12 +15,15 @@ import numpy as np
 from placewise.errors import DataError, SettingsError
 from placewise.files import claim_folder, make_folder, write_json, write_text
 from placewise.labels import SPLITS, Dataset, of_split
-from placewise.model import Network, batches_of
+from placewise.model import Network, batches_of, unlike
 from placewise.run import Run, image_digest, load_model
 from placewise.task import Progress, RunInfo, Scored, Task
-from placewise.tasks import task_named
+from placewise.tasks import task_of
 
 __all__ = ["Chosen", "choose_samples", "evaluate", "scores_text"]
+
+LOOKED_AT = 16
+"""Images that are held against those of the training."""
 
 _LOG = logging.getLogger("placewise")
 
@@ -65,13 +68,14 @@ def evaluate(
     run = model.run if isinstance(model, Network) else _opened(model)
     if out is not None:
         claim_folder(Path(out), "metrics.json")
-    task = task_named(dataset.task)
+    task = task_of(dataset)
     options = {"pck_pair": pck_pair} if pck_pair else {}
     _check(task, dataset, run, model, options)
     network = model if isinstance(model, Network) else load_model(run or model, device)
     dataset = dataset.ordered(network.names)
     chosen = choose_samples(run, dataset, split)
-    for note in chosen.notes:
+    few = chosen.samples[:: -(-len(chosen.samples) // LOOKED_AT)]
+    for note in (*chosen.notes, *unlike((dataset.image(s.image) for s in few), network.input)):
         _LOG.warning(note)
     found = _predicted(network, dataset, chosen.samples, progress)
     held = Scored(network, dataset, chosen.samples, found, options, chosen.training)
@@ -147,11 +151,21 @@ def choose_samples(run: Run | None, dataset: Dataset[Any], split: str | None) ->
 
 
 def _seen(run: Run, dataset: Dataset[Any]) -> dict[str, str]:
-    """The run's split of each labelled image that it has seen, whatever its name is now."""
+    """The run's split of each labelled image that it has seen, whatever its name is now.
+
+    Of copies in several splits, the one of the same name counts, else the one it has learnt most
+    from.
+    """
     of_name = {name: split for split, names in run.facts.split.items() for name in names}
-    of_content = {key: of_name[name] for name, key in run.images().items() if name in of_name}
+    held = {name: key for name, key in run.images().items() if name in of_name}
+    by_use = sorted(held, key=lambda name: -SPLITS.index(of_name[name]))
+    of_content = {held[name]: of_name[name] for name in by_use}
     keys = {s.image: image_digest(dataset.images.digest(s.image)) for s in dataset.samples}
-    return {image: of_content[key] for image, key in keys.items() if key in of_content}
+    return {
+        image: of_name[image] if held.get(image) == key else of_content[key]
+        for image, key in keys.items()
+        if key in of_content
+    }
 
 
 def _notes(run: Run, dataset: Dataset[Any], seen: Mapping[str, str]) -> tuple[str, ...]:
@@ -226,4 +240,4 @@ def _info(run: Run | None, model: Any) -> RunInfo:
 
 def scores_text(dataset: Dataset[Any], scores: Mapping[str, Any]) -> str:
     """What `evaluate` returned, for the console."""
-    return task_named(dataset.task).report(scores).text()
+    return task_of(dataset).report(scores).text()

@@ -16,6 +16,7 @@ from placewise.model.inputs import (
     object_extent,
     scaled_size,
     shown_size,
+    unlike,
 )
 from placewise.model.network import (
     BATCH,
@@ -44,4 +45,5 @@ __all__ = [
     "padded_size",
     "scaled_size",
     "shown_size",
+    "unlike",
 ]

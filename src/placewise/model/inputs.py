@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,6 +28,9 @@ FINER = 4.0
 
 SMALLEST = 48.0
 """Pixels that the object keeps whatever that costs."""
+
+PALE = 0.3
+"""Contrast, as a share of that of the training images, below which images are of another kind."""
 
 PEEK = 48
 """Images looked at to learn whether the set is grey, its mean, its contrast and its depth."""
@@ -123,6 +126,41 @@ def _white(images: Sequence[NDArray[np.generic]]) -> int:
     """The least of `WHITES` that no 16-bit image exceeds; the largest where there is none."""
     largest = [int(image.max()) for image in images if image.dtype == np.uint16]
     return next(white for white in WHITES if white >= max(largest, default=WHITES[-1]))
+
+
+def unlike(images: Iterable[NDArray[np.generic]], view: InputSettings) -> list[str]:
+    """What sets images apart from those that a model was trained on, a sentence each.
+
+    Args:
+        images: some of them, as `as_input` takes them.
+        view: the model's input settings.
+
+    Example:
+        >>> view = InputSettings(scale=1.0, size=(4, 4), channels=1, mean=(0.5,), std=(0.2,))
+        >>> dark = np.arange(16, dtype=np.uint16).reshape(4, 4, 1)
+        >>> unlike([dark], view)[0][:66]
+        'the images have 0.00035 times the contrast of the training images,'
+    """
+    seen, largest = [], 0
+    for image in images:
+        seen.append(as_input(image, view).std(axis=(0, 1)).mean())
+        if image.dtype == np.uint16:
+            largest = max(largest, int(image.max()))
+    notes = []
+    share = float(np.median(seen)) / float(np.mean(view.std)) if seen else 1.0
+    if share < PALE:
+        notes.append(
+            f"the images have {share:.2g} times the contrast of the training images, so the "
+            "predictions are not to be trusted: give images of the same kind, e.g. 12 bits "
+            "stretched to 16, or 8 bits"
+        )
+    if largest > view.white:
+        notes.append(
+            f"the images have values up to {largest}, and those of the training at most "
+            f"{view.white}: what is brighter is cut off; give images of the same camera and "
+            "exposure, or train on some of these"
+        )
+    return notes
 
 
 def _unit(image: NDArray[np.generic], white: int) -> NDArray[np.float32]:

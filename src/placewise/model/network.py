@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from placewise.backbones import BACKBONES
-from placewise.errors import ShapeError
+from placewise.errors import SettingsError, ShapeError
 from placewise.family import Setting, complete_settings
 from placewise.geometry import Size
 from placewise.graph.undisturbed import undisturbed
@@ -111,7 +111,9 @@ class Network(nn.Module, ABC, Generic[P]):
         self.stride, self.multiple = facts.stride, facts.multiple
         self.padding = PADDINGS[padding]()
         self.backbone, self.head = backbone, head
-        self.names = tuple(names) if names is not None else self._numbered()
+        if not isinstance(head, Head):
+            raise SettingsError(f"got {head!r} as the head; give one of placewise.heads")
+        self.names = settings.names if settings else self._named(names)
         self.calibration: Mapping[str, Any] = {}
         self.register_buffer("mean", torch.tensor(self.input.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(self.input.std).view(-1, 1, 1))
@@ -157,11 +159,14 @@ class Network(nn.Module, ABC, Generic[P]):
             images: their names.
         """
 
-    def _numbered(self) -> tuple[str, ...]:
-        """Names where none are given: as many as the head answers."""
+    def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """Names, or numbers where none are given: as many as the head answers."""
         with undisturbed(self), torch.no_grad():
             output = self.head(self.backbone(zeros(self, self.input.channels, self.input_size)))
-        return tuple(str(number) for number in range(output.shape[1]))
+        count = output.shape[1]
+        if names is not None and len(names) != count:
+            raise SettingsError(f"got {len(names)} names, and the head answers {count}")
+        return tuple(map(str, range(count))) if names is None else tuple(names)
 
     def calibrated(self, calibration: Mapping[str, Any]) -> Self:
         """This model, with what the training found to make its confidence honest."""
@@ -193,10 +198,12 @@ class Network(nn.Module, ABC, Generic[P]):
             ShapeError: this is no such batch.
         """
         channels = self.input.channels
-        if images.ndim != 4 or images.shape[1] != channels or 0 in images.shape:
+        kind, shape = getattr(images, "dtype", type(images)), tuple(getattr(images, "shape", ()))
+        floats = isinstance(images, Tensor) and images.is_floating_point()
+        if not floats or len(shape) != 4 or shape[1] != channels or 0 in shape:
             raise ShapeError(
-                f"got a tensor of shape {tuple(images.shape)}; the model takes (batch, {channels}, "
-                "height, width); use model.predict for arrays and single images"
+                f"got {kind} of shape {shape}; the model takes a tensor of floats (batch, "
+                f"{channels}, height, width) in 0..1; use model.predict for arrays and images"
             )
         size = (images.shape[2], images.shape[3])
         if size != self.input_size and any(side % self.multiple for side in size):

@@ -89,11 +89,11 @@ def _side(backbone: nn.Module, channels: int, side: int) -> int | None:
         features = backbone(zeros(backbone, channels, (side, side)))
     except RuntimeError:
         return None
-    if not isinstance(features, Tensor) or features.ndim != 4:
+    if not isinstance(features, Tensor) or features.ndim != 4 or len({*features.shape[2:]}) > 1:
         got = tuple(features.shape) if isinstance(features, Tensor) else type(features)
         raise ShapeError(
             f"the backbone gave {got} for an image of {side}×{side} px; it must give features "
-            "(batch, channels, height, width)"
+            "(batch, channels, height, width), with the same stride along both axes"
         )
     return int(features.shape[-1])
 

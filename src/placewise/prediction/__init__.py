@@ -13,6 +13,7 @@ with `resume` goes on behind the last finished batch, and ends in the same bytes
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import logging
@@ -32,7 +33,7 @@ from placewise.geometry import Size
 from placewise.images import ImageArray, list_images
 from placewise.labels import Files, Source
 from placewise.labels.names import has_control, shown
-from placewise.model import BATCH, Network, Scaled
+from placewise.model import BATCH, Network, Scaled, unlike
 from placewise.prediction.journal import Batch, Journal, order_of
 from placewise.report.drawing import save_image
 from placewise.run import Run
@@ -43,6 +44,9 @@ __all__ = ["predict"]
 
 AHEAD = 2 * BATCH
 """Images that are read before the network asks for them."""
+
+LOOKED_AT = 16
+"""Images that are held against those of the training, before anything is predicted."""
 
 READERS = 2
 """Threads that read and scale images."""
@@ -97,11 +101,18 @@ def predict(
     out, images = Path(out), Path(images)
     root, source, names = _listed(images)
     _check_place(out, images)
+    if not (overlays >= 0 and 0 <= threshold <= 1):
+        raise SettingsError(
+            f"got {overlays} overlays and the threshold {threshold}; overlays are 0 or more, and "
+            "the threshold is from 0 to 1"
+        )
     options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
     model = run.model().to(device_of(device))
-    journal = Journal.open(out, order_of(names, run, options), resume=resume)
+    journal = Journal.open(out, order_of(images, names, run, options), resume=resume)
     if journal.finished is not None:
         return journal.finished
+    for note in unlike(_some(source, names), run.facts.model.input):
+        _LOG.warning(note)
     task = task_named(run.facts.model.task)
     for batch in _batches(model, source, names[journal.done :]):
         found, left = _predicted(model, batch), max(0, overlays - journal.done)
@@ -111,6 +122,13 @@ def predict(
         if progress:
             progress(journal.done, len(names))
     return _ended(task, run, journal, root, out, threshold)
+
+
+def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
+    """A few of the images, spread over all of them."""
+    for name in names[:: -(-len(names) // LOOKED_AT)]:
+        with contextlib.suppress(ImageError):
+            yield source.read(name)
 
 
 def _batches(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[list[Read]]:

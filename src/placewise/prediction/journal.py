@@ -15,6 +15,9 @@ from placewise.errors import CheckpointError, SettingsError
 from placewise.files import folder_exists, make_folder, read_json
 from placewise.run import Run
 
+HEAD, LINE = {"order"}, {"bytes", "images", "skipped"}
+"""Keys of the first line of a journal, and of the others."""
+
 JOURNAL, TABLE, RESULT = "progress.jsonl", "predictions.csv", "about.json"
 
 
@@ -114,6 +117,12 @@ class Journal:
             raise self._other()
         self.done = sum(len(line["images"]) + len(line["skipped"]) for line in lines[1:])
         self.bytes = lines[-1]["bytes"] if len(lines) > 1 else 0
+        table = self.out / TABLE
+        if (table.stat().st_size if table.is_file() else 0) < self.bytes:
+            raise CheckpointError(
+                f"{table} was changed since: it is shorter than what {JOURNAL} says is finished; "
+                "begin anew with another --out"
+            )
         whole = "".join(json.dumps(line) + "\n" for line in lines)
         _cut(self.out / JOURNAL, len(whole.encode()))
         _cut(self.out / TABLE, self.bytes)
@@ -122,13 +131,14 @@ class Journal:
         """Lines that are whole."""
         text = (self.out / JOURNAL).read_text(encoding="utf-8", errors="replace")
         found: list[dict[str, Any]] = []
-        for line in text.splitlines(keepends=True):
-            if not line.endswith("\n"):
-                break
+        for line in text.split("\n")[:-1]:
             try:
-                found.append(json.loads(line))
+                content = json.loads(line)
             except ValueError:
                 break
+            if not (isinstance(content, dict) and set(content) in (HEAD, LINE)):
+                break
+            found.append(content)
         return found
 
     def _other(self) -> SettingsError:
@@ -138,17 +148,22 @@ class Journal:
         )
 
 
-def order_of(names: Sequence[str], run: Run, options: Mapping[str, Any]) -> str:
+def order_of(images: Path, names: Sequence[str], run: Run, options: Mapping[str, Any]) -> str:
     """What makes two predictions the same: images, weights and options.
 
+    An image is the same as long as its file has the same size and time.
+
     Args:
+        images: the folder of the images, or the one file.
         names: of the images, in order.
         run: the run.
         options: that change what is written.
     """
     best = run.checkpoints.folder / "best.safetensors"
     weights = hashlib.sha256(best.read_bytes()).hexdigest() if best.is_file() else ""
-    parts = json.dumps([list(names), weights, dict(sorted(options.items()))])
+    files = [images / name for name in names] if images.is_dir() else [images]
+    seen = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    parts = json.dumps([list(names), seen, weights, dict(sorted(options.items()))])
     return hashlib.sha256(parts.encode()).hexdigest()
 
 

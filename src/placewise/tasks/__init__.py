@@ -7,7 +7,7 @@ from typing import Any
 
 from placewise.backbones import BACKBONES
 from placewise.backbones.unet import enough_depth
-from placewise.errors import SettingsError
+from placewise.errors import DataError, SettingsError
 from placewise.family import Family, complete_settings
 from placewise.heads import HEADS
 from placewise.labels import Dataset
@@ -25,6 +25,23 @@ def task_named(name: str) -> Task[Any, Any]:
         'classes'
     """
     return TASKS[name]()
+
+
+def task_of(dataset: Any) -> Task[Any, Any]:
+    """The task whose labels these are.
+
+    Raises:
+        DataError: these are no labels.
+
+    Example:
+        >>> task_of("my_folder")
+        Traceback (most recent call last):
+        ...
+        placewise.errors.DataError: got 'my_folder' as labels; give what read_dataset returned
+    """
+    if not isinstance(dataset, Dataset):
+        raise DataError(f"got {dataset!r} as labels; give what read_dataset returned")
+    return task_named(dataset.task)
 
 
 def build(settings: ModelSettings) -> Network[Any]:

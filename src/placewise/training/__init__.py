@@ -17,7 +17,7 @@ from placewise.labels import Dataset
 from placewise.parallel import check_batch, processes, rank, wait_for_all
 from placewise.progress import Display
 from placewise.run import Run
-from placewise.tasks import check_head, task_named
+from placewise.tasks import check_head, task_of
 from placewise.training.begin import begin
 from placewise.training.dataset import TrainingSet
 from placewise.training.loop import Callback, MetricFunction, Trainer
@@ -72,7 +72,10 @@ def train(
             f"got settings and {', '.join(values)}; give either TrainingSettings or single values"
         )
     asked, out = settings or TrainingSettings.of(**values), Path(out)
-    task, device = task_named(dataset.task), device_of(asked.device)
+    for given in (callbacks, metrics):
+        if not (isinstance(given, Sequence) and all(map(callable, given))):
+            raise SettingsError(f"got {given!r}; callbacks and metrics are lists of functions")
+    task, device = task_of(dataset), device_of(asked.device)
     head, batch_size = check_head(dataset, asked.head), asked.batch_size or task.batch_size
     with processes(device):
         check_batch(batch_size)

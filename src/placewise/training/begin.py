@@ -18,7 +18,7 @@ from placewise.augment import Augmentation
 from placewise.errors import SettingsError
 from placewise.labels import SPLITS, Dataset, Sample, of_split, split_images
 from placewise.model import ModelSettings, Network, shown_size
-from placewise.run import Run, RunFacts, image_digest, versions
+from placewise.run import Run, RunFacts, versions
 from placewise.task import Task
 from placewise.tasks import build, choose_model, reopened
 from placewise.training.dataset import TrainingSet
@@ -106,8 +106,7 @@ def begin(
         f"{steps} steps of {batch_size} images, {precision}, about "
         f"{batch_size / seconds:.0f} images/s: {steps * seconds / 60:.1f} minutes"
     )
-    contents = {image: image_digest(digest) for image, digest in digests.items()}
-    return Run.create(out, facts, contents)
+    return Run.create(out, facts, digests)
 
 
 def fingerprint_of(

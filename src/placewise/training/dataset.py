@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -11,17 +12,18 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
 from placewise.augment import Augmentation, generator, warp_image
+from placewise.errors import SettingsError
 from placewise.geometry import Size, ratio_of
 from placewise.images import as_float
-from placewise.labels import Dataset, Sample, of_split, split_images
+from placewise.labels import SPLITS, Dataset, Sample, of_split, split_images
 from placewise.model import InputSettings, as_input, padded_size
 from placewise.task import Task
-from placewise.tasks import choose_model, task_named
+from placewise.tasks import choose_model, task_of
 
 CACHE_BYTES = 2 << 30
 """Scaled images are kept in memory up to this, in each process that prepares batches."""
 
-Key = tuple[int, int]
+Key = tuple[int, SupportsIndex]
 """(epoch, index of the sample)."""
 
 
@@ -114,7 +116,9 @@ class TrainingSet(TorchDataset[tuple[Any, ...]]):
             multiple: sides of the images are multiples of this.
             seed: of the split, where the labels have none, and of the augmentation.
         """
-        task = task_named(dataset.task)
+        if split not in SPLITS:
+            raise SettingsError(f"there is no split '{split}'; there are: {', '.join(SPLITS)}")
+        task = task_of(dataset)
         dataset = task.usable(dataset)
         splits = split_images(dataset, seed)
         samples = of_split(dataset, splits, "train")
@@ -131,13 +135,14 @@ class TrainingSet(TorchDataset[tuple[Any, ...]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int | Key) -> tuple[Any, ...]:
+    def __getitem__(self, key: SupportsIndex | Key) -> tuple[Any, ...]:
         """(C, h, w) image, its targets, and the index of its sample.
 
         Args:
             key: index of the sample, or (epoch, index).
         """
-        epoch, index = (self.epoch, key) if isinstance(key, int) else key
+        epoch, at = key if isinstance(key, tuple) else (self.epoch, key)
+        index = operator.index(at)
         rng = generator(self.seed, epoch, self.samples[index].image)
         image = self.images[index]
         scaled = (image.shape[0], image.shape[1])

@@ -214,7 +214,7 @@ class Trainer:
         found = _predicted(self.average, samples, self.val_images)
         result = self.task.validate(self.dataset, samples, found)
         more = {k: float(v) for metric in self.metrics for k, v in metric(samples, found).items()}
-        self._log({"step": self.step, **result.log, **more})
+        self._log({**more, "step": self.step, **result.log})
         score = result.score if result.score is not None else float(self.steps - self.step)
         if score < self.best:
             self.best = score
@@ -297,10 +297,13 @@ def _same_labels(task: Task[Any, Any], dataset: Dataset[Any], run: Run) -> Datas
             f"{', '.join(names)}: resume with its own labels, or begin a new run"
         )
     same = task.usable(dataset).ordered(names)
-    if fingerprint_of(task, same) != run.facts.fingerprint:
+    digests = {s.image: dataset.images.digest(s.image) for s in same.samples}
+    if fingerprint_of(task, same, digests) != run.facts.fingerprint:
         _LOG.warning(
             "labels or images have changed since the run was begun: it goes on with those of now"
         )
+        if rank() == 0:
+            run.remember(digests)
     return same
 
 
