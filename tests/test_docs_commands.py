@@ -6,6 +6,8 @@ import functools
 import inspect
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,9 +56,15 @@ RUN = [line for line in COMMANDS if not any(part in line for part in NOT_RUN)]
 
 
 def run(command: str) -> None:
-    """Run a command in the working folder; it must end well."""
+    """Run a command in the working folder; it must end well.
+
+    One with a plugin runs in a process of its own: what it imports is known to all families.
+    """
     words = words_of(command)
     clear_targets(words)
+    if "--plugin" in words:
+        subprocess.run([sys.executable, "-m", *words], check=True)
+        return
     try:
         cli.main(words[1:])
     except SystemExit as ended:
@@ -153,9 +161,9 @@ def test_a_wrong_command_is_not_understood(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_pieces_of_the_example_task_stand_in_its_file() -> None:
     pieces = blocks(REPOSITORY / "docs" / "tasks.md", "python")
-    source = (TOY / "stripes.py").read_text("utf-8")
+    source = (TOY / "stripes.py").read_text("utf-8").split()
     assert len(pieces) >= 5
-    assert [piece for piece in pieces if piece not in source] == []
+    assert [piece for piece in pieces if " ".join(piece.split()) not in " ".join(source)] == []
 
 
 # --- scripts ------------------------------------------------------------------------------------
