@@ -28,119 +28,78 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from placewise import backbones, heads, layers, losses, paddings
-    from placewise.auditing import Audit, audit
-    from placewise.augment import Augmentation
-    from placewise.checking import check
-    from placewise.display import Shown, show
-    from placewise.errors import DataError, PlacewiseError, SettingsError, ShapeError
-    from placewise.evaluation import evaluate
-    from placewise.formats import convert, read_dataset, write_dataset
-    from placewise.images import read_image
-    from placewise.labels import (
-        ClassDataset,
-        ClassSample,
-        KeypointDataset,
-        KeypointSample,
-        Visibility,
-    )
-    from placewise.metrics import Metric
-    from placewise.model import InputSettings, ModelSettings
-    from placewise.ops import rule
-    from placewise.prediction import predict
-    from placewise.remedies import convolutionalize, mend
-    from placewise.run import Run, load_model
-    from placewise.tasks.classes.model import ClassModel
-    from placewise.tasks.classes.prediction import ClassPrediction
-    from placewise.tasks.keypoints.model import KeypointModel
-    from placewise.tasks.keypoints.prediction import KeypointPrediction
-    from placewise.training import TrainingSet, TrainingSettings, train
+    from placewise import backbones as backbones
+    from placewise import heads as heads
+    from placewise import layers as layers
+    from placewise import losses as losses
+    from placewise import paddings as paddings
+    from placewise.auditing import Audit as Audit
+    from placewise.auditing import audit as audit
+    from placewise.augment import Augmentation as Augmentation
+    from placewise.checking import check as check
+    from placewise.display import Shown as Shown
+    from placewise.display import show as show
+    from placewise.errors import DataError as DataError
+    from placewise.errors import PlacewiseError as PlacewiseError
+    from placewise.errors import SettingsError as SettingsError
+    from placewise.errors import ShapeError as ShapeError
+    from placewise.evaluation import evaluate as evaluate
+    from placewise.formats import convert as convert
+    from placewise.formats import read_dataset as read_dataset
+    from placewise.formats import write_dataset as write_dataset
+    from placewise.images import read_image as read_image
+    from placewise.labels import ClassDataset as ClassDataset
+    from placewise.labels import ClassSample as ClassSample
+    from placewise.labels import KeypointDataset as KeypointDataset
+    from placewise.labels import KeypointSample as KeypointSample
+    from placewise.labels import Visibility as Visibility
+    from placewise.metrics import Metric as Metric
+    from placewise.model import InputSettings as InputSettings
+    from placewise.model import ModelSettings as ModelSettings
+    from placewise.ops import rule as rule
+    from placewise.prediction import predict as predict
+    from placewise.remedies import convolutionalize as convolutionalize
+    from placewise.remedies import mend as mend
+    from placewise.run import Run as Run
+    from placewise.run import load_model as load_model
+    from placewise.tasks.classes.model import ClassModel as ClassModel
+    from placewise.tasks.classes.prediction import ClassPrediction as ClassPrediction
+    from placewise.tasks.keypoints.model import KeypointModel as KeypointModel
+    from placewise.tasks.keypoints.prediction import KeypointPrediction as KeypointPrediction
+    from placewise.training import TrainingSet as TrainingSet
+    from placewise.training import TrainingSettings as TrainingSettings
+    from placewise.training import train as train
 
-_HOMES = {
-    "Audit": "auditing",
-    "Augmentation": "augment",
-    "ClassDataset": "labels",
-    "ClassModel": "tasks.classes.model",
-    "ClassPrediction": "tasks.classes.prediction",
-    "ClassSample": "labels",
-    "DataError": "errors",
-    "InputSettings": "model",
-    "KeypointDataset": "labels",
-    "KeypointModel": "tasks.keypoints.model",
-    "KeypointPrediction": "tasks.keypoints.prediction",
-    "KeypointSample": "labels",
-    "Metric": "metrics",
-    "ModelSettings": "model",
-    "PlacewiseError": "errors",
-    "Run": "run",
-    "SettingsError": "errors",
-    "ShapeError": "errors",
-    "Shown": "display",
-    "TrainingSet": "training",
-    "TrainingSettings": "training",
-    "Visibility": "labels",
-    "audit": "auditing",
-    "check": "checking",
-    "convert": "formats",
-    "convolutionalize": "remedies",
-    "evaluate": "evaluation",
-    "load_model": "run",
-    "mend": "remedies",
-    "predict": "prediction",
-    "read_dataset": "formats",
-    "read_image": "images",
-    "rule": "ops",
-    "show": "display",
-    "train": "training",
-    "write_dataset": "formats",
+_NAMES = {
+    "auditing": "Audit audit",
+    "augment": "Augmentation",
+    "checking": "check",
+    "display": "Shown show",
+    "errors": "DataError PlacewiseError SettingsError ShapeError",
+    "evaluation": "evaluate",
+    "formats": "convert read_dataset write_dataset",
+    "images": "read_image",
+    "labels": "ClassDataset ClassSample KeypointDataset KeypointSample Visibility",
+    "metrics": "Metric",
+    "model": "InputSettings ModelSettings",
+    "ops": "rule",
+    "prediction": "predict",
+    "remedies": "convolutionalize mend",
+    "run": "Run load_model",
+    "tasks.classes.model": "ClassModel",
+    "tasks.classes.prediction": "ClassPrediction",
+    "tasks.keypoints.model": "KeypointModel",
+    "tasks.keypoints.prediction": "KeypointPrediction",
+    "training": "TrainingSet TrainingSettings train",
 }
+"""The modules whose names are public, loaded when one is first used."""
+
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 _FAMILIES = ("backbones", "heads", "layers", "losses", "paddings")
 """Modules whose members are public by name: `placewise.heads.Heatmap`."""
 
-__all__ = [
-    "Audit",
-    "Augmentation",
-    "ClassDataset",
-    "ClassModel",
-    "ClassPrediction",
-    "ClassSample",
-    "DataError",
-    "InputSettings",
-    "KeypointDataset",
-    "KeypointModel",
-    "KeypointPrediction",
-    "KeypointSample",
-    "Metric",
-    "ModelSettings",
-    "PlacewiseError",
-    "Run",
-    "SettingsError",
-    "ShapeError",
-    "Shown",
-    "TrainingSet",
-    "TrainingSettings",
-    "Visibility",
-    "audit",
-    "backbones",
-    "check",
-    "convert",
-    "convolutionalize",
-    "evaluate",
-    "heads",
-    "layers",
-    "load_model",
-    "losses",
-    "mend",
-    "paddings",
-    "predict",
-    "read_dataset",
-    "read_image",
-    "rule",
-    "show",
-    "train",
-    "write_dataset",
-]
+__all__ = sorted([*_HOMES, *_FAMILIES])
 
 
 def __getattr__(name: str) -> object:

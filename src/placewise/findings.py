@@ -150,10 +150,9 @@ def look_at_set(
         progress: called with (done, total) images.
     """
     facts = SetFacts(**set_facts(dataset, dataset, seed, progress))
-    found = [*advice, *set_advice(facts)]
-    found.sort(key=lambda one: -one[0])
-    what = many(facts.images, "image")
-    return SetFindings(verdict(found, what, what), tuple(said for _, said in found), facts)
+    return SetFindings(
+        *concluded([*advice, *set_advice(facts)], many(facts.images, "image")), facts
+    )
 
 
 def set_facts(
@@ -236,21 +235,22 @@ def read_all(
     return broken, tuple(tuple(images) for images in same.values() if len(images) > 1)
 
 
-def verdict(found: Sequence[Advice], what: str, ready: str) -> str:
-    """Whether training makes sense, in a sentence.
+def concluded(found: Sequence[Advice], what: str, more: str = "") -> tuple[str, tuple[str, ...]]:
+    """Whether training makes sense, in a sentence; and what to know, the weightiest first.
 
     Args:
         found: all advice.
         what: what was looked at.
-        ready: the same where all is well.
+        more: what is said of it too where all is well.
     """
+    said = tuple(sentence for _, sentence in sorted(found, key=lambda one: -one[0]))
     stops = sum(weight == Weight.STOPS for weight, _ in found)
     harms = sum(weight == Weight.HARMS for weight, _ in found)
     if stops:
-        return f"Not ready to train: {many(stops, 'thing')} must be mended first ({what})."
+        return f"Not ready to train: {many(stops, 'thing')} must be mended first ({what}).", said
     if harms:
-        return f"Ready to train, but look at {many(harms, 'thing')} first ({what})."
-    return f"Ready to train: {ready}."
+        return f"Ready to train, but look at {many(harms, 'thing')} first ({what}).", said
+    return f"Ready to train: {what}{more}.", said
 
 
 def damaged(reasons: Mapping[str, str]) -> Iterator[Advice]:

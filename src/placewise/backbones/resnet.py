@@ -60,15 +60,9 @@ class ResNet(Backbone):
         widths = [width * 2**stage for stage in range(STAGES)]
         self.in_channels, self.spatial_dims = in_channels, spatial_dims
         self.out_channels, self.receptive_field = widths[-1], receptive_field(blocks)
+        convolution = _convolutions(padding_mode, spatial_dims)
         self.stem = nn.Sequential(
-            Convolution(
-                in_channels,
-                width,
-                3,
-                bias=False,
-                padding_mode=padding_mode,
-                spatial_dims=spatial_dims,
-            ),
+            convolution(in_channels, width, 3),
             NORMS[spatial_dims - 1](width),
             nn.ReLU(inplace=True),
         )
@@ -108,6 +102,11 @@ def receptive_field(blocks: int) -> int:
     return field
 
 
+def _convolutions(padding_mode: str, spatial_dims: int) -> partial[Convolution]:
+    """What makes the convolutions of a network: all without a bias and by one padding rule."""
+    return partial(Convolution, bias=False, padding_mode=padding_mode, spatial_dims=spatial_dims)
+
+
 class _Block(nn.Module):
     """relu(s(x) + f(x)), f two convolutions; f begins as nothing."""
 
@@ -116,9 +115,7 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         norm = NORMS[spatial_dims - 1]
-        convolution = partial(
-            Convolution, bias=False, padding_mode=padding_mode, spatial_dims=spatial_dims
-        )
+        convolution = _convolutions(padding_mode, spatial_dims)
         if halve:
             self.first = convolution(before, after, 2, stride=2, padding_mode="valid")
         else:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from placewise.geometry import FloatArray
-from placewise.report.canvas import canvas, png
+from placewise.report.canvas import canvas, png, whole_ticks
 from placewise.report.style import LIGHT, Theme
 from placewise.wording import printable
 
@@ -74,8 +74,6 @@ def sizes_chart(
         >>> sizes_chart([(224, 5), (225, 0)], own=224)[1:4]
         b'PNG'
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure, (axes,) = canvas(2.9, theme)
     even = [size for size, layers in rows if not layers]
     sizes = [size for size, _ in rows]
@@ -95,7 +93,7 @@ def sizes_chart(
             color=theme.third,
         )
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_ticks(axes.yaxis)
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("side of the image (px)")
     axes.set_ylabel("uneven layers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from placewise.wording import enumerated, number
 
 Rows = tuple[list[str], list[list[str]]]
 """Header and rows of a table."""
+
+Columns = dict[str, Callable[[Mapping[str, Any]], str]]
+"""For each heading the cell below it, of what a row is about."""
 
 Words = Sequence[tuple[str, str]]
 """Words, each with what it means."""
@@ -103,56 +106,36 @@ def runs_apart(compared: Compared) -> str:
 
 def comparison_rows(compared: Compared) -> Rows:
     """Each arm against the reference."""
-    header = [
-        f"against {compared.results['reference']}",
-        "verdict",
-        f"difference ({compared.metric.difference_unit})",
-        "seeds × items",
-        "seeds, t",
-        "p (Holm)",
-        "better / equal / worse",
-    ]
-    rows = [
-        [
-            one["arm"],
-            VERDICTS[one["verdict"]],
-            compared.metric.difference(one["difference"]),
-            compared.interval(one["two_way_interval"]),
-            compared.interval(one["t_interval"]),
-            _p(one["p_holm"]),
-            " / ".join(f"{100 * one[key]:.0f} %" for key in ("better", "equal", "worse")),
-        ]
-        for one in compared.results["comparisons"]
-    ]
-    return header, rows
+    metric, chances = compared.metric, ("better", "equal", "worse")
+    columns: Columns = {
+        f"against {compared.results['reference']}": lambda one: one["arm"],
+        "verdict": lambda one: VERDICTS[one["verdict"]],
+        f"difference ({metric.difference_unit})": lambda one: metric.difference(one["difference"]),
+        "seeds × items": lambda one: compared.interval(one["two_way_interval"]),
+        "seeds, t": lambda one: compared.interval(one["t_interval"]),
+        "p (Holm)": lambda one: _p(one["p_holm"]),
+        " / ".join(chances): lambda one: " / ".join(f"{100 * one[key]:.0f} %" for key in chances),
+    }
+    return _rows(columns, compared.results["comparisons"])
+
+
+def _rows(columns: Columns, found: Sequence[Mapping[str, Any]]) -> Rows:
+    return list(columns), [[cell(one) for cell in columns.values()] for one in found]
 
 
 def arm_rows(compared: Compared) -> Rows:
     """What each arm reaches, and costs."""
-    header = [
-        "arm",
-        "head",
-        compared.metric.heading,
-        "95 %",
-        "parameters",
-        "multiply-adds",
-        "learning rate",
-        "images/s",
-    ]
-    rows = [
-        [
-            arm["name"],
-            arm["head"],
-            compared.metric.precise(arm["mean"]),
-            compared.interval(arm["interval"], signed=False),
-            f"{arm['parameters']:,}",
-            f"{arm['multiply_adds']:,}",
-            f"{arm['learning_rate']:.3g}",
-            number(arm["images_per_second"]),
-        ]
-        for arm in compared.results["arms"]
-    ]
-    return header, rows
+    columns: Columns = {
+        "arm": lambda arm: arm["name"],
+        "head": lambda arm: arm["head"],
+        compared.metric.heading: lambda arm: compared.metric.precise(arm["mean"]),
+        "95 %": lambda arm: compared.interval(arm["interval"], signed=False),
+        "parameters": lambda arm: f"{arm['parameters']:,}",
+        "multiply-adds": lambda arm: f"{arm['multiply_adds']:,}",
+        "learning rate": lambda arm: f"{arm['learning_rate']:.3g}",
+        "images/s": lambda arm: number(arm["images_per_second"]),
+    }
+    return _rows(columns, compared.results["arms"])
 
 
 def place_rows(compared: Compared) -> Rows:

@@ -11,13 +11,13 @@ from placewise.findings import (
     Findings,
     SetFacts,
     Weight,
+    concluded,
     listed,
     many,
     set_advice,
     set_facts,
     set_overview,
     splits_of,
-    verdict,
 )
 from placewise.labels import SPLITS, ClassDataset
 from placewise.report.drawing import sheet
@@ -184,11 +184,8 @@ def look(dataset: ClassDataset, seed: int, progress: Progress | None) -> ClassFi
     facts = gather(dataset, seed, progress)
     rules = (set_advice, _lost, _nothing, _conflicts, _few, _uneven, _unlabelled, _sizes)
     found = [advice for rule in rules for advice in rule(facts)]
-    found.sort(key=lambda advice: -advice[0])
     what = f"{many(facts.images, 'image')}, {many(len(facts.by_class), 'class', 'classes')}"
-    return ClassFindings(
-        verdict(found, what, what), tuple(sentence for _, sentence in found), facts
-    )
+    return ClassFindings(*concluded(found, what), facts)
 
 
 def _nothing(facts: ClassFacts) -> Iterator[Advice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from placewise.findings import Advice, Weight, listed, many, set_advice, times, verdict
+from placewise.findings import Advice, Weight, concluded, listed, many, set_advice, times
 from placewise.tasks.keypoints.facts import NEAR, Facts
 from placewise.wording import number, share
 
@@ -27,10 +27,8 @@ def advise(facts: Facts) -> tuple[str, tuple[str, ...]]:
     rules = (set_advice, _instances, _labels, _scale, _repeated, _lost, _swaps, _few, _floor)
     more = (_border, _absent, _unpaired, _empty, _sizes)
     found = [advice for rule in (*rules, *more) for advice in rule(facts)]
-    found.sort(key=lambda advice: -advice[0])
     what = f"{many(facts.images, 'image')}, {many(len(facts.by_keypoint), 'keypoint')}"
-    said = verdict(found, what, f"{what}, {many(facts.labels, 'label')}")
-    return said, tuple(sentence for _, sentence in found)
+    return concluded(found, what, f", {many(facts.labels, 'label')}")
 
 
 def _instances(facts: Facts) -> Iterator[Advice]:
