@@ -99,7 +99,7 @@ def _planes(given: Tensor) -> Iterator[ImageArray]:
     values = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
     try:
         arrays = values.cpu().numpy()
-    except (NotImplementedError, RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError) as error:
         raise ShapeError(
             f"got a tensor that cannot be read as an array: {error}; give a dense one with values"
         ) from error

@@ -15,7 +15,6 @@ from placewise.geometry import FloatArray
 from placewise.images import ImageArray
 from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample, Dataset
 from placewise.metrics import ACCURACY, log_loss, temperature
-from placewise.model import ModelSettings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.task import CARDS, Items, Needs, Progress, Scored, Target, Task, Validation
@@ -129,10 +128,6 @@ class Classes(Task[ClassSample, ClassPrediction]):
     def items(self, model: Any, dataset: Any, samples: Samples) -> Items:
         """1 for each image whose class is right, else 0."""
         return ClassItems(model, dataset, samples)
-
-    def why_no_control(self, dataset: Data, own: ModelSettings, control: ModelSettings) -> str:
-        """Places can be permuted in front of every class head."""
-        return ""
 
     def draw(
         self,
