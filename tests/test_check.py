@@ -446,6 +446,36 @@ def test_fractions_of_width_and_height_are_seen(tmp_path: Path) -> None:
     assert findings.warnings[0].startswith("All 72 labels lie in the top-left pixel: are they frac")
 
 
+def test_fractions_among_pixels_are_seen(tmp_path: Path) -> None:
+    """Some images in fractions; one label in the corner is none."""
+    for count, expected in ((0, 0), (1, 0), (12, 1)):
+        parts = {}
+        for k, name in enumerate("abc"):
+            pixels = scattered(seed=k)
+            parts[name] = [*scaled(pixels[:count], 1 / 64, 1 / 48), *pixels[count:]]
+        folder = write_table(tmp_path / str(count), parts)
+        assert len(warnings_of(folder, "fractions of width and height, and the others")) == expected
+        assert len(warnings_of(folder, "within one pixel")) == bool(count)
+
+
+def test_keypoints_that_are_all_at_one_place_are_seen(tmp_path: Path) -> None:
+    """A placeholder, or a click too many; two keypoints may meet where a third does not."""
+    places = scattered()
+    parts = {"a": places, "b": places, "c": [*places[:3], *scattered(21, seed=1)]}
+    (one,) = warnings_of(write_table(tmp_path / "data", parts), "within one pixel")
+    assert "3 images" in one
+    folder = write_table(tmp_path / "one", {"a": [(30.0, 20.0)] * 24, "b": [(30.0, 20.0)] * 24})
+    assert len(warnings_of(folder, "within one pixel")) == 1
+    assert warnings_of(folder, "smaller copy") == []
+
+
+@pytest.mark.parametrize("pair", [("Nose", "nose"), ("left ear", "left_ear"), ("1", "1.0")])
+def test_names_that_are_nearly_the_same_are_seen(tmp_path: Path, pair: tuple[str, str]) -> None:
+    parts = {name: scattered(seed=k) for k, name in enumerate((*pair, "tail"))}
+    (one,) = warnings_of(write_table(tmp_path / "data", parts), "nearly the same")
+    assert f"'{pair[0]}' and '{pair[1]}'" in one and "tail" not in one
+
+
 def test_percent_and_pixels_of_a_smaller_copy_are_seen(tmp_path: Path) -> None:
     small = {name: scaled(scattered(seed=k), 0.4, 0.4) for k, name in enumerate("ab")}
     (one,) = warnings_of(write_table(tmp_path / "small", small), "pixels of a smaller copy")
@@ -514,6 +544,7 @@ ALONE = {
     "two possible partners": ((*EYES, "left_l", "right_l", "left_r", "right_r"), None),
     "differently written": ((*EYES, "Left Ear", "right ear"), ("Left Ear", "right ear")),
     "letters": ((*EYES, "wrist_L"), ("wrist_L",)),
+    "letters without a break": ((*EYES, "Lhand", "Rhand", "Lfoot"), ("Lfoot",)),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,6 +113,7 @@ class SetFacts:
         damaged: images that cannot be read, and why.
         copies: groups of images with the same content.
         leaks: those of the groups that are in several splits.
+        alike: groups of names that differ in capitals, blanks or a `.0` alone.
     """
 
     source: str
@@ -123,6 +125,7 @@ class SetFacts:
     damaged: dict[str, str]
     copies: tuple[tuple[str, ...], ...]
     leaks: tuple[tuple[str, ...], ...]
+    alike: tuple[tuple[str, ...], ...]
 
 
 class SetFindings(Findings):
@@ -176,6 +179,7 @@ def set_facts(
     sizes = Counter(f"{width}×{height}" for height, width in (s.size for s in dataset.samples))
     return {
         "source": str(dataset.source or dataset.root),
+        "alike": names_alike(dataset.names),
         "images": len(dataset.samples),
         "splits": {split: splits.count(split) for split in SPLITS if split in splits},
         "split_drawn": any(sample.split != split for sample, split in given),
@@ -206,8 +210,31 @@ def set_advice(facts: SetFacts) -> Iterator[Advice]:
     if facts.split_fault:
         sentence = facts.split_fault[0].upper() + facts.split_fault[1:]
         yield Weight.STOPS, f"{sentence.rstrip('.')}."
+    if facts.alike:
+        groups = listed([" and ".join(f"'{name}'" for name in group) for group in facts.alike])
+        yield (
+            Weight.HARMS,
+            f"Names that are nearly the same: {groups}. Where they mean one thing, the network "
+            "learns to tell it apart from itself: write one name for it everywhere.",
+        )
     yield from leaks(facts.leaks)
     yield from copies([group for group in facts.copies if group not in facts.leaks])
+
+
+def names_alike(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Groups of names that differ in capitals, blanks, lines or a `.0` alone.
+
+    Single letters are told apart: `A` and `a` are two classes of handwriting.
+
+    Example:
+        >>> names_alike(["left ear", "Left_Ear", "1", "1.0", "a", "A"])
+        (('left ear', 'Left_Ear'), ('1', '1.0'))
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        plain = re.sub(r"[\s_-]+", " ", name.removesuffix(".0")).strip().casefold()
+        groups[name if len(name) == 1 and name.isalpha() else plain].append(name)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def splits_of(dataset: Dataset[Any], seed: int) -> tuple[list[str], str]:

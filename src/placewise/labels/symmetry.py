@@ -48,7 +48,8 @@ def unpaired(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> tuple
     """Names that carry a side and have no partner: a mirror would make them wrong.
 
     Where nothing is paired at all, a name that looks like a side may be a word (`right_now`), and
-    nothing is mirrored anyway.
+    nothing is mirrored anyway. Where a pair has its letter without a break (`Lhand`, `Rhand`),
+    every name with such a letter at the same end may be a side.
 
     Args:
         names: of the keypoints.
@@ -57,9 +58,24 @@ def unpaired(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> tuple
     Example:
         >>> unpaired(["nose", "left_eye", "right_eye", "left_wrist"], [("left_eye", "right_eye")])
         ('left_wrist',)
+        >>> unpaired(["Nose", "Lhand", "Rhand", "Lfoot"], [("Lhand", "Rhand")])
+        ('Lfoot',)
     """
     paired = {name for pair in symmetry for name in pair}
-    return tuple(name for name in names if name not in paired and _WORD.search(name))
+    glued = {
+        (end, letters)
+        for left, right in symmetry
+        for end in (0, -1)
+        for letters in ("lr", "LR")
+        if left[end] != right[end] and {left[end], right[end]} == set(letters)
+        if not _WORD.search(left)
+    }
+    return tuple(
+        name
+        for name in names
+        if name not in paired
+        and (_WORD.search(name) or any(name[end] in letters for end, letters in glued))
+    )
 
 
 def _mirrored(name: str, sides: dict[str, str]) -> set[str]:

@@ -14,6 +14,9 @@ FEW = 20
 LEAST_LABELS, HALF = 10, 0.5
 """Labels, and the share of the images' sides, below which labels look like no pixels of them."""
 
+LEAST_CORNER = 5
+"""Different places in the top-left pixel from which they look like fractions."""
+
 HIGH_FLOOR = 0.5
 """Decode floor in px from which it is worth a word."""
 
@@ -66,7 +69,22 @@ def _scale(facts: Facts) -> Iterator[Advice]:
             f"All {facts.labels:,} labels lie in the top-left pixel: are they fractions of width "
             "and height? Multiply x by the width and y by the height of each image.",
         )
-    elif max(wide, high) < HALF:
+        return
+    places, count = facts.corner
+    if places >= LEAST_CORNER:
+        yield (
+            Weight.HARMS,
+            f"{count:,} of {facts.labels:,} labels lie in the top-left pixel: are these fractions "
+            "of width and height, and the others pixels? Give pixels everywhere.",
+        )
+    if facts.collapsed:
+        yield (
+            Weight.HARMS,
+            f"All keypoints lie within one pixel on {many(len(facts.collapsed), 'image')}: "
+            f"{listed(list(facts.collapsed))}. Correct the places, or leave them empty where they "
+            "are not known.",
+        )
+    if max(wide, high) < HALF and len(facts.collapsed) < facts.images:
         percent = " or percent of width and height" if facts.largest <= 100 else ""
         yield (
             Weight.HARMS,

@@ -97,6 +97,8 @@ class Facts(SetFacts):
         swaps: left and right that seem to have changed places, the clearest first.
         repeated: places that look like a code for "missing".
         reach: largest x and y of all labels, as shares of the image's sides; None without labels.
+        corner: different places in the top-left pixel, and labels there.
+        collapsed: images with an instance whose keypoints all lie within a pixel.
         largest: largest coordinate of all labels in pixels; None without labels.
         unpaired: names with a side and without a partner, where other names have one.
         decode_floor_px: error left when the labels are encoded and decoded; None: not known.
@@ -109,6 +111,8 @@ class Facts(SetFacts):
     repeated: tuple[Repeated, ...]
     reach: tuple[float, float] | None
     largest: float | None
+    corner: tuple[int, int]
+    collapsed: tuple[str, ...]
     unpaired: tuple[str, ...]
     decode_floor_px: float | None
 
@@ -141,6 +145,8 @@ def gather(
         repeated=tuple(_repeated(dataset)),
         reach=reach,
         largest=largest,
+        corner=_corner(dataset),
+        collapsed=tuple(s.image for s in dataset.samples if _is_collapsed(s)),
         unpaired=unpaired(dataset.names, dataset.symmetry) if dataset.symmetry else (),
         decode_floor_px=floor,
     )
@@ -181,6 +187,21 @@ def _reach(dataset: KeypointDataset) -> tuple[tuple[float, float] | None, float 
         return None, None
     x, y = np.max(shares, axis=0).tolist()
     return (x, y), max(largest)
+
+
+def _corner(dataset: KeypointDataset) -> tuple[int, int]:
+    """Different places in the top-left pixel, and labels there: fractions among pixels."""
+    points = np.concatenate([s.points[s.located] for s in dataset.samples] or [np.zeros((0, 2))])
+    inside = points[((points >= 0) & (points <= 1)).all(-1)]
+    return len(np.unique(inside, axis=0)), len(inside)
+
+
+def _is_collapsed(sample: KeypointSample) -> bool:
+    """Whether all keypoints of an instance, two at least, lie within a pixel."""
+    return any(
+        known.sum() > 1 and bool((np.ptp(points[known], axis=0) < 1).all())
+        for points, known in zip(sample.points, sample.located, strict=True)
+    )
 
 
 def _by_keypoint(dataset: KeypointDataset, splits: Sequence[str]) -> tuple[KeypointFacts, ...]:
