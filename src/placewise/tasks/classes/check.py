@@ -209,7 +209,7 @@ def _conflicts(facts: ClassFacts) -> Iterator[Advice]:
             Weight.HARMS,
             f"Identical images have different classes ({len(facts.conflicts):,} groups), e.g. "
             f"{' = '.join(facts.conflicts[0][:3])}: the network cannot learn both. Keep one of "
-            f"them.",
+            "them.",
         )
 
 

@@ -70,10 +70,8 @@ class ClassModel(Network[ClassPrediction]):
             (height, width) in pixels of the image; positive speaks for the class.
         """
         shown = self.prepared(image)
-        size, margins = (
-            (shown.shape[0], shown.shape[1]),
-            self.margins((shown.shape[0], shown.shape[1])),
-        )
+        size = (shown.shape[0], shown.shape[1])
+        margins = self.margins(size)
         with torch.no_grad():
             features = self.features(self.padding.pad(self.as_batch(shown), margins))
         features = features.detach().requires_grad_()

@@ -160,9 +160,8 @@ def _border(facts: Facts) -> Iterator[Advice]:
     if facts.labels and not facts.near_border:
         yield (
             Weight.NOTE,
-            f"No label lies {where}: the model cannot learn to place keypoints there, and no "
-            f"score will "
-            "show it. If your images will have keypoints there, label some that do.",
+            f"No label lies {where}: the model cannot learn to place keypoints there, and no score "
+            "will show it. If your images will have keypoints there, label some that do.",
         )
     elif never:
         yield (
@@ -186,8 +185,7 @@ def _absent(facts: Facts) -> Iterator[Advice]:
         yield (
             Weight.NOTE,
             "No keypoint is labelled as absent, so a score cannot learn to say that a keypoint is "
-            "not "
-            "there.",
+            "not there.",
         )
 
 

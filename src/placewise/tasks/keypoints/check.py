@@ -92,10 +92,8 @@ class KeypointFindings(Findings):
 
     def sections(self, shown: Sequence[Card], names: Sequence[str]) -> list[Section]:
         """Images with their labels, and labels of each keypoint."""
-        header, rows = (
-            _header(self.facts),
-            [_row(self.facts, one) for one in self.facts.by_keypoint],
-        )
+        header = _header(self.facts)
+        rows = [_row(self.facts, one) for one in self.facts.by_keypoint]
         caption = "Number of labels of each keypoint."
         counted = Table(header, rows, range(1, len(header)), caption)
         words = (
