@@ -266,7 +266,7 @@ NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "one class": ({"x": IMAGES, "y": LABELS * 0}, "class: there is one class, '0'"),
     "pickled": (
         {"x": np.array([Bomb()] * 6, dtype=object), "y": LABELS},
-        "'x': it is damaged and cannot be read (Object arrays cannot be loaded",
+        "'x': it is an array of Python objects, which may hold code; write names as text",
     ),
 }
 

@@ -324,6 +324,7 @@ def test_steps_and_minutes_exclude_each_other(squares: Path, tmp_path: Path) -> 
         ({"device": "cuda:77"}, "--device auto, cpu"),
         ({"device": "toaster"}, "--device auto, cpu"),
         ({"augmentation": {"spin": 3}}, "spin"),
+        ({"learning_rate": float("inf")}, "learning_rate: got inf"),
     ],
 )
 def test_settings_that_cannot_be(
@@ -331,6 +332,16 @@ def test_settings_that_cannot_be(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         trained(squares, tmp_path / "run", max_steps=2, **values)
+
+
+@pytest.mark.parametrize("given", [{"callbacks": print}, {"metrics": None}, {"callbacks": [3]}])
+def test_callbacks_and_metrics_are_lists_of_functions(
+    squares: Path, tmp_path: Path, given: dict
+) -> None:
+    """Known before the first step, not at the first line of the log."""
+    with pytest.raises(SettingsError, match="lists of functions"):
+        train(read_dataset(squares), tmp_path / "run", max_steps=2, **given)
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_image_is_touched(squares: Path, tmp_path: Path) -> None:

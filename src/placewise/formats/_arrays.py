@@ -51,6 +51,10 @@ def guarded(collector: Collector, field: str) -> Iterator[None]:
         raise
     except Exception as error:  # numpy, zipfile, gzip and their codecs raise any kind
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        if "Object arrays" in reason:
+            todo = "write names as text, e.g. with astype(str), and images as numbers"
+            collector.fault(0, field, "it is an array of Python objects, which may hold code", todo)
+            collector.stop()
         got = f"it is damaged and cannot be read ({reason})"
         collector.fault(0, field, got, "fetch it again, whole, or write it again")
         collector.stop()

@@ -42,15 +42,15 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_steps: int | None = Field(default=None, ge=1)
-    max_minutes: float | None = Field(default=None, gt=0)
+    max_minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
     precision: Precision = "auto"
     pixels: int = Field(default=PIXELS, ge=1024)
     batch_size: int | None = Field(default=None, ge=2)
     num_workers: int = Field(default=0, ge=0)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
+    learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     backbone: str = "unet"
     backbone_settings: dict[str, int | float | str | bool] = {}
