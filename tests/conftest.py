@@ -23,7 +23,7 @@ toy_task train training_python
 """Modules whose tests train networks, start other processes, or open a browser."""
 
 EXHAUSTIVE = """
-audit audit_effective audit_paths audit_position audit_sensitivity audit_shift check flatten_order
+audit audit_effective audit_paths audit_position audit_sensitivity audit_shift flatten_order
 backbones convolutionalize graph graph_oracle layers layers_local ops_axes ops_borders ops_contract
 ops_rules proximity proximity_placement proximity_rewiring remedies show statistics target
 """.split()
