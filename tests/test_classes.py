@@ -464,10 +464,10 @@ def test_what_the_head_cannot_take_is_passed_over(
         f"{SIDE - 4}.png"
     ]
     assert caplog.messages[-1].startswith(
-        f"1 of 2 images were passed over; about.json names them; the first, {2 * SIDE}.png: "
+        f"1 of 2 images were passed over; about.json names them; the first, '{2 * SIDE}.png': "
     )
     (folder / f"{SIDE - 4}.png").unlink()
-    with pytest.raises(ImageError, match=rf"no image could be predicted; the first, {2 * SIDE}"):
+    with pytest.raises(ImageError, match=rf"no image could be predicted; the first, .{2 * SIDE}"):
         predict(run, folder, tmp_path / "none")
 
 
