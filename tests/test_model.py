@@ -71,6 +71,26 @@ def test_padding_to_a_multiple_moves_no_keypoint() -> None:
     assert model.predict(image).keypoints == pytest.approx(direct.keypoints[0].numpy(), abs=1e-4)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(48, 64), (45, 61)])
+def test_one_image_has_the_same_bits_however_it_is_handed_over(
+    channels: int, size: tuple[int, int]
+) -> None:
+    """Training, evaluation and prediction in memory say exactly the same of an image."""
+    view = VIEW.model_copy(
+        update={"channels": channels, "mean": (0.5,) * channels, "std": (0.2,) * channels}
+    )
+    settings = build().settings.model_copy(update={"input": view})
+    model = KeypointModel.build(settings).eval()
+    image = np.random.default_rng(0).integers(0, 255, (*size, channels)).astype(np.uint8)
+    shown = model.prepared(image)
+    one = model.predict(image)
+    for batch in (shown[None], np.stack([shown]), np.asfortranarray(shown)[None]):
+        (other,) = model.predict_scaled(batch, [size])
+        assert np.array_equal(one.keypoints, other.keypoints)
+        assert np.array_equal(one.uncertainty, other.uncertainty)
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.51])
 @pytest.mark.parametrize("head", KEYPOINT_HEADS)
 def test_the_decode_floor_is_low(head: str, scale: float) -> None:

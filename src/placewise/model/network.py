@@ -222,11 +222,13 @@ class Network(nn.Module, ABC, Generic[P]):
             shown: (h, w, channels) or (batch, h, w, channels) in 0..1.
 
         Returns:
-            (batch, channels, h, w).
+            (batch, channels, h, w) in a layout that the number of images decides and nothing else:
+            convolutions round differently in each.
         """
         planes = torch.from_numpy(shown).movedim(-1, -3)
         batch = (planes if planes.ndim == 4 else planes[None]).to(self.mean.device)
-        return batch.contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if len(batch) > 1 else torch.contiguous_format
+        return batch.clone(memory_format=layout)
 
     @torch.inference_mode()
     def predict_scaled(
