@@ -54,7 +54,7 @@ def test_the_folder_holds_images_points_and_a_readme(folder: Path):
     images = [f"images/{number:04d}.png" for number in range(IMAGES)]
     assert set(files_of(folder)) == {"README.txt", "points.csv", *images}
     rows = rows_of(folder)
-    assert [(row["image"], row["point"]) for row in rows] == [
+    assert [(row["image"], row["keypoint"]) for row in rows] == [
         (image, name) for image in images for name in NAMES
     ]
     readme = (folder / "README.txt").read_text(encoding="utf-8")

@@ -124,7 +124,7 @@ REFUSED = {
     "flattening": (nn.Sequential(halving(1), nn.Flatten()), "must give features"),
     "pooling all": (nn.Sequential(halving(1), nn.AdaptiveAvgPool2d(1)), "must grow with the image"),
     "valid": (nn.Sequential(nn.Conv2d(3, 6, 5), nn.Conv2d(6, 6, 5)), "pad its convolutions"),
-    "tied to a size": (nn.Sequential(nn.Flatten(), nn.Linear(7, 7)), "features of sides None"),
+    "tied to a size": (nn.Sequential(nn.Flatten(), nn.Linear(7, 7)), "images of several sizes"),
 }
 
 

@@ -43,21 +43,21 @@ README = """placewise demo images
 =======================
 
 images/   photographs with handwritten digits on them, in several sizes
-points.csv  where the digits are: one row for each of the ten points of each image
+points.csv  where the digits are: one row for each of the ten keypoints of each image
 
 Columns of points.csv:
-  image  file, relative to this folder
-  split  train, val or test
-  point  zero, one, ... nine
-  x, y   centre of gravity of the digit's ink in pixels: x to the right, y down, the middle of the
-         first pixel is 0,0; empty where the digit is absent
-  state  visible, or absent: this digit is not on this image
+  image       file, relative to this folder
+  split       train, val or test
+  keypoint    zero, one, ... nine
+  x, y        centre of gravity of the digit's ink in pixels: x to the right, y down, the centre of
+              the first pixel is 0, 0; empty where the digit is absent
+  visibility  visible, or absent: this digit is not on this image
 
-Digits may be cut by the border, but the point itself is always on the image. No digit and no part
-of a photograph of the test images occurs in the others.
+Digits may be cut by the border, but the keypoint itself is always on the image. No digit and no
+part of a photograph of the test images occurs in the others.
 
 To train on this folder:  placewise train THIS_FOLDER --out RUN
-Your own folder may look just like it; the columns split and state may be left out.
+Your own folder may look just like it; the columns split and visibility may be left out.
 
 Digits and photographs: scikit-learn (load_digits, load_sample_images).
 """
@@ -110,8 +110,8 @@ def write_images(folder: Path, *, images: int = 600, seed: int = 0) -> Path:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     print(write_images(Path(folder, "digits"), images=2).read_text()[:64])
-        image,split,point,x,y,state
+        ...     print(write_images(Path(folder, "digits"), images=2).read_text()[:72])
+        image,split,keypoint,x,y,visibility
         images/0000.png,train,zero,...
     """
     if images < 1:
@@ -119,7 +119,7 @@ def write_images(folder: Path, *, images: int = 600, seed: int = 0) -> Path:
     claim_folder(folder, "")
     stocks = _stocks()
     (folder / "images").mkdir(parents=True)
-    rows = ["image,split,point,x,y,state"]
+    rows = ["image,split,keypoint,x,y,visibility"]
     for number in range(images):
         split = split_of(number)
         pixels, points = _scene(stocks[split], np.random.default_rng([seed, number]))
@@ -151,7 +151,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
     data, run_folder, keypoints = out / "images", out / "run", out / "keypoints"
     _log.info(f"1 of 4: {images} images with handwritten digits: {data}")
     dataset = read_dataset(write_images(data, images=images, seed=seed))
-    _log.info(f"2 of 4: training, about {minutes:g} minutes: {run_folder}")
+    _log.info(f"2 of 4: training, about {minutes:g} min: {run_folder}")
     run = train(dataset, run_folder, max_minutes=minutes, seed=seed)
     _log.info("3 of 4: scores on images that were not trained on")
     with Display("images") as progress:
@@ -165,7 +165,9 @@ def run_demo(out: Path, *, minutes: float, seed: int, images: int) -> dict[str, 
         f"{100 * near:.1f} % of the digits on the test images have their keypoint within {NEAR:g} "
         f"px, {100 * said:.1f} % with a score of {PRESENT:g} or more"
     )
+    _log.info(f"images with their keypoints: {keypoints / 'overlays'}")
     _log.info(f"report: {run_folder / 'evaluation' / 'report.html'}")
+    _log.info(f"next, your own images: {data / 'README.txt'} describes a folder of them")
     return {**scores, "within_3_px": near, "within_3_px_and_said": said}
 
 
@@ -202,7 +204,7 @@ def split_of(number: int) -> str:
 
 
 def _cells(point: FloatArray | None) -> str:
-    """The columns x, y and state."""
+    """The columns x, y and visibility."""
     return ",,absent" if point is None else f"{point[0]:.2f},{point[1]:.2f},visible"
 
 

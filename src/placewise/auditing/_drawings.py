@@ -196,8 +196,9 @@ def _shifts(measured: Measured) -> Iterator[Drawing]:
     if (phases := measured.phases) is not None:
         yield Drawing(
             "phases",
-            "Share of the output’s variance that is due to a small shift of the image, by the size "
-            "of the shift; the last row and column are a whole stride. If it is large, the output "
+            "How much the output changes when the image moves a little, by the size of the shift; "
+            "100 is as much as between two unrelated images. The last row and column are a whole "
+            "stride. If the numbers before them are large, the output "
             "depends on the grid at which the network samples: blur before striding, or train on "
             "shifted images.",
             f"Map of the output’s change by shift, up to {share(float(phases.share.max()))}",
@@ -205,7 +206,7 @@ def _shifts(measured: Measured) -> Iterator[Drawing]:
                 maps.grid_map,
                 100 * phases.share,
                 phases.offsets,
-                "of the output’s variance (%)",
+                "change (% of that between images)",
                 "moved by",
             ),
         )

@@ -302,7 +302,8 @@ def measured_rows(measured: Measured) -> Iterator[Row]:
         yield "consistency", f"{number(crops.percent)} %", of
     if (phases := measured.phases) is not None:
         most = share(float(phases.share.max()))
-        yield "phase", most, "of the output's variance, at most, is due to shifts below a stride"
+        of = "largest change of the output by a shift below a stride; 100 %: as between two images"
+        yield "phase", most, of
     if measured.equivariance:
         last = measured.equivariance[-1]
         of = f"of {_layer(last.layer)} when the image moves, in spreads of its features"
@@ -323,14 +324,14 @@ def _sensitivity_rows(measured: Measured) -> Iterator[Row]:
         of = "" if field.ratio is None else f"; {share(field.ratio)} of the receptive field's"
         yield "effective field", f"{number(field.size)} px", f"side of its square{of}"
     if (found := measured.sensitivity) is not None:
-        of = "the middle's over the corners', to small noise"
+        of = "of the middle over that of the corners, to small noise"
         yield "sensitivity", number(found.places.centre_over_corner), of
     if (against := measured.comparison) is not None:
         predicted = number(against.predicted.centre_over_corner)
         of = f"rank correlation with the path counts, which predict {predicted}"
         yield "sensitivity, paths", number(against.spearman), of
     if (painted := measured.occlusion) is not None:
-        of = "the middle's over the corners', to painted-over cells"
+        of = "of the middle over that of the corners, to painted-over cells"
         if (cells := measured.occlusion_comparison) is not None:
             predicted = number(cells.predicted.centre_over_corner)
             of += f"; the path counts predict {predicted}"

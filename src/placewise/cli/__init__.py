@@ -23,7 +23,7 @@ from placewise.progress import console
 
 __all__ = ["VERBS", "main"]
 
-DESCRIPTION = """Networks that keep place: keypoints and classes, and any network's blind places.
+DESCRIPTION = """Find keypoints in images, sort images into classes, see where a network is blind.
 
 A first run, from a folder with images and points.csv (image,keypoint,x,y):
 
@@ -32,15 +32,15 @@ A first run, from a folder with images and points.csv (image,keypoint,x,y):
   placewise evaluate my_run my_folder
   placewise predict my_run new_images --out predictions
 
-With a folder of images for each class instead, or MNIST's files, or arrays, the same lines
-learn classes. Or see it all at once: placewise demo
+The same commands learn classes if the labels are classes: a folder of images for each class,
+a table (image,class), arrays, or the files of MNIST. To see all steps at once: placewise demo
 
-Any network, layer by layer, and its blind places:
+To see any network layer by layer, and where it is blind:
 
   placewise show lenet+flatten
   placewise audit torchvision:resnet18
 
-How to use a verb, with examples: placewise VERB --help"""
+Options and examples of a command: placewise COMMAND --help"""
 
 
 VERBS: dict[str, Callable[..., None]] = {

@@ -40,7 +40,7 @@ def check(
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
-        root: folder of the images, where it is not the folder of the file.
+        root: folder of the images, if it is not the folder of the file.
         seed: seed of the split that training would draw.
         plugin: modules to import first, for tasks and formats of your own.
         quiet: show no progress.
@@ -82,7 +82,7 @@ def convert(
         to: the file to write; it names images relative to the folder of the images.
         format: force the format that is read.
         to_format: format to write; by default the one that the ending of the name suggests.
-        root: folder of the images, where it is not the folder of the file.
+        root: folder of the images, if it is not the folder of the file.
         threshold: of predictions: keypoints with a lower score become absent, and the others
             labels without a score.
         lossy: write even where the format cannot hold everything.
@@ -130,7 +130,7 @@ def train(
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Train a network on labelled images: of keypoints, or of classes.
+    """Train a network on images with labels of keypoints or classes.
 
     Like this:
 
@@ -145,28 +145,30 @@ def train(
         out: folder of the run; new or empty unless --resume.
         max_steps: optimiser steps.
         max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
-        resume: continue the run where it was interrupted; begin it where there is none.
+        resume: continue the run where it was interrupted; if there is none, begin it.
         head: for keypoints heatmap (the default), integral, simcc, coordinates; for classes
             convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; or
             module:Class with --plugin. See docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
         backbone: unet (the default), resnet, lenet, timm, or module:Class with --plugin. See
             docs/backbones.md.
-        backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3 padding=reflect.
+        backbone_set: settings of the backbone as KEY=VALUE, e.g. depth=3
+            padding_mode=reflect.
         width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
-        pixels: of the median image after scaling; 320×240 by default, more is finer and slower.
+        pixels: size of the median image after scaling, as a number of pixels; more is finer and
+            slower.
         batch_size: images in a step; 8 for keypoints, 32 for classes by default.
         learning_rate: peak of the learning rate.
         num_workers: processes that prepare batches; 0 (the default) prepares them between the
             steps.
-        seed: everything that is drawn follows from it; 0 by default.
+        seed: number that all random draws follow from; 0 by default.
         device: auto (the default: cuda, mps or cpu, whichever is there), or cpu, cuda, cuda:1, mps.
         precision: auto (the default) measures which is faster on this machine.
         val_interval: steps between validations.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
-        root: folder of the images, where it is not the folder of the file.
+        root: folder of the images, if it is not the folder of the file.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
     """
@@ -225,7 +227,7 @@ def predict(
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Predict new images of any size: keypoints, or classes.
+    """Predict keypoints or classes on new images.
 
     Like this:
 
@@ -236,10 +238,10 @@ def predict(
     Args:
         run: folder of the run.
         images: an image, a folder that is searched with its subfolders, or arrays (.npz, idx).
-        out: new folder for predictions.csv and the overlays, outside of the images' folder; for
-            keypoints also COCO and DeepLabCut.
-        resume: go on where the same prediction was stopped.
-        overlays: how many overlays are drawn at most.
+        out: new folder for predictions.csv and the images with drawings, outside of the folder of
+            images; keypoints are also written for COCO and DeepLabCut.
+        resume: continue the same prediction where it was interrupted.
+        overlays: number of images that are drawn with their prediction, at most.
         threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for tasks, heads and backbones of your own.
@@ -286,13 +288,13 @@ def evaluate(
     Args:
         run: folder of the run.
         data: file of labels, the folder that holds one, or a folder of images for each class.
-        split: train, val or test; test if there is one, else val. Images are recognised by their
-            content; those that the run has never seen count as test images.
+        split: the images to score; by default test, or val if there are no test images. Images
+            are recognised by their content; those that the run has never seen count as test.
         out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
         pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
-        root: folder of the images, where it is not the folder of the file.
+        root: folder of the images, if it is not the folder of the file.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
@@ -322,7 +324,7 @@ def evaluate(
 def demo(
     out: Path = Path("placewise-demo"), minutes: float = 3.3, seed: int = 0, images: int = 600
 ) -> None:
-    """Make a folder of images with known keypoints, train on it, and show what came of it.
+    """Make a folder of images with known keypoints, train on it, and show the result.
 
     Like this:
 
@@ -332,7 +334,7 @@ def demo(
     Args:
         out: new folder for the images, the run, the scores and the keypoints.
         minutes: length of the training.
-        seed: everything that is drawn follows from it.
+        seed: number that all random draws follow from.
         images: number of images.
     """
     from placewise.demo import run_demo

@@ -114,7 +114,13 @@ CLASS_METRICS = (
         "much as common ones",
         "higher",
     ),
-    Metric("macro_f1", "mean F₁", "", "F₁ = 2PR / (P + R), averaged over the classes", "higher"),
+    Metric(
+        "macro_f1",
+        "mean F₁",
+        "",
+        "2PR / (P + R) of precision P and recall R, averaged over the classes",
+        "higher",
+    ),
     Metric(
         "majority_baseline",
         "majority baseline",

@@ -100,7 +100,15 @@ def _side(backbone: nn.Module, channels: int, side: int) -> int | None:
 
 def _stride(backbone: nn.Module, channels: int) -> int:
     small, large = (_side(backbone, channels, side) for side in SIDES)
-    if small is None or large is None or large <= small:
+    if small is None or large is None:
+        first = _channels(backbone)
+        raise ShapeError(
+            f"the backbone cannot take images of {channels} channels and {SIDES[0]} or "
+            f"{SIDES[1]} px"
+            + (f" (its first convolution takes {first} channels)" if first != channels else "")
+            + f"; it must take {channels} channels and images of several sizes"
+        )
+    if large <= small:
         raise ShapeError(
             f"the backbone gave features of sides {small} and {large} for images of {SIDES[0]} and "
             f"{SIDES[1]} px with {channels} channels; they must grow with the image"

@@ -96,7 +96,7 @@ def sizes_chart(
     whole_ticks(axes.yaxis)
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("side of the image (px)")
-    axes.set_ylabel("uneven layers")
+    axes.set_ylabel("misaligned layers")
     return png(figure)
 
 

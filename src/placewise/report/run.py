@@ -92,7 +92,7 @@ def training_section(log: Rows, metric: Metric) -> Section:
     """
     said = (
         f"The loss should fall and level off. The {metric.label} is measured on images that the "
-        "network does not learn from; the network of its best moment is kept."
+        "network does not learn from; the best network is kept."
     )
     alt = f"Curves of the training loss and the {metric.label} over {len(log)} log lines"
     draw = partial(curves, log, metric)

@@ -104,7 +104,7 @@ def begin(
     )
     _LOG.info(
         f"{steps} steps of {batch_size} images, {precision}, about "
-        f"{batch_size / seconds:.0f} images/s: {steps * seconds / 60:.1f} minutes"
+        f"{batch_size / seconds:.0f} images/s: {steps * seconds / 60:.1f} min"
     )
     return Run.create(out, facts, digests)
 

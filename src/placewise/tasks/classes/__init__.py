@@ -195,7 +195,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
         return class_sections(scores, worst=worst, best=best)
 
     def ranking(self, held: Held) -> tuple[list[int], list[int]]:
-        """The surest right one of each class, and the surest wrong ones."""
+        """The surest right one of each class, and wrong ones, the least probable truth first."""
         labels = [sample.label for sample in held.samples]
         known = [i for i, label in enumerate(labels) if label is not None]
         given = {i: held.found[i].probabilities[labels[i]] for i in known}

@@ -106,12 +106,14 @@ def _images(worst: Sequence[Card], best: Sequence[Card]) -> list[Part]:
         return []
     alt = "Image, evidence for the predicted class, and the most probable classes"
     key = (
-        "Left the image, right the evidence for the predicted class: orange speaks for it, blue "
-        "against it, and the strongest place has the strongest colour. Below are the most probable "
-        "classes."
+        "On the left is the image, on the right the evidence for the predicted class: orange "
+        "supports it, blue contradicts it, and the strongest place has the strongest colour. Below "
+        "are the most probable classes."
     )
     parts: list[Part] = [Paragraph(key)]
-    parts += [Photographs(worst, alt, "Wrong predictions, the surest first")] if worst else []
+    if worst:
+        said = "Wrong predictions, the least probable true class first"
+        parts.append(Photographs(worst, alt, said))
     if best:
         parts.append(Photographs(best, alt, "Correct predictions, the surest of each class"))
     return parts

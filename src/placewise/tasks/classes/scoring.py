@@ -53,4 +53,4 @@ def _most_confused(scores: Mapping[str, Any]) -> str:
     truth, answer = np.unravel_index(int(counts.argmax()), counts.shape)
     names, times = scores["classes"], int(counts.max())
     often = "once" if times == 1 else f"{times:,} times"
-    return f" The most common mistake, {often}, is '{names[answer]}' for '{names[truth]}'."
+    return f" The most common mistake, {often}: a '{names[truth]}' predicted as '{names[answer]}'."

@@ -130,7 +130,7 @@ def _swaps(facts: Facts) -> Iterator[Advice]:
         yield (
             Weight.HARMS,
             f"Left and right look swapped {times(len(facts.swaps))}: {where}. The other keypoints "
-            "there speak for the opposite; look at these images and correct what is wrong.",
+            "there suggest the opposite; look at these images and correct what is wrong.",
         )
 
 

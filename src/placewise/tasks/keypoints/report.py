@@ -105,7 +105,8 @@ def keypoint_sections(
         ['Where the errors are', 'Images', 'Scores']
     """
     norm = (scores.get("pck") or {}).get("norm")
-    said = f"The reference length of PCK is: {norm}." if norm else ""
+    of = "the diagonal of the image" if norm == "diagonal" else norm
+    said = f"The reference length of PCK is {of}." if norm else ""
     return [
         Section("Where the errors are", _plots(scores, errors)),
         Section("Images", _images(scores, worst, best), console=False),

@@ -65,7 +65,9 @@ def verdict(scores: Mapping[str, Any]) -> str:
     baseline = scores["mean_position_baseline_px"]
     blind = f" (always predicting the mean position: {baseline:.1f} px)" if baseline else ""
     mean, median = scores["mean_error_px"], scores["median_error_px"]
+    no_better = baseline and mean >= baseline
     return (
         f"On {scores['images']} {kind_of(scores['split'])} images the mean error is {mean:.2f} px "
         f"and the median error {median:.2f} px{blind}."
+        + (" The network is no better than that: train it longer." if no_better else "")
     )
