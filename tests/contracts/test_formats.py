@@ -209,7 +209,7 @@ THERE = "put the image there, or name the folder of the images with --root (root
 NUMBER = "write a finite number with a point, or nothing for a keypoint that is not labelled"
 MOVE = "correct it (0-based pixels, x right, y down), or label the keypoint as absent"
 LENGTH = "write as many cells as the header has (a name with a comma needs quotation marks)"
-TWICE = "keep one, or use a format with instances (long_csv, coco)"
+TWICE = "keep one entry for each image"
 BOTH = "write both coordinates, or neither for a keypoint that is not labelled"
 STATES = "write visible, hidden, absent, unlabelled or nothing"
 SPLIT = "write train, val, test or nothing"
@@ -239,8 +239,8 @@ FAULTS = [
     ("not a number", "long_csv", "10,11", "ten,1_1", [
         f", row 2, x: 'ten' is not a finite number; {NUMBER}",
         f", row 2, y: '1_1' is not a finite number; {NUMBER}"]),
-    ("nan", "long_csv", "10,11", "nan,-inf", [
-        f", row 2, x: 'nan' is not a finite number; {NUMBER}",
+    ("infinite", "long_csv", "10,11", "inf,-inf", [
+        f", row 2, x: 'inf' is not a finite number; {NUMBER}",
         f", row 2, y: '-inf' is not a finite number; {NUMBER}"]),
     ("too large for a float", "long_csv", "10,11", "1e999,11", [
         f", row 2, x: '1e999' is not a finite number; {NUMBER}"]),
@@ -299,7 +299,7 @@ FAULTS = [
     ("unknown image", "wide_csv", "b.png", "x.png", [
         f", row 3, image: there is no image 'x.png'; {THERE}"]),
     ("nan", "wide_csv", "12,13", "NaN,13", [
-        f", row 2, tail_x: 'NaN' is not a finite number; {NUMBER}"]),
+        f", row 2, tail_x: it is empty while the other coordinate is not; {BOTH}"]),
     ("far outside", "wide_csv", "12,13", "12,35", [
         f", row 2, tail_x,tail_y: (12, 35) lies 6 px outside the image of 40×30; {MOVE}"]),
     ("duplicate", "wide_csv", "b.png", "./a.png", [
@@ -325,7 +325,7 @@ FAULTS = [
     ("unknown image", "deeplabcut", "b.png", "x.png", [
         f", row 5, image: there is no image 'x.png'; {THERE}"]),
     ("nan", "deeplabcut", "12,13", "12,nan", [
-        f", row 4, tail y: 'nan' is not a finite number; {NUMBER}"]),
+        f", row 4, tail y: it is empty while the other coordinate is not; {BOTH}"]),
     ("half a place", "deeplabcut", "14,15", "14,", [
         f", row 5, nose y: it is empty while the other coordinate is not; {BOTH}"]),
     ("far outside", "deeplabcut", "12,13", "45.5,13", [

@@ -369,9 +369,10 @@ def _pattern(folder: Path, files: Sequence[Path]) -> Path:
 
 def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
     """Say so where files of labels are in a folder, whose subfolders are then no classes."""
-    ours, strange = [], []
+    ours, strange, home = [], [], folder.resolve()
     for one in [folder, *(f for top in subfolders(folder) for f in (top, *subfolders(top)))]:
         listed = sorted(file for file in one.iterdir() if not is_hidden(file.name))
+        listed = [file for file in listed if file.resolve().is_relative_to(home)]
         files = [file for file in listed if file.suffix.lower() in _SIDECARS]
         strange += [file for file in listed if file.suffix.lower() in _OTHER_TOOLS][:1]
         images = {file.stem for file in one.iterdir() if is_image_name(file.name)}
