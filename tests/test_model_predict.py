@@ -226,7 +226,7 @@ def test_what_is_no_image_is_refused_in_words(model: KeypointModel, what: str) -
     "shape", [(48, 64), (1, 48, 64), (1, 3, 48, 64), (2, 1, 0, 64), (1, 1, 1, 48, 64), (0, 1, 8, 8)]
 )
 def test_a_batch_of_another_shape_is_refused(model: KeypointModel, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match=r"the model takes \(batch, 1, height, width\); use model"):
+    with pytest.raises(ShapeError, match=r"\(batch, 1, height, width\) in 0..1; use model.predict"):
         model(torch.zeros(shape))
 
 

@@ -88,6 +88,7 @@ class Trainer:
         by_image = {sample.image: sample for sample in self.dataset.samples}
         self.train_samples = _samples(by_image, run, "train")
         self.val_samples = _samples(by_image, run, "val")
+        _note_changes(task, self.dataset, run)
         self.found = run.checkpoints.latest(_LOG.warning)
         model, given = run.facts.model, self.settings.backbone_settings
         torch.manual_seed(self.settings.seed)
@@ -296,15 +297,18 @@ def _same_labels(task: Task[Any, Any], dataset: Dataset[Any], run: Run) -> Datas
             f"the labels hold {', '.join(added)}, which the run was not begun with; it has "
             f"{', '.join(names)}: resume with its own labels, or begin a new run"
         )
-    same = task.usable(dataset).ordered(names)
-    digests = {s.image: dataset.images.digest(s.image) for s in same.samples}
-    if fingerprint_of(task, same, digests) != run.facts.fingerprint:
+    return task.usable(dataset).ordered(names)
+
+
+def _note_changes(task: Task[Any, Any], dataset: Dataset[Any], run: Run) -> None:
+    """Say that labels or images are no longer those that the run was begun with, if so."""
+    digests = {s.image: dataset.images.digest(s.image) for s in dataset.samples}
+    if fingerprint_of(task, dataset, digests) != run.facts.fingerprint:
         _LOG.warning(
             "labels or images have changed since the run was begun: it goes on with those of now"
         )
         if rank() == 0:
             run.remember(digests)
-    return same
 
 
 def _samples(by_image: Mapping[str, Sample], run: Run, split: str) -> tuple[Sample, ...]:
