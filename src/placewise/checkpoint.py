@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,29 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
+Kind = tuple[str, tuple[int, ...]]
+"""Type and shape of a tensor, the type as safetensors writes it, e.g. "F32"."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself before any tensor is read.
+
+    Attributes:
+        path: the file.
+        tensors: kind of each by name.
+        facts: as in `Checkpoint`.
+    """
+
+    path: Path
+    tensors: dict[str, Kind]
+    facts: dict[str, Any]
+
+
+Check = Callable[[Header], None]
+"""Raises a CheckpointError where a checkpoint is not wanted."""
+
+
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, JSON]) -> None:
     """Write a checkpoint: one safetensors file with a SHA-256 over every byte of it.
 
@@ -77,7 +101,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, JSON]) -
         ...     load(Path(folder, "a.safetensors"))
         Checkpoint(tensors={'w': tensor([1., 1.])}, facts={'step': 7})
     """
-    _refuse_non_finite(path, tensors)
+    if bad := _not_finite(tensors):
+        why = f"not finite: {bad}; older checkpoints are kept; try a lower learning rate"
+        raise unwritten(path, why)
     own = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -89,8 +115,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, JSON]) -
     write_bytes(path, bytes(data))
 
 
-def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
+def load(path: Path, device: str | torch.device = "cpu", check: Check | None = None) -> Checkpoint:
     """Read a checkpoint that `save` wrote onto a device, and verify it.
+
+    Args:
+        path: the file.
+        device: where its tensors are wanted.
+        check: looks at the header before anything large is read.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another kind.
@@ -100,18 +131,47 @@ def load(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
         Traceback (most recent call last):
         placewise.errors.CheckpointError: nowhere.safetensors cannot be read: No such file or ...
     """
+    header = _header(path)
+    if check:
+        check(header)
     data = read_bytes(path)
     place = _hash_place(path, data)
     stated, found = data[place].decode(), _file_digest(data, place)
     if stated != found:
         raise damaged(path, f"its SHA-256 should be {stated}, but is {found}")
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        facts = plain_json(path, json.loads(header["__metadata__"]["placewise"])["facts"])
         tensors = parse_tensors(data)
     except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise damaged(path, f"it is not a checkpoint of placewise ({error!r})") from error
-    return Checkpoint({name: t.to(device) for name, t in tensors.items()}, facts)
+    if bad := _not_finite(tensors):
+        raise damaged(path, f"not finite: {bad}")
+    return Checkpoint({name: t.to(device) for name, t in tensors.items()}, header.facts)
+
+
+def _header(path: Path) -> Header:
+    """The header of a checkpoint; its checksum is not looked at."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            data = start + file.read(min(length, _LONGEST_HEADER + 1))
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; check the path") from error
+    _hash_place(path, data)
+    try:
+        content = json.loads(data[8:])
+        facts = plain_json(path, json.loads(content.pop("__metadata__")["placewise"])["facts"])
+        tensors = {
+            name: (str(one["dtype"]), tuple(map(int, one["shape"])))
+            for name, one in content.items()
+        }
+        end = max((int(one["data_offsets"][1]) for one in content.values()), default=0)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(path, f"it is not a checkpoint of placewise ({error!r:.200})") from error
+    if size != 8 + length + end:
+        raise damaged(path, f"it should have {8 + length + end} bytes, and has {size}")
+    return Header(path, tensors, facts)
 
 
 class Checkpoints:
@@ -158,28 +218,31 @@ class Checkpoints:
         """Save the best so far in place of the former best."""
         self._save(self.folder / "best.safetensors", tensors, facts)
 
-    def latest(self, notice: Notice) -> Checkpoint | None:
+    def latest(self, notice: Notice, check: Check | None = None) -> Checkpoint | None:
         """The newest step that is whole, or None where no step was saved.
 
         `notice` gets one line for each damaged checkpoint that was passed over; if none is whole,
         that is a CheckpointError.
         """
         steps = self.steps()
-        return self._first_whole(steps[::-1], notice) if steps else None
+        return self._first_whole(steps[::-1], notice, check) if steps else None
 
-    def best(self, notice: Notice) -> Checkpoint:
+    def best(self, notice: Notice, check: Check | None = None) -> Checkpoint:
         """The best checkpoint; where it is missing or damaged, the newest step that is whole.
 
         `notice` gets one line for each that was missing or damaged; if none is whole, that is a
         CheckpointError.
         """
-        return self._first_whole([self.folder / "best.safetensors", *self.steps()[::-1]], notice)
+        paths = [self.folder / "best.safetensors", *self.steps()[::-1]]
+        return self._first_whole(paths, notice, check)
 
-    def _first_whole(self, paths: Sequence[Path], notice: Notice) -> Checkpoint:
+    def _first_whole(
+        self, paths: Sequence[Path], notice: Notice, check: Check | None
+    ) -> Checkpoint:
         failures = []
         for path in paths:
             try:
-                checkpoint = load(path)
+                checkpoint = load(path, check=check)
             except CheckpointError as error:
                 failures.append(str(error))
                 continue
@@ -221,14 +284,12 @@ def _file_digest(data: bytes | bytearray, place: slice) -> str:
     return digest.hexdigest()
 
 
-def _refuse_non_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Names of tensors that hold NaN or infinity; empty where none does."""
     bad = [
         name
         for name, tensor in tensors.items()
         if (tensor.is_floating_point() or tensor.is_complex())
         and not bool(torch.isfinite(tensor).all())
     ]
-    if bad:
-        names = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-        why = f"not finite: {names}; older checkpoints are kept; try a lower learning rate"
-        raise unwritten(path, why)
+    return ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")

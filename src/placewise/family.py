@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
+import reprlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from placewise.errors import SettingsError
+from placewise.errors import CheckpointError, PlacewiseError, SettingsError
 from placewise.wording import did_you_mean
 
 T = TypeVar("T")
@@ -266,18 +270,108 @@ def validated(kind: type[M], values: Mapping[str, Any]) -> M:
         >>> validated(TrainingSettings, {"max_steps": 0})
         Traceback (most recent call last):
         ...
-        placewise.errors.SettingsError: max_steps: got 0; input should be greater than or equal to 1
+        placewise.errors.SettingsError: max_steps: got 0; it must be 1 or more
     """
     try:
         return kind(**values)
     except ValidationError as error:
-        raise SettingsError(
-            "\n".join(
-                f"{'.'.join(map(str, what['loc']))}: got {what['input']!r}; "
-                f"{what['msg'][0].lower()}{what['msg'][1:]}"
-                for what in error.errors()
-            )
-        ) from None
+        raise SettingsError("\n".join(map(_in_words, error.errors()))) from None
+
+
+def from_file(kind: type[M], file: Path, content: Any, field: str = "") -> M:
+    """Settings from a file of JSON, with our error where one cannot be.
+
+    Nothing is converted: a number in quotes is no number, and true is not 1.
+
+    Args:
+        kind: fields and their bounds.
+        file: where they stand.
+        content: what stands there.
+        field: of the file, that they are the content of; empty: they are all of it.
+
+    Raises:
+        CheckpointError: names file and field, what was got and what is allowed.
+
+    Example:
+        >>> from placewise.training import TrainingSettings
+        >>> from_file(TrainingSettings, Path("run.json"), {"seed": "1"}, "training")
+        Traceback (most recent call last):
+        ...
+        placewise.errors.CheckpointError: run.json: training.seed: got '1'; it must be a whole ...
+    """
+    try:
+        return kind.model_validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        raise CheckpointError(f"{file}: {_in_words(error.errors()[0], field)}") from None
+
+
+@contextmanager
+def blaming(file: Path, field: str) -> Iterator[None]:
+    """Let an error say in which field of which file the setting stands that cannot be.
+
+    Raises:
+        CheckpointError: whatever error of ours was raised inside.
+
+    Example:
+        >>> with blaming(Path("run.json"), "model.head"):
+        ...     raise SettingsError("no head is named 'hat'")
+        Traceback (most recent call last):
+        ...
+        placewise.errors.CheckpointError: run.json: model.head: no head is named 'hat'
+    """
+    try:
+        yield
+    except PlacewiseError as error:
+        said = " ".join(str(error).splitlines())
+        raise CheckpointError(f"{file}: {field}: {said}") from error
+
+
+_ALLOWED = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "below {lt}",
+    "less_than_equal": "{le} or less",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "fields with values",
+    "model_type": "fields with values",
+    "too_short": "of {min_length} or more",
+    "too_long": "of {max_length} or fewer",
+    "string_too_short": "of {min_length} or more characters",
+    "string_too_long": "of {max_length} or fewer characters",
+    "string_pattern_mismatch": "of the form {pattern}",
+    "literal_error": "{expected}",
+}
+"""What may stand in a field, by the kind of pydantic's error."""
+
+
+def _in_words(error: Mapping[str, Any], field: str = "") -> str:
+    """One fault of pydantic's on one line: field, what was got, what is allowed."""
+    parts = [
+        part if re.fullmatch(r"\w{1,64}", str(part)) else reprlib.repr(part)
+        for part in error["loc"]
+    ]
+    name = ".".join(map(str, [field, *parts] if field else parts))
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "json_invalid":
+        return f"{name or 'it'} is nested too deeply, or holds half a character"
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "extra_forbidden":
+        return f"there is no setting {name}"
+    if kind == "value_error":
+        return f"{name}: {context['error']}"
+    allowed = _ALLOWED.get(kind, "something else").format(**context)
+    return f"{name}: got {reprlib.repr(error['input']):.200}; it must be {allowed}"
 
 
 def _snake(name: str) -> str:

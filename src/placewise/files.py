@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import reprlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,12 @@ from placewise.errors import CheckpointError, SettingsError
 JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
 Notice: TypeAlias = Callable[[str], None]
 """Takes one line of news for the user, e.g. `print` or a logger's `warning`."""
+
+LONGEST = 32 * 2**20
+"""Bytes of a file of JSON, at most."""
+
+MOST = 1_000_000
+"""Values in a file of JSON, at most: as many images as a run may have."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -98,30 +105,44 @@ def write_json(path: Path, content: Mapping[str, JSON]) -> None:
     plain = plain_json(path, content)
     if "sha256" in plain:
         raise unwritten(path, "its field 'sha256' is reserved for the checksum; rename the field")
-    write_text(path, json.dumps({**plain, "sha256": _digest(plain)}, indent=2) + "\n")
+    data = (json.dumps({**plain, "sha256": digest_of(plain)}, indent=2) + "\n").encode()
+    if why := _too_large(len(data), data):
+        raise unwritten(path, why)
+    write_bytes(path, data)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote, without the field `sha256`.
 
     Raises:
-        CheckpointError: the file is missing, is no JSON of ours, or was changed since.
+        CheckpointError: the file is missing, too large, is no JSON of ours, or was changed since.
 
     Example:
         >>> read_json(Path("nowhere.json"))
         Traceback (most recent call last):
         placewise.errors.CheckpointError: nowhere.json cannot be read: No such file or directory...
     """
-    data = read_bytes(path)
+    data = read_bytes(path, LONGEST + 1)
+    if why := _too_large(len(data), data):
+        raise damaged(path, why)
     try:
         content = dict(json.loads(data))
         stated = content.pop("sha256")
-        found = _digest(content)
+        found = digest_of(content)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise damaged(path, f"it is not JSON of placewise ({error!r})") from error
     if stated != found:
-        raise damaged(path, f"its SHA-256 should be {stated}, but is {found}")
+        raise damaged(path, f"its SHA-256 should be {reprlib.repr(stated)}, but is {found}")
     return content
+
+
+def _too_large(size: int, data: bytes) -> str:
+    """Why a text of JSON is not read; empty where it is."""
+    if size > LONGEST:
+        return f"it has more than {LONGEST} bytes"
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST:
+        return f"it has more than {MOST} values"
+    return ""
 
 
 def claim_folder(out: Path, result: str, *, resume: bool | None = None) -> None:
@@ -226,10 +247,11 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def read_bytes(path: Path) -> bytes:
-    """Content of a file, or our error where it cannot be read."""
+def read_bytes(path: Path, most: int = -1) -> bytes:
+    """Content of a file, up to a number of bytes; our error where it cannot be read."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; check the path") from error
 
@@ -251,7 +273,13 @@ def canonical(content: JSON) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _digest(content: JSON) -> str:
+def digest_of(content: JSON) -> str:
+    """SHA-256 of plain JSON: the field `sha256` of a file that holds it.
+
+    Example:
+        >>> digest_of({"a": 1}) == digest_of({"a": 2})
+        False
+    """
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 

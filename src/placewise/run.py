@@ -10,6 +10,11 @@ RUN/
   checkpoints/       best.safetensors and the last two step-*.safetensors
   validation/        scores and report on the validation images; written at the end
 ```
+
+A run may come from anyone. So every field of its files has bounds, and the network that `run.json`
+describes is compared with the header of a checkpoint before either takes memory. Checkpoints hold
+the SHA-256 of their `run.json`, and the best one that of `calibration.json`: files of two runs, or
+of one that was edited, are not mixed.
 """
 
 from __future__ import annotations
@@ -18,25 +23,60 @@ import json
 import logging
 import platform
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from torch import Tensor
 
 from placewise import __version__
-from placewise.checkpoint import Checkpoint, Checkpoints
+from placewise.backbones import BACKBONES
+from placewise.checkpoint import Checkpoint, Checkpoints, Header, Kind
 from placewise.devices import device_of
-from placewise.errors import CheckpointError, SettingsError
-from placewise.files import make_folder, read_json, write_json
+from placewise.errors import CheckpointError, PlacewiseError, SettingsError
+from placewise.family import blaming, from_file
+from placewise.files import digest_of, make_folder, read_json, write_json
 from placewise.geometry import PIXEL_CONVENTION
-from placewise.model import ModelSettings, Network
-from placewise.tasks import build
+from placewise.heads import HEADS
+from placewise.labels import SPLITS
+from placewise.model import ModelSettings, Network, Short
+from placewise.tasks import build, reopened, task_named
+
+Name = Annotated[str, Field(max_length=4096)]
+"""Of an image or a file."""
 
 Notice = Callable[[str], None]
 _LOG = logging.getLogger("placewise")
+
+
+LONGEST_LINE = 2**16
+"""Characters of a line of `log.jsonl`, at most."""
+
+
+def _check_convention(convention: str) -> str:
+    if convention != PIXEL_CONVENTION:
+        raise ValueError(f"it must be {PIXEL_CONVENTION!r}")
+    return convention
+
+
+def _check_split(split: dict[str, Any]) -> dict[str, Any]:
+    if set(split) != set(SPLITS):
+        raise ValueError(f"it must have exactly the parts {', '.join(SPLITS)}")
+    return split
+
+
+def _check_plain(settings: Any) -> Any:
+    """Refuse what no settings are: more than numbers and words, and such under names."""
+    for value in settings.values() if isinstance(settings, Mapping) else [()]:
+        inner = value.values() if isinstance(value, Mapping) else [value]
+        for one in inner:
+            single = one if isinstance(one, list | tuple) else [one]
+            if not all(x is None or isinstance(x, int | float | str) for x in single):
+                raise ValueError("it must hold numbers and texts by name, nested once at most")
+    return settings
 
 
 class RunFacts(BaseModel):
@@ -54,13 +94,17 @@ class RunFacts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pixel_convention: str = PIXEL_CONVENTION
-    versions: dict[str, str]
-    data: str
-    fingerprint: str
-    split: dict[str, tuple[str, ...]]
+    pixel_convention: Annotated[str, AfterValidator(_check_convention)] = PIXEL_CONVENTION
+    versions: Annotated[dict[Short, Short], Field(max_length=64)]
+    data: Name
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    split: Annotated[dict[str, tuple[Name, ...]], AfterValidator(_check_split)]
     model: ModelSettings
-    training: dict[str, Any]
+    training: Annotated[dict[Short, Any], Field(max_length=64), BeforeValidator(_check_plain)]
+
+
+class _Contents(RootModel[dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{16}$")]]]):
+    """What `images.json` holds."""
 
 
 class Run:
@@ -69,6 +113,7 @@ class Run:
     Args:
         path: the folder.
         facts: content of its `run.json`.
+        digest: SHA-256 of its `run.json`.
 
     Example:
         >>> Run.open(Path("nowhere"))
@@ -77,8 +122,8 @@ class Run:
         placewise.errors.SettingsError: nowhere is not a run: it has no run.json; ...
     """
 
-    def __init__(self, path: Path, facts: RunFacts) -> None:
-        self.path, self.facts = path, facts
+    def __init__(self, path: Path, facts: RunFacts, digest: str) -> None:
+        self.path, self.facts, self.digest = path, facts, digest
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @classmethod
@@ -91,9 +136,10 @@ class Run:
             digests: SHA-256 of every image, by name.
         """
         make_folder(path)
-        run = cls(path, facts)
+        content = facts.model_dump(mode="json")
+        run = cls(path, facts, digest_of(content))
         run.remember(digests)
-        write_json(path / "run.json", facts.model_dump(mode="json"))
+        write_json(path / "run.json", content)
         return run
 
     @classmethod
@@ -102,7 +148,8 @@ class Run:
 
         Raises:
             SettingsError: the folder is not a run.
-            CheckpointError: its `run.json` is damaged or of another version.
+            CheckpointError: its `run.json` is damaged, of another version, or holds what no
+                training writes; the message names the field.
         """
         path = Path(path)
         file = path / "run.json"
@@ -112,30 +159,83 @@ class Run:
                 "'placewise train DATA --out RUN' has written"
             )
         content = read_json(file)
-        try:
-            return cls(path, RunFacts.model_validate(content))
-        except ValidationError as error:
-            what = error.errors()[0]
-            raise CheckpointError(
-                f"{file}: field {'.'.join(map(str, what['loc']))}: {what['msg']}; the run was "
-                f"written by another version, this is {__version__}"
-            ) from error
+        facts = from_file(RunFacts, file, content)
+        with blaming(file, "model"):
+            _ = facts.model.task  # a head and a backbone that are there
+            if reopened(facts.model) != facts.model:
+                raise SettingsError("a run has its own weights, and this names a file of others")
+        return cls(path, facts, digest_of(content))
 
     def model(self, notice: Notice = _LOG.warning) -> Network[Any]:
         """The best model of the run, ready to predict, calibrated as far as the run is.
 
         Args:
             notice: called where a damaged checkpoint was passed over.
+
+        Raises:
+            CheckpointError: no checkpoint can be read, or none belongs to this `run.json`.
         """
-        model = build(self.facts.model)
-        load_weights(model, self.checkpoints.best(notice))
+        best = self.best(notice)
+        calibration = self.calibration()
+        if best.facts.get("calibration") not in (None, digest_of(calibration)):
+            raise CheckpointError(
+                f"{self.path / 'calibration.json'} is not the one that the training wrote for the "
+                "weights; put it back, or delete it and continue the training with --resume"
+            )
+        model = self.network(best)
         model.run = self
-        return model.calibrated(self.calibration()).eval()
+        return model.calibrated(calibration).eval()
+
+    def best(self, notice: Notice = _LOG.warning) -> Checkpoint:
+        """The best checkpoint of the run; see `Checkpoints.best`."""
+        return self.checkpoints.best(notice, partial(self._check, self._tensors()))
+
+    def latest(self, notice: Notice = _LOG.warning) -> Checkpoint | None:
+        """The newest checkpoint of the run; see `Checkpoints.latest`."""
+        return self.checkpoints.latest(notice, partial(self._check, self._tensors()))
+
+    def network(self, checkpoint: Checkpoint) -> Network[Any]:
+        """The network of the run with the averaged weights of a checkpoint, not calibrated."""
+        with blaming(self.path / "run.json", "model"):
+            model = build(self.facts.model)
+            load_weights(model, checkpoint)
+        return model
+
+    def _tensors(self) -> dict[str, Kind] | None:
+        """Type and shape of the network's tensors by name, found without any memory for them.
+
+        None for members from outside of the package, which may not be made for that: the user has
+        imported their code and trusts it.
+        """
+        model = self.facts.model
+        members = (BACKBONES[model.backbone], HEADS[model.head])
+        if any(not member.__module__.startswith("placewise.") for member in members):
+            return None
+        with blaming(self.path / "run.json", "model"):
+            try:
+                with torch.device("meta"):
+                    state = build(model).state_dict()
+            except PlacewiseError:
+                raise
+            except Exception as error:  # whatever torch says of impossible sizes
+                raise SettingsError(f"no network can be built from it ({error!r:.200})") from error
+        return {name: (_TYPES[one.dtype], tuple(one.shape)) for name, one in state.items()}
+
+    def _check(self, tensors: Mapping[str, Kind] | None, header: Header) -> None:
+        """Refuse a checkpoint of another run, or with other tensors than those of the network."""
+        stamp = header.facts.get("run")
+        if stamp not in (None, self.digest):
+            raise CheckpointError(
+                f"{header.path} does not belong to {self.path / 'run.json'}, which was changed or "
+                "is that of another run; put back the one that the training wrote"
+            )
+        if tensors is not None:
+            _compare(header, tensors, self.path / "run.json")
 
     def images(self) -> dict[str, str]:
         """Content of every image that the run has seen, by name; see `image_digest`."""
         file = self.path / "images.json"
-        return read_json(file) if file.is_file() else {}
+        return from_file(_Contents, file, read_json(file)).root if file.is_file() else {}
 
     def remember(self, digests: Mapping[str, bytes]) -> None:
         """Keep the content of the images that the run sees from now on.
@@ -147,15 +247,79 @@ class Run:
         write_json(self.path / "images.json", contents)
 
     def log(self) -> list[dict[str, Any]]:
-        """Lines of `log.jsonl`; a last line that was cut short is left out."""
+        """Lines of `log.jsonl`; what is no line of it, or was cut short, is left out."""
         file = self.path / "log.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        if not file.is_file():
+            return []
+        with file.open(encoding="utf-8", errors="replace") as text:
+            read = (_line(line) for line in iter(lambda: text.readline(LONGEST_LINE), ""))
+            return [line for line in read if line is not None]
 
     def calibration(self) -> dict[str, Any]:
         """What `calibration.json` holds; nothing before calibration."""
         file = self.path / "calibration.json"
-        return read_json(file) if file.is_file() else {}
+        if not file.is_file():
+            return {}
+        content = read_json(file)
+        from_file(task_named(self.facts.model.task).calibration, file, content)
+        return content
+
+
+def _line(text: str) -> dict[str, Any] | None:
+    """A line of the log: a step, and numbers by name; None where it is none.
+
+    Example:
+        >>> _line('{"step": 10, "loss": 0.5}'), _line('{"step": 10, "lo')
+        ({'step': 10, 'loss': 0.5}, None)
+    """
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict) or type(line.get("step")) is not int:
+        return None
+    values = [value for value in line.values() if value is not None]
+    able = all(type(x) is float or (type(x) is int and abs(x) < 2**63) for x in values)
+    return line if able else None
+
+
+_TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""Types of tensors, as safetensors writes them."""
+
+
+def _compare(header: Header, tensors: Mapping[str, Kind], file: Path) -> None:
+    """Refuse a checkpoint whose averaged weights are not those of a network of these tensors.
+
+    Its other tensors are a second copy of them, and what an optimiser keeps of each.
+    """
+    kept: dict[str, Kind] = {}
+    fault = ""
+    for name, found in header.tensors.items():
+        prefix, _, own = name.partition(".")
+        if prefix == "average":
+            kept[own] = found
+        if prefix == "optimizer":
+            able = found[1] == () or found in tensors.values()
+        else:
+            able = prefix in ("average", "model") and tensors.get(own) == found
+        if not able:
+            fault = f"has a tensor {name!r:.200} of {found!s:.100}, as the network has none"
+    if missing := sorted(set(tensors) - set(kept)):
+        fault = f"has no tensor 'average.{missing[0]}', which the network needs"
+    if fault:
+        raise CheckpointError(
+            f"{header.path} does not fit the field model of {file}: it {fault}; put back the "
+            "run.json and the checkpoints of one training"
+        )
 
 
 def load_model(run: str | Path | Run, device: str | torch.device = "auto") -> Network[Any]:
@@ -186,13 +350,18 @@ def image_digest(digest: bytes) -> str:
     return digest[:8].hex()
 
 
-def load_weights(model: Network[Any], checkpoint: Checkpoint) -> None:
-    """Put the averaged weights of a checkpoint into a model.
+def load_weights(model: Network[Any], checkpoint: Checkpoint, prefix: str = "average.") -> None:
+    """Put the averaged weights of a checkpoint into a model, or others.
+
+    Args:
+        model: the model.
+        checkpoint: holds them.
+        prefix: of their names in the checkpoint.
 
     Raises:
         CheckpointError: the tensors do not fit the model.
     """
-    weights = prefixed(checkpoint.tensors, "average.")
+    weights = prefixed(checkpoint.tensors, prefix)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

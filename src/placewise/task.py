@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 from torch.utils.data import default_collate
 
 from placewise.augment import Warp
@@ -203,6 +204,12 @@ class Items(ABC):
         return None
 
 
+class Calibration(BaseModel):
+    """What `calibration.json` may hold: a task says its fields and their bounds."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
 class Task(ABC, Generic[S, P]):
     """One kind of answer.
 
@@ -218,6 +225,7 @@ class Task(ABC, Generic[S, P]):
             name of `metric`.
         words: what the words on a report mean.
         place_words: what a comparison says of the sense of place.
+        calibration: what `calibrate` may give, field by field.
         control: name of the head that permutes places in front of another, for the place-use
             index of a comparison; None where there is none.
     """
@@ -232,6 +240,7 @@ class Task(ABC, Generic[S, P]):
     chosen_by: ClassVar[Metric | None] = None
     words: ClassVar[Sequence[tuple[str, str]]] = ()
     place_words: ClassVar[Sequence[tuple[str, str]]] = ()
+    calibration: ClassVar[type[BaseModel]] = Calibration
     control: ClassVar[str | None] = None
 
     # --- from labels to a training set ---------------------------------------------------------

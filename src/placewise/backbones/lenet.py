@@ -58,8 +58,8 @@ class LeNet(Backbone):
     ) -> None:
         super().__init__()
         check_axes(spatial_dims)
-        if width < 1:
-            raise SettingsError(f"width is {width}; it must be 1 or more")
+        if not 1 <= width <= 4096:
+            raise SettingsError(f"width is {width}; it must be 1 to 4096")
         if pool not in get_args(Pool):
             raise SettingsError(f"pool is '{pool}'; it must be one of {', '.join(get_args(Pool))}")
         self.in_channels, self.spatial_dims = in_channels, spatial_dims

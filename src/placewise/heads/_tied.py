@@ -59,8 +59,15 @@ def check_built(in_channels: int, classes: int, size: Sequence[int]) -> None:
         )
 
 
-def check_counts(least: int = 1, **counts: int) -> None:
-    """Refuse counts that are too small.
+MOST = 2**20
+"""Largest count that a head takes: no list as long as that takes long."""
+
+LAYERS = 100
+"""Most hidden layers of a head."""
+
+
+def check_counts(least: int = 1, most: int = MOST, **counts: int) -> None:
+    """Refuse counts that are too small or too large.
 
     Raises:
         SettingsError: names the first of them.
@@ -71,6 +78,8 @@ def check_counts(least: int = 1, **counts: int) -> None:
     for name, count in counts.items():
         if count < least:
             raise SettingsError(f"{name} is {count}; it must be {least} or more")
+        if count > most:
+            raise SettingsError(f"{name} is {count}; it must be {most} or less")
 
 
 def check_share(dropout: float) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from placewise.heads import ClassHead, check_features
-from placewise.heads._tied import begin, check_built, check_counts, check_share
+from placewise.heads._tied import LAYERS, begin, check_built, check_counts, check_share
 from placewise.heads.flatten import HIDDEN
 from placewise.layers.convolution import Convolution
 
@@ -49,7 +49,7 @@ class Convolutional(ClassHead):
         super().__init__()
         check_built(in_channels, classes, size)
         check_counts(hidden=hidden)
-        check_counts(layers=layers, least=0)
+        check_counts(layers=layers, least=0, most=LAYERS)
         check_share(dropout)
         self.in_channels = in_channels
         widths = [in_channels, *[hidden] * layers]

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from placewise.heads._tied import TiedHead, begin, check_counts, check_share
+from placewise.heads._tied import LAYERS, TiedHead, begin, check_counts, check_share
 
 HIDDEN = 100
 """Units of the hidden layer, as in the net that this project began with."""
@@ -51,7 +51,7 @@ class Flatten(TiedHead):
     ) -> None:
         super().__init__(in_channels, classes, size)
         check_counts(hidden=hidden)
-        check_counts(layers=layers, least=0)
+        check_counts(layers=layers, least=0, most=LAYERS)
         check_share(dropout)
         widths = [in_channels * math.prod(size), *[hidden] * layers]
         self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from placewise.heads._tied import TiedHead, begin, check_counts
+from placewise.heads._tied import LAYERS, TiedHead, begin, check_counts
 from placewise.layers.proximity import Nearness, Places
 from placewise.layers.proximity import Proximity as ProximityLayer
 
@@ -57,7 +57,8 @@ class Proximity(TiedHead):
         far: float = 0.0,
     ) -> None:
         super().__init__(in_channels, classes, size)
-        check_counts(hidden=hidden, layers=layers, fan_in=fan_in)
+        check_counts(hidden=hidden, fan_in=fan_in)
+        check_counts(layers=layers, most=LAYERS)
         nearness = Nearness(reach, power, far)
         places = Places(tuple(size), in_channels)
         self.sheets = nn.ModuleList()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from placewise.errors import SettingsError
-from placewise.heads._tied import TiedHead, begin, check_counts, check_share
+from placewise.heads._tied import LAYERS, TiedHead, begin, check_counts, check_share
 from placewise.layers.local import LocallyConnected
 
 
@@ -57,7 +57,8 @@ class Sheet(TiedHead):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_channels, classes, size)
-        check_counts(hidden=hidden, layers=layers, window=window)
+        check_counts(hidden=hidden, window=window)
+        check_counts(layers=layers, most=LAYERS)
         check_share(dropout)
         if volume and len(size) == 3:
             raise SettingsError(

@@ -21,6 +21,8 @@ from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.metrics._classes import (
     CLASS_BINS,
+    COLDEST,
+    HOTTEST,
     brier,
     by_class,
     calibration_error,
@@ -56,6 +58,8 @@ __all__ = [
     "BORDER_EDGES",
     "CLASS_BINS",
     "CLASS_METRICS",
+    "COLDEST",
+    "HOTTEST",
     "KEYPOINT_METRICS",
     "MEAN_ERROR",
     "PCK_THRESHOLDS",

@@ -20,11 +20,13 @@ from placewise.model.inputs import (
 )
 from placewise.model.network import (
     BATCH,
+    Given,
     ModelSettings,
     Network,
     P,
     Scaled,
     Settings,
+    Short,
     batches_of,
     padded_size,
 )
@@ -32,12 +34,14 @@ from placewise.model.network import (
 __all__ = [
     "BATCH",
     "PIXELS",
+    "Given",
     "InputSettings",
     "ModelSettings",
     "Network",
     "P",
     "Scaled",
     "Settings",
+    "Short",
     "as_input",
     "batches_of",
     "choose_input",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from placewise.family import validated
 from placewise.geometry import Size
-from placewise.images import as_float, is_grey, resize
+from placewise.images import PIXEL_LIMIT, as_float, is_grey, resize
 from placewise.labels import Dataset, KeypointSample, Sample
 
 PIXELS = 320 * 240
@@ -39,6 +40,9 @@ WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 """Largest values of cameras, which write 10, 12 or 14 bits into files of 16."""
 
 
+Side = Annotated[int, Field(ge=1, le=PIXEL_LIMIT)]
+
+
 class InputSettings(BaseModel):
     """How images are brought to the network.
 
@@ -59,13 +63,28 @@ class InputSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scale: float
-    size: Size
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    scale: Annotated[float, Field(ge=1e-4, le=1)]
+    size: tuple[Side, Side]
+    channels: Annotated[int, Field(ge=1, le=1024)]
+    mean: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    std: tuple[Annotated[float, Field(ge=1e-3, le=1)], ...]
     fit: bool = False
     white: Annotated[int, Field(ge=1, le=WHITES[-1])] = WHITES[-1]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse sides that make too large an image, and colours that no channel has."""
+        if self.size[0] * self.size[1] > PIXEL_LIMIT:
+            raise ValueError(
+                f"size is {list(self.size)}; that must be {PIXEL_LIMIT:,} pixels or fewer"
+            )
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.channels:
+                raise ValueError(
+                    f"{name} has {len(values)} numbers; it must have one for each of "
+                    f"{self.channels} channels"
+                )
+        return self
 
 
 def choose_input(
@@ -111,15 +130,16 @@ def choose_input(
     white = _white(peek)
     seen = [_channels(_unit(p, white), channels)[::4, ::4].reshape(-1, channels) for p in peek]
     values = np.concatenate(seen).astype(np.float64)
-    return InputSettings(
-        scale=scale,
-        size=(high, wide),
-        channels=channels,
-        mean=tuple(values.mean(0).round(5).tolist()),
-        std=tuple(values.std(0).clip(0.02).round(5).tolist()),
-        fit=fit and bool((sizes != sizes[0]).any()),
-        white=white,
-    )
+    found = {
+        "scale": scale,
+        "size": (high, wide),
+        "channels": channels,
+        "mean": tuple(values.mean(0).round(5).tolist()),
+        "std": tuple(values.std(0).clip(0.02).round(5).tolist()),
+        "fit": fit and bool((sizes != sizes[0]).any()),
+        "white": white,
+    }
+    return validated(InputSettings, found)
 
 
 def _white(images: Sequence[NDArray[np.generic]]) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from placewise.backbones import BACKBONES
@@ -19,12 +20,37 @@ from placewise.geometry import Size
 from placewise.graph.undisturbed import undisturbed
 from placewise.heads import HEADS, Head
 from placewise.images import ImageArray
+from placewise.labels.names import repeated, shown, why_unfit
 from placewise.model.arrays import images_of
 from placewise.model.inputs import InputSettings, as_input
 from placewise.model.plain import facts_of, zeros
 from placewise.paddings import PADDINGS
 
 Settings = dict[str, Setting]
+
+Short = Annotated[str, Field(max_length=255)]
+Pairs = Annotated[tuple[tuple[Short, Short], ...], Field(max_length=10_000)]
+
+
+def _check_given(settings: Any) -> Any:
+    """Refuse what no setting of a member can be; what one may be, its constructor says."""
+    if not isinstance(settings, Mapping) or len(settings) > 64:
+        raise ValueError("they must be names with values, 64 or fewer")
+    for name, value in settings.items():
+        fits = (
+            len(value) <= 4096
+            if isinstance(value, str)
+            else isinstance(value, int | float) and (abs(value) <= 2**31 or value == math.inf)
+        )
+        if len(name) > 64 or not name.isidentifier() or not fits:
+            raise ValueError(
+                f"{shown(name)} is {shown(value)}; it must be a number of at most 2³¹, true or "
+                "false, or text of at most 4,096 characters"
+            )
+    return settings
+
+
+Given = Annotated[Settings, BeforeValidator(_check_given)]
 P = TypeVar("P")
 
 Scaled = NDArray[np.float32]
@@ -56,15 +82,32 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    names: tuple[str, ...]
-    symmetry: tuple[tuple[str, str], ...] = ()
-    skeleton: tuple[tuple[str, str], ...] = ()
+    names: Annotated[tuple[Short, ...], Field(min_length=1, max_length=100_000)]
+    symmetry: Pairs = ()
+    skeleton: Pairs = ()
     input: InputSettings
-    backbone: str = "unet"
-    backbone_settings: Settings = {}
-    head: str = "heatmap"
-    head_settings: Settings = {}
-    padding: str = "replicate"
+    backbone: Short = "unet"
+    backbone_settings: Given = {}
+    head: Short = "heatmap"
+    head_settings: Given = {}
+    padding: Short = "replicate"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse names that no label may have, and pairs of other names."""
+        for name in self.names:
+            if why := why_unfit(name):
+                raise ValueError(f"names: {shown(name)} {why}")
+        if (twice := repeated(self.names)) is not None:
+            raise ValueError(f"names: {shown(twice)} is there twice")
+        known = set(self.names)
+        for what in ("symmetry", "skeleton"):
+            for pair in getattr(self, what):
+                if len({*pair}) != 2 or not known.issuperset(pair):
+                    raise ValueError(f"{what}: {shown(pair)} must be two of the names")
+        if (twice := repeated(name for pair in self.symmetry for name in pair)) is not None:
+            raise ValueError(f"symmetry: {shown(twice)} is there twice; a name has one partner")
+        return self
 
     @property
     def task(self) -> str:

@@ -21,7 +21,7 @@ from placewise.tasks import check_head, task_of
 from placewise.training.begin import begin
 from placewise.training.dataset import TrainingSet
 from placewise.training.loop import Callback, MetricFunction, Trainer
-from placewise.training.settings import Precision, TrainingSettings
+from placewise.training.settings import Precision, TrainingSettings, settings_of
 
 __all__ = ["Callback", "MetricFunction", "Precision", "TrainingSet", "TrainingSettings", "train"]
 
@@ -100,7 +100,7 @@ def _check_asked(asked: TrainingSettings, run: Run) -> None:
         SettingsError: names them.
     """
     given = asked.model_dump(mode="json", include=asked.model_fields_set - FREE)
-    held = run.facts.training
+    held = settings_of(run).model_dump(mode="json")
     other = []
     for name, value in given.items():
         if isinstance(value, dict):

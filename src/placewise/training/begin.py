@@ -16,6 +16,7 @@ import torch
 
 from placewise.augment import Augmentation
 from placewise.errors import SettingsError
+from placewise.family import validated
 from placewise.labels import SPLITS, Dataset, Sample, of_split, split_images
 from placewise.model import ModelSettings, Network, shown_size
 from placewise.run import Run, RunFacts, versions
@@ -94,14 +95,15 @@ def begin(
     resolved = settings.model_copy(
         update={"max_steps": steps, "precision": precision, "val_interval": every}
     )
-    facts = RunFacts(
-        versions=versions(),
-        data=str(dataset.source or dataset.root),
-        fingerprint=fingerprint_of(task, dataset, digests),
-        split={split: tuple(sample.image for sample in part) for split, part in parts.items()},
-        model=reopened(model),
-        training=resolved.model_dump(mode="json") | {"augmentation": augmentation.as_dict()},
-    )
+    held = {
+        "versions": versions(),
+        "data": str(dataset.source or dataset.root),
+        "fingerprint": fingerprint_of(task, dataset, digests),
+        "split": {split: tuple(s.image for s in part) for split, part in parts.items()},
+        "model": reopened(model),
+        "training": resolved.model_dump(mode="json") | {"augmentation": augmentation.as_dict()},
+    }
+    facts = validated(RunFacts, held)
     _LOG.info(
         f"{steps} steps of {batch_size} images, {precision}, about "
         f"{batch_size / seconds:.0f} images/s: {steps * seconds / 60:.1f} min"

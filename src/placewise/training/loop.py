@@ -5,19 +5,22 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from placewise.augment import Augmentation
 from placewise.checkpoint import Checkpoint
-from placewise.errors import DataError, TrainingError
-from placewise.files import write_bytes, write_json, write_text
+from placewise.errors import CheckpointError, DataError, TrainingError
+from placewise.family import blaming, from_file
+from placewise.files import digest_of, write_bytes, write_json, write_text
 from placewise.labels import Dataset, Sample
 from placewise.model import Scaled
 from placewise.parallel import any_process, rank, share_batch_norms, world
@@ -30,7 +33,7 @@ from placewise.training.begin import fingerprint_of
 from placewise.training.dataset import ScaledImages, TrainingSet
 from placewise.training.order import Batch, Order, batches
 from placewise.training.progress import Pace, Stop
-from placewise.training.settings import TrainingSettings
+from placewise.training.settings import settings_of
 from placewise.training.step import (
     MAX_GRADIENT,
     Objective,
@@ -81,7 +84,9 @@ class Trainer:
     ) -> None:
         self.task, self.run, self.device = task, run, device
         self.callbacks, self.metrics = callbacks, metrics
-        self.settings = TrainingSettings.of(**run.facts.training)
+        self.settings = settings_of(run)
+        with blaming(run.path / "run.json", "training.augmentation"):
+            self.augmentation = Augmentation.of(**self.settings.augmentation)
         self.steps = self.settings.max_steps or 1
         self.batch_size = self.settings.batch_size or task.batch_size
         self.dataset = _same_labels(task, dataset, run)
@@ -89,7 +94,7 @@ class Trainer:
         self.train_samples = _samples(by_image, run, "train")
         self.val_samples = _samples(by_image, run, "val")
         _note_changes(task, self.dataset, run)
-        self.found = run.checkpoints.latest(_LOG.warning)
+        self.found = run.latest(_LOG.warning)
         model, given = run.facts.model, self.settings.backbone_settings
         torch.manual_seed(self.settings.seed)
         self.model = build(model if self.found else first_model(model, given)).to(device)
@@ -149,7 +154,7 @@ class Trainer:
             self.train_samples,
             self.run.facts.model.input,
             self.model.input_size,
-            Augmentation.of(**self.settings.augmentation),
+            self.augmentation,
             self.settings.seed,
         )
         order = Order(
@@ -241,16 +246,18 @@ class Trainer:
 
     def _facts(self) -> dict[str, Any]:
         best = self.best if np.isfinite(self.best) else None
-        return {"step": self.step, "best": best, "window": list(self.window)}
+        window = list(self.window)
+        return {"run": self.run.digest, "step": self.step, "best": best, "window": window}
 
     def _restore(self, found: Checkpoint) -> None:
-        self.model.load_state_dict(prefixed(found.tensors, "model."))
+        folder = self.run.checkpoints.folder
+        facts = from_file(_Facts, folder, found.facts)
+        load_weights(self.model, found, "model.")
         load_weights(self.average, found)
-        restore_optimizer(self.optimizer, found.tensors)
-        self.step = int(found.facts["step"])
-        best = found.facts["best"]
-        self.best = float("inf") if best is None else float(best)
-        self.window = [float(value) for value in found.facts["window"]]
+        with blaming(folder, "optimizer"):
+            restore_optimizer(self.optimizer, found.tensors)
+        self.step, self.window = facts.step, facts.window
+        self.best = float("inf") if facts.best is None else facts.best
 
     def _log(self, line: Mapping[str, Any]) -> None:
         if rank() == 0:
@@ -266,13 +273,29 @@ class Trainer:
         write_text(self.run.path / "log.jsonl", text)
 
     def _calibrate(self) -> None:
-        """On all validation images, with the best weights."""
-        model = self.run.model().to(self.device)
+        """On all validation images, with the best weights, which say so from then on."""
+        best = self.run.best(_LOG.warning)
+        model = self.run.network(best).eval().to(self.device)
         shown = (model.prepared(self.dataset.image(s.image)) for s in self.val_samples)
         found = _predicted(model, self.val_samples, shown)
         calibration = self.task.calibrate(self.dataset, self.val_samples, found)
         if calibration:
+            facts = {**best.facts, "calibration": digest_of(calibration)}
+            self.run.checkpoints.save_best(_averages(best), facts)
             write_json(self.run.path / "calibration.json", calibration)
+
+
+class _Facts(BaseModel):
+    """What a checkpoint says of the training, beside its tensors."""
+
+    step: int = Field(ge=0, le=10**9)
+    best: float | None = Field(allow_inf_nan=False)
+    window: list[float] = Field(max_length=LOG_EVERY)
+
+
+def _averages(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint, under their names there."""
+    return {k: v for k, v in checkpoint.tensors.items() if k.startswith("average.")}
 
 
 def _predicted(model: Any, samples: Sequence[Any], shown: Iterable[Scaled]) -> list[Any]:
@@ -347,9 +370,26 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Put back what `optimizer_tensors` gave.
+
+    Raises:
+        CheckpointError: a tensor belongs to no parameter, or is of another shape.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in prefixed(tensors, "optimizer.").items():
         index, _, field = name.partition(".")
-        state.setdefault(int(index), {})[field] = value
+        number = int(index) if re.fullmatch("[0-9]{1,9}", index) else len(parameters)
+        able = number < len(parameters) and field in ("step", "exp_avg", "exp_avg_sq")
+        shape = () if field == "step" or not able else parameters[number].shape
+        if not able or value.shape != shape or (field == "step" and not value >= 1):
+            raise CheckpointError(
+                f"the tensor {name!r:.200} of shape {tuple(value.shape)} is of no parameter; put "
+                "back the checkpoints that the training wrote"
+            )
+        state.setdefault(number, {})[field] = value
+    if any(len(fields) != 3 for fields in state.values()):
+        raise CheckpointError(
+            "some parameters lack a part; put back the checkpoints that the training wrote"
+        )
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

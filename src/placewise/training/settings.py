@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from placewise.family import validated
-from placewise.model import PIXELS
+from placewise.family import from_file, validated
+from placewise.images import PIXEL_LIMIT
+from placewise.model import PIXELS, Given, Short
+from placewise.run import Run
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -41,23 +43,23 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_steps: int | None = Field(default=None, ge=1)
-    max_minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    seed: int = Field(default=0, ge=0)
-    device: str = "auto"
+    max_steps: int | None = Field(default=None, ge=1, le=10**9)
+    max_minutes: float | None = Field(default=None, gt=0, le=1e6)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    device: str = Field(default="auto", max_length=64)
     precision: Precision = "auto"
-    pixels: int = Field(default=PIXELS, ge=1024)
-    batch_size: int | None = Field(default=None, ge=2)
-    num_workers: int = Field(default=0, ge=0)
-    learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    pixels: int = Field(default=PIXELS, ge=1024, le=PIXEL_LIMIT)
+    batch_size: int | None = Field(default=None, ge=2, le=2**16)
+    num_workers: int = Field(default=0, ge=0, le=1024)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1e6)
+    weight_decay: float = Field(default=0.01, ge=0, le=1e6)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    backbone: str = "unet"
-    backbone_settings: dict[str, int | float | str | bool] = {}
-    head: str | None = None
-    head_settings: dict[str, int | float | str | bool] = {}
-    augmentation: dict[str, Any] = {}
-    val_interval: int | None = Field(default=None, ge=1)
+    backbone: Short = "unet"
+    backbone_settings: Given = {}
+    head: Short | None = None
+    head_settings: Given = {}
+    augmentation: dict[Short, Any] = Field(default={}, max_length=64)
+    val_interval: int | None = Field(default=None, ge=1, le=10**9)
 
     @classmethod
     def of(cls, **values: Any) -> TrainingSettings:
@@ -70,6 +72,15 @@ class TrainingSettings(BaseModel):
             >>> TrainingSettings.of(max_steps=0)
             Traceback (most recent call last):
             ...
-            placewise.errors.SettingsError: max_steps: got 0; input should be ...
+            placewise.errors.SettingsError: max_steps: got 0; it must be 1 or more
         """
         return validated(cls, values)
+
+
+def settings_of(run: Run) -> TrainingSettings:
+    """The settings that a run was begun with.
+
+    Raises:
+        CheckpointError: its `run.json` holds what no training writes.
+    """
+    return from_file(TrainingSettings, run.path / "run.json", run.facts.training, "training")

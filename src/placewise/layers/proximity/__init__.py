@@ -149,6 +149,8 @@ class Proximity(PlacedLayer):
 
     def _follow_index(self) -> None:
         """Make again what depends on the connections."""
+        if self.index.is_meta:
+            return  # it has a shape only
         for name, part in zip(TABLES, wiring(self.index, self.inputs.units)[1:], strict=True):
             setattr(self, name, part)
         self.lengths = _lengths(self.index, self.inputs, self.outputs)

@@ -124,7 +124,8 @@ def draw(
         generator: where chance comes from; None: torch's own.
 
     Returns:
-        (outputs.units, fan_in) numbers of inputs, ascending in each row.
+        (outputs.units, fan_in) numbers of inputs, ascending in each row. Where tensors are made on
+        the device "meta", as for a network of which only the shapes are wanted, nothing is drawn.
 
     Raises:
         SettingsError: there are not as many inputs.
@@ -137,6 +138,8 @@ def draw(
         raise SettingsError(
             f"got fan_in {fan_in} of {inputs.units} inputs; it must be from 1 to {inputs.units}"
         )
+    if torch.get_default_device().type == "meta":
+        return torch.empty(outputs.units, fan_in, dtype=torch.int64)
     drawn = []
     with torch.device("cpu"):
         for units in blocks(outputs.units, inputs.units):

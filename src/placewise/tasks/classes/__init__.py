@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from placewise.augment import Warp
 from placewise.errors import DataError
@@ -14,10 +15,20 @@ from placewise.findings import Findings
 from placewise.geometry import FloatArray
 from placewise.images import ImageArray
 from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample, Dataset
-from placewise.metrics import ACCURACY, log_loss, temperature
+from placewise.metrics import ACCURACY, COLDEST, HOTTEST, log_loss, temperature
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import CARDS, Items, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import (
+    CARDS,
+    Calibration,
+    Items,
+    Needs,
+    Progress,
+    Scored,
+    Target,
+    Task,
+    Validation,
+)
 from placewise.tasks.classes import check, permuted, scoring
 from placewise.tasks.classes.evidence import Line, answered, card
 from placewise.tasks.classes.items import ClassItems
@@ -62,6 +73,18 @@ class ClassTarget(Target):
         return (NOT_LABELLED if self.label is None else self.label,)
 
 
+class Temperature(Calibration, extra="forbid"):
+    """What makes the probabilities honest.
+
+    Attributes:
+        images: how many it was found with.
+        temperature: what logits are divided by.
+    """
+
+    images: int = Field(ge=1, le=10**9)
+    temperature: float = Field(ge=COLDEST, le=HOTTEST)
+
+
 class Classes(Task[ClassSample, ClassPrediction]):
     """What images show: chosen by the log loss, calibrated by a temperature."""
 
@@ -74,6 +97,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
     words = CLASS_WORDS
     place_words = PLACE_WORDS
     chosen_by = VALIDATION
+    calibration = Temperature
     control = f"{permuted.__name__}:{permuted.Permuted.__name__}"
 
     def target(self, dataset: Data, sample: ClassSample) -> ClassTarget:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from placewise.augment import Warp, move_points
@@ -24,7 +25,7 @@ from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import Items, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import Calibration, Items, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.keypoints import check, permuted, scoring
 from placewise.tasks.keypoints.items import KeypointItems
 from placewise.tasks.keypoints.model import KeypointModel
@@ -103,6 +104,20 @@ class KeypointTarget(Target):
         return torch.from_numpy(moved.astype(np.float32)), torch.from_numpy(known)
 
 
+class Radii(Calibration, extra="forbid"):
+    """What turns the model's own uncertainty into radii.
+
+    Attributes:
+        level: share of truths that the radii hold.
+        keypoints: how many they were found with.
+        factor: radius for an uncertainty of one pixel.
+    """
+
+    level: float = Field(gt=0, lt=1)
+    keypoints: int = Field(ge=1, le=10**9)
+    factor: float = Field(ge=0, le=1e9)
+
+
 class Keypoints(Task[KeypointSample, KeypointPrediction]):
     """Where keypoints are: chosen by the mean error, calibrated by split conformal prediction."""
 
@@ -114,6 +129,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     words = KEYPOINT_WORDS
     place_words = PLACE_WORDS
     chosen_by = VALIDATION
+    calibration = Radii
     control = f"{permuted.__name__}:{permuted.PermutedKeypoints.__name__}"
 
     def target(self, dataset: Data, sample: KeypointSample) -> KeypointTarget:
