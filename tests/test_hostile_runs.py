@@ -433,6 +433,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     points = pw.read_dataset(draw_squares(home / "points", 20))
     classes = pw.read_dataset(draw_classes(home / "classes"))
     common: dict[str, Any] = {"max_steps": 4, "val_interval": 2, "quiet": True, "device": "cpu"}
+    common["precision"] = "float32"
     pw.train(points, home / "heatmap", backbone_settings={"width": 16}, **common)
     settings = {"fan_in": 5, "hidden": 2}
     pw.train(
@@ -505,8 +506,7 @@ def test_random_edits_change_nothing_or_are_refused(home: Path) -> None:
     tried = program(home, "edits-200", seed=1)
     assert not faults(tried, {"error", "same"})
     ends = [one["end"] for one in tried]
-    assert "error" in ends
-    assert "same" in ends
+    assert min(ends.count("error"), ends.count("same")) >= 5
 
 
 def test_random_edits_without_stamps_never_break(home: Path) -> None:
@@ -556,6 +556,18 @@ def test_plausible_values_that_are_not_the_training_s_are_refused(
     edit_json(tmp_path / "run" / file, field, value)
     with pytest.raises(CheckpointError, match=f"{file}.*(changed|not the one)"):
         pw.load_model(tmp_path / "run", "cpu")
+
+
+def test_a_training_ends_in_the_same_bytes_with_other_workers_and_labels_elsewhere(
+    home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(home / "points", tmp_path / "points")
+    dataset = pw.read_dataset(tmp_path / "points")
+    common: dict[str, Any] = {"max_steps": 4, "val_interval": 2, "quiet": True, "device": "cpu"}
+    settings = {"backbone_settings": {"width": 16}, "num_workers": 1, "precision": "float32"}
+    pw.train(dataset, tmp_path / "run", **settings, **common)
+    for file in ("calibration.json", "checkpoints/best.safetensors"):
+        assert (tmp_path / "run" / file).read_bytes() == (home / "heatmap" / file).read_bytes()
 
 
 def test_the_checkpoints_of_another_run_are_refused(home: Path, tmp_path: Path) -> None:

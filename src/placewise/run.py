@@ -13,8 +13,8 @@ RUN/
 
 A run may come from anyone. So every field of its files has bounds, and the network that `run.json`
 describes is compared with the header of a checkpoint before either takes memory. Checkpoints hold
-the SHA-256 of their `run.json`, and the best one that of `calibration.json`: files of two runs, or
-of one that was edited, are not mixed.
+a SHA-256 of what `run.json` says of the learning, and the best one that of `calibration.json`:
+files of two runs, or of one that was edited, are not mixed.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ Name = Annotated[str, Field(max_length=4096)]
 Notice = Callable[[str], None]
 _LOG = logging.getLogger("placewise")
 
+
+FREE = frozenset({"device", "num_workers"})
+"""Settings that a resumed run may take anew: they do not change what is learnt."""
 
 LONGEST_LINE = 2**16
 """Characters of a line of `log.jsonl`, at most."""
@@ -113,7 +116,7 @@ class Run:
     Args:
         path: the folder.
         facts: content of its `run.json`.
-        digest: SHA-256 of its `run.json`.
+        stamp: see `stamp_of`.
 
     Example:
         >>> Run.open(Path("nowhere"))
@@ -122,8 +125,8 @@ class Run:
         placewise.errors.SettingsError: nowhere is not a run: it has no run.json; ...
     """
 
-    def __init__(self, path: Path, facts: RunFacts, digest: str) -> None:
-        self.path, self.facts, self.digest = path, facts, digest
+    def __init__(self, path: Path, facts: RunFacts, stamp: str) -> None:
+        self.path, self.facts, self.stamp = path, facts, stamp
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @classmethod
@@ -137,7 +140,7 @@ class Run:
         """
         make_folder(path)
         content = facts.model_dump(mode="json")
-        run = cls(path, facts, digest_of(content))
+        run = cls(path, facts, stamp_of(content))
         run.remember(digests)
         write_json(path / "run.json", content)
         return run
@@ -164,7 +167,7 @@ class Run:
             _ = facts.model.task  # a head and a backbone that are there
             if reopened(facts.model) != facts.model:
                 raise SettingsError("a run has its own weights, and this names a file of others")
-        return cls(path, facts, digest_of(content))
+        return cls(path, facts, stamp_of(content))
 
     def model(self, notice: Notice = _LOG.warning) -> Network[Any]:
         """The best model of the run, ready to predict, calibrated as far as the run is.
@@ -224,7 +227,7 @@ class Run:
     def _check(self, tensors: Mapping[str, Kind] | None, header: Header) -> None:
         """Refuse a checkpoint of another run, or with other tensors than those of the network."""
         stamp = header.facts.get("run")
-        if stamp not in (None, self.digest):
+        if stamp not in (None, self.stamp):
             raise CheckpointError(
                 f"{header.path} does not belong to {self.path / 'run.json'}, which was changed or "
                 "is that of another run; put back the one that the training wrote"
@@ -338,6 +341,21 @@ def load_model(run: str | Path | Run, device: str | torch.device = "auto") -> Ne
     """
     opened = run if isinstance(run, Run) else Run.open(run)
     return opened.model().to(device_of(device))
+
+
+def stamp_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what a `run.json` says of the learning, which the checkpoints of the run hold.
+
+    Where the labels lie, versions and `FREE` settings are left out: the same training ends in the
+    same bytes whatever they are.
+
+    Example:
+        >>> stamp_of({"data": "here", "training": {"device": "cpu"}}) == stamp_of({"training": {}})
+        True
+    """
+    learning = {k: v for k, v in content.items() if k not in ("data", "versions")}
+    settings = {k: v for k, v in content["training"].items() if k not in FREE}
+    return digest_of({**learning, "training": settings})
 
 
 def image_digest(digest: bytes) -> str:

@@ -16,7 +16,7 @@ from placewise.files import claim_folder
 from placewise.labels import Dataset
 from placewise.parallel import check_batch, processes, rank, wait_for_all
 from placewise.progress import Display
-from placewise.run import Run
+from placewise.run import FREE, Run
 from placewise.tasks import check_head, task_of
 from placewise.training.begin import begin
 from placewise.training.dataset import TrainingSet
@@ -24,9 +24,6 @@ from placewise.training.loop import Callback, MetricFunction, Trainer
 from placewise.training.settings import Precision, TrainingSettings, settings_of
 
 __all__ = ["Callback", "MetricFunction", "Precision", "TrainingSet", "TrainingSettings", "train"]
-
-FREE = frozenset({"device", "num_workers"})
-"""Settings that a resumed run may take anew: they do not change what is learnt."""
 
 
 def train(

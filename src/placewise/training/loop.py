@@ -247,7 +247,7 @@ class Trainer:
     def _facts(self) -> dict[str, Any]:
         best = self.best if np.isfinite(self.best) else None
         window = list(self.window)
-        return {"run": self.run.digest, "step": self.step, "best": best, "window": window}
+        return {"run": self.run.stamp, "step": self.step, "best": best, "window": window}
 
     def _restore(self, found: Checkpoint) -> None:
         folder = self.run.checkpoints.folder
