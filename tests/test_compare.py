@@ -144,8 +144,8 @@ def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"seed": 3}, "seed: got 3; extra inputs"),
-        ({"arms": TWO[:1]}, "at least 2"),
+        ({"seed": 3}, "there is no setting seed"),
+        ({"arms": TWO[:1]}, "must be of 2 or more"),
         ({"arms": [TWO[0], TWO[0]]}, "two arms are named flat"),
         ({"arms": [TWO[0], {**TWO[1], "sigma": 2}]}, r"arms\.1\.sigma"),
         ({"arms": [TWO[0], {**TWO[1], "name": "../up"}]}, r"arms\.1\.name"),

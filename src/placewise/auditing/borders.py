@@ -74,6 +74,7 @@ class BorderSwap(Finding):
         overall: the same over all places.
 
     Example:
+        >>> _ = torch.manual_seed(0)
         >>> net = nn.Conv1d(1, 1, 3, padding=1)
         >>> found = border_swap(net, torch.rand(2, 1, 16), size=(8,))[0]
         >>> bool(found.relative[0] > 0.1), bool(found.relative[1:].max() < 1e-5)

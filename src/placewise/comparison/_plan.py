@@ -171,7 +171,7 @@ def make_plan(**values: Any) -> Plan:
         >>> make_plan(data="digits", arms=[{"name": "a", "head": "flatten"}])
         Traceback (most recent call last):
         ...
-        placewise.errors.SettingsError: arms: got ...; tuple should have at least 2 items ...
+        placewise.errors.SettingsError: arms: got ...; it must be of 2 or more
     """
     plan = validated(Plan, values)
     names = [arm.name for arm in plan.arms]

@@ -116,7 +116,7 @@ def reopened(settings: ModelSettings) -> ModelSettings:
 
     Example:
         >>> from placewise.model import InputSettings
-        >>> view = InputSettings(scale=1.0, size=(32, 32), channels=3, mean=(0.5,), std=(0.2,))
+        >>> view = InputSettings(scale=1.0, size=(32, 32), channels=1, mean=(0.5,), std=(0.2,))
         >>> given = {"model": "resnet18", "weights": "resnet18.safetensors"}
         >>> model = ModelSettings(names=("nose",), input=view, backbone="timm",
         ...                       backbone_settings=given)

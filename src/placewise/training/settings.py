@@ -51,7 +51,7 @@ class TrainingSettings(BaseModel):
     pixels: int = Field(default=PIXELS, ge=1024, le=PIXEL_LIMIT)
     batch_size: int | None = Field(default=None, ge=2, le=2**16)
     num_workers: int = Field(default=0, ge=0, le=1024)
-    learning_rate: float = Field(default=2e-3, gt=0, le=1e6)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1e30)
     weight_decay: float = Field(default=0.01, ge=0, le=1e6)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     backbone: Short = "unet"
