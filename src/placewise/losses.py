@@ -260,7 +260,9 @@ class Softmax(Loss):
     def __call__(self, logits: Tensor, logs: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `Loss`."""
         located = visibility >= Visibility.HIDDEN
-        return (presence(logits) - _expected(logits, logs)) * located
+        flat = logits.flatten(2)
+        there = _expected(flat, logs)
+        return (presence(flat) - there) * located
 
     def encode(self, logs: Tensor, visibility: Tensor) -> Tensor:
         """Log G and a constant; see `Loss.encode`."""
@@ -287,8 +289,9 @@ class Joint(Loss):
 
     def __call__(self, logits: Tensor, logs: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `Loss`."""
-        anywhere = functional.softplus(presence(logits))
-        return (anywhere - _expected(logits, logs)) * labelled(visibility)
+        flat = logits.flatten(2)
+        there = _expected(flat, logs)  # first: the gradient keeps the memory layout of the logits
+        return (functional.softplus(presence(flat)) - there) * labelled(visibility)
 
     def encode(self, logs: Tensor, visibility: Tensor) -> Tensor:
         """Log G, far above "absent" where the keypoint is on the image; see `Loss.encode`."""
