@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -46,21 +46,6 @@ CARDS = 6
 """Best and worst images on a report, of each."""
 
 Progress = Callable[[int, int], None]
-
-
-class Prediction(Protocol):
-    """What is known of every prediction."""
-
-    @property
-    def image(self) -> str:
-        """Name of the image."""
-
-    @property
-    def size(self) -> Size:
-        """(height, width) of the image."""
-
-    def rows(self) -> list[list[Any]]:
-        """Rows of `predictions.csv`; the first cell of each is the image."""
 
 
 class Target(ABC):
