@@ -81,11 +81,13 @@ class Needs:
         extent: median size in pixels of the objects, where that is known.
         whole: training must show whole images, not crops of them.
         fit: images that are larger than the training size are shrunk until they fit.
+        full: images are not scaled down: thin things would be lost.
     """
 
     extent: float | None = None
     whole: bool = False
     fit: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -383,6 +385,17 @@ class Task(ABC, Generic[S, P]):
     def about(self) -> dict[str, str]:
         """What the columns mean, for `about.json`."""
         return {}
+
+    def save(self, one: P, folder: Path) -> None:
+        """Write what a prediction holds beyond the rows of a table, e.g. a mask.
+
+        It is called for each image before its rows count, and again for those of an interrupted
+        batch.
+
+        Args:
+            one: the prediction.
+            folder: of the results; subfolders are made.
+        """
 
     def export(
         self,

@@ -52,7 +52,7 @@ class Stripes(Dataset[Stripe]):
 class AngleCsv(Format):
     """CSV with one row for each image: image,angle,split."""
 
-    task = "stripes:Angles"
+    tasks = ("stripes:Angles",)
 
     def recognises(self, path: Path, head: str) -> bool:
         return head.startswith("image,angle")

@@ -23,6 +23,7 @@ def check(
     out: Path | None = None,
     format: str | None = None,
     root: Path | None = None,
+    task: str | None = None,
     seed: int = 0,
     plugin: Pairs = (),
     quiet: bool = False,
@@ -41,6 +42,7 @@ def check(
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
         root: folder of the images, if it is not the folder of the file.
+        task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         seed: seed of the split that training would draw.
         plugin: modules to import first, for tasks and formats of your own.
         quiet: show no progress.
@@ -50,7 +52,7 @@ def check(
     from placewise.formats import read_dataset
     from placewise.progress import Display
 
-    dataset = read_dataset(data, format=format, root=root)
+    dataset = read_dataset(data, format=format, root=root, task=task)
     with Display("images", quiet) as progress:
         findings = check(dataset, out=out, seed=seed, progress=progress)
     print(findings)
@@ -127,6 +129,7 @@ def train(
     val_interval: int | None = None,
     format: str | None = None,
     root: Path | None = None,
+    task: str | None = None,
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
@@ -169,6 +172,7 @@ def train(
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
         root: folder of the images, if it is not the folder of the file.
+        task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
     """
@@ -198,7 +202,7 @@ def train(
         augmentation=parse_settings(augment),
         val_interval=val_interval,
     )
-    dataset = read_dataset(data, format=format, root=root)
+    dataset = read_dataset(data, format=format, root=root, task=task)
     run = run_training(dataset, out, settings, resume=resume, quiet=quiet)
     if is_first():
         folder = run.path / "validation"
@@ -274,6 +278,7 @@ def evaluate(
     pck_pair: tuple[str, str] | None = None,
     format: str | None = None,
     root: Path | None = None,
+    task: str | None = None,
     device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
@@ -295,6 +300,7 @@ def evaluate(
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
         root: folder of the images, if it is not the folder of the file.
+        task: what the labels are of, if it is not what they suggest; that of the run by default.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
@@ -304,9 +310,12 @@ def evaluate(
     from placewise.evaluation import scores_text
     from placewise.formats import read_dataset
     from placewise.progress import Display
+    from placewise.run import Run
 
     folder = out or run / "evaluation"
-    dataset = read_dataset(data, format=format, root=root)
+    dataset = read_dataset(
+        data, format=format, root=root, task=task or Run.open(run).facts.model.task
+    )
     with Display("images", quiet) as progress:
         scores = run_evaluation(
             run,

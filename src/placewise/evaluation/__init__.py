@@ -213,6 +213,8 @@ def _write(
     """metrics.json, predictions.csv and report.html."""
     make_folder(folder)
     write_json(folder / "metrics.json", dict(scores))
+    for one in held.found:
+        task.save(one, folder)
     write_text(folder / "predictions.csv", _table(task, held))
     write_text(folder / "report.html", task.report(scores, held, _info(run, held.model)).html())
 

@@ -25,6 +25,7 @@ from placewise.labels import (
     KeypointDataset,
     KeypointSample,
     Visibility,
+    as_told,
     guess_symmetry,
 )
 from placewise.labels.names import has_control, normal, shown, why_unfit, why_unsafe
@@ -299,7 +300,7 @@ class Collector:
         scored = any(mark[5] == mark[5] for image in self.images.values() for mark in image.marks)
         samples = tuple(_sample(*item, index, scored) for item in self.images.items())
         pairs = guess_symmetry(names) if symmetry is None else symmetry
-        return KeypointDataset(self.root, names, samples, pairs, skeleton, self.path)
+        return as_told(KeypointDataset(self.root, names, samples, pairs, skeleton, self.path))
 
     def class_labels(self) -> ClassDataset:
         """The images with their classes, which are sorted by name, if nothing was wrong.

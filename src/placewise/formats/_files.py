@@ -44,7 +44,11 @@ class _Found(NamedTuple):
 
 
 def read_dataset(
-    path: Path | str, *, format: str | None = None, root: Path | str | None = None
+    path: Path | str,
+    *,
+    format: str | None = None,
+    root: Path | str | None = None,
+    task: str | None = None,
 ) -> Dataset[Any]:
     r"""Read labels, in whichever format they are.
 
@@ -57,9 +61,12 @@ def read_dataset(
         format: name of the format; None: find it by looking at the data.
         root: folder of the images; None: the file's folder. For DeepLabCut and COCO files it is
             found where the images are.
+        task: name of the task that is learnt from the labels; None: what they suggest. Keypoints
+            are those of several objects (poses) where images show several with two keypoints or
+            more, and many of a kind (spots) where each object has one.
 
     Returns:
-        `KeypointDataset` or `ClassDataset`.
+        The labels, e.g. a `KeypointDataset` or a `ClassDataset`.
 
     Raises:
         SettingsError: there is no such file, or several could be meant.
@@ -81,10 +88,12 @@ def read_dataset(
         raise SettingsError(f"there is no folder {base}; name the folder of the images (root)")
     forced = FORMATS[format]() if format else None
     try:
-        found = _find(Path(path), forced)
+        found = _find(Path(path), forced, task)
         if len(found.files) == 1:
-            return found.member.read(found.files[0], base)
-        return _read_together(found, base)
+            labels = found.member.read(found.files[0], base)
+        else:
+            labels = _read_together(found, base)
+        return labels if task is None else labels.for_task(task)
     except OSError as error:
         reason = error.strerror or error
         raise DataError(
@@ -134,7 +143,7 @@ def write_dataset(
 
 def _writer(labels: Dataset[Any], path: Path, name: str | None) -> Written[Any]:
     """The format of this name, or of the path's ending, that can be written for such labels."""
-    able = [m for m in members() if isinstance(m, Written) and m.task == labels.task]
+    able = [m for m in members() if isinstance(m, Written) and labels.task in m.tasks]
     names = " or ".join(FORMATS.name_of(type(member)) for member in able) or "none"
     if name is None:
         fitting = [member for member in able if path.suffix.lower() in member.endings]
@@ -142,9 +151,9 @@ def _writer(labels: Dataset[Any], path: Path, name: str | None) -> Written[Any]:
             raise SettingsError(f"{path} does not tell its format; name one of: {names}")
         return fitting[0]
     member = FORMATS[name]()
-    if isinstance(member, Written) and member.task == labels.task:
+    if isinstance(member, Written) and labels.task in member.tasks:
         return member
-    reason = "holds something else" if member.task != labels.task else "is only read"
+    reason = "is only read" if labels.task in member.tasks else "holds something else"
     raise SettingsError(f"these are labels of {labels.what}, and {name} {reason}; write {names}")
 
 
@@ -220,7 +229,7 @@ def holds_arrays(path: Path | str) -> bool:
     return path.is_file() and any(member.recognises(path, _head(path)) for member in able)
 
 
-def _find(path: Path, forced: Format | None) -> _Found:
+def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     """The files or the folder that a path means, and their format."""
     if path.is_file():
         return _Found(path, [path], forced or _recognise(path))
@@ -230,7 +239,8 @@ def _find(path: Path, forced: Format | None) -> _Found:
         raise SettingsError(f"there is no file or folder {path}; name a file of labels")
     if forced and forced.whole_folders:
         return _Found(path, [path], forced)
-    tried = [forced] if forced else members()
+    able = [member for member in members() if task is None or task in member.tasks]
+    tried = [forced] if forced else able
     found = _search(path, tried) or _in_splits(path, tried)
     if found and (len(found.files) == 1 or found.together):
         return found

@@ -24,8 +24,8 @@ class Format(ABC):
     The first line of a member's docstring says what its files look like.
     """
 
-    task: ClassVar[str]
-    """Name of the task whose labels it holds."""
+    tasks: ClassVar[tuple[str, ...]]
+    """Names of the tasks whose labels it can hold."""
 
     whole_folders: ClassVar[bool] = False
     """Whether it is a folder as a whole, not a file in it."""
@@ -123,9 +123,9 @@ class Written(Format, Generic[L]):
 
 
 class KeypointFormat(Written[KeypointDataset]):
-    """A format of keypoints."""
+    """A format of keypoints, which may be those of one object, of several, or many of a kind."""
 
-    task = "keypoints"
+    tasks = ("keypoints", "poses", "spots")
 
     def join(self, parts: Sequence[KeypointDataset], source: Path) -> KeypointDataset:
         """One data set of files that name the same keypoints; see `Format.join`."""

@@ -29,7 +29,7 @@ class ClassCsv(Written[ClassDataset]):
     whose class is not known.
     """
 
-    task = "classes"
+    tasks = ("classes",)
     first = ("points.csv", "keypoints.csv", "labels.csv")
     patterns = ("*.[ct]sv",)
     endings = (".csv",)

@@ -29,7 +29,7 @@ class ClassFolders(Format):
     The images may lie in subfolders of their class. Hidden folders are left out.
     """
 
-    task = "classes"
+    tasks = ("classes",)
     whole_folders = True
 
     def recognises(self, path: Path, head: str) -> bool:

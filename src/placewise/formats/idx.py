@@ -43,7 +43,7 @@ class Idx(Format):
     Named is their folder, or one of them: then it and its partner are read.
     """
 
-    task = "classes"
+    tasks = ("classes",)
     whole_folders = True
     holds_images = True
 

@@ -43,7 +43,7 @@ class Npz(Format):
     `class_names` may name the numbers.
     """
 
-    task = "classes"
+    tasks = ("classes",)
     holds_images = True
     patterns = ("*.npz",)
 

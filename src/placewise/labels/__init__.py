@@ -13,7 +13,15 @@ names       names that are safe to open and to write
 
 from placewise.labels.classes import NOT_LABELLED, ClassDataset, ClassSample
 from placewise.labels.dataset import SPLITS, Dataset, S, Sample
-from placewise.labels.keypoints import KeypointDataset, KeypointSample, Visibility, single
+from placewise.labels.keypoints import (
+    KeypointDataset,
+    KeypointSample,
+    PoseDataset,
+    SpotDataset,
+    Visibility,
+    as_told,
+    single,
+)
 from placewise.labels.sources import Arrays, Files, Source
 from placewise.labels.splits import of_split, split_images
 from placewise.labels.symmetry import guess_symmetry, unpaired
@@ -28,10 +36,13 @@ __all__ = [
     "Files",
     "KeypointDataset",
     "KeypointSample",
+    "PoseDataset",
     "S",
     "Sample",
     "Source",
+    "SpotDataset",
     "Visibility",
+    "as_told",
     "guess_symmetry",
     "of_split",
     "single",

@@ -69,6 +69,22 @@ class Dataset(ABC, Generic[S]):
         """
         return self.images.read(image)
 
+    def for_task(self, task: str) -> Dataset[S]:
+        """The same labels for another task that can be learnt from them.
+
+        Args:
+            task: its name.
+
+        Raises:
+            DataError: it cannot be learnt from them.
+        """
+        if task != self.task:
+            raise DataError(
+                f"{self.source or 'these labels'} hold {self.what}, from which the task '{task}' "
+                f"cannot be learnt; leave the task out, or say '{self.task}'"
+            )
+        return self
+
     def ordered(self, names: tuple[str, ...]) -> Self:
         """The same labels with the names of a model, in its order.
 

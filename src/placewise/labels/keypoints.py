@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -135,6 +135,18 @@ class KeypointDataset(Dataset[KeypointSample]):
                     f"name {len(self.names)}; give one for each name"
                 )
 
+    def for_task(self, task: str) -> KeypointDataset:
+        """The same keypoints for the task "keypoints", "poses" or "spots".
+
+        Example:
+            >>> KeypointDataset(Path("mice"), ("nose",), ()).for_task("spots").task
+            'spots'
+        """
+        if task not in _BY_TASK:
+            super().for_task(task)
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _BY_TASK[task](**held)
+
     def ordered(self, names: tuple[str, ...]) -> KeypointDataset:
         """The keypoints of a model, in its order; see `Dataset.ordered`. Others are left out.
 
@@ -192,6 +204,43 @@ class KeypointDataset(Dataset[KeypointSample]):
             points = np.where(low[..., None], np.nan, sample.points)
             samples.append(replace(sample, points=points, visibility=visibility))
         return replace(self, samples=tuple(samples))
+
+
+@dataclass(frozen=True)
+class PoseDataset(KeypointDataset):
+    """Keypoints of several objects on an image: each instance is one of them."""
+
+    task = "poses"
+
+
+@dataclass(frozen=True)
+class SpotDataset(KeypointDataset):
+    """Many keypoints of a kind: each instance is one spot, of the kind that is located in it."""
+
+    task = "spots"
+    what = "kinds of spots"
+
+
+_BY_TASK = {one.task: one for one in (KeypointDataset, PoseDataset, SpotDataset)}
+
+
+def as_told(dataset: KeypointDataset) -> KeypointDataset:
+    """The labels for the task that they suggest.
+
+    Images with several instances are of poses where instances have two keypoints or more, and of
+    spots where each has one.
+
+    Example:
+        >>> points = np.array([[[1.0, 2.0]], [[3.0, 1.0]]])
+        >>> two = KeypointSample("a.png", (8, 8), points, np.full((2, 1), 3, np.int8))
+        >>> as_told(KeypointDataset(Path(), ("cell",), (two,))).task
+        'spots'
+    """
+    if dataset.instances < 2:
+        return dataset
+    several = [sample.located for sample in dataset.samples if len(sample.points) > 1]
+    alone = all((located.sum(1) < 2).all() for located in several)
+    return dataset.for_task("spots" if alone else "poses")
 
 
 def _check_names(names: tuple[str, ...]) -> None:

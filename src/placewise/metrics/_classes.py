@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 
-KeypointDataset = NDArray[np.int64]
+ClassNumbers = NDArray[np.int64]
 
 CLASS_BINS = 15
 """Bins of equal width of the calibration error of classes, as in Guo et al. 2017."""
@@ -27,7 +27,7 @@ HALVINGS = 60
 
 
 def class_table(
-    names: Sequence[str], truth: KeypointDataset, probabilities: FloatArray
+    names: Sequence[str], truth: ClassNumbers, probabilities: FloatArray
 ) -> dict[str, Any]:
     """All scores of answers on labelled images, as plain numbers that JSON can hold.
 
@@ -65,7 +65,7 @@ def class_table(
     }
 
 
-def confusion(truth: KeypointDataset, answers: KeypointDataset, count: int) -> NDArray[np.int64]:
+def confusion(truth: ClassNumbers, answers: ClassNumbers, count: int) -> NDArray[np.int64]:
     """(K, K) images of each class (row) by the answer that they got (column).
 
     Example:
@@ -104,7 +104,7 @@ def by_class(names: Sequence[str], counts: NDArray[np.int64]) -> list[dict[str, 
     return rows
 
 
-def log_loss(probabilities: FloatArray, truth: KeypointDataset) -> float:
+def log_loss(probabilities: FloatArray, truth: ClassNumbers) -> float:
     """Mean of −log of the probability that the true class was given.
 
     Example:
@@ -115,7 +115,7 @@ def log_loss(probabilities: FloatArray, truth: KeypointDataset) -> float:
     return float(-np.log(np.clip(given, LEAST, 1.0)).mean())
 
 
-def brier(probabilities: FloatArray, truth: KeypointDataset) -> float:
+def brier(probabilities: FloatArray, truth: ClassNumbers) -> float:
     """Mean over the images of Σₖ (pₖ − yₖ)², 0 to 2 (Brier 1950).
 
     Example:
@@ -170,7 +170,7 @@ def calibration_error(sure: FloatArray, right: NDArray[np.bool_], bins: int = CL
     return float(off / len(sure))
 
 
-def temperature(logits: FloatArray, truth: KeypointDataset) -> float:
+def temperature(logits: FloatArray, truth: ClassNumbers) -> float:
     """Number T by which to divide logits so that softmax(z / T) is honest (Guo et al. 2017).
 
     T minimises the cross-entropy with targets that stay a little below 1, (N + 1) / (N + K), and
@@ -212,7 +212,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _check(names: Sequence[str], truth: KeypointDataset, probabilities: FloatArray) -> None:
+def _check(names: Sequence[str], truth: ClassNumbers, probabilities: FloatArray) -> None:
     """Refuse arrays that do not belong together."""
     needed = (len(truth), len(names))
     if probabilities.shape != needed or not len(truth):

@@ -96,6 +96,7 @@ def choose_input(
     *,
     whole: bool = False,
     fit: bool = False,
+    full: bool = False,
 ) -> InputSettings:
     """Scale, size, channels and normalisation for the training images.
 
@@ -112,6 +113,7 @@ def choose_input(
         pixels: that training shows of the median image.
         whole: it must show the whole image, which then has that many pixels.
         fit: where images differ in size, those larger than the size are shrunk to fit into it.
+        full: images are not scaled.
     """
     sizes = np.array([sample.size for sample in samples], dtype=float)
     base = float(np.sqrt(pixels / np.median(sizes.prod(1))))
@@ -120,7 +122,7 @@ def choose_input(
         scale *= float(np.sqrt(DETAIL))
         if extent:
             scale = max(scale, min(OBJECT / extent, FINER * base), SMALLEST / extent)
-    scale = min(1.0, scale)
+    scale = 1.0 if full else min(1.0, scale)
     sides = np.percentile(sizes, 90, axis=0) * min(scale, base)
     high, wide = np.ceil(sides).astype(int).tolist()
     rng = np.random.default_rng(seed)

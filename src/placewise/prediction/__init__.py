@@ -117,6 +117,8 @@ def predict(
     for batch in _batches(model, source, names[journal.done :]):
         found, left = _predicted(model, batch), max(0, overlays - journal.done)
         _draw(task, model, found[:left], out / "overlays", threshold)
+        for _, one in found:
+            task.save(one, out)
         header = model.names if journal.done == 0 else None
         journal.append(_finished(task, found, batch, header))
         if progress:

@@ -91,7 +91,14 @@ def choose_model(
     task = task_named(dataset.task)
     needs = task.needs(dataset, samples, head)
     input = choose_input(
-        dataset, samples, needs.extent, seed, pixels, whole=needs.whole, fit=needs.fit
+        dataset,
+        samples,
+        needs.extent,
+        seed,
+        pixels,
+        whole=needs.whole,
+        fit=needs.fit,
+        full=needs.full,
     )
     extent = (needs.extent or 0.0) * input.scale
     of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})

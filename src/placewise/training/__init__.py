@@ -77,7 +77,8 @@ def train(
     with processes(device):
         check_batch(batch_size)
         claim_folder(out, "run.json", resume=resume)
-        if (out / "run.json").is_file():
+        resumed = (out / "run.json").is_file()
+        if resumed:
             _check_asked(asked, Run.open(out))
         elif rank() == 0:
             resolved = asked.model_copy(update={"batch_size": batch_size, "head": head})
@@ -85,6 +86,8 @@ def train(
         wait_for_all()
         run = Run.open(out)
         trainer = Trainer(task, dataset, run, device, callbacks, metrics)
+        if resumed:
+            trainer.note_changes()
         with Display("steps", quiet or rank() > 0) as display:
             trainer.train(display)
         return run

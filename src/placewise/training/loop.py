@@ -93,7 +93,6 @@ class Trainer:
         by_image = {sample.image: sample for sample in self.dataset.samples}
         self.train_samples = _samples(by_image, run, "train")
         self.val_samples = _samples(by_image, run, "val")
-        _note_changes(task, self.dataset, run)
         self.found = run.latest(_LOG.warning)
         model, given = run.facts.model, self.settings.backbone_settings
         torch.manual_seed(self.settings.seed)
@@ -107,6 +106,17 @@ class Trainer:
         self.best = float("inf")
         self.window: list[float] = []
         self.summary = ""
+
+    def note_changes(self) -> None:
+        """Say that labels or images are no longer those that the run was begun with, if so."""
+        digests = {s.image: self.dataset.images.digest(s.image) for s in self.dataset.samples}
+        if fingerprint_of(self.task, self.dataset, digests) != self.run.facts.fingerprint:
+            _LOG.warning(
+                "labels or images have changed since the run was begun: it goes on with those of "
+                "now"
+            )
+            if rank() == 0:
+                self.run.remember(digests)
 
     def train(self, display: Display) -> None:
         """Train to the last step, then calibrate; a finished run is left as it is.
@@ -321,17 +331,6 @@ def _same_labels(task: Task[Any, Any], dataset: Dataset[Any], run: Run) -> Datas
             f"{', '.join(names)}: resume with its own labels, or begin a new run"
         )
     return task.usable(dataset).ordered(names)
-
-
-def _note_changes(task: Task[Any, Any], dataset: Dataset[Any], run: Run) -> None:
-    """Say that labels or images are no longer those that the run was begun with, if so."""
-    digests = {s.image: dataset.images.digest(s.image) for s in dataset.samples}
-    if fingerprint_of(task, dataset, digests) != run.facts.fingerprint:
-        _LOG.warning(
-            "labels or images have changed since the run was begun: it goes on with those of now"
-        )
-        if rank() == 0:
-            run.remember(digests)
 
 
 def _samples(by_image: Mapping[str, Sample], run: Run, split: str) -> tuple[Sample, ...]:
