@@ -30,7 +30,7 @@ from placewise.findings import Advice, Findings, look_at_set
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
 from placewise.labels import Dataset, S
-from placewise.metrics import Metric
+from placewise.metrics import Metric, in_unit
 from placewise.model import ModelSettings, Network, P, Settings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Photographs, Report, Section
@@ -206,6 +206,7 @@ class Task(ABC, Generic[S, P]):
         head: member of `HEADS` that is taken where none is named.
         network: the model that gives the predictions.
         metric: what models are compared by.
+        places: whether answers are places of the image, in whose pixels they are given.
         batch_size: images in a step where nobody says otherwise.
         validated: validation images that a validation during training looks at, at most.
         options: what `evaluate` may be asked for, beside the split.
@@ -222,6 +223,7 @@ class Task(ABC, Generic[S, P]):
     head: ClassVar[str]
     network: ClassVar[type[Network[Any]]]
     metric: ClassVar[Metric]
+    places: ClassVar[bool] = True
     batch_size: ClassVar[int] = 8
     validated: ClassVar[int] = 64
     options: ClassVar[frozenset[str]] = frozenset()
@@ -470,7 +472,8 @@ class Task(ABC, Generic[S, P]):
         best, worst = self.cards(held) if held else ([], [])
         sections = self.sections(scores, held, best, worst)
         if info and info.log:
-            sections.append(training_section(info.log, self.chosen_by or _logged(self.metric)))
+            (metric,) = in_unit([self.chosen_by or _logged(self.metric)], scores)
+            sections.append(training_section(info.log, metric))
         if info:
             sections.append(making_section(info.settings, info.versions, info.fingerprint))
         return Report(

@@ -70,10 +70,11 @@ class _Entry:
 class LongCsv(KeypointFormat):
     """CSV with one row for each keypoint: image, keypoint, x, y[, visibility][, split][, instance].
 
-    Of signals (column `recording`) there is x alone, of volumes (column `volume`) z too. The order of the columns is free and further columns are ignored. Empty x and y without a
-    visibility are a keypoint that is not labelled. `instance` numbers several objects on an image;
-    without it the repetitions of a keypoint are instances where the whole file is of many of a
-    kind (cells), and faults otherwise. Predictions have a `score`.
+    Of signals (column `recording`) there is x alone, of volumes (column `volume`) z too. The order
+    of the columns is free and further columns are ignored. Empty x and y without a visibility are
+    a keypoint that is not labelled. `instance` numbers several objects on an image; without it the
+    repetitions of a keypoint are instances where the whole file is of many of a kind (cells), and
+    faults otherwise. Predictions have a `score`.
     """
 
     first = ("points.csv", "keypoints.csv", "labels.csv")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.geometry import FloatArray, Size
-from placewise.labels.dataset import SPLITS, Dataset
+from placewise.labels.dataset import SPLITS, Dataset, check_part
 from placewise.labels.names import repeated, shown, why_unfit
+from placewise.labels.sources import part_named
 
 
 class Visibility(IntEnum):
@@ -149,6 +150,33 @@ class KeypointDataset(Dataset[KeypointSample]):
             super().for_task(task)
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         return _BY_TASK[task](**held)
+
+    def part(self, sample: KeypointSample, start: int, stop: int) -> KeypointSample:
+        """A part of a signal with its points, which are counted from its start.
+
+        Example:
+            >>> beat = KeypointSample("a.wav", (90,), np.array([[[50.0]]]), np.array([[3]], "i1"))
+            >>> part = KeypointDataset(Path(), ("beat",), (beat,)).part(beat, 40, 60)
+            >>> part.image, part.points.tolist()
+            ('a.wav[40:60]', [[[10.0]]])
+        """
+        check_part(sample.image, sample.size, start, stop)
+        points = sample.points - start
+        away = sample.located & ((points < -0.5) | (points >= stop - start - 0.5))[..., 0]
+        points = np.where(away[..., None], np.nan, points)
+        gone = np.int8(Visibility.ABSENT if self.task == "keypoints" else Visibility.UNLABELLED)
+        visibility = np.where(away, gone, sample.visibility)
+        kept = np.flatnonzero(~away.any(1) | (visibility >= Visibility.HIDDEN).any(1))
+        kept = kept if len(kept) else np.array([0])
+        name, scores = part_named(sample.image, start, stop), sample.scores
+        return replace(
+            sample,
+            image=name,
+            size=(stop - start,),
+            points=points[kept],
+            visibility=visibility[kept],
+            scores=None if scores is None else scores[kept],
+        )
 
     def ordered(self, names: tuple[str, ...]) -> KeypointDataset:
         """The keypoints of a model, in its order; see `Dataset.ordered`. Others are left out.

@@ -15,6 +15,7 @@ MEAN_ERROR = Metric(
     equal=0.1,
 )
 
+
 def in_unit(metrics: Sequence[Metric], scores: Scores) -> list[Metric]:
     """The same metrics where the scores are not of pixels: of samples, or of voxels.
 
@@ -42,7 +43,9 @@ KEYPOINT_METRICS = (
         "px",
         "like the mean error, but large errors weigh more",
     ),
-    Metric("mean_error_mm", "mean error in mm", "mm", "the mean error by the spacing of the voxels"),
+    Metric(
+        "mean_error_mm", "mean error in mm", "mm", "the mean error by the spacing of the voxels"
+    ),
     Metric("mean_error_ms", "mean error in ms", "ms", "the mean error by the rate of the samples"),
     Metric(
         "pck/0.02",

@@ -318,7 +318,7 @@ class Network(nn.Module, ABC, Generic[P]):
             ShapeError: an array or tensor that is no image.
             ImageError: a file that cannot be read.
         """
-        named, several = images_of(images, self.input.axes)
+        named, several = images_of(images, self.input.image_axes)
         found: list[P] = []
         for names, arrays in batches_of(
             ((name, image, self.prepared(image, step)) for name, image, step in named), batch_size

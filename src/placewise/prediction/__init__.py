@@ -100,7 +100,7 @@ def predict(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     out, images = Path(out), Path(images)
-    axes = run.facts.model.input.axes
+    axes = run.facts.model.input.image_axes
     root, source, names = _listed(images, axes)
     _check_place(out, images)
     if not (overlays >= 0 and 0 <= threshold <= 1):

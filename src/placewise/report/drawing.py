@@ -22,7 +22,7 @@ from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.report.marks import WHITE, Overlay, draw_circle, draw_cross, draw_keypoint, draw_line
 from placewise.report.slices import slices
 from placewise.report.style import DARK, LIGHT, Theme, mark
-from placewise.report.traces import TITLE, Row, parts, row
+from placewise.report.traces import TITLE, Row, drawn, parts
 from placewise.wording import printable
 
 SIDE = (480, 1280)
@@ -121,9 +121,11 @@ def as_rgb(image: NDArray[np.generic]) -> Overlay:
         [[[0, 0, 0], [255, 255, 255]]]
     """
     if image.ndim == 2 and image.size:
-        return _stacked([row.canvas for row in _rows(image)])
+        return stacked([row.canvas for row in rows_of(image)])
     if image.ndim == 4 and image.size:
-        return _side_by_side([(_panel(one.image, image), one.title) for one in slices(_grey(image))])
+        return _side_by_side(
+            [(_panel(one.image, image), one.title) for one in slices(grey_volume(image))]
+        )
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise SettingsError(
             f"got an image of shape {image.shape}; needed is (height, width, channels) with "
@@ -295,15 +297,18 @@ def _like(shape: tuple[int, ...], name: str, value: ArrayLike | None) -> FloatAr
     return np.where(np.abs(array) < FAR, array, np.nan)
 
 
-def _grey(volume: NDArray[np.generic]) -> Overlay:
+def grey_volume(volume: NDArray[np.generic]) -> Overlay:
     """A volume in 8 bits, stretched between its 0.1 and 99.9 percent; its first channel or three.
 
-    A slice of it keeps the brightness that it has within the whole.
+    A slice of it keeps the brightness that it has within the whole. One in colours is left as it
+    is.
     """
+    if volume.dtype == np.uint8 and volume.shape[-1] == 3:
+        return volume.astype(np.uint8)
     values = np.asarray(volume[..., :3] if volume.shape[-1] == 3 else volume[..., :1], np.float64)
     low, high = np.percentile(values, [0.1, 99.9])
     shown = (values - low) / max(float(high - low), 1e-12)
-    return np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(shown.clip(0, 1) * 255), np.uint8)
 
 
 def _on_slices(
@@ -316,7 +321,7 @@ def _on_slices(
     both = np.concatenate([marks.points, marks.truth])
     known = both[np.isfinite(both).all(-1)]
     panels = []
-    for one in slices(_grey(volume), known.mean(0).tolist() if len(known) else None):
+    for one in slices(grey_volume(volume), known.mean(0).tolist() if len(known) else None):
         canvas = _panel(one.image, volume)
         ratio = ratio_of(one.image.shape[:2], canvas.shape[:2])
         _draw(canvas, marks.along(one.axes).scaled(ratio), names, skeleton)
@@ -337,7 +342,7 @@ def _on_traces(
     skeleton: Sequence[tuple[str, str]],
 ) -> Overlay:
     """The line of a signal, or parts of it, with the marks on it."""
-    rows = _rows(signal, marks.points[..., 0][np.isfinite(marks.points[..., 0])].tolist())
+    rows = rows_of(signal, marks.points[..., 0][np.isfinite(marks.points[..., 0])].tolist())
     for one in rows:
         ratio = one.canvas.shape[1] / (one.stop - one.start)
         places, truth = (
@@ -345,12 +350,12 @@ def _on_traces(
             for along in (marks.points, marks.truth)
         )
         _draw(one.canvas, _Marks(places, truth, marks.radii * ratio, marks.hollow), names, ())
-    return _stacked([one.canvas for one in rows])
+    return stacked([one.canvas for one in rows])
 
 
-def _rows(signal: NDArray[np.generic], focus: Sequence[float] = ()) -> list[Row]:
+def rows_of(signal: NDArray[np.generic], focus: Sequence[float] = ()) -> list[Row]:
     """Parts of a signal, with words where each lies."""
-    rows = [row(signal, *part) for part in parts(len(signal), focus)]
+    rows = [drawn(signal, *part) for part in parts(len(signal), focus)]
     for one in rows:
         _write(one.canvas, f"samples {one.start:,} to {one.stop - 1:,} of {len(signal):,}")
     return rows
@@ -363,7 +368,7 @@ def _write(canvas: Overlay, words: str, theme: Theme = LIGHT) -> None:
     canvas[:] = np.array(page)
 
 
-def _stacked(rows: Sequence[Overlay]) -> Overlay:
+def stacked(rows: Sequence[Overlay]) -> Overlay:
     """Pictures of one width below each other, with a line between them."""
     line = np.full((1, rows[0].shape[1], 3), 200, np.uint8)
     return np.concatenate([part for one in rows for part in (line, one)][1:])

@@ -41,6 +41,7 @@ from placewise.tasks.keypoints.report import (
     keypoint_sections,
     keypoint_tiles,
 )
+from placewise.wording import PIXELS_OF
 
 LEAST_TURN, MOST_TURN = 5.0, 15.0
 """Degrees by which images are turned at random, either way."""
@@ -203,7 +204,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         """Mean Euclidean error in px over the located keypoints."""
         off, _ = self._errors_and_uncertainty(dataset, samples, found)
         error = float(off.mean()) if len(off) else None
-        summary = "" if error is None else f"{error:.2f} px"
+        summary = "" if error is None else f"{error:.2f} {PIXELS_OF[len(samples[0].size)]}"
         return Validation({"val_error_px": error}, error, summary)
 
     def calibrate(self, dataset: Data, samples: Samples, found: Found) -> dict[str, Any]:
@@ -271,7 +272,8 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         """The image and its mean error."""
         off = self.measures(dataset, sample, one)
         known = off[np.isfinite(off)]
-        return f"{one.image}: mean error {known.mean():.2f} px" if len(known) else one.image
+        unit = PIXELS_OF[len(one.size)]
+        return f"{one.image}: mean error {known.mean():.2f} {unit}" if len(known) else one.image
 
     def preview(
         self, dataset: Data, sample: KeypointSample, pixels: ImageArray, one: KeypointPrediction
