@@ -30,7 +30,7 @@ from placewise.findings import Advice, Findings, look_at_set
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
 from placewise.labels import Dataset, S
-from placewise.metrics import Metric
+from placewise.metrics import Metric, in_unit
 from placewise.model import ModelSettings, Network, P, Settings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Photographs, Report, Section
@@ -60,8 +60,8 @@ class Target(ABC):
         return self
 
     @property
-    def focus(self) -> tuple[float, float] | None:
-        """(x, y) in pixels about which crops are taken; None: the middle of the image."""
+    def focus(self) -> tuple[float, ...] | None:
+        """(x, y, …) in pixels about which crops are taken; None: the middle of the image."""
         return None
 
     @abstractmethod
@@ -150,16 +150,17 @@ class Change:
     """How images are changed before the network sees them, at its scale.
 
     Attributes:
-        image: (h, w, channels) to an image of any size.
-        moved: (x, y) by which what was at a place lies elsewhere afterwards, in px of the network.
+        image: (*size, channels) to an image of any size.
+        moved: (x, y, …) by which what was at a place lies elsewhere afterwards, in px of the
+            network; one number for all axes alike.
 
     Example:
         >>> Change(lambda image: image[::2, ::2]).moved
-        (0.0, 0.0)
+        (0.0,)
     """
 
     image: Callable[[ImageArray], ImageArray]
-    moved: tuple[float, float] = (0.0, 0.0)
+    moved: tuple[float, ...] = (0.0,)
 
 
 SAME = Change(lambda image: image)
@@ -205,6 +206,7 @@ class Task(ABC, Generic[S, P]):
         head: member of `HEADS` that is taken where none is named.
         network: the model that gives the predictions.
         metric: what models are compared by.
+        places: whether answers are places of the image, in whose pixels they are given.
         batch_size: images in a step where nobody says otherwise.
         validated: validation images that a validation during training looks at, at most.
         options: what `evaluate` may be asked for, beside the split.
@@ -221,6 +223,7 @@ class Task(ABC, Generic[S, P]):
     head: ClassVar[str]
     network: ClassVar[type[Network[Any]]]
     metric: ClassVar[Metric]
+    places: ClassVar[bool] = True
     batch_size: ClassVar[int] = 8
     validated: ClassVar[int] = 64
     options: ClassVar[frozenset[str]] = frozenset()
@@ -378,6 +381,10 @@ class Task(ABC, Generic[S, P]):
     def columns(self, names: Sequence[str]) -> list[str]:
         """Names of the columns of `predictions.csv`."""
 
+    def header(self, model: Any) -> list[str]:
+        """The same for the predictions of a model: by default what `columns` says of its names."""
+        return self.columns(model.names)
+
     def truth_cells(self, dataset: Dataset[S], sample: S) -> tuple[list[str], list[Any]]:
         """(more columns, their cells) that an evaluation adds to each row."""
         return [], []
@@ -465,7 +472,8 @@ class Task(ABC, Generic[S, P]):
         best, worst = self.cards(held) if held else ([], [])
         sections = self.sections(scores, held, best, worst)
         if info and info.log:
-            sections.append(training_section(info.log, self.chosen_by or _logged(self.metric)))
+            (metric,) = in_unit([self.chosen_by or _logged(self.metric)], scores)
+            sections.append(training_section(info.log, metric))
         if info:
             sections.append(making_section(info.settings, info.versions, info.fingerprint))
         return Report(
@@ -524,7 +532,7 @@ class MeasuredItems(Items):
         self, task: Task[Any, Any], model: Any, dataset: Any, samples: Sequence[Any]
     ) -> None:
         self.task, self.model, self.dataset, self.samples = task, model, dataset, samples
-        self.shown = [model.prepared(dataset.image(sample.image)) for sample in samples]
+        self.shown = [model.prepared(*dataset.reading(sample.image)) for sample in samples]
         values = self._values(SAME)
         self.known = [np.isfinite(one) for one in values]
         self.names = [

@@ -24,6 +24,7 @@ def check(
     format: str | None = None,
     root: Path | None = None,
     task: str | None = None,
+    splits: Path | None = None,
     seed: int = 0,
     plugin: Pairs = (),
     quiet: bool = False,
@@ -43,6 +44,8 @@ def check(
             npz, idx.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
+        splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
+            and stop cut a recording into parts.
         seed: seed of the split that training would draw.
         plugin: modules to import first, for tasks and formats of your own.
         quiet: show no progress.
@@ -52,7 +55,7 @@ def check(
     from placewise.formats import read_dataset
     from placewise.progress import Display
 
-    dataset = read_dataset(data, format=format, root=root, task=task)
+    dataset = read_dataset(data, format=format, root=root, task=task, splits=splits)
     with Display("images", quiet) as progress:
         findings = check(dataset, out=out, seed=seed, progress=progress)
     print(findings)
@@ -120,6 +123,7 @@ def train(
     width: int | None = None,
     augment: Pairs = (),
     pixels: int | None = None,
+    spectrogram: bool = False,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     num_workers: int | None = None,
@@ -130,6 +134,7 @@ def train(
     format: str | None = None,
     root: Path | None = None,
     task: str | None = None,
+    splits: Path | None = None,
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
@@ -161,6 +166,7 @@ def train(
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
         pixels: size of the median image after scaling, as a number of pixels; more is finer and
             slower.
+        spectrogram: show signals to the network as maps of frequency and time; for classes.
         batch_size: images in a step; 8 for keypoints, 32 for classes by default.
         learning_rate: peak of the learning rate.
         num_workers: processes that prepare batches; 0 (the default) prepares them between the
@@ -173,6 +179,8 @@ def train(
             npz, idx.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
+        splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
+            and stop cut a recording into parts.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
     """
@@ -190,6 +198,7 @@ def train(
         device=device,
         precision=precision,
         pixels=pixels,
+        spectrogram=spectrogram or None,
         batch_size=batch_size,
         num_workers=num_workers,
         learning_rate=learning_rate,
@@ -202,7 +211,7 @@ def train(
         augmentation=parse_settings(augment),
         val_interval=val_interval,
     )
-    dataset = read_dataset(data, format=format, root=root, task=task)
+    dataset = read_dataset(data, format=format, root=root, task=task, splits=splits)
     run = run_training(dataset, out, settings, resume=resume, quiet=quiet)
     if is_first():
         folder = run.path / "validation"
@@ -279,6 +288,7 @@ def evaluate(
     format: str | None = None,
     root: Path | None = None,
     task: str | None = None,
+    splits: Path | None = None,
     device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
@@ -301,6 +311,7 @@ def evaluate(
             npz, idx.
         root: folder of the images, if it is not the folder of the file.
         task: what the labels are of, if it is not what they suggest; that of the run by default.
+        splits: table image,split[,start,stop] that says the splits, as in train.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
@@ -314,7 +325,7 @@ def evaluate(
 
     folder = out or run / "evaluation"
     dataset = read_dataset(
-        data, format=format, root=root, task=task or Run.open(run).facts.model.task
+        data, format=format, root=root, task=task or Run.open(run).facts.model.task, splits=splits
     )
     with Display("images", quiet) as progress:
         scores = run_evaluation(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
 from placewise.formats._format import FORMATS, Format, Written, members
+from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
 from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset
@@ -49,6 +50,7 @@ def read_dataset(
     format: str | None = None,
     root: Path | str | None = None,
     task: str | None = None,
+    splits: Path | str | None = None,
 ) -> Dataset[Any]:
     r"""Read labels, in whichever format they are.
 
@@ -64,6 +66,8 @@ def read_dataset(
         task: name of the task that is learnt from the labels; None: what they suggest. Keypoints
             are those of several objects (poses) where images show several with two keypoints or
             more, and many of a kind (spots) where each object has one.
+        splits: a table image,split[,start,stop] that says the splits in place of the labels, and
+            may cut long recordings into parts.
 
     Returns:
         The labels, e.g. a `KeypointDataset` or a `ClassDataset`.
@@ -93,7 +97,8 @@ def read_dataset(
             labels = found.member.read(found.files[0], base)
         else:
             labels = _read_together(found, base)
-        return labels if task is None else labels.for_task(task)
+        labels = labels if task is None else labels.for_task(task)
+        return labels if splits is None else with_splits(labels, Path(splits))
     except OSError as error:
         reason = error.strerror or error
         raise DataError(
@@ -242,6 +247,8 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     able = [member for member in members() if task is None or task in member.tasks]
     tried = [forced] if forced else able
     found = _search(path, tried) or _in_splits(path, tried)
+    if found and task is None and forced is None:
+        _refuse_rivals(path, found, able)
     if found and (len(found.files) == 1 or found.together):
         return found
     if found:
@@ -269,6 +276,18 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     raise SettingsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )
+
+
+def _refuse_rivals(path: Path, found: _Found, able: Sequence[Format]) -> None:
+    """Say so where a folder holds labels of several tasks."""
+    of = found.member.tasks
+    others = [m for m in able if not set(of) & set(m.tasks) and m.rivals(path)]
+    if others:
+        tasks = [*of[:1], *(member.tasks[0] for member in others)]
+        raise SettingsError(
+            f"{path} holds labels of {' and of '.join(tasks)}; say which are meant: "
+            f"{' or '.join(f'--task {task}' for task in tasks)}"
+        )
 
 
 def _search(folder: Path, tried: Sequence[Format]) -> _Found | None:

@@ -48,6 +48,13 @@ class Format(ABC):
         """Whether a folder as a whole is of this format."""
         return False
 
+    def rivals(self, path: Path) -> bool:
+        """Whether labels of this format lie in a folder beside a file of labels of other tasks.
+
+        Where they do, the user has to say the task.
+        """
+        return False
+
     def doubt(self, path: Path) -> str:
         """Why a folder that is recognised may be meant otherwise; empty where nothing says so."""
         return ""

@@ -5,6 +5,7 @@ dataset     Dataset and Sample: what all tasks share
 sources     images in files or in arrays
 keypoints   keypoints with their visibility
 classes     one class for each image
+parts       parts of long recordings as samples of their own
 symmetry    left and right, guessed from names
 splits      which samples train, validate and test
 names       names that are safe to open and to write
@@ -22,6 +23,7 @@ from placewise.labels.keypoints import (
     as_told,
     single,
 )
+from placewise.labels.parts import by_time
 from placewise.labels.sources import Arrays, Files, Source
 from placewise.labels.splits import of_split, split_images
 from placewise.labels.symmetry import guess_symmetry, unpaired
@@ -43,6 +45,7 @@ __all__ = [
     "SpotDataset",
     "Visibility",
     "as_told",
+    "by_time",
     "guess_symmetry",
     "of_split",
     "single",

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.geometry import FloatArray, Size
-from placewise.labels.dataset import SPLITS, Dataset
+from placewise.labels.dataset import SPLITS, Dataset, check_part
 from placewise.labels.names import repeated, shown, why_unfit
+from placewise.labels.sources import part_named
 
 
 class Visibility(IntEnum):
@@ -38,9 +39,11 @@ class KeypointSample:
 
     Attributes:
         image: path of the image relative to the root of the labels, with forward slashes.
-        size: (height, width) in pixels of the image as it is shown (EXIF orientation applied).
-        points: (instances, points, 2) float64, (x, y) in pixels; NaN where not located. There is
-            at least one instance: an image without labels has one of unlabelled points.
+        size: in pixels of the image as it is shown (EXIF orientation applied), in the order of an
+            array's axes: (height, width); (length) of a signal, (depth, height, width) of a volume.
+        points: (instances, points, axes) float64, (x), (x, y) or (x, y, z) in pixels; NaN where not
+            located. There is at least one instance: an image without labels has one of unlabelled
+            points.
         visibility: (instances, points) int8 of `Visibility`; located means HIDDEN or VISIBLE.
         split: "train", "val", "test", or None where the labels do not say.
         scores: (instances, points) of predicted points, 0..1 or NaN; None for labels.
@@ -64,8 +67,9 @@ class KeypointSample:
 
     def __post_init__(self) -> None:
         shape = self.points.shape
-        if len(shape) != 3 or shape[-1] != 2 or 0 in shape:
-            reason = f"has points of shape {shape}, needed are (instances, points, 2)"
+        axes = len(self.size)
+        if len(shape) != 3 or shape[-1] != axes or 0 in shape:
+            reason = f"has points of shape {shape}, needed are (instances, points, {axes})"
         elif self.visibility.shape != shape[:2]:
             reason = f"has states of shape {self.visibility.shape}, needed are {shape[:2]}"
         elif not np.isin(self.visibility, list(Visibility)).all():
@@ -146,6 +150,33 @@ class KeypointDataset(Dataset[KeypointSample]):
             super().for_task(task)
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         return _BY_TASK[task](**held)
+
+    def part(self, sample: KeypointSample, start: int, stop: int) -> KeypointSample:
+        """A part of a signal with its points, which are counted from its start.
+
+        Example:
+            >>> beat = KeypointSample("a.wav", (90,), np.array([[[50.0]]]), np.array([[3]], "i1"))
+            >>> part = KeypointDataset(Path(), ("beat",), (beat,)).part(beat, 40, 60)
+            >>> part.image, part.points.tolist()
+            ('a.wav[40:60]', [[[10.0]]])
+        """
+        check_part(sample.image, sample.size, start, stop)
+        points = sample.points - start
+        away = sample.located & ((points < -0.5) | (points >= stop - start - 0.5))[..., 0]
+        points = np.where(away[..., None], np.nan, points)
+        gone = np.int8(Visibility.ABSENT if self.task == "keypoints" else Visibility.UNLABELLED)
+        visibility = np.where(away, gone, sample.visibility)
+        kept = np.flatnonzero(~away.any(1) | (visibility >= Visibility.HIDDEN).any(1))
+        kept = kept if len(kept) else np.array([0])
+        name, scores = part_named(sample.image, start, stop), sample.scores
+        return replace(
+            sample,
+            image=name,
+            size=(stop - start,),
+            points=points[kept],
+            visibility=visibility[kept],
+            scores=None if scores is None else scores[kept],
+        )
 
     def ordered(self, names: tuple[str, ...]) -> KeypointDataset:
         """The keypoints of a model, in its order; see `Dataset.ordered`. Others are left out.
@@ -263,7 +294,7 @@ def _check_pairs(what: str, pairs: tuple[tuple[str, str], ...], names: tuple[str
 
 
 def single(sample: KeypointSample, source: Path | None) -> tuple[FloatArray, NDArray[np.int8]]:
-    """Points (K, 2) and states (K,) of an image that shows each point at most once.
+    """Points (K, axes) and states (K,) of an image that shows each point at most once.
 
     Raises:
         LabelError: the image has several instances.

@@ -25,6 +25,7 @@ from placewise.tasks import build, choose_model, reopened
 from placewise.training.dataset import TrainingSet
 from placewise.training.order import Batch, Order, batches
 from placewise.training.step import Objective, fast_memory, optimiser
+from placewise.wording import sides_of
 
 if TYPE_CHECKING:
     from placewise.training import TrainingSettings
@@ -33,6 +34,9 @@ _LOG = logging.getLogger("placewise")
 
 DEFAULT_STEPS = 3000
 """Steps where neither steps nor minutes are asked for: about ten minutes on two cores."""
+
+UNTURNED = {"flip": False, "rotate": 0.0, "shear": 0.0}
+"""How spectrograms are changed otherwise than images: their axes are not of one kind."""
 
 WARM_STEPS, TIMED = 2, 10
 """Steps that are taken and thrown away for each precision, and those that are timed after them."""
@@ -75,8 +79,12 @@ def begin(
         backbone_settings=settings.backbone_settings,
         head=settings.head,
         head_settings=settings.head_settings,
+        spectrogram=settings.spectrogram,
     )
-    ranges = {**task.augmentation(dataset, samples), **settings.augmentation}
+    usual = task.augmentation(dataset, samples)
+    if settings.spectrogram:
+        usual |= UNTURNED
+    ranges = {**usual, **settings.augmentation}
     augmentation = Augmentation.of(**ranges)
     _LOG.info(_summary(dataset, splits, model))
     for note in task.notes(dataset):
@@ -134,10 +142,9 @@ def fingerprint_of(
 
 def _summary(dataset: Dataset[Any], splits: Sequence[str], model: ModelSettings) -> str:
     counts = ", ".join(f"{splits.count(s):,} {s}" for s in SPLITS if s in splits)
-    height, width = model.input.size
     return (
         f"{len(dataset.samples):,} images ({counts}), {len(dataset.names)} {dataset.what}; "
-        f"the network sees {width}×{height} px at scale {model.input.scale:.3g}"
+        f"the network sees {sides_of(model.input.size)} at scale {model.input.scale:.3g}"
     )
 
 
