@@ -208,7 +208,6 @@ def test_a_signal_ends_with_a_checkpoint_and_is_documented(
     found = Run.open(run).checkpoints.latest(print)
     assert found is not None
     assert 20 <= found.facts["step"] < 400
-    assert found.facts["step"] % 50 != 0 or found.facts["window"] == []
 
 
 def test_killed_at_random_moments_the_end_is_the_same(tmp_path: Path) -> None:
