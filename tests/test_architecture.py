@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,13 @@ Fault = tuple[str, int, str]
 """File, line and what is wrong there."""
 
 
+parsed = cache(ast.parse)
+
+
 def sources(package: Path) -> dict[str, ast.Module]:
     """Every file of a package, parsed, by its path in it."""
     found = {
-        path.relative_to(package).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        path.relative_to(package).as_posix(): parsed(path.read_text(encoding="utf-8"))
         for path in sorted(package.rglob("*.py"))
     }
     assert found, f"no file of Python in {package}"
