@@ -397,6 +397,14 @@ class Task(ABC, Generic[S, P]):
             folder: of the results; subfolders are made.
         """
 
+    def save_all(self, held: Scored[S, P], folder: Path) -> None:
+        """Write what an evaluation holds beyond the table of its predictions, e.g. counts.
+
+        Args:
+            held: what was scored.
+            folder: of the results.
+        """
+
     def export(
         self,
         root: Path,

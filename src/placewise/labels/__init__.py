@@ -14,12 +14,14 @@ names       names that are safe to open and to write
 from placewise.labels.classes import NOT_LABELLED, ClassDataset, ClassSample
 from placewise.labels.dataset import SPLITS, Dataset, S, Sample
 from placewise.labels.keypoints import (
+    Ignored,
     KeypointDataset,
     KeypointSample,
     PoseDataset,
     SpotDataset,
     Visibility,
     as_told,
+    nearest_distances,
     single,
 )
 from placewise.labels.sources import Arrays, Files, Source
@@ -34,6 +36,7 @@ __all__ = [
     "ClassSample",
     "Dataset",
     "Files",
+    "Ignored",
     "KeypointDataset",
     "KeypointSample",
     "PoseDataset",
@@ -44,6 +47,7 @@ __all__ = [
     "Visibility",
     "as_told",
     "guess_symmetry",
+    "nearest_distances",
     "of_split",
     "single",
     "split_images",

@@ -49,7 +49,24 @@ from placewise.metrics._distances import (
     pck,
     rmse,
 )
-from placewise.metrics._named import ACCURACY, CLASS_METRICS, KEYPOINT_METRICS, MEAN_ERROR
+from placewise.metrics._matching import (
+    Matched,
+    SpotSet,
+    average_precision,
+    best_threshold,
+    detection_scores,
+    detections_by_border,
+    match,
+    matched,
+)
+from placewise.metrics._named import (
+    ACCURACY,
+    CLASS_METRICS,
+    F1,
+    KEYPOINT_METRICS,
+    MEAN_ERROR,
+    SPOT_METRICS,
+)
 from placewise.metrics._shapes import left_right_swaps, turns
 from placewise.metrics.metric import Metric, Scores
 
@@ -59,12 +76,18 @@ __all__ = [
     "CLASS_BINS",
     "CLASS_METRICS",
     "COLDEST",
+    "F1",
     "HOTTEST",
     "KEYPOINT_METRICS",
     "MEAN_ERROR",
     "PCK_THRESHOLDS",
+    "Matched",
     "Metric",
+    "SPOT_METRICS",
     "Scores",
+    "SpotSet",
+    "average_precision",
+    "best_threshold",
     "brier",
     "by_border_distance",
     "by_class",
@@ -74,11 +97,15 @@ __all__ = [
     "conformal_factor",
     "confusion",
     "coverage",
+    "detection_scores",
+    "detections_by_border",
     "diagonals",
     "errors",
     "label_areas",
     "left_right_swaps",
     "log_loss",
+    "match",
+    "matched",
     "mean_error",
     "mean_position_baseline",
     "median_error",

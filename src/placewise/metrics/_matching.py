@@ -257,11 +257,6 @@ def _f1(images: Sequence[SpotSet], tolerance: float) -> float:
     return hits / (hits + wrong) if hits + wrong else 0.0
 
 
-def f1_by_distance(images: Sequence[SpotSet], distances: FloatArray) -> list[float | None]:
-    """F1 at each of these tolerances in pixels."""
-    return [detection_scores(images, float(one))["f1"] for one in distances]
-
-
 def detections_by_border(
     images: Sequence[SpotSet], tolerance: float, edges: Sequence[float] = BORDER_EDGES
 ) -> list[dict[str, Any]]:
