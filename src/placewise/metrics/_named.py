@@ -186,5 +186,7 @@ SPOT_METRICS = (
         "",
         "by how many the count of a kind on an image is wrong, averaged over images and kinds",
     ),
-    Metric("tolerance_px", "tolerance", "px", "farthest that a found spot is the labelled one", None),
+    Metric(
+        "tolerance_px", "tolerance", "px", "farthest that a found spot is the labelled one", None
+    ),
 )

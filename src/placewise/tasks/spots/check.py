@@ -325,7 +325,13 @@ def _row(one: KindFacts, splits: Sequence[str]) -> list[str]:
     counts = [one.spots, *(one.by_split[split] for split in splits)]
     counts += [one.images, one.absent, one.unlabelled]
     spread = f"{one.least} – {one.median:g} – {one.most}"
-    return [one.kind, *(f"{n:,}" for n in counts), spread, number(one.spacing_px), str(one.near_border)]
+    return [
+        one.kind,
+        *(f"{n:,}" for n in counts),
+        spread,
+        number(one.spacing_px),
+        str(one.near_border),
+    ]
 
 
 def look(dataset: SpotDataset, seed: int, progress: Progress | None) -> SpotFindings:
@@ -338,7 +344,7 @@ def cards(facts: SpotFacts, dataset: SpotDataset) -> list[Card]:
     """(caption, image with its spots): what looks wrong first, then images from all over."""
     by_image = {s.image: s for s in dataset.samples if s.located.any()}
     notes = {image: "two spots in one place?" for image, _ in facts.doubles}
-    notes |= {image: "spots outside" for image in facts.outside}
+    notes |= dict.fromkeys(facts.outside, "spots outside")
     suspects = [image for image in notes if image in by_image][: SHOWN // 2]
     rest = [image for image in by_image if image not in suspects and image not in facts.damaged]
     count = min(SHOWN - len(suspects), len(rest))
