@@ -243,6 +243,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     tried = [forced] if forced else able
     found = _search(path, tried) or _in_splits(path, tried)
     if found and (len(found.files) == 1 or found.together):
+        _tell(path, found, able)
         return found
     if found:
         raise SettingsError(
@@ -254,7 +255,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
         raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
     for member in tried:
         if member.recognises_folder(path):
-            if not member.holds_images:
+            if not (member.holds_images or member.own_files):
                 _refuse_labels_below(path, tried)
             if doubt := member.doubt(path):
                 raise SettingsError(
@@ -269,6 +270,15 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     raise SettingsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )
+
+
+def _tell(path: Path, found: _Found, able: Sequence[Format]) -> None:
+    """Say which labels are taken of a folder that holds others too."""
+    others = [one for one in able if one.own_files and one.recognises_folder(path)]
+    if others:
+        names = " or ".join(FORMATS.name_of(type(one)) for one in others)
+        taken = _listed(path, found.files)
+        _log.warning("%s: %s is read; --format %s takes the other labels", path, taken, names)
 
 
 def _search(folder: Path, tried: Sequence[Format]) -> _Found | None:

@@ -67,7 +67,8 @@ class LongCsv(KeypointFormat):
     The order of the columns is free and further columns are ignored. Empty x and y without a
     visibility are a keypoint that is not labelled. `instance` numbers several objects on an image;
     without it every row is an instance where the whole file is of many of a kind (cells), and a
-    kind without a row on an image is absent there; else repetitions are faults. Predictions have a `score`.
+    kind without a row on an image is absent there; else repetitions are faults. Predictions have a
+    `score`.
     """
 
     first = ("points.csv", "keypoints.csv", "labels.csv")
