@@ -27,6 +27,7 @@ from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Report, Section
 from placewise.task import Calibration, Needs, Progress, RunInfo, Scored, Target, Task, Validation
 from placewise.tasks.spots import check, scoring
+from placewise.tasks.spots.demo import DEMO
 from placewise.tasks.spots.drawing import draw_spots
 from placewise.tasks.spots.export import counts_table, export
 from placewise.tasks.spots.model import SpotModel
@@ -111,6 +112,7 @@ class Spots(Task[KeypointSample, SpotPrediction]):
     options = frozenset({"tolerance"})
     words = SPOT_WORDS
     calibration = Thresholds
+    demo = DEMO
 
     def target(self, dataset: Data, sample: KeypointSample) -> SpotTarget:
         """All spots of an image."""
