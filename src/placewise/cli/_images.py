@@ -294,6 +294,7 @@ def evaluate(
     split: Literal["train", "val", "test"] | None = None,
     out: Path | None = None,
     pck_pair: tuple[str, str] | None = None,
+    tolerance: float | None = None,
     format: str | None = None,
     root: Path | None = None,
     task: str | None = None,
@@ -316,6 +317,8 @@ def evaluate(
             are recognised by their content; those that the run has never seen count as test.
         out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
         pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
+        tolerance: of spots: pixels within which a found one is a labelled one; by default what
+            was chosen from the labels when the run was trained.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
         root: folder of the images, if it is not the folder of the file.
@@ -343,6 +346,7 @@ def evaluate(
             split=split,
             out=folder,
             pck_pair=pck_pair,
+            tolerance=tolerance,
             device=device,
             progress=progress,
         )
@@ -351,21 +355,27 @@ def evaluate(
 
 
 def demo(
-    out: Path = Path("placewise-demo"), minutes: float = 3.3, seed: int = 0, images: int = 600
+    out: Path = Path("placewise-demo"),
+    task: str = "keypoints",
+    minutes: float | None = None,
+    seed: int = 0,
+    images: int | None = None,
 ) -> None:
-    """Make a folder of images with known keypoints, train on it, and show the result.
+    """Make a folder of images with known answers, train on it, and show the result.
 
     Like this:
 
       placewise demo
+      placewise demo --task spots --out cells
       placewise demo --out digits --minutes 1
 
     Args:
-        out: new folder for the images, the run, the scores and the keypoints.
-        minutes: length of the training.
+        out: new folder for the images, the run, the scores and the predictions.
+        task: what is shown: keypoints (the default), spots.
+        minutes: length of the training; by default as long as the task needs.
         seed: number that all random draws follow from.
-        images: number of images.
+        images: number of images; by default as many as the task needs.
     """
     from placewise.demo import run_demo
 
-    run_demo(out, minutes=minutes, seed=seed, images=images)
+    run_demo(out, task=task, minutes=minutes, seed=seed, images=images)

@@ -250,6 +250,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     if found and task is None and forced is None:
         _refuse_rivals(path, found, able)
     if found and (len(found.files) == 1 or found.together):
+        _tell(path, found, able)
         return found
     if found:
         raise SettingsError(
@@ -259,9 +260,9 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     if forced:
         name = FORMATS.name_of(type(forced))
         raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
-    for member in tried:
+    for member in sorted(tried, key=lambda one: not one.whole_folders or bool(one.doubt(path))):
         if member.recognises_folder(path):
-            if not member.holds_images:
+            if not (member.holds_images or member.own_files):
                 _refuse_labels_below(path, tried)
             if doubt := member.doubt(path):
                 raise SettingsError(
@@ -288,6 +289,13 @@ def _refuse_rivals(path: Path, found: _Found, able: Sequence[Format]) -> None:
             f"{path} holds labels of {' and of '.join(tasks)}; say which are meant: "
             f"{' or '.join(f'--task {task}' for task in tasks)}"
         )
+def _tell(path: Path, found: _Found, able: Sequence[Format]) -> None:
+    """Say which labels are taken of a folder that holds others too."""
+    others = [one for one in able if one.own_files and one.recognises_folder(path)]
+    if others:
+        names = " or ".join(FORMATS.name_of(type(one)) for one in others)
+        taken = _listed(path, found.files)
+        _log.warning("%s: %s is read; --format %s takes the other labels", path, taken, names)
 
 
 def _search(folder: Path, tried: Sequence[Format]) -> _Found | None:

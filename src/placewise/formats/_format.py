@@ -30,6 +30,9 @@ class Format(ABC):
     whole_folders: ClassVar[bool] = False
     """Whether it is a folder as a whole, not a file in it."""
 
+    own_files: ClassVar[bool] = False
+    """Whether the files of labels in such a folder are its own."""
+
     holds_images: ClassVar[bool] = False
     """Whether the images are in the file itself."""
 

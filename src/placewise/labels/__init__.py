@@ -15,12 +15,14 @@ names       names that are safe to open and to write
 from placewise.labels.classes import NOT_LABELLED, ClassDataset, ClassSample
 from placewise.labels.dataset import SPLITS, Dataset, S, Sample
 from placewise.labels.keypoints import (
+    Ignored,
     KeypointDataset,
     KeypointSample,
     PoseDataset,
     SpotDataset,
     Visibility,
     as_told,
+    nearest_distances,
     single,
 )
 from placewise.labels.parts import by_time
@@ -36,6 +38,7 @@ __all__ = [
     "ClassSample",
     "Dataset",
     "Files",
+    "Ignored",
     "KeypointDataset",
     "KeypointSample",
     "PoseDataset",
@@ -47,6 +50,7 @@ __all__ = [
     "as_told",
     "by_time",
     "guess_symmetry",
+    "nearest_distances",
     "of_split",
     "single",
     "split_images",
