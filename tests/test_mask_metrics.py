@@ -114,7 +114,10 @@ def test_overlap_and_lines_are_those_of_their_formulas(axes: int) -> None:
         elif not (one and two):
             assert cldice(fit) == 0.0
         else:
-            precision, recall = (other & truth).sum() / other.sum(), (line & found).sum() / line.sum()
+            precision, recall = (
+                (other & truth).sum() / other.sum(),
+                (line & found).sum() / line.sum(),
+            )
             total = precision + recall
             assert same(cldice(fit), 2 * precision * recall / total if total else 0.0)
 

@@ -40,6 +40,7 @@ def test_there_are_formats() -> None:
     assert set(FORMATS.names()) - set(NAMES) == {
         "class_csv",
         "class_folders",
+        "coco_masks",
         "idx",
         "mask_folders",
         "npz",

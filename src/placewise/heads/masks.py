@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -70,14 +70,11 @@ class Masks(Head):
         self.stride, self.map_stride = stride, map_stride
         self.criterion = MASK_LOSSES.make(loss)
         count = classes + (classes > 1)
-        self.maps = Maps(
-            in_channels, count, spatial_dims=spatial_dims, finer=stride // map_stride
-        )
+        self.maps = Maps(in_channels, count, spatial_dims=spatial_dims, finer=stride // map_stride)
         first = torch.zeros(count)
         first[-classes:] = math.log(RARE / classes / (1 - RARE))
         cells = (stride // map_stride) ** spatial_dims
-        with torch.no_grad():
-            self.maps.values.bias.copy_(first.repeat_interleave(cells))  # type: ignore[operator]
+        self.maps.values.bias = nn.Parameter(first.repeat_interleave(cells))
 
     @classmethod
     def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:

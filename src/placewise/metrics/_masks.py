@@ -1,8 +1,8 @@
 """How well masks of pixels fit: overlap, skeletons, surfaces, pieces; in 1, 2 and 3 dimensions.
 
-Everything that can be counted is counted, apart by the distance from the border, so that numbers of
-several images are made of sums and not of means of shares. Masks are arrays of bool; what is ignored
-is in neither of two masks and gives no edge.
+Everything that can be counted is counted, apart by the distance from the border, so that numbers
+of several images are made of sums and not of means of shares. Masks are arrays of bool; what is
+ignored is in neither of two masks and gives no edge.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def skeleton(mask: NDArray[Any]) -> Mask:
         raise SettingsError(
             'scikit-image is not installed; run: pip install "placewise[masks]"'
         ) from error
-    return np.asarray(skeletonize(there) > 0)
+    found: NDArray[Any] = skeletonize(there)  # type: ignore[no-untyped-call]
+    return np.asarray(found > 0)
 
 
 def pieces(mask: NDArray[Any]) -> int:

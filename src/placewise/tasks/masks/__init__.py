@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -211,4 +211,6 @@ def mean_width(dataset: MaskDataset, samples: Samples) -> float | None:
 
 def usual_scale(samples: Samples) -> float:
     """About how much images are scaled down where nothing asks for more."""
-    return min(1.0, math.sqrt(DETAIL * PIXELS / float(np.median([math.prod(s.size) for s in samples]))))
+    return min(
+        1.0, math.sqrt(DETAIL * PIXELS / float(np.median([math.prod(s.size) for s in samples])))
+    )
