@@ -82,12 +82,15 @@ class Needs:
         whole: training must show whole images, not crops of them.
         fit: images that are larger than the training size are shrunk until they fit.
         full: images are not scaled down: thin things would be lost.
+        stem: pixels of a cell that the U-Net begins with, where they are not the usual ones; its
+            width is changed in the same measure, so that a step costs about the same.
     """
 
     extent: float | None = None
     whole: bool = False
     fit: bool = False
     full: bool = False
+    stem: int | None = None
 
 
 @dataclass(frozen=True)

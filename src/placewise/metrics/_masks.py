@@ -71,8 +71,7 @@ def skeleton(mask: NDArray[Any]) -> Mask:
         raise SettingsError(
             'scikit-image is not installed; run: pip install "placewise[masks]"'
         ) from error
-    found: NDArray[Any] = skeletonize(there)  # type: ignore[no-untyped-call]
-    return np.asarray(found > 0)
+    return np.asarray(skeletonize(there)) > 0  # type: ignore[no-untyped-call]
 
 
 def pieces(mask: NDArray[Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,9 +21,14 @@ from placewise.metrics import Metric, best_threshold, edge
 from placewise.model import PIXELS, ModelSettings
 from placewise.model.inputs import DETAIL
 from placewise.report.marks import Overlay
+from placewise.report.parts import Card, Section
+from placewise.report.run import metric_tiles
 from placewise.task import Calibration, Needs, Scored, Task, Validation
+from placewise.tasks.masks import report, scoring
+from placewise.tasks.masks.drawing import compared, outlined
 from placewise.tasks.masks.model import MaskModel
 from placewise.tasks.masks.prediction import COLUMNS, MaskPrediction
+from placewise.tasks.masks.report import MASK_WORDS
 from placewise.tasks.masks.target import MaskTarget, Store
 
 Data = Dataset[MaskSample]
@@ -42,6 +47,9 @@ DICE = Metric(
 
 THINNEST = 6.0
 """Mean width in pixels after scaling below which images are not scaled."""
+
+FINE = 2
+"""Stem of the U-Net for things that are thin."""
 
 PEEK = 16
 """Training masks whose width is measured."""
@@ -69,6 +77,7 @@ class Masks(Task[MaskSample, MaskPrediction]):
     batch_size = 4
     validated = 24
     calibration = Threshold
+    words = MASK_WORDS
 
     def __init__(self) -> None:
         self._store = Store()
@@ -88,9 +97,10 @@ class Masks(Task[MaskSample, MaskPrediction]):
         return MaskTarget(lambda: self._store.truth(known, sample), sample.size)
 
     def needs(self, dataset: Data, samples: Samples, head: str) -> Needs:
-        """Full scale where what is labelled is thin."""
+        """Full scale and a finer network where what is labelled is thin."""
         width = mean_width(_masks(dataset), samples)
-        return Needs(full=width is not None and width * usual_scale(samples) < THINNEST)
+        thin = width is not None and width * usual_scale(samples) < THINNEST
+        return Needs(full=thin, stem=FINE if thin else None)
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
         """Mirrored and turned every way: a mask has no left or right."""
@@ -139,14 +149,60 @@ class Masks(Task[MaskSample, MaskPrediction]):
         threshold: float = 0.5,
         card: bool = False,
     ) -> Overlay:
-        """The image with outlines of the classes."""
-        from placewise.report.drawing import as_rgb
+        """Outlines of the classes; with labels on a card what is right, missed and invented."""
+        truth = None if dataset is None or sample is None else self._truth(dataset, sample)
+        if card and truth is not None:
+            return compared(pixels, one.mask, truth)
+        return outlined(pixels, one.mask, truth)
 
-        return as_rgb(pixels)
+    def caption(self, dataset: Data, sample: MaskSample, one: MaskPrediction) -> str:
+        """The image with the Dice of its classes."""
+        values = self.measures(dataset, sample, one)
+        known = values[np.isfinite(values)]
+        said = DICE.shown(float(known.mean())) if len(known) else "nothing labelled or found"
+        return f"{one.image}: {DICE.label} {said}" if len(known) else f"{one.image}: {said}"
+
+    def legend(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The classes."""
+        return tuple(names)
+
+    def score(self, held: Held) -> dict[str, Any]:
+        """Overlap, middle lines, outlines and pieces, by class and together."""
+        truths = [self._truth(held.dataset, sample) for sample in held.samples]
+        return scoring.score(held.dataset.names, truths, held.found)
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """A row for each class of an image."""
         return list(COLUMNS)
+
+    def about(self) -> dict[str, str]:
+        """The columns, and the files of masks."""
+        return {
+            "class": "a row for each class of an image",
+            "area": "pixels of the class",
+            "share": "of the image's pixels",
+            "components": "connected pieces; pixels that touch at a corner are connected",
+            "masks": "masks/NAME.png holds the number of the class of each pixel, 0 background",
+        }
+
+    def verdict(self, scores: Mapping[str, Any]) -> str:
+        """The Dice of the masks."""
+        return scoring.verdict(scores)
+
+    def tiles(self, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Dice, clDice and the outlines."""
+        shown = ["dice", "cldice", "boundary_f1"]
+        return metric_tiles([DICE, *scoring.MASK_METRICS], shown, scores)
+
+    def sections(
+        self,
+        scores: Mapping[str, Any],
+        held: Held | None = None,
+        best: Sequence[Card] = (),
+        worst: Sequence[Card] = (),
+    ) -> list[Section]:
+        """Scores, each class, the border, and the worst and best images."""
+        return report.sections(scores, DICE, best, worst)
 
     def save(self, one: MaskPrediction, folder: Path) -> None:
         """The mask itself; see `MaskPrediction.save`."""
