@@ -24,7 +24,7 @@ errors wording
 progress
 geometry family files devices images statistics ops parallel engine
 labels checkpoint metrics
-report paddings decoders losses formats graph
+report paddings decoders losses grouping formats graph
 augment
 layers auditing
 backbones heads remedies
@@ -60,6 +60,7 @@ OPTIONAL = {
     "demo": {"sklearn"},
     "engine": {"distributed", "joblib", "ray"},
     "statistics": {"scipy"},
+    "grouping": {"scipy"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 """Libraries that can execute what they read; joblib only where it hands runs to processes."""
