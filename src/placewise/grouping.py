@@ -59,8 +59,8 @@ def vote(
     labels = np.zeros(mask.shape, np.int32)
     if not len(centres) or not mask.any():
         return labels
-    pixels = np.argwhere(mask)[:, ::-1]
-    votes: FloatArray = pixels + offsets[:, mask].T.astype(np.float64)
+    pixels = np.argwhere(mask)[:, ::-1].astype(np.float64)
+    votes: FloatArray = pixels + offsets[:, mask].T
     if not (np.isfinite(votes).all() and np.isfinite(centres).all()):
         raise ShapeError(
             "centres or offsets are NaN or infinite; the network diverged: lower the learning rate"
