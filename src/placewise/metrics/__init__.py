@@ -49,6 +49,14 @@ from placewise.metrics._distances import (
     pck,
     rmse,
 )
+from placewise.metrics._instances import (
+    at_border,
+    image_ap,
+    instance_table,
+    object_centres,
+    overlap,
+    touching_pairs,
+)
 from placewise.metrics._named import ACCURACY, CLASS_METRICS, KEYPOINT_METRICS, MEAN_ERROR
 from placewise.metrics._shapes import left_right_swaps, turns
 from placewise.metrics.metric import Metric, Scores
@@ -65,6 +73,7 @@ __all__ = [
     "PCK_THRESHOLDS",
     "Metric",
     "Scores",
+    "at_border",
     "brier",
     "by_border_distance",
     "by_class",
@@ -76,13 +85,17 @@ __all__ = [
     "coverage",
     "diagonals",
     "errors",
+    "image_ap",
+    "instance_table",
     "label_areas",
     "left_right_swaps",
     "log_loss",
     "mean_error",
     "mean_position_baseline",
     "median_error",
+    "object_centres",
     "oks",
+    "overlap",
     "p95_error",
     "pair_distances",
     "pck",
@@ -91,6 +104,7 @@ __all__ = [
     "rmse",
     "score_table",
     "temperature",
+    "touching_pairs",
     "turns",
 ]
 
