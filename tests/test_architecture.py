@@ -23,6 +23,7 @@ ROWS = """
 errors wording
 progress
 geometry family files devices images statistics ops parallel engine
+readers
 labels checkpoint metrics
 report paddings decoders losses grouping formats graph
 augment peaks

@@ -109,7 +109,7 @@ class SetFacts:
         splits: images of each split, as training would use them.
         split_drawn: whether some of the split is drawn by the seed.
         split_fault: why no split can be made; empty where one can.
-        sizes: images of each size "width×height", the most frequent first.
+        sizes: images of each size "width×height", the most frequent first; of signals "length".
         damaged: images that cannot be read, and why.
         copies: groups of images with the same content.
         leaks: those of the groups that are in several splits.
@@ -176,7 +176,7 @@ def set_facts(
     damaged, copies = read_all(dataset, progress)
     of = {sample.image: split for sample, split in zip(known.samples, splits, strict=True)}
     given = zip(known.samples, splits, strict=True)
-    sizes = Counter(f"{width}×{height}" for height, width in (s.size for s in dataset.samples))
+    sizes = Counter("×".join(map(str, sample.size[::-1])) for sample in dataset.samples)
     return {
         "source": str(dataset.source or dataset.root),
         "alike": names_alike(dataset.names),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.family import Setting
@@ -70,7 +70,9 @@ class Masks(Head):
         self.stride, self.map_stride = stride, map_stride
         self.criterion = MASK_LOSSES.make(loss)
         count = classes + (classes > 1)
-        self.maps = Maps(in_channels, count, spatial_dims=spatial_dims, finer=stride // map_stride)
+        self.maps = Maps(
+            in_channels, count, spatial_dims=spatial_dims, finer=stride // map_stride
+        )
         first = torch.zeros(count)
         first[-classes:] = math.log(RARE / classes / (1 - RARE))
         cells = (stride // map_stride) ** spatial_dims

@@ -211,6 +211,4 @@ def mean_width(dataset: MaskDataset, samples: Samples) -> float | None:
 
 def usual_scale(samples: Samples) -> float:
     """About how much images are scaled down where nothing asks for more."""
-    return min(
-        1.0, math.sqrt(DETAIL * PIXELS / float(np.median([math.prod(s.size) for s in samples])))
-    )
+    return min(1.0, math.sqrt(DETAIL * PIXELS / float(np.median([math.prod(s.size) for s in samples]))))
