@@ -25,8 +25,8 @@ progress
 geometry family files devices images statistics ops parallel engine
 readers
 labels checkpoint metrics
-report paddings decoders losses formats graph
-augment
+report paddings decoders losses grouping formats graph
+augment peaks
 layers auditing
 backbones heads remedies
 model findings

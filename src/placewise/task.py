@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -236,6 +236,14 @@ class Task(ABC, Generic[S, P]):
     @abstractmethod
     def target(self, dataset: Dataset[S], sample: S) -> Target:
         """What is labelled on an image."""
+
+    def for_model(self, settings: ModelSettings) -> Self:
+        """The task as a model needs it: a loss may want to know more of the labels.
+
+        Args:
+            settings: of the model that is trained.
+        """
+        return self
 
     def usable(self, dataset: Dataset[S]) -> Dataset[S]:
         """The labels that a run is made with.

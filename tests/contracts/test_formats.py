@@ -37,9 +37,13 @@ QUICK = settings(
 
 def test_there_are_formats() -> None:
     assert set(NAMES) >= {"coco", "deeplabcut", "long_csv", "wide_csv"}
-    assert set(FORMATS.names()) - set(NAMES) == {"class_csv", "class_folders", "idx", "npz"}, (
-        "a new format of classes needs its tests in test_class_formats.py"
-    )
+    assert set(FORMATS.names()) - set(NAMES) == {
+        "class_csv",
+        "class_folders",
+        "idx",
+        "mask_folders",
+        "npz",
+    }, "a new format needs its tests in test_class_formats.py or test_mask_formats.py"
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def check(
         data: file of labels, the folder that holds one, or a folder of images for each class.
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx.
+            npz, idx, mask_folders.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         seed: seed of the split that training would draw.
@@ -170,7 +170,7 @@ def train(
         precision: auto (the default) measures which is faster on this machine.
         val_interval: steps between validations.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx.
+            npz, idx, mask_folders.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         plugin: modules to import first, for tasks, heads and backbones of your own.
@@ -298,7 +298,7 @@ def evaluate(
         out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
         pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx.
+            npz, idx, mask_folders.
         root: folder of the images, if it is not the folder of the file.
         task: what the labels are of, if it is not what they suggest; that of the run by default.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.

@@ -77,6 +77,7 @@ def begin(
         head=settings.head,
         head_settings=settings.head_settings,
     )
+    task = task.for_model(model)
     ranges = {**task.augmentation(dataset, samples), **settings.augmentation}
     augmentation = Augmentation.of(**ranges)
     _LOG.info(_summary(dataset, splits, model))
