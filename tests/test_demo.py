@@ -285,7 +285,9 @@ def test_strokes_stand_out_from_any_ground(stocks: dict[str, demo._Stock], grey:
 
 
 def test_the_images_are_ordinary_colour_images(folder: Path):
-    for path in sorted((folder / "images").iterdir()):
+    images = sorted((folder / "images").iterdir())
+    assert len(images) == IMAGES
+    for path in images:
         with Image.open(path) as image:
             assert (image.mode, image.format) == ("RGB", "PNG")
 

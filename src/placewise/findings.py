@@ -18,6 +18,9 @@ from placewise.report.run import SPLIT_WORDS
 LISTED = 4
 """Names that a sentence lists."""
 
+FEW = 20
+"""Training examples of a name below which it is learnt by heart."""
+
 
 class Weight(IntEnum):
     """How much a finding matters."""
@@ -109,7 +112,7 @@ class SetFacts:
         splits: images of each split, as training would use them.
         split_drawn: whether some of the split is drawn by the seed.
         split_fault: why no split can be made; empty where one can.
-        sizes: images of each size "width×height", the most frequent first.
+        sizes: images of each size "width×height", the most frequent first; of signals "length".
         damaged: images that cannot be read, and why.
         copies: groups of images with the same content.
         leaks: those of the groups that are in several splits.
@@ -176,7 +179,7 @@ def set_facts(
     damaged, copies = read_all(dataset, progress)
     of = {sample.image: split for sample, split in zip(known.samples, splits, strict=True)}
     given = zip(known.samples, splits, strict=True)
-    sizes = Counter(f"{width}×{height}" for height, width in (s.size for s in dataset.samples))
+    sizes = Counter("×".join(map(str, sample.size[::-1])) for sample in dataset.samples)
     return {
         "source": str(dataset.source or dataset.root),
         "alike": names_alike(dataset.names),
@@ -219,6 +222,28 @@ def set_advice(facts: SetFacts) -> Iterator[Advice]:
         )
     yield from leaks(facts.leaks)
     yield from copies([group for group in facts.copies if group not in facts.leaks])
+
+
+def few_advice(counts: Mapping[str, int], what: str, instead: str) -> Iterator[Advice]:
+    """Names with so few training examples that the network learns these by heart.
+
+    Args:
+        counts: training examples of each name; one without any is not meant here.
+        what: what is counted.
+        instead: what should be learnt, and what to do.
+
+    Example:
+        >>> counts = {"cat": 3, "dog": 40, "fly": 0}
+        >>> [text for _, text in few_advice(counts, "images", "the kind; add more")]
+        ['Few images: cat (3). Below 20 a network learns them by heart instead of the ...
+    """
+    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]
+    if few:
+        yield (
+            Weight.HARMS,
+            f"Few {what}: {listed(few)}. Below {FEW} a network learns them by heart instead of "
+            f"{instead}.",
+        )
 
 
 def names_alike(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -171,8 +171,8 @@ def resize(image: ImageArray, size: Sequence[int]) -> ImageArray:
     A pixel p of an axis goes to (p + ½) · ratio − ½, as `geometry.rescale` moves points.
 
     Args:
-        image: (height, width, channels) uint8, uint16 or float32.
-        size: (height, width) of the result in pixels.
+        image: (*size, channels) uint8, uint16 or float32, of 1, 2 or 3 axes.
+        size: of the result in pixels.
 
     Returns:
         The image at this size, of the same dtype.
@@ -181,17 +181,30 @@ def resize(image: ImageArray, size: Sequence[int]) -> ImageArray:
         >>> resize(np.array([[[0], [100], [20], [40]]], np.uint8), (1, 2)).shape
         (1, 2, 1)
     """
-    if image.shape[:2] == tuple(size):
+    if image.shape[:-1] == tuple(size):
         return image.copy()
-    planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
-    planes = torch.nn.functional.interpolate(
-        planes, size=tuple(size), mode="bilinear", align_corners=False, antialias=True
-    )
-    resized = planes[0].permute(1, 2, 0).contiguous().numpy()
+    planes = torch.from_numpy(image.astype(np.float32)).movedim(-1, 0)[None]
+    if len(size) == 2:
+        planes = _triangle(planes, size)
+    elif len(size) == 1:
+        planes = _triangle(planes[:, :, None], (1, *size))[:, :, 0]
+    else:  # the filter is a product of one for each axis
+        channels, depth = planes.shape[1:3]
+        planes = _triangle(planes[0], size[1:]).view(1, channels, depth, -1)
+        planes = _triangle(planes, (size[0], planes.shape[-1])).view(1, channels, *size)
+    resized = planes[0].movedim(0, -1).contiguous().numpy()
     return resized if image.dtype == np.float32 else np.rint(resized).astype(image.dtype)
 
 
-def list_images(where: Path | str) -> list[Path]:
+def _triangle(planes: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    return torch.nn.functional.interpolate(
+        planes, size=tuple(size), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def list_images(
+    where: Path | str, endings: Sequence[str] | None = None, what: str = "image"
+) -> list[Path]:
     """Images of a folder and its subfolders, in natural order (2 before 10); or the one file.
 
     Hidden files are left out, and so are subfolders that placewise wrote (predictions with their
@@ -200,6 +213,8 @@ def list_images(where: Path | str) -> list[Path]:
 
     Args:
         where: a folder, or one file, which is taken as it is.
+        endings: of the names of other files that are meant, in small letters, with their dots.
+        what: such a file is called in messages.
 
     Raises:
         ImageError: there is no such file or folder, or no image in it.
@@ -217,10 +232,13 @@ def list_images(where: Path | str) -> list[Path]:
         return [where]
     if not where.is_dir():
         raise ImageError(f"{where}: there is no such file or folder; check the path")
-    found = [path for path in _walk(where) if is_image_name(path.name) and path.is_file()]
+    ends = tuple(f".{end}" for end in _NAMED.split()) if endings is None else tuple(endings)
+    files = (path for path in _walk(where) if path.name.lower().endswith(ends))
+    found = [path for path in files if path.is_file()]
     if not found:
+        named = " ".join(end[1:] for end in ends)
         raise ImageError(
-            f"{where}: no image in it; needed at least one file that ends in {_NAMED}; "
+            f"{where}: no {what} in it; needed at least one file that ends in {named}; "
             "check the folder"
         )
     return sorted(found, key=lambda path: natural(path.relative_to(where).as_posix()))

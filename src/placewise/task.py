@@ -60,8 +60,8 @@ class Target(ABC):
         return self
 
     @property
-    def focus(self) -> tuple[float, float] | None:
-        """(x, y) in pixels about which crops are taken; None: the middle of the image."""
+    def focus(self) -> tuple[float, ...] | None:
+        """(x, y, …) in pixels about which crops are taken; None: the middle of the image."""
         return None
 
     @abstractmethod
@@ -153,16 +153,17 @@ class Change:
     """How images are changed before the network sees them, at its scale.
 
     Attributes:
-        image: (h, w, channels) to an image of any size.
-        moved: (x, y) by which what was at a place lies elsewhere afterwards, in px of the network.
+        image: (*size, channels) to an image of any size.
+        moved: (x, y, …) by which what was at a place lies elsewhere afterwards, in px of the
+            network; one number for all axes alike.
 
     Example:
         >>> Change(lambda image: image[::2, ::2]).moved
-        (0.0, 0.0)
+        (0.0,)
     """
 
     image: Callable[[ImageArray], ImageArray]
-    moved: tuple[float, float] = (0.0, 0.0)
+    moved: tuple[float, ...] = (0.0,)
 
 
 SAME = Change(lambda image: image)
@@ -389,6 +390,10 @@ class Task(ABC, Generic[S, P]):
     def columns(self, names: Sequence[str]) -> list[str]:
         """Names of the columns of `predictions.csv`."""
 
+    def header(self, model: Any) -> list[str]:
+        """The same for the predictions of a model: by default what `columns` says of its names."""
+        return self.columns(model.names)
+
     def truth_cells(self, dataset: Dataset[S], sample: S) -> tuple[list[str], list[Any]]:
         """(more columns, their cells) that an evaluation adds to each row."""
         return [], []
@@ -535,7 +540,7 @@ class MeasuredItems(Items):
         self, task: Task[Any, Any], model: Any, dataset: Any, samples: Sequence[Any]
     ) -> None:
         self.task, self.model, self.dataset, self.samples = task, model, dataset, samples
-        self.shown = [model.prepared(dataset.image(sample.image)) for sample in samples]
+        self.shown = [model.prepared(*dataset.reading(sample.image)) for sample in samples]
         values = self._values(SAME)
         self.known = [np.isfinite(one) for one in values]
         self.names = [

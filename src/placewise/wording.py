@@ -8,6 +8,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 
+PIXELS_OF = {1: "samples", 2: "px", 3: "voxels"}
+"""What the pixels of a signal, an image and a volume are called."""
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number with a few digits, whole from 100 on; a dash for none.
 
@@ -26,6 +30,18 @@ def number(value: float | None, digits: int = 3) -> str:
     if abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
     return f"{float(f'{value:.{digits}g}')}"
+
+
+def sides_of(size: Sequence[int]) -> str:
+    """A size as one says it: the width first.
+
+    Example:
+        >>> sides_of((240, 320)), sides_of((4096,)), sides_of((36, 50, 35))
+        ('320×240 px', '4,096 samples', '35×50×36 voxels')
+    """
+    return f"{'×'.join(f'{side:,}' if len(size) == 1 else str(side) for side in size[::-1])} " + (
+        PIXELS_OF[len(size)]
+    )
 
 
 def share(value: float | None) -> str:

@@ -5,7 +5,7 @@ output's pixels come from and where points go, so they cannot part; and an image
 however long the chain.
 """
 
-from placewise.augment.augmentation import Augmentation, generator
+from placewise.augment.augmentation import Augmentation, generator, middle_of
 from placewise.augment.homographies import (
     crop,
     flip,
@@ -31,6 +31,7 @@ __all__ = [
     "flip",
     "frame",
     "generator",
+    "middle_of",
     "move_points",
     "perspective",
     "rotate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -58,17 +59,18 @@ def generator(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
 class Augmentation:
     """Ranges that random changes of images are drawn from, evenly and independently.
 
-    It is of images (two axes) alone: signals are not turned, and volumes are turned about three
-    axes. Warps, homographies and `warp_image` are of all three.
+    Signals are shifted and scaled in time; volumes are turned and sheared in all three planes.
 
     Attributes:
-        flip: whether every second image is mirrored; needs the points' symmetry.
-        rotate: most degrees, either way.
+        flip: whether every second image is mirrored, x to W − 1 − x; needs the points' symmetry.
+        rotate: most degrees, either way; of a volume in each plane of two axes.
         scale: (least, most) factor, drawn evenly in its logarithm.
         shear: most degrees, either way.
-        translate: largest shift as a share of the image's height and width, either way.
-        perspective: largest share by which an edge goes away from the viewer or comes nearer.
-        elastic: largest push as a share of the frame's longer side, in five cells along it.
+        translate: largest shift as a share of the image's sides, either way.
+        perspective: largest share by which an edge goes away from the viewer or comes nearer; of
+            images alone.
+        elastic: largest push as a share of the frame's longer side, in five cells along it; of
+            images alone.
         brightness: largest change of a factor on all pixels.
         contrast: largest change of a factor on the distance from the image's mean.
         gamma: largest γ: the exponent is between 1 / (1 + γ) and 1 + γ.
@@ -159,7 +161,7 @@ class Augmentation:
         rng: np.random.Generator,
         size_in: Size,
         size_out: Size,
-        focus: tuple[float, float] | None = None,
+        focus: Sequence[float] | None = None,
     ) -> Warp:
         """Draw one geometric change.
 
@@ -168,39 +170,46 @@ class Augmentation:
 
         Args:
             rng: where the numbers come from.
-            size_in: (height, width) of the image in pixels.
-            size_out: (height, width) of the frame that it is laid into, middle on middle; where
-                the image is larger, the frame is a window on it.
-            focus: (x, y) that most windows show, somewhere in them; the others look anywhere.
+            size_in: of the image in pixels.
+            size_out: of the frame that it is laid into, middle on middle; where the image is
+                larger, the frame is a window on it.
+            focus: (x, y, …) that most windows show, somewhere in them; the others look anywhere.
 
         Returns:
             The warp; its `mirrors` says whether left and right change places.
+
+        Raises:
+            SettingsError: a perspective or an elastic field of a signal or a volume.
         """
+        axes, lengths = len(size_in), size_in[::-1]
         mirrored = rng.random() < 0.5
-        turn, lean, across, down, tilt_x, tilt_y = rng.uniform(-1, 1, 6).tolist()
+        turns, leans = (rng.uniform(-1, 1, len(homographies.planes(axes))) for _ in range(2))
+        shifts, tilts = rng.uniform(-1, 1, axes).tolist(), rng.uniform(-1, 1, axes).tolist()
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
-        away, at_x, at_y, share_x, share_y = rng.random(5).tolist()
+        away, *at = rng.random(1 + axes).tolist()
+        shares = rng.random(axes).tolist()
         if focus is None or away < ANYWHERE:
-            focus = (at_x * size_in[1], at_y * size_in[0])
+            focus = [place * length for place, length in zip(at, lengths, strict=True)]
+        moves = zip(shifts, lengths, strict=True)
         changes = [
-            homographies.frame(size_in, size_out, focus, (share_x, share_y)),
+            homographies.frame(size_in, size_out, focus, shares),
             homographies.scale(size_out, factor),
-            homographies.shear(size_out, lean * self.shear),
-            homographies.rotate(size_out, turn * self.rotate),
-            homographies.translate(
-                size_out, across * self.translate * size_in[1], down * self.translate * size_in[0]
-            ),
-            homographies.perspective(
-                size_out, tilt_x * self.perspective, tilt_y * self.perspective
-            ),
+            homographies.shear(size_out, (leans * self.shear).tolist()),
+            homographies.rotate(size_out, (turns * self.rotate).tolist()),
+            homographies.translate(size_out, *(s * self.translate * side for s, side in moves)),
         ]
+        if axes == 2 or self.perspective:
+            tilted = (tilt * self.perspective for tilt in tilts)
+            changes.append(homographies.perspective(size_out, *tilted))
         if self.flip and mirrored:
             changes.insert(1, homographies.flip(size_out))
         if self.turns:
             quarter = int(away * 2**50) % 4  # digits that nothing else uses: no more is drawn
             changes.insert(1, homographies.rotate(size_out, 90.0 * quarter))
-        bend = elastic(size_out, rng, self.elastic * max(size_out))
-        return Chain(*changes, bend) if self.elastic else Chain(*changes)
+        if axes == 2 or self.elastic:
+            bend = elastic(size_out, rng, self.elastic * max(size_out))
+            return Chain(*changes, bend) if self.elastic else Chain(*changes)
+        return Chain(*changes)
 
     def photometric(
         self, image: NDArray[np.float32], rng: np.random.Generator
@@ -208,7 +217,7 @@ class Augmentation:
         """Change blur, γ, contrast, brightness and noise, in this order.
 
         Args:
-            image: (height, width, channels) float32 in 0..1.
+            image: (*size, channels) float32 in 0..1.
             rng: where the numbers come from.
 
         Returns:
@@ -247,11 +256,11 @@ class Augmentation:
         """Draw a change, and make it of the image and of its points.
 
         Args:
-            image: (height, width, channels) uint8, uint16, or float32 in 0..1.
-            points: (..., points, 2) of (x, y) in pixels of the image, NaN where not located.
+            image: (*size, channels) uint8, uint16, or float32 in 0..1.
+            points: (..., points, axes) of (x, y, …) in pixels of the image, NaN where not located.
             visibility: (..., points) of `Visibility`.
             rng: where the numbers come from; see `generator`.
-            size_out: (height, width) of the result in pixels.
+            size_out: of the result in pixels.
             swap: (points,) permutation: which point each one becomes in the mirror.
             fill: what stands beyond the image.
 
@@ -265,10 +274,22 @@ class Augmentation:
             array([[4., 4.]])
         """
         located = points[np.isfinite(points).all(-1)]
-        focus = (float(located[:, 0].mean()), float(located[:, 1].mean())) if len(located) else None
-        warp = self.draw(rng, (image.shape[0], image.shape[1]), size_out, focus)
+        warp = self.draw(rng, image.shape[:-1], size_out, middle_of(located))
         shown = self.photometric(warp_image(image, warp, fill), rng)
         return shown, *move_points(points, visibility, warp, swap)
+
+
+def middle_of(points: FloatArray) -> tuple[float, ...] | None:
+    """The mean (x, y, …) of the points (count, axes) that are located; None where none is.
+
+    Example:
+        >>> middle_of(np.array([[1.0, 2.0], [3.0, 4.0], [np.nan, np.nan]]))
+        (2.0, 3.0)
+    """
+    located = points[np.isfinite(points).all(-1)]
+    if not len(located):
+        return None
+    return tuple(float(located[:, axis].mean()) for axis in range(located.shape[1]))
 
 
 def _loose(name: str, value: Any) -> Any:
@@ -292,10 +313,12 @@ def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-(offsets**2) / 2 / max(sigma, 1e-3) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)
-    for _ in range(2 if sigma > 0.1 else 0):
-        padded = np.pad(image, ((radius, radius), (0, 0), (0, 0)), mode="edge")
-        blurred = np.zeros_like(image)
+    for axis in range(image.ndim - 1 if sigma > 0.1 else 0):
+        along = image.swapaxes(0, axis)
+        beyond = ((radius, radius), *[(0, 0)] * (image.ndim - 1))
+        padded = np.pad(along, beyond, mode="edge")
+        blurred = np.zeros_like(along)
         for k, weight in enumerate(weights):
-            blurred += weight * padded[k : k + len(image)]
-        image = blurred.swapaxes(0, 1)
+            blurred += weight * padded[k : k + len(along)]
+        image = np.ascontiguousarray(blurred.swapaxes(0, axis))
     return image

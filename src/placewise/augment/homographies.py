@@ -1,14 +1,15 @@
 """The named homographies: each a matrix, in pixels, about the middle of the image.
 
 With pixel centres at integers the middle is ((W − 1)/2, (H − 1)/2), and mirroring is
-x → W − 1 − x. `flip`, `scale`, `translate` and `frame` are of signals, images and volumes;
-`rotate`, `shear`, `perspective` and `crop` are of images (two axes) alone: their angles, tilts and
-corners are those of a plane.
+x → W − 1 − x. `perspective` and `crop` are of images (two axes) alone; all others are of signals,
+images and volumes. A volume is turned and sheared in each plane of two axes, in the order of
+`planes`: (x, y), (x, z), (y, z); a signal has no such plane.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,20 +34,37 @@ def flip(size: Size) -> Homography:
     return _about_middle(size, matrix)
 
 
-def rotate(size: Size, degrees: float) -> Homography:
+def planes(axes: int) -> list[tuple[int, int]]:
+    """Pairs of axes in which a turn or a shear takes place, by the numbers of their coordinates.
+
+    Example:
+        >>> planes(1), planes(2), planes(3)
+        ([], [(0, 1)], [(0, 1), (0, 2), (1, 2)])
+    """
+    return list(combinations(range(axes), 2))
+
+
+def rotate(size: Size, degrees: float | Sequence[float]) -> Homography:
     """Turn about the middle, anticlockwise as it is seen.
 
     Args:
-        size: (height, width) of source and output in pixels.
-        degrees: angle.
+        size: of source and output in pixels.
+        degrees: angle in each of the `planes`, which are turned one after the other; a number
+            where there is one plane.
 
     Example:
         >>> rotate((5, 5), 90).forward(np.array([[4.0, 2.0]])).round(9)
         array([[2., 0.]])
+        >>> rotate((5, 5, 5), (0, 90, 0)).forward(np.array([[4.0, 2.0, 2.0]])).round(9)
+        array([[2., 2., 0.]])
     """
-    require_plane("a rotation", size)
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return _about_middle(size, [[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+    matrix: FloatArray = np.eye(len(size) + 1)
+    for (one, other), angle in _by_plane("a rotation", size, degrees):
+        turn = np.eye(len(size) + 1)
+        cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+        turn[one, one], turn[one, other], turn[other, one], turn[other, other] = cos, sin, -sin, cos
+        matrix = turn if len(size) == 2 else turn @ matrix
+    return _about_middle(size, matrix)
 
 
 def scale(size: Size, factor: float | Sequence[float]) -> Homography:
@@ -66,21 +84,27 @@ def scale(size: Size, factor: float | Sequence[float]) -> Homography:
     return _about_middle(size, np.diag([*factors, 1.0]))
 
 
-def shear(size: Size, degrees: float, vertical: float = 0.0) -> Homography:
+def shear(size: Size, degrees: float | Sequence[float], vertical: float = 0.0) -> Homography:
     """Slant about the middle.
 
     Args:
-        size: (height, width) of source and output in pixels.
-        degrees: angle by which upright lines lean; x → x + tan(degrees) · y.
-        vertical: angle by which level lines lean; y → y + tan(vertical) · x.
+        size: of source and output in pixels.
+        degrees: angle by which upright lines lean; x → x + tan(degrees) · y. Of a volume one angle
+            for each of the `planes`: x by y, x by z, and y by z.
+        vertical: angle by which level lines of an image lean; y → y + tan(vertical) · x.
 
     Example:
         >>> shear((5, 5), 45).forward(np.array([[2.0, 4.0]])).round(9)
         array([[4., 4.]])
     """
-    require_plane("a shear", size)
-    across, down = np.tan(np.deg2rad([degrees, vertical]))
-    return _about_middle(size, [[1, across, 0], [down, 1, 0], [0, 0, 1]])
+    if vertical:
+        require_plane("a vertical shear", size)
+    matrix: FloatArray = np.eye(len(size) + 1)
+    for (one, other), angle in _by_plane("a shear", size, degrees):
+        matrix[one, other], down = np.tan(np.deg2rad([angle, vertical]))
+        if vertical:
+            matrix[other, one] = down
+    return _about_middle(size, matrix)
 
 
 def translate(size: Size, *shift: float) -> Homography:
@@ -173,6 +197,24 @@ def frame(
     shares = [0.5] * len(size_in) if share is None else share
     lengths = zip(size_in[::-1], size_out[::-1], places, shares, strict=True)
     return translate(size_out, *(_offset(*axis) for axis in lengths))
+
+
+def _by_plane(
+    what: str, size: Size, degrees: float | Sequence[float]
+) -> list[tuple[tuple[int, int], float]]:
+    """Each plane of an image with its angle.
+
+    Raises:
+        SettingsError: there are not as many angles as planes.
+    """
+    angles = degrees if isinstance(degrees, Sequence) else [degrees]
+    pairs = planes(len(size))
+    if len(angles) != len(pairs):
+        raise SettingsError(
+            f"{what} of size {size} by {degrees}; it needs {len(pairs)} angles, one for each pair "
+            "of axes"
+        )
+    return list(zip(pairs, angles, strict=True))
 
 
 def _offset(before: int, after: int, focus: float | None, share: float) -> int:

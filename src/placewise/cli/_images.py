@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from placewise.cli._words import Pairs, import_all, parse_settings, teller
 
 if TYPE_CHECKING:
+    from placewise.labels import Dataset
     from placewise.training import TrainingSettings
 
 SPINS = 10_000
@@ -178,11 +179,10 @@ def train(
     """
     import_all(plugin)
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
-    from placewise.evaluation import evaluate, scores_text
     from placewise.formats import read_dataset
-    from placewise.parallel import is_first
-    from placewise.training import train as run_training
 
+    if width is not None:
+        backbone_set = (*backbone_set, f"width={width}")
     settings = _training_settings(
         max_steps=max_steps,
         max_minutes=max_minutes,
@@ -194,21 +194,14 @@ def train(
         num_workers=num_workers,
         learning_rate=learning_rate,
         backbone=backbone,
-        backbone_settings=parse_settings(
-            [*backbone_set, *([] if width is None else [f"width={width}"])]
-        ),
+        backbone_settings=parse_settings(backbone_set),
         head=head,
         head_settings=parse_settings(head_set),
         augmentation=parse_settings(augment),
         val_interval=val_interval,
     )
     dataset = read_dataset(data, format=format, root=root, task=task)
-    run = run_training(dataset, out, settings, resume=resume, quiet=quiet)
-    if is_first():
-        folder = run.path / "validation"
-        scores = evaluate(run, dataset, split="val", out=folder)
-        teller(quiet)(scores_text(dataset, scores))
-        teller(quiet)(f"report: {folder / 'report.html'}")
+    _train_and_score(dataset, out, settings, resume, quiet)
 
 
 def _training_settings(**given: object) -> TrainingSettings:
@@ -217,6 +210,22 @@ def _training_settings(**given: object) -> TrainingSettings:
 
     named = {name: value for name, value in given.items() if value is not None and value != {}}
     return TrainingSettings.of(**named)
+
+
+def _train_and_score(
+    dataset: Dataset[Any], out: Path, settings: TrainingSettings, resume: bool, quiet: bool
+) -> None:
+    """Train, then score the run on its validation images."""
+    from placewise.evaluation import evaluate, scores_text
+    from placewise.parallel import is_first
+    from placewise.training import train
+
+    run = train(dataset, out, settings, resume=resume, quiet=quiet)
+    if is_first():
+        folder = run.path / "validation"
+        scores = evaluate(run, dataset, split="val", out=folder)
+        teller(quiet)(scores_text(dataset, scores))
+        teller(quiet)(f"report: {folder / 'report.html'}")
 
 
 def predict(

@@ -191,12 +191,13 @@ def _predicted(
     network: Network[Any], dataset: Dataset[Any], samples: Sequence[Any], progress: Progress | None
 ) -> list[Any]:
     """A prediction for each sample."""
+    step = dataset.images.spacing
     images = ((s.image, dataset.image(s.image)) for s in samples)
-    items = ((name, image, network.prepared(image)) for name, image in images)
+    items = ((name, image, network.prepared(image, step(name))) for name, image in images)
     found: list[Any] = []
     for names, held in batches_of(items, 1):
         shown = np.stack([scaled for _, scaled in held])
-        sizes = [(image.shape[0], image.shape[1]) for image, _ in held]
+        sizes = [image.shape[:-1] for image, _ in held]
         found += network.predict_scaled(shown, sizes, names)
         if progress:
             progress(len(found), len(samples))
@@ -224,7 +225,7 @@ def _table(task: Task[Any, Any], held: Scored[Any, Any]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     more, _ = task.truth_cells(held.dataset, held.samples[0])
-    writer.writerow([*task.columns(held.model.names), *more])
+    writer.writerow([*task.header(held.model), *more])
     for sample, one in zip(held.samples, held.found, strict=True):
         _, cells = task.truth_cells(held.dataset, sample)
         writer.writerows([*row, *cells] for row in one.rows())

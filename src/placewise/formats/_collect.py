@@ -12,16 +12,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from placewise.errors import DataError, Fault, ImageError, LabelError
 from placewise.geometry import Size
-from placewise.images import image_size, is_hidden, is_result
+from placewise.images import is_hidden, is_result
 from placewise.labels import (
     ClassDataset,
     ClassSample,
+    Files,
     KeypointDataset,
     KeypointSample,
     Visibility,
@@ -29,7 +30,7 @@ from placewise.labels import (
     guess_symmetry,
 )
 from placewise.labels.names import has_control, normal, shown, why_unfit, why_unsafe
-from placewise.wording import natural
+from placewise.wording import PIXELS_OF, natural, sides_of
 
 FAR = 0.1
 """A keypoint further than this share of the diagonal beyond the edge is a fault; objects that the
@@ -47,8 +48,8 @@ MAX_FAULTS = 1000
 LOOKED_AT = 200
 """Images by which the folder of a file's images is chosen, spread over the file."""
 
-Mark = tuple[int, str, Visibility, float, float, float]
-"""(instance, keypoint, visibility, x, y, score or NaN)."""
+Mark = tuple[Any, ...]
+"""(instance, keypoint, visibility, x[, y[, z]], score or NaN)."""
 
 _SPLIT = re.compile(
     r"(train|training|val|valid|validation|test|testing)([ _-]?set)?((19|20)\d\d)?", re.IGNORECASE
@@ -127,6 +128,11 @@ class Collector:
     def assume(self, what: str) -> None:
         """Note what the reader takes for granted; the log says it in one line."""
         self._assumed[what] = None
+
+    def head(self) -> str:
+        """The first 64 KiB of the file as text."""
+        data = read_bytes(self.path, 1 << 16)
+        return data.decode(coding_of(data), errors="replace")
 
     def text(self) -> str:
         """Content of the file; each line that is not UTF-8 is a fault and one of `damaged`."""
@@ -224,7 +230,7 @@ class Collector:
             self.fault(row, field, f"{shown(image)} is a symlink out of the folder", todo)
         else:
             try:
-                return image_size(file)
+                return Files(self.root).size(image)
             except ImageError as error:
                 todo = "replace the image or take it out of the labels"
                 self.fault(row, field, f"{shown(image)} cannot be read ({error})", todo)
@@ -266,16 +272,27 @@ class Collector:
 
     def near(self, image: str | None, x: float, y: float, row: int, fields: str) -> None:
         """Note a fault if a place is far outside its image."""
+        self.within(image, (x, y), row, fields)
+
+    def within(self, image: str | None, place: Sequence[float], row: int, fields: str) -> None:
+        """Note a fault if a place (x, y, …) is far outside its image, or has too few numbers."""
         size = self.images[image].size if image is not None else None
         if size is None:
             return
-        height, width = size
-        beyond = max(-0.5 - x, x - (width - 0.5), -0.5 - y, y - (height - 0.5))
-        if beyond > FAR * math.hypot(height, width):
+        if len(size) != len(place):
+            got = f"the place has {len(place)} numbers, and {shown(image)} has {len(size)} axes"
+            todo = "write x for signals, x and y for images, x, y and z for volumes"
+            self.fault(row, fields, got, todo)
+            return
+        far = [max(-0.5 - x, x - (side - 0.5)) for x, side in zip(place, size[::-1], strict=True)]
+        if max(far) > FAR * math.hypot(*size):
+            where = ", ".join(f"{x:g}" for x in place)
+            what = "image of " if len(size) == 2 else ""
+            sides = sides_of(size).removesuffix(" px")
             self.fault(
                 row,
                 fields,
-                f"({x:g}, {y:g}) lies {beyond:.0f} px outside the image of {width}×{height}",
+                f"({where}) lies {max(far):.0f} {PIXELS_OF[len(size)]} outside the {what}{sides}",
                 "correct it (0-based pixels, x right, y down), or label the keypoint as absent",
             )
 
@@ -297,7 +314,7 @@ class Collector:
         """
         self._check("keypoint", names)
         index = {name: i for i, name in enumerate(names)}
-        scored = any(mark[5] == mark[5] for image in self.images.values() for mark in image.marks)
+        scored = any(mark[-1] == mark[-1] for image in self.images.values() for mark in image.marks)
         samples = tuple(_sample(*item, index, scored) for item in self.images.items())
         pairs = guess_symmetry(names) if symmetry is None else symmetry
         return as_told(KeypointDataset(self.root, names, samples, pairs, skeleton, self.path))
@@ -344,14 +361,14 @@ class Collector:
 
 def _sample(image: str, pixels: _Image, index: dict[str, int], scored: bool) -> KeypointSample:
     count = 1 + max((mark[0] for mark in pixels.marks), default=0)
-    points = np.full((count, len(index), 2), np.nan)
+    points = np.full((count, len(index), len(pixels.size or (0, 0))), np.nan)
     visibility = np.full((count, len(index)), Visibility.UNLABELLED, dtype=np.int8)
     scores = np.full(visibility.shape, np.nan) if scored else None
-    for instance, name, seen, x, y, score in pixels.marks:
+    for instance, name, seen, *where, score in pixels.marks:
         place = instance, index[name]
         visibility[place] = seen
         if seen >= Visibility.HIDDEN:
-            points[place] = x, y
+            points[place] = where
         if scores is not None:
             scores[place] = score
     return KeypointSample(

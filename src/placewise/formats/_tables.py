@@ -14,11 +14,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from placewise.formats._collect import Collector
 from placewise.labels import KeypointDataset, Visibility, guess_symmetry
 from placewise.labels.names import shown
+from placewise.wording import enumerated
 
 VISIBILITIES = {state.name.lower(): state for state in reversed(Visibility)}
 """What the column `visibility` says; `not_labelled` is read too."""
@@ -221,21 +222,23 @@ def _meaning(name: str, names: Sequence[str], known: Mapping[str, str]) -> str:
 
 
 def read_point(
-    collector: Collector, image: str | None, row: int, x: Cell, y: Cell, visibility: Cell
-) -> tuple[Visibility, float, float] | None:
+    collector: Collector, image: str | None, row: int, *cells: Cell
+) -> tuple[Any, ...] | None:
     """Visibility and place of a keypoint from its cells, None where they are a fault.
 
-    Where nothing is said, two numbers are visible and two empty cells not labelled.
+    Where nothing is said, numbers are visible and empty cells not labelled.
 
     Args:
         collector: takes the faults.
         image: the image, None where its name is a fault.
         row: the line.
-        x: cell of x.
-        y: cell of y.
-        visibility: what is said.
+        cells: those of x, y, … and of the visibility.
+
+    Returns:
+        (visibility, x, y, …).
     """
-    places = [_number(collector, row, cell) for cell in (x, y)]
+    *axes, visibility = cells
+    places = [_number(collector, row, cell) for cell in axes]
     said = visibility.text.strip().lower().replace(" ", "_")
     if said and said not in _READ:
         todo = f"write {', '.join(VISIBILITIES)} or nothing"
@@ -244,24 +247,27 @@ def read_point(
         return None
     if any(place is not None and math.isnan(place) for place in places):
         return None
-    if (places[0] is None) != (places[1] is None):
-        empty = x.column if places[0] is None else y.column
-        todo = "write both coordinates, or neither for a keypoint that is not labelled"
-        collector.fault(row, empty, "it is empty while the other coordinate is not", todo)
+    known = [place for place in places if place is not None]
+    if known and len(known) < len(places):
+        empty = next(cell.column for cell, p in zip(axes, places, strict=True) if p is None)
+        todo = "write all coordinates, or none for a keypoint that is not labelled"
+        other = "the other coordinate is" if len(axes) == 2 else "others are"
+        collector.fault(row, empty, f"it is empty while {other} not", todo)
         return None
-    seen = _READ.get(said, Visibility.UNLABELLED if places[0] is None else Visibility.VISIBLE)
-    if places[0] is None or places[1] is None:
+    seen = _READ.get(said, Visibility.VISIBLE if known else Visibility.UNLABELLED)
+    words = enumerated("xyz"[: len(axes)])
+    if not known:
         if seen < Visibility.HIDDEN:
-            return seen, math.nan, math.nan
-        todo = "write its x and y, or the state absent or unlabelled"
+            return seen, *[math.nan] * len(axes)
+        todo = f"write its {words}, or the state absent or unlabelled"
         collector.fault(row, visibility.column, f"a keypoint that is {said} has no place", todo)
         return None
     if seen < Visibility.HIDDEN:
-        todo = "empty its x and y, or write the state visible or hidden"
+        todo = f"empty its {words}, or write the state visible or hidden"
         collector.fault(row, visibility.column, f"a keypoint that is {said} has a place", todo)
         return None
-    collector.near(image, places[0], places[1], row, f"{x.column},{y.column}")
-    return seen, places[0], places[1]
+    collector.within(image, known, row, ",".join(cell.column for cell in axes))
+    return seen, *known
 
 
 def _number(collector: Collector, row: int, cell: Cell) -> float | None:
@@ -299,9 +305,9 @@ def read_score(text: str) -> float:
     return value if 0 <= value <= 1 else math.nan
 
 
-def written(x: float, y: float) -> tuple[str, str]:
-    """Two cells of a place, exact; empty where it is NaN."""
-    return number(x), number(y)
+def written(*place: float) -> tuple[str, ...]:
+    """The cells of a place, exact; empty where it is NaN."""
+    return tuple(number(x) for x in place)
 
 
 def number(value: float) -> str:

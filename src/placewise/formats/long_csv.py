@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import KeypointFormat
@@ -34,10 +35,14 @@ from placewise.labels.names import shown
 
 NEEDED = ("image", "keypoint", "x", "y")
 
+AXES = ("x", "y", "z")
+"""Columns of a place: x of a signal, x and y of an image, x, y and z of a volume."""
+
 KNOWN = {
-    **{column: column for column in (*NEEDED, "visibility", "split", "instance", "score")},
+    **{column: column for column in (*NEEDED, "z", "visibility", "split", "instance", "score")},
     "point": "keypoint",
     "state": "visibility",
+    **dict.fromkeys(("recording", "signal", "volume"), "image"),
 }
 
 MANY = 0.1
@@ -46,7 +51,8 @@ MANY = 0.1
 SLIPS = 2
 """Up to this many surplus rows of a keypoint are slips, however few images there are."""
 
-_Placed = tuple[Visibility, float, float]
+_Placed = tuple[Any, ...]
+"""(visibility, x, y, …)."""
 
 
 @dataclass(slots=True)
@@ -64,7 +70,7 @@ class _Entry:
 class LongCsv(KeypointFormat):
     """CSV with one row for each keypoint: image, keypoint, x, y[, visibility][, split][, instance].
 
-    The order of the columns is free and further columns are ignored. Empty x and y without a
+    Of signals (column `recording`) there is x alone, of volumes (column `volume`) z too. The order of the columns is free and further columns are ignored. Empty x and y without a
     visibility are a keypoint that is not labelled. `instance` numbers several objects on an image;
     without it the repetitions of a keypoint are instances where the whole file is of many of a
     kind (cells), and faults otherwise. Predictions have a `score`.
@@ -75,13 +81,16 @@ class LongCsv(KeypointFormat):
     endings = (".csv",)
 
     def recognises(self, path: Path, head: str) -> bool:
-        """At least three of the four columns in the first line."""
-        return len({KNOWN.get(cell.lower()) for cell in header_of(head)} & set(NEEDED)) >= 3
+        """At least three of the four columns in the first line, or all of a signal's."""
+        cells = [cell.lower() for cell in header_of(head)]
+        return len({KNOWN.get(cell) for cell in cells} & set(NEEDED)) >= 3
 
     def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
         """Read labels; see `Format.read`."""
         collector = Collector(path, root)
-        header, rows = read_table(collector, NEEDED, KNOWN)
+        named = {cell.lower() for cell in header_of(collector.head())}
+        short = not named & {"y", "z"} and bool(named & {"recording", "signal"})
+        header, rows = read_table(collector, NEEDED[:3] if short else NEEDED, KNOWN)
         entries = _entries(collector, rows, header)
         if "instance" in header:
             _rank_instances(entries)
@@ -101,8 +110,11 @@ class LongCsv(KeypointFormat):
         """One row for each keypoint, also for those that are not labelled."""
         split = any(sample.split for sample in labels.samples)
         several, scored = labels.instances > 1, labels.scored
+        axes = max((len(sample.size) for sample in labels.samples), default=2)
+        what = {1: "recording", 2: "image", 3: "volume"}[axes]
+        places = ["keypoint", *AXES[:axes]]
         rows: list[Sequence[str]] = [
-            ["image", *["split"] * split, *["instance"] * several, *NEEDED[1:], "visibility"]
+            [what, *["split"] * split, *["instance"] * several, *places, "visibility"]
             + ["score"] * scored
         ]
         for sample in labels.samples:
@@ -142,7 +154,8 @@ def _read_row(collector: Collector, row: Row) -> _Entry | None:
     image = collector.image(named.text, row.number, named.column, once=False)
     collector.split(image, split.text, row.number, split.column)
     point = collector.name(point_cell.text, row.number, point_cell.column)
-    placed = read_point(collector, image, row.number, row["x"], row["y"], row["visibility"])
+    axes = [row[axis] for axis in AXES if axis in row.cells]
+    placed = read_point(collector, image, row.number, *axes, row["visibility"])
     instance = row.cells.get("instance", "0").strip()
     if not re.fullmatch("[0-9]{1,9}", instance):
         got = f"{shown(instance)} is not a whole number"

@@ -23,7 +23,7 @@ class Sample(Protocol):
 
     @property
     def size(self) -> Size:
-        """(height, width) in pixels of the image as it is shown."""
+        """Size in pixels of the image as it is shown: (height, width), (length) of a signal."""
 
     @property
     def split(self) -> str | None:
@@ -59,7 +59,9 @@ class Dataset(ABC, Generic[S]):
         return Files(self.root)
 
     def image(self, image: str) -> ImageArray:
-        """Read an image: (height, width, channels) uint8, uint16, or float32 in 0..1.
+        """Read an image: (*size, channels) uint8, uint16, or float32 in 0..1.
+
+        Signals and volumes are float32 of any numbers where they are not of 8 or 16 bits.
 
         Args:
             image: its name, as a sample has it.
@@ -68,6 +70,17 @@ class Dataset(ABC, Generic[S]):
             ImageError: it cannot be read.
         """
         return self.images.read(image)
+
+    def reading(self, image: str) -> tuple[ImageArray, tuple[float, ...] | None]:
+        """An image and the distances of its pixels, as `Network.prepared` takes them.
+
+        Args:
+            image: its name, as a sample has it.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return self.image(image), self.images.spacing(image)
 
     def for_task(self, task: str) -> Dataset[S]:
         """The same labels for another task that can be learnt from them.

@@ -38,9 +38,11 @@ class KeypointSample:
 
     Attributes:
         image: path of the image relative to the root of the labels, with forward slashes.
-        size: (height, width) in pixels of the image as it is shown (EXIF orientation applied).
-        points: (instances, points, 2) float64, (x, y) in pixels; NaN where not located. There is
-            at least one instance: an image without labels has one of unlabelled points.
+        size: in pixels of the image as it is shown (EXIF orientation applied), in the order of an
+            array's axes: (height, width); (length) of a signal, (depth, height, width) of a volume.
+        points: (instances, points, axes) float64, (x), (x, y) or (x, y, z) in pixels; NaN where not
+            located. There is at least one instance: an image without labels has one of unlabelled
+            points.
         visibility: (instances, points) int8 of `Visibility`; located means HIDDEN or VISIBLE.
         split: "train", "val", "test", or None where the labels do not say.
         scores: (instances, points) of predicted points, 0..1 or NaN; None for labels.
@@ -64,8 +66,9 @@ class KeypointSample:
 
     def __post_init__(self) -> None:
         shape = self.points.shape
-        if len(shape) != 3 or shape[-1] != 2 or 0 in shape:
-            reason = f"has points of shape {shape}, needed are (instances, points, 2)"
+        axes = len(self.size)
+        if len(shape) != 3 or shape[-1] != axes or 0 in shape:
+            reason = f"has points of shape {shape}, needed are (instances, points, {axes})"
         elif self.visibility.shape != shape[:2]:
             reason = f"has states of shape {self.visibility.shape}, needed are {shape[:2]}"
         elif not np.isin(self.visibility, list(Visibility)).all():
@@ -263,7 +266,7 @@ def _check_pairs(what: str, pairs: tuple[tuple[str, str], ...], names: tuple[str
 
 
 def single(sample: KeypointSample, source: Path | None) -> tuple[FloatArray, NDArray[np.int8]]:
-    """Points (K, 2) and states (K,) of an image that shows each point at most once.
+    """Points (K, axes) and states (K,) of an image that shows each point at most once.
 
     Raises:
         LabelError: the image has several instances.

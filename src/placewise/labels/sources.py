@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import ImageError
-from placewise.images import ImageArray, read_image
+from placewise.geometry import Size
+from placewise.images import ImageArray, image_size, read_image
+from placewise.readers import reader_of
 
 
 class Source(ABC):
@@ -23,14 +26,34 @@ class Source(ABC):
     def read(self, image: str) -> ImageArray:
         """(height, width, channels) of an image; raises ImageError where it cannot be read."""
 
+    def spacing(self, image: str) -> tuple[float, ...] | None:
+        """Distance of neighbouring pixels along each axis, in the order of the array's axes.
+
+        In mm of a volume, in s of a signal; None where nothing says it.
+        """
+        return None
+
     @abstractmethod
     def digest(self, image: str) -> bytes:
         """SHA-256 of its content; raises ImageError where it cannot be read."""
 
 
+_PART = re.compile(r"(.+)\[([0-9]{1,12}):([0-9]{1,12})\]")
+
+
+def part_named(image: str, start: int, stop: int) -> str:
+    """Name of a part of a recording, from sample `start` up to `stop`, which is not in it.
+
+    Example:
+        >>> part_named("100.hea", 0, 432000)
+        '100.hea[0:432000]'
+    """
+    return f"{image}[{start}:{stop}]"
+
+
 @dataclass(frozen=True)
 class Files(Source):
-    """Images in files.
+    """Images, signals and volumes in files; parts of recordings are named `FILE[START:STOP]`.
 
     Attributes:
         root: folder that names are relative to.
@@ -40,16 +63,54 @@ class Files(Source):
 
     def read(self, image: str) -> ImageArray:
         """The image of a file; see `Source.read`."""
-        return read_image(self.root / image)
+        path, cut = self._file(image)
+        reader = reader_of(path)
+        if reader is None:
+            return read_image(path)
+        values = reader.read(path)
+        if cut is None:
+            return values
+        if not cut[0] < cut[1] <= len(values):
+            raise ImageError(
+                f"{path} has {len(values):,} samples, and the part {cut[0]:,} to {cut[1]:,} was "
+                "asked for; correct where it starts and stops"
+            )
+        return values[cut[0] : cut[1]]
+
+    def size(self, image: str) -> Size:
+        """Size of an image, from the header of its file; raises ImageError."""
+        path, cut = self._file(image)
+        reader = reader_of(path)
+        size = image_size(path) if reader is None else reader.facts(path).size
+        return size if cut is None else (cut[1] - cut[0],)
+
+    def spacing(self, image: str) -> tuple[float, ...] | None:
+        """What the header of a signal or a volume says; see `Source.spacing`."""
+        path, _ = self._file(image)
+        reader = reader_of(path)
+        return None if reader is None else reader.facts(path).spacing
 
     def digest(self, image: str) -> bytes:
-        """SHA-256 of the file's bytes."""
-        path = self.root / image
-        try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
-        except OSError as error:
-            raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from error
+        """SHA-256 of the file's bytes; of a part, with where it starts and stops."""
+        path, cut = self._file(image)
+        reader = reader_of(path)
+        digest = hashlib.sha256()
+        for file in [path] if reader is None else reader.files(path):
+            try:
+                with file.open("rb") as data:
+                    digest = hashlib.file_digest(data, lambda held=digest: held)
+            except OSError as error:
+                raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from error
+        if cut is not None:
+            digest.update(f"{cut}".encode())
+        return digest.digest()
+
+    def _file(self, image: str) -> tuple[Path, tuple[int, int] | None]:
+        """The file, and the part of it that is meant."""
+        match = _PART.fullmatch(image)
+        if match is None or (self.root / image).is_file():
+            return self.root / image, None
+        return self.root / match[1], (int(match[2]), int(match[3]))
 
 
 @dataclass(frozen=True)

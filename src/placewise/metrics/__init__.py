@@ -4,7 +4,8 @@ Definitions with their sources, and what others mean by the same words, are in `
 
 What all functions share:
 
-- Points are (N, K, 2): N images, K points, (x, y) in pixels; sizes are (N, 2): (height, width).
+- Points are (N, K, axes): N images, K points, (x, y, …) in pixels; sizes are (N, axes), in the
+  order of an array's axes: (height, width).
 - An error is NaN where the truth is not located; NaN errors are left out of every number.
 - A number of nothing is None, never 0 or NaN.
 """
@@ -49,6 +50,14 @@ from placewise.metrics._distances import (
     pck,
     rmse,
 )
+from placewise.metrics._instances import (
+    at_border,
+    image_ap,
+    instance_table,
+    object_centres,
+    overlap,
+    touching_pairs,
+)
 from placewise.metrics._masks import (
     THIN,
     MaskCounts,
@@ -66,7 +75,13 @@ from placewise.metrics._masks import (
     surface_distances,
     thin_recall,
 )
-from placewise.metrics._named import ACCURACY, CLASS_METRICS, KEYPOINT_METRICS, MEAN_ERROR
+from placewise.metrics._named import (
+    ACCURACY,
+    CLASS_METRICS,
+    KEYPOINT_METRICS,
+    MEAN_ERROR,
+    in_unit,
+)
 from placewise.metrics._shapes import left_right_swaps, turns
 from placewise.metrics.metric import Metric, Scores
 
@@ -84,6 +99,7 @@ __all__ = [
     "MaskCounts",
     "Metric",
     "Scores",
+    "at_border",
     "best_threshold",
     "boundary_f1",
     "brier",
@@ -102,7 +118,10 @@ __all__ = [
     "edge",
     "errors",
     "hd95",
+    "image_ap",
+    "instance_table",
     "iou",
+    "in_unit",
     "label_areas",
     "left_right_swaps",
     "log_loss",
@@ -110,7 +129,9 @@ __all__ = [
     "mean_position_baseline",
     "median_error",
     "nsd",
+    "object_centres",
     "oks",
+    "overlap",
     "p95_error",
     "pair_distances",
     "pck",
@@ -123,6 +144,7 @@ __all__ = [
     "surface_distances",
     "temperature",
     "thin_recall",
+    "touching_pairs",
     "turns",
 ]
 
@@ -147,10 +169,10 @@ def score_table(
 
     Args:
         names: the K points' names.
-        sizes: (N, 2) of (height, width).
-        truth: (N, K, 2); anything where not located.
+        sizes: (N, axes), e.g. of (height, width).
+        truth: (N, K, axes); anything where not located.
         visibility: (N, K) of `formats.Visibility`.
-        predicted: (N, K, 2).
+        predicted: (N, K, axes).
         scores: (N, K) probabilities that the point is on the image.
         radii: (N, K) pixels that should hold 90 % of truths; all NaN where not calibrated.
         pck_pair: two points whose distance is the unit of PCK; None: the image's diagonal.
@@ -229,7 +251,8 @@ def _check(
         "scores": np.shape(scores),
         "radii": np.shape(radii),
     }
-    need = {"truth": (*table, 2), "predicted": (*table, 2)}
+    axes = np.shape(sizes)[-1]
+    need = {"truth": (*table, axes), "predicted": (*table, axes)}
     wrong = [f"{name} {shape}" for name, shape in got.items() if shape != need.get(name, table)]
     if wrong:
         raise SettingsError(

@@ -20,8 +20,8 @@ def errors(predicted: FloatArray, truth: FloatArray) -> FloatArray:
     """Euclidean distance ‖p − t‖ in pixels.
 
     Args:
-        predicted: (..., 2) points.
-        truth: (..., 2) points, NaN where not located.
+        predicted: (..., axes) points.
+        truth: (..., axes) points, NaN where not located.
 
     Returns:
         (...) pixels, NaN where the truth is not located.
@@ -35,10 +35,11 @@ def errors(predicted: FloatArray, truth: FloatArray) -> FloatArray:
         array([ 5., nan])
     """
     predicted, truth = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
-    if predicted.shape != truth.shape or predicted.shape[-1:] != (2,):
+    if predicted.shape != truth.shape or not 1 <= predicted.shape[-1] <= 3:
         raise SettingsError(
             f"predicted points have the shape {predicted.shape} and true ones {truth.shape}; "
-            "both must be the same and end with 2; match the images and points of the two"
+            "both must be the same and end with 1, 2 or 3 coordinates; match the images and "
+            "points of the two"
         )
     known = np.asarray(np.isfinite(truth).all(-1))
     missing = np.argwhere(known & ~np.isfinite(predicted).all(-1))
@@ -49,7 +50,7 @@ def errors(predicted: FloatArray, truth: FloatArray) -> FloatArray:
             "in the network's output"
         )
     apart = np.where(known[..., None], predicted - truth, np.nan)
-    return np.asarray(np.hypot(apart[..., 0], apart[..., 1]))
+    return _length(apart)
 
 
 def mean_error(errors: FloatArray) -> float | None:
@@ -93,14 +94,13 @@ def rmse(errors: FloatArray) -> float | None:
 
 
 def diagonals(sizes: NDArray[Any]) -> FloatArray:
-    """(N,) diagonals in pixels of images with (N, 2) sizes.
+    """(N,) diagonals in pixels of images with (N, axes) sizes.
 
     Example:
         >>> diagonals(np.array([[3, 4]]))
         array([5.])
     """
-    sides = np.asarray(sizes, np.float64)
-    return np.asarray(np.hypot(sides[:, 0], sides[:, 1]))
+    return _length(np.asarray(sizes, np.float64))
 
 
 def pair_distances(truth: FloatArray, first: int, second: int) -> FloatArray:
@@ -135,6 +135,8 @@ def pck(errors: FloatArray, norms: FloatArray, thresholds: Sequence[float]) -> l
 def label_areas(truth: FloatArray) -> FloatArray:
     """(N,) area in px² of the upright box about each image's located points; NaN if it is 0.
 
+    Of signals and volumes it is the square of the side of a cube that is as large as the box.
+
     Example:
         >>> label_areas(np.array([[[0.0, 0.0], [3.0, 4.0]], [[1.0, 1.0], [np.nan, np.nan]]]))
         array([12., nan])
@@ -143,7 +145,8 @@ def label_areas(truth: FloatArray) -> FloatArray:
     low = np.where(known, truth, np.inf).min(1, initial=np.inf)
     high = np.where(known, truth, -np.inf).max(1, initial=-np.inf)
     area = np.where(high > low, high - low, 0).prod(-1)
-    return np.where(area > 0, area, np.nan)
+    area = np.where(area > 0, area, np.nan)
+    return area if truth.shape[-1] == 2 else area ** (2 / truth.shape[-1])
 
 
 def oks(errors: FloatArray, areas: FloatArray, sigma: ArrayLike = 0.1) -> FloatArray:
@@ -203,8 +206,8 @@ def by_border_distance(
 
     Args:
         errors: (N, K).
-        truth: (N, K, 2).
-        sizes: (N, 2).
+        truth: (N, K, axes).
+        sizes: (N, axes).
         edges: ascending shares; a band holds its lower edge, the last one its upper edge too.
 
     Returns:
@@ -217,9 +220,9 @@ def by_border_distance(
         [(0.05, 2.0), (0.4, 1.0)]
     """
     shares = np.full(errors.shape, np.nan)
-    for row, (points, (height, width)) in enumerate(zip(truth, sizes, strict=True)):
-        distance = border_distance(points, (int(height), int(width)))
-        shares[row] = (2 * distance / min(height, width)).clip(0, 1)
+    for row, (points, size) in enumerate(zip(truth, sizes, strict=True)):
+        distance = border_distance(points, tuple(int(side) for side in size))
+        shares[row] = (2 * distance / min(size)).clip(0, 1)
     band = np.digitize(shares, edges[1:-1])
     bands = []
     for number, (low, high) in enumerate(pairwise(edges)):
@@ -244,10 +247,10 @@ def mean_position_baseline(
     that is nowhere located in training is answered with the middle of the image.
 
     Args:
-        train: (N, K, 2) points, NaN where not located.
-        train_sizes: (N, 2).
-        test: (M, K, 2) points, NaN where not located.
-        test_sizes: (M, 2).
+        train: (N, K, axes) points, NaN where not located.
+        train_sizes: (N, axes).
+        test: (M, K, axes) points, NaN where not located.
+        test_sizes: (M, axes).
 
     Example:
         >>> train, test = np.array([[[1.0, 1.0]], [[3.0, 1.0]]]), np.array([[[2.0, 4.0]]])
@@ -261,6 +264,13 @@ def mean_position_baseline(
     share = np.where(known.any(0), total / known.sum(0).clip(1), 0.5)
     answers = share * np.asarray(test_sizes, np.float64)[:, None, ::-1] - 0.5
     return mean_error(errors(answers, test))
+
+
+def _length(vectors: FloatArray) -> FloatArray:
+    """(...) length of vectors (..., axes)."""
+    if vectors.shape[-1] == 2:
+        return np.asarray(np.hypot(vectors[..., 0], vectors[..., 1]))
+    return np.asarray(np.linalg.norm(vectors, axis=-1))
 
 
 def _of_known(values: FloatArray, score: Callable[[FloatArray], Any]) -> float | None:

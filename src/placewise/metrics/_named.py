@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from placewise.metrics.metric import Metric
+from collections.abc import Sequence
+from dataclasses import replace
+
+from placewise.metrics.metric import Metric, Scores
 
 MEAN_ERROR = Metric(
     "mean_error_px",
@@ -11,6 +14,21 @@ MEAN_ERROR = Metric(
     "distance from a predicted keypoint to its labelled position, averaged over all labels",
     equal=0.1,
 )
+
+def in_unit(metrics: Sequence[Metric], scores: Scores) -> list[Metric]:
+    """The same metrics where the scores are not of pixels: of samples, or of voxels.
+
+    Args:
+        metrics: those in px are given the unit of the scores.
+        scores: `unit` says what px are; where it is missing they are px.
+
+    Example:
+        >>> in_unit([MEAN_ERROR], {"unit": "voxels"})[0].unit
+        'voxels'
+    """
+    unit = str(scores.get("unit", "px"))
+    return [replace(one, unit=unit) if one.unit == "px" else one for one in metrics]
+
 
 KEYPOINT_METRICS = (
     MEAN_ERROR,
@@ -24,6 +42,8 @@ KEYPOINT_METRICS = (
         "px",
         "like the mean error, but large errors weigh more",
     ),
+    Metric("mean_error_mm", "mean error in mm", "mm", "the mean error by the spacing of the voxels"),
+    Metric("mean_error_ms", "mean error in ms", "ms", "the mean error by the rate of the samples"),
     Metric(
         "pck/0.02",
         "PCK at 0.02",

@@ -73,10 +73,11 @@ def turns(points: FloatArray) -> FloatArray:
     best, in least squares.
 
     Args:
-        points: (N, K, 2), NaN where not located.
+        points: (N, K, axes), NaN where not located.
 
     Returns:
-        (N,) degrees in −180 … 180, clockwise on the screen; NaN where fewer than two are located.
+        (N,) degrees in −180 … 180, clockwise on the screen; NaN where fewer than two are located,
+        and for signals and volumes.
 
     Example:
         >>> shape = np.array([[0.0, 0.0], [0.0, 9.0], [-3.0, 2.0]])
@@ -84,6 +85,8 @@ def turns(points: FloatArray) -> FloatArray:
         >>> np.ptp(turns(np.stack([shape, shape + 5, quarter]))).round(6)
         np.float64(90.0)
     """
+    if points.shape[-1] != 2:
+        return np.full(len(points), np.nan)
     places = points[..., 0] + 1j * points[..., 1]
     shape = _median_shape(places)
     turn, _ = _similarities(shape, places, np.ones(len(shape), bool))

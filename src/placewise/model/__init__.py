@@ -11,6 +11,7 @@ network   the model, whatever it answers
 from placewise.model.inputs import (
     PIXELS,
     InputSettings,
+    Spacing,
     as_input,
     choose_input,
     object_extent,
@@ -42,6 +43,7 @@ __all__ = [
     "Scaled",
     "Settings",
     "Short",
+    "Spacing",
     "as_input",
     "batches_of",
     "choose_input",

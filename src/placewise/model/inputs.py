@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from placewise.errors import DataError, ShapeError
 from placewise.family import validated
-from placewise.geometry import Size
+from placewise.geometry import FloatArray, Size
 from placewise.images import PIXEL_LIMIT, as_float, is_grey, resize
 from placewise.labels import Dataset, KeypointSample, Sample
+from placewise.labels.names import shown
 
 PIXELS = 320 * 240
 """Pixels of a training image, or of a window on it: trains in minutes on two cores."""
+
+BUDGET = {1: 4096, 2: PIXELS, 3: 64**3}
+"""The same by number of axes: samples of a signal, pixels of an image, voxels of a volume."""
+
+WHOLE = 16384
+"""Samples of a signal that is shown whole."""
 
 DETAIL = 2.0
 """Pixels of an image after scaling, in those that training shows of it."""
@@ -40,21 +49,40 @@ WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 """Largest values of cameras, which write 10, 12 or 14 bits into files of 16."""
 
 
+SPREAD = 4.0
+"""Ratio of the images' contrasts, of the 95th to the 5th percentile, from which each image is
+brought to one contrast."""
+
+LOW, HIGH = 0.5, 99.8
+"""Percentiles of an image that become `FLOOR` and `CEILING` where each image is normalised."""
+
+FLOOR, CEILING = 0.2, 0.8
+"""What lies further out than the percentiles has room up to 0 and 1."""
+
 Side = Annotated[int, Field(ge=1, le=PIXEL_LIMIT)]
+Normalise = Literal["set", "each"]
+Spacing = tuple[float, ...]
+"""Distance of neighbouring pixels along each axis, in the order of an array's axes."""
 
 
 class InputSettings(BaseModel):
-    """How images are brought to the network.
+    """How images, signals or volumes are brought to the network.
 
     Attributes:
-        scale: network pixels for one image pixel, at most 1.
-        size: (height, width) of training images, or of crops of them, after scaling.
-        channels: 1 (grey) or 3 (RGB).
+        scale: network pixels for one image pixel, along its finest axis; at most 1.
+        size: of training images, or of windows on them, after scaling: (length), (height, width)
+            or (depth, height, width).
+        channels: 1 (grey) or 3 (RGB) of images; as many as signals and volumes have.
         mean: of each channel of the training images, in 0..1.
         std: of each channel of the training images, in 0..1.
         fit: images that would be larger than the size are shrunk until they fit into it.
         white: value of a 16-bit image that counts as 1, so that brightness, contrast and noise are
             shares of what the camera can say; 8-bit images count 255 as 1.
+        normalise: "set": all images by the same numbers; "each": percentiles of each image are
+            brought to fixed values, because images differ in exposure, loudness or unit.
+        pitch: distance of neighbouring pixels along the finest axis of the training images, in mm
+            (volumes) or s (signals). The network sees pixels that are as far apart along every
+            axis. None: no distances are known, and pixels are taken as they are.
 
     Example:
         >>> InputSettings(scale=0.5, size=(240, 320), channels=1, mean=(0.5,), std=(0.2,)).white
@@ -64,17 +92,24 @@ class InputSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scale: Annotated[float, Field(ge=1e-4, le=1)]
-    size: tuple[Side, Side]
+    size: Annotated[tuple[Side, ...], Field(min_length=1, max_length=3)]
     channels: Annotated[int, Field(ge=1, le=1024)]
     mean: tuple[Annotated[float, Field(ge=0, le=1)], ...]
     std: tuple[Annotated[float, Field(ge=1e-3, le=1)], ...]
     fit: bool = False
     white: Annotated[int, Field(ge=1, le=WHITES[-1])] = WHITES[-1]
+    normalise: Normalise = "set"
+    pitch: Annotated[float, Field(gt=1e-12, le=1e6)] | None = None
+
+    @property
+    def axes(self) -> int:
+        """Axes of what the network sees: 1 for signals, 2 for images, 3 for volumes."""
+        return len(self.size)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         """Refuse sides that make too large an image, and colours that no channel has."""
-        if self.size[0] * self.size[1] > PIXEL_LIMIT:
+        if math.prod(self.size) > PIXEL_LIMIT:
             raise ValueError(
                 f"size is {list(self.size)}; that must be {PIXEL_LIMIT:,} pixels or fewer"
             )
@@ -92,7 +127,7 @@ def choose_input(
     samples: Sequence[Sample],
     extent: float | None,
     seed: int,
-    pixels: int = PIXELS,
+    pixels: int | None = None,
     *,
     whole: bool = False,
     fit: bool = False,
@@ -101,47 +136,130 @@ def choose_input(
     """Scale, size, channels and normalisation for the training images.
 
     The scale brings the median image to `DETAIL` times `pixels` pixels, but keeps small objects
-    larger (see `OBJECT`), and never enlarges. Images of more than `pixels` pixels are shown in
-    training through windows of that many. White is the least of `WHITES` that no 16-bit image
-    exceeds, of those looked at.
+    larger (see `OBJECT`), and never enlarges. Signals keep their samples unless they must be shown
+    whole. Images of more than `pixels` pixels are shown in training through windows of that many.
+    White is the least of `WHITES` that no 16-bit image exceeds, of those looked at. Each image is
+    normalised on its own where they differ `SPREAD` times in contrast; signals and volumes always.
 
     Args:
         dataset: the labels, which read the images.
         samples: the training samples.
         extent: of the object in image pixels, as `object_extent` found it.
         seed: which images are looked at for mean and contrast.
-        pixels: that training shows of the median image.
+        pixels: that training shows of the median image; None: `BUDGET`.
         whole: it must show the whole image, which then has that many pixels.
         fit: where images differ in size, those larger than the size are shrunk to fit into it.
         full: images are not scaled.
+
+    Raises:
+        DataError: images of several numbers of axes.
     """
-    sizes = np.array([sample.size for sample in samples], dtype=float)
-    base = float(np.sqrt(pixels / np.median(sizes.prod(1))))
+    axes = _axes_of(samples)
+    steps, pitch = _steps(dataset, samples)
+    sizes = np.array([sample.size for sample in samples], dtype=float) * steps
+    if pixels is None:
+        pixels = WHOLE if axes == 1 and whole else BUDGET[axes]
+    base = _root(float(pixels / np.median(sizes.prod(1))), axes)
     scale = base
     if not whole:
-        scale *= float(np.sqrt(DETAIL))
+        scale *= _root(DETAIL, axes)
         if extent:
-            scale = max(scale, min(OBJECT / extent, FINER * base), SMALLEST / extent)
-    scale = 1.0 if full else min(1.0, scale)
+            scale = max(scale, min(OBJECT / extent, FINER ** (2 / axes) * base), SMALLEST / extent)
+    scale = 1.0 if full or (axes == 1 and not whole) else min(1.0, scale)
     sides = np.percentile(sizes, 90, axis=0) * min(scale, base)
-    high, wide = np.ceil(sides).astype(int).tolist()
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(samples))[:PEEK]
     peek = [dataset.image(samples[i].image) for i in chosen]
-    channels = 1 if all(is_grey(image) for image in peek) else 3
-    white = _white(peek)
-    seen = [_channels(_unit(p, white), channels)[::4, ::4].reshape(-1, channels) for p in peek]
-    values = np.concatenate(seen).astype(np.float64)
     found = {
         "scale": scale,
-        "size": (high, wide),
+        "size": tuple(np.ceil(sides).astype(int).tolist()),
+        "fit": fit and bool((sizes != sizes[0]).any()),
+        "pitch": pitch,
+        **_values_of(peek, axes),
+    }
+    return validated(InputSettings, found)
+
+
+def _axes_of(samples: Sequence[Sample]) -> int:
+    """Axes of the images, which all must have as many."""
+    axes = {len(sample.size): sample.image for sample in samples}
+    if len(axes) > 1:
+        (one, first), (other, second), *_ = axes.items()
+        raise DataError(
+            f"{shown(first)} has {one} axes, and {shown(second)} {other}; a network reads signals, "
+            "images or volumes: train on one kind"
+        )
+    return next(iter(axes))
+
+
+def _steps(dataset: Dataset[Any], samples: Sequence[Sample]) -> tuple[FloatArray, float | None]:
+    """Pixels of the finest axis for one of each axis, image by image; and the finest distance."""
+    spacings = [dataset.images.spacing(sample.image) for sample in samples]
+    if None in spacings:
+        return np.ones((len(samples), 1)), None
+    steps = np.array(spacings, dtype=float)
+    pitch = float(np.median(steps.min(1)))
+    return steps / pitch, pitch
+
+
+def _root(value: float, axes: int) -> float:
+    """The side of a square, or cube, of this many pixels."""
+    return float(np.sqrt(value)) if axes == 2 else float(value ** (1 / axes))
+
+
+def _values_of(images: Sequence[NDArray[np.generic]], axes: int) -> dict[str, Any]:
+    """Channels, normalisation, and mean and contrast of normalised images."""
+    channels = _channels_of(images, axes)
+    white = _white(images)
+    unit = [image if axes != 2 else _unit(image, white) for image in images]
+    normalise = "each" if axes != 2 or _differ(unit) else "set"
+    if normalise == "each":
+        unit = [normalised(image) for image in unit]
+    few = (slice(None, None, 4),) * axes
+    seen = [_channels(image, channels)[few].reshape(-1, channels) for image in unit]
+    values = np.concatenate(seen).astype(np.float64)
+    return {
         "channels": channels,
         "mean": tuple(values.mean(0).round(5).tolist()),
         "std": tuple(values.std(0).clip(0.02).round(5).tolist()),
-        "fit": fit and bool((sizes != sizes[0]).any()),
         "white": white,
+        "normalise": normalise,
     }
-    return validated(InputSettings, found)
+
+
+def _channels_of(images: Sequence[NDArray[np.generic]], axes: int) -> int:
+    """1 or 3 of images; of signals and volumes as many as they have, or 1 where they differ."""
+    if axes == 2:
+        return 1 if all(is_grey(image) for image in images) else 3
+    counts = {image.shape[-1] for image in images}
+    return counts.pop() if len(counts) == 1 else 1
+
+
+def _differ(images: Sequence[NDArray[np.float32]]) -> bool:
+    """Whether images differ so much in contrast that each has to be normalised."""
+    contrasts = [float(np.ptp(np.percentile(image, (LOW, HIGH)))) for image in images]
+    low, high = np.percentile(contrasts, (5, 95))
+    return bool(high > SPREAD * max(low, 1e-3))
+
+
+def normalised(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """An image in 0..1 whose own percentiles `LOW` and `HIGH` are `FLOOR` and `CEILING`.
+
+    Colours of an image are brought there together, the channels of signals and volumes each on its
+    own. An image without contrast becomes `FLOOR` everywhere.
+
+    Args:
+        image: (*size, channels) of any numbers.
+
+    Example:
+        >>> normalised(np.linspace(-500, 500, 1001)[:, None])[[0, 5, 998, 1000], 0].round(3)
+        array([0.197, 0.2  , 0.8  , 0.801], dtype=float32)
+    """
+    axes = tuple(range(image.ndim if image.ndim == 3 else image.ndim - 1))
+    low, high = np.percentile(image, (LOW, HIGH), axis=axes, keepdims=True)
+    span = np.where(high > low, high - low, np.inf)
+    shown = (image - low) / span * (CEILING - FLOOR) + FLOOR
+    return shown.clip(0, 1).astype(np.float32)
 
 
 def _white(images: Sequence[NDArray[np.generic]]) -> int:
@@ -165,7 +283,7 @@ def unlike(images: Iterable[NDArray[np.generic]], view: InputSettings) -> list[s
     """
     seen, largest = [], 0
     for image in images:
-        seen.append(as_input(image, view).std(axis=(0, 1)).mean())
+        seen.append(as_input(image, view).std(axis=tuple(range(view.axes))).mean())
         if image.dtype == np.uint16:
             largest = max(largest, int(image.max()))
     notes = []
@@ -176,7 +294,7 @@ def unlike(images: Iterable[NDArray[np.generic]], view: InputSettings) -> list[s
             "predictions are not to be trusted: give images of the same kind, e.g. 12 bits "
             "stretched to 16, or 8 bits"
         )
-    if largest > view.white:
+    if largest > view.white and view.normalise == "set":
         notes.append(
             f"the images have values up to {largest}, and those of the training at most "
             f"{view.white}: what is brighter is cut off; give images of the same camera and "
@@ -205,50 +323,76 @@ def object_extent(samples: Sequence[KeypointSample]) -> float | None:
 
 
 def _channels(image: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    """Grey or RGB, whichever the network wants."""
-    if image.shape[2] == channels:
+    """As many channels as the network wants: their mean for 1, the same several times for grey.
+
+    Raises:
+        ShapeError: the image has another number.
+    """
+    if image.shape[-1] == channels:
         return image
     if channels == 1:
-        return np.asarray(image.mean(2, keepdims=True, dtype=np.float32))
-    return np.repeat(image, 3, axis=2)
+        return np.asarray(image.mean(-1, keepdims=True, dtype=np.float32))
+    if image.shape[-1] != 1:
+        raise ShapeError(
+            f"got {image.shape[-1]} channels; the model was trained on {channels}: give as many"
+        )
+    return np.repeat(image, channels, axis=-1)
 
 
-def as_input(image: NDArray[np.generic], view: InputSettings) -> NDArray[np.float32]:
-    """An image as the network sees it: (h, w, channels) in 0..1, scaled.
+def as_input(
+    image: NDArray[np.generic], view: InputSettings, spacing: Spacing | None = None
+) -> NDArray[np.float32]:
+    """An image as the network sees it: (*size, channels) in 0..1, scaled.
 
     Args:
-        image: (height, width, 1 or 3) uint8, uint16 or float in 0..1.
+        image: (*size, channels): uint8, uint16 or float in 0..1; any numbers where `view` says that
+            each image is normalised.
         view: the model's input settings.
+        spacing: distance of its pixels along each axis; None: that of the training images.
 
     Example:
         >>> view = InputSettings(scale=0.5, size=(4, 4), channels=1, mean=(0.5,), std=(0.2,))
         >>> as_input(np.zeros((9, 6, 3), np.uint8), view).shape
         (4, 3, 1)
     """
-    size = shown_size((image.shape[0], image.shape[1]), view)
-    shown = image if image.shape[:2] == size else resize(image, size)
+    size = shown_size(image.shape[:-1], view, spacing)
+    if view.normalise == "each":
+        values = _channels(normalised(image), view.channels)
+        return values if image.shape[:-1] == size else resize(values, size)
+    shown = image if image.shape[:-1] == size else resize(image, size)
     return _channels(_unit(shown, view.white), view.channels)
 
 
 def scaled_size(size: Size, scale: float) -> Size:
-    """(height, width) after scaling, at least one pixel.
+    """Size after scaling, at least one pixel along each axis.
 
     Example:
         >>> scaled_size((480, 641), 0.5)
         (240, 320)
     """
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return tuple(max(1, round(side * scale)) for side in size)
 
 
-def shown_size(size: Size, view: InputSettings) -> Size:
-    """(height, width) at which the network sees an image.
+def shown_size(size: Size, view: InputSettings, spacing: Spacing | None = None) -> Size:
+    """Size at which the network sees an image.
+
+    Args:
+        size: of the image.
+        view: the model's input settings.
+        spacing: distance of its pixels along each axis; None: that of the training images.
 
     Example:
         >>> view = InputSettings(scale=0.5, size=(4, 4), channels=1, mean=(0.5,), std=(0.2,))
         >>> shown_size((9, 16), view), shown_size((9, 16), view.model_copy(update={"fit": True}))
         ((4, 8), (2, 4))
+        >>> thick = view.model_copy(update={"size": (4, 4, 4), "scale": 1.0, "pitch": 0.5})
+        >>> shown_size((10, 30, 30), thick, (1.5, 0.5, 0.5))
+        (30, 30, 30)
     """
-    scale = view.scale
+    scale, steps = view.scale, (1.0,) * len(size)
+    if spacing is not None and view.pitch is not None:
+        steps = tuple(step / view.pitch for step in spacing)
     if view.fit:
-        scale = min(scale, view.size[0] / size[0], view.size[1] / size[1])
-    return scaled_size(size, scale)
+        sides = zip(view.size, size, steps, strict=True)
+        scale = min(scale, *(most / (side * step) for most, side, step in sides))
+    return tuple(max(1, round(side * step * scale)) for side, step in zip(size, steps, strict=True))

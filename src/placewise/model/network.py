@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,8 +22,8 @@ from placewise.graph.undisturbed import undisturbed
 from placewise.heads import HEADS, Head
 from placewise.images import ImageArray
 from placewise.labels.names import repeated, shown, why_unfit
-from placewise.model.arrays import images_of
-from placewise.model.inputs import InputSettings, as_input
+from placewise.model.arrays import AXES, images_of
+from placewise.model.inputs import InputSettings, Spacing, as_input
 from placewise.model.plain import facts_of, zeros
 from placewise.paddings import PADDINGS
 
@@ -54,7 +55,7 @@ Given = Annotated[Settings, BeforeValidator(_check_given)]
 P = TypeVar("P")
 
 Scaled = NDArray[np.float32]
-"""(h, w, channels) in 0..1: an image at the network's scale."""
+"""(*size, channels) in 0..1: an image, signal or volume at the network's scale."""
 
 BATCH = 8
 """Images that are predicted together where they have one size."""
@@ -119,8 +120,9 @@ class Network(nn.Module, ABC, Generic[P]):
     """A backbone and a head: images in, predictions out.
 
     Args:
-        backbone: images (batch, channels, height, width) to features (batch, features, h, w). Any
-            module will do: stride and channels of one that is not ours are found by trying it.
+        backbone: images (batch, channels, *size) to features (batch, features, *map), of 1, 2 or 3
+            axes. Any module will do: stride and channels of one that is not ours are found by
+            trying it.
         head: features to raw output.
         names: of what is answered; None: numbers.
         input: how images are brought to the network; None: as they are, in 0..1.
@@ -158,8 +160,10 @@ class Network(nn.Module, ABC, Generic[P]):
             raise SettingsError(f"got {head!r} as the head; give one of placewise.heads")
         self.names = settings.names if settings else self._named(names)
         self.calibration: Mapping[str, Any] = {}
-        self.register_buffer("mean", torch.tensor(self.input.mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(self.input.std).view(-1, 1, 1))
+        axes = self.input.axes
+        shape = (*[1] * (axes > 2), -1, *[1] * axes)  # torch lays out tensors of 3 or 5 axes alone
+        self.register_buffer("mean", torch.tensor(self.input.mean).view(shape))
+        self.register_buffer("std", torch.tensor(self.input.std).view(shape))
         self.mean: Tensor
         self.std: Tensor
 
@@ -168,7 +172,7 @@ class Network(nn.Module, ABC, Generic[P]):
         """The network that settings describe, with new weights."""
         member: Any = BACKBONES[settings.backbone]
         chosen = complete_settings(member, "backbone", settings.backbone_settings)
-        backbone = member(settings.input.channels, **chosen)
+        backbone = member(settings.input.channels, *_dims(member, settings), **chosen)
         head_settings = complete_settings(HEADS[settings.head], "head", settings.head_settings)
         size = padded_size(settings.input.size, backbone.multiple)
         head = HEADS[settings.head].on(backbone, len(settings.names), size, head_settings)
@@ -182,7 +186,7 @@ class Network(nn.Module, ABC, Generic[P]):
         )
 
     def margins(self, size: Size) -> list[tuple[int, int]]:
-        """Rows and columns to add before and after, for images of a size at the network's scale.
+        """Pixels to add before and after each axis, for images of a size at the network's scale.
 
         Raises:
             SettingsError: the head is tied to the size of the training images, and this is larger.
@@ -197,8 +201,8 @@ class Network(nn.Module, ABC, Generic[P]):
 
         Args:
             output: what `forward` gave for the padded batch, as float32.
-            shown: (height, width) of the images at the network's scale, before they were padded.
-            sizes: (height, width) of the images themselves, in whose pixels to answer.
+            shown: size of the images at the network's scale, before they were padded.
+            sizes: of the images themselves, in whose pixels to answer.
             images: their names.
         """
 
@@ -218,14 +222,14 @@ class Network(nn.Module, ABC, Generic[P]):
 
     @property
     def input_size(self) -> Size:
-        """(height, width) of the training images, padded to a multiple of the backbone's."""
+        """Size of the training images, padded to a multiple of the backbone's."""
         return padded_size(self.input.size, self.multiple)
 
     def features(self, images: Tensor) -> Tensor:
         """Feature maps that the head reads.
 
         Args:
-            images: (batch, channels, height, width) in 0..1, sides multiples of the backbone's.
+            images: (batch, channels, *size) in 0..1, sides multiples of the backbone's.
         """
         maps: Tensor = self.backbone((images - self.mean) / self.std)
         return maps
@@ -234,43 +238,51 @@ class Network(nn.Module, ABC, Generic[P]):
         """Raw output of the head.
 
         Args:
-            images: (batch, channels, height, width) in 0..1, at the network's scale, of any size
-                that the head takes: they are padded to a multiple of the backbone's.
+            images: (batch, channels, *size) in 0..1, at the network's scale, of any size that the
+                head takes: they are padded to a multiple of the backbone's.
 
         Raises:
             ShapeError: this is no such batch.
         """
-        channels = self.input.channels
+        channels, axes = self.input.channels, self.input.axes
         kind, shape = getattr(images, "dtype", type(images)), tuple(getattr(images, "shape", ()))
         floats = isinstance(images, Tensor) and images.is_floating_point()
-        if not floats or len(shape) != 4 or shape[1] != channels or 0 in shape:
+        if not floats or len(shape) != axes + 2 or shape[1] != channels or 0 in shape:
             raise ShapeError(
                 f"got {kind} of shape {shape}; the model takes a tensor of floats (batch, "
-                f"{channels}, height, width) in 0..1; use model.predict for arrays and images"
+                f"{channels}, {AXES[axes]}) in 0..1; use model.predict for arrays and images"
             )
-        size = (images.shape[2], images.shape[3])
+        size = tuple(images.shape[2:])
         if size != self.input_size and any(side % self.multiple for side in size):
             images = self.padding.pad(images, self.margins(size))
         output: Tensor = self.head(self.features(images))
         return output
 
-    def prepared(self, image: ImageArray) -> Scaled:
-        """An image at the network's scale."""
-        return as_input(image, self.input)
+    def prepared(self, image: ImageArray, spacing: Spacing | None = None) -> Scaled:
+        """An image at the network's scale.
+
+        Args:
+            image: (*size, channels), as `Dataset.image` gives it.
+            spacing: distance of its pixels along each axis, as `Source.spacing` gives it; None:
+                that of the training images.
+        """
+        return as_input(image, self.input, spacing)
 
     def as_batch(self, shown: Scaled) -> Tensor:
         """Images at the network's scale, on its device.
 
         Args:
-            shown: (h, w, channels) or (batch, h, w, channels) in 0..1.
+            shown: (*size, channels) or (batch, *size, channels) in 0..1.
 
         Returns:
-            (batch, channels, h, w) in a layout that the number of images decides and nothing else:
+            (batch, channels, *size) in a layout that the number of images decides and nothing else:
             convolutions round differently in each.
         """
-        planes = torch.from_numpy(shown).movedim(-1, -3)
-        batch = (planes if planes.ndim == 4 else planes[None]).to(self.mean.device)
-        layout = torch.channels_last if len(batch) > 1 else torch.contiguous_format
+        axes = self.input.axes
+        planes = torch.from_numpy(shown).movedim(-1, -1 - axes)
+        batch = (planes if planes.ndim == axes + 2 else planes[None]).to(self.mean.device)
+        last = axes == 2 and len(batch) > 1
+        layout = torch.channels_last if last else torch.contiguous_format
         return batch.clone(memory_format=layout)
 
     @torch.inference_mode()
@@ -280,11 +292,11 @@ class Network(nn.Module, ABC, Generic[P]):
         """Predictions for images of one size that are at the network's scale already.
 
         Args:
-            shown: (batch, h, w, channels) in 0..1, each what `prepared` gave.
-            sizes: (height, width) of the images that they were made of, in whose pixels to answer.
+            shown: (batch, *size, channels) in 0..1, each what `prepared` gave.
+            sizes: of the images that they were made of, in whose pixels to answer.
             images: their names.
         """
-        size = (shown.shape[1], shown.shape[2])
+        size = tuple(shown.shape[1:-1])
         padded = self.padding.pad(self.as_batch(shown), self.margins(size))
         output = self.head(self.features(padded)).float()
         return self.decode(output, size, sizes, images or [""] * len(sizes))
@@ -295,7 +307,8 @@ class Network(nn.Module, ABC, Generic[P]):
         Args:
             images: an array (H×W or H×W×C; uint8, uint16, or float32 or float64 in 0..1), a tensor
                 (C×H×W, or batch×C×H×W), the path of an image or of a folder of images, or an
-                iterable of any of these. Images may be of any size that the head takes.
+                iterable of any of these. Images may be of any size that the head takes. A model of
+                signals takes L or L×C, one of volumes D×H×W or D×H×W×C, of any numbers.
             batch_size: images that are predicted together where neighbours have one size.
 
         Returns:
@@ -305,13 +318,13 @@ class Network(nn.Module, ABC, Generic[P]):
             ShapeError: an array or tensor that is no image.
             ImageError: a file that cannot be read.
         """
-        named, several = images_of(images)
+        named, several = images_of(images, self.input.axes)
         found: list[P] = []
         for names, arrays in batches_of(
-            ((name, image, self.prepared(image)) for name, image in named), batch_size
+            ((name, image, self.prepared(image, step)) for name, image, step in named), batch_size
         ):
             shown = np.stack([scaled for _, scaled in arrays])
-            sizes = [(image.shape[0], image.shape[1]) for image, _ in arrays]
+            sizes = [image.shape[:-1] for image, _ in arrays]
             found += self.predict_scaled(shown, sizes, names)
         return found if several else found[0]
 
@@ -347,5 +360,21 @@ def padded_size(size: Size, multiple: int) -> Size:
         >>> padded_size((30, 64), 32)
         (32, 64)
     """
-    height, width = (-(-side // multiple) * multiple for side in size)
-    return height, width
+    return tuple(-(-side // multiple) * multiple for side in size)
+
+
+def _dims(member: Any, settings: ModelSettings) -> tuple[int, ...]:
+    """Axes of the images as an argument of a backbone; none where they are two, as usual.
+
+    Raises:
+        SettingsError: the backbone reads images of two axes only.
+    """
+    axes = settings.input.axes
+    if axes == 2:
+        return ()
+    if "spatial_dims" not in inspect.signature(member).parameters:
+        raise SettingsError(
+            f"the backbone '{settings.backbone}' reads images of two axes, and these have {axes}; "
+            "take unet, resnet or lenet"
+        )
+    return (axes,)

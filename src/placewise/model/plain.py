@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from placewise.backbones import Backbone
+from placewise.backbones import CONVOLUTIONS, Backbone
 from placewise.errors import ShapeError
 from placewise.geometry import Size
 from placewise.graph.undisturbed import undisturbed
+from placewise.model.arrays import AXES
 from placewise.model.inputs import InputSettings
 
 SIDES = (64, 128)
@@ -39,7 +40,7 @@ def facts_of(backbone: nn.Module, input: InputSettings | None = None) -> Facts:
     """Facts of a backbone: ours states them, any other is tried on zeros.
 
     Args:
-        backbone: images (batch, channels, height, width) to features.
+        backbone: images (batch, channels, *size) to features, of 1, 2 or 3 axes.
         input: how images are brought to it, where that is known.
 
     Raises:
@@ -52,10 +53,11 @@ def facts_of(backbone: nn.Module, input: InputSettings | None = None) -> Facts:
     """
     if isinstance(backbone, Backbone) and input is not None:
         return Facts(backbone.stride, backbone.multiple, input)
-    channels = input.channels if input else _channels(backbone)
+    axes = input.axes if input else _axes(backbone)
+    probe = _Probe(backbone, input.channels if input else _channels(backbone), axes)
     with undisturbed(backbone), torch.no_grad():
-        stride = _stride(backbone, channels)
-        multiple = next((m for m in _multiples(stride) if _fits(backbone, channels, m, stride)), 0)
+        stride = _stride(probe)
+        multiple = next((m for m in _multiples(stride) if _fits(probe, m, stride)), 0)
     if not multiple:
         raise ShapeError(
             f"the backbone gives no features of stride {stride} for any multiple up to "
@@ -63,45 +65,63 @@ def facts_of(backbone: nn.Module, input: InputSettings | None = None) -> Facts:
         )
     default = InputSettings(
         scale=1.0,
-        size=(SIDES[0], SIDES[0]),
-        channels=channels,
-        mean=(0.0,) * channels,
-        std=(1.0,) * channels,
+        size=(SIDES[0],) * axes,
+        channels=probe.channels,
+        mean=(0.0,) * probe.channels,
+        std=(1.0,) * probe.channels,
     )
     return Facts(stride, multiple, input or default)
 
 
 def zeros(network: nn.Module, channels: int, size: Size) -> Tensor:
-    """(1, channels, height, width) of zeros, of the type and on the device of a network."""
+    """(1, channels, *size) of zeros, of the type and on the device of a network."""
     first = next(network.parameters(), torch.empty(0))
     return torch.zeros(1, channels, *size).to(first)
 
 
 def _channels(backbone: nn.Module) -> int:
     """Channels that its first convolution takes."""
-    first = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    first = next((m for m in backbone.modules() if isinstance(m, CONVOLUTIONS)), None)
     return 3 if first is None else first.in_channels
 
 
-def _side(backbone: nn.Module, channels: int, side: int) -> int | None:
-    """Side of the features of a square image; None where the backbone does not take it."""
-    try:
-        features = backbone(zeros(backbone, channels, (side, side)))
-    except RuntimeError:
-        return None
-    if not isinstance(features, Tensor) or features.ndim != 4 or len({*features.shape[2:]}) > 1:
-        got = tuple(features.shape) if isinstance(features, Tensor) else type(features)
-        raise ShapeError(
-            f"the backbone gave {got} for an image of {side}×{side} px; it must give features "
-            "(batch, channels, height, width), with the same stride along both axes"
-        )
-    return int(features.shape[-1])
+def _axes(backbone: nn.Module) -> int:
+    """Axes of the images that its first convolution takes."""
+    kinds = (type(m) for m in backbone.modules() if isinstance(m, CONVOLUTIONS))
+    first = next(kinds, nn.Conv2d)
+    return next(i for i, kind in enumerate(CONVOLUTIONS, 1) if issubclass(first, kind))
 
 
-def _stride(backbone: nn.Module, channels: int) -> int:
-    small, large = (_side(backbone, channels, side) for side in SIDES)
+@dataclass(frozen=True)
+class _Probe:
+    """A backbone with the channels and the axes of the images that it is tried on."""
+
+    backbone: nn.Module
+    channels: int
+    axes: int
+
+    def side(self, side: int) -> int | None:
+        """Side of the features of a square image; None where the backbone does not take it."""
+        try:
+            features = self.backbone(zeros(self.backbone, self.channels, (side,) * self.axes))
+        except RuntimeError:
+            return None
+        fits = isinstance(features, Tensor) and features.ndim == self.axes + 2
+        if not fits or len({*features.shape[2:]}) > 1:
+            got = tuple(features.shape) if isinstance(features, Tensor) else type(features)
+            raise ShapeError(
+                f"the backbone gave {got} for an image of {'×'.join([str(side)] * self.axes)} px; "
+                f"it must give features (batch, channels, {AXES[self.axes]}), with the same stride "
+                "along all axes"
+            )
+        return int(features.shape[-1])
+
+
+def _stride(probe: _Probe) -> int:
+    small, large = (probe.side(side) for side in SIDES)
+    channels = probe.channels
     if small is None or large is None:
-        first = _channels(backbone)
+        first = _channels(probe.backbone)
         raise ShapeError(
             f"the backbone cannot take images of {channels} channels and {SIDES[0]} or "
             f"{SIDES[1]} px"
@@ -120,8 +140,8 @@ def _multiples(stride: int) -> list[int]:
     return [stride * 2**power for power in range(5)]
 
 
-def _fits(backbone: nn.Module, channels: int, multiple: int, stride: int) -> bool:
+def _fits(probe: _Probe, multiple: int, stride: int) -> bool:
     """Whether odd multiples are taken, and shrink by the stride alone."""
     odd = -(-LEAST // multiple) | 1
     sides = (multiple * odd, multiple * (odd + 2))
-    return all(_side(backbone, channels, side) == side // stride for side in sides)
+    return all(probe.side(side) == side // stride for side in sides)

@@ -30,11 +30,12 @@ from placewise.errors import ImageError, SettingsError, ShapeError
 from placewise.files import make_folder, write_json
 from placewise.formats import holds_arrays, read_dataset
 from placewise.geometry import Size
-from placewise.images import ImageArray, list_images
+from placewise.images import ImageArray
 from placewise.labels import Files, Source
 from placewise.labels.names import has_control, shown
 from placewise.model import BATCH, Network, Scaled, unlike
 from placewise.prediction.journal import Batch, Journal, order_of
+from placewise.readers import list_files
 from placewise.report.drawing import save_image
 from placewise.run import Run
 from placewise.task import Progress, Task
@@ -99,7 +100,8 @@ def predict(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     out, images = Path(out), Path(images)
-    root, source, names = _listed(images)
+    axes = run.facts.model.input.axes
+    root, source, names = _listed(images, axes)
     _check_place(out, images)
     if not (overlays >= 0 and 0 <= threshold <= 1):
         raise SettingsError(
@@ -119,7 +121,7 @@ def predict(
         _draw(task, model, found[:left], out / "overlays", threshold)
         for _, one in found:
             task.save(one, out)
-        header = model.names if journal.done == 0 else None
+        header = task.header(model) if journal.done == 0 else None
         journal.append(_finished(task, found, batch, header))
         if progress:
             progress(journal.done, len(names))
@@ -160,8 +162,8 @@ def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterato
             return name, None, None, "its name holds a line break or no text; rename the file"
         try:
             image = source.read(name)
-            scaled = model.prepared(image)
-            model.margins((scaled.shape[0], scaled.shape[1]))
+            scaled = model.prepared(image, source.spacing(name))
+            model.margins(scaled.shape[:-1])
         except (ImageError, SettingsError, ShapeError) as error:
             return name, None, None, str(error)
         return name, image, scaled, ""
@@ -181,7 +183,7 @@ def _predicted(model: Network[Any], batch: Sequence[Read]) -> list[tuple[ImageAr
     if not able:
         return []
     arrays = [image for _, image, _ in able if image is not None]
-    sizes = [(image.shape[0], image.shape[1]) for image in arrays]
+    sizes = [image.shape[:-1] for image in arrays]
     scaled = np.stack([one for _, _, one in able])
     found = model.predict_scaled(scaled, sizes, [name for name, _, _ in able])
     return list(zip(arrays, found, strict=True))
@@ -191,13 +193,13 @@ def _finished(
     task: Task[Any, Any],
     found: Sequence[tuple[ImageArray, Any]],
     batch: Sequence[Read],
-    names: Sequence[str] | None,
+    header: Sequence[str] | None,
 ) -> Batch:
-    """What a batch adds to the files; with a header where names are given."""
+    """What a batch adds to the files; with a header where one is given."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if names is not None:
-        writer.writerow(task.columns(names))
+    if header is not None:
+        writer.writerow(header)
     for _, one in found:
         writer.writerows(one.rows())
     images = [(one.image, *one.size) for _, one in found]
@@ -223,7 +225,7 @@ def _ended(
 ) -> dict[str, Any]:
     """Files for other programs, and about.json."""
     batches = list(journal.lines())
-    sizes = {name: (high, wide) for batch in batches for name, high, wide in batch.images}
+    sizes = {name: tuple(size) for batch in batches for name, *size in batch.images}
     skipped = [{"image": n, "reason": why} for batch in batches for n, why in batch.skipped]
     if not sizes:
         raise ImageError(f"no image could be predicted; {_first(skipped)}")
@@ -258,12 +260,12 @@ def _first(skipped: Sequence[Mapping[str, str]]) -> str:
     return f"the first, {shown(skipped[0]['image'])}: {skipped[0]['reason']}"
 
 
-def _listed(images: Path) -> tuple[Path, Source, list[str]]:
-    """Folder, source and names of the images that a path means."""
-    if holds_arrays(images):
+def _listed(images: Path, axes: int) -> tuple[Path, Source, list[str]]:
+    """Folder, source and names of the images, signals or volumes that a path means."""
+    if axes == 2 and holds_arrays(images):
         dataset = read_dataset(images)
         return dataset.root, dataset.images, [sample.image for sample in dataset.samples]
-    files = list_images(images)
+    files = list_files(images, axes)
     root = images if images.is_dir() else images.parent
     return root, Files(root), [file.relative_to(root).as_posix() for file in files]
 

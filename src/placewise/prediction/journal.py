@@ -27,12 +27,12 @@ class Batch:
 
     Attributes:
         text: rows of `predictions.csv`.
-        images: [name, height, width] of each image that was predicted.
+        images: [name, *size] of each image that was predicted.
         skipped: [name, why] of each image that was passed over.
     """
 
     text: str
-    images: list[tuple[str, int, int]]
+    images: list[tuple[Any, ...]]
     skipped: list[tuple[str, str]]
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ class Journal:
     def lines(self) -> Iterator[Batch]:
         """The batches that are finished, without their rows."""
         for line in self._read()[1:]:
-            images = [(name, high, wide) for name, high, wide in line["images"]]
+            images = [(name, *size) for name, *size in line["images"]]
             yield Batch("", images, [(name, why) for name, why in line["skipped"]])
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ its pixel also where the image was enlarged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 from placewise.errors import ImageError, SettingsError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.report.marks import WHITE, Overlay, draw_circle, draw_cross, draw_keypoint, draw_line
+from placewise.report.slices import slices
 from placewise.report.style import DARK, LIGHT, Theme, mark
+from placewise.report.traces import TITLE, Row, parts, row
 from placewise.wording import printable
 
 SIDE = (480, 1280)
@@ -31,6 +33,9 @@ NAMED = 42
 
 FAR = 1e6
 """Pixels beyond which nothing is drawn."""
+
+PANEL = 320
+"""Pixels of the longest side of a volume on a drawing, about."""
 
 GAP = 12
 """Pixels between the tiles of a sheet."""
@@ -58,8 +63,11 @@ def keypoints(
     first, so that a mark does not hide what it marks.
 
     Args:
-        image: (height, width, channels) uint8, uint16 or float in 0..1.
-        points: (points, 2) or (instances, points, 2) of (x, y) in pixels; NaN is not drawn.
+        image: (height, width, channels) uint8, uint16 or float in 0..1; (length, channels) of a
+            signal, which is drawn as lines; or (depth, height, width, channels) of a volume, of
+            which three slices are shown through the middle of the keypoints.
+        points: (points, axes) or (instances, points, axes) of (x, y, …) in pixels; NaN is not
+            drawn.
         names: the points' names.
         truth: where the points are, shaped like `points`.
         radii: radius `r90` in pixels of each point.
@@ -80,7 +88,11 @@ def keypoints(
         >>> keypoints(np.zeros((60, 80, 1), np.uint8), [[0, 0]], ["nose"], side=(160, 160)).shape
         (120, 160, 3)
     """
-    marks = _marks(len(names), points, truth, radii, scores, threshold)
+    marks = _marks((len(names), image.ndim - 1), points, truth, radii, scores, threshold)
+    if image.ndim != 3:
+        draw = _on_traces if image.ndim == 2 else _on_slices
+        canvas = draw(image, marks, names, skeleton)
+        return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
     shown = as_rgb(image)
     if crop:
         left, top, right, bottom = _surroundings(marks, (shown.shape[0], shown.shape[1]))
@@ -92,13 +104,14 @@ def keypoints(
 
 
 def as_rgb(image: NDArray[np.generic]) -> Overlay:
-    """An image as it is shown: 8 bits, three channels.
+    """An image as it is shown: 8 bits, three channels; a signal as lines, a volume as slices.
 
     16-bit images are stretched between their 0.1 and 99.9 percent of brightness, because many
     cameras and scanners fill only a small part of the 16 bits.
 
     Args:
-        image: (height, width, 1, 3 or 4 channels) uint8, uint16 or float in 0..1.
+        image: (height, width, 1, 3 or 4 channels) uint8, uint16 or float in 0..1; a signal
+            (length, channels), or a volume (depth, height, width, channels), of any numbers.
 
     Raises:
         SettingsError: the array is not an image.
@@ -107,6 +120,10 @@ def as_rgb(image: NDArray[np.generic]) -> Overlay:
         >>> as_rgb(np.array([[[0.0], [1.0]]])).tolist()
         [[[0, 0, 0], [255, 255, 255]]]
     """
+    if image.ndim == 2 and image.size:
+        return _stacked([row.canvas for row in _rows(image)])
+    if image.ndim == 4 and image.size:
+        return _side_by_side([(_panel(one.image, image), one.title) for one in slices(_grey(image))])
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise SettingsError(
             f"got an image of shape {image.shape}; needed is (height, width, channels) with "
@@ -226,7 +243,7 @@ def to_jpeg(pixels: Overlay, longest: int, quality: int = 85) -> bytes:
 
 @dataclass(frozen=True)
 class _Marks:
-    """What is drawn: points and truth (instances, points, 2), the rest (instances, points)."""
+    """What is drawn: points and truth (instances, points, axes), the rest (instances, points)."""
 
     points: FloatArray
     truth: FloatArray
@@ -237,6 +254,11 @@ class _Marks:
         corner = np.array([left, top])
         return _Marks(self.points - corner, self.truth - corner, self.radii, self.hollow)
 
+    def along(self, axes: Sequence[int]) -> _Marks:
+        """The same on a plane of a volume."""
+        chosen = list(axes)
+        return replace(self, points=self.points[..., chosen], truth=self.truth[..., chosen])
+
     def scaled(self, ratio: Sequence[float]) -> _Marks:
         radii = self.radii * float(np.sqrt(ratio[0] * ratio[1]))
         points, truth = rescale(self.points, ratio), rescale(self.truth, ratio)
@@ -244,22 +266,22 @@ class _Marks:
 
 
 def _marks(
-    count: int,
+    shape: tuple[int, int],
     points: ArrayLike,
     truth: ArrayLike | None,
     radii: ArrayLike | None,
     scores: ArrayLike | None,
     threshold: float,
 ) -> _Marks:
-    found = np.asarray(points, dtype=np.float64)
-    if found.shape[-2:] != (count, 2) or found.ndim not in (2, 3):
+    found, (count, axes) = np.asarray(points, dtype=np.float64), shape
+    if found.shape[-2:] != shape or found.ndim not in (2, 3):
         raise SettingsError(
-            f"got points of shape {found.shape} for {count} names; needed is ({count}, 2) or "
-            f"(instances, {count}, 2)"
+            f"got points of shape {found.shape} for {count} names; needed is ({count}, {axes}) or "
+            f"(instances, {count}, {axes})"
         )
     return _Marks(
-        _like(found.shape, "points", found).reshape(-1, count, 2),
-        _like(found.shape, "truth", truth).reshape(-1, count, 2),
+        _like(found.shape, "points", found).reshape(-1, *shape),
+        _like(found.shape, "truth", truth).reshape(-1, *shape),
         _like(found.shape[:-1], "radii", radii).reshape(-1, count),
         _like(found.shape[:-1], "scores", scores).reshape(-1, count) < threshold,
     )
@@ -271,6 +293,94 @@ def _like(shape: tuple[int, ...], name: str, value: ArrayLike | None) -> FloatAr
     if array.shape != shape:
         raise SettingsError(f"got {name} of shape {array.shape}; with these points it is {shape}")
     return np.where(np.abs(array) < FAR, array, np.nan)
+
+
+def _grey(volume: NDArray[np.generic]) -> Overlay:
+    """A volume in 8 bits, stretched between its 0.1 and 99.9 percent; its first channel or three.
+
+    A slice of it keeps the brightness that it has within the whole.
+    """
+    values = np.asarray(volume[..., :3] if volume.shape[-1] == 3 else volume[..., :1], np.float64)
+    low, high = np.percentile(values, [0.1, 99.9])
+    shown = (values - low) / max(float(high - low), 1e-12)
+    return np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _on_slices(
+    volume: NDArray[np.generic],
+    marks: _Marks,
+    names: Sequence[str],
+    skeleton: Sequence[tuple[str, str]],
+) -> Overlay:
+    """Three slices through the middle of the marks, each with all of them."""
+    both = np.concatenate([marks.points, marks.truth])
+    known = both[np.isfinite(both).all(-1)]
+    panels = []
+    for one in slices(_grey(volume), known.mean(0).tolist() if len(known) else None):
+        canvas = _panel(one.image, volume)
+        ratio = ratio_of(one.image.shape[:2], canvas.shape[:2])
+        _draw(canvas, marks.along(one.axes).scaled(ratio), names, skeleton)
+        panels.append((canvas, one.title))
+    return _side_by_side(panels)
+
+
+def _panel(image: Overlay, volume: NDArray[np.generic]) -> Overlay:
+    """A slice enlarged by the whole number that suits all slices of its volume."""
+    zoom = max(1, round(PANEL / max(volume.shape[:3])))
+    return np.ascontiguousarray(as_rgb(image).repeat(zoom, 0).repeat(zoom, 1))
+
+
+def _on_traces(
+    signal: NDArray[np.generic],
+    marks: _Marks,
+    names: Sequence[str],
+    skeleton: Sequence[tuple[str, str]],
+) -> Overlay:
+    """The line of a signal, or parts of it, with the marks on it."""
+    rows = _rows(signal, marks.points[..., 0][np.isfinite(marks.points[..., 0])].tolist())
+    for one in rows:
+        ratio = one.canvas.shape[1] / (one.stop - one.start)
+        places, truth = (
+            np.array([[one.place(x) for x in line] for line in along[..., 0]])
+            for along in (marks.points, marks.truth)
+        )
+        _draw(one.canvas, _Marks(places, truth, marks.radii * ratio, marks.hollow), names, ())
+    return _stacked([one.canvas for one in rows])
+
+
+def _rows(signal: NDArray[np.generic], focus: Sequence[float] = ()) -> list[Row]:
+    """Parts of a signal, with words where each lies."""
+    rows = [row(signal, *part) for part in parts(len(signal), focus)]
+    for one in rows:
+        _write(one.canvas, f"samples {one.start:,} to {one.stop - 1:,} of {len(signal):,}")
+    return rows
+
+
+def _write(canvas: Overlay, words: str, theme: Theme = LIGHT) -> None:
+    """Words at the top left of a canvas."""
+    page = Image.fromarray(canvas)
+    ImageDraw.Draw(page).text((6, 3), words, theme.muted, font_of(12))
+    canvas[:] = np.array(page)
+
+
+def _stacked(rows: Sequence[Overlay]) -> Overlay:
+    """Pictures of one width below each other, with a line between them."""
+    line = np.full((1, rows[0].shape[1], 3), 200, np.uint8)
+    return np.concatenate([part for one in rows for part in (line, one)][1:])
+
+
+def _side_by_side(panels: Sequence[tuple[Overlay, str]], theme: Theme = LIGHT) -> Overlay:
+    """Pictures next to each other, each under its title, on one page."""
+    font = font_of(12)
+    widths = [max(one.shape[1], int(font.getlength(title)) + 4) for one, title in panels]
+    high = max(one.shape[0] for one, _ in panels) + TITLE
+    page = Image.new("RGB", (sum(widths) + GAP * (len(panels) - 1), high), theme.paper)
+    left = 0
+    for (one, title), width in zip(panels, widths, strict=True):
+        ImageDraw.Draw(page).text((left, 2), title, theme.muted, font)
+        page.paste(Image.fromarray(one), (left, TITLE))
+        left += width + GAP
+    return np.array(page)
 
 
 def _surroundings(marks: _Marks, size: Size) -> tuple[int, int, int, int]:

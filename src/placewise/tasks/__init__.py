@@ -11,7 +11,7 @@ from placewise.errors import DataError, SettingsError
 from placewise.family import Family, complete_settings
 from placewise.heads import HEADS
 from placewise.labels import Dataset
-from placewise.model import PIXELS, ModelSettings, Network, Settings, choose_input
+from placewise.model import ModelSettings, Network, Settings, choose_input
 from placewise.task import Task
 
 TASKS: Family[Task[Any, Any]] = Family("task", Task, "placewise.tasks")
@@ -62,7 +62,7 @@ def choose_model(
     samples: Sequence[Any],
     *,
     seed: int = 0,
-    pixels: int = PIXELS,
+    pixels: int | None = None,
     backbone: str = "unet",
     backbone_settings: Settings | None = None,
     head: str | None = None,
@@ -78,7 +78,7 @@ def choose_model(
         dataset: the labels, for names, symmetry and skeleton.
         samples: the training samples of these labels.
         seed: which images are looked at for mean and contrast.
-        pixels: of the median image after scaling.
+        pixels: of the median image after scaling; None: as many as train in minutes.
         backbone: member of `BACKBONES`.
         backbone_settings: what is set; the rest is chosen or the backbone's default.
         head: member of `HEADS`; None: the usual one for these labels.

@@ -25,6 +25,7 @@ from placewise.tasks import build, choose_model, reopened
 from placewise.training.dataset import TrainingSet
 from placewise.training.order import Batch, Order, batches
 from placewise.training.step import Objective, fast_memory, optimiser
+from placewise.wording import sides_of
 
 if TYPE_CHECKING:
     from placewise.training import TrainingSettings
@@ -135,10 +136,9 @@ def fingerprint_of(
 
 def _summary(dataset: Dataset[Any], splits: Sequence[str], model: ModelSettings) -> str:
     counts = ", ".join(f"{splits.count(s):,} {s}" for s in SPLITS if s in splits)
-    height, width = model.input.size
     return (
         f"{len(dataset.samples):,} images ({counts}), {len(dataset.names)} {dataset.what}; "
-        f"the network sees {width}×{height} px at scale {model.input.scale:.3g}"
+        f"the network sees {sides_of(model.input.size)} at scale {model.input.scale:.3g}"
     )
 
 

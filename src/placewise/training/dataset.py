@@ -50,7 +50,7 @@ class ScaledImages:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """(h, w, channels) float32 in 0..1."""
+        """(*size, channels) float32 in 0..1."""
         image = self._kept.get(index)
         if image is None:
             image = self._read(index)
@@ -61,17 +61,19 @@ class ScaledImages:
 
     def _read(self, index: int) -> NDArray[np.generic]:
         """The scaled image with as many bits as its file has, which is a quarter of float32."""
-        image = self.dataset.image(self.samples[index].image)
-        shown = as_input(image, self.input)
-        depth = np.uint16 if image.dtype == np.uint16 else np.uint8
+        name = self.samples[index].image
+        image, spacing = self.dataset.image(name), self.dataset.images.spacing(name)
+        shown = as_input(image, self.input, spacing)
+        deep = image.dtype == np.uint16 or self.input.normalise == "each"
+        depth = np.uint16 if deep else np.uint8
         return np.rint(shown * np.iinfo(depth).max).astype(depth)
 
 
 class TrainingSet(TorchDataset[tuple[Any, ...]]):
     """Augmented images with what is to be learnt of them: a plain `torch.utils.data.Dataset`.
 
-    An item is a pure function of (seed, epoch, sample): a (C, h, w) float32 image in 0..1, what the
-    head's loss wants to know of it, and the index of its sample. In a loop of your own, call
+    An item is a pure function of (seed, epoch, sample): a (C, *size) float32 image in 0..1, what
+    the head's loss wants to know of it, and the index of its sample. In a loop of your own, call
     `set_epoch` before each epoch and collate with `collate`.
 
     Args:
@@ -79,7 +81,7 @@ class TrainingSet(TorchDataset[tuple[Any, ...]]):
         dataset: the labels.
         samples: the training samples.
         input: how images are brought to the network.
-        size: (height, width) of what the network gets.
+        size: of what the network gets.
         augmentation: what is drawn.
         seed: the run's seed.
 
@@ -136,7 +138,7 @@ class TrainingSet(TorchDataset[tuple[Any, ...]]):
         return len(self.samples)
 
     def __getitem__(self, key: SupportsIndex | Key) -> tuple[Any, ...]:
-        """(C, h, w) image, its targets, and the index of its sample.
+        """(C, *size) image, its targets, and the index of its sample.
 
         Args:
             key: index of the sample, or (epoch, index).
@@ -145,9 +147,9 @@ class TrainingSet(TorchDataset[tuple[Any, ...]]):
         index = operator.index(at)
         rng = generator(self.seed, epoch, self.samples[index].image)
         image = self.images[index]
-        scaled = (image.shape[0], image.shape[1])
+        scaled = image.shape[:-1]
         target = self.targets[index].scaled(ratio_of(self.samples[index].size, scaled))
         warp = self.augmentation.draw(rng, scaled, self.size, target.focus)
         shown = self.augmentation.photometric(warp_image(image, warp), rng)
-        planes = torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))
+        planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(shown, -1, 0)))
         return (planes, *target.encode(warp), index)

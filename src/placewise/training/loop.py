@@ -286,7 +286,7 @@ class Trainer:
         """On all validation images, with the best weights, which say so from then on."""
         best = self.run.best(_LOG.warning)
         model = self.run.network(best).eval().to(self.device)
-        shown = (model.prepared(self.dataset.image(s.image)) for s in self.val_samples)
+        shown = (model.prepared(*self.dataset.reading(s.image)) for s in self.val_samples)
         found = _predicted(model, self.val_samples, shown)
         calibration = self.task.calibrate(self.dataset, self.val_samples, found)
         if calibration:

@@ -23,6 +23,10 @@ MAX_GRADIENT = 1.0
 """Gradients longer than this are shortened to it."""
 
 
+LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
+"""How training lays out signals, images and volumes: what convolutions are fastest with."""
+
+
 class Objective(nn.Module):
     """Images and labels to one number to make small.
 
@@ -36,14 +40,15 @@ class Objective(nn.Module):
 
     def __init__(self, model: Network[Any], precision: str) -> None:
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layout = LAYOUTS[model.input.axes]
+        self.model = model.to(memory_format=self.layout) if model.input.axes > 1 else model  # type: ignore[call-overload]
         self.precision = precision
 
     def forward(self, images: Tensor, *targets: Tensor) -> Tensor:
-        """Loss of (B, C, h, w) images with what the head's loss wants to know of each."""
+        """Loss of (B, C, *size) images with what the head's loss wants to know of each."""
         lower = torch.autocast(images.device.type, torch.bfloat16)
         with lower if self.precision == "bfloat16" else contextlib.nullcontext():
-            output = self.model(images.contiguous(memory_format=torch.channels_last))
+            output = self.model(images.contiguous(memory_format=self.layout))
         loss: Tensor = self.model.head.loss(output.float(), *targets)
         return loss.mean()
 

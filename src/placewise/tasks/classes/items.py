@@ -35,7 +35,7 @@ class ClassItems(Items):
         known = [(sample.image, sample.label) for sample in samples if sample.label is not None]
         self.names = [image for image, _ in known]
         self.truth = np.array([label for _, label in known], np.int64)
-        self.shown = [model.prepared(dataset.image(image)) for image in self.names]
+        self.shown = [model.prepared(*dataset.reading(image)) for image in self.names]
 
     def score(self, change: Change = SAME) -> FloatArray:
         """See `Items.score`."""
@@ -51,7 +51,7 @@ class ClassItems(Items):
         return np.concatenate(found)
 
     def _logits(self, images: NDArray[np.float32]) -> FloatArray:
-        size = (images.shape[1], images.shape[2])
+        size = images.shape[1:-1]
         found = self.model.predict_scaled(images, [size] * len(images))
         return np.stack([one.logits for one in found])
 
@@ -74,10 +74,11 @@ class ClassItems(Items):
         first = self.shown[0].shape
         images = np.stack([p for p in self.shown if p.shape == first][:DEFORMED])
         rng = generator(seed, 0, "deformation")
-        moved = np.stack([deform(image, smooth_field(rng, first[:2])) for image in images])
+        moved = np.stack([deform(image, smooth_field(rng, first[:-1])) for image in images])
         radius = float(np.mean([np.linalg.norm(m - p) for m, p in zip(moved, images, strict=True)]))
         noise = rng.normal(size=images.shape)
-        noise *= radius / np.linalg.norm(noise.reshape(len(noise), -1), axis=1).reshape(-1, 1, 1, 1)
+        norms = np.linalg.norm(noise.reshape(len(noise), -1), axis=1)
+        noise *= radius / norms.reshape(-1, *[1] * (noise.ndim - 1))
         noisy = (images + noise).astype(np.float32)
         plain, by_tau, by_noise = (self._in_parts(batch) for batch in (images, moved, noisy))
         change = ((by_tau - plain) ** 2).sum(1).mean()

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from placewise.backbones.unet import LINEAR
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size
 from placewise.heads import ClassHead
 from placewise.model import Network
 from placewise.tasks.classes.prediction import ClassPrediction
+from placewise.wording import sides_of
 
 
 class ClassModel(Network[ClassPrediction]):
@@ -24,7 +26,7 @@ class ClassModel(Network[ClassPrediction]):
     training; a larger one is padded to a multiple of the backbone's.
 
     Args:
-        backbone: images (batch, channels, height, width) to features; any module.
+        backbone: images (batch, channels, *size) to features; any module.
         head: features to logits.
         names: of the classes; None: numbers.
         input: how images are brought to the network; None: as they are, in 0..1.
@@ -63,14 +65,14 @@ class ClassModel(Network[ClassPrediction]):
         activation map of Zhou et al. (2016).
 
         Args:
-            image: (height, width, channels), as in `predict`.
+            image: (*size, channels), as in `predict`.
             label: number of the class.
 
         Returns:
-            (height, width) in pixels of the image; positive speaks for the class.
+            (*size) in pixels of the image; positive speaks for the class.
         """
         shown = self.prepared(image)
-        size = (shown.shape[0], shown.shape[1])
+        size = shown.shape[:-1]
         margins = self.margins(size)
         with torch.no_grad():
             features = self.features(self.padding.pad(self.as_batch(shown), margins))
@@ -79,31 +81,30 @@ class ClassModel(Network[ClassPrediction]):
             logit = self.head(features)[0, label]
             (slope,) = torch.autograd.grad(logit, features)
         share = (features * slope).sum(1, keepdim=True).detach().float()
-        (top, bottom), (left, right) = margins
-        laid = self._laid(share, (top + size[0] + bottom, left + size[1] + right))
-        cut = laid[..., top : top + size[0], left : left + size[1]]
-        there = functional.interpolate(cut, size=image.shape[:2], mode="bilinear")
+        whole = [before + side + after for side, (before, after) in zip(size, margins, strict=True)]
+        cut = self._laid(share, tuple(whole))
+        for axis, (side, (before, _)) in enumerate(zip(size, margins, strict=True), 2):
+            cut = cut.narrow(axis, before, side)
+        there = functional.interpolate(cut, size=image.shape[:-1], mode=LINEAR[len(size) - 1])
         found: FloatArray = there[0, 0].double().cpu().numpy()
         return found
 
     def _laid(self, maps: Tensor, size: Size) -> Tensor:
         """Maps at the scale of the padded image, in its middle: see `Backbone.aligned`."""
-        finer = functional.interpolate(maps, scale_factor=float(self.stride), mode="bilinear")
-        spare = [size[axis] - finer.shape[2 + axis] for axis in (0, 1)]
-        before = [gap // 2 for gap in spare]
-        edges = (before[1], spare[1] - before[1], before[0], spare[0] - before[0])
-        return functional.pad(finer, edges)
+        mode = LINEAR[len(size) - 1]
+        finer = functional.interpolate(maps, scale_factor=float(self.stride), mode=mode)
+        spare = [side - had for side, had in zip(size, finer.shape[2:], strict=True)][::-1]
+        return functional.pad(finer, [part for gap in spare for part in (gap // 2, gap - gap // 2)])
 
     def margins(self, size: Size) -> list[tuple[int, int]]:
-        """Rows and columns to add on both sides; see `Network.margins`."""
+        """Pixels to add on both sides of each axis; see `Network.margins`."""
         limits = self.input_size
         if not self.head.any_size and any(
             side > limit for side, limit in zip(size, limits, strict=True)
         ):
             raise SettingsError(
                 f"the head {type(self.head).__name__} has weights for each place, so it takes only "
-                f"images of up to {limits[1]}×{limits[0]} px at its scale; got "
-                f"{size[1]}×{size[0]} px. Make the image smaller, or train with the head "
+                f"images of up to {sides_of(limits)} at its scale; got {sides_of(size)}. Make the image smaller, or train with the head "
                 "'convolutional', which takes any size"
             )
         step = self.multiple

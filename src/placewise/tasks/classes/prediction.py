@@ -25,7 +25,7 @@ class ClassPrediction:
     Attributes:
         names: of the classes.
         image: name of the image; empty for an array.
-        size: (height, width) of the image.
+        size: of the image.
         logits: (classes,) as the head gave them.
         temperature: logits are divided by it; fitted on validation images (Guo et al. 2017).
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from placewise.augment import Warp, move_points
+from placewise.augment import Warp, middle_of, move_points
 from placewise.errors import DataError
 from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size, rescale
@@ -29,7 +29,12 @@ from placewise.task import Calibration, Items, Needs, Progress, Scored, Target, 
 from placewise.tasks.keypoints import check, permuted, scoring
 from placewise.tasks.keypoints.items import KeypointItems
 from placewise.tasks.keypoints.model import KeypointModel
-from placewise.tasks.keypoints.prediction import COLUMNS, KeypointPrediction, export, read_rows
+from placewise.tasks.keypoints.prediction import (
+    KeypointPrediction,
+    columns_of,
+    export,
+    read_rows,
+)
 from placewise.tasks.keypoints.report import (
     KEYPOINT_WORDS,
     VALIDATION,
@@ -79,7 +84,7 @@ class KeypointTarget(Target):
     """Keypoints, which move with the image.
 
     Attributes:
-        points: (keypoints, 2) of (x, y) in pixels, NaN where not located.
+        points: (keypoints, axes) of (x, y, …) in pixels, NaN where not located.
         visibility: (keypoints,) of `Visibility`.
         swap: (keypoints,) which keypoint each one becomes in a mirror.
     """
@@ -93,13 +98,12 @@ class KeypointTarget(Target):
         return KeypointTarget(rescale(self.points, ratio), self.visibility, self.swap)
 
     @property
-    def focus(self) -> tuple[float, float] | None:
+    def focus(self) -> tuple[float, ...] | None:
         """The middle of the located keypoints."""
-        located = self.points[np.isfinite(self.points).all(-1)]
-        return (float(located[:, 0].mean()), float(located[:, 1].mean())) if len(located) else None
+        return middle_of(self.points)
 
     def encode(self, warp: Warp) -> tuple[Tensor, Tensor]:
-        """(keypoints, 2) float32 and (keypoints,) of `Visibility`."""
+        """(keypoints, axes) float32 and (keypoints,) of `Visibility`."""
         moved, known = move_points(self.points, self.visibility, warp, self.swap)
         return torch.from_numpy(moved.astype(np.float32)), torch.from_numpy(known)
 
@@ -172,7 +176,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         keypoint that has a side. They are turned by as much as the labels themselves are turned,
         twice the standard deviation of their angles, but by 5° at least and 15° at most: a fixed
         camera and a held animal make "left of" and "below" a hint, and turning every image by 15°
-        would take it away.
+        would take it away. Signals are not turned, and volumes are by 15°.
         """
         labels = _keypoints(dataset)
         points = np.stack([single(sample, labels.source)[0] for sample in samples])
@@ -290,7 +294,11 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """A row for each keypoint."""
-        return list(COLUMNS)
+        return columns_of(2)
+
+    def header(self, model: Any) -> list[str]:
+        """With as many coordinates as the images of the model have axes."""
+        return columns_of(model.input.axes)
 
     def about(self) -> dict[str, str]:
         """The columns, and the convention of the coordinates."""
@@ -308,7 +316,9 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         out: Path,
         threshold: float,
     ) -> None:
-        """COCO and DeepLabCut."""
+        """COCO and DeepLabCut, which hold keypoints of images; of signals and volumes nothing."""
+        if settings.input.axes != 2:
+            return
         found = (read_rows(settings.names, image, size, cells) for image, size, cells in rows)
         export(root, settings, found, out, threshold)
 

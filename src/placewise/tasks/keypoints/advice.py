@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
-from placewise.findings import Advice, Weight, concluded, listed, many, set_advice, times
+from placewise.findings import (
+    Advice,
+    Weight,
+    concluded,
+    few_advice,
+    listed,
+    many,
+    set_advice,
+    times,
+)
 from placewise.tasks.keypoints.facts import NEAR, Facts
-from placewise.wording import number, share
-
-FEW = 20
-"""Labels of a point on training images below which it is learnt by heart."""
+from placewise.wording import enumerated, number, share
 
 LEAST_LABELS, HALF = 10, 0.5
 """Labels, and the share of the images' sides, below which labels look like no pixels of them."""
@@ -62,7 +69,6 @@ def _scale(facts: Facts) -> Iterator[Advice]:
     """Labels that are no pixels: fractions, percent, or pixels of a smaller copy."""
     if facts.reach is None or facts.largest is None or facts.labels < LEAST_LABELS:
         return
-    wide, high = facts.reach
     if facts.largest <= 1:
         yield (
             Weight.STOPS,
@@ -84,7 +90,8 @@ def _scale(facts: Facts) -> Iterator[Advice]:
             f"{listed(list(facts.collapsed))}. Correct the places, or leave them empty where they "
             "are not known.",
         )
-    if max(wide, high) < HALF and len(facts.collapsed) < facts.images:
+    if max(facts.reach) < HALF and len(facts.collapsed) < facts.images and len(facts.reach) == 2:
+        wide, high = facts.reach
         percent = " or percent of width and height" if facts.largest <= 100 else ""
         yield (
             Weight.HARMS,
@@ -95,12 +102,13 @@ def _scale(facts: Facts) -> Iterator[Advice]:
 
 def _repeated(facts: Facts) -> Iterator[Advice]:
     for one in facts.repeated:
-        x, y = one.place
+        place = ", ".join(f"{x:g}" for x in one.place)
+        axes = enumerated("xyz"[: len(one.place)])
         yield (
             Weight.HARMS,
-            f"{one.count:,} of {one.labels:,} labels of '{one.keypoint}' are exactly at {x:g}, "
-            f"{y:g}: is that a code for a missing keypoint? Leave x and y empty there, or label it "
-            "as absent.",
+            f"{one.count:,} of {one.labels:,} labels of '{one.keypoint}' are exactly at {place}: "
+            f"is that a code for a missing keypoint? Leave {axes} empty there, or label it as "
+            "absent.",
         )
 
 
@@ -136,13 +144,7 @@ def _swaps(facts: Facts) -> Iterator[Advice]:
 
 def _few(facts: Facts) -> Iterator[Advice]:
     counts = {p.keypoint: p.by_split.get("train", 0) for p in facts.by_keypoint}
-    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]
-    if few:
-        yield (
-            Weight.HARMS,
-            f"Few labels on training images: {listed(few)}. Below {FEW} a network learns them "
-            "by heart instead of the look of the keypoint; label more.",
-        )
+    return few_advice(counts, "labels on training images", "the look of the keypoint; label more")
 
 
 def _floor(facts: Facts) -> Iterator[Advice]:
@@ -199,7 +201,7 @@ def _empty(facts: Facts) -> Iterator[Advice]:
 
 
 def _sizes(facts: Facts) -> Iterator[Advice]:
-    areas = {size: _area(size) for size in facts.sizes}
+    areas = {size: _area(size) for size in facts.sizes if "×" in size}  # signals differ in length
     if areas and max(areas.values()) > 16 * min(areas.values()):
         small, large = min(areas, key=areas.__getitem__), max(areas, key=areas.__getitem__)
         yield (
@@ -210,8 +212,7 @@ def _sizes(facts: Facts) -> Iterator[Advice]:
 
 
 def _area(size: str) -> int:
-    width, _, height = size.partition("×")
-    return int(width) * int(height)
+    return math.prod(map(int, size.split("×")))
 
 
 def _is(names: Sequence[str]) -> str:

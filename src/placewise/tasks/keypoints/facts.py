@@ -75,13 +75,13 @@ class Repeated:
 
     Attributes:
         keypoint: its name.
-        place: (x, y) in pixels.
+        place: (x, y, …) in pixels.
         count: labels there.
         labels: labels of the keypoint with a place.
     """
 
     keypoint: str
-    place: tuple[float, float]
+    place: tuple[float, ...]
     count: int
     labels: int
 
@@ -96,7 +96,7 @@ class Facts(SetFacts):
         empty: images without any located keypoint.
         swaps: left and right that seem to have changed places, the clearest first.
         repeated: places that look like a code for "missing".
-        reach: largest x and y of all labels, as shares of the image's sides; None without labels.
+        reach: largest x, y, … of all labels, as shares of the image's sides; None without labels.
         corner: different places in the top-left pixel, and labels there.
         collapsed: images with an instance whose keypoints all lie within a pixel.
         largest: largest coordinate of all labels in pixels; None without labels.
@@ -109,7 +109,7 @@ class Facts(SetFacts):
     empty: tuple[str, ...]
     swaps: tuple[Swap, ...]
     repeated: tuple[Repeated, ...]
-    reach: tuple[float, float] | None
+    reach: tuple[float, ...] | None
     largest: float | None
     corner: tuple[int, int]
     collapsed: tuple[str, ...]
@@ -159,11 +159,11 @@ def _repeated(dataset: KeypointDataset) -> Iterator[Repeated]:
     good part of the labels, but not all, have it: something may stand still before a fixed camera.
     """
     for k, name in enumerate(dataset.names):
-        places: Counter[tuple[float, float]] = Counter()
-        outside: set[tuple[float, float]] = set()
+        places: Counter[tuple[float, ...]] = Counter()
+        outside: set[tuple[float, ...]] = set()
         for sample in dataset.samples:
             for point in sample.points[:, k][sample.located[:, k]]:
-                place = (float(point[0]), float(point[1]))
+                place = tuple(float(x) for x in point)
                 places[place] += 1
                 if border_distance(point, sample.size) < EDGE:
                     outside.add(place)
@@ -174,8 +174,8 @@ def _repeated(dataset: KeypointDataset) -> Iterator[Repeated]:
                 yield Repeated(name, place, count, total)
 
 
-def _reach(dataset: KeypointDataset) -> tuple[tuple[float, float] | None, float | None]:
-    """Largest x and y as shares of the image's sides, and the largest coordinate in pixels."""
+def _reach(dataset: KeypointDataset) -> tuple[tuple[float, ...] | None, float | None]:
+    """Largest x, y, … as shares of the image's sides, and the largest coordinate in pixels."""
     shares: list[FloatArray] = []
     largest: list[float] = []
     for sample in dataset.samples:
@@ -185,8 +185,7 @@ def _reach(dataset: KeypointDataset) -> tuple[tuple[float, float] | None, float 
             largest.append(float(points.max()))
     if not shares:
         return None, None
-    x, y = np.max(shares, axis=0).tolist()
-    return (x, y), max(largest)
+    return tuple(np.max(shares, axis=0).tolist()), max(largest)
 
 
 def _corner(dataset: KeypointDataset) -> tuple[int, int]:
@@ -237,7 +236,7 @@ def _swaps(dataset: KeypointDataset) -> tuple[Swap, ...]:
     """Left and right that stand out; each instance counts as an image of its own."""
     pairs = [(dataset.names.index(a), dataset.names.index(b)) for a, b in dataset.symmetry]
     images = [sample.image for sample in dataset.samples for _ in sample.points]
-    if not (pairs and images):
+    if not (pairs and images) or len(dataset.samples[0].size) != 2:
         return ()
     points = np.concatenate([sample.points for sample in dataset.samples])
     return tuple(

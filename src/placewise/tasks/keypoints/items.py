@@ -32,14 +32,14 @@ class KeypointItems(Items):
         self.truth = np.stack([points for points, _ in pairs])
         self.known = np.stack([visibility >= Visibility.HIDDEN for _, visibility in pairs])
         self.names = [f"{samples[i].image}#{dataset.names[k]}" for i, k in np.argwhere(self.known)]
-        self.shown = [model.prepared(dataset.image(sample.image)) for sample in samples]
+        self.shown = [model.prepared(*dataset.reading(sample.image)) for sample in samples]
 
     def score(self, change: Change = SAME) -> FloatArray:
         """See `Items.score`."""
         off = np.full(self.known.shape, np.nan)
         for i, (shown, sample) in enumerate(zip(self.shown, self.samples, strict=True)):
             found = self._places(change.image(shown), sample.size)
-            ratio = ratio_of((shown.shape[0], shown.shape[1]), sample.size)
+            ratio = ratio_of(shown.shape[:-1], sample.size)
             moved = np.multiply(change.moved, ratio)
             there = inside(self.truth[i] + moved, sample.size)
             distance = np.linalg.norm(found - moved - self.truth[i], axis=-1)
@@ -71,7 +71,7 @@ class KeypointItems(Items):
         rng = generator(seed, 0, "deformation")
         behind, moved = 0.0, 0.0
         for image, known in list(zip(self.shown, self.known, strict=True))[:DEFORMED]:
-            size = (image.shape[0], image.shape[1])
+            size = image.shape[:-1]
             field = smooth_field(rng, size)
             plain = self._places(image, size)[known]
             found = self._places(deform(image, field), size)[known]

@@ -14,15 +14,16 @@ from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.heads import KeypointHead
 from placewise.labels import KeypointSample, Visibility
 from placewise.metrics import errors
-from placewise.model import InputSettings, ModelSettings, Network, scaled_size
+from placewise.model import InputSettings, ModelSettings, Network, Spacing, shown_size
 from placewise.tasks.keypoints.prediction import KeypointPrediction
+from placewise.wording import sides_of
 
 
 class KeypointModel(Network[KeypointPrediction]):
     """A backbone and a head: images of any size in, keypoints out.
 
     Args:
-        backbone: images (batch, channels, height, width) to features; any module.
+        backbone: images (batch, channels, *size) to features; any module.
         head: features to keypoints.
         names: of the keypoints; None: numbers.
         input: how images are brought to the network; None: as they are, in 0..1.
@@ -55,15 +56,14 @@ class KeypointModel(Network[KeypointPrediction]):
         self.head.attach(self.stride)
 
     def margins(self, size: Size) -> list[tuple[int, int]]:
-        """Rows and columns to add at the bottom and the right; see `Network.margins`."""
+        """Pixels to add at the far end of each axis; see `Network.margins`."""
         if self.head.any_size:
             return super().margins(size)
         limits = self.input_size
         if any(side > limit for side, limit in zip(size, limits, strict=True)):
             raise SettingsError(
                 f"the head {type(self.head).__name__} flattens its features, so it takes only "
-                f"images of up to {limits[1]}×{limits[0]} px at its scale; got "
-                f"{size[1]}×{size[0]} px. Make the image smaller, or train with the head "
+                f"images of up to {sides_of(limits)} at its scale; got {sides_of(size)}. Make the image smaller, or train with the head "
                 "'heatmap', which takes any size"
             )
         return [(0, limit - side) for side, limit in zip(size, limits, strict=True)]
@@ -79,7 +79,7 @@ class KeypointModel(Network[KeypointPrediction]):
         found = []
         for i, (size, image) in enumerate(zip(sizes, images, strict=True)):
             ratio = ratio_of(shown, size)
-            unsure = uncertainty[i] * float(np.sqrt(ratio[0] * ratio[1]))
+            unsure = uncertainty[i] * mean_ratio(ratio)
             radius = unsure * (np.nan if factor is None else float(factor))
             places = rescale(keypoints[i], ratio)
             found.append(
@@ -89,20 +89,24 @@ class KeypointModel(Network[KeypointPrediction]):
 
     @torch.inference_mode()
     def encode_and_decode(
-        self, points: FloatArray, visibility: NDArray[np.int8], size: Size
+        self,
+        points: FloatArray,
+        visibility: NDArray[np.int8],
+        size: Size,
+        spacing: Spacing | None = None,
     ) -> FloatArray:
         """Keypoints after they were encoded as the head's maps and decoded again.
 
         Their distance from the truth is the decode floor: no training can go below it.
 
         Args:
-            points: (keypoints, 2) in pixels of the image.
+            points: (keypoints, axes) in pixels of the image.
             visibility: (keypoints,) of `Visibility`.
-            size: (height, width) of the image.
+            size: of the image.
+            spacing: distance of its pixels along each axis; None: that of the training images.
         """
-        shown = scaled_size(size, self.input.scale)
-        margins = self.margins(shown)
-        padded = (shown[0] + margins[0][1], shown[1] + margins[1][1])
+        shown = shown_size(size, self.input, spacing)
+        padded = tuple(s + after for s, (_, after) in zip(shown, self.margins(shown), strict=True))
         there = torch.from_numpy(rescale(points, ratio_of(size, shown)))[None].float()
         ideal = self.head.encode(there, torch.from_numpy(visibility)[None], padded)
         read = self.head.decode(ideal, shown).keypoints[0].double().numpy()
@@ -114,24 +118,40 @@ def decode_floor(
     samples: Sequence[KeypointSample],
     truth: FloatArray,
     visibility: NDArray[np.int8],
+    spacings: Sequence[Spacing | None] | None = None,
 ) -> float | None:
     """Mean error in px that is left when the truth is encoded and decoded.
 
     Args:
         model: its head encodes and decodes.
         samples: N images, for their sizes.
-        truth: (N, keypoints, 2).
+        truth: (N, keypoints, axes).
         visibility: (N, keypoints) of `Visibility`.
+        spacings: distance of the pixels of each image; None: those of the training images.
 
     Returns:
         The mean over the located keypoints; None where there are none.
     """
+    known_by = spacings or [None] * len(samples)
     read = np.stack(
         [
-            model.encode_and_decode(points, known, sample.size)
-            for sample, points, known in zip(samples, truth, visibility, strict=True)
+            model.encode_and_decode(points, known, sample.size, step)
+            for sample, points, known, step in zip(
+                samples, truth, visibility, known_by, strict=True
+            )
         ]
     )
     off = errors(read, np.where((visibility >= Visibility.HIDDEN)[..., None], truth, np.nan))
     known = off[np.isfinite(off)]
     return float(known.mean()) if len(known) else None
+
+
+def mean_ratio(ratio: Sequence[float]) -> float:
+    """The geometric mean of the ratios along the axes: how lengths in no direction scale.
+
+    Example:
+        >>> mean_ratio((2.0, 8.0))
+        4.0
+    """
+    product = float(np.prod(ratio))
+    return float(np.sqrt(product)) if len(ratio) == 2 else product ** (1 / len(ratio))

@@ -20,6 +20,17 @@ DECIMALS = 3
 """Decimals of the coordinates in files: a thousandth of a pixel."""
 
 COLUMNS = ("image", "keypoint", "x", "y", "score", "radius_90")
+"""Of images; signals have x alone, volumes x, y and z."""
+
+
+def columns_of(axes: int) -> list[str]:
+    """Columns of `predictions.csv`, by the number of axes.
+
+    Example:
+        >>> columns_of(3)
+        ['image', 'keypoint', 'x', 'y', 'z', 'score', 'radius_90']
+    """
+    return [*COLUMNS[:2], *"xyz"[:axes], *COLUMNS[4:]]
 
 
 @dataclass(frozen=True)
@@ -29,8 +40,8 @@ class KeypointPrediction:
     Attributes:
         names: of the K keypoints.
         image: name of the image; empty for an array.
-        size: (height, width) of the image.
-        keypoints: (K, 2) of (x, y) in pixels.
+        size: of the image.
+        keypoints: (K, axes) of (x, y, …) in pixels.
         scores: (K,) probability that the keypoint is on the image.
         uncertainty: (K,) how far in pixels the model itself believes it may be off.
         radius_90: (K,) pixels within which 90 % of truths lie; NaN before calibration.
@@ -51,7 +62,7 @@ class KeypointPrediction:
     radius_90: FloatArray
 
     def rows(self) -> list[list[Any]]:
-        """A row of `predictions.csv` for each keypoint; see `COLUMNS`."""
+        """A row of `predictions.csv` for each keypoint; see `columns_of`."""
         found = zip(self.names, self.keypoints, self.scores, self.radius_90, strict=True)
         return [
             [self.image, name, *map(_short, (*place, score)), _short(radius)]
@@ -68,7 +79,7 @@ class KeypointPrediction:
             pandas: Any = import_module("pandas")
         except ImportError as error:
             raise SettingsError("pandas is not installed; run: pip install pandas") from error
-        return pandas.DataFrame(self.rows(), columns=list(COLUMNS))
+        return pandas.DataFrame(self.rows(), columns=columns_of(len(self.size)))
 
 
 def _short(value: float) -> float | str:
@@ -83,14 +94,13 @@ def read_rows(
     Args:
         names: of the keypoints.
         image: name of the image.
-        size: (height, width) of the image.
-        rows: the cells of `COLUMNS`, one row for each keypoint.
+        size: of the image.
+        rows: the cells of `columns_of`, one row for each keypoint.
     """
     values = np.array([[float(cell or "nan") for cell in row[2:]] for row in rows])
     unknown = np.full(len(rows), np.nan)
-    return KeypointPrediction(
-        tuple(names), image, size, values[:, :2], values[:, 2], unknown, values[:, 3]
-    )
+    places, scores, radii = values[:, :-2], values[:, -2], values[:, -1]
+    return KeypointPrediction(tuple(names), image, size, places, scores, unknown, radii)
 
 
 def export(

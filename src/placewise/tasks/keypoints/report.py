@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from placewise.metrics import KEYPOINT_METRICS, Metric, Scores
+from placewise.metrics import KEYPOINT_METRICS, Metric, Scores, in_unit
 from placewise.report.canvas import canvas, legend_above, plain_ticks, png, say, short
 from placewise.report.parts import (
     Card,
@@ -82,7 +82,7 @@ def keypoint_tiles(scores: Scores) -> list[tuple[str, str]]:
         >>> keypoint_tiles({"mean_error_px": 1.934, "split": "test", "images": 23})
         [('mean error', '1.93 px'), ('test images', '23')]
     """
-    return metric_tiles(KEYPOINT_METRICS, TILES, scores)
+    return metric_tiles(in_unit(KEYPOINT_METRICS, scores), TILES, scores)
 
 
 def keypoint_sections(
@@ -110,7 +110,7 @@ def keypoint_sections(
     return [
         Section("Where the errors are", _plots(scores, errors)),
         Section("Images", _images(scores, worst, best), console=False),
-        Section("Scores", [metric_table(KEYPOINT_METRICS, scores, said)]),
+        Section("Scores", [metric_table(in_unit(KEYPOINT_METRICS, scores), scores, said)]),
     ]
 
 

@@ -1,0 +1,127 @@
+"""Arrays of numpy: one signal or one volume in a `.npz` or `.npy`."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from placewise.errors import ImageError
+from placewise.readers import CHANNELS, Facts, Reader
+
+SIGNALS, VOLUMES = ("signal", "signal_adc", "samples", "data"), ("image", "volume")
+"""Names of the array in a `.npz`."""
+
+RATES, SPACINGS = ("fs", "rate", "sampling_rate"), ("spacing_mm",)
+"""Names of what says how far its places are apart: samples in a second, or mm (z, y, x)."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What an array says before its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Packed(Reader):
+    """A signal (L or L×C) or a volume (D×H×W or D×H×W×C) as an array of numpy.
+
+    In a `.npz` the array is named `signal`, `signal_adc`, `samples` or `data`, and `fs` is the
+    number of samples in a second; or it is named `image` or `volume`, and `spacing_mm` has the
+    distance of voxels along its axes. A `.npy` with one or two axes is a signal.
+    """
+
+    endings = (".npz", ".npy")
+    axes = (1, 3)
+    what = "an array of numbers, L, L×C, D×H×W or D×H×W×C, named signal or image"
+
+    def look(self, path: Path) -> Facts:
+        """See `Reader.look`."""
+        name, names = _names(path)
+        with _opened(path, name) as file:
+            header = _header(file)
+        axes = _axes(path, name, header)
+        size, channels = header.shape[:axes], (*header.shape[axes:], 1)[0]
+        return Facts(size, channels, _spacing(path, names, axes))
+
+    def values(self, path: Path) -> NDArray[Any]:
+        """See `Reader.values`."""
+        name, _ = _names(path)
+        with _opened(path, name) as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _names(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The array that is read, and all; empty for a `.npy`."""
+    if path.suffix.lower() == ".npy":
+        return "", ()
+    with zipfile.ZipFile(path) as packed:
+        names = tuple(one.removesuffix(".npy") for one in packed.namelist())
+    found = [name for name in (*SIGNALS, *VOLUMES) if name in names]
+    if len(found) != 1:
+        got = f"the arrays {', '.join(found)}" if found else f"{', '.join(names)[:200] or 'nothing'}"
+        raise ImageError(
+            f"{path}: holds {got}; needed one array that is named {', '.join(SIGNALS)} or "
+            f"{', '.join(VOLUMES)}"
+        )
+    return found[0], names
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
+    """The file of one array."""
+    if not name:
+        with path.open("rb") as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as packed, packed.open(f"{name}.npy") as file:
+        yield file  # type: ignore[misc]
+
+
+def _header(file: BinaryIO) -> _Header:
+    """Shape and type, without the numbers."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        version, np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read(file)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"its numbers are of type {dtype}, needed whole numbers or floats")
+    return _Header(shape, dtype)
+
+
+def _axes(path: Path, name: str, header: _Header) -> int:
+    """Axes of what is held, without that of the channels."""
+    count = len(header.shape)
+    able = {1: (1, 2), 3: (3, 4)}
+    wanted = 1 if name in SIGNALS else 3 if name in VOLUMES else 1 if count < 3 else 3
+    channels = header.shape[wanted:] or (1,)
+    if count not in able[wanted] or channels[0] > min(CHANNELS, header.shape[0]):
+        raise ImageError(
+            f"{path}: its array {name} has the shape {header.shape}; needed is "
+            f"{'L or L×C' if wanted == 1 else 'D×H×W or D×H×W×C'}: channels go to the end"
+        )
+    return wanted
+
+
+def _spacing(path: Path, names: tuple[str, ...], axes: int) -> tuple[float, ...] | None:
+    """What the file says of the distance of its places."""
+    told = next((name for name in (RATES if axes == 1 else SPACINGS) if name in names), None)
+    if told is None:
+        return None
+    with _opened(path, told) as file:
+        header = _header(file)
+        if int(np.prod(header.shape)) != axes:
+            raise ImageError(f"{path}: {told} has the shape {header.shape}; needed {axes} numbers")
+    with _opened(path, told) as file:
+        numbers = np.lib.format.read_array(file, allow_pickle=False).astype(np.float64).ravel()
+    if axes == 1:
+        numbers = 1 / numbers
+    return tuple(numbers.tolist())
