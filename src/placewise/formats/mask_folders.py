@@ -25,6 +25,7 @@ the order of the numbers) or `classes.json` (a list, or names by number), where 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ from placewise.formats._collect import Collector, read_bytes, split_named, subfo
 from placewise.formats._format import Format
 from placewise.formats._tables import Row, header_of, read_table
 from placewise.geometry import Size
-from placewise.images import is_hidden, is_image_name, list_images
+from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset
 from placewise.labels.masks import (
     Coded,
@@ -53,6 +54,7 @@ from placewise.labels.masks import (
     Values,
 )
 from placewise.labels.names import normal, shown, why_unfit, why_unsafe
+from placewise.readers import list_files
 from placewise.wording import natural
 
 CLASSES = 8
@@ -111,8 +113,8 @@ class _Read:
 class MaskFolders(Format):
     """Images and masks of the same names in two folders, or a table that names both.
 
-    Masks are PNG, TIFF, BMP or GIF: 1 bit, grey levels, a colour table, colours, or 16 bits; or the
-    array `mask` of an npz file.
+    Masks are PNG, TIFF, BMP or GIF: 1 bit, grey levels, a colour table, colours, or 16 bits; of
+    volumes NIfTI, stacks of TIFF, or the array `mask` of an npz file.
     """
 
     tasks = ("masks", "instances")
@@ -277,18 +279,24 @@ def _named(home: Path, names: Sequence[str]) -> Path | None:
 
 
 def _shows(folder: Path) -> bool:
-    try:
-        return bool(list_images(folder))
-    except ImageError:
-        return False
+    return bool(_listed_in(folder))
+
+
+def _listed_in(folder: Path) -> list[Path]:
+    """Images of a folder, or else volumes."""
+    for axes in (2, 3):
+        with contextlib.suppress(ImageError):
+            return list_files(folder, axes)
+    return []
 
 
 def _by_stem(folder: Path, *, deep: bool = True) -> dict[str, Path]:
     """Images of a folder by their path without ending, in small letters, and without `_mask`."""
-    files = list_images(folder) if deep else _loose(folder)
+    files = _listed_in(folder) if deep else _loose(folder)
     found: dict[str, Path] = {}
     for file in files:
-        stem = file.relative_to(folder).with_suffix("").as_posix().lower()
+        stem = file.relative_to(folder).as_posix().lower().removesuffix(".gz")
+        stem = stem[: len(stem) - len(Path(stem).suffix)]
         found.setdefault(stem, file)
     for stem in list(found):
         match = _BESIDE.fullmatch(stem)
@@ -327,11 +335,8 @@ def _look(collector: Collector, pair: _Pair) -> _Read | None:
     except (DataError, ImageError) as error:
         todo = "put the mask there as PNG, or take its image out"
         collector.fault(pair.row, pair.column, _short(error), todo)
-    if _packed(pair.image):
-        size = found.shape if found is not None else None
-    else:
-        image = collector.image(pair.image, pair.row, "image")
-        size = collector.images[image].size if image is not None else None
+    image = collector.image(pair.image, pair.row, "image")
+    size = collector.images[image].size if image is not None else None
     collector.split(None, pair.split, pair.row, "split")
     if found is None or size is None:
         return None

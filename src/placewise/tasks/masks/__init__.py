@@ -12,19 +12,20 @@ from pydantic import Field
 
 from placewise.errors import DataError
 from placewise.family import complete_settings
+from placewise.findings import Findings
 from placewise.geometry import FloatArray
 from placewise.heads import HEADS
 from placewise.images import ImageArray
 from placewise.labels import Dataset, MaskDataset, MaskSample
 from placewise.mask_losses import MASK_LOSSES
 from placewise.metrics import Metric, best_threshold, edge
-from placewise.model import PIXELS, ModelSettings
-from placewise.model.inputs import DETAIL
+from placewise.model import ModelSettings
+from placewise.model.inputs import BUDGET, DETAIL
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.report.run import metric_tiles
-from placewise.task import Calibration, Needs, Scored, Task, Validation
-from placewise.tasks.masks import report, scoring
+from placewise.task import Calibration, Needs, Progress, Scored, Task, Validation
+from placewise.tasks.masks import check, report, scoring
 from placewise.tasks.masks.drawing import compared, outlined
 from placewise.tasks.masks.model import MaskModel
 from placewise.tasks.masks.prediction import COLUMNS, MaskPrediction
@@ -103,8 +104,9 @@ class Masks(Task[MaskSample, MaskPrediction]):
         return Needs(full=thin, stem=FINE if thin else None)
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Mirrored and turned every way: a mask has no left or right."""
-        return {"flip": True, "turns": True}
+        """Mirrored and turned every way: a mask has no left or right. A signal has a direction."""
+        axes = len(samples[0].size) if samples else 2
+        return {"flip": axes > 1, "turns": axes == 2}
 
     def stamp(self, sample: MaskSample) -> bytes:
         """The labels of its pixels."""
@@ -169,7 +171,14 @@ class Masks(Task[MaskSample, MaskPrediction]):
     def score(self, held: Held) -> dict[str, Any]:
         """Overlap, middle lines, outlines and pieces, by class and together."""
         truths = [self._truth(held.dataset, sample) for sample in held.samples]
-        return scoring.score(held.dataset.names, truths, held.found)
+        spacings = [held.dataset.images.spacing(sample.image) for sample in held.samples]
+        return scoring.score(held.dataset.names, truths, held.found, spacings)
+
+    def check(self, dataset: Data, *, seed: int = 0, progress: Progress | None = None) -> Findings:
+        """Look at masks and their images."""
+        known = _masks(dataset)
+        full = self.needs(known, known.samples, self.head).full if known.samples else True
+        return check.look(known, 1.0 if full else usual_scale(known.samples), seed, progress)
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """A row for each class of an image."""
@@ -267,6 +276,6 @@ def mean_width(dataset: MaskDataset, samples: Samples) -> float | None:
 
 def usual_scale(samples: Samples) -> float:
     """About how much images are scaled down where nothing asks for more."""
-    return min(
-        1.0, math.sqrt(DETAIL * PIXELS / float(np.median([math.prod(s.size) for s in samples])))
-    )
+    axes = len(samples[0].size)
+    pixels = float(np.median([math.prod(sample.size) for sample in samples]))
+    return min(1.0, float((DETAIL * BUDGET[axes] / pixels) ** (1 / axes)))

@@ -31,7 +31,7 @@ MASK_WORDS = (
     ),
     (
         "boundary F₁ and surface Dice",
-        f"How much of the outlines is within {TOLERANCE:g} px of the other outline.",
+        f"How much of the outlines is within {TOLERANCE:g} px (of volumes: mm) of the other.",
     ),
     (
         "HD95",
@@ -88,13 +88,18 @@ def class_table(scores: Scores) -> Table:
         scores: what `metrics.json` holds.
     """
     rows = []
+    unit = "mm" if "tolerance_mm" in scores else "px"
     for name, one in scores["by_class"].items():
         each = one["per_image"]["dice"]
+        shown = ("dice", "iou", "cldice", "boundary_f1", f"hd95_{unit}")
         spread = "" if each["sd"] is None else f" ± {number(each['sd'])}"
         rows.append(
             [
                 name,
-                *(number(one[key]) for key in ("dice", "iou", "cldice", "boundary_f1", "hd95_px")),
+                *(
+                    number(one[key])
+                    for key in ("dice", "iou", "cldice", "boundary_f1", f"hd95_{unit}")
+                ),
                 f"{number(each['mean'])}{spread}",
                 f"{one['missed_images']:,}",
                 f"{one['invented_images']:,}",
@@ -107,7 +112,7 @@ def class_table(scores: Scores) -> Table:
         "IoU",
         "clDice",
         "boundary F₁",
-        "HD95 (px)",
+        f"HD95 ({unit})",
         "Dice per image",
         "missed",
         "invented",

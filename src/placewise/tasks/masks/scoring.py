@@ -53,22 +53,26 @@ MASK_METRICS = (
         "boundary_f1",
         "boundary F₁",
         "",
-        f"harmonic mean of the shares of each outline within {TOLERANCE:g} px of the other",
+        "harmonic mean of the shares of each outline near the other: within "
+        f"{TOLERANCE:g} px (mm of volumes)",
         "higher",
     ),
     Metric(
         "nsd",
         "surface Dice (NSD)",
         "",
-        f"share of both outlines within {TOLERANCE:g} px of the other",
+        f"share of both outlines near the other: within {TOLERANCE:g} px (mm of volumes)",
         "higher",
     ),
-    Metric(
-        "hd95_px",
-        "HD95",
-        "px",
-        "95 of 100 outline pixels are at most this far from the other outline, mean over images "
-        "where both are there",
+    *(
+        Metric(
+            f"hd95_{unit}",
+            "HD95",
+            unit,
+            "95 of 100 outline pixels are at most this far from the other outline, mean over "
+            "images where both are there",
+        )
+        for unit in ("px", "mm")
     ),
     *(
         Metric(
@@ -94,7 +98,10 @@ _LOG = logging.getLogger("placewise")
 
 
 def score(
-    names: Sequence[str], truths: Sequence[Any], found: Sequence[MaskPrediction]
+    names: Sequence[str],
+    truths: Sequence[Any],
+    found: Sequence[MaskPrediction],
+    spacings: Sequence[tuple[float, ...] | None] = (),
 ) -> dict[str, Any]:
     """All scores of masks as plain numbers that JSON can hold.
 
@@ -102,6 +109,8 @@ def score(
         names: of the classes.
         truths: (*size,) of each image: 0 background, k a class, −1 ignored.
         found: what is predicted for each.
+        spacings: distance of the pixels of each image along its axes; distances are in mm where all
+            are known, else in pixels.
     """
     lines = find_spec("skimage") is not None
     if not lines:
@@ -109,35 +118,44 @@ def score(
             "scikit-image is not installed, so clDice and the recall of thin parts are left out; "
             'run: pip install "placewise[masks]"'
         )
+    known = bool(spacings) and None not in spacings
+    steps = list(spacings) if known else [None] * len(found)
     fits = [
-        [_fit(t, o, k + 1, lines=lines) for k in range(len(names))]
-        for t, o in zip(truths, found, strict=True)
+        [_fit(t, o, k + 1, step, lines=lines) for k in range(len(names))]
+        for t, o, step in zip(truths, found, steps, strict=True)
     ]
     whole = [reduce(add, row) for row in zip(*fits, strict=True)]
+    unit = "mm" if known else "px"
     classes = {
-        name: _of(whole[k]) | {"per_image": _per_image([row[k] for row in fits])}
+        name: _of(whole[k], unit) | {"per_image": _per_image([row[k] for row in fits])}
         for k, name in enumerate(names)
     }
     return {
         "images": len(found),
-        **_together(list(classes.values())),
-        "tolerance_px": TOLERANCE,
+        **_together(list(classes.values()), unit),
+        f"tolerance_{unit}": TOLERANCE,
         "threshold": found[0].threshold if len(names) == 1 and found else None,
         "by_class": classes,
         "by_border_distance": [_band(whole, band) for band in range(len(BORDER_EDGES) - 1)],
     }
 
 
-def _fit(truth: Any, one: MaskPrediction, number: int, *, lines: bool) -> MaskCounts:
-    known = truth >= 0
-    return counted(truth == number, one.mask == number, known, tolerance=TOLERANCE, lines=lines)
+def _fit(truth: Any, one: MaskPrediction, number: int, spacing: Any, *, lines: bool) -> MaskCounts:
+    return counted(
+        truth == number,
+        one.mask == number,
+        truth >= 0,
+        spacing=spacing,
+        tolerance=TOLERANCE,
+        lines=lines,
+    )
 
 
-def _of(fit: MaskCounts) -> dict[str, Any]:
+def _of(fit: MaskCounts, unit: str) -> dict[str, Any]:
     """Scores of a class over all images together."""
     return {
         **{name: of(fit, None) for name, of in SCORES.items()},
-        "hd95_px": _mean(fit.hd95),
+        f"hd95_{unit}": _mean(fit.hd95),
         "thin_recall": {str(most): thin_recall(fit, most) for most in THIN},
         "pieces_off": _mean(fit.pieces_off),
         "pixels": fit.of("truth"),
@@ -158,9 +176,9 @@ def _per_image(fits: Sequence[MaskCounts]) -> dict[str, Any]:
     return found
 
 
-def _together(classes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _together(classes: Sequence[Mapping[str, Any]], unit: str) -> dict[str, Any]:
     """Means over the classes that have a value, and sums of what is counted."""
-    means = (*SCORES, "hd95_px", "pieces_off")
+    means = (*SCORES, f"hd95_{unit}", "pieces_off")
     found: dict[str, Any] = {name: _mean([one[name] for one in classes]) for name in means}
     found["thin_recall"] = {
         str(most): _mean([one["thin_recall"][str(most)] for one in classes]) for most in THIN
