@@ -187,9 +187,7 @@ class MaskFindings(Findings):
             for one in self.facts.by_class
         ]
         header = ["class", "images", "for training", "of the pixels", "width (px)", "pieces"]
-        caption = (
-            "Width and connected pieces are means; pieces are of an image that shows the class."
-        )
+        caption = "Width and connected pieces are means; pieces are of images that show the class."
         table = Table(header, rows, range(1, 6), caption)
         alt = "Image with the outlines of its mask"
         images = [Photographs(shown, alt)] if shown else []
@@ -236,8 +234,8 @@ def _few(facts: MaskFacts) -> Iterator[Advice]:
     if few:
         yield (
             Weight.HARMS,
-            f"Few training images: {listed(few)}. Below {FEW} a network learns them by heart; label "
-            "more.",
+            f"Few training images: {listed(few)}. Below {FEW} a network learns them by heart; "
+            "label more.",
         )
 
 
@@ -260,8 +258,8 @@ def _thin(facts: MaskFacts) -> Iterator[Advice]:
     if lost and facts.scale < 1:
         yield (
             Weight.HARMS,
-            f"Thin classes would be lost when images are scaled down: {listed(lost)}. Give a larger "
-            "--pixels.",
+            f"Thin classes would be lost when images are scaled down: {listed(lost)}. Give a "
+            "larger --pixels.",
         )
 
 

@@ -96,10 +96,7 @@ def class_table(scores: Scores) -> Table:
         rows.append(
             [
                 name,
-                *(
-                    number(one[key])
-                    for key in ("dice", "iou", "cldice", "boundary_f1", f"hd95_{unit}")
-                ),
+                *(number(one[key]) for key in shown),
                 f"{number(each['mean'])}{spread}",
                 f"{one['missed_images']:,}",
                 f"{one['invented_images']:,}",
