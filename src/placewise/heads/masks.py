@@ -96,14 +96,15 @@ class Masks(Head):
         Args:
             output: what `forward` returned.
             truth: (batch, *image) of classes, `IGNORED` where nothing is said.
-            skeleton: the same of thickened skeletons; see `MaskLoss`.
+            skeleton: the same of thickened skeletons, see `MaskLoss`; (batch,) of anything where
+                the loss needs none.
         """
         return self.criterion(output, self._coarser(truth), self._coarser(skeleton))
 
     def _coarser(self, labels: Tensor) -> Tensor:
         """Labels at the maps' stride: the largest number in each cell, so that no line is lost."""
         labels = labels.long()
-        if self.map_stride == 1:
+        if self.map_stride == 1 or labels.ndim == 1:  # of a skeleton that nobody needs
             return labels
         sides: list[int] = []
         for side in labels.shape[1:]:
