@@ -25,7 +25,7 @@ progress
 geometry family files devices images statistics ops parallel engine
 readers
 labels checkpoint metrics
-report paddings decoders losses formats graph
+report paddings decoders losses mask_losses grouping formats graph
 augment peaks
 layers auditing
 backbones heads remedies
@@ -48,6 +48,7 @@ LOCALISING = {
     "augment",
     "decoders",
     "losses",
+    "mask_losses",
     "metrics",
     "backbones",
     "heads",
@@ -70,6 +71,7 @@ OPTIONAL = {
     "backbones": {"timm"},
     "tasks": {"sklearn"},
     "engine": {"distributed", "joblib", "ray"},
+    "metrics": {"skimage"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 """Libraries that can execute what they read; joblib only where it hands runs to processes."""

@@ -354,7 +354,7 @@ def test_folders_beside_labels_of_other_tools_are_no_classes(
         "images without labels": (["train/a", "train/b", "new"], "'train' is a split"),
         "folds": (["1/cat", "1/dog", "2/cat", "2/dog"], "hold a folder '(cat|dog)'"),
         "splits within": (["cat/train", "cat/test", "dog/train", "dog/test"], "hold a folder"),
-        "images and their masks": (["images", "masks"], "'images' is no name of a class"),
+        "images and drawings": (["images", "overlays"], "'images' is no name of a class"),
     }.values(),
 )  # fmt: skip
 def test_folders_that_may_be_no_classes_are_not_guessed(

@@ -10,7 +10,7 @@ import pytest
 from placewise.metrics import (
     SpotSet,
     average_precision,
-    best_threshold,
+    best_score,
     detection_scores,
     detections_by_border,
     match,
@@ -144,7 +144,7 @@ def test_the_threshold_is_the_best_of_all() -> None:
     rng = np.random.default_rng(1)
     for _ in range(12):
         images = scattered(rng)
-        chosen = best_threshold(images, 1.5)
+        chosen = best_score(images, 1.5)
         scores = np.concatenate([one.scores for one in images])
         if chosen is None:
             continue

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol
+from typing import Any, ClassVar, Generic, Protocol, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -82,12 +82,15 @@ class Needs:
         whole: training must show whole images, not crops of them.
         fit: images that are larger than the training size are shrunk until they fit.
         full: images are not scaled down: thin things would be lost.
+        stem: pixels of a cell that the U-Net begins with, where they are not the usual ones; its
+            width is changed in the same measure, so that a step costs about the same.
     """
 
     extent: float | None = None
     whole: bool = False
     fit: bool = False
     full: bool = False
+    stem: int | None = None
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,14 @@ class Task(ABC, Generic[S, P]):
     @abstractmethod
     def target(self, dataset: Dataset[S], sample: S) -> Target:
         """What is labelled on an image."""
+
+    def for_model(self, settings: ModelSettings) -> Self:
+        """The task as a model needs it: a loss may want to know more of the labels.
+
+        Args:
+            settings: of the model that is trained.
+        """
+        return self
 
     def usable(self, dataset: Dataset[S]) -> Dataset[S]:
         """The labels that a run is made with.

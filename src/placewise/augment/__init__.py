@@ -16,7 +16,7 @@ from placewise.augment.homographies import (
     shear,
     translate,
 )
-from placewise.augment.sampling import Fill, move_points, warp_image
+from placewise.augment.sampling import Fill, move_points, warp_image, warp_labels
 from placewise.augment.warps import Chain, Elastic, Homography, Warp, elastic
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "shear",
     "translate",
     "warp_image",
+    "warp_labels",
 ]

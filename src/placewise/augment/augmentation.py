@@ -31,6 +31,8 @@ _TOP = {
 }
 """Largest value of each range; the smallest is 0."""
 
+_SWITCHES = ("flip", "turns")
+
 ANYWHERE = 0.1
 """Share of the windows on large images that look anywhere, so that background is seen too."""
 
@@ -74,6 +76,7 @@ class Augmentation:
         gamma: largest γ: the exponent is between 1 / (1 + γ) and 1 + γ.
         noise: largest standard deviation of normal noise, where white is 1.
         blur: largest standard deviation of a Gaussian blur in pixels.
+        turns: whether images are also turned by 0, 90, 180 or 270 degrees, which blends nothing.
 
     Raises:
         SettingsError: a range that cannot be.
@@ -97,6 +100,7 @@ class Augmentation:
     gamma: float = 0.2
     noise: float = 0.02
     blur: float = 0.0
+    turns: bool = False
 
     def __post_init__(self) -> None:
         for name, top in _TOP.items():
@@ -199,6 +203,9 @@ class Augmentation:
             changes.append(homographies.perspective(size_out, *tilted))
         if self.flip and mirrored:
             changes.insert(1, homographies.flip(size_out))
+        if self.turns:
+            quarter = int(away * 2**50) % 4  # digits that nothing else uses: no more is drawn
+            changes.insert(1, homographies.rotate(size_out, 90.0 * quarter))
         if axes == 2 or self.elastic:
             bend = elastic(size_out, rng, self.elastic * max(size_out))
             return Chain(*changes, bend) if self.elastic else Chain(*changes)
@@ -288,14 +295,15 @@ def middle_of(points: FloatArray) -> tuple[float, ...] | None:
 def _loose(name: str, value: Any) -> Any:
     """The value as its field has it, or our error."""
     number = (int, float)
-    if name == "flip" and isinstance(value, bool):
+    if name in _SWITCHES and isinstance(value, bool):
         return value
     if name == "scale" and isinstance(value, list | tuple) and len(value) == 2:
         if all(isinstance(end, number) for end in value):
             return tuple(float(end) for end in value)
-    elif name not in ("flip", "scale") and isinstance(value, number) and value is not True:
+    elif name not in (*_SWITCHES, "scale") and isinstance(value, number) and value is not True:
         return float(value)
-    wanted = {"flip": "true or false", "scale": "two numbers [least, most]"}.get(name, "a number")
+    said = dict.fromkeys(_SWITCHES, "true or false") | {"scale": "two numbers [least, most]"}
+    wanted = said.get(name, "a number")
     raise SettingsError(f"augmentation {name} = {value!r}; needed {wanted}; write that")
 
 

@@ -15,7 +15,13 @@ from placewise.geometry import to_cells
 from placewise.layers.convolution import Convolution
 
 STEM = 4
-"""Side of the cells that the image is unshuffled into: stride of the first maps."""
+"""Usual side of the cells that the image is unshuffled into: stride of the first maps."""
+
+WIDTH = 128
+"""Usual channels of the deep maps."""
+
+DEEPEST = 3
+"""Most halvings that are chosen where the stem is finer: thin things are known from near by."""
 
 LINEAR = ("linear", "bilinear", "trilinear")
 """What torch calls the doubling of maps, by number of axes, less one."""
@@ -24,7 +30,7 @@ LINEAR = ("linear", "bilinear", "trilinear")
 class UNet(Backbone):
     """U-Net with symmetric sampling, thin on the way up, and without maps at full size.
 
-    The image is unshuffled into cells of 4 pixels along each axis, a reordering that loses nothing;
+    The image is unshuffled into cells of `stem` pixels along each axis, which loses nothing;
     maps are halved by convolutions of 2 places and stride 2 and doubled (bi-, tri-)linearly, so
     that no row or column is dropped and left and right, top and bottom are treated alike at every
     size. On the way up the
@@ -38,6 +44,8 @@ class UNet(Backbone):
             way up there are at most half as many.
         depth: number of halvings after the stem; more depth sees further.
         padding_mode: member of `PADDINGS` for the 3×3 convolutions; any that keeps the map's size.
+        stem: side in pixels of the cells: stride of the first maps and of the features. Thin things
+            need 2 or 1, which costs 4 or 16 times as much for the same width.
 
     Example:
         >>> net = UNet(1, width=32, depth=2)
@@ -50,9 +58,10 @@ class UNet(Backbone):
         in_channels: int,
         spatial_dims: int = 2,
         *,
-        width: int = 128,
+        width: int = WIDTH,
         depth: int = 3,
         padding_mode: str = "zeros",
+        stem: int = STEM,
     ) -> None:
         super().__init__()
         check_axes(spatial_dims)
@@ -60,14 +69,16 @@ class UNet(Backbone):
             raise SettingsError(f"width is {width}; it must be 16 to 1024")
         if not 1 <= depth <= 8:
             raise SettingsError(f"depth is {depth}; it must be 1 to 8")
+        if stem not in (1, 2, 4, 8):
+            raise SettingsError(f"stem is {stem}; it must be 1, 2, 4 or 8")
         check_keeps_size(padding_mode)
         widths = [_channels(width, level) for level in range(depth + 1)]
         thin = [min(wide, _channels(width / 2, depth)) for wide in widths[:-1]]
         self.in_channels, self.spatial_dims = in_channels, spatial_dims
         convolution, norm = CONVOLUTIONS[spatial_dims - 1], NORMS[spatial_dims - 1]
-        self.out_channels, self.stride, self.multiple = thin[0], STEM, STEM * 2**depth
-        self.receptive_field = receptive_field(depth)
-        cells = in_channels * STEM**spatial_dims
+        self.out_channels, self.stride, self.multiple = thin[0], stem, stem * 2**depth
+        self.receptive_field = receptive_field(depth, stem)
+        cells = in_channels * stem**spatial_dims
         self.stem = _convolution(cells, widths[0], padding_mode, spatial_dims)
         self.stages = nn.ModuleList(
             nn.Sequential(
@@ -93,9 +104,9 @@ class UNet(Backbone):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, out_channels, *size / 4) features; see `Backbone.forward`."""
+        """(batch, out_channels, *size / stem) features; see `Backbone.forward`."""
         self.check(images)
-        maps = self.stages[0](self.stem(to_cells(images, STEM)))
+        maps = self.stages[0](self.stem(to_cells(images, self.stride)))
         skips = []
         for halve, stage in zip(self.halve, self.stages[1:], strict=True):
             skips.append(maps)
@@ -116,14 +127,14 @@ def _channels(width: float, level: int) -> int:
     return 8 * max(1, round(width * (0.375, 0.75, 1.0)[min(level, 2)] / 8))
 
 
-def receptive_field(depth: int) -> int:
+def receptive_field(depth: int, stem: int = STEM) -> int:
     """Side in image pixels, along the deepest way: r ← r + (k − 1) · jump (Araujo et al. 2019).
 
     Example:
         >>> [receptive_field(depth) for depth in (1, 2, 3)]
         [112, 280, 616]
     """
-    field, jump = STEM, STEM
+    field, jump = stem, stem
     field += jump * (2 + 4 * blocks(0))  # the stem's 3×3 convolution, two in each block
     for level in range(1, depth + 1):
         field += jump  # 2×2 convolution of stride 2
@@ -136,22 +147,44 @@ def receptive_field(depth: int) -> int:
     return field
 
 
-def enough_depth(input_size: Sequence[int], extent: float) -> int:
+def enough_depth(input_size: Sequence[int], extent: float, stem: int = STEM) -> int:
     """The least depth whose receptive field covers the input, or one and a half times the object.
 
     Args:
         input_size: size of the training images in pixels.
         extent: length of the object in the same pixels.
+        stem: of the U-Net.
 
     Example:
         >>> enough_depth((96, 128), 40.0), enough_depth((240, 320), 60.0)
         (2, 3)
     """
     for depth in (2, 3, 4):
-        field = receptive_field(depth)
+        field = receptive_field(depth, stem)
         if field >= max(input_size) or (depth >= 3 and field >= 1.5 * extent):
             return depth
     return 5
+
+
+def unet_settings(
+    input_size: Sequence[int], extent: float, stem: int | None = None
+) -> dict[str, int]:
+    """Settings that follow from the data.
+
+    Args:
+        input_size: size of the training images in pixels.
+        extent: length of the object in the same pixels.
+        stem: pixels of a cell; None: the usual ones. A finer one has fewer channels in the same
+            measure.
+
+    Example:
+        >>> unet_settings((96, 128), 40.0), unet_settings((96, 128), 40.0, stem=2)
+        ({'depth': 2}, {'depth': 2, 'stem': 2, 'width': 64})
+    """
+    if stem is None:
+        return {"depth": enough_depth(input_size, extent)}
+    depth = min(DEEPEST, enough_depth(input_size, extent))
+    return {"depth": depth, "stem": stem, "width": WIDTH * stem // STEM}
 
 
 class _Residual(nn.Module):

@@ -247,8 +247,12 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     able = [member for member in members() if task is None or task in member.tasks]
     tried = [forced] if forced else able
     found = _search(path, tried) or _in_splits(path, tried)
-    if found and task is None and forced is None:
-        _refuse_rivals(path, found, able)
+    for member in _beside_files(path, tried) if found else ():
+        if member.choice(path) == "wins":
+            return _Found(path, [path], member)
+        if member.choice(path) == "asks" and task is None:
+            _ask_for_task(path, member, found)
+        _tell(path, member, found)
     if found and (len(found.files) == 1 or found.together):
         _tell(path, found, able)
         return found
@@ -262,7 +266,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
         raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
     for member in sorted(tried, key=lambda one: not one.whole_folders or bool(one.doubt(path))):
         if member.recognises_folder(path):
-            if not (member.holds_images or member.own_files):
+            if not (member.holds_images or member.beside_files):
                 _refuse_labels_below(path, tried)
             if doubt := member.doubt(path):
                 raise SettingsError(
@@ -279,23 +283,24 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     )
 
 
-def _refuse_rivals(path: Path, found: _Found, able: Sequence[Format]) -> None:
-    """Say so where a folder holds labels of several tasks."""
-    of = found.member.tasks
-    others = [m for m in able if not set(of) & set(m.tasks) and m.rivals(path)]
-    if others:
-        tasks = [*of[:1], *(member.tasks[0] for member in others)]
-        raise SettingsError(
-            f"{path} holds labels of {' and of '.join(tasks)}; say which are meant: "
-            f"{' or '.join(f'--task {task}' for task in tasks)}"
-        )
-def _tell(path: Path, found: _Found, able: Sequence[Format]) -> None:
+def _beside_files(path: Path, tried: Sequence[Format]) -> list[Format]:
+    """The formats of whole folders whose labels lie in a folder beside files of labels."""
+    return [one for one in tried if one.beside_files and one.recognises_folder(path)]
+
+
+def _ask_for_task(path: Path, folder: Format, found: _Found) -> NoReturn:
+    """Refuse to guess which of two tasks a folder is for."""
+    tasks = " or ".join(f"--task {name}" for name in (folder.tasks[0], found.member.tasks[0]))
+    raise SettingsError(
+        f"{path} holds labels for two tasks: images with {folder.tasks[0]}, and "
+        f"{_listed(path, found.files)}; say which to learn with {tasks}"
+    )
+
+
+def _tell(path: Path, folder: Format, found: _Found) -> None:
     """Say which labels are taken of a folder that holds others too."""
-    others = [one for one in able if one.own_files and one.recognises_folder(path)]
-    if others:
-        names = " or ".join(FORMATS.name_of(type(one)) for one in others)
-        taken = _listed(path, found.files)
-        _log.warning("%s: %s is read; --format %s takes the other labels", path, taken, names)
+    name, taken = FORMATS.name_of(type(folder)), _listed(path, found.files)
+    _log.warning("%s: %s is read; --format %s takes the other labels", path, taken, name)
 
 
 def _search(folder: Path, tried: Sequence[Format]) -> _Found | None:

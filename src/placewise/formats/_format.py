@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from placewise.errors import DataError, SettingsError
 from placewise.family import Family
@@ -30,8 +30,9 @@ class Format(ABC):
     whole_folders: ClassVar[bool] = False
     """Whether it is a folder as a whole, not a file in it."""
 
-    own_files: ClassVar[bool] = False
-    """Whether the files of labels in such a folder are its own."""
+    beside_files: ClassVar[bool] = False
+    """Whether a folder that is recognised as a whole may hold files of other labels too; see
+    `choice`."""
 
     holds_images: ClassVar[bool] = False
     """Whether the images are in the file itself."""
@@ -51,16 +52,18 @@ class Format(ABC):
         """Whether a folder as a whole is of this format."""
         return False
 
-    def rivals(self, path: Path) -> bool:
-        """Whether labels of this format lie in a folder beside a file of labels of other tasks.
-
-        Where they do, the user has to say the task.
-        """
-        return False
-
     def doubt(self, path: Path) -> str:
         """Why a folder that is recognised may be meant otherwise; empty where nothing says so."""
         return ""
+
+    def choice(self, path: Path) -> Literal["wins", "asks", "yields"]:
+        """What happens where a folder of this format holds a file of other labels too.
+
+        Returns:
+            "wins" where the folder as a whole is meant, "yields" where the file is, and "asks"
+            where the user has to name the task.
+        """
+        return "yields"
 
     @abstractmethod
     def read(self, path: Path, root: Path | None = None) -> Dataset[Any]:

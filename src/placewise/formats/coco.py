@@ -43,6 +43,7 @@ MAX_FOLDERS = 1000
 Json = dict[str, Any]
 """An object of a JSON file; each value's type is checked before it is used."""
 
+_CHUNK = 1 << 20
 _HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 _BESIDE = ("annotations", "annotation", "labels")
@@ -62,8 +63,8 @@ class Coco(KeypointFormat):
     endings = (".json",)
 
     def recognises(self, path: Path, head: str) -> bool:
-        """An object with one of the three lists."""
-        return head.lstrip().startswith("{") and bool(_HEAD.search(head))
+        """An object with one of the three lists, not of outlines alone."""
+        return is_coco(head) and not only_outlines(path)
 
     def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
         """Read labels; see `Format.read`.
@@ -103,6 +104,34 @@ class Coco(KeypointFormat):
             f'"annotations": {_lines(annotations)}',
         ]
         return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def is_coco(head: str) -> bool:
+    """Whether a text begins like an object with one of the three lists.
+
+    Example:
+        >>> is_coco('{"images": []}')
+        True
+    """
+    return head.lstrip().startswith("{") and bool(_HEAD.search(head))
+
+
+def only_outlines(path: Path) -> bool:
+    """Whether a file holds outlines or masks of objects and no keypoints."""
+    return _holds(path, b'"segmentation"') and not _holds(path, b'"keypoints"')
+
+
+def _holds(path: Path, words: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            kept = b""
+            while chunk := file.read(_CHUNK):
+                if words in kept + chunk:
+                    return True
+                kept = chunk[-len(words) :]
+    except OSError:
+        return False
+    return False
 
 
 class Reader:

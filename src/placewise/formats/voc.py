@@ -49,7 +49,7 @@ class Voc(Format):
 
     tasks = ("spots",)
     whole_folders = True
-    own_files = True
+    beside_files = True
 
     def recognises(self, path: Path, head: str) -> bool:
         """XML whose first element is an annotation."""

@@ -4,6 +4,7 @@
 dataset     Dataset and Sample: what all tasks share
 sources     images in files or in arrays
 keypoints   keypoints with their visibility
+masks       the class of each pixel, or the object that it belongs to
 classes     one class for each image
 parts       parts of long recordings as samples of their own
 symmetry    left and right, guessed from names
@@ -25,12 +26,14 @@ from placewise.labels.keypoints import (
     nearest_distances,
     single,
 )
+from placewise.labels.masks import IGNORED, InstanceDataset, InstanceSample, MaskDataset, MaskSample
 from placewise.labels.parts import by_time
 from placewise.labels.sources import Arrays, Files, Source
 from placewise.labels.splits import of_split, split_images
 from placewise.labels.symmetry import guess_symmetry, unpaired
 
 __all__ = [
+    "IGNORED",
     "NOT_LABELLED",
     "SPLITS",
     "Arrays",
@@ -39,8 +42,12 @@ __all__ = [
     "Dataset",
     "Files",
     "Ignored",
+    "InstanceDataset",
+    "InstanceSample",
     "KeypointDataset",
     "KeypointSample",
+    "MaskDataset",
+    "MaskSample",
     "PoseDataset",
     "S",
     "Sample",

@@ -226,7 +226,7 @@ def _right(spots: SpotSet, tolerance: float) -> FloatArray:
     return right
 
 
-def best_threshold(images: Sequence[SpotSet], tolerance: float) -> float | None:
+def best_score(images: Sequence[SpotSet], tolerance: float) -> float | None:
     """The score from which on found points count that gives the largest F1.
 
     Scores that some found point has are tried, `THRESHOLDS` of them at most, spread evenly over

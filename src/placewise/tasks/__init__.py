@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from placewise.backbones import BACKBONES
-from placewise.backbones.unet import enough_depth
+from placewise.backbones.unet import unet_settings
 from placewise.errors import DataError, SettingsError
 from placewise.family import Family, complete_settings
 from placewise.heads import HEADS
@@ -112,8 +112,8 @@ def choose_model(
     extent = (needs.extent or 0.0) * input.scale
     of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})
     of_head = complete_settings(HEADS[head], "head", head_settings or {})
-    if backbone == "unet" and "depth" not in (backbone_settings or {}):
-        of_backbone["depth"] = enough_depth(input.size, extent)
+    if backbone == "unet":
+        of_backbone |= unet_settings(input.size, extent, needs.stem) | (backbone_settings or {})
     chosen = task.head_defaults(of_head, extent)
     return ModelSettings(
         names=dataset.names,

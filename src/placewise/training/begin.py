@@ -81,6 +81,7 @@ def begin(
         head_settings=settings.head_settings,
         spectrogram=settings.spectrogram,
     )
+    task = task.for_model(model)
     usual = task.augmentation(dataset, samples)
     if settings.spectrogram:
         usual |= UNTURNED

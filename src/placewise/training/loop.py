@@ -82,7 +82,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[MetricFunction] = (),
     ) -> None:
-        self.task, self.run, self.device = task, run, device
+        self.task, self.run, self.device = task.for_model(run.facts.model), run, device
         self.callbacks, self.metrics = callbacks, metrics
         self.settings = settings_of(run)
         with blaming(run.path / "run.json", "training.augmentation"):

@@ -12,7 +12,7 @@ from placewise.labels import KeypointSample, SpotDataset
 from placewise.metrics import (
     SpotSet,
     average_precision,
-    best_threshold,
+    best_score,
     detection_scores,
     detections_by_border,
 )
@@ -69,7 +69,7 @@ def choose_thresholds(
         found: what is predicted on them.
         tolerance: in pixels.
     """
-    chosen = [best_threshold(sets, tolerance) for sets in spot_sets(dataset, samples, found)]
+    chosen = [best_score(sets, tolerance) for sets in spot_sets(dataset, samples, found)]
     known = [one for one in chosen if one is not None]
     other = float(np.median(known)) if known else THRESHOLD
     return {
