@@ -247,12 +247,17 @@ def _ended(
 
 
 def _rows(file: Path, sizes: Mapping[str, Size]) -> Iterator[tuple[str, Size, list[list[str]]]]:
-    """(image, size, its rows) of a table, image by image."""
+    """(image, size, its rows) of a table, image by image, also of images without a row."""
     with file.open(encoding="utf-8", newline="") as text:
         lines = csv.reader(text)
         next(lines)
-        for image, rows in groupby(lines, key=lambda row: row[0]):
-            yield image, sizes[image], list(rows)
+        groups = groupby(lines, key=lambda row: row[0])
+        name, rows = next(groups, ("", iter(())))
+        for image, size in sizes.items():
+            mine = list(rows) if image == name else []
+            yield image, size, mine
+            if mine:
+                name, rows = next(groups, ("", iter(())))
 
 
 def _first(skipped: Sequence[Mapping[str, str]]) -> str:
