@@ -8,7 +8,8 @@ image,mask,fov,split                  in split.csv; with `instances` instead of 
 images/a.jpg,masks/a.png,fov/a.png,train      object has a number of its own
 ```
 
-A table with the column `volume` names npz files that hold the arrays `image` and `mask`.
+A table with the column `volume` names npz files that hold the arrays `image` and `mask`. Images
+with the same word in the column `group` are never parted into training and validation.
 
 What the numbers in a mask mean is found from all masks together, by this rule:
 
@@ -79,7 +80,7 @@ FIELDS = {"fov": False, "ignore": True}
 
 _TABLE = "split.csv"
 _COLUMNS = {
-    **{name: name for name in ("image", "volume", "mask", "instances", "split", *FIELDS)},
+    **{name: name for name in ("image", "volume", "mask", "instances", "split", "group", *FIELDS)},
     "masks": "mask",
     "instance": "instances",
 }
@@ -97,6 +98,7 @@ class _Pair:
     split: str = ""
     row: int = 0
     column: str = "mask"
+    group: str = ""
 
 
 @dataclass
@@ -211,7 +213,8 @@ def _rows(collector: Collector) -> Iterator[_Pair]:
             ((name, FIELDS[key]) for name, key in zip(rest, fields, strict=True) if name),
             ("", False),
         )
-        yield _Pair(shown_, labels, *over, told, row.number, mask)
+        group = row["group"].text.strip()
+        yield _Pair(shown_, labels, *over, told, row.number, mask, group)
 
 
 def _name(collector: Collector, row: Row, column: str) -> str | None:
@@ -394,7 +397,7 @@ def _dataset(
     many = len(codes) > CLASSES and sum(connected) >= CONNECTED * max(1, len(connected))
     if objects or many:
         kind = _told(collector, path, [1])
-        found = [InstanceSample(*_parts(one), _source(collector, one), _split(one)) for one in read]
+        found = [InstanceSample(*_parts(one), _source(collector, one), *_lot(one)) for one in read]
         return InstanceDataset(collector.root, tuple(kind or ["object"]), tuple(found), path)
     if len(codes) > MOST:
         got = f"there are {len(codes):,} different values in the masks, and pieces of each"
@@ -403,7 +406,7 @@ def _dataset(
         collector.stop()
     names = _told(collector, path, codes) or _numbered(codes)
     samples = [
-        MaskSample(*_parts(one), _source(collector, one, tuple(codes), hidden), _split(one))
+        MaskSample(*_parts(one), _source(collector, one, tuple(codes), hidden), *_lot(one))
         for one in read
     ]
     return MaskDataset(collector.root, tuple(names), tuple(samples), path)
@@ -420,8 +423,9 @@ def _parts(one: _Read) -> tuple[str, Size]:
     return one.pair.image, one.size
 
 
-def _split(one: _Read) -> str | None:
-    return split_named(one.pair.split)
+def _lot(one: _Read) -> tuple[str | None, str | None]:
+    """Split and group."""
+    return split_named(one.pair.split), one.pair.group or None
 
 
 def _source(

@@ -60,6 +60,9 @@ LOW, HIGH = 0.5, 99.8
 FLOOR, CEILING = 0.2, 0.8
 """What lies further out than the percentiles has room up to 0 and 1."""
 
+MUCH = 1.5
+"""Pixels of a training image, in those of the budget, from which the median size is shown."""
+
 Side = Annotated[int, Field(ge=1, le=PIXEL_LIMIT)]
 Normalise = Literal["set", "each"]
 Spacing = tuple[float, ...]
@@ -182,7 +185,7 @@ def choose_input(
         if extent:
             scale = max(scale, min(OBJECT / extent, FINER ** (2 / axes) * base), SMALLEST / extent)
     scale = 1.0 if full or (axes == 1 and not whole) else min(1.0, scale)
-    sides = np.percentile(sizes, 90, axis=0) * min(scale, base)
+    sides = _window(sizes * min(scale, base), pixels)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(samples))[:PEEK]
     peek = [dataset.image(samples[i].image) for i in chosen]
@@ -197,6 +200,17 @@ def choose_input(
         **_values_of(peek, axes, maps=view is not None),
     }
     return validated(InputSettings, found)
+
+
+def _window(sizes: FloatArray, pixels: float) -> FloatArray:
+    """Sides of what training shows of the scaled images.
+
+    Nine in ten images fit into it along each axis. Where that would be much more than the budget,
+    because some images are far larger than others, it has the median size: small images would be
+    mostly padding.
+    """
+    sides: FloatArray = np.percentile(sizes, 90, axis=0)
+    return sides if sides.prod() <= MUCH * pixels else np.median(sizes, axis=0)
 
 
 def _axes_of(samples: Sequence[Sample]) -> int:
