@@ -50,7 +50,22 @@ from placewise.metrics._distances import (
     rmse,
 )
 from placewise.metrics._named import ACCURACY, CLASS_METRICS, KEYPOINT_METRICS, MEAN_ERROR
+from placewise.metrics._oks import (
+    OKS_SIGMA,
+    PoseImage,
+    assigned,
+    in_wrong_object,
+    keypoints_right,
+    matched,
+    object_areas,
+    object_lengths,
+    oks_map,
+    oks_matrix,
+    right_keypoints,
+    wrong_animal_rate,
+)
 from placewise.metrics._shapes import left_right_swaps, turns
+from placewise.metrics._tracks import TrackedFrame, track_scores
 from placewise.metrics.metric import Metric, Scores
 
 __all__ = [
@@ -62,9 +77,13 @@ __all__ = [
     "HOTTEST",
     "KEYPOINT_METRICS",
     "MEAN_ERROR",
+    "OKS_SIGMA",
     "PCK_THRESHOLDS",
     "Metric",
+    "PoseImage",
     "Scores",
+    "TrackedFrame",
+    "assigned",
     "brier",
     "by_border_distance",
     "by_class",
@@ -76,22 +95,32 @@ __all__ = [
     "coverage",
     "diagonals",
     "errors",
+    "in_wrong_object",
+    "keypoints_right",
     "label_areas",
     "left_right_swaps",
     "log_loss",
+    "matched",
     "mean_error",
     "mean_position_baseline",
     "median_error",
+    "object_areas",
+    "object_lengths",
     "oks",
+    "oks_map",
+    "oks_matrix",
     "p95_error",
     "pair_distances",
     "pck",
     "presence",
     "reliability",
+    "right_keypoints",
     "rmse",
     "score_table",
     "temperature",
+    "track_scores",
     "turns",
+    "wrong_animal_rate",
 ]
 
 UNLABELLED, HIDDEN = 0, 2
