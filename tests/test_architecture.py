@@ -24,7 +24,7 @@ errors wording
 progress
 geometry family files devices images statistics ops parallel engine
 labels checkpoint metrics
-report paddings decoders losses formats graph
+report paddings decoders losses formats graph tracking
 augment
 layers auditing
 backbones heads remedies
@@ -59,6 +59,7 @@ OPTIONAL = {
     "backbones": {"timm"},
     "demo": {"sklearn"},
     "engine": {"distributed", "joblib", "ray"},
+    "metrics": {"scipy"},
     "statistics": {"scipy"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}

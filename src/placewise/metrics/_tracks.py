@@ -106,9 +106,7 @@ def _nearest(frame: TrackedFrame, taken: Sequence[tuple[int, int]]) -> list[tupl
     columns = [j for j in range(len(frame.found)) if j not in {column for _, column in taken}]
     cost = frame.distances[np.ix_(rows, columns)]
     found = linear_sum_assignment(np.where(np.isfinite(cost), cost, NEVER))
-    return [
-        (rows[i], columns[j]) for i, j in zip(*found, strict=True) if np.isfinite(cost[i, j])
-    ]
+    return [(rows[i], columns[j]) for i, j in zip(*found, strict=True) if np.isfinite(cost[i, j])]
 
 
 def _identified(together: Counter[tuple[int, int]]) -> int:
