@@ -116,7 +116,7 @@ class Tracker:
             raise ShapeError(
                 f"got keypoints of shape {keypoints.shape}; a frame has (objects, keypoints, axes)"
             )
-        known = np.isfinite(_middles(keypoints)).all(-1)
+        known = np.asarray(np.isfinite(_middles(keypoints)).all(-1))
         self._followed = [
             one for one in self._followed if self.frame - one.seen[-1][0] <= self.patience + 1
         ]

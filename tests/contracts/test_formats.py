@@ -17,7 +17,7 @@ from placewise.formats import FORMATS, read_dataset, write_dataset
 from placewise.images import image_size
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility, guess_symmetry
 
-NAMES = [name for name in FORMATS.names() if FORMATS[name].task == "keypoints"]
+NAMES = [name for name in FORMATS.names() if "keypoints" in FORMATS[name].tasks]
 IMAGES = {"a.png": (30, 40), "sub/b c.png": (24, 24), 'ü, "q".png': (20, 50), "語'.png": (9, 9)}
 
 HOLDS = {
