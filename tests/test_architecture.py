@@ -24,7 +24,7 @@ errors wording
 progress
 geometry family files devices images statistics ops parallel engine
 labels checkpoint metrics
-report paddings decoders losses formats graph tracking
+report paddings decoders losses grouping formats graph tracking
 augment
 layers auditing
 backbones heads remedies
