@@ -25,7 +25,7 @@ progress
 geometry family files devices images statistics ops parallel engine
 labels checkpoint metrics
 report paddings decoders losses grouping formats graph tracking
-augment
+augment peaks
 layers auditing
 backbones heads remedies
 model findings

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import combinations_with_replacement
 
@@ -208,23 +208,76 @@ def _all(inside: Tensor) -> Tensor:
 
 def _top_of_log(windows: Tensor, inside: Tensor) -> Tensor:
     """Top of the weighted least-squares quadratic of ln h; see `Taylor`."""
-    steps, axes = _steps(windows), inside.shape[1]
-    grids = torch.meshgrid(*[steps] * axes, indexing="ij")
-    places = [grid.flatten() for grid in grids[::-1]]
     long = (inside.sum(-1) >= 3).double().unbind(-1)
+    pairs = list(combinations_with_replacement(range(inside.shape[1]), 2))
+    crossed = [long[i] * long[j] for i, j in pairs]
+    return _fitted_top(windows, _all(inside), long, crossed)
+
+
+def tops_of_log(windows: Tensor, seen: Tensor) -> Tensor:
+    """Offsets of `Taylor` where a fit sees only some pixels of its window, in any arrangement.
+
+    Args:
+        windows: (M, n, …, n) float64 heat about each hottest pixel, whose own heat is 1.
+        seen: (M, n, …, n) whether a fit sees a pixel; each sees the one in the middle.
+
+    Returns:
+        (M, axes) offsets (x, y, …), at most 1.5 along each axis; 0 along an axis on whose line
+        through the middle fewer than 3 pixels are seen.
+
+    Example:
+        >>> steps = torch.arange(-3, 4).double()
+        >>> heat = torch.exp(-((steps - 0.25) ** 2) / 4)[None]
+        >>> tops_of_log(heat / heat[0, 3], steps[None] < 1).round(decimals=6)
+        tensor([[0.2500]], dtype=torch.float64)
+    """
+    axes, middle = windows.ndim - 1, windows.shape[-1] // 2
+    lines = [
+        seen[(slice(None), *(slice(None) if other == axis else middle for other in range(axes)))]
+        for axis in reversed(range(axes))
+    ]
+    long = [(line.sum(-1) >= 3).double() for line in lines]
+    off = [step != 0 for step in _places(_steps(windows), axes)]
+    crossed = []
+    for i, j in combinations_with_replacement(range(axes), 2):
+        others = [~off[k] for k in range(axes) if k not in (i, j)]
+        slanted = reduce(torch.mul, [off[i], off[j], *others])
+        crossed.append(long[i] * long[j] * (seen.flatten(1) & slanted).any(1))
+    return _fitted_top(windows, seen, long, crossed)
+
+
+def _fitted_top(
+    windows: Tensor, seen: Tensor, long: Sequence[Tensor], crossed: Sequence[Tensor]
+) -> Tensor:
+    """(M, axes) tops of the quadratics fitted to ln h.
+
+    Args:
+        windows: (M, n, …, n) heat, 1 at the hottest pixel.
+        seen: (M, n, …, n) which pixels count.
+        long: for each axis (M,) 1 where it is fitted, else 0.
+        crossed: for each pair of axes, also of one with itself, the same.
+    """
+    axes = len(long)
+    places = _places(_steps(windows), axes)
     pairs = list(combinations_with_replacement(range(axes), 2))
     terms = [torch.ones_like(places[0]), *places, *(places[i] * places[j] for i, j in pairs)]
-    known = [torch.ones_like(long[0]), *long, *(long[i] * long[j] for i, j in pairs)]
+    known = [torch.ones_like(long[0]), *long, *crossed]
     term, there = torch.stack(terms, -1), torch.stack(known, -1)
 
     heat = windows.clamp_min(FAINT)
-    weights = (heat * _all(inside)).flatten(1)
+    weights = (heat * seen).flatten(1)
     count = len(terms)
     normal = weights @ (term[:, :, None] * term[:, None, :]).flatten(1)
     normal = normal.view(-1, count, count) * there[:, :, None] * there[:, None, :]
     right = (weights * heat.log().flatten(1)) @ term * there
     fit = torch.linalg.solve(normal + torch.diag_embed(1 - there), right)
     return _top(fit[:, 1 : axes + 1], fit[:, axes + 1 :], pairs).clamp(-FAR, FAR)
+
+
+def _places(steps: Tensor, axes: int) -> list[Tensor]:
+    """Offsets of a window's pixels along x, y, …, each flat."""
+    grids = torch.meshgrid(*[steps] * axes, indexing="ij")
+    return [grid.flatten() for grid in grids[::-1]]
 
 
 def _top(slopes: Tensor, bends: Tensor, pairs: list[tuple[int, int]]) -> Tensor:

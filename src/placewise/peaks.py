@@ -1,0 +1,194 @@
+"""From heatmaps to any number of points on each, in 1, 2 and 3 dimensions.
+
+A decoder finds the one point of a map; here every hill of a map may be a point. A hill is a pixel,
+or several adjacent ones of equal heat, with no hotter neighbour; the border of a map is no
+neighbour, so hills at the border count like others. Of two hills that are within a radius of each
+other the hotter one is kept. Where a point lies between pixels is read off the log of the heat, as
+the decoder `taylor` does, but each fit sees only pixels that are nearer to its own hill than to
+any other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from placewise.decoders import tops_of_log
+from placewise.errors import ShapeError
+from placewise.geometry import FloatArray
+
+MOST = 1000
+"""Points that are taken from a map at most where nobody says otherwise."""
+
+REACH = 3
+"""Pixels along each axis that a fit sees on each side of its hill."""
+
+Pixels = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The points of one map, the hottest first.
+
+    Attributes:
+        points: (n, axes) of (x, y, …) in pixels of the map, within −½ … W−½.
+        heat: (n,) heat at the hills.
+    """
+
+    points: FloatArray
+    heat: FloatArray
+
+
+def find_peaks(
+    heat: Tensor,
+    radius: float,
+    *,
+    least: float = 0.0,
+    most: int = MOST,
+    shape: Tensor | None = None,
+) -> list[Peaks]:
+    """Find the points of each map.
+
+    Of equally hot hills the first in reading order is taken first. A map that is equal everywhere
+    has no hill, and one that holds NaN or an infinity has no points.
+
+    Args:
+        heat: (maps, *size), of any floating type.
+        radius: in pixels of the map; no two points have hills within this distance.
+        least: hills that are not hotter than this are left out.
+        most: points of a map at most, the hottest ones.
+        shape: (maps, *size) heat, 0 or more, that the places between pixels are read off where
+            that is not the one in which the hills are; None: `heat`.
+
+    Returns:
+        One for each map.
+
+    Raises:
+        ShapeError: the tensor is no stack of maps.
+
+    Example:
+        >>> columns = torch.arange(16.0)
+        >>> two = [torch.exp(-((columns - at) ** 2) / 2) for at in (3.3, 11.0)]
+        >>> (found,) = find_peaks(torch.maximum(*two)[None], 2)
+        >>> found.points.round(3).tolist()
+        [[11.0], [3.3]]
+    """
+    axes, shape = heat.ndim - 1, heat if shape is None else shape
+    if axes not in (1, 2, 3) or 0 in heat.shape[1:] or shape.shape != heat.shape:
+        raise ShapeError(
+            f"got heat of shape {tuple(heat.shape)} and shapes of {tuple(shape.shape)}; give both "
+            "as (maps, 1 to 3 axes of at least one pixel)"
+        )
+    maps = heat.detach().cpu().double().numpy()
+    pixels = [_apart(*_hills(one, least), radius, most) for one in maps]
+    owners = np.repeat(np.arange(len(maps)), [len(one) for one in pixels])
+    places = np.concatenate([*pixels, np.empty((0, axes), np.intp)])
+    windows, inside = _windows(shape.detach().cpu().double().numpy(), owners, places)
+    own = np.concatenate(
+        [*(_basins(one) for one in pixels), np.empty((0, *windows.shape[1:]), bool)]
+    )
+    offsets = _offsets(windows, inside, own)
+    points = np.clip(places[:, ::-1] + offsets, -0.5, np.array(heat.shape[:0:-1]) - 0.5)
+    values = maps[(owners, *places.T)]
+    ends = np.cumsum([len(one) for one in pixels])
+    return [
+        Peaks(points[end - len(one) : end], values[end - len(one) : end])
+        for one, end in zip(pixels, ends, strict=True)
+    ]
+
+
+def _hills(heat: FloatArray, least: float) -> tuple[Pixels, FloatArray]:
+    """(n, axes) pixels with no hotter neighbour, and their heat; one pixel for each plateau."""
+    from scipy import ndimage
+
+    axes = heat.ndim
+    nothing = np.empty((0, axes), np.intp), np.empty(0)
+    if not np.isfinite(heat).all() or heat.min() == heat.max():
+        return nothing
+    hottest = ndimage.maximum_filter(heat, 3, mode="constant", cval=-np.inf)
+    high = (heat == hottest) & (heat > least)
+    labels, _ = ndimage.label(high, np.ones((3,) * axes, bool))
+    lower = np.where(high, -np.inf, heat)
+    beside = ndimage.maximum_filter(lower, 3, mode="constant", cval=-np.inf)
+    slopes = np.unique(labels[high & (beside == heat)])  # they go on beside a hotter pixel
+    pixels = _middles(labels, high & ~np.isin(labels, slopes))
+    return pixels, heat[tuple(pixels.T)]
+
+
+def _middles(labels: NDArray[Any], high: NDArray[np.bool_]) -> Pixels:
+    """The pixel of each label that is nearest to the middle of its pixels, in reading order."""
+    pixels = np.argwhere(high)
+    _, group, sizes = np.unique(labels[high], return_inverse=True, return_counts=True)
+    middle = np.stack([np.bincount(group, one) for one in pixels.T.astype(float)], -1)
+    away = ((pixels - (middle / sizes[:, None])[group]) ** 2).sum(-1).round(9)
+    order = np.lexsort((np.arange(len(pixels)), away, group))
+    _, first = np.unique(group[order], return_index=True)
+    return pixels[np.sort(order[first])]
+
+
+def _apart(pixels: Pixels, heat: FloatArray, radius: float, most: int) -> Pixels:
+    """The hottest pixels, of which no two are within a radius of each other, the hottest first."""
+    order = np.argsort(-heat, kind="stable")
+    left, kept = pixels[order], []
+    while len(left) and len(kept) < most:
+        kept.append(left[0])
+        left = left[((left - left[0]) ** 2).sum(-1) > radius**2]
+    return np.array(kept, np.intp).reshape(-1, pixels.shape[1])
+
+
+def _windows(
+    maps: FloatArray, owners: Pixels, places: Pixels
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """(n, 7, …) heat about each place, and which of these pixels are on the map."""
+    steps = _steps(maps.ndim - 1)
+    at = places[:, None] + steps
+    last = np.array(maps.shape[1:]) - 1
+    nearest = at.clip(0, last)
+    values = maps[(owners[:, None], *np.moveaxis(nearest, -1, 0))]
+    sides = (len(places), *[2 * REACH + 1] * (maps.ndim - 1))
+    return values.reshape(sides), (at == nearest).all(-1).reshape(sides)
+
+
+def _steps(axes: int) -> Pixels:
+    """(7^axes, axes) steps from a pixel to those about it."""
+    along = range(-REACH, REACH + 1)
+    return np.array(list(product(along, repeat=axes)), np.intp)
+
+
+def _basins(pixels: Pixels) -> NDArray[np.bool_]:
+    """(n, 7, …) which pixels about each hill are surely nearer to its point than to any other.
+
+    A point is up to half a pixel away from its hill along each axis, so a pixel counts where its
+    own hill is nearer than any other by √axes pixels.
+    """
+    from scipy.spatial import cKDTree
+
+    axes = pixels.shape[1]
+    sides = (len(pixels), *[2 * REACH + 1] * axes)
+    if len(pixels) < 2:
+        return np.ones(sides, bool)
+    steps = _steps(axes)
+    distance, nearest = cKDTree(pixels).query(pixels[:, None] + steps, k=2)
+    mine = nearest[..., 0] == np.arange(len(pixels))[:, None]
+    other = np.where(mine, distance[..., 1], distance[..., 0])
+    near = np.sqrt((steps**2).sum(-1)) + math.sqrt(axes) <= other + 1e-9
+    near[:, len(steps) // 2] = True
+    return np.asarray(near.reshape(sides))
+
+
+def _offsets(windows: FloatArray, inside: NDArray[np.bool_], own: NDArray[np.bool_]) -> FloatArray:
+    """(n, axes) offsets (x, y, …) of the points from their hills."""
+    axes = windows.ndim - 1
+    middle = windows[(slice(None), *[REACH] * axes)].reshape(-1, *[1] * axes)
+    scaled = np.divide(windows, middle, out=np.zeros_like(windows), where=middle > 0)
+    fitted = tops_of_log(
+        torch.from_numpy(scaled.clip(0, None)), torch.from_numpy(inside & own)
+    ).numpy()
+    return np.where((middle > 0).reshape(-1, 1), fitted, 0.0)
