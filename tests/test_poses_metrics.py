@@ -133,10 +133,7 @@ def plain_counts(one, share):
     own = assigned(oks_matrix(one.found, one.truth, one.areas))
     counts = np.zeros(4, int)
     near = lambda f, t, k: (
-        np.linalg.norm(one.found[f, k] - one.truth[t, k])
-        <= (  # noqa: E731
-            share * one.lengths[t]
-        )
+        np.linalg.norm(one.found[f, k] - one.truth[t, k]) <= (share * one.lengths[t])
     )
     for t in range(len(one.truth)):
         for k in np.flatnonzero(np.isfinite(one.truth[t]).all(-1)):

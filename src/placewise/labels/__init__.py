@@ -24,7 +24,7 @@ from placewise.labels.keypoints import (
 )
 from placewise.labels.sources import Arrays, Files, Source
 from placewise.labels.splits import of_split, split_images
-from placewise.labels.symmetry import guess_symmetry, unpaired
+from placewise.labels.symmetry import guess_symmetry, mirror_order, unpaired
 
 __all__ = [
     "NOT_LABELLED",
@@ -44,6 +44,7 @@ __all__ = [
     "Visibility",
     "as_told",
     "guess_symmetry",
+    "mirror_order",
     "of_split",
     "single",
     "split_images",

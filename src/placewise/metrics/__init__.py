@@ -49,9 +49,17 @@ from placewise.metrics._distances import (
     pck,
     rmse,
 )
-from placewise.metrics._named import ACCURACY, CLASS_METRICS, KEYPOINT_METRICS, MEAN_ERROR
+from placewise.metrics._named import (
+    ACCURACY,
+    CLASS_METRICS,
+    KEYPOINT_METRICS,
+    KEYPOINTS_RIGHT,
+    MEAN_ERROR,
+    POSE_METRICS,
+)
 from placewise.metrics._oks import (
     OKS_SIGMA,
+    OKS_THRESHOLDS,
     PoseImage,
     assigned,
     in_wrong_object,
@@ -75,10 +83,13 @@ __all__ = [
     "CLASS_METRICS",
     "COLDEST",
     "HOTTEST",
+    "KEYPOINTS_RIGHT",
     "KEYPOINT_METRICS",
     "MEAN_ERROR",
     "OKS_SIGMA",
+    "OKS_THRESHOLDS",
     "PCK_THRESHOLDS",
+    "POSE_METRICS",
     "Metric",
     "PoseImage",
     "Scores",
