@@ -132,9 +132,11 @@ def plain_counts(one, share):
     """Right, labelled, wrong and predicted keypoints, one by one."""
     own = assigned(oks_matrix(one.found, one.truth, one.areas))
     counts = np.zeros(4, int)
-    near = lambda f, t, k: (
-        np.linalg.norm(one.found[f, k] - one.truth[t, k]) <= (share * one.lengths[t])
-    )
+
+    def near(f, t, k):
+        apart = np.linalg.norm(one.found[f, k] - one.truth[t, k])
+        return apart <= share * one.lengths[t]
+
     for t in range(len(one.truth)):
         for k in np.flatnonzero(np.isfinite(one.truth[t]).all(-1)):
             first = next((f for f in range(len(one.found)) if own[f] == t), None)

@@ -134,7 +134,7 @@ class Poses(MapGrid):
         nn.init.constant_(self.maps.values.bias, self.criterion.first_logit(pixels))  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, keypoints + 1 + axes · keypoints, *map): logits of keypoints, of centres, offsets.
+        """(batch, keypoints + 1 + axes · keypoints, *map): logits of keypoints and centres, offsets.
 
         The offsets of a keypoint are together, (x, y, …), in units of a quarter of the extent.
         """
@@ -166,9 +166,11 @@ class Poses(MapGrid):
         return each[:, :count].mean(1) + each[:, count] + self.offsets * offsets
 
     def encode(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
-        """Raw output of a network that knows the truth; for the arguments see `loss`.
+        """Raw output of a network that knows the truth.
 
         Args:
+            keypoints: see `loss`.
+            visibility: see `loss`.
             size: of the image, multiples of the features' stride.
         """
         maps = tuple(side // step for side, step in zip(size, self.map_stride, strict=True))
@@ -293,7 +295,7 @@ class Poses(MapGrid):
         """(pixels, axes) steps from a centre to the pixels whose offsets are learnt."""
         radius = max(1.0, DISC * self.extent / max(self.map_stride))
         along = range(-math.floor(radius), math.floor(radius) + 1)
-        steps = [step for step in product(along, repeat=self.spatial_dims)]
+        steps = list(product(along, repeat=self.spatial_dims))
         near = [step for step in steps if math.dist(step, [0] * len(step)) <= radius]
         return torch.tensor(near, device=device, dtype=torch.float32)
 
@@ -316,7 +318,7 @@ def _about(heat: FloatArray, places: FloatArray) -> FloatArray:
     nearest = np.rint(places[..., ::-1]).astype(int)
     for step in product((-1, 0, 1), repeat=axes):
         pixel = nearest + step
-        inside = ((pixel >= 0) & (pixel < heat.shape[1:])).all(-1)
+        inside = np.asarray(((pixel >= 0) & (pixel < heat.shape[1:])).all(-1))
         pixel = np.where(inside[..., None], pixel, 0)
         values = heat[(kinds, *np.moveaxis(pixel, -1, 0))]
         found = np.maximum(found, np.where(inside, values, 0.0))

@@ -234,11 +234,12 @@ def _swapped(facts: PoseFacts) -> Iterator[Advice]:
 
 def _crowded(facts: PoseFacts) -> Iterator[Advice]:
     if facts.overlapping and facts.images:
+        where = many(len(facts.overlapping), "image")
+        part = share(len(facts.overlapping) / facts.images)
         yield (
             Weight.NOTE,
-            f"Animals lie within half of their length of each other on "
-            f"{many(len(facts.overlapping), 'image')} ({share(len(facts.overlapping) / facts.images)}"
-            f"): {listed(list(facts.overlapping))}. Look there first for keypoints in the wrong "
+            f"Animals lie within half of their length of each other on {where} ({part}): "
+            f"{listed(list(facts.overlapping))}. Look there first for keypoints in the wrong "
             "animal.",
         )
 
@@ -247,10 +248,10 @@ def _unlabelled(facts: PoseFacts) -> Iterator[Advice]:
     missing = {n: r["unlabelled"] for n, r in facts.by_keypoint.items() if r["unlabelled"]}
     if missing:
         most = sorted(missing, key=lambda name: -missing[name])
+        names = listed([f"{name} ({times(missing[name])})" for name in most])
         yield (
             Weight.NOTE,
-            f"Not labelled on every animal: {listed([f'{n} ({times(missing[n])})' for n in most])}. "
-            "Nothing is learnt about such a keypoint near its animal; where it is hidden or not on "
+            f"Not labelled on every animal: {names}. Nothing is learnt about such a keypoint near its animal; where it is hidden or not on "
             "the image, label it as absent, and the network learns to leave it out.",
         )
 

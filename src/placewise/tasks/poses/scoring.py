@@ -104,7 +104,7 @@ def judged(
         pair: numbers of two keypoints whose distance is the length of an object.
     """
     known = [i for i, sample in enumerate(samples) if sample.visibility.any()]
-    parts = [(samples[i], samples[i].located.any(1)) for i in known]
+    parts = [(samples[i], np.asarray(samples[i].located.any(1))) for i in known]
     truth = [one.points[there] for one, there in parts]
     areas = [
         object_areas(points, None if one.areas is None else one.areas[there])
@@ -235,9 +235,10 @@ def _counted(kept: Sequence[PoseImage]) -> dict[str, int]:
 def _inferred(found: Judged) -> float | None:
     """Share of the predicted keypoints whose map has no peak there."""
     kept = [one.kept for one in found.found]
-    there = np.concatenate([np.isfinite(one.keypoints).all(-1).ravel() for one in kept] or [[]])
-    peaks = np.concatenate([one.peaks.ravel() for one in kept] or [[]])
-    return float(1 - peaks[there.astype(bool)].mean()) if there.any() else None
+    there = [np.asarray(np.isfinite(one.keypoints).all(-1)) for one in kept]
+    total = sum(int(one.sum()) for one in there)
+    peaks = sum(int(one.peaks[at].sum()) for one, at in zip(kept, there, strict=True))
+    return 1 - peaks / total if total else None
 
 
 def _by_keypoint(names: Sequence[str], kept: Sequence[PoseImage]) -> dict[str, dict[str, Any]]:
