@@ -425,3 +425,73 @@ def _to_16_bit(values: NDArray[Any], tops: tuple[float, ...], path: Path) -> NDA
     base, top = next(((0.0, top) for top in tops if low >= 0 and high <= top), (low, high))
     scaled = (values.astype(np.float64) - base) * (65535.0 / (top - base or 1.0))
     return np.rint(scaled).astype(np.uint16)
+
+
+def read_values(path: Path, *, limit: int = PIXEL_LIMIT) -> NDArray[np.int32]:
+    """Values of an image whose pixels are numbers of something, e.g. of classes, not colours.
+
+    A 1-bit image gives 0 and 1, a colour table its indices (its greys where the whole table is
+    grey), a grey image its values, and a coloured one red·2¹⁶ + green·2⁸ + blue. What is fully
+    transparent is 0. Nothing is scaled, and orientation is applied as in `read_image`.
+
+    Args:
+        path: the file.
+        limit: most pixels that it may have.
+
+    Returns:
+        (height, width) int32.
+
+    Raises:
+        ImageError: the file cannot be read, is a JPEG, or holds values that are not whole numbers.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "mask.pgm")
+        ...     _ = path.write_bytes(b"P5 3 1 255 " + bytes([0, 1, 255]))
+        ...     read_values(path).tolist()
+        [[0, 1, 255]]
+    """
+    path = Path(path)
+    with _opened(path, limit, verify=True) as image:
+        if image.format in ("JPEG", "MPO"):
+            raise ImageError(
+                f"{path}: is a JPEG, which changes values near every edge; a mask needs its exact "
+                "values; save it as PNG, from the original and not from the JPEG"
+            )
+        orientation = 1 if isinstance(image, TiffImagePlugin.TiffImageFile) else _orientation(image)
+        image.load()
+        values = _numbers(image, path)
+        return np.ascontiguousarray(_turned(values[..., None], orientation)[..., 0])
+
+
+def _numbers(image: ImageFile.ImageFile, path: Path) -> NDArray[np.int32]:
+    """(height, width) values of an image that is loaded."""
+    if image.mode == "1":
+        return (np.asarray(image) > 0).astype(np.int32)
+    if image.mode == "P":
+        table = np.array(image.getpalette("RGB"), np.int32).reshape(-1, 3)
+        indices = np.asarray(image).astype(np.int32)
+        grey = is_grey(table[None]) and indices.max() < len(table)
+        return np.asarray(table[indices, 0]) if grey else indices
+    if image.mode[0] in "IF":
+        return _whole(np.asarray(image), path)
+    if image.mode in ("L", "LA", "La"):
+        planes = np.asarray(image.convert("LA")).astype(np.int32)
+        return np.asarray(np.where(planes[..., 1] > 0, planes[..., 0], 0))
+    planes = np.asarray(image.convert("RGBA")).astype(np.int32)
+    red, green, blue, alpha = np.moveaxis(planes, -1, 0)
+    grey = bool(((red == green) & (red == blue)).all())
+    colours = red if grey else (red << 16) + (green << 8) + blue
+    return np.asarray(np.where(alpha > 0, colours, 0))
+
+
+def _whole(values: NDArray[Any], path: Path) -> NDArray[np.int32]:
+    """Values that are whole numbers of at most 31 bits, as int32."""
+    numbers = np.nan_to_num(values.astype(np.float64), nan=0.5)
+    if (numbers != np.rint(numbers)).any() or numbers.min() < -1 or numbers.max() >= 2**31:
+        raise ImageError(
+            f"{path}: holds values from {values.min()} to {values.max()} that are not whole "
+            "numbers from 0 on; a mask needs the numbers of classes or objects; save it with them"
+        )
+    return numbers.astype(np.int32)

@@ -242,6 +242,11 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     able = [member for member in members() if task is None or task in member.tasks]
     tried = [forced] if forced else able
     found = _search(path, tried) or _in_splits(path, tried)
+    over = next((m for m in tried if m.over_files and m.recognises_folder(path)), None)
+    if over is not None:
+        if found and task is None and not over.wins(path):
+            _ask_for_task(path, over, found)
+        return _Found(path, [path], over)
     if found and (len(found.files) == 1 or found.together):
         return found
     if found:
@@ -268,6 +273,15 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     todo = f"did you mean {below[0]}?" if below else "name the file, or call it points.csv"
     raise SettingsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
+    )
+
+
+def _ask_for_task(path: Path, over: Format, found: _Found) -> NoReturn:
+    """Refuse to guess which of two tasks a folder is for."""
+    tasks = " or ".join(f"--task {name}" for name in (over.tasks[0], found.member.tasks[0]))
+    raise SettingsError(
+        f"{path} holds labels for two tasks: images with {over.tasks[0]}, and "
+        f"{_listed(path, found.files)}; say which to learn with {tasks}"
     )
 
 

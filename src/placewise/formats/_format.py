@@ -30,6 +30,10 @@ class Format(ABC):
     whole_folders: ClassVar[bool] = False
     """Whether it is a folder as a whole, not a file in it."""
 
+    over_files: ClassVar[bool] = False
+    """Whether a folder that is recognised as a whole is taken even if files of labels lie in it;
+    see `wins`."""
+
     holds_images: ClassVar[bool] = False
     """Whether the images are in the file itself."""
 
@@ -51,6 +55,13 @@ class Format(ABC):
     def doubt(self, path: Path) -> str:
         """Why a folder that is recognised may be meant otherwise; empty where nothing says so."""
         return ""
+
+    def wins(self, path: Path) -> bool:
+        """Whether a folder as a whole is meant though a file of other labels lies in it too.
+
+        Where it is not, and `over_files` is true, the user has to name the task.
+        """
+        return False
 
     @abstractmethod
     def read(self, path: Path, root: Path | None = None) -> Dataset[Any]:

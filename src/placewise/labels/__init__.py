@@ -4,6 +4,7 @@
 dataset     Dataset and Sample: what all tasks share
 sources     images in files or in arrays
 keypoints   keypoints with their visibility
+masks       the class of each pixel, or the object that it belongs to
 classes     one class for each image
 symmetry    left and right, guessed from names
 splits      which samples train, validate and test
@@ -22,11 +23,19 @@ from placewise.labels.keypoints import (
     as_told,
     single,
 )
+from placewise.labels.masks import (
+    IGNORED,
+    InstanceDataset,
+    InstanceSample,
+    MaskDataset,
+    MaskSample,
+)
 from placewise.labels.sources import Arrays, Files, Source
 from placewise.labels.splits import of_split, split_images
 from placewise.labels.symmetry import guess_symmetry, mirror_order, unpaired
 
 __all__ = [
+    "IGNORED",
     "NOT_LABELLED",
     "SPLITS",
     "Arrays",
@@ -34,8 +43,12 @@ __all__ = [
     "ClassSample",
     "Dataset",
     "Files",
+    "InstanceDataset",
+    "InstanceSample",
     "KeypointDataset",
     "KeypointSample",
+    "MaskDataset",
+    "MaskSample",
     "PoseDataset",
     "S",
     "Sample",
