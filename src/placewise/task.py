@@ -439,6 +439,14 @@ class Task(ABC, Generic[S, P]):
             f"{self.noun}, which have none; leave it out"
         )
 
+    def save_all(self, held: Scored[S, P], folder: Path) -> None:
+        """Write what an evaluation holds beyond the table of its predictions, e.g. counts.
+
+        Args:
+            held: what was scored.
+            folder: of the results.
+        """
+
     def export(
         self,
         root: Path,

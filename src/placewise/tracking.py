@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.geometry import FloatArray
-from placewise.metrics import matched, object_areas
+from placewise.metrics import most_alike, object_areas
 
 WINDOW = 5
 """Frames from which the velocity of an object is taken, and beyond which it is not continued."""
@@ -122,7 +122,7 @@ class Tracker:
         ]
         alike = self._alike(keypoints)
         identities = np.full(len(keypoints), -1, np.int64)
-        for row, column in zip(*matched(np.where(alike >= GATE, alike, 0.0)), strict=True):
+        for row, column in zip(*most_alike(np.where(alike >= GATE, alike, 0.0)), strict=True):
             one = self._followed[column]
             one.found(self.frame, keypoints[row], self.window)
             identities[row] = one.identity

@@ -281,6 +281,7 @@ def evaluate(
     split: Literal["train", "val", "test"] | None = None,
     out: Path | None = None,
     pck_pair: tuple[str, str] | None = None,
+    tolerance: float | None = None,
     format: str | None = None,
     root: Path | None = None,
     task: str | None = None,
@@ -302,6 +303,8 @@ def evaluate(
             are recognised by their content; those that the run has never seen count as test.
         out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
         pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
+        tolerance: of spots: pixels within which a found one is a labelled one; by default what
+            was chosen from the labels when the run was trained.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
             npz, idx.
         root: folder of the images, if it is not the folder of the file.
@@ -328,6 +331,7 @@ def evaluate(
             split=split,
             out=folder,
             pck_pair=pck_pair,
+            tolerance=tolerance,
             device=device,
             progress=progress,
         )

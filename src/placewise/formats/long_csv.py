@@ -66,8 +66,8 @@ class LongCsv(KeypointFormat):
 
     The order of the columns is free and further columns are ignored. Empty x and y without a
     visibility are a keypoint that is not labelled. `instance` numbers several objects on an image;
-    without it the repetitions of a keypoint are instances where the whole file is of many of a
-    kind (cells), and faults otherwise. Predictions have a `score`.
+    without it every row is an instance where the whole file is of many of a kind (cells), and a
+    kind without a row on an image is absent there; else repetitions are faults. Predictions have a `score`.
     """
 
     first = ("points.csv", "keypoints.csv", "labels.csv")
@@ -109,6 +109,8 @@ class LongCsv(KeypointFormat):
             for i, (points, seen) in enumerate(zip(sample.points, sample.visibility, strict=True)):
                 start = [sample.image, *[sample.split or ""] * split, *[str(i)] * several]
                 for k, name in enumerate(labels.names):
+                    if i and several and not seen[k] and sample.visibility[:, k].any():
+                        continue  # another instance says something of it
                     cells = [*start, name, *written(*points[k]), Visibility(seen[k]).name.lower()]
                     score = math.nan if sample.scores is None else sample.scores[i, k]
                     rows.append([*cells, *[number(score)] * scored])
@@ -164,19 +166,37 @@ def _rank_instances(entries: list[_Entry]) -> None:
 
 
 def _number_instances(collector: Collector, entries: list[_Entry], column: str) -> None:
-    """Make repeated keypoints instances in the order of the file, or refuse them."""
-    many = _many_of_a_kind(entries)
+    """Make every row an instance where the file is of many of a kind, else refuse repetitions."""
+    if _many_of_a_kind(entries):
+        _one_by_one(collector, entries)
+        return
     first: dict[tuple[str, str], int] = {}
-    count: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         key = entry.image, entry.point
         before = first.setdefault(key, entry.row)
-        if count[key] and not many and entry.placed:
+        if before != entry.row and entry.placed:
             got = f"{shown(entry.point)} of this image is in row {before} already"
             todo = "keep one; several objects on an image need a column instance"
             collector.fault(entry.row, column, got, todo)
-        entry.instance = count[key]
-        count[key] += 1
+
+
+def _one_by_one(collector: Collector, entries: list[_Entry]) -> None:
+    """Many of a kind: each row is an instance, and a kind without a row on an image is absent."""
+    count: Counter[str] = Counter()
+    named: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        entry.instance = count[entry.image]
+        count[entry.image] += 1
+        named[entry.image].add(entry.point)
+    kinds = dict.fromkeys(entry.point for entry in entries)
+    lacking = False
+    for image, held in named.items():
+        for kind in kinds:
+            if kind not in held:
+                collector.mark(image, (0, kind, Visibility.ABSENT, math.nan, math.nan, math.nan))
+                lacking = True
+    if lacking:
+        collector.assume("keypoints without a row on an image as absent there")
 
 
 def _many_of_a_kind(entries: list[_Entry]) -> bool:

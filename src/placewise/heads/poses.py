@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size, to_image, to_map
+from placewise.heads._centres import NOBODY, Objects, centre_loss, objects_about, offsets_to
 from placewise.heads._maps import MapGrid, Maps
 from placewise.labels import Visibility
 from placewise.losses import PEAK_LOSSES, PeakLoss
@@ -33,6 +34,9 @@ WIDE = 0.03
 
 UNIT = 0.25
 """What is 1 in the offsets, as a share of an object's extent."""
+
+LITTLE = 0.1
+"""Offsets of an image, in units, count as this long at least for each keypoint."""
 
 LEAST = 0.05
 """Score below which a peak is none."""
@@ -74,10 +78,10 @@ class Poses(MapGrid):
 
     Maps of keypoints and of centres have any number of peaks and are trained with a loss of peaks
     (see `placewise.losses`). The centre of an object is the mean of its located keypoints. The
-    offsets are learnt within a small disc about each centre, with the absolute error in units of
-    a quarter of the object's extent, for located keypoints, also for those beyond the image. A
-    centre beyond the image is not learnt, nor is anything about an object with a keypoint that is
-    not labelled in the map of that keypoint.
+    offsets are learnt within a small disc about each centre, with the absolute error, for located
+    keypoints, also for those beyond the image. A centre beyond the image is not learnt. Where an
+    object has a keypoint that is not labelled, nothing is learnt about it in the map of that
+    keypoint.
 
     Args:
         in_channels: channels of the features.
@@ -89,7 +93,6 @@ class Poses(MapGrid):
         sigma: standard deviation about a keypoint in pixels of the map.
         finer: map pixels for one pixel of the features, per axis.
         extent: diagonal of an object in pixels of the image that the network sees.
-        offsets: weight of the offsets' error.
 
     Raises:
         SettingsError: a setting that cannot be.
@@ -114,27 +117,25 @@ class Poses(MapGrid):
         sigma: float = 1.5,
         finer: int = 2,
         extent: float = 64.0,
-        offsets: float = 1.0,
     ) -> None:
-        if not (extent > 0 and math.isfinite(extent) and 0 < offsets < 1e6):
-            raise SettingsError(
-                f"extent is {extent} px and offsets is {offsets}; both must be above 0"
-            )
+        if not 1 <= extent <= 1e5:
+            raise SettingsError(f"extent is {extent} px; it must be between 1 and 100,000")
         super().__init__(
             in_channels, keypoints, stride, input_size, spatial_dims, sigma=sigma, finer=finer
         )
         self.criterion = PEAK_LOSSES.make(loss)
-        self.extent, self.offsets = extent, offsets
+        self.extent = extent
         axes = self.spatial_dims
         self.maps = Maps(in_channels, keypoints + 1, spatial_dims=axes, finer=finer)
         self.arrows = Maps(in_channels, axes * keypoints, spatial_dims=axes, finer=finer)
         pixels = float(SIDE**axes)
         if self.stride and self.input_size:
             pixels = math.prod(self.input_size) / math.prod(self.map_stride)
-        nn.init.constant_(self.maps.values.bias, self.criterion.first_logit(pixels))  # type: ignore[arg-type]
+        self.first = self.criterion.first_logit(pixels)
+        nn.init.constant_(self.maps.values.bias, self.first)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, keypoints + 1 + axes · keypoints, *map): logits of keypoints and centres, offsets.
+        """(batch, keypoints + 1 + axes · keypoints, *map): logits, and offsets of centres.
 
         The offsets of a keypoint are together, (x, y, …), in units of a quarter of the extent.
         """
@@ -142,12 +143,17 @@ class Poses(MapGrid):
         return torch.cat([self.maps(features), self.arrows(features)], 1)
 
     @property
+    def unit(self) -> float:
+        """Pixels of the map that are 1 in the offsets."""
+        return UNIT * self.extent / max(self.map_stride)
+
+    @property
     def wide(self) -> float:
         """σ about a centre in pixels of the map."""
         return max(self.sigma, WIDE * self.extent / max(self.map_stride))
 
     def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
-        """Loss of each image.
+        """Loss of each image: maps of keypoints, map of centres and offsets, each 1 at the start.
 
         Args:
             output: what `forward` returned.
@@ -159,11 +165,13 @@ class Poses(MapGrid):
             (batch,).
         """
         count, size = self.keypoints, output.shape[2:]
-        target = self._targets(keypoints, visibility, size).to(output.dtype)
         known = self._known(keypoints, visibility, size)
-        each = self.criterion(output[:, : count + 1], target, known)
-        offsets = self._offsets(output[:, count + 1 :], keypoints)
-        return each[:, :count].mean(1) + each[:, count] + self.offsets * offsets
+        objects, places = self._objects(keypoints, size)
+        peaks = self._peaks(output[:, :count], keypoints, visibility, known[:, :count])
+        centres = centre_loss(
+            self.criterion, output[:, count], objects, self.wide, known[:, count], self.first
+        )
+        return peaks + centres + self._offsets(output[:, count + 1 :], objects, places)
 
     def encode(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """Raw output of a network that knows the truth.
@@ -174,15 +182,16 @@ class Poses(MapGrid):
             size: of the image, multiples of the features' stride.
         """
         maps = tuple(side // step for side, step in zip(size, self.map_stride, strict=True))
-        logits = self.criterion.ideal(self._targets(keypoints, visibility, maps))
-        centres, places = _centres(keypoints), self._places(maps)
-        away = (places[:, :, None] - centres[:, None]).nan_to_num(torch.inf).square().sum(-1)
-        nearest = away.argmin(2)
-        index = nearest[..., None, None].expand(*nearest.shape, *keypoints.shape[2:])
-        chosen = keypoints.gather(1, index)
-        arrows = (chosen - places[..., None, :]) / (UNIT * self.extent)
-        arrows = arrows.nan_to_num(0.0).flatten(2).transpose(1, 2)
-        return torch.cat([logits, arrows.reshape(len(logits), -1, *maps)], 1)
+        objects, places = self._objects(keypoints, maps)
+        centres = self.criterion.target(
+            objects.centres, objects.of, len(keypoints), maps, self.wide
+        )
+        target = torch.cat([self._targets(keypoints, visibility, maps), centres[:, None]], 1)
+        arrows = [
+            offsets_to(places[:, k].nan_to_num(0.0), objects.owner) / self.unit
+            for k in range(self.keypoints)
+        ]
+        return torch.cat([self.criterion.ideal(target), *arrows], 1)
 
     def decode(self, output: Tensor, size: Size) -> list[Candidates]:
         """Centres, expected places and peaks of each image.
@@ -215,32 +224,69 @@ class Poses(MapGrid):
         pixel = np.rint(centres.points[:, ::-1]).astype(int).clip(0, size - 1)
         shape = (self.keypoints, self.spatial_dims, len(pixel))
         away = arrows[(slice(None), *pixel.T)].reshape(shape).transpose(2, 0, 1)
-        from_ = to_image(pixel[:, ::-1].astype(np.float64), stride)
-        expected = from_[:, None] + away * UNIT * self.extent
+        expected = pixel[:, None, ::-1] + away * self.unit
         places = np.concatenate([one.points for one in peaks])
         return Candidates(
             to_image(centres.points, stride),
             centres.heat,
-            expected,
-            _about(heat, to_map(expected, stride)),
+            to_image(expected, stride),
+            _about(heat, expected),
             to_image(places, stride),
             np.repeat(np.arange(len(peaks)), [len(one.heat) for one in peaks]),
             np.concatenate([one.heat for one in peaks]),
         )
 
-    def _targets(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
-        """(batch, keypoints + 1, *map) what the maps are compared with."""
-        batch, _, count = visibility.shape
-        stride = self.map_stride[::-1]
-        image, _, kind = torch.nonzero(visibility >= Visibility.HIDDEN, as_tuple=True)
-        places = to_map(keypoints[visibility >= Visibility.HIDDEN], stride)
-        maps = self.criterion.target(places, image * count + kind, batch * count, size, self.sigma)
-        centres = to_map(_centres(keypoints), stride)
+    def _objects(self, keypoints: Tensor, size: Size) -> tuple[Objects, Tensor]:
+        """Objects whose centre is on the image, and (n, keypoints, axes) of each on the map."""
+        places = to_map(keypoints, self.map_stride[::-1])
+        centres = places.nanmean(2)
         limit = centres.new_tensor(size[::-1]) - 0.5
-        inside = ((centres >= -0.5) & (centres <= limit)).all(-1)
-        of = torch.nonzero(inside)[:, 0]
-        middle = self.criterion.target(centres[inside], of, batch, size, self.wide)
-        return torch.cat([maps.view(batch, count, *size), middle[:, None]], 1)
+        on = ((centres >= -0.5) & (centres <= limit)).all(-1)
+        of = torch.nonzero(on)[:, 0]
+        reach = max(1.0, DISC * self.extent / max(self.map_stride))
+        return objects_about(centres[on], of, len(keypoints), size, reach), places[on]
+
+    def _targets(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
+        """(batch, keypoints, *map) what the maps of keypoints are compared with."""
+        batch, _, count = visibility.shape
+        located = visibility >= Visibility.HIDDEN
+        image, _, kind = torch.nonzero(located, as_tuple=True)
+        places = to_map(keypoints[located], self.map_stride[::-1])
+        of = image * count + kind
+        maps = self.criterion.target(places, of, batch * count, size, self.sigma)
+        return maps.view(batch, count, *size)
+
+    def _peaks(
+        self, logits: Tensor, keypoints: Tensor, visibility: Tensor, known: Tensor
+    ) -> Tensor:
+        """(batch,) loss of the maps of keypoints over that before training.
+
+        An image with fewer keypoints than a single object has is divided by what one has.
+        """
+        size = tuple(logits.shape[2:])
+        target = self._targets(keypoints, visibility, size).to(logits.dtype)
+        with torch.no_grad():
+            start = self.criterion(torch.full_like(logits, self.first), target, known).sum(1)
+            middle = logits.new_tensor([[(side - 1) / 2 for side in reversed(size)]])
+            one = torch.zeros(1, dtype=torch.long, device=logits.device)
+            lone = self.criterion.target(middle, one, 1, size, self.sigma)[None]
+            blank = torch.full_like(lone, self.first)
+            least = self.keypoints * self.criterion(blank, lone, torch.ones_like(lone)).sum()
+        return self.criterion(logits, target, known).sum(1) / torch.maximum(start, least)
+
+    def _offsets(self, arrows: Tensor, objects: Objects, places: Tensor) -> Tensor:
+        """(batch,) absolute error of the offsets over that of offsets which are 0."""
+        owned = objects.owner != NOBODY
+        pixels = torch.nonzero(owned)
+        read = arrows.movedim(1, -1)[owned].view(-1, self.keypoints, self.spatial_dims)
+        aims = places[objects.owner[owned]] - pixels[:, None, 1:].flip(-1)
+        there = aims.isfinite()
+        aims = aims.nan_to_num(0.0) / self.unit
+        off = torch.where(there, (read - aims).abs(), 0.0).sum((1, 2))
+        start = aims.abs().sum((1, 2))
+        sums = arrows.new_zeros(2, len(arrows))
+        sums = sums.index_add(1, pixels[:, 0], torch.stack([off, start]).to(sums.dtype))
+        return sums[0] / sums[1].clamp_min(LITTLE * self.keypoints)
 
     def _known(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
         """(batch, keypoints + 1, *map): 0 where an object may have a keypoint without a label."""
@@ -265,44 +311,6 @@ class Poses(MapGrid):
         grid = torch.meshgrid(*sides, indexing="ij")
         places = torch.stack([one.flatten() for one in grid[::-1]], -1)
         return to_image(places, self.map_stride[::-1])[None]
-
-    def _offsets(self, arrows: Tensor, keypoints: Tensor) -> Tensor:
-        """(batch,) absolute error of the offsets: a mean for each object, summed over objects."""
-        axes, size = self.spatial_dims, arrows.shape[2:]
-        stride = self.map_stride[::-1]
-        centres = _centres(keypoints)
-        there = centres.isfinite().all(-1)
-        middle = to_map(centres.nan_to_num(0.0), stride).round()
-        pixels = middle[:, :, None] + self._disc(arrows.device)
-        limit = pixels.new_tensor(size[::-1])
-        inside = ((pixels >= 0) & (pixels < limit)).all(-1) & there[..., None]
-        inside &= ((middle >= 0) & (middle < limit)).all(-1)[..., None]
-        clamped = pixels.clamp_min(0).minimum(limit - 1)
-        index = torch.zeros_like(clamped[..., 0])
-        for axis in reversed(range(axes)):
-            index = index * size[axes - 1 - axis] + clamped[..., axis]
-        flat = index.long().flatten(1)[:, None].expand(-1, arrows.shape[1], -1)
-        read = arrows.flatten(2).gather(2, flat)
-        read = read.view(len(arrows), self.keypoints, axes, *pixels.shape[1:3])
-        aims = keypoints[:, :, None] - to_image(clamped, stride)[:, :, :, None]
-        aims = (aims / (UNIT * self.extent)).permute(0, 3, 4, 1, 2)
-        counts = aims.isfinite() & inside[:, None, None]
-        error = torch.where(counts, (read - aims.nan_to_num(0.0)).abs(), 0.0)
-        each = error.sum((1, 2, 4)) / counts.sum((1, 2, 4)).clamp_min(1)
-        return each.sum(1)
-
-    def _disc(self, device: torch.device) -> Tensor:
-        """(pixels, axes) steps from a centre to the pixels whose offsets are learnt."""
-        radius = max(1.0, DISC * self.extent / max(self.map_stride))
-        along = range(-math.floor(radius), math.floor(radius) + 1)
-        steps = list(product(along, repeat=self.spatial_dims))
-        near = [step for step in steps if math.dist(step, [0] * len(step)) <= radius]
-        return torch.tensor(near, device=device, dtype=torch.float32)
-
-
-def _centres(keypoints: Tensor) -> Tensor:
-    """(batch, instances, axes) mean of the located keypoints; NaN where there is none."""
-    return keypoints.nanmean(2)
 
 
 def _about(heat: FloatArray, places: FloatArray) -> FloatArray:

@@ -15,12 +15,14 @@ names       names that are safe to open and to write
 from placewise.labels.classes import NOT_LABELLED, ClassDataset, ClassSample
 from placewise.labels.dataset import SPLITS, Dataset, S, Sample
 from placewise.labels.keypoints import (
+    Ignored,
     KeypointDataset,
     KeypointSample,
     PoseDataset,
     SpotDataset,
     Visibility,
     as_told,
+    nearest_distances,
     single,
 )
 from placewise.labels.masks import (
@@ -43,6 +45,7 @@ __all__ = [
     "ClassSample",
     "Dataset",
     "Files",
+    "Ignored",
     "InstanceDataset",
     "InstanceSample",
     "KeypointDataset",
@@ -58,6 +61,7 @@ __all__ = [
     "as_told",
     "guess_symmetry",
     "mirror_order",
+    "nearest_distances",
     "of_split",
     "single",
     "split_images",

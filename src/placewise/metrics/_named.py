@@ -152,6 +152,45 @@ CLASS_METRICS = (
 )
 """Metrics of classes, the most important first."""
 
+F1 = Metric(
+    "f1",
+    "F1",
+    "%",
+    "harmonic mean of precision and recall, averaged over the kinds of spots",
+    "higher",
+    equal=0.01,
+)
+
+SPOT_METRICS = (
+    F1,
+    Metric(
+        "precision", "precision", "%", "share of the found spots that are labelled ones", "higher"
+    ),
+    Metric("recall", "recall", "%", "share of the labelled spots that are found", "higher"),
+    Metric(
+        "ap",
+        "average precision",
+        "%",
+        "area under precision over recall when the threshold is lowered step by step",
+        "higher",
+    ),
+    Metric(
+        "mean_error_px",
+        "mean error",
+        "px",
+        "distance from a found spot to its labelled position, averaged over the spots found",
+    ),
+    Metric(
+        "counting_mae",
+        "counting error",
+        "",
+        "by how many the count of a kind on an image is wrong, averaged over images and kinds",
+    ),
+    Metric(
+        "tolerance_px", "tolerance", "px", "farthest that a found spot is the labelled one", None
+    ),
+)
+
 KEYPOINTS_RIGHT = Metric(
     "pck",
     "keypoints right",

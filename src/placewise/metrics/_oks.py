@@ -143,7 +143,7 @@ def assigned(similarity: FloatArray) -> NDArray[np.intp]:
         >>> assigned(np.array([[0.9, 0.8], [0.7, 0.0], [0.0, 0.0]])).tolist()
         [1, 0, -1]
     """
-    rows, columns = matched(similarity)
+    rows, columns = most_alike(similarity)
     best = similarity.argmax(1) if similarity.size else np.zeros(len(similarity), np.intp)
     some = similarity.max(1, initial=0) > 0
     own = np.where(some, best, -1)
@@ -151,14 +151,14 @@ def assigned(similarity: FloatArray) -> NDArray[np.intp]:
     return own
 
 
-def matched(similarity: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def most_alike(similarity: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns that belong together: each at most once, and as similar as possible in all.
 
     Args:
         similarity: (F, T), 0 or more; what is 0 is never matched.
 
     Example:
-        >>> matched(np.array([[0.9, 0.8], [0.7, 0.0]]))
+        >>> most_alike(np.array([[0.9, 0.8], [0.7, 0.0]]))
         (array([0, 1]), array([1, 0]))
     """
     from scipy.optimize import linear_sum_assignment

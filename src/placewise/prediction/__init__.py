@@ -262,18 +262,17 @@ def _ended(
 
 
 def _rows(file: Path, sizes: Mapping[str, Size]) -> Iterator[tuple[str, Size, list[list[str]]]]:
-    """(image, size, its rows) of a table, image by image; of some images there are none."""
+    """(image, size, its rows) of a table, image by image, also of images without a row."""
     with file.open(encoding="utf-8", newline="") as text:
         lines = csv.reader(text)
         next(lines)
         groups = groupby(lines, key=lambda row: row[0])
-        image, rows = next(groups, ("", iter(())))
-        for name, size in sizes.items():
-            if name != image:
-                yield name, size, []
-                continue
-            yield name, size, list(rows)
-            image, rows = next(groups, ("", iter(())))
+        name, rows = next(groups, ("", iter(())))
+        for image, size in sizes.items():
+            mine = list(rows) if image == name else []
+            yield image, size, mine
+            if mine:
+                name, rows = next(groups, ("", iter(())))
 
 
 def _first(skipped: Sequence[Mapping[str, str]]) -> str:
