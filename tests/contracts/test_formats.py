@@ -343,9 +343,9 @@ FAULTS = [
     ("header row", "deeplabcut", "bodyparts", "parts", [
         ", row 2, header: 'parts' begins the row, 'bodyparts' should; write the rows scorer, "
         "bodyparts, coords first"]),
-    ("several animals", "deeplabcut", "bodyparts", "individuals,a,a,b,b,\nbodyparts", [
-        ", row 2, header: a file of several animals is not read; export one animal, or convert the "
-        "file to COCO"]),
+    ("several animals", "deeplabcut", "bodyparts", "individuals,a,a,b,b,\nbody", [
+        ", row 3, header: 'body' begins the row, 'bodyparts' should; write the rows scorer, "
+        "individuals, bodyparts, coords first"]),
     ("not UTF-8", "deeplabcut", "b.png", "\udcff.png", [
         f", row 5, text: byte 0xff at offset 94 is not UTF-8; {UTF8}"]),
     ("leaves the folder", "deeplabcut", "b.png", "..\\b.png", [

@@ -2,8 +2,10 @@
 
 Read and written are `keypoints` as x, y, v with v = 0 not labelled, 1 hidden, 2 visible, the
 category's `skeleton` (1-based), and beyond the standard: the category's `symmetry` (pairs of
-names), an annotation's `absent` (names) and `scores`, and an image's `split`. Several annotations
-of an image are its instances; one without a labelled keypoint is none, unless it has `absent`.
+names), an annotation's `absent` (names), `scores` and `track_id` (which object over the images),
+and an image's `split`. Several annotations of an image are its instances; one without a labelled
+keypoint is none, unless it has `absent`. An `area` that is not that of the box about the keypoints
+is kept.
 Coordinates are taken as they are: 0-based, an integer is a pixel's centre.
 
 Source: the data format page of cocodataset.org. Other tools deviate from it, and what they mean
@@ -36,6 +38,9 @@ VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
 
 MAX_LISTS = 20_000_000
 """Most lists and objects in a file; more would fill the memory."""
+
+SAME = 0.001
+"""Share of an area by which it may differ from that of the box about the keypoints."""
 
 MAX_FOLDERS = 1000
 """Most folders that are searched for the images."""
@@ -358,7 +363,9 @@ class Reader:
             self.fault(f"{path}.keypoints", got, "write x, y, v for each keypoint of the category")
         elif values is not None:
             scores = _scores(annotation.get("scores"), len(names))
-            self._points(values, image, columns, absent, scores, path)
+            instance = self._points(values, image, columns, absent, scores, path)
+            if instance is not None:
+                self._object(annotation, values, image, instance, path)
 
     def _columns(self, annotation: Json, path: str) -> range | None:
         """The keypoints of an annotation's category; None and a fault where there is none."""
@@ -382,8 +389,8 @@ class Reader:
         absent: set[str] | None,
         scores: list[float],
         path: str,
-    ) -> None:
-        """Mark the keypoints of the next instance on an image, if it has any."""
+    ) -> int | None:
+        """Mark the keypoints of the next instance on an image; its number, None if it has none."""
         instance = self.instances[image or "", columns.start]
         marks = []
         for i, column in enumerate(columns):
@@ -401,6 +408,22 @@ class Reader:
             for mark in marks:
                 self.collector.mark(image, mark)
             self.instances[image or "", columns.start] += 1
+            return instance
+        return None
+
+    def _object(
+        self, annotation: Json, values: list[object], image: str | None, instance: int, path: str
+    ) -> None:
+        """Keep the identity and the area of an instance, where it has them."""
+        track = _whole(annotation.get("track_id"))
+        if track is not None and not (type(track) is int and 0 <= track < 1 << 31):
+            got = f"{shown(track)} is not a whole number of 0 or more"
+            self.fault(f"{path}.track_id", got, "number the objects over the images from 0")
+        elif isinstance(track, int):
+            self.collector.track(image, instance, track)
+        area = _finite(annotation.get("area"))
+        if area is not None and area > 0 and abs(area - _box_area(values)) > SAME * area:
+            self.collector.area(image, instance, area)
 
     def _absent(self, annotation: Json, known: Sequence[str], path: str) -> set[str] | None:
         """Names of the keypoints that an annotation calls absent, None where it does not say."""
@@ -445,6 +468,16 @@ def _scores(listed: object, count: int) -> list[float]:
     values = listed if isinstance(listed, list) and len(listed) == count else [None] * count
     found = [_finite(value) for value in values]
     return [math.nan if s is None or not 0 <= s <= 1 else s for s in found]
+
+
+def _box_area(values: list[object]) -> float:
+    """Area of the box about the keypoints x, y, v of which v is not 0."""
+    numbers = [_finite(value) or 0.0 for value in values]
+    seen = [numbers[i : i + 2] for i in range(0, len(numbers) - 2, 3) if numbers[i + 2]]
+    if not seen:
+        return 0.0
+    wide, high = np.ptp(np.array(seen), axis=0).tolist()
+    return float(wide * high)
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -506,6 +539,10 @@ def _annotation(sample: KeypointSample, instance: int, names: tuple[str, ...]) -
         "iscrowd": 0,
         **_box(located),
     }
+    if sample.areas is not None and np.isfinite(sample.areas[instance]):
+        annotation["area"] = float(sample.areas[instance])
+    if sample.tracks is not None and sample.tracks[instance] >= 0:
+        annotation["track_id"] = int(sample.tracks[instance])
     absent = [
         name for name, seen in zip(names, visibility, strict=True) if seen == Visibility.ABSENT
     ]

@@ -251,8 +251,9 @@ def _unlabelled(facts: PoseFacts) -> Iterator[Advice]:
         names = listed([f"{name} ({times(missing[name])})" for name in most])
         yield (
             Weight.NOTE,
-            f"Not labelled on every animal: {names}. Nothing is learnt about such a keypoint near its animal; where it is hidden or not on "
-            "the image, label it as absent, and the network learns to leave it out.",
+            f"Not labelled on every animal: {names}. Nothing is learnt about such a keypoint near "
+            "its animal; where it is hidden or not on the image, label it as absent, and the "
+            "network learns to leave it out.",
         )
 
 

@@ -182,3 +182,5 @@ def export(root: Path, settings: ModelSettings, found: Iterable[PosePrediction],
     samples = tuple(sample_of(one) for one in found)
     dataset = PoseDataset(root, settings.names, samples, settings.symmetry, settings.skeleton)
     write_dataset(dataset, out / "predictions.coco.json", overwrite=True)
+    file = out / "predictions.deeplabcut.csv"
+    write_dataset(dataset, file, "deeplabcut", overwrite=True, lossy=True)

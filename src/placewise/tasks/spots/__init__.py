@@ -62,9 +62,7 @@ class SpotTarget(Target):
 
     def scaled(self, ratio: tuple[float, ...]) -> SpotTarget:
         """The same on the scaled image."""
-        ignored = tuple(
-            (k, rescale(low, ratio), rescale(high, ratio)) for k, low, high in self.ignored
-        )
+        ignored = tuple((k, rescale(low, ratio), rescale(high, ratio)) for k, low, high in self.ignored)
         return replace(self, points=rescale(self.points, ratio), ignored=ignored)
 
     def encode(self, warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
@@ -306,3 +304,4 @@ def spots_of(dataset: Data) -> SpotDataset:
 
 def _box(dataset: SpotDataset, box: Ignored) -> tuple[int, FloatArray, FloatArray]:
     return dataset.names.index(box.name), np.array(box.low), np.array(box.high)
+
