@@ -99,6 +99,9 @@ class Deeplabcut(KeypointFormat):
     def losses(self, labels: KeypointDataset) -> list[str]:
         """Hidden and absent, identities, a skeleton, a symmetry that names do not tell."""
         losses = table_losses(labels)
+        several = [sample.located.any(1) for sample in labels.samples if len(sample.points) > 1]
+        if empty := sum(int((~there).sum()) for there in several):
+            losses.append(f"objects without a located keypoint ({empty})")
         if any(sample.tracks is not None for sample in labels.samples):
             losses.append("identities over images")
         for state in (Visibility.HIDDEN, Visibility.ABSENT):

@@ -171,7 +171,7 @@ def _overlapping(dataset: PoseDataset, length: float | None) -> tuple[str, ...]:
 
 def _swaps(dataset: PoseDataset) -> tuple[tuple[str, str, str], ...]:
     pairs = [tuple(dataset.names.index(name) for name in pair) for pair in dataset.symmetry]
-    owners = [s.image for s in dataset.samples for there in s.located.any(1) if there]
+    owners = [s.image for s in dataset.samples for _ in range(int(s.located.any(1).sum()))]
     objects: FloatArray = np.concatenate(
         [
             np.empty((0, len(dataset.names), 2)),
