@@ -28,9 +28,9 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from placewise.formats._collect import Collector, subfolders
-from placewise.formats._format import KeypointFormat
+from placewise.formats._format import Joints, KeypointFormat
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
-from placewise.labels import KeypointDataset, KeypointSample, Visibility
+from placewise.labels import KeypointDataset, KeypointSample, Visibility, guess_symmetry
 from placewise.labels.names import shown
 
 VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
@@ -77,6 +77,10 @@ class Coco(KeypointFormat):
         below; for a file in `annotations` also in the folders beside that.
         """
         return Reader(Collector(path, root), find_root=root is None).labels()
+
+    def joints(self, path: Path) -> Joints | None:
+        """Skeleton and symmetry of the category; no image is looked at."""
+        return Reader(Collector(path), find_root=False).joints()
 
     def losses(self, labels: KeypointDataset) -> list[str]:
         """Nothing."""
@@ -146,6 +150,24 @@ class Reader:
             self._annotation(annotation, f"annotations[{i}]")
         symmetry = self._symmetry(category, f"{path}.symmetry")
         return self.collector.labels(self.names, symmetry, self._skeleton(category))
+
+    def joints(self) -> Joints | None:
+        """How the keypoints of the category belong together; None where nothing says it.
+
+        Raises:
+            LabelError: the file is broken.
+        """
+        found = self._categories(self._content())
+        if found is None or self.collector.faults:
+            return None
+        category, path = found
+        symmetry = self._symmetry(category, f"{path}.symmetry")
+        skeleton = self._skeleton(category)
+        if self.collector.faults or not (symmetry or skeleton):
+            return None
+        return Joints(
+            self.names, guess_symmetry(self.names) if symmetry is None else symmetry, skeleton
+        )
 
     def fault(self, field: str, got: str, todo: str) -> None:
         """Note a fault at a path of the JSON."""
