@@ -67,7 +67,7 @@ LIBRARIES = {
 }
 OPTIONAL = {
     "backbones": {"timm"},
-    "demo": {"sklearn"},
+    "tasks": {"sklearn"},
     "engine": {"distributed", "joblib", "ray"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
@@ -377,7 +377,8 @@ GOOD = {
     "heads/__init__": "from placewise.heads import _one\nfrom . import _one",
     "heads/_one": "from ..geometry import a\n"
     "import placewise.geometry, numpy as np\nx = 'placewise.heads'",
-    "demo": "def a():\n    import sklearn.datasets",
+    "tasks/one/demo": "def a():\n    import sklearn.datasets",
+    "demo": "",
     "cli": "def a():\n    from placewise import demo, heads\n    net.eval()",
 }
 

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -225,6 +225,35 @@ class Calibration(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
+class WriteImages(Protocol):
+    """Writes made images and their labels into a new folder."""
+
+    def __call__(self, folder: Path, *, images: int, seed: int) -> Path:
+        """The path of the labels; the images are in the subfolder `images`."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a task shows in `placewise demo`: made images from which it learns in minutes.
+
+    Attributes:
+        what: is on the images, after their number, e.g. "images with digits".
+        images: number of them.
+        minutes: length of the training.
+        results: what is predicted, which is the name of its folder too.
+        write: makes the images, their labels, and a README.txt.
+        said: from `predictions.csv` of the test images and the labels to a sentence on how good
+            they are, and its numbers by name.
+    """
+
+    what: str
+    images: int
+    minutes: float
+    results: str
+    write: WriteImages
+    said: Callable[[Path, Dataset[Any]], tuple[str, dict[str, float]]]
+
+
 class Task(ABC, Generic[S, P]):
     """One kind of answer.
 
@@ -243,6 +272,7 @@ class Task(ABC, Generic[S, P]):
         calibration: what `calibrate` may give, field by field.
         control: name of the head that permutes places in front of another, for the place-use
             index of a comparison; None where there is none.
+        demo: made data by which the task shows itself; None where there are none.
     """
 
     noun: ClassVar[str]
@@ -257,6 +287,7 @@ class Task(ABC, Generic[S, P]):
     place_words: ClassVar[Sequence[tuple[str, str]]] = ()
     calibration: ClassVar[type[BaseModel]] = Calibration
     control: ClassVar[str | None] = None
+    demo: ClassVar[Demo | None] = None
 
     # --- from labels to a training set ---------------------------------------------------------
 

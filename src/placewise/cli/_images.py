@@ -340,21 +340,27 @@ def evaluate(
 
 
 def demo(
-    out: Path = Path("placewise-demo"), minutes: float = 3.3, seed: int = 0, images: int = 600
+    out: Path = Path("placewise-demo"),
+    task: str = "keypoints",
+    minutes: float | None = None,
+    seed: int = 0,
+    images: int | None = None,
 ) -> None:
-    """Make a folder of images with known keypoints, train on it, and show the result.
+    """Make a folder of images with known answers, train on it, and show the result.
 
     Like this:
 
       placewise demo
+      placewise demo --task spots --out cells
       placewise demo --out digits --minutes 1
 
     Args:
-        out: new folder for the images, the run, the scores and the keypoints.
-        minutes: length of the training.
+        out: new folder for the images, the run, the scores and the predictions.
+        task: what is shown: keypoints (the default), spots.
+        minutes: length of the training; by default as long as the task needs.
         seed: number that all random draws follow from.
-        images: number of images.
+        images: number of images; by default as many as the task needs.
     """
     from placewise.demo import run_demo
 
-    run_demo(out, minutes=minutes, seed=seed, images=images)
+    run_demo(out, task=task, minutes=minutes, seed=seed, images=images)

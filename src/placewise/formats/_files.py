@@ -271,6 +271,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
             _ask_for_task(path, over, found)
         return _Found(path, [path], over)
     if found and (len(found.files) == 1 or found.together):
+        _tell(path, found, able)
         return found
     if found:
         raise SettingsError(
@@ -282,7 +283,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
         raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
     for member in tried:
         if member.recognises_folder(path):
-            if not member.holds_images:
+            if not (member.holds_images or member.own_files):
                 _refuse_labels_below(path, tried)
             if doubt := member.doubt(path):
                 raise SettingsError(
@@ -306,6 +307,15 @@ def _ask_for_task(path: Path, over: Format, found: _Found) -> NoReturn:
         f"{path} holds labels for two tasks: images with {over.tasks[0]}, and "
         f"{_listed(path, found.files)}; say which to learn with {tasks}"
     )
+
+
+def _tell(path: Path, found: _Found, able: Sequence[Format]) -> None:
+    """Say which labels are taken of a folder that holds others too."""
+    others = [one for one in able if one.own_files and one.recognises_folder(path)]
+    if others:
+        names = " or ".join(FORMATS.name_of(type(one)) for one in others)
+        taken = _listed(path, found.files)
+        _log.warning("%s: %s is read; --format %s takes the other labels", path, taken, names)
 
 
 def _search(folder: Path, tried: Sequence[Format]) -> _Found | None:

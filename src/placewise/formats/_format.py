@@ -34,6 +34,9 @@ class Format(ABC):
     """Whether a folder that is recognised as a whole is taken even if files of labels lie in it;
     see `wins`."""
 
+    own_files: ClassVar[bool] = False
+    """Whether the files of labels in such a folder are its own."""
+
     holds_images: ClassVar[bool] = False
     """Whether the images are in the file itself."""
 

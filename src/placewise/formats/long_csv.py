@@ -66,10 +66,10 @@ class LongCsv(KeypointFormat):
     """CSV with a row for each keypoint: image, keypoint, x, y[, visibility][, split][, instance].
 
     The order of the columns is free and further columns are ignored. Empty x and y without a
-    visibility are a keypoint that is not labelled. `instance` numbers several objects on an image,
-    and `track` says which is which over the images, with a number or a name. Without
-    `instance` every row is an instance where the whole file is of many of a kind (cells), and a
-    kind without a row on an image is absent there; else repetitions are faults. Predictions have a `score`.
+    visibility are a keypoint that is not labelled. `instance` numbers several objects on an image;
+    without it every row is an instance where the whole file is of many of a kind (cells), and a
+    kind without a row on an image is absent there; else repetitions are faults. `track` says which
+    instance is which over the images, with a number or a name. Predictions have a `score`.
     """
 
     first = ("points.csv", "keypoints.csv", "labels.csv")

@@ -48,9 +48,7 @@ class SpotSet:
     def above(self, threshold: float) -> SpotSet:
         """Only the found points of at least this score."""
         sure = self.scores >= threshold
-        return SpotSet(
-            self.size, self.truth, self.found[sure], self.scores[sure], self.ignored
-        )
+        return SpotSet(self.size, self.truth, self.found[sure], self.scores[sure], self.ignored)
 
 
 @dataclass(frozen=True)

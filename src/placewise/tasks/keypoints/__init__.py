@@ -34,6 +34,7 @@ from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.task import Calibration, Items, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.keypoints import check, permuted, scoring
+from placewise.tasks.keypoints.demo import DEMO
 from placewise.tasks.keypoints.items import KeypointItems
 from placewise.tasks.keypoints.model import KeypointModel
 from placewise.tasks.keypoints.prediction import COLUMNS, KeypointPrediction, export, read_rows
@@ -137,6 +138,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     place_words = PLACE_WORDS
     chosen_by = VALIDATION
     calibration = Radii
+    demo = DEMO
     control = f"{permuted.__name__}:{permuted.PermutedKeypoints.__name__}"
 
     def target(self, dataset: Data, sample: KeypointSample) -> KeypointTarget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +22,21 @@ from placewise.heads.spots import NO_KIND
 from placewise.images import ImageArray
 from placewise.labels import Dataset, Ignored, KeypointSample, SpotDataset
 from placewise.metrics import F1, detection_scores
-from placewise.model import ModelSettings
+from placewise.model import PIXELS, ModelSettings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Report, Section
-from placewise.task import Calibration, Progress, RunInfo, Scored, Target, Task, Validation
+from placewise.task import Calibration, Needs, Progress, RunInfo, Scored, Target, Task, Validation
 from placewise.tasks.spots import check, scoring
+from placewise.tasks.spots.demo import DEMO
 from placewise.tasks.spots.drawing import draw_spots
 from placewise.tasks.spots.export import counts_table, export
 from placewise.tasks.spots.model import SpotModel
 from placewise.tasks.spots.prediction import SpotPrediction, columns, read_rows
 from placewise.tasks.spots.report import SPOT_WORDS, spot_sections, spot_tiles
 from placewise.wording import number, share
+
+APART = 32.0
+"""Pixels of the network between neighbours of a kind, from which whole images are shown to it."""
 
 CARD_SIDE = (420, 640)
 """Least and most pixels along the longer side of an image on a report."""
@@ -62,7 +67,9 @@ class SpotTarget(Target):
 
     def scaled(self, ratio: tuple[float, ...]) -> SpotTarget:
         """The same on the scaled image."""
-        ignored = tuple((k, rescale(low, ratio), rescale(high, ratio)) for k, low, high in self.ignored)
+        ignored = tuple(
+            (k, rescale(low, ratio), rescale(high, ratio)) for k, low, high in self.ignored
+        )
         return replace(self, points=rescale(self.points, ratio), ignored=ignored)
 
     def encode(self, warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,6 +112,7 @@ class Spots(Task[KeypointSample, SpotPrediction]):
     options = frozenset({"tolerance"})
     words = SPOT_WORDS
     calibration = Thresholds
+    demo = DEMO
 
     def target(self, dataset: Data, sample: KeypointSample) -> SpotTarget:
         """All spots of an image."""
@@ -140,6 +148,12 @@ class Spots(Task[KeypointSample, SpotPrediction]):
             f"a found spot counts as a labelled one within {number(labels.tolerance)} px: the "
             f"smaller of 2.5 % of the image's diagonal{apart} (evaluate takes --tolerance)"
         ]
+
+    def needs(self, dataset: Data, samples: Samples, head: str) -> Needs:
+        """Whole images where neighbours stay `APART` pixels apart; else crops that keep them so."""
+        near = spots_of(dataset).spacing
+        side = np.sqrt(np.median([math.prod(sample.size) for sample in samples]) / PIXELS)
+        return Needs(near, whole=near is not None and near >= APART * float(side))
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
         """Images are mirrored and turned by any angle: spots have no direction."""
@@ -304,4 +318,3 @@ def spots_of(dataset: Data) -> SpotDataset:
 
 def _box(dataset: SpotDataset, box: Ignored) -> tuple[int, FloatArray, FloatArray]:
     return dataset.names.index(box.name), np.array(box.low), np.array(box.high)
-

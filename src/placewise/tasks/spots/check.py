@@ -325,7 +325,13 @@ def _row(one: KindFacts, splits: Sequence[str]) -> list[str]:
     counts = [one.spots, *(one.by_split[split] for split in splits)]
     counts += [one.images, one.absent, one.unlabelled]
     spread = f"{one.least} – {one.median:g} – {one.most}"
-    return [one.kind, *(f"{n:,}" for n in counts), spread, number(one.spacing_px), str(one.near_border)]
+    return [
+        one.kind,
+        *(f"{n:,}" for n in counts),
+        spread,
+        number(one.spacing_px),
+        str(one.near_border),
+    ]
 
 
 def look(dataset: SpotDataset, seed: int, progress: Progress | None) -> SpotFindings:

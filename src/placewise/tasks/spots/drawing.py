@@ -28,8 +28,8 @@ SPARSE = 40
 
 KEY = (
     "A mark is a found spot; its colour and shape are those of its kind. A white cross is a "
-    "labelled spot. A hollow mark is a spot that is found where none is labelled, and a red ring is "
-    "about a labelled spot that is missed."
+    "labelled spot. A hollow mark is a spot that is found where none is labelled, and a red ring "
+    "is about a labelled spot that is missed."
 )
 
 

@@ -38,9 +38,7 @@ def as_sample(one: SpotPrediction) -> KeypointSample:
     return KeypointSample(one.image, one.size, places, seen, scores=sure)
 
 
-def export(
-    root: Path, settings: ModelSettings, found: Sequence[SpotPrediction], out: Path
-) -> None:
+def export(root: Path, settings: ModelSettings, found: Sequence[SpotPrediction], out: Path) -> None:
     """Write spots for other programs: COCO and points.csv, and the counts.
 
     Args:

@@ -114,6 +114,4 @@ def read_rows(
     values = np.array(places).reshape(-1, len(size) + 1)
     kinds = np.array([names.index(row[1]) for row in rows], np.intp)
     nothing = np.zeros(len(names))
-    return SpotPrediction(
-        tuple(names), image, size, values[:, :-1], kinds, values[:, -1], nothing
-    )
+    return SpotPrediction(tuple(names), image, size, values[:, :-1], kinds, values[:, -1], nothing)

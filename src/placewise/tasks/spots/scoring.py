@@ -46,9 +46,7 @@ def spot_set(
     )
 
 
-def spot_sets(
-    dataset: SpotDataset, samples: Samples, found: Found
-) -> list[list[SpotSet]]:
+def spot_sets(dataset: SpotDataset, samples: Samples, found: Found) -> list[list[SpotSet]]:
     """For each kind, the images on which it is labelled."""
     return [
         [
