@@ -25,7 +25,7 @@ progress
 geometry family files devices images statistics ops parallel engine
 readers
 labels checkpoint metrics
-report paddings decoders losses mask_losses grouping formats graph
+ report paddings decoders losses mask_losses grouping formats graph tracking
 augment peaks
 layers auditing
 backbones heads remedies

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from torch.utils.data import default_collate
 
 from placewise.augment import Warp
-from placewise.errors import DataError
+from placewise.errors import DataError, SettingsError
 from placewise.findings import Advice, Findings, look_at_set
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
@@ -193,6 +193,34 @@ class Items(ABC):
             seed: of the deformation.
         """
         return None
+
+
+class Follower(ABC, Generic[P]):
+    """Gives the objects of images their identities, image by image, in order.
+
+    Attributes:
+        column: of the table that holds the identities; it is the last one.
+    """
+
+    column: ClassVar[str]
+
+    @abstractmethod
+    def follow(self, one: P) -> P:
+        """The prediction of the next image, with identities; `rows` then has one more cell.
+
+        Args:
+            one: the prediction.
+        """
+
+    @abstractmethod
+    def replay(self, image: str, size: Size, rows: Sequence[Sequence[str]]) -> None:
+        """Go on behind an image that was followed before, and then interrupted.
+
+        Args:
+            image: its name.
+            size: of the image.
+            rows: cells of its rows; none where nothing was found on it.
+        """
 
 
 class Calibration(BaseModel):
@@ -445,6 +473,20 @@ class Task(ABC, Generic[S, P]):
             one: the prediction.
             folder: of the results; subfolders are made.
         """
+
+    def follower(self, settings: ModelSettings) -> Follower[P]:
+        """What follows objects over images, for `predict --track`.
+
+        Args:
+            settings: of the model.
+
+        Raises:
+            SettingsError: the answers are not about objects that could be followed.
+        """
+        raise SettingsError(
+            f"--track (track=True) follows objects over images, and this run predicts "
+            f"{self.noun}, which have none; leave it out"
+        )
 
     def save_all(self, held: Scored[S, P], folder: Path) -> None:
         """Write what an evaluation holds beyond the table of its predictions, e.g. counts.

@@ -243,6 +243,7 @@ def predict(
     /,
     out: Path,
     resume: bool = False,
+    track: bool = False,
     overlays: int = 200,
     threshold: float = 0.5,
     device: str = "auto",
@@ -256,6 +257,7 @@ def predict(
       placewise predict my_run new_images --out predictions
       placewise predict my_run image.png --out predictions --overlays 0
       placewise predict my_run new_images --out predictions --resume
+      placewise predict my_run frames_of_a_video --out predictions --track
 
     Args:
         run: folder of the run.
@@ -263,6 +265,8 @@ def predict(
         out: new folder for predictions.csv and the images with drawings, outside of the folder of
             images; keypoints are also written for COCO and DeepLabCut.
         resume: continue the same prediction where it was interrupted.
+        track: give animals or people their identities over the images, which are taken as frames
+            of a video in the natural order of their names.
         overlays: number of images that are drawn with their prediction, at most.
         threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
@@ -282,6 +286,7 @@ def predict(
             overlays=overlays,
             threshold=threshold,
             resume=resume,
+            track=track,
             progress=progress,
         )
     teller(quiet)(f"{about['images']:,} images predicted: {out / 'predictions.csv'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import logging
 import re
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
-from placewise.formats._format import FORMATS, Format, Written, members
+from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
 from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
 from placewise.images import is_hidden, is_image_name
@@ -59,7 +60,8 @@ def read_dataset(
             `labels.csv`, `labels.json`, else the only file in a known format there, else what a
             tool keeps in subfolders (`labeled-data`, `annotations`, `train` and `valid`), else
             idx files, else a folder for each class; or several files named with a wildcard, as
-            "cameras/*/points.csv".
+            "cameras/*/points.csv". Where a table without a skeleton is taken, and a COCO file
+            beside it names the same keypoints, skeleton and symmetry are those of that file.
         format: name of the format; None: find it by looking at the data.
         root: folder of the images; None: the file's folder. For DeepLabCut and COCO files it is
             found where the images are.
@@ -97,6 +99,8 @@ def read_dataset(
             labels = found.member.read(found.files[0], base)
         else:
             labels = _read_together(found, base)
+        if Path(path).is_dir() and isinstance(labels, KeypointDataset):
+            labels = _joined(labels, Path(path))
         labels = labels if task is None else labels.for_task(task)
         return labels if splits is None else with_splits(labels, Path(splits))
     except OSError as error:
@@ -104,6 +108,25 @@ def read_dataset(
         raise DataError(
             f"{path} cannot be read: {reason}; check the path and its rights"
         ) from error
+
+
+def _joined(labels: KeypointDataset, folder: Path) -> KeypointDataset:
+    """Labels without a skeleton with that of another file in the folder of the same keypoints."""
+    if labels.skeleton or labels.source is None:
+        return labels
+    listed = [file.name for file in folder.iterdir()]
+    for member in members():
+        if not isinstance(member, KeypointFormat) or not member.patterns:
+            continue
+        for file in _inside(folder, sorted(listed), member.patterns[0]):
+            if file == labels.source or not member.recognises(file, _head(file)):
+                continue
+            with contextlib.suppress(DataError):
+                found = member.joints(file)
+                if found and set(found.names) == set(labels.names):
+                    _log.info("skeleton and symmetry pairs are those of %s", file)
+                    return replace(labels, symmetry=found.symmetry, skeleton=found.skeleton)
+    return labels
 
 
 def write_dataset(

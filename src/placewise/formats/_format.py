@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -135,10 +135,36 @@ class Written(Format, Generic[L]):
         write_text(path, self.text(labels))
 
 
+@dataclass(frozen=True)
+class Joints:
+    """How the keypoints of a file belong together.
+
+    Attributes:
+        names: of the keypoints.
+        symmetry: pairs of names that change places when an image is mirrored.
+        skeleton: pairs of names that are drawn joined.
+    """
+
+    names: tuple[str, ...]
+    symmetry: tuple[tuple[str, str], ...]
+    skeleton: tuple[tuple[str, str], ...]
+
+
 class KeypointFormat(Written[KeypointDataset]):
     """A format of keypoints, which may be those of one object, of several, or many of a kind."""
 
     tasks = ("keypoints", "poses", "spots")
+
+    def joints(self, path: Path) -> Joints | None:
+        """How keypoints belong together, where a file of this format says it.
+
+        Args:
+            path: the file.
+
+        Raises:
+            LabelError: what is wrong in the file.
+        """
+        return None
 
     def join(self, parts: Sequence[KeypointDataset], source: Path) -> KeypointDataset:
         """One data set of files that name the same keypoints; see `Format.join`."""

@@ -30,7 +30,7 @@ from placewise.labels.masks import IGNORED, InstanceDataset, InstanceSample, Mas
 from placewise.labels.parts import by_time
 from placewise.labels.sources import Arrays, Files, Source
 from placewise.labels.splits import of_split, split_images
-from placewise.labels.symmetry import guess_symmetry, unpaired
+from placewise.labels.symmetry import guess_symmetry, mirror_order, unpaired
 
 __all__ = [
     "IGNORED",
@@ -57,6 +57,7 @@ __all__ = [
     "as_told",
     "by_time",
     "guess_symmetry",
+    "mirror_order",
     "nearest_distances",
     "of_split",
     "single",

@@ -68,6 +68,10 @@ class KeypointSample:
         visibility: (instances, points) int8 of `Visibility`; located means HIDDEN or VISIBLE.
         split: "train", "val", "test", or None where the labels do not say.
         scores: (instances, points) of predicted points, 0..1 or NaN; None for labels.
+        tracks: (instances,) which object over the images each one is, −1 where not known; None
+            where the labels do not say.
+        areas: (instances,) px² of each object, NaN where not known; None where the labels do not
+            say.
         ignored: boxes in which it is not known where points lie.
 
     Raises:
@@ -86,6 +90,8 @@ class KeypointSample:
     visibility: NDArray[np.int8]
     split: str | None = None
     scores: FloatArray | None = None
+    tracks: NDArray[np.int64] | None = None
+    areas: FloatArray | None = None
     ignored: tuple[Ignored, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,6 +109,8 @@ class KeypointSample:
             reason = "has coordinates where nothing is located; write NaN there"
         elif self.scores is not None and self.scores.shape != shape[:2]:
             reason = f"has scores of shape {self.scores.shape}, needed are {shape[:2]}"
+        elif any(one is not None and one.shape != shape[:1] for one in (self.tracks, self.areas)):
+            reason = f"has tracks or areas of another number than its {shape[0]} instances"
         elif self.split not in (None, *SPLITS):
             reason = f"has the split {self.split!r}, which must be one of {SPLITS} or None"
         else:

@@ -213,3 +213,63 @@ SPOT_METRICS = (
         "tolerance_px", "tolerance", "px", "farthest that a found spot is the labelled one", None
     ),
 )
+
+KEYPOINTS_RIGHT = Metric(
+    "pck",
+    "keypoints right",
+    "%",
+    "labelled keypoints that their own object's prediction has within 5 % of the object's length",
+    "higher",
+    equal=0.01,
+)
+
+POSE_METRICS = (
+    KEYPOINTS_RIGHT,
+    Metric(
+        "oks_map",
+        "OKS-mAP",
+        "",
+        "average precision over ten thresholds of COCO's object keypoint similarity; 1 is perfect",
+        "higher",
+    ),
+    Metric("ap_50", "AP at OKS 0.50", "", "average precision where OKS 0.50 is enough", "higher"),
+    Metric("ap_75", "AP at OKS 0.75", "", "average precision where OKS 0.75 is needed", "higher"),
+    Metric(
+        "wrong_animal_rate",
+        "in the wrong animal",
+        "%",
+        "predicted keypoints that lie at the same keypoint of another animal and not at their own",
+    ),
+    Metric("missed_animals", "missed animals", "", "labelled animals without a prediction"),
+    Metric("extra_animals", "extra animals", "", "predictions without a labelled animal"),
+    Metric(
+        "inferred",
+        "inferred keypoints",
+        "%",
+        "predicted keypoints without a peak on their map, placed by the animal's centre",
+        None,
+    ),
+    Metric(
+        "nearest_centre/pck",
+        "keypoints right, nearest centre",
+        "%",
+        "the same if each peak were given to the nearest centre: the baseline of the grouping",
+        None,
+    ),
+    Metric(
+        "nearest_centre/wrong_animal_rate",
+        "in the wrong animal, nearest centre",
+        "%",
+        "the same for that baseline",
+        None,
+    ),
+    Metric("tracks/mota", "MOTA", "", "1 − (missed + extra + switches) / animals", "higher"),
+    Metric("tracks/idf1", "IDF1", "", "F1 of identities over all images", "higher"),
+    Metric(
+        "tracks/identity_switches",
+        "identity switches",
+        "",
+        "how often an animal got another identity than before",
+    ),
+)
+"""Metrics of several animals or other objects, the most important first."""

@@ -19,7 +19,14 @@ from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size, rescale
 from placewise.heads import HEADS
 from placewise.images import ImageArray
-from placewise.labels import Dataset, KeypointDataset, KeypointSample, single, unpaired
+from placewise.labels import (
+    Dataset,
+    KeypointDataset,
+    KeypointSample,
+    mirror_order,
+    single,
+    unpaired,
+)
 from placewise.metrics import MEAN_ERROR, conformal_factor, errors, turns
 from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
@@ -351,20 +358,6 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     def check(self, dataset: Data, *, seed: int = 0, progress: Progress | None = None) -> Findings:
         """Look at keypoint labels and their images."""
         return check.look(_keypoints(dataset), seed, progress)
-
-
-def mirror_order(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> NDArray[np.intp]:
-    """Which keypoint each one becomes when the image is mirrored.
-
-    Example:
-        >>> mirror_order(["tail", "left", "right"], [("left", "right")]).tolist()
-        [0, 2, 1]
-    """
-    order = np.arange(len(names))
-    for first, second in symmetry:
-        a, b = list(names).index(first), list(names).index(second)
-        order[a], order[b] = b, a
-    return order
 
 
 def _keypoints(dataset: Data) -> KeypointDataset:
