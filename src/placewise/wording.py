@@ -28,6 +28,16 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{float(f'{value:.{digits}g}')}"
 
 
+def begun(sentence: str) -> str:
+    """A sentence with its first letter large.
+
+    Example:
+        >>> begun("a layer, A and B")
+        'A layer, A and B'
+    """
+    return sentence[:1].upper() + sentence[1:]
+
+
 def share(value: float | None) -> str:
     """A share of 1 as percent.
 
