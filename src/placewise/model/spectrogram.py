@@ -35,18 +35,18 @@ class Spectrogram(BaseModel):
 
     @classmethod
     def of_pitch(cls, pitch: float | None) -> Spectrogram:
-        """Windows of `SECONDS`, or nearly so: a power of two; four of them cover a sample.
+        """Windows of `SECONDS`, or nearly so: a power of two; two of them cover each sample.
 
         Args:
             pitch: seconds from sample to sample; None: not known.
 
         Example:
             >>> Spectrogram.of_pitch(1 / 8000)
-            Spectrogram(window=256, hop=64)
+            Spectrogram(window=256, hop=128)
         """
         wanted = SAMPLES if pitch is None else SECONDS / pitch
         window = int(np.clip(2 ** round(float(np.log2(wanted))), 16, 2**15))
-        return cls(window=window, hop=window // 4)
+        return cls(window=window, hop=window // 2)
 
     def size(self, length: int) -> Size:
         """(frequencies, columns) of a signal of this length.
