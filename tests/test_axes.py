@@ -14,8 +14,15 @@ from placewise.augment import Augmentation, generator, homographies, move_points
 from placewise.errors import DataError, SettingsError, ShapeError
 from placewise.geometry import ratio_of, rescale
 from placewise.images import resize
-from placewise.labels import Arrays, ClassDataset, ClassSample, KeypointDataset, KeypointSample
-from placewise.labels import Files, SpotDataset
+from placewise.labels import (
+    Arrays,
+    ClassDataset,
+    ClassSample,
+    Files,
+    KeypointDataset,
+    KeypointSample,
+    SpotDataset,
+)
 from placewise.model import InputSettings, as_input, choose_input, shown_size
 from placewise.model.inputs import CEILING, FLOOR, HIGH, LOW, normalised
 from placewise.model.spectrogram import RANGE, Spectrogram
@@ -203,7 +210,7 @@ def test_brightness_noise_and_blur_are_of_any_number_of_axes(size: tuple[int, ..
     image = blob(size, np.array(size[::-1]) / 2)
     ranges = Augmentation(blur=2.0)
     shown = ranges.photometric(image, generator(0, 1, "a"))
-    assert shown.shape == image.shape and 0 <= shown.min() and shown.max() <= 1
+    assert shown.shape == image.shape and shown.min() >= 0 and shown.max() <= 1
     assert not np.array_equal(shown, image)
 
 
@@ -224,8 +231,10 @@ def test_a_spectrogram_is_its_slow_twin() -> None:
             slow[16 - k, column] = np.abs((part * wave[:, None]).sum(0)) ** 2
     slow = (1 + 10 * np.log10(slow / slow.max()) / RANGE).clip(0, 1)
     assert view.size(200) == (16, 26)
-    assert np.abs(view.map(signal) - slow).max() < 1e-5
-    assert np.abs(view.map(300 * signal) - view.map(signal)).max() < 1e-5
+    found = view.map(signal)
+    assert np.abs(found[..., :2] - slow).max() < 1e-5
+    assert found[:, 0, 2].tolist() == pytest.approx(np.linspace(1, 0, 16).tolist())
+    assert np.abs(view.map(300 * signal) - found).max() < 1e-5
 
 
 def test_silence_has_a_spectrogram_without_a_number_that_is_none() -> None:
@@ -358,7 +367,12 @@ def test_a_spectrogram_is_for_classes_of_signals(tmp_path: Path) -> None:
             wavfile.write(folder / f"{digit}_ann_{number}.wav", 8000, (loud * tone).astype("<i2"))
     dataset = placewise.read_dataset(tmp_path)
     assert [s.split for s in dataset.samples].count("test") == 10
-    settings = {"max_steps": 40, "precision": "float32", "backbone_settings": {"width": 16}}
+    settings = {
+        "max_steps": 30,
+        "ema_decay": 0.8,
+        "precision": "float32",
+        "backbone_settings": {"width": 16},
+    }
     run = placewise.train(dataset, tmp_path / "run", quiet=True, spectrogram=True, **settings)
     view = run.facts.model.input
     assert view.axes == 2 and view.image_axes == 1 and view.size[0] == 128

@@ -57,9 +57,7 @@ def nifti(folder: Path) -> Made:
 def tiff(folder: Path) -> Made:
     tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
     facts = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
-    tifffile.imwrite(
-        folder / "v.tif", VOLUME, imagej=True, resolution=(4.0, 2.0), metadata=facts
-    )
+    tifffile.imwrite(folder / "v.tif", VOLUME, imagej=True, resolution=(4.0, 2.0), metadata=facts)
     return folder / "v.tif", VOLUME[..., None].astype(np.float32), (2e-3, 0.5e-3, 0.25e-3)
 
 
@@ -157,8 +155,15 @@ def test_records_are_what_wfdb_reads(form: str, length: int, tmp_path: Path) -> 
     digital = np.random.default_rng(length).integers(-top, top, (length, 3))
     warnings.simplefilter("ignore")  # wfdb calls what pandas will take away
     library.wrsamp(
-        "r", fs=250, units=["mV"] * 3, sig_name=["a", "b", "c"], d_signal=digital,
-        fmt=[form] * 3, adc_gain=[200.0, 100.0, 50.0], baseline=[0, 7, -3], write_dir=str(tmp_path),
+        "r",
+        fs=250,
+        units=["mV"] * 3,
+        sig_name=["a", "b", "c"],
+        d_signal=digital,
+        fmt=[form] * 3,
+        adc_gain=[200.0, 100.0, 50.0],
+        baseline=[0, 7, -3],
+        write_dir=str(tmp_path),
     )
     held = library.rdrecord(str(tmp_path / "r")).p_signal
     assert np.abs(READERS["wfdb"]().read(tmp_path / "r.hea") - held).max() < 1e-4

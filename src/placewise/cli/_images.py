@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from placewise.cli._words import Pairs, import_all, parse_settings, teller
 
 if TYPE_CHECKING:
+    from placewise.labels import Dataset
+    from placewise.run import Run
     from placewise.training import TrainingSettings
 
 SPINS = 10_000
@@ -186,7 +188,6 @@ def train(
     """
     import_all(plugin)
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
-    from placewise.evaluation import evaluate, scores_text
     from placewise.formats import read_dataset
     from placewise.parallel import is_first
     from placewise.training import train as run_training
@@ -214,10 +215,17 @@ def train(
     dataset = read_dataset(data, format=format, root=root, task=task, splits=splits)
     run = run_training(dataset, out, settings, resume=resume, quiet=quiet)
     if is_first():
-        folder = run.path / "validation"
-        scores = evaluate(run, dataset, split="val", out=folder)
-        teller(quiet)(scores_text(dataset, scores))
-        teller(quiet)(f"report: {folder / 'report.html'}")
+        _validated(run, dataset, quiet)
+
+
+def _validated(run: Run, dataset: Dataset[Any], quiet: bool) -> None:
+    """Scores of a new run on its validation images, told and written."""
+    from placewise.evaluation import evaluate, scores_text
+
+    folder = run.path / "validation"
+    scores = evaluate(run, dataset, split="val", out=folder)
+    teller(quiet)(scores_text(dataset, scores))
+    teller(quiet)(f"report: {folder / 'report.html'}")
 
 
 def _training_settings(**given: object) -> TrainingSettings:
