@@ -280,13 +280,15 @@ def test_signals_and_volumes_go_through_every_verb(
     data.mkdir()
     write(data)
     dataset = placewise.read_dataset(data)
-    assert "decode floor" in str(placewise.check(dataset, out=tmp_path / "check"))
+    said = str(placewise.check(dataset, out=tmp_path / "check"))
+    assert f"< 0.001 {unit}" in said and "image" not in said and " px" not in said
     settings = {"max_steps": 4, "precision": "float32", "backbone_settings": {"width": 16}}
     run = placewise.train(dataset, tmp_path / "run", quiet=True, **settings)
     scores = placewise.evaluate(run, dataset, out=tmp_path / "scores")
     assert scores["unit"] == unit and scores[measured] > 0
     page = (tmp_path / "scores" / "report.html").read_text()
     assert f"error in {unit}" in page and " px<" not in page
+    assert (" 2 test recordings " if unit == "samples" else " 2 test volumes ") in page
     about = placewise.predict(run, data, tmp_path / "found")
     assert about["images"] == 10 and not about["skipped"]
     head = (tmp_path / "found" / "predictions.csv").read_text().splitlines()[0]
