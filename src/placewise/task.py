@@ -41,6 +41,7 @@ from placewise.report.run import (
     metric_tiles,
     training_section,
 )
+from placewise.report.spoken import spoken
 
 CARDS = 6
 """Best and worst images on a report, of each."""
@@ -568,13 +569,14 @@ class Task(ABC, Generic[S, P]):
             sections.append(training_section(info.log, metric))
         if info:
             sections.append(making_section(info.settings, info.versions, info.fingerprint))
-        return Report(
+        report = Report(
             info.title if info else "",
             self.verdict(scores),
             sections,
             tiles=self.tiles(scores),
             words=self.words,
         )
+        return spoken(report, str(scores.get("unit", "px")))
 
     def ranking(self, held: Scored[S, P]) -> tuple[list[int], list[int]]:
         """Numbers of the best and the worst samples, the best and the worst first."""

@@ -195,8 +195,7 @@ class KeypointDataset(Dataset[KeypointSample]):
         points = sample.points - start
         away = sample.located & ((points < -0.5) | (points >= stop - start - 0.5))[..., 0]
         points = np.where(away[..., None], np.nan, points)
-        gone = np.int8(Visibility.ABSENT if self.task == "keypoints" else Visibility.UNLABELLED)
-        visibility = np.where(away, gone, sample.visibility)
+        visibility = np.where(away, np.int8(Visibility.ABSENT), sample.visibility)
         kept = np.flatnonzero(~away.any(1) | (visibility >= Visibility.HIDDEN).any(1))
         kept = kept if len(kept) else np.array([0])
         name, scores = part_named(sample.image, start, stop), sample.scores

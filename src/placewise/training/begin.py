@@ -82,11 +82,8 @@ def begin(
         spectrogram=settings.spectrogram,
     )
     task = task.for_model(model)
-    usual = task.augmentation(dataset, samples)
-    if settings.spectrogram:
-        usual |= UNTURNED
-    ranges = {**usual, **settings.augmentation}
-    augmentation = Augmentation.of(**ranges)
+    usual = task.augmentation(dataset, samples) | (UNTURNED if settings.spectrogram else {})
+    augmentation = Augmentation.of(**{**usual, **settings.augmentation})
     _LOG.info(_summary(dataset, splits, model))
     for note in task.notes(dataset):
         _LOG.info(note)
