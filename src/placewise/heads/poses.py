@@ -38,10 +38,10 @@ UNIT = 0.25
 LITTLE = 0.1
 """Offsets of an image, in units, count as this long at least for each keypoint."""
 
-LEAST = 0.05
-"""Score below which a peak is none."""
+LEAST = 0.1
+"""Score below which a peak is none; a network that knows nothing has 0.06."""
 
-MOST = 200
+MOST = 100
 """Peaks of a map at most."""
 
 MARGIN = 0.25

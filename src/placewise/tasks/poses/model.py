@@ -70,7 +70,7 @@ class PoseModel(Network[PosePrediction]):
     def _grouped(self, one: Candidates, shown: Size, size: Size, image: str) -> PosePrediction:
         """Objects of one image: each takes the peaks that are nearest to where it expects them."""
         reach = SNAP * self.head.extent
-        index = assign(one.expected, one.peaks, one.kinds, reach)
+        index = assign(one.expected, one.peaks, one.kinds, reach, one.scores**2)
         peaks = index >= 0
         places, scores = one.expected, one.heat
         if peaks.any():
