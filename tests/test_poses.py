@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from placewise.augment import Augmentation, generator, move_points
 from placewise.checking import check
 from placewise.errors import SettingsError
 from placewise.evaluation import evaluate
-from placewise.files import write_json
 from placewise.formats import read_dataset
 from placewise.heads.poses import Candidates, Poses
 from placewise.labels import KeypointSample, PoseDataset, Visibility, mirror_order
@@ -315,19 +313,25 @@ def test_a_run_is_trained_calibrated_and_scored(fish: Path, run: Path) -> None:
         evaluate(run, read_dataset(fish), pck_pair=("mouth", "ear"))
 
 
-def loose(run: Path, out: Path) -> Path:
-    """The run with thresholds that let nearly everything through."""
-    shutil.copytree(run, out)
-    content = {"keypoint": 0.0, "instance": 0.0, "images": 2}
-    write_json(out / "calibration.json", content)
-    return out
+@pytest.fixture
+def free(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that has learnt nothing, and lets everything through."""
+
+    def everything(model: PoseModel, calibration: object) -> PoseModel:
+        model.calibration = {"keypoint": 0.0, "instance": 0.0}
+        return model
+
+    monkeypatch.setattr(PoseModel, "calibrated", everything)
+    monkeypatch.setattr("placewise.heads.poses.LEAST", 0.0)
+    monkeypatch.setattr("placewise.heads.poses.MOST", 3)
+    return run
 
 
 def test_predictions_are_followed_and_written_for_others(
-    fish: Path, run: Path, tmp_path: Path
+    fish: Path, free: Path, tmp_path: Path
 ) -> None:
     """Identities go on behind an interruption; COCO and DeepLabCut hold the same animals."""
-    free, out = loose(run, tmp_path / "free"), tmp_path / "found"
+    out = tmp_path / "found"
     predict(free, fish / "images", out, track=True, overlays=2)
     with (out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
