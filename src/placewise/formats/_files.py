@@ -281,7 +281,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     if forced:
         name = FORMATS.name_of(type(forced))
         raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
-    for member in tried:
+    for member in sorted(tried, key=lambda one: not one.whole_folders or bool(one.doubt(path))):
         if member.recognises_folder(path):
             if not (member.holds_images or member.own_files):
                 _refuse_labels_below(path, tried)

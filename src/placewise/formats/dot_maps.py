@@ -37,7 +37,7 @@ CROWDED = 0.2
 """Largest share of an image that dots may cover; more is a mask."""
 
 _FOLDERS = ("dots", "dot_maps", "dotmaps", "dot maps")
-_IMAGES = ("images", "image", "imgs", "cells")
+_IMAGES = ("images", "image", "imgs")
 _PAIR = re.compile(r"(.*?)[ _-]?dots?", re.IGNORECASE)
 _SHOWN = ("", "cell", "_cell", "-cell", "_image", "image", "_img")
 

@@ -14,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 from placewise.formats._collect import Collector
@@ -111,13 +112,14 @@ class LongCsv(KeypointFormat):
                 *(*NEEDED[1:], "visibility", *["score"] * scored),
             ]
         ]
-        for sample in labels.samples:
+        for first, sample in zip(chain([True], repeat(False)), labels.samples, strict=False):
             for i, (points, seen) in enumerate(zip(sample.points, sample.visibility, strict=True)):
                 start = [sample.image, *[sample.split or ""] * split, *[str(i)] * several]
                 start += [_identity(sample, i)] * followed
                 for k, name in enumerate(labels.names):
-                    if i and several and not seen[k] and sample.visibility[:, k].any():
-                        continue  # another instance says something of it
+                    told = seen[k] or not seen.any() or not sample.visibility[:, k].any()
+                    if labels.task == "spots" and not told and not (first and i == 0):
+                        continue  # another spot says of this kind that it is on the image
                     cells = [*start, name, *written(*points[k]), Visibility(seen[k]).name.lower()]
                     score = math.nan if sample.scores is None else sample.scores[i, k]
                     rows.append([*cells, *[number(score)] * scored])

@@ -178,7 +178,7 @@ def _image_of(root: Path, file: Path, named: str) -> str:
             for other in (root / folder).glob(f"{_escaped(file.stem)}.*"):
                 if is_image_name(other.name):
                     return f"{folder}/{other.name}"
-    first = next((f for f in _IMAGES if (root / f).is_dir()), beside)
+    first = next((f for f in _IMAGES if (root / f).is_dir()), ".")
     return f"{first}/{said or file.stem}"
 
 
