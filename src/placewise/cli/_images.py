@@ -149,7 +149,8 @@ def train(
         max_steps: optimiser steps.
         max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; if there is none, begin it.
-        head: for keypoints heatmap (the default), integral, simcc, coordinates; for classes
+        head: for keypoints heatmap (the default), integral, simcc, coordinates; for several
+            animals poses; for classes
             convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; or
             module:Class with --plugin. See docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
