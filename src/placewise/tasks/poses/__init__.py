@@ -39,13 +39,14 @@ from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Follower, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import Calibration, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.poses import check, scoring
 from placewise.tasks.poses.demo import DEMO
 from placewise.tasks.poses.following import PoseFollower
 from placewise.tasks.poses.model import PoseModel
 from placewise.tasks.poses.prediction import COLUMNS, PosePrediction, export, read_rows
 from placewise.tasks.poses.report import POSE_WORDS, pose_sections, pose_tiles
+from placewise.tracking import Follower
 from placewise.wording import share
 
 LEAST_TURN, MOST_TURN = 15.0, 180.0
