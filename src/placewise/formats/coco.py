@@ -4,6 +4,8 @@ Read and written are `keypoints` as x, y, v with v = 0 not labelled, 1 hidden, 2
 category's `skeleton` (1-based), and beyond the standard: the category's `symmetry` (pairs of
 names), an annotation's `absent` (names) and `scores`, and an image's `split`. Several annotations
 of an image are its instances; one without a labelled keypoint is none, unless it has `absent`.
+The box of a crowd (`iscrowd` 1) is a region in which keypoints are not labelled one by one; its
+`ignored`, beyond the standard, names them. Its corners are edges of pixels.
 Coordinates are taken as they are: 0-based, an integer is a pixel's centre.
 
 Source: the data format page of cocodataset.org. Other tools deviate from it, and what they mean
@@ -28,7 +30,7 @@ import numpy as np
 from placewise.formats._collect import Collector, subfolders
 from placewise.formats._format import KeypointFormat
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
-from placewise.labels import KeypointDataset, KeypointSample, Visibility
+from placewise.labels import Ignored, KeypointDataset, KeypointSample, Visibility
 from placewise.labels.names import shown
 
 VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
@@ -96,6 +98,9 @@ class Coco(KeypointFormat):
                 if len(sample.points) > 1 or sample.visibility.any():
                     ids = {"id": len(annotations) + 1, "image_id": i, "category_id": 1}
                     annotations.append({**ids, **_annotation(sample, instance, labels.names)})
+            for box in sample.ignored:
+                ids = {"id": len(annotations) + 1, "image_id": i, "category_id": 1}
+                annotations.append({**ids, **_ignored(box, len(labels.names))})
         parts = [
             f'"info": {_dump(info)}',
             f'"categories": {_lines([category])}',
@@ -119,6 +124,7 @@ class Reader:
         self.columns: dict[str, range] = {}
         self.images: dict[str, str | None] = {}
         self.instances: Counter[tuple[str, int]] = Counter()
+        self.ignored: dict[str, list[Ignored]] = {}
 
     def labels(self) -> KeypointDataset:
         """Read everything.
@@ -140,7 +146,8 @@ class Reader:
         for i, annotation in enumerate(annotations):
             self._annotation(annotation, f"annotations[{i}]")
         symmetry = self._symmetry(category, f"{path}.symmetry")
-        return self.collector.labels(self.names, symmetry, self._skeleton(category))
+        labels = self.collector.labels(self.names, symmetry, self._skeleton(category))
+        return labels.ignoring(self.ignored)
 
     def fault(self, field: str, got: str, todo: str) -> None:
         """Note a fault at a path of the JSON."""
@@ -342,6 +349,9 @@ class Reader:
         if annotation is None:
             return
         columns = self._columns(annotation, path)
+        if columns and annotation.get("iscrowd") == 1:
+            self._crowd(annotation, columns)
+            return
         empty = not annotation.get("keypoints") and "absent" not in annotation
         if not columns or (empty and {"keypoints", "bbox", "segmentation"} & set(annotation)):
             return  # of another category, or a box or a mask alone
@@ -359,6 +369,24 @@ class Reader:
         elif values is not None:
             scores = _scores(annotation.get("scores"), len(names))
             self._points(values, image, columns, absent, scores, path)
+
+    def _crowd(self, annotation: Json, columns: range) -> None:
+        """Keep the box of a crowd, in which keypoints are not labelled one by one."""
+        image = self.images.get(str(annotation.get("image_id"))) or ""
+        box = annotation.get("bbox")
+        numbers = [_finite(value) for value in box] if isinstance(box, list) else []
+        x, y, width, height = numbers if len(numbers) == 4 else (None,) * 4
+        if x is None or y is None or not width or not height or min(width, height) <= 0:
+            return
+        listed = annotation.get("ignored")
+        said = listed if isinstance(listed, list) else list(self.names)
+        low, high = (x - 0.5, y - 0.5), (x + width - 0.5, y + height - 0.5)
+        held = self.ignored.setdefault(image, [])
+        held += [
+            Ignored(name, low, high)
+            for name in self.names[columns.start : columns.stop]
+            if name in said
+        ]
 
     def _columns(self, annotation: Json, path: str) -> range | None:
         """The keypoints of an annotation's category; None and a fault where there is none."""
@@ -514,6 +542,20 @@ def _annotation(sample: KeypointSample, instance: int, names: tuple[str, ...]) -
     if sample.scores is None:
         return annotation
     return {**annotation, **_scored(sample.scores[instance])}
+
+
+def _ignored(box: Ignored, count: int) -> Json:
+    """A region that is ignored, as a crowd; `ignored` names whose it is."""
+    low, high = np.array(box.low), np.array(box.high)
+    sides = high - low
+    return {
+        "keypoints": [0, 0, 0] * count,
+        "num_keypoints": 0,
+        "iscrowd": 1,
+        "bbox": [*(low + 0.5).tolist(), *sides.tolist()],
+        "area": float(sides.prod()),
+        "ignored": [box.name],
+    }
 
 
 def _box(located: FloatArray) -> Json:
