@@ -65,7 +65,7 @@ def write_images(folder: Path, *, images: int = 160, seed: int = 0) -> Path:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     print(write_images(Path(folder, "fish"), images=1).read_text()[:46])
+        ...     print(write_images(Path(folder, "fish"), images=1).read_text()[:44])
         image,split,instance,keypoint,x,y,visibility
     """
     if images < 1:
