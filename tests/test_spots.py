@@ -108,6 +108,17 @@ def test_spots_are_written_and_read_back_the_same(folder: Path, ending: str) -> 
         assert len(path.read_text(encoding="utf-8").splitlines()) < 12
 
 
+def test_crowds_of_coco_are_regions_that_are_ignored(folder: Path) -> None:
+    """They are written and read back; corners of COCO are edges of pixels; no table holds them."""
+    box = Ignored("bead", (9.5, 9.5), (19.5, 14.5))
+    held = labels(replace(sample([(0, 5, 5), (1, 3, 3)]), ignored=(box,)), root=folder)
+    write_dataset(held, folder / "spots.json")
+    assert '"bbox": [10.0, 10.0, 10.0, 5.0]' in (folder / "spots.json").read_text(encoding="utf-8")
+    assert read_dataset(folder / "spots.json").samples[0].ignored == (box,)
+    with pytest.raises(SettingsError, match="1 regions that are ignored"):
+        write_dataset(held, folder / "spots.csv")
+
+
 BOX = """<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin>
 <xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"""
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self
 
@@ -42,6 +42,7 @@ from placewise.report.run import (
     training_section,
 )
 from placewise.report.spoken import spoken
+from placewise.tracking import Follower
 
 CARDS = 6
 """Best and worst images on a report, of each."""
@@ -194,34 +195,6 @@ class Items(ABC):
             seed: of the deformation.
         """
         return None
-
-
-class Follower(ABC, Generic[P]):
-    """Gives the objects of images their identities, image by image, in order.
-
-    Attributes:
-        column: of the table that holds the identities; it is the last one.
-    """
-
-    column: ClassVar[str]
-
-    @abstractmethod
-    def follow(self, one: P) -> P:
-        """The prediction of the next image, with identities; `rows` then has one more cell.
-
-        Args:
-            one: the prediction.
-        """
-
-    @abstractmethod
-    def replay(self, image: str, size: Size, rows: Sequence[Sequence[str]]) -> None:
-        """Go on behind an image that was followed before, and then interrupted.
-
-        Args:
-            image: its name.
-            size: of the image.
-            rows: cells of its rows; none where nothing was found on it.
-        """
 
 
 class Calibration(BaseModel):
@@ -476,17 +449,9 @@ class Task(ABC, Generic[S, P]):
         """
 
     def follower(self, settings: ModelSettings) -> Follower[P]:
-        """What follows objects over images, for `predict --track`.
-
-        Args:
-            settings: of the model.
-
-        Raises:
-            SettingsError: the answers are not about objects that could be followed.
-        """
+        """What follows objects over images, for `predict --track`; refused where there are none."""
         raise SettingsError(
-            f"--track (track=True) follows objects over images, and this run predicts "
-            f"{self.noun}, which have none; leave it out"
+            f"--track follows objects over images, and {self.noun} have none; leave it out"
         )
 
     def save_all(self, held: Scored[S, P], folder: Path) -> None:
@@ -648,10 +613,6 @@ class MeasuredItems(Items):
             )
             found.append(self.task.measures(self.dataset, sample, one))
         return found
-
-
-def _logged(metric: Metric) -> Metric:
-    return replace(metric, name=f"val_{metric.name}")
 
 
 def _mean(values: FloatArray) -> float | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,6 +237,17 @@ class KeypointDataset(Dataset[KeypointSample]):
         )
         symmetry, skeleton = pairs
         return replace(self, names=names, samples=samples, symmetry=symmetry, skeleton=skeleton)
+
+    def ignoring(self, regions: Mapping[str, Sequence[Ignored]]) -> Self:
+        """The same with regions of images that are ignored.
+
+        Args:
+            regions: of each image that has some, by its name.
+        """
+        if not regions:
+            return self
+        samples = (replace(s, ignored=tuple(regions.get(s.image, ()))) for s in self.samples)
+        return replace(self, samples=tuple(samples))
 
     @property
     def instances(self) -> int:
