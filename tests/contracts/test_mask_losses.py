@@ -17,7 +17,9 @@ SIZES = {1: (9,), 2: (6, 5), 3: (4, 5, 3)}
 CASES = list(itertools.product(MASK_LOSSES.names(), SIZES, (1, 3)))
 
 
-def drawn(axes: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def drawn(
+    axes: int, classes: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Logits, truth with ignored pixels, and a part of the truth as its thickened skeleton."""
     rng = np.random.default_rng([axes, classes, seed])
     channels = classes + (classes > 1)
@@ -72,7 +74,9 @@ def skeleton(maps: np.ndarray, rounds: int) -> np.ndarray:
         return np.array([min(m[o] for o in near(places, p, True)) for p in places]).reshape(m.shape)
 
     def dilated(m: np.ndarray) -> np.ndarray:
-        return np.array([max(m[o] for o in near(places, p, False)) for p in places]).reshape(m.shape)
+        return np.array([max(m[o] for o in near(places, p, False)) for p in places]).reshape(
+            m.shape
+        )
 
     found = np.maximum(maps - dilated(eroded(maps)), 0)
     for _ in range(rounds):
