@@ -134,7 +134,7 @@ def train(
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Train a network on images with labels of keypoints or classes.
+    """Train a network on images with labels of keypoints, classes or masks.
 
     Like this:
 
@@ -151,8 +151,8 @@ def train(
         max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; if there is none, begin it.
         head: for keypoints heatmap (the default), integral, simcc, coordinates; for classes
-            convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; or
-            module:Class with --plugin. See docs/heads.md.
+            convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; for
+            classes of pixels masks; or module:Class with --plugin. See docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
         backbone: unet (the default), resnet, lenet, timm, or module:Class with --plugin. See
             docs/backbones.md.
