@@ -25,7 +25,7 @@ progress
 geometry family files devices images statistics ops parallel engine
 readers
 labels checkpoint metrics
-report paddings decoders losses mask_losses grouping formats graph
+ report paddings decoders losses mask_losses grouping formats graph tracking
 augment peaks
 layers auditing
 backbones heads remedies
@@ -69,7 +69,7 @@ LIBRARIES = {
 }
 OPTIONAL = {
     "backbones": {"timm"},
-    "demo": {"sklearn"},
+    "tasks": {"sklearn"},
     "engine": {"distributed", "joblib", "ray"},
     "metrics": {"skimage"},
 }
@@ -342,7 +342,8 @@ GOOD = {
     "heads/__init__": "from placewise.heads import _one\nfrom . import _one",
     "heads/_one": "from ..geometry import a\n"
     "import placewise.geometry, numpy as np\nx = 'placewise.heads'",
-    "demo": "def a():\n    import sklearn.datasets",
+    "tasks/one/demo": "def a():\n    import sklearn.datasets",
+    "demo": "",
     "cli": "def a():\n    from placewise import demo, heads\n    net.eval()",
 }
 

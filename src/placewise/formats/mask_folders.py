@@ -8,7 +8,8 @@ image,mask,fov,split                  in split.csv; with `instances` instead of 
 images/a.jpg,masks/a.png,fov/a.png,train      object has a number of its own
 ```
 
-A table with the column `volume` names npz files that hold the arrays `image` and `mask`.
+A table with the column `volume` names npz files that hold the arrays `image` and `mask`. Images
+with the same word in the column `group` are never parted into training and validation.
 
 What the numbers in a mask mean is found from all masks together, by this rule:
 
@@ -31,7 +32,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -79,7 +80,7 @@ FIELDS = {"fov": False, "ignore": True}
 
 _TABLE = "split.csv"
 _COLUMNS = {
-    **{name: name for name in ("image", "volume", "mask", "instances", "split", *FIELDS)},
+    **{name: name for name in ("image", "volume", "mask", "instances", "split", "group", *FIELDS)},
     "masks": "mask",
     "instance": "instances",
 }
@@ -97,6 +98,7 @@ class _Pair:
     split: str = ""
     row: int = 0
     column: str = "mask"
+    group: str = ""
 
 
 @dataclass
@@ -119,7 +121,7 @@ class MaskFolders(Format):
 
     tasks = ("masks", "instances")
     whole_folders = True
-    over_files = True
+    beside_files = True
 
     def recognises(self, path: Path, head: str) -> bool:
         """No file is one."""
@@ -129,9 +131,9 @@ class MaskFolders(Format):
         """There is an image with its mask."""
         return _table_of(path) is not None or next(_found(path), None) is not None
 
-    def wins(self, path: Path) -> bool:
+    def choice(self, path: Path) -> Literal["wins", "asks"]:
         """Masks of objects say more than a table of their places that lies beside them."""
-        return _objects_told(path)
+        return "wins" if _objects_told(path) else "asks"
 
     def read(self, path: Path, root: Path | None = None) -> Dataset[Any]:
         """Read masks; see `Format.read`."""
@@ -211,7 +213,8 @@ def _rows(collector: Collector) -> Iterator[_Pair]:
             ((name, FIELDS[key]) for name, key in zip(rest, fields, strict=True) if name),
             ("", False),
         )
-        yield _Pair(shown_, labels, *over, told, row.number, mask)
+        group = row["group"].text.strip()
+        yield _Pair(shown_, labels, *over, told, row.number, mask, group)
 
 
 def _name(collector: Collector, row: Row, column: str) -> str | None:
@@ -394,7 +397,7 @@ def _dataset(
     many = len(codes) > CLASSES and sum(connected) >= CONNECTED * max(1, len(connected))
     if objects or many:
         kind = _told(collector, path, [1])
-        found = [InstanceSample(*_parts(one), _source(collector, one), _split(one)) for one in read]
+        found = [InstanceSample(*_parts(one), _source(collector, one), *_lot(one)) for one in read]
         return InstanceDataset(collector.root, tuple(kind or ["object"]), tuple(found), path)
     if len(codes) > MOST:
         got = f"there are {len(codes):,} different values in the masks, and pieces of each"
@@ -403,7 +406,7 @@ def _dataset(
         collector.stop()
     names = _told(collector, path, codes) or _numbered(codes)
     samples = [
-        MaskSample(*_parts(one), _source(collector, one, tuple(codes), hidden), _split(one))
+        MaskSample(*_parts(one), _source(collector, one, tuple(codes), hidden), *_lot(one))
         for one in read
     ]
     return MaskDataset(collector.root, tuple(names), tuple(samples), path)
@@ -420,8 +423,9 @@ def _parts(one: _Read) -> tuple[str, Size]:
     return one.pair.image, one.size
 
 
-def _split(one: _Read) -> str | None:
-    return split_named(one.pair.split)
+def _lot(one: _Read) -> tuple[str | None, str | None]:
+    """Split and group."""
+    return split_named(one.pair.split), one.pair.group or None
 
 
 def _source(

@@ -333,6 +333,7 @@ class MaskSample:
         size: of the image, in the order of its axes: (height, width).
         truth: where the classes are known from.
         split: "train", "val", "test", or None where the labels do not say.
+        group: images that must be in one split have one, e.g. tiles of one field; None: alone.
 
     Example:
         >>> truth = Coded(Held(np.array([[0, 1]])), codes=(1,))
@@ -344,6 +345,7 @@ class MaskSample:
     size: Size
     truth: MaskSource
     split: str | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         _check_split(self.image, self.split)
@@ -358,6 +360,7 @@ class InstanceSample:
         size: of the image, in the order of its axes: (height, width).
         truth: where the objects are known from.
         split: "train", "val", "test", or None where the labels do not say.
+        group: images that must be in one split have one, e.g. tiles of one field; None: alone.
 
     Example:
         >>> InstanceSample("a.png", (1, 2), Coded(Held(np.array([[0, 5]])))).split is None
@@ -368,6 +371,7 @@ class InstanceSample:
     size: Size
     truth: InstanceSource
     split: str | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         _check_split(self.image, self.split)
@@ -513,7 +517,8 @@ class MaskDataset(_Pixels[MaskSample]):
         if task != InstanceDataset.task:
             return super().for_task(task)
         found = [
-            InstanceSample(s.image, s.size, s.truth.as_instances(), s.split) for s in self.samples
+            InstanceSample(s.image, s.size, s.truth.as_instances(), s.split, s.group)
+            for s in self.samples
         ]
         one = all(isinstance(s.truth, Coded) and not s.truth.codes for s in found)
         kinds = ("object",) if found and one else self.names
@@ -569,7 +574,9 @@ class InstanceDataset(_Pixels[InstanceSample]):
         """
         if task != MaskDataset.task:
             return super().for_task(task)
-        found = [MaskSample(s.image, s.size, Kinds(s.truth), s.split) for s in self.samples]
+        found = [
+            MaskSample(s.image, s.size, Kinds(s.truth), s.split, s.group) for s in self.samples
+        ]
         return self._as(MaskDataset, found)
 
 

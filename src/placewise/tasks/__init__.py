@@ -67,6 +67,7 @@ def choose_model(
     backbone_settings: Settings | None = None,
     head: str | None = None,
     head_settings: Settings | None = None,
+    spectrogram: bool = False,
 ) -> ModelSettings:
     """Model settings for these data, complete: scale, frame, depth and σ are chosen.
 
@@ -83,12 +84,19 @@ def choose_model(
         backbone_settings: what is set; the rest is chosen or the backbone's default.
         head: member of `HEADS`; None: the usual one for these labels.
         head_settings: what is set; the rest is chosen or the head's default.
+        spectrogram: signals are shown to the network as maps of frequency and time.
 
     Raises:
-        SettingsError: the head answers something else than the labels say.
+        SettingsError: the head answers something else than the labels say, or answers are places
+            in a signal, which a spectrogram does not keep.
     """
     head = check_head(dataset, head)
     task = task_named(dataset.task)
+    if spectrogram and task.places:
+        raise SettingsError(
+            f"{task.noun} are places in a signal, and a spectrogram has other places; leave out "
+            "--spectrogram"
+        )
     needs = task.needs(dataset, samples, head)
     input = choose_input(
         dataset,
@@ -99,6 +107,7 @@ def choose_model(
         whole=needs.whole,
         fit=needs.fit,
         full=needs.full,
+        spectrogram=spectrogram,
     )
     extent = (needs.extent or 0.0) * input.scale
     of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})

@@ -1,0 +1,194 @@
+"""From the maps of an image to its objects.
+
+The rules, in this order:
+
+1. A centre counts if its score reaches a threshold. A pixel is foreground if its probability
+   exceeds another one. Both are chosen on validation images.
+2. Each foreground pixel belongs to the centre that is nearest to where its offset points.
+3. A centre to which fewer pixels belong than `SMALLEST` is no object, and they are background: so
+   a centre without foreground is none, and foreground is in an object only where a centre is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from placewise.geometry import FloatArray, Size, ratio_of, rescale, to_image
+from placewise.grouping import vote
+from placewise.heads.instances import FAINT, Read
+from placewise.peaks import find_peaks
+
+LINEAR = ("linear", "bilinear", "trilinear")
+"""What torch calls resizing by number of axes, less one."""
+
+SMALLEST = 4
+"""Pixels of an object at least."""
+
+MOST, ROOM = 1000, 64
+"""Centres of an image at most, and pixels of the maps for each where there are many pixels."""
+
+NEAR = 1.0
+"""Standard deviations of a centre's Gaussian within which no other centre lies."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Objects of an image.
+
+    Attributes:
+        labels: (*size,) 0 background, 1 … n objects, in reading order of their centres.
+        scores: (n,) score of the centre times the mean probability of the object's pixels.
+        kinds: (n,) numbers among the names.
+    """
+
+    labels: NDArray[np.int32]
+    scores: FloatArray
+    kinds: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the maps of an image say, before thresholds.
+
+    Attributes:
+        size: of the image.
+        shown: of the same at the network's scale.
+        stride: pixels at the network's scale for one pixel of the maps.
+        foreground: (*map) float16 probabilities.
+        offsets: (axes, *map) float16 of (x, y, …) in pixels of the map.
+        centres: (m, axes) of (x, y, …) in pixels of the image, in reading order.
+        scores: (m,) of the centres.
+        kinds: (kinds, *map) float16 probabilities; None where there is one kind.
+    """
+
+    size: Size
+    shown: Size
+    stride: int
+    foreground: NDArray[np.float16]
+    offsets: NDArray[np.float16]
+    centres: FloatArray
+    scores: FloatArray
+    kinds: NDArray[np.float16] | None
+
+    @classmethod
+    def of(cls, read: Read, sigma: float, stride: int, shown: Size, sizes: Sequence[Size]) -> Any:
+        """One for each image.
+
+        Args:
+            read: what the head read off the maps.
+            sigma: standard deviation about centres in pixels of the map.
+            stride: pixels at the network's scale for one pixel of the maps.
+            shown: size of the images at the network's scale.
+            sizes: of the images.
+        """
+        touched = tuple(-(-side // stride) for side in shown)
+        peaks = find_peaks(
+            _cut(read.centres, touched),
+            NEAR * sigma,
+            least=FAINT,
+            most=max(MOST, math.prod(touched) // ROOM),
+            shape=_cut(read.shapes, touched),
+        )
+        maps = [_cut(part, touched) for part in (read.foreground, read.offsets)]
+        kinds = None if read.kinds is None else _cut(read.kinds, touched)
+        found = []
+        for i, (size, peak) in enumerate(zip(sizes, peaks, strict=True)):
+            ratio = ratio_of(shown, size)
+            places = rescale(to_image(peak.points, float(stride)), ratio)
+            order = np.lexsort(places.T)
+            halves = [part[i].cpu().numpy().astype(np.float16) for part in maps]
+            told = None if kinds is None else kinds[i].cpu().numpy().astype(np.float16)
+            found.append(cls(size, shown, stride, *halves, places[order], peak.heat[order], told))
+        return found
+
+    def aims(self) -> FloatArray:
+        """(axes, *size): from each pixel of the image to where its offset points, in its pixels."""
+        index = self._index()
+        grid = np.stack(np.meshgrid(*index, indexing="ij")[::-1])
+        aims = np.moveaxis(grid + self.offsets[(slice(None), *np.ix_(*index))], 0, -1)
+        aims = rescale(to_image(aims, float(self.stride)), ratio_of(self.shown, self.size))
+        pixels = np.stack(np.meshgrid(*map(np.arange, self.size), indexing="ij")[::-1], -1)
+        return np.moveaxis(aims - pixels, -1, 0)
+
+    def _index(self) -> list[NDArray[np.intp]]:
+        """Along each axis, the pixel of the maps that is nearest to each pixel of the image."""
+        ratio = ratio_of(self.size, self.shown)[::-1]
+        return [
+            ((np.arange(side) + 0.5) * r / self.stride).astype(np.intp).clip(0, count - 1)
+            for side, r, count in zip(self.size, ratio, self.foreground.shape, strict=True)
+        ]
+
+    def chances(self) -> NDArray[np.float32]:
+        """(*size,) probability that a pixel of the image is foreground."""
+        maps = torch.from_numpy(self.foreground.astype(np.float32))[None, None]
+        mode = LINEAR[len(self.size) - 1]
+        if self.stride > 1:
+            maps = functional.interpolate(maps, scale_factor=self.stride, mode=mode)
+            maps = _cut(maps[0], self.shown)[None]
+        if self.shown != tuple(self.size):
+            maps = functional.interpolate(maps, tuple(self.size), mode=mode)
+        return np.asarray(maps[0, 0].numpy())
+
+    def found(self, foreground: float, centre: float) -> Found:
+        """The objects.
+
+        Args:
+            foreground: probability above which a pixel is foreground.
+            centre: score from which on a centre counts.
+        """
+        return Grouped(self, centre).found(foreground)
+
+
+class Grouped:
+    """The votes of an image's pixels, for one threshold of centres and any of the foreground.
+
+    Args:
+        evidence: what the maps say.
+        centre: score from which on a centre counts.
+    """
+
+    def __init__(self, evidence: Evidence, centre: float) -> None:
+        self.evidence, self.chances = evidence, evidence.chances()
+        kept = evidence.scores >= centre
+        self.scores = evidence.scores[kept]
+        able = self.chances > FAINT
+        self.votes = vote(evidence.centres[kept], evidence.aims(), able)
+
+    def found(self, foreground: float) -> Found:
+        """The objects for a threshold of the foreground, of `FAINT` or more."""
+        labels = np.where(self.chances > foreground, self.votes, 0)
+        areas = np.bincount(labels.ravel(), minlength=len(self.scores) + 1)
+        there = areas >= SMALLEST
+        there[0] = False
+        number = np.where(there, np.cumsum(there), 0).astype(np.int32)
+        labels = number[labels]
+        count = int(there.sum())
+        sums = np.bincount(labels.ravel(), self.chances.ravel(), count + 1)[1:]
+        scores = self.scores[there[1:]] * sums / areas[there]
+        return Found(labels, scores, self._kinds(labels, count))
+
+    def _kinds(self, labels: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+        """(n,) the kind with the largest sum of probabilities over an object's pixels."""
+        told = self.evidence.kinds
+        if told is None or not count:
+            return np.zeros(count, np.int32)
+        index = np.ix_(*self.evidence._index())
+        flat = labels.ravel()
+        sums = [np.bincount(flat, one[index].ravel().astype(float), count + 1)[1:] for one in told]
+        return np.argmax(sums, 0).astype(np.int32)
+
+
+def _cut(maps: Tensor, size: Size) -> Tensor:
+    """The first pixels of the last axes: without padding."""
+    for axis, side in enumerate(size, maps.ndim - len(size)):
+        maps = maps.narrow(axis, 0, min(side, maps.shape[axis]))
+    return maps

@@ -1,0 +1,63 @@
+"""Images in, objects with their outlines out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from placewise.errors import SettingsError
+from placewise.geometry import Size
+from placewise.heads.instances import Instances as InstanceHead
+from placewise.model import Network
+from placewise.tasks.instances.evidence import Evidence
+from placewise.tasks.instances.prediction import InstancePrediction
+
+FOREGROUND, CENTRE = 0.5, 0.3
+"""Thresholds of a model that was not calibrated."""
+
+
+class InstanceModel(Network[InstancePrediction]):
+    """A backbone and a head: images in, objects with their outlines out.
+
+    Args:
+        backbone: images (batch, channels, *size) to features; any module.
+        head: features to maps of foreground, centres and offsets.
+        names: of the kinds of objects; None: numbers.
+        input: how images are brought to the network; None: as they are, in 0..1.
+        padding: rule by which images are padded to a multiple of the backbone's stride.
+        settings: what it was built from; None for a model that was put together by hand.
+
+    Example:
+        >>> import torch
+        >>> backbone = torch.nn.Conv2d(1, 8, 4, stride=4)
+        >>> model = InstanceModel(backbone, InstanceHead(8, 1), names=("cell",)).eval()
+        >>> model.predict(np.zeros((30, 40), np.uint8)).labels.shape
+        (30, 40)
+    """
+
+    head: InstanceHead
+
+    def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """Names, or numbers where none are given: as many as the head has kinds."""
+        if names is not None and len(names) != self.head.kinds:
+            raise SettingsError(
+                f"got {len(names)} names, and the head answers {self.head.kinds} kinds"
+            )
+        return tuple(map(str, range(self.head.kinds))) if names is None else tuple(names)
+
+    def decode(
+        self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+    ) -> list[InstancePrediction]:
+        """Objects at the size of the images; see `Network.decode`."""
+        head = self.head
+        read = head.read(output)
+        evidence = Evidence.of(read, head.sigma, head.map_stride, shown, [tuple(s) for s in sizes])
+        chosen = self.calibration
+        limits = chosen.get("foreground", FOREGROUND), chosen.get("centre", CENTRE)
+        predictions = []
+        for image, one in zip(images, evidence, strict=True):
+            found = one.found(*map(float, limits))
+            kept = None if chosen else one
+            predictions.append(InstancePrediction(self.names, image, one.size, found, kept))
+        return predictions

@@ -1,0 +1,115 @@
+"""What is labelled on an image: which object each pixel belongs to, moved with the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from placewise.augment import Chain, Homography, Warp, warp_labels
+from placewise.geometry import Size
+from placewise.labels import InstanceDataset, InstanceSample
+from placewise.metrics import at_border
+from placewise.task import Target
+
+KEPT_BYTES = 1 << 30
+"""Label maps are kept in memory up to this, in each process that prepares batches."""
+
+Labels = NDArray[np.int32]
+Truth = tuple[Labels, NDArray[np.int32]]
+"""(*size,) 0 background, 1 … n objects, −1 not known; and (n,) kinds."""
+
+
+class Store:
+    """Label maps that were read, as far as they fit into memory."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], tuple[Any, Truth]] = {}
+        self._room = KEPT_BYTES
+
+    def truth(self, dataset: InstanceDataset, sample: InstanceSample) -> Truth:
+        """What the labels say of an image."""
+        key = (id(sample.truth), dataset.names, dataset.order)
+        if key in self._kept:
+            return self._kept[key][1]
+        found = dataset.instances(sample)
+        if found[0].nbytes <= self._room:
+            self._room -= found[0].nbytes
+            self._kept[key] = sample.truth, found  # which keeps the number of the source taken
+        return found
+
+
+@dataclass(frozen=True)
+class InstanceTarget(Target):
+    """The object of each pixel.
+
+    Attributes:
+        read: gives what the labels say.
+        size: of the labelled image.
+        several: whether there are several kinds.
+        ratio: (x, y, …) pixels of the scaled image for one pixel of the labelled one.
+    """
+
+    read: Callable[[], Truth]
+    size: Size
+    several: bool
+    ratio: tuple[float, ...] = ()
+
+    def scaled(self, ratio: tuple[float, ...]) -> InstanceTarget:
+        """See `Target.scaled`; the numbers themselves are sampled once, by `encode`."""
+        return replace(self, ratio=ratio)
+
+    def encode(self, warp: Warp) -> tuple[torch.Tensor, torch.Tensor]:
+        """(*size,) int32 objects, and (*size,) int16 kinds; () where there is one kind.
+
+        What lies beyond the image is not known. An object that the border cuts into parts is
+        several: each part has a centre of its own, which lies in it.
+        """
+        labels, kinds = self.read()
+        whole = warp if set(self.ratio) <= {1.0} else Chain(_rescaling(self.size, self.ratio), warp)
+        shown = warp_labels(labels, whole)
+        told = np.zeros((), np.int16)
+        if self.several:
+            told = np.concatenate([[0], kinds, [0]]).astype(np.int16)[shown]
+        return torch.from_numpy(parts_apart(shown)), torch.from_numpy(told)
+
+
+def parts_apart(labels: NDArray[np.integer[Any]]) -> Labels:
+    """Label maps in which each part of an object that the border cuts has a number of its own.
+
+    Objects that do not touch the border are left as they are, also those in several parts.
+
+    Args:
+        labels: (*size) 0 background, above 0 objects, below 0 not known.
+
+    Example:
+        >>> parts_apart(np.array([[4, 4, 0, 4], [0, 0, 0, 4]])).tolist()
+        [[4, 4, 0, 5], [0, 0, 0, 5]]
+    """
+    from scipy import ndimage
+
+    found: Labels = labels.astype(np.int32)
+    cut = at_border(found)
+    if not len(cut):
+        return found
+    boxes, most = ndimage.find_objects(found.clip(0)), int(found.max())
+    touching = np.ones((3,) * found.ndim, bool)
+    for number in cut.tolist():
+        box = boxes[number - 1]
+        pieces, count = ndimage.label(found[box] == number, touching)
+        for piece in range(2, count + 1):
+            most += 1
+            found[box][pieces == piece] = most
+    return found
+
+
+def _rescaling(size: Size, ratio: tuple[float, ...]) -> Homography:
+    """From the labelled image to the scaled one: p ← (p + ½) · ratio − ½ along each axis."""
+    matrix = np.diag([*ratio, 1.0])
+    matrix[:-1, -1] = 0.5 * np.array(ratio) - 0.5
+    scaled = (max(1, round(s * r)) for s, r in zip(size, ratio[::-1], strict=True))
+    return Homography(matrix, tuple(scaled))
