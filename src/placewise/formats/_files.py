@@ -277,7 +277,6 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
             _ask_for_task(path, member, found)
         _tell(path, member, found)
     if found and (len(found.files) == 1 or found.together):
-        _tell(path, found, able)
         return found
     if found:
         raise SettingsError(

@@ -26,6 +26,7 @@ from placewise.report.parts import Card, Section
 from placewise.report.run import metric_tiles
 from placewise.task import Calibration, Items, Needs, Progress, Scored, Task, Validation
 from placewise.tasks.masks import check, report, scoring
+from placewise.tasks.masks.demo import DEMO
 from placewise.tasks.masks.drawing import compared, outlined
 from placewise.tasks.masks.items import MaskItems
 from placewise.tasks.masks.model import MaskModel
@@ -81,6 +82,7 @@ class Masks(Task[MaskSample, MaskPrediction]):
     validated = 24
     calibration = Threshold
     words = MASK_WORDS
+    demo = DEMO
 
     def __init__(self) -> None:
         self._store = Store()
