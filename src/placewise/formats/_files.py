@@ -270,12 +270,13 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     able = [member for member in members() if task is None or task in member.tasks]
     tried = [forced] if forced else able
     found = _search(path, tried) or _in_splits(path, tried)
-    for member in _beside_files(path, tried) if found else ():
-        if member.choice(path) == "wins":
-            return _Found(path, [path], member)
-        if member.choice(path) == "asks" and task is None:
-            _ask_for_task(path, member, found)
-        _tell(path, member, found)
+    if found is not None:
+        for member in _beside_files(path, tried):
+            if member.choice(path) == "wins":
+                return _Found(path, [path], member)
+            if member.choice(path) == "asks" and task is None:
+                _ask_for_task(path, member, found)
+            _tell(path, member, found)
     if found and (len(found.files) == 1 or found.together):
         return found
     if found:

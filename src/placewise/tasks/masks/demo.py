@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def _thread(size: Size, rng: np.random.Generator) -> FloatArray:
 def _distance(line: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
     """(height, width) distance in pixels from the nearest point of a line."""
     found = np.full(x.shape, np.inf)
-    for (x0, y0), (x1, y1) in zip(line[:-1], line[1:], strict=True):
+    for (x0, y0), (x1, y1) in pairwise(line):
         along = np.array([x1 - x0, y1 - y0])
         length = max(float(along @ along), 1e-12)
         share = (((x - x0) * along[0] + (y - y0) * along[1]) / length).clip(0, 1)
