@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import nn
 
 from placewise.augment import (
@@ -31,6 +32,7 @@ from placewise.report.outlines import draw_outline, signed_distance
 from placewise.run import load_model
 from placewise.task import Change
 from placewise.tasks import task_named, task_of
+from placewise.tasks.masks.demo import write_images
 from placewise.tasks.masks.drawing import compared, outlined
 from placewise.tasks.masks.model import MaskModel
 from placewise.tasks.masks.target import MaskTarget, Store, thickened
@@ -294,3 +296,19 @@ def test_a_card_shows_what_is_right_missed_and_invented() -> None:
     truth[:, :100], mask[:, :50], mask[:, 300:350] = 1, 1, 1
     panel = compared(np.zeros((480, 480, 1), np.uint8), mask, truth)[:, -480:]
     assert len({tuple(panel[200, x]) for x in (20, 70, 200, 320)}) == 4
+
+
+# --- the demo -------------------------------------------------------------------------------------
+
+
+def test_the_demo_draws_threads_where_their_masks_say(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "threads", images=10)
+    dataset = read_dataset(folder)
+    assert [s.split for s in dataset.samples].count("test") == 2
+    for sample in dataset.samples:
+        mask, image = dataset.mask(sample) > 0, dataset.image(sample.image)[..., 0].astype(float)
+        wide, close = (ndimage.binary_dilation(mask, iterations=k) for k in (6, 2))
+        assert image[wide & ~close].mean() - image[mask].mean() > 15
+    again = write_images(tmp_path / "again", images=3)
+    for part in ("images", "masks"):
+        assert (again / part / "002.png").read_bytes() == (folder / part / "002.png").read_bytes()

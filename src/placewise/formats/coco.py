@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -27,6 +26,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from placewise.formats._coco import is_coco, only_outlines
 from placewise.formats._collect import Collector, subfolders
 from placewise.formats._format import Joints, KeypointFormat
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
@@ -48,8 +48,6 @@ MAX_FOLDERS = 1000
 Json = dict[str, Any]
 """An object of a JSON file; each value's type is checked before it is used."""
 
-_CHUNK = 1 << 20
-_HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 _BESIDE = ("annotations", "annotation", "labels")
 """Names of folders beside which the images may be."""
@@ -113,34 +111,6 @@ class Coco(KeypointFormat):
             f'"annotations": {_lines(annotations)}',
         ]
         return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def is_coco(head: str) -> bool:
-    """Whether a text begins like an object with one of the three lists.
-
-    Example:
-        >>> is_coco('{"images": []}')
-        True
-    """
-    return head.lstrip().startswith("{") and bool(_HEAD.search(head))
-
-
-def only_outlines(path: Path) -> bool:
-    """Whether a file holds outlines or masks of objects and no keypoints."""
-    return _holds(path, b'"segmentation"') and not _holds(path, b'"keypoints"')
-
-
-def _holds(path: Path, words: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            kept = b""
-            while chunk := file.read(_CHUNK):
-                if words in kept + chunk:
-                    return True
-                kept = chunk[-len(words) :]
-    except OSError:
-        return False
-    return False
 
 
 class Reader:
