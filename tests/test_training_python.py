@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from placewise.errors import SettingsError
@@ -105,6 +106,26 @@ def test_it_is_a_dataset_of_torch(squares: Path) -> None:
     assert keypoints.shape == (2, 2) and visibility.shape == (2,) and index == 5
     for split in ("val", "test"):
         assert len(TrainingSet.of(read_dataset(squares), split)) == 8
+
+
+def test_in_a_mirrored_image_left_is_still_on_the_left(tmp_path: Path) -> None:
+    """Counterparts change places on the way from labels to a batch; what is on them does not."""
+    rows = ["image,point,x,y,split"]
+    for number in range(12):
+        image = np.full((40, 64), 110, np.uint8)
+        for name, x, value in (("left", 14, 230), ("right", 48, 20)):
+            image[16:25, x - 4 : x + 5] = value
+            rows.append(f"{number}.png,{name},{x},20,{'train' if number < 10 else 'val'}")
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    (tmp_path / "points.csv").write_text("\n".join(rows), encoding="utf-8")
+    training, mirrored, upright = TrainingSet.of(read_dataset(tmp_path)), 0, 0
+    for epoch in range(4):
+        training.set_epoch(epoch)
+        for image, (left, right), _, _ in (training[i] for i in range(len(training))):
+            assert left[0] < right[0]
+            light, dark = (image[0, round(y), round(x)] for x, y in (left.tolist(), right.tolist()))
+            mirrored, upright = mirrored + bool(light < dark), upright + bool(light > dark)
+    assert mirrored > 10 and upright > 10 and mirrored + upright == 40
 
 
 def test_keypoints_move_with_their_image(squares: Path) -> None:

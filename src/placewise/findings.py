@@ -14,6 +14,7 @@ from placewise.errors import ImageError, SettingsError
 from placewise.labels import SPLITS, Dataset, split_images
 from placewise.report.parts import Card, Photographs, Report, Section, Table
 from placewise.report.run import SPLIT_WORDS
+from placewise.wording import begun
 
 LISTED = 4
 """Names that a sentence lists."""
@@ -211,8 +212,7 @@ def set_advice(facts: SetFacts) -> Iterator[Advice]:
     """What is wrong with any set."""
     yield from damaged(facts.damaged)
     if facts.split_fault:
-        sentence = facts.split_fault[0].upper() + facts.split_fault[1:]
-        yield Weight.STOPS, f"{sentence.rstrip('.')}."
+        yield Weight.STOPS, f"{begun(facts.split_fault).rstrip('.')}."
     if facts.alike:
         groups = listed([" and ".join(f"'{name}'" for name in group) for group in facts.alike])
         yield (

@@ -44,6 +44,16 @@ def sides_of(size: Sequence[int]) -> str:
     )
 
 
+def begun(sentence: str) -> str:
+    """A sentence with its first letter large.
+
+    Example:
+        >>> begun("a layer, A and B")
+        'A layer, A and B'
+    """
+    return sentence[:1].upper() + sentence[1:]
+
+
 def share(value: float | None) -> str:
     """A share of 1 as percent.
 

@@ -25,7 +25,7 @@ from placewise.report.parts import (
     Table,
     settings_table,
 )
-from placewise.wording import number
+from placewise.wording import begun, number
 
 if TYPE_CHECKING:
     from placewise.auditing import Audit
@@ -159,13 +159,13 @@ def _notes(audit: Audit) -> list[str]:
             "docs/audit.md."
         )
     if audit.measured is not None:
-        said += [f"{line[0].upper()}{line[1:]}" for line in missing_said(audit.measured)]
+        said += map(begun, missing_said(audit.measured))
     return said
 
 
 def _sizes(audit: Audit, counted: Counted) -> Iterable[Part]:
-    found, words = counted.alignment, aligned_sizes(counted)
-    yield Paragraph(f"{words[0].upper()}{words[1:]}.")
+    found = counted.alignment
+    yield Paragraph(f"{begun(aligned_sizes(counted))}.")
     if found.stopped:
         yield Paragraph(
             f"Other sizes can be followed only as far as {found.stopped}; layers beyond it are "

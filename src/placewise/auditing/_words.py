@@ -12,7 +12,7 @@ from placewise.auditing._counted import Counted
 from placewise.auditing._measured import Measured
 from placewise.report import text
 from placewise.report.maps import fraction
-from placewise.wording import number, share
+from placewise.wording import begun, number, share
 
 if TYPE_CHECKING:
     from placewise.auditing import Audit
@@ -115,7 +115,7 @@ def unknown_names(unknown: Mapping[str, int]) -> str:
 def verdict(counted: Counted) -> str:
     """The finding in one or a few sentences."""
     first = "; ".join(part for part in (_paths_said(counted), _size_said(counted)) if part)
-    sentences = [f"{first[0].upper()}{first[1:]}.", _unseen_said(counted), _trust_said(counted)]
+    sentences = [f"{begun(first)}.", _unseen_said(counted), _trust_said(counted)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 

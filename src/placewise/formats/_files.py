@@ -270,13 +270,8 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     able = [member for member in members() if task is None or task in member.tasks]
     tried = [forced] if forced else able
     found = _search(path, tried) or _in_splits(path, tried)
-    if found is not None:
-        for member in _beside_files(path, tried):
-            if member.choice(path) == "wins":
-                return _Found(path, [path], member)
-            if member.choice(path) == "asks" and task is None:
-                _ask_for_task(path, member, found)
-            _tell(path, member, found)
+    if found and (over := _instead(path, found, tried, task)):
+        return over
     if found and (len(found.files) == 1 or found.together):
         return found
     if found:
@@ -306,9 +301,17 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     )
 
 
-def _beside_files(path: Path, tried: Sequence[Format]) -> list[Format]:
-    """The formats of whole folders whose labels lie in a folder beside files of labels."""
-    return [one for one in tried if one.beside_files and one.recognises_folder(path)]
+def _instead(path: Path, found: _Found, tried: Sequence[Format], task: str | None) -> _Found | None:
+    """What a folder as a whole is, where that counts more than the file of labels in it."""
+    for member in tried:
+        if not (member.beside_files and member.recognises_folder(path)):
+            continue
+        if member.choice(path) == "wins":
+            return _Found(path, [path], member)
+        if member.choice(path) == "asks" and task is None:
+            _ask_for_task(path, member, found)
+        _tell(path, member, found)
+    return None
 
 
 def _ask_for_task(path: Path, folder: Format, found: _Found) -> NoReturn:

@@ -26,6 +26,7 @@ from placewise.report.comparison._rows import (
 )
 from placewise.report.comparison._words import words_of
 from placewise.report.parts import Figure, Paragraph, Part, Report, Section, Table, settings_table
+from placewise.wording import begun
 
 __all__ = ["Compared", "compare_report", "compare_table"]
 
@@ -101,7 +102,7 @@ def _differences(compared: Compared) -> list[Part]:
         Figure(partial(difference_figure, compared), caption, verdict(compared)),
         Figure(
             partial(arm_figure, compared),
-            f"{reached[0].upper()}{reached[1:]}",
+            begun(reached),
             f"Means: {', '.join(means)}",
         ),
         Table(header, rows, range(2, len(header)), unmatched(compared)),
