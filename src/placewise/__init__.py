@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from placewise.labels import ClassSample as ClassSample
     from placewise.labels import KeypointDataset as KeypointDataset
     from placewise.labels import KeypointSample as KeypointSample
+    from placewise.labels import MaskDataset as MaskDataset
+    from placewise.labels import MaskSample as MaskSample
     from placewise.labels import Visibility as Visibility
     from placewise.metrics import Metric as Metric
     from placewise.model import InputSettings as InputSettings
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from placewise.tasks.classes.prediction import ClassPrediction as ClassPrediction
     from placewise.tasks.keypoints.model import KeypointModel as KeypointModel
     from placewise.tasks.keypoints.prediction import KeypointPrediction as KeypointPrediction
+    from placewise.tasks.masks.model import MaskModel as MaskModel
     from placewise.training import TrainingSet as TrainingSet
     from placewise.training import TrainingSettings as TrainingSettings
     from placewise.training import train as train
@@ -79,7 +82,8 @@ _NAMES = {
     "evaluation": "evaluate",
     "formats": "convert read_dataset write_dataset",
     "images": "read_image",
-    "labels": "ClassDataset ClassSample KeypointDataset KeypointSample Visibility",
+    "labels": "ClassDataset ClassSample KeypointDataset KeypointSample MaskDataset MaskSample "
+    "Visibility",
     "metrics": "Metric",
     "model": "InputSettings ModelSettings",
     "ops": "rule",
@@ -89,6 +93,7 @@ _NAMES = {
     "tasks.classes.model": "ClassModel",
     "tasks.classes.prediction": "ClassPrediction",
     "tasks.keypoints.model": "KeypointModel",
+    "tasks.masks.model": "MaskModel",
     "tasks.keypoints.prediction": "KeypointPrediction",
     "training": "TrainingSet TrainingSettings train",
 }

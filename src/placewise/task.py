@@ -618,3 +618,7 @@ class MeasuredItems(Items):
 def _mean(values: FloatArray) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
+
+
+def _logged(metric: Metric) -> Metric:
+    return replace(metric, name=f"val_{metric.name}")

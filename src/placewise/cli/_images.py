@@ -139,7 +139,7 @@ def train(
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Train a network on images with labels of keypoints or classes.
+    """Train a network on images with labels of keypoints, classes or masks.
 
     Like this:
 
@@ -156,9 +156,9 @@ def train(
         max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; if there is none, begin it.
         head: for keypoints heatmap (the default), integral, simcc, coordinates; for many keypoints
-            of a kind spots; for several animals poses; for classes convolutional (the default),
-            flatten, sheet, proximity, palm_tree, low_rank; or module:Class with --plugin. See
-            docs/heads.md.
+            of a kind spots; for several animals poses; for classes of pixels masks; for single
+            objects instances; for classes convolutional (the default), flatten, sheet, proximity,
+            palm_tree, low_rank; or module:Class with --plugin. See docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
         backbone: unet (the default), resnet, lenet, timm, or module:Class with --plugin. See
             docs/backbones.md.

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -28,6 +27,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from placewise.formats._coco import is_coco, only_outlines
 from placewise.formats._coco_text import VISIBILITY, Json, text_of
 from placewise.formats._collect import Collector, subfolders
 from placewise.formats._format import Joints, KeypointFormat
@@ -49,8 +49,6 @@ SAME = 0.001
 MAX_FOLDERS = 1000
 """Most folders that are searched for the images."""
 
-_CHUNK = 1 << 20
-_HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 _BESIDE = ("annotations", "annotation", "labels")
 """Names of folders beside which the images may be."""
@@ -91,34 +89,6 @@ class Coco(KeypointFormat):
     def text(self, labels: KeypointDataset) -> str:
         """One line for each image and annotation."""
         return text_of(labels)
-
-
-def is_coco(head: str) -> bool:
-    """Whether a text begins like an object with one of the three lists.
-
-    Example:
-        >>> is_coco('{"images": []}')
-        True
-    """
-    return head.lstrip().startswith("{") and bool(_HEAD.search(head))
-
-
-def only_outlines(path: Path) -> bool:
-    """Whether a file holds outlines or masks of objects and no keypoints."""
-    return _holds(path, b'"segmentation"') and not _holds(path, b'"keypoints"')
-
-
-def _holds(path: Path, words: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            kept = b""
-            while chunk := file.read(_CHUNK):
-                if words in kept + chunk:
-                    return True
-                kept = chunk[-len(words) :]
-    except OSError:
-        return False
-    return False
 
 
 class Reader:

@@ -489,7 +489,7 @@ class MaskDataset(_Pixels[MaskSample]):
     """
 
     task = "masks"
-    what = "masks of classes"
+    what = "classes of pixels"
     singular = "class"
 
     def mask(self, sample: MaskSample) -> Labels:

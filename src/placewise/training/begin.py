@@ -82,8 +82,7 @@ def begin(
         spectrogram=settings.spectrogram,
     )
     task = task.for_model(model)
-    usual = task.augmentation(dataset, samples) | (UNTURNED if settings.spectrogram else {})
-    augmentation = Augmentation.of(**{**usual, **settings.augmentation})
+    augmentation = _augmentation(task, dataset, samples, settings)
     _LOG.info(_summary(dataset, splits, model))
     for note in task.notes(dataset):
         _LOG.info(note)
@@ -115,6 +114,19 @@ def begin(
         f"{batch_size / seconds:.0f} images/s: {steps * seconds / 60:.1f} min"
     )
     return Run.create(out, facts, digests)
+
+
+def _augmentation(
+    task: Task[Any, Any],
+    dataset: Dataset[Any],
+    samples: Sequence[Sample],
+    settings: TrainingSettings,
+) -> Augmentation:
+    """What the task takes for these samples, with the user's changes."""
+    usual = task.augmentation(dataset, samples)
+    if settings.spectrogram:
+        usual |= UNTURNED
+    return Augmentation.of(**{**usual, **settings.augmentation})
 
 
 def fingerprint_of(

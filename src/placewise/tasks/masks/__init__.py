@@ -24,10 +24,13 @@ from placewise.model.inputs import BUDGET, DETAIL
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.report.run import metric_tiles
-from placewise.task import Calibration, Needs, Progress, Scored, Task, Validation
+from placewise.task import Calibration, Items, Needs, Progress, Scored, Task, Validation
 from placewise.tasks.masks import check, report, scoring
+from placewise.tasks.masks.demo import DEMO
 from placewise.tasks.masks.drawing import compared, outlined
+from placewise.tasks.masks.items import MaskItems
 from placewise.tasks.masks.model import MaskModel
+from placewise.tasks.masks.overlap import dices, pooled_dice
 from placewise.tasks.masks.prediction import COLUMNS, MaskPrediction
 from placewise.tasks.masks.report import MASK_WORDS
 from placewise.tasks.masks.target import MaskTarget, Store
@@ -79,6 +82,7 @@ class Masks(Task[MaskSample, MaskPrediction]):
     validated = 24
     calibration = Threshold
     words = MASK_WORDS
+    demo = DEMO
 
     def __init__(self) -> None:
         self._store = Store()
@@ -139,6 +143,10 @@ class Masks(Task[MaskSample, MaskPrediction]):
         truths = [self._truth(dataset, sample) for sample in samples]
         threshold, _ = best_threshold([one.chances for one in found], truths)
         return {"images": len(samples), "threshold": threshold}
+
+    def items(self, model: Any, dataset: Any, samples: Samples) -> Items:
+        """Dice of each class on each image that shows it."""
+        return MaskItems(model, dataset, samples)
 
     def draw(
         self,
@@ -222,41 +230,6 @@ def _masks(dataset: Data) -> MaskDataset:
     if not isinstance(dataset, MaskDataset):
         raise DataError(f"got labels of {dataset.what}; needed are masks of classes")
     return dataset
-
-
-def dices(truth: Any, mask: Any, classes: int) -> FloatArray:
-    """(classes,) Dice of each class; NaN where it is in neither.
-
-    Args:
-        truth: (*size,) 0 background, k a class, −1 ignored.
-        mask: (*size,) the same without what is ignored.
-        classes: number of classes.
-
-    Example:
-        >>> dices(np.array([1, 1, 0, -1]), np.array([1, 0, 0, 1]), 2).round(3).tolist()
-        [0.667, nan]
-    """
-    counts = overlaps(truth, mask, classes)
-    sums = counts[1] + counts[2]
-    return np.where(sums > 0, 2 * counts[0] / np.maximum(sums, 1), np.nan)
-
-
-def overlaps(truth: Any, mask: Any, classes: int) -> FloatArray:
-    """(3, classes) pixels of each class in both, in the truth, and in the mask."""
-    known = truth >= 0
-    true, seen = truth[known].astype(np.int64), mask[known].astype(np.int64)
-    counts = [np.bincount(v, minlength=classes + 1) for v in (true[true == seen], true, seen)]
-    return np.stack(counts)[:, 1:].astype(np.float64)
-
-
-def pooled_dice(truths: Sequence[Any], masks: Sequence[Any], classes: int) -> float | None:
-    """Mean over the classes of Dice over all pixels together; None where no class is anywhere."""
-    both, true, seen = sum(
-        (overlaps(t, m, classes) for t, m in zip(truths, masks, strict=True)),
-        np.zeros((3, classes)),
-    )
-    there = true + seen > 0
-    return float((2 * both[there] / (true + seen)[there]).mean()) if there.any() else None
 
 
 def mean_width(dataset: MaskDataset, samples: Samples) -> float | None:

@@ -65,7 +65,7 @@ def compared(pixels: ImageArray, mask: Numbers, truth: Numbers) -> Overlay:
 
 def _outlined(pixels: ImageArray, mask: Numbers, truth: Numbers | None) -> Overlay:
     canvas = at_size(as_rgb(pixels), SIDE)
-    unit = max(1.0, float(np.hypot(*canvas.shape[:2])) / 1200)
+    unit = max(1.5, float(np.hypot(*canvas.shape[:2])) / 1000)
     if truth is not None:
         for number in np.unique(truth[truth > 0]).tolist():
             draw_outline(canvas, truth == number, WHITE, unit, dashed=True)
