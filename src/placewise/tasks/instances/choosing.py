@@ -66,8 +66,8 @@ def _best(
             for column, foreground in enumerate(foregrounds):
                 labels = one.labels if grouped is None else grouped.found(foreground).labels
                 pairs = overlap(truth, labels)
-                hits = [len(pairs.matched(least)) for least in AT]
-                counts[row, column] += *hits, sum(pairs.counts)
+                matches = [len(pairs.matched(least)) for least in AT]
+                counts[row, column] += *matches, sum(pairs.counts)
     total = counts[..., -1]
     if not total.any():
         return Limits(), None
