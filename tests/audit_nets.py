@@ -109,6 +109,12 @@ chain(
     14,
     12,
 )
+chain(
+    "max pool ceil, the last window in the padding",
+    lambda w: [nn.MaxPool2d(2, 2, 1, ceil_mode=True), conv(w, w)],
+    9,
+    8,
+)
 chain("max pool dilated", lambda w: [nn.MaxPool2d(2, 1, 1, dilation=2), conv(w, w)], 9, 8)
 chain("average pool", lambda w: [nn.AvgPool2d(3, 2, 1), conv(w, w), nn.AvgPool2d(2)], 13, 12)
 chain(

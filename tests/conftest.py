@@ -30,6 +30,13 @@ ops_rules proximity proximity_placement proximity_rewiring remedies show statist
 """Modules of single parts that take longer than one waits while working."""
 
 
+LONGEST = """
+train cli_audit cli compare_killed docs_commands toy_task remedies compare hostile_runs studies_runs
+predict_resume studies report predict formats_dialects classes training_python
+""".split()
+"""Modules that take longest, which begin: at the end no process waits for another."""
+
+
 def pytest_report_header() -> str:
     """Which placewise is tested: that of src, or an installed one."""
     import placewise
@@ -38,14 +45,23 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their module: `unit`, and of these `quick` what does not take long."""
+    """Mark tests by their module: `unit`, and of these `quick` what does not take long.
+
+    A module runs in one process, so what its tests share is made once; the longest begin.
+    """
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(_module(item), len(LONGEST)))
     for item in items:
-        module = item.path.stem.removeprefix("test_")
+        module = _module(item)
         slow = item.get_closest_marker("slow") is not None
         if module not in WHOLE:
             item.add_marker("unit")
         if module not in WHOLE + EXHAUSTIVE and not slow:
             item.add_marker("quick")
+
+
+def _module(item: pytest.Item) -> str:
+    return item.path.stem.removeprefix("test_")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,13 +9,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import placewise
 from conftest import EXHAUSTIVE, REPOSITORY, WHOLE
-from placewise.tasks import TASKS
 
 PACKAGE = Path(placewise.__file__).parent
 
@@ -25,7 +25,7 @@ progress
 geometry family files devices images statistics ops parallel engine
 readers
 labels checkpoint metrics
-report paddings decoders losses grouping formats graph
+ report paddings decoders losses mask_losses grouping formats graph tracking
 augment peaks
 layers auditing
 backbones heads remedies
@@ -48,6 +48,7 @@ LOCALISING = {
     "augment",
     "decoders",
     "losses",
+    "mask_losses",
     "metrics",
     "backbones",
     "heads",
@@ -68,27 +69,26 @@ LIBRARIES = {
 }
 OPTIONAL = {
     "backbones": {"timm"},
-    "demo": {"sklearn"},
+    "tasks": {"sklearn"},
     "engine": {"distributed", "joblib", "ray"},
+    "metrics": {"skimage"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 """Libraries that can execute what they read; joblib only where it hands runs to processes."""
 CALLING_OUT = {"socket", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "ssl", "webbrowser"}
-KINDS = {"keypoints", "classes"}
-"""Names of the tasks."""
-OF_A_KIND = re.compile(r"(Keypoint|Class)(Model|Head|Dataset|Sample|Target|Prediction)")
-KNOWING = {"tasks", "formats", "__init__"}
-"""What may know a single task: its own folder, its formats, and the list of public names."""
 LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION, USUAL_SHARE = 600, 60, 30, 0.9
 
 Fault = tuple[str, int, str]
 """File, line and what is wrong there."""
 
 
+parsed = cache(ast.parse)
+
+
 def sources(package: Path) -> dict[str, ast.Module]:
     """Every file of a package, parsed, by its path in it."""
     found = {
-        path.relative_to(package).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        path.relative_to(package).as_posix(): parsed(path.read_text(encoding="utf-8"))
         for path in sorted(package.rglob("*.py"))
     }
     assert found, f"no file of Python in {package}"
@@ -227,37 +227,6 @@ def print_faults(package: Path) -> list[Fault]:
     ]
 
 
-def switches(node: ast.AST) -> bool:
-    """Whether a piece of code does one thing for one task and another for others."""
-    if isinstance(node, ast.Compare):
-        parts = [node.left, *node.comparators]
-        known = [part.value for part in parts if isinstance(part, ast.Constant)]
-        return any(isinstance(value, str) and value in KINDS for value in known)
-    if isinstance(node, ast.MatchValue):
-        return isinstance(node.value, ast.Constant) and node.value.value in KINDS
-    asks = isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
-    return asks and bool(OF_A_KIND.search(ast.unparse(node)))
-
-
-def task_faults(package: Path) -> list[Fault]:
-    """Code outside of a task's folder that knows the task: what differs is behind the contract."""
-    faults = []
-    for file, tree in sources(package).items():
-        if unit_of(file) in KNOWING:
-            continue
-        faults += [
-            (file, line, f"imports {name}, which is of one task")
-            for line, name in imports(file, tree)
-            if any(name.startswith(f"placewise.tasks.{kind}") for kind in KINDS)
-        ]
-        faults += [
-            (file, getattr(node, "lineno", 0), f"{ast.unparse(node)} is a switch of tasks")
-            for node in ast.walk(tree)
-            if switches(node)
-        ]
-    return faults
-
-
 def size_faults(package: Path) -> list[Fault]:
     """Files and functions that are too long, and too many that are rather long."""
     faults, lengths = [], []
@@ -290,7 +259,6 @@ FINDERS = (
     library_faults,
     forbidden_faults,
     print_faults,
-    task_faults,
     size_faults,
 )
 
@@ -306,10 +274,6 @@ def test_the_package_keeps_the_house_style(find):
 @pytest.mark.parametrize("find", [private_faults, forbidden_faults, size_faults])
 def test_the_studies_use_public_names_and_keep_the_house_style(find):
     assert find(REPOSITORY / "studies") == []
-
-
-def test_the_names_of_the_tasks_are_those_of_their_folders():
-    assert set(TASKS.names()) == KINDS
 
 
 def test_each_name_stands_in_one_row():
@@ -378,7 +342,8 @@ GOOD = {
     "heads/__init__": "from placewise.heads import _one\nfrom . import _one",
     "heads/_one": "from ..geometry import a\n"
     "import placewise.geometry, numpy as np\nx = 'placewise.heads'",
-    "demo": "def a():\n    import sklearn.datasets",
+    "tasks/one/demo": "def a():\n    import sklearn.datasets",
+    "demo": "",
     "cli": "def a():\n    from placewise import demo, heads\n    net.eval()",
 }
 
@@ -484,40 +449,6 @@ def test_a_planted_library_is_found(tmp_path: Path, text: str):
 )
 def test_planted_code_that_is_never_right_is_found(tmp_path: Path, text: str):
     assert len(forbidden_faults(planted(tmp_path, "geometry", text))) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "if dataset.task == 'keypoints': pass",
-        "x = 1 if 'classes' != task else 2",
-        "x = task in ('keypoints', 'boxes') or task == 'classes'",
-        "match task:\n  case 'classes': pass",
-        "isinstance(model, KeypointModel)",
-        "isinstance(net.head, (Other, heads.ClassHead))",
-        "issubclass(member, ClassHead)",
-        "from placewise.tasks.keypoints.model import KeypointModel",
-        "def a():\n    from placewise.tasks import classes",
-        "import_module('placewise.tasks.keypoints')",
-    ],
-)
-def test_a_planted_switch_of_tasks_is_found(tmp_path: Path, text: str):
-    assert len(task_faults(planted(tmp_path, "training/loop", text))) == 1
-    assert task_faults(planted(tmp_path / "own", "tasks/keypoints/model", text)) == []
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "task = 'keypoints'",
-        "heads = {'classes': 1}",
-        "isinstance(model, Network)",
-        "from placewise.tasks import task_named",
-        "x = dataset.task == model.task",
-    ],
-)
-def test_what_is_the_same_for_all_tasks_is_let_be(tmp_path: Path, text: str):
-    assert task_faults(planted(tmp_path, "training/loop", text)) == []
 
 
 @pytest.mark.parametrize(

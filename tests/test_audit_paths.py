@@ -21,7 +21,6 @@ from placewise.auditing.paths import (
     count_paths,
     padding_paths,
     paths_by_layer,
-    without_gates,
 )
 from placewise.auditing.receptive_field import pixels_read, receptive_fields
 from placewise.auditing.unseen import unseen
@@ -412,24 +411,6 @@ def test_side_branches_are_left_out_and_the_number_is_capped():
     deep = graph(nn.Sequential(*[nn.Conv1d(1, 1, 3, padding=1) for _ in range(40)]), 1, 9)
     assert [layer.depth for layer in paths_by_layer(deep, most=4)] == [1, 14, 27, 40]
     assert len(paths_by_layer(deep)) == 32
-
-
-def test_without_gates_windows_alone_count():
-    class Gated(nn.Module):
-        def __init__(self, gated: bool) -> None:
-            super().__init__()
-            self.first, self.gate, self.last = conv(3, 2, 1), conv(1), conv(3, 1, 1)
-            self.gated = gated
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.first(x)
-            x = x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid() if self.gated else x
-            return self.last(x).mean((2, 3))
-
-    gated, bare = (graph(Gated(flag), 1, 12, 12) for flag in (True, False))
-    assert (count_paths(without_gates(gated)).counts == count_paths(bare).counts).all()
-    assert count_paths(gated).total > 10 * count_paths(bare).total
-    assert (count_paths(without_gates(bare)).counts == count_paths(bare).counts).all()
 
 
 # --- plain forms ---------------------------------------------------------------------------------

@@ -32,7 +32,6 @@ from placewise.auditing.borders import (
     border_distances,
     border_swap,
     equivariance,
-    roll_equivariance,
 )
 from placewise.auditing.effective import effective_field
 from placewise.auditing.position import position_probe
@@ -130,7 +129,6 @@ MEASUREMENTS = {
     "phase_map": lambda net, p: phase_map(net, p, size=(8, 8)),
     "place_map": lambda net, p: place_map(net, p[..., :8, :8]),
     "equivariance": lambda net, p: equivariance(net, p, size=(8, 8)),
-    "roll": lambda net, p: roll_equivariance(net, p[..., :8, :8]),
     "border_swap": lambda net, p: border_swap(net, p, size=(8, 8)),
     "position_probe": lambda net, p: position_probe(net, p[..., :8, :8]),
 }

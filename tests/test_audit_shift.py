@@ -11,7 +11,7 @@ from torch import nn
 
 from placewise.auditing._draws import noise_images
 from placewise.auditing._run import find_layers
-from placewise.auditing.borders import equivariance, roll_equivariance
+from placewise.auditing.borders import equivariance
 from placewise.auditing.shift import consistency, phase_map, place_map
 from placewise.errors import SettingsError
 
@@ -226,7 +226,6 @@ def test_without_padding_maps_move_with_the_image(dims: int):
     assert [each.stride for each in found] == [(2,) * dims, (4,) * dims, (8,) * dims]
     for each in found:
         assert each.shift == (8,) * dims
-        assert each.method == "crop"
         assert len(each.relative) > 0
         assert each.relative.max() < 1e-12
         assert each.overall < 1e-12
@@ -247,38 +246,18 @@ def test_padding_is_felt_as_far_as_it_reaches(dims: int):
         assert each.psnr[0] == each.psnr.min() < 60
 
 
-@pytest.mark.parametrize("dims", [1, 2, 3])
-def test_with_circular_padding_rolling_is_exact(dims: int):
-    net = stack(dims, 3, padding=1, padding_mode="circular")
-    for each in roll_equivariance(net, noise(dims, 8), layers=["0", "2"]):
-        assert each.method == "roll"
-        assert each.overall < 1e-12
-    assert roll_equivariance(stack(dims, 3, padding=1), noise(dims, 8))[0].overall > 0.01
-    strided = stack(dims, 2, padding=1, padding_mode="circular", stride=2)
-    (found,) = roll_equivariance(strided, noise(dims, 16), layers=[""])
-    assert found.shift == (4,) * dims
-    assert found.overall < 1e-12
-    (unmeasured,) = roll_equivariance(strided, noise(dims, 16), layers={"": (2,) * dims})
-    assert unmeasured.overall > 0.01, "half a stride is no whole number of cells"
-
-
-@pytest.mark.parametrize("roll", [False, True])
-def test_distances_and_errors_like_their_slow_twin(roll: bool):
+def test_distances_and_errors_like_their_slow_twin():
     """One image, one axis, one channel; everything by hand."""
     net = nn.Conv1d(1, 1, 5, padding=2, stride=2, bias=False).double()
     images = noise_images((1, 18), 1).double()
-    if roll:
-        (found,) = roll_equivariance(net, images)
-        here, moved = images, images.roll(-2, -1)
-    else:
-        (found,) = equivariance(net, images, size=(16,))
-        here, moved = images[..., :16], images[..., 2:]
+    (found,) = equivariance(net, images, size=(16,))
+    here, moved = images[..., :16], images[..., 2:]
     with torch.no_grad():
         still, other = net(here)[0, 0].numpy(), net(moved)[0, 0].numpy()
     cells = len(still)
     pairs = []
-    for cell in range(cells if roll else cells - 1):
-        source = (cell + 1) % cells
+    for cell in range(cells - 1):
+        source = cell + 1
         near = min(cell, cells - 1 - cell, source, cells - 1 - source)
         pairs.append((near, still[source], other[cell]))
     truth = np.array([value for _, value, _ in pairs])
@@ -325,7 +304,7 @@ def test_a_dense_output_moves_with_the_whole_stride_only():
 
 
 def test_exact_maps_have_no_finite_psnr():
-    (found,) = roll_equivariance(nn.Conv1d(1, 1, 1), torch.rand(2, 1, 8))
+    (found,) = equivariance(nn.Conv1d(1, 1, 1), torch.rand(2, 1, 9), size=(8,))
     assert (found.relative == 0).all()
     assert np.isinf(found.psnr).all()
     assert set(found.to_dict()["psnr"]) == {None}

@@ -363,7 +363,7 @@ def test_permuted_is_the_head_on_permuted_places(head: str):
 @pytest.mark.parametrize("head", ["heatmap", "coordinates", "integral"])
 def test_permuted_keypoints_are_the_head_on_permuted_places(head: str):
     torch.manual_seed(1)
-    shuffled = PermutedKeypoints(3, 2, 4, (20, 12), head=head, order=7)
+    shuffled = PermutedKeypoints(3, 2, (4, 4), (20, 12), head=head, order=7)
     features = torch.rand(2, 3, 5, 3)
     moved = torch.empty_like(features)
     for to, come in enumerate(shuffled.permutation.places.tolist()):
@@ -391,7 +391,9 @@ def test_flattened_coordinates_learn_the_same_behind_a_permutation():
         settings = {"gather": gather, "cell": 1, "hidden": 16}
         plain = Coordinates(3, 2, 4, (16, 16), **settings).double()
         text = json.dumps(settings)
-        shuffled = PermutedKeypoints(3, 2, 4, (16, 16), head="coordinates", settings=text).double()
+        shuffled = PermutedKeypoints(
+            3, 2, (4, 4), (16, 16), head="coordinates", settings=text
+        ).double()
         shuffled.inner.load_state_dict(plain.state_dict())
         if gather == "flatten":
             order = (torch.arange(3)[:, None] * 16 + shuffled.permutation.places).flatten()

@@ -20,6 +20,7 @@ from placewise.labels import (
     KeypointDataset,
     KeypointSample,
     Visibility,
+    mirror_order,
     of_split,
     single,
     split_images,
@@ -37,7 +38,6 @@ from placewise.model.inputs import (
     scaled_size,
 )
 from placewise.tasks import task_named
-from placewise.tasks.keypoints import mirror_order
 from placewise.training import train
 from placewise.training.dataset import TrainingSet
 from placewise.training.order import Order, batches

@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from placewise import demo
-from placewise.demo import LEAST_INK, NAMES, SIZES, split_of, write_images
+from placewise.demo import run_demo
 from placewise.errors import SettingsError
 from placewise.formats import read_dataset
 from placewise.geometry import border_distance, inside
 from placewise.labels import Visibility
 from placewise.progress import console
+from placewise.tasks.keypoints import demo
+from placewise.tasks.keypoints.demo import LEAST_INK, NAMES, SIZES, split_of, write_images
 
 IMAGES = 40
 
@@ -285,7 +286,9 @@ def test_strokes_stand_out_from_any_ground(stocks: dict[str, demo._Stock], grey:
 
 
 def test_the_images_are_ordinary_colour_images(folder: Path):
-    for path in sorted((folder / "images").iterdir()):
+    images = sorted((folder / "images").iterdir())
+    assert len(images) == IMAGES
+    for path in images:
         with Image.open(path) as image:
             assert (image.mode, image.format) == ("RGB", "PNG")
 
@@ -294,7 +297,7 @@ def test_the_whole_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[s
     """Images, training, scores and keypoints; far too short to be good at it."""
     out = tmp_path / "demo"
     with console():
-        scores = demo.run_demo(out, minutes=0.05, seed=0, images=20)
+        scores = run_demo(out, minutes=0.05, seed=0, images=20)
     told = capsys.readouterr().err
     assert (scores["split"], scores["images"]) == ("test", 3)
     assert 0 <= scores["within_3_px_and_said"] <= scores["within_3_px"] <= 1

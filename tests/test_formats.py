@@ -363,7 +363,7 @@ def test_predictions_as_coco_read_back(folder: Path) -> None:
     assert content["annotations"][1]["scores"] == [1.0, None]
     np.testing.assert_array_equal(read_dataset(folder / "out.json").samples[0].points, points)
     with pytest.raises(SettingsError, match="several instances"):
-        write_dataset(labels, folder / "out.csv", "deeplabcut")
+        write_dataset(labels, folder / "out.csv", "wide_csv")
 
 
 # COCO

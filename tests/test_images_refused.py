@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -142,37 +142,28 @@ def test_truncated_files_are_refused(kind, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-edits = st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), max_size=6)
+def survive_mutations(path, examples):
+    """Random bytes of good files are changed, and the end is cut off."""
+    edits = st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), max_size=6)
+
+    @given(st.sampled_from(sorted(FILES)), edits, st.just(0) | st.integers(0, 2**20))
+    @settings(max_examples=examples, deadline=None, derandomize=True)
+    def mutate(kind, changes, cut):
+        content = bytearray(FILES[kind])
+        for position, value in changes:
+            content[position % len(content)] = value
+        survives(path, bytes(content[: len(content) - cut % len(content)]), kind)
+
+    mutate()
 
 
-def mutate(kind, changes, cut, path):
-    content = bytearray(FILES[kind])
-    for position, value in changes:
-        content[position % len(content)] = value
-    survives(path, bytes(content[: len(content) - cut % len(content)]), kind)
-
-
-@given(st.sampled_from(sorted(FILES)), edits, st.just(0) | st.integers(0, 2**20))
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-def test_mutated_files_read_or_give_our_error(tmp_path, kind, changes, cut):
-    mutate(kind, changes, cut, tmp_path / "mutated")
+def test_mutated_files_read_or_give_our_error(tmp_path):
+    survive_mutations(tmp_path / "mutated", examples=150)
 
 
 @pytest.mark.slow
-@given(st.sampled_from(sorted(FILES)), edits, st.just(0) | st.integers(0, 2**20))
-@settings(
-    max_examples=5000,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-def test_thousands_of_mutated_files_read_or_give_our_error(tmp_path, kind, changes, cut):
-    mutate(kind, changes, cut, tmp_path / "mutated")
+def test_thousands_of_mutated_files_read_or_give_our_error(tmp_path):
+    survive_mutations(tmp_path / "mutated", examples=5000)
 
 
 @pytest.mark.slow

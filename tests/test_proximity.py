@@ -90,18 +90,6 @@ def test_coordinates_follow_the_convention_of_the_package():
 
 
 @pytest.mark.parametrize("places", GRIDS, ids=str)
-def test_neighbours_are_the_nearest(places: Places):
-    far = places.distances(places)
-    found = places.neighbours(places, 4)
-    near = far.gather(1, found)
-    assert torch.equal(near, far.sort(1).values[:, :4])
-    assert (
-        found[:, 0] % math.prod(places.shape)
-        == torch.arange(places.units) % math.prod(places.shape)
-    ).all()
-
-
-@pytest.mark.parametrize("places", GRIDS, ids=str)
 def test_no_two_units_are_drawn_on_each_other(places: Places):
     points = places.drawn()
     assert points.shape == (places.units, 2)

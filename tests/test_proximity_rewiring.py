@@ -145,7 +145,10 @@ def test_the_optimiser_forgets_the_new_and_remembers_the_rest(make: str):
 def test_a_weight_without_state_is_nothing_to_forget():
     weight = nn.Parameter(torch.ones(3))
     reset_state(None, weight, torch.ones(3, dtype=torch.bool))
-    reset_state(torch.optim.SGD([weight], lr=1.0), weight, torch.ones(3, dtype=torch.bool))
+    optimiser = torch.optim.SGD([weight], lr=1.0)
+    reset_state(optimiser, weight, torch.ones(3, dtype=torch.bool))
+    assert not optimiser.state.get(weight)
+    assert weight.tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))

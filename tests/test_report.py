@@ -760,7 +760,7 @@ def test_a_page_is_small_whatever_it_holds(quick: None) -> None:
         ).html()
         assert len(page.encode()) < 3_000_000
         shown = page.count("data:image/jpeg")
-        assert shown == 2 * count or "more images are not shown" in page
+        assert (shown < 2 * count) == ("more images are not shown" in page)
         assert shown >= 8 and "more rows are not shown" in page
 
 

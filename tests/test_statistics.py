@@ -109,8 +109,8 @@ def test_pairs_that_cannot_be(first: list, second: list, says: str):
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 
 
-@given(p=P_VALUES, level=st.floats(0.001, 0.5))
-def test_holm_rejects_what_the_closed_procedure_rejects(p: list[float], level: float):
+@given(p=P_VALUES)
+def test_holm_rejects_what_the_closed_procedure_rejects(p: list[float]):
     """Slow twin: a hypothesis falls if Bonferroni rejects every intersection that it is part of."""
     adjusted = holm(p)
     indices = range(len(p))
@@ -123,7 +123,6 @@ def test_holm_rejects_what_the_closed_procedure_rejects(p: list[float], level: f
         ]
         needed = max(min(1.0, len(chosen) * min(p[j] for j in chosen)) for chosen in sets)
         assert adjusted[i] == pytest.approx(needed)
-        assert (adjusted[i] <= level) == (needed <= level) or adjusted[i] == pytest.approx(level)
 
 
 # --- chances -------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -208,14 +207,14 @@ def test_a_signal_ends_with_a_checkpoint_and_is_documented(
     found = Run.open(run).checkpoints.latest(print)
     assert found is not None
     assert 20 <= found.facts["step"] < 400
-    assert found.facts["step"] % 50 != 0 or found.facts["window"] == []
 
 
-def test_killed_at_random_moments_the_end_is_the_same(tmp_path: Path) -> None:
-    """20 SIGKILLs of the whole process group; benchmarks/survival.py does 200."""
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_the_end_is_the_same(tmp_path: Path, kills: int) -> None:
+    """SIGKILLs of the whole process group; benchmarks/survival.py does 200."""
     data = draw_squares(tmp_path / "data", 40)
-    tally = campaign(data, 20, tmp_path)
-    assert tally.kills >= 20
+    tally = campaign(data, kills, tmp_path)
+    assert tally.kills >= kills
     assert tally.finished >= 1
     assert tally.checkpoints_lost == 0
     assert tally.different == []
@@ -265,11 +264,10 @@ def test_not_a_number_at_fifty_steps(
 
 
 def test_a_damaged_checkpoint_falls_back_and_says_so(
-    squares: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    squares: Path, short: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "placewise")
-    whole = trained(squares, tmp_path / "whole", max_steps=24, val_interval=8)
-    torn = trained(squares, tmp_path / "torn", max_steps=24, val_interval=8)
+    torn = Run.open(shutil.copytree(short.path, tmp_path / "torn"))
     newest = torn.path / "checkpoints" / "step-00000024.safetensors"
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 4
@@ -277,28 +275,25 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(
     train(read_dataset(squares), torn.path, quick(max_steps=24), resume=True)
     assert "step-00000024" in caplog.text
     assert "resumed at step 16" in caplog.text
-    assert_same_run(whole, torn)
+    assert_same_run(short, torn)
 
 
 def test_two_processes_are_the_same_run(squares: Path, tmp_path: Path) -> None:
     """Same samples, same order, same statistics: losses agree to rounding."""
-    flags = (
-        "--steps 10 --precision float32 --width 16 --batch-size 4 --val-interval 5 --quiet".split()
+    alone = trained(squares, tmp_path / "alone", max_steps=10, val_interval=5)
+    flags = "--steps 10 --precision float32 --width 16 --batch-size 4 --val-interval 5 --quiet"
+    launch = "-m torch.distributed.run --standalone --nproc-per-node=2 -m placewise train".split()
+    done = subprocess.run(
+        [sys.executable, *launch, str(squares), "--out", str(tmp_path / "two"), *flags.split()],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    losses = []
-    for count in (1, 2):
-        out = tmp_path / str(count)
-        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        program = ["-m", "placewise", "train", str(squares), "--out", str(out), *flags]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, *launch, *program], capture_output=True, text=True, env=env
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-        losses.append([line["loss"] for line in lines if "loss" in line])
-        assert (out / "validation" / "report.html").is_file()
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = Run.open(tmp_path / "two")
+    losses = [[line["loss"] for line in run.log() if "loss" in line] for run in (alone, two)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert (two.path / "validation" / "report.html").is_file()
 
 
 def test_minutes_fix_the_steps(squares: Path, tmp_path: Path) -> None:

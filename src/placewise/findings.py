@@ -18,6 +18,9 @@ from placewise.report.run import SPLIT_WORDS
 LISTED = 4
 """Names that a sentence lists."""
 
+FEW = 20
+"""Training examples of a name below which it is learnt by heart."""
+
 
 class Weight(IntEnum):
     """How much a finding matters."""
@@ -219,6 +222,28 @@ def set_advice(facts: SetFacts) -> Iterator[Advice]:
         )
     yield from leaks(facts.leaks)
     yield from copies([group for group in facts.copies if group not in facts.leaks])
+
+
+def few_advice(counts: Mapping[str, int], what: str, instead: str) -> Iterator[Advice]:
+    """Names with so few training examples that the network learns these by heart.
+
+    Args:
+        counts: training examples of each name; one without any is not meant here.
+        what: what is counted.
+        instead: what should be learnt, and what to do.
+
+    Example:
+        >>> counts = {"cat": 3, "dog": 40, "fly": 0}
+        >>> [text for _, text in few_advice(counts, "images", "the kind; add more")]
+        ['Few images: cat (3). Below 20 a network learns them by heart instead of the ...
+    """
+    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]
+    if few:
+        yield (
+            Weight.HARMS,
+            f"Few {what}: {listed(few)}. Below {FEW} a network learns them by heart instead of "
+            f"{instead}.",
+        )
 
 
 def names_alike(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -5,7 +5,7 @@
 | `bce` | cross-entropy of each pixel | probabilities that mean what they say |
 | `bce_dice` | the same, plus 1 − Dice of the probabilities | classes that cover little |
 | `focal` | cross-entropy weighted with (1 − p)^2 | few hard pixels among many easy ones |
-| `skeleton_recall` | `bce_dice` plus 1 − recall of the thickened skeleton | thin things that must not break |
+| `skeleton_recall` | `bce_dice` plus 1 − recall of the thick skeleton | thin things, unbroken |
 | `cldice` | `bce_dice` plus 1 − soft clDice | the same, at several times the cost of a step |
 
 One class is answered by a sigmoid, several by a softmax over background and classes; the
@@ -206,8 +206,8 @@ class SkeletonRecall(BceDice):
 class Cldice(BceDice):
     """`BceDice` plus 1 − soft clDice (Shit et al. 2021).
 
-    clDice = 2 · P · R / (P + R) with P = Σ s(p)·y / Σ s(p) and R = Σ s(y)·p / Σ s(y), where s is the
-    soft skeleton of `soft_skeleton`.
+    clDice = 2 · P · R / (P + R) with P = Σ s(p)·y / Σ s(p) and R = Σ s(y)·p / Σ s(y), where s is
+    the soft skeleton of `soft_skeleton`.
 
     Args:
         dice: weight of Dice.

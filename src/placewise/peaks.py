@@ -136,7 +136,8 @@ def _middles(labels: NDArray[Any], high: NDArray[np.bool_]) -> Pixels:
 def _apart(pixels: Pixels, heat: FloatArray, radius: float, most: int) -> Pixels:
     """The hottest pixels, of which no two are within a radius of each other, the hottest first."""
     order = np.argsort(-heat, kind="stable")
-    left, kept = pixels[order], []
+    left = pixels[order]
+    kept: list[Pixels] = []
     while len(left) and len(kept) < most:
         kept.append(left[0])
         left = left[((left - left[0]) ** 2).sum(-1) > radius**2]
@@ -186,7 +187,8 @@ def _basins(pixels: Pixels) -> NDArray[np.bool_]:
 def _offsets(windows: FloatArray, inside: NDArray[np.bool_], own: NDArray[np.bool_]) -> FloatArray:
     """(n, axes) offsets (x, y, …) of the points from their hills."""
     axes = windows.ndim - 1
-    middle = windows[(slice(None), *[REACH] * axes)].reshape(-1, *[1] * axes)
+    middle = windows.reshape(len(windows), -1)[:, (2 * REACH + 1) ** axes // 2]
+    middle = middle.reshape(-1, *[1] * axes)
     scaled = np.divide(windows, middle, out=np.zeros_like(windows), where=middle > 0)
     fitted = tops_of_log(
         torch.from_numpy(scaled.clip(0, None)), torch.from_numpy(inside & own)

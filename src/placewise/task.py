@@ -18,19 +18,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self
+from typing import Any, ClassVar, Generic, Protocol, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch.utils.data import default_collate
 
 from placewise.augment import Warp
-from placewise.errors import DataError
+from placewise.errors import DataError, SettingsError
 from placewise.findings import Advice, Findings, look_at_set
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
 from placewise.labels import Dataset, S
-from placewise.metrics import Metric
+from placewise.metrics import Metric, in_unit
 from placewise.model import ModelSettings, Network, P, Settings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Photographs, Report, Section
@@ -82,12 +82,15 @@ class Needs:
         whole: training must show whole images, not crops of them.
         fit: images that are larger than the training size are shrunk until they fit.
         full: images are not scaled down: thin things would be lost.
+        stem: pixels of a cell that the U-Net begins with, where they are not the usual ones; its
+            width is changed in the same measure, so that a step costs about the same.
     """
 
     extent: float | None = None
     whole: bool = False
     fit: bool = False
     full: bool = False
+    stem: int | None = None
 
 
 @dataclass(frozen=True)
@@ -192,10 +195,67 @@ class Items(ABC):
         return None
 
 
+class Follower(ABC, Generic[P]):
+    """Gives the objects of images their identities, image by image, in order.
+
+    Attributes:
+        column: of the table that holds the identities; it is the last one.
+    """
+
+    column: ClassVar[str]
+
+    @abstractmethod
+    def follow(self, one: P) -> P:
+        """The prediction of the next image, with identities; `rows` then has one more cell.
+
+        Args:
+            one: the prediction.
+        """
+
+    @abstractmethod
+    def replay(self, image: str, size: Size, rows: Sequence[Sequence[str]]) -> None:
+        """Go on behind an image that was followed before, and then interrupted.
+
+        Args:
+            image: its name.
+            size: of the image.
+            rows: cells of its rows; none where nothing was found on it.
+        """
+
+
 class Calibration(BaseModel):
     """What `calibration.json` may hold: a task says its fields and their bounds."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class WriteImages(Protocol):
+    """Writes made images and their labels into a new folder."""
+
+    def __call__(self, folder: Path, *, images: int, seed: int) -> Path:
+        """The path of the labels; the images are in the subfolder `images`."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a task shows in `placewise demo`: made images from which it learns in minutes.
+
+    Attributes:
+        what: is on the images, after their number, e.g. "images with digits".
+        images: number of them.
+        minutes: length of the training.
+        results: what is predicted, which is the name of its folder too.
+        write: makes the images, their labels, and a README.txt.
+        said: from `predictions.csv` of the test images and the labels to a sentence on how good
+            they are, and its numbers by name.
+    """
+
+    what: str
+    images: int
+    minutes: float
+    results: str
+    write: WriteImages
+    said: Callable[[Path, Dataset[Any]], tuple[str, dict[str, float]]]
 
 
 class Task(ABC, Generic[S, P]):
@@ -206,6 +266,7 @@ class Task(ABC, Generic[S, P]):
         head: member of `HEADS` that is taken where none is named.
         network: the model that gives the predictions.
         metric: what models are compared by.
+        places: whether answers are places of the image, in whose pixels they are given.
         batch_size: images in a step where nobody says otherwise.
         validated: validation images that a validation during training looks at, at most.
         options: what `evaluate` may be asked for, beside the split.
@@ -216,12 +277,14 @@ class Task(ABC, Generic[S, P]):
         calibration: what `calibrate` may give, field by field.
         control: name of the head that permutes places in front of another, for the place-use
             index of a comparison; None where there is none.
+        demo: made data by which the task shows itself; None where there are none.
     """
 
     noun: ClassVar[str]
     head: ClassVar[str]
     network: ClassVar[type[Network[Any]]]
     metric: ClassVar[Metric]
+    places: ClassVar[bool] = True
     batch_size: ClassVar[int] = 8
     validated: ClassVar[int] = 64
     options: ClassVar[frozenset[str]] = frozenset()
@@ -230,6 +293,7 @@ class Task(ABC, Generic[S, P]):
     place_words: ClassVar[Sequence[tuple[str, str]]] = ()
     calibration: ClassVar[type[BaseModel]] = Calibration
     control: ClassVar[str | None] = None
+    demo: ClassVar[Demo | None] = None
 
     # --- from labels to a training set ---------------------------------------------------------
 
@@ -410,6 +474,28 @@ class Task(ABC, Generic[S, P]):
             folder: of the results; subfolders are made.
         """
 
+    def follower(self, settings: ModelSettings) -> Follower[P]:
+        """What follows objects over images, for `predict --track`.
+
+        Args:
+            settings: of the model.
+
+        Raises:
+            SettingsError: the answers are not about objects that could be followed.
+        """
+        raise SettingsError(
+            f"--track (track=True) follows objects over images, and this run predicts "
+            f"{self.noun}, which have none; leave it out"
+        )
+
+    def save_all(self, held: Scored[S, P], folder: Path) -> None:
+        """Write what an evaluation holds beyond the table of its predictions, e.g. counts.
+
+        Args:
+            held: what was scored.
+            folder: of the results.
+        """
+
     def export(
         self,
         root: Path,
@@ -478,7 +564,8 @@ class Task(ABC, Generic[S, P]):
         best, worst = self.cards(held) if held else ([], [])
         sections = self.sections(scores, held, best, worst)
         if info and info.log:
-            sections.append(training_section(info.log, self.chosen_by or _logged(self.metric)))
+            (metric,) = in_unit([self.chosen_by or _logged(self.metric)], scores)
+            sections.append(training_section(info.log, metric))
         if info:
             sections.append(making_section(info.settings, info.versions, info.fingerprint))
         return Report(

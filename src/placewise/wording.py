@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-
 PIXELS_OF = {1: "samples", 2: "px", 3: "voxels"}
 """What the pixels of a signal, an image and a volume are called."""
 
@@ -39,8 +38,9 @@ def sides_of(size: Sequence[int]) -> str:
         >>> sides_of((240, 320)), sides_of((4096,)), sides_of((36, 50, 35))
         ('320×240 px', '4,096 samples', '35×50×36 voxels')
     """
-    return f"{'×'.join(f'{side:,}' if len(size) == 1 else str(side) for side in size[::-1])} " + (
-        PIXELS_OF[len(size)]
+    return (
+        f"{'×'.join(f'{side:,}' if len(size) == 1 else str(side) for side in size[::-1])} "
+        + (PIXELS_OF[len(size)])
     )
 
 

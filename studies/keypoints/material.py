@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from placewise.demo import write_images
 from placewise.errors import SettingsError
 from placewise.formats import read_dataset, write_dataset
 from placewise.geometry import FloatArray, ratio_of, rescale
@@ -21,6 +20,7 @@ from placewise.images import resize
 from placewise.labels import KeypointDataset, KeypointSample, of_split, split_images
 from placewise.metrics import mean_position_baseline
 from placewise.model import scaled_size
+from placewise.tasks.keypoints.demo import write_images
 from studies._material import missing_files
 
 DIGITS = "digits"

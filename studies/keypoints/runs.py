@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,20 @@ class Budget:
 STEPS = {DIGITS: 500, **dict.fromkeys(MICE, 240)}
 SIDES = {DIGITS: 96, **dict.fromkeys(MICE, 64)}
 
+FULL = Budget(
+    arms=tuple(WAYS),
+    seeds=10,
+    axis_seeds=2,
+    trials=3,
+    steps=STEPS,
+    side=SIDES,
+    other_sides={DIGITS: (64, 136), **dict.fromkeys(MICE, (96,))},
+    shares=(0.25,),
+    images=400,
+    width=32,
+    batch=4,
+)
+
 BUDGETS: dict[Scale, Budget] = {
     "tiny": Budget(
         arms=("joint", "flatten"),
@@ -116,32 +130,16 @@ BUDGETS: dict[Scale, Budget] = {
         width=16,
         batch=2,
     ),
-    "small": Budget(
-        arms=tuple(WAYS),
+    "small": replace(
+        FULL,
         seeds=3,
-        axis_seeds=2,
         trials=1,
         steps={DIGITS: 300, **dict.fromkeys(MICE, 150)},
-        side=SIDES,
         other_sides=dict.fromkeys(SIDES, ()),
         shares=(0.5,),
         images=200,
-        width=32,
-        batch=4,
     ),
-    "full": Budget(
-        arms=tuple(WAYS),
-        seeds=10,
-        axis_seeds=2,
-        trials=3,
-        steps=STEPS,
-        side=SIDES,
-        other_sides={DIGITS: (64, 136), **dict.fromkeys(MICE, (96,))},
-        shares=(0.25,),
-        images=400,
-        width=32,
-        batch=4,
-    ),
+    "full": FULL,
 }
 
 

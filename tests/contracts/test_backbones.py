@@ -20,7 +20,7 @@ SMALL: dict[str, list[dict]] = {
     "lenet": [{}, {"padding_mode": "symmetric", "pool": "average"}, {"padding_mode": "full"}],
     "resnet": [{"blocks": 1, "width": 8}, {"blocks": 2, "width": 4}],
     "timm": [{"model": "test_resnet", "level": 1}, {"model": "test_convnext", "level": 1}],
-    "unet": [{"width": 32, "depth": 2}],
+    "unet": [{"width": 32, "depth": 2}, {"width": 16, "depth": 2, "stem": 2}],
 }
 CASES = [(name, s) for name in BACKBONES.names() for s in SMALL.get(name, [{}])]
 ONE_SIDED = {"timm"}
@@ -397,6 +397,7 @@ def test_resnet_has_the_size_of_its_model(blocks: int, parameters: int) -> None:
         ("resnet", {"blocks": 0}, "blocks is 0"),
         ("unet", {"width": 8}, "width is 8"),
         ("unet", {"depth": 9}, "depth is 9"),
+        ("unet", {"stem": 3}, "stem is 3"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(name: str, settings: dict, says: str) -> None:

@@ -38,7 +38,6 @@ class Equivariance(Finding):
 
     Attributes:
         layer: its name; '' is the network's output.
-        method: "crop": new image comes in at the border; "roll": the image's other end does.
         stride: pixels per cell, per axis.
         shift: pixels that the image moved along each axis in turn.
         relative: (distances) root mean squared difference over the standard deviation of the
@@ -53,7 +52,6 @@ class Equivariance(Finding):
     """
 
     layer: str
-    method: str
     stride: Strides
     shift: tuple[int, ...]
     relative: FloatArray
@@ -126,39 +124,17 @@ def equivariance(
         room(images, size, shift)
         here = images[crop([0] * len(size), size)]
         moved = [images[crop(offset, size)] for offset in np.diag(shift).tolist()]
-        gathered = _gather(model, here, moved, found, shift, batch_size, roll=False)
-    return _findings("crop", found, shift, gathered)
-
-
-def roll_equivariance(
-    model: nn.Module, images: Tensor, *, layers: Layers = None, batch_size: int = 4
-) -> tuple[Equivariance, ...]:
-    """Compare f(roll x) with roll f(x), which are equal if all padding is circular.
-
-    The size must be a whole number of strides, so that maps can roll. Distances are from the border
-    or from the seam, whichever is nearer.
-
-    Args:
-        model: any network.
-        images: (N, C, *space).
-        layers: names of submodules, or names with strides per axis; found by default.
-        batch_size: images at a time.
-
-    Raises:
-        SettingsError: a layer gives no map.
-
-    Example:
-        >>> net = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular").double()
-        >>> bool(roll_equivariance(net, torch.rand(2, 1, 8))[0].overall < 1e-12)
-        True
-    """
-    with undisturbed(model):
-        images = as_input(model, images)
-        found = find_layers(model, tuple(images.shape[1:]), layers)
-        shift = common_shift(found)
-        moved = [images.roll(-step, axis + 2) for axis, step in enumerate(shift)]
-        gathered = _gather(model, images, moved, found, shift, batch_size, roll=True)
-    return _findings("roll", found, shift, gathered)
+        gathered = {name: Differences() for name in found}
+        runs = [batches(model, each, tuple(found), batch_size) for each in (here, *moved)]
+        for still, *others in zip(*runs, strict=True):
+            for axis, other in enumerate(others):
+                for name, strides in found.items():
+                    cells = int(shift[axis] / strides[axis])
+                    gathered[name].add(*_matched(still[name], other[name], cells, axis))
+    return tuple(
+        Equivariance(name, found[name], shift, one.relative(), one.psnr(), one.overall())
+        for name, one in gathered.items()
+    )
 
 
 def border_swap(
@@ -217,35 +193,11 @@ def _margin(images: Tensor, size: Sequence[int], shift: Sequence[int]) -> tuple[
     return tuple(both // 2 // step * step for both, step in zip(free, shift, strict=True))
 
 
-def _gather(
-    model: nn.Module,
-    here: Tensor,
-    moved: Sequence[Tensor],
-    layers: dict[str, Strides],
-    shift: Sequence[int],
-    batch_size: int,
-    *,
-    roll: bool,
-) -> dict[str, Differences]:
-    """Differences between the maps of images and those of the images moved along each axis."""
-    gathered = {name: Differences() for name in layers}
-    runs = [batches(model, each, tuple(layers), batch_size) for each in (here, *moved)]
-    for still, *others in zip(*runs, strict=True):
-        for axis, other in enumerate(others):
-            for name, strides in layers.items():
-                cells = int(shift[axis] / strides[axis])
-                gathered[name].add(*_matched(still[name], other[name], cells, axis, roll))
-    return gathered
-
-
 def _matched(
-    still: Tensor, moved: Tensor, cells: int, axis: int, roll: bool
+    still: Tensor, moved: Tensor, cells: int, axis: int
 ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
     """The cells that two maps share, and their distance from the nearer border."""
     distance = border_distances(still.shape[2:])
-    if roll:
-        near = np.minimum(np.roll(distance, -cells, axis), distance)
-        return still.roll(-cells, axis + 2), moved, near
     length = still.shape[axis + 2] - cells
     if length < 1:
         raise SettingsError(
@@ -256,15 +208,6 @@ def _matched(
         distance.take(range(cells, cells + length), axis), distance.take(range(length), axis)
     )
     return still.narrow(axis + 2, cells, length), moved.narrow(axis + 2, 0, length), near
-
-
-def _findings(
-    method: str, layers: dict[str, Strides], shift: tuple[int, ...], all_: dict[str, Differences]
-) -> tuple[Equivariance, ...]:
-    return tuple(
-        Equivariance(name, method, layers[name], shift, one.relative(), one.psnr(), one.overall())
-        for name, one in all_.items()
-    )
 
 
 # --- differences by distance from the border -----------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -190,33 +190,6 @@ def count_paths(
     counts = np.asarray(graph.to_image(seeds, COUNTS).sum(axis=(0, 1)))
     convention = PER_CHANNEL if graph.per_channel else SPATIAL
     return Paths(convention, graph.label(target), in_units(counts, graph.unit))
-
-
-def without_gates(graph: Graph) -> Graph:
-    """The network without what pooled or flattened features add to its maps.
-
-    The gates of squeeze and excitation, and context that is pooled over the whole image, lead
-    from every pixel to every place. These paths are so many that they hide those through windows.
-    In the result a map that reads maps reads nothing else. Only benchmarks and tests use this.
-
-    Args:
-        graph: of the network.
-
-    Example:
-        >>> from torch import nn
-        >>> from placewise.graph import capture
-        >>> class Gated(nn.Module):
-        ...     def forward(self, x):
-        ...         return x * x.mean(-1, keepdim=True)
-        >>> graph = capture(Gated(), (1, 3))
-        >>> [count_paths(g).counts.tolist() for g in (graph, without_gates(graph))]
-        [[4, 4, 4], [1, 1, 1]]
-    """
-    nodes = []
-    for number, node in enumerate(graph.nodes):
-        kept = tuple(edge for edge in node.edges if edge.source in graph.maps)
-        nodes.append(replace(node, edges=kept) if number in graph.maps and kept else node)
-    return replace(graph, nodes=tuple(nodes))
 
 
 # --- layer by layer ------------------------------------------------------------------------------

@@ -17,6 +17,12 @@ from placewise.layers.convolution import Convolution
 STEM = 4
 """Usual side of the cells that the image is unshuffled into: stride of the first maps."""
 
+WIDTH = 128
+"""Usual channels of the deep maps."""
+
+DEEPEST = 3
+"""Most halvings that are chosen where the stem is finer: thin things are known from near by."""
+
 LINEAR = ("linear", "bilinear", "trilinear")
 """What torch calls the doubling of maps, by number of axes, less one."""
 
@@ -52,7 +58,7 @@ class UNet(Backbone):
         in_channels: int,
         spatial_dims: int = 2,
         *,
-        width: int = 128,
+        width: int = WIDTH,
         depth: int = 3,
         padding_mode: str = "zeros",
         stem: int = STEM,
@@ -158,6 +164,27 @@ def enough_depth(input_size: Sequence[int], extent: float, stem: int = STEM) -> 
         if field >= max(input_size) or (depth >= 3 and field >= 1.5 * extent):
             return depth
     return 5
+
+
+def unet_settings(
+    input_size: Sequence[int], extent: float, stem: int | None = None
+) -> dict[str, int]:
+    """Settings that follow from the data.
+
+    Args:
+        input_size: size of the training images in pixels.
+        extent: length of the object in the same pixels.
+        stem: pixels of a cell; None: the usual ones. A finer one has fewer channels in the same
+            measure.
+
+    Example:
+        >>> unet_settings((96, 128), 40.0), unet_settings((96, 128), 40.0, stem=2)
+        ({'depth': 2}, {'depth': 2, 'stem': 2, 'width': 64})
+    """
+    if stem is None:
+        return {"depth": enough_depth(input_size, extent)}
+    depth = min(DEEPEST, enough_depth(input_size, extent))
+    return {"depth": depth, "stem": stem, "width": WIDTH * stem // STEM}
 
 
 class _Residual(nn.Module):

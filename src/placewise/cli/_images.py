@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from placewise.cli._words import Pairs, import_all, parse_settings, teller
 
 if TYPE_CHECKING:
+    from placewise.labels import Dataset
     from placewise.training import TrainingSettings
 
 SPINS = 10_000
@@ -24,6 +25,7 @@ def check(
     format: str | None = None,
     root: Path | None = None,
     task: str | None = None,
+    splits: Path | None = None,
     seed: int = 0,
     plugin: Pairs = (),
     quiet: bool = False,
@@ -40,9 +42,11 @@ def check(
         data: file of labels, the folder that holds one, or a folder of images for each class.
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx, mask_folders.
+            npz, idx, mask_folders, coco_masks.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
+        splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
+            and stop cut a recording into parts.
         seed: seed of the split that training would draw.
         plugin: modules to import first, for tasks and formats of your own.
         quiet: show no progress.
@@ -52,7 +56,7 @@ def check(
     from placewise.formats import read_dataset
     from placewise.progress import Display
 
-    dataset = read_dataset(data, format=format, root=root, task=task)
+    dataset = read_dataset(data, format=format, root=root, task=task, splits=splits)
     with Display("images", quiet) as progress:
         findings = check(dataset, out=out, seed=seed, progress=progress)
     print(findings)
@@ -120,6 +124,7 @@ def train(
     width: int | None = None,
     augment: Pairs = (),
     pixels: int | None = None,
+    spectrogram: bool = False,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     num_workers: int | None = None,
@@ -130,10 +135,11 @@ def train(
     format: str | None = None,
     root: Path | None = None,
     task: str | None = None,
+    splits: Path | None = None,
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Train a network on images with labels of keypoints or classes.
+    """Train a network on images with labels of keypoints, classes or masks.
 
     Like this:
 
@@ -150,8 +156,8 @@ def train(
         max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; if there is none, begin it.
         head: for keypoints heatmap (the default), integral, simcc, coordinates; for classes
-            convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; or
-            module:Class with --plugin. See docs/heads.md.
+            convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; for
+            classes of pixels masks; or module:Class with --plugin. See docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
         backbone: unet (the default), resnet, lenet, timm, or module:Class with --plugin. See
             docs/backbones.md.
@@ -161,6 +167,7 @@ def train(
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
         pixels: size of the median image after scaling, as a number of pixels; more is finer and
             slower.
+        spectrogram: show signals to the network as maps of frequency and time; for classes.
         batch_size: images in a step; 8 for keypoints, 32 for classes by default.
         learning_rate: peak of the learning rate.
         num_workers: processes that prepare batches; 0 (the default) prepares them between the
@@ -170,19 +177,20 @@ def train(
         precision: auto (the default) measures which is faster on this machine.
         val_interval: steps between validations.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx, mask_folders.
+            npz, idx, mask_folders, coco_masks.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
+        splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
+            and stop cut a recording into parts.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
     """
     import_all(plugin)
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
-    from placewise.evaluation import evaluate, scores_text
     from placewise.formats import read_dataset
-    from placewise.parallel import is_first
-    from placewise.training import train as run_training
 
+    if width is not None:
+        backbone_set = (*backbone_set, f"width={width}")
     settings = _training_settings(
         max_steps=max_steps,
         max_minutes=max_minutes,
@@ -190,25 +198,19 @@ def train(
         device=device,
         precision=precision,
         pixels=pixels,
+        spectrogram=spectrogram or None,
         batch_size=batch_size,
         num_workers=num_workers,
         learning_rate=learning_rate,
         backbone=backbone,
-        backbone_settings=parse_settings(
-            [*backbone_set, *([] if width is None else [f"width={width}"])]
-        ),
+        backbone_settings=parse_settings(backbone_set),
         head=head,
         head_settings=parse_settings(head_set),
         augmentation=parse_settings(augment),
         val_interval=val_interval,
     )
-    dataset = read_dataset(data, format=format, root=root, task=task)
-    run = run_training(dataset, out, settings, resume=resume, quiet=quiet)
-    if is_first():
-        folder = run.path / "validation"
-        scores = evaluate(run, dataset, split="val", out=folder)
-        teller(quiet)(scores_text(dataset, scores))
-        teller(quiet)(f"report: {folder / 'report.html'}")
+    dataset = read_dataset(data, format=format, root=root, task=task, splits=splits)
+    _train_and_score(dataset, out, settings, resume, quiet)
 
 
 def _training_settings(**given: object) -> TrainingSettings:
@@ -219,12 +221,29 @@ def _training_settings(**given: object) -> TrainingSettings:
     return TrainingSettings.of(**named)
 
 
+def _train_and_score(
+    dataset: Dataset[Any], out: Path, settings: TrainingSettings, resume: bool, quiet: bool
+) -> None:
+    """Train, then score the run on its validation images."""
+    from placewise.evaluation import evaluate, scores_text
+    from placewise.parallel import is_first
+    from placewise.training import train
+
+    run = train(dataset, out, settings, resume=resume, quiet=quiet)
+    if is_first():
+        folder = run.path / "validation"
+        scores = evaluate(run, dataset, split="val", out=folder)
+        teller(quiet)(scores_text(dataset, scores))
+        teller(quiet)(f"report: {folder / 'report.html'}")
+
+
 def predict(
     run: Positional[Path],
     images: Positional[Path],
     /,
     out: Path,
     resume: bool = False,
+    track: bool = False,
     overlays: int = 200,
     threshold: float = 0.5,
     device: str = "auto",
@@ -238,6 +257,7 @@ def predict(
       placewise predict my_run new_images --out predictions
       placewise predict my_run image.png --out predictions --overlays 0
       placewise predict my_run new_images --out predictions --resume
+      placewise predict my_run frames_of_a_video --out predictions --track
 
     Args:
         run: folder of the run.
@@ -245,6 +265,8 @@ def predict(
         out: new folder for predictions.csv and the images with drawings, outside of the folder of
             images; keypoints are also written for COCO and DeepLabCut.
         resume: continue the same prediction where it was interrupted.
+        track: give animals or people their identities over the images, which are taken as frames
+            of a video in the natural order of their names.
         overlays: number of images that are drawn with their prediction, at most.
         threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
@@ -264,6 +286,7 @@ def predict(
             overlays=overlays,
             threshold=threshold,
             resume=resume,
+            track=track,
             progress=progress,
         )
     teller(quiet)(f"{about['images']:,} images predicted: {out / 'predictions.csv'}")
@@ -276,9 +299,11 @@ def evaluate(
     split: Literal["train", "val", "test"] | None = None,
     out: Path | None = None,
     pck_pair: tuple[str, str] | None = None,
+    tolerance: float | None = None,
     format: str | None = None,
     root: Path | None = None,
     task: str | None = None,
+    splits: Path | None = None,
     device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
@@ -297,10 +322,13 @@ def evaluate(
             are recognised by their content; those that the run has never seen count as test.
         out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
         pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
+        tolerance: of spots: pixels within which a found one is a labelled one; by default what
+            was chosen from the labels when the run was trained.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx, mask_folders.
+            npz, idx, mask_folders, coco_masks.
         root: folder of the images, if it is not the folder of the file.
         task: what the labels are of, if it is not what they suggest; that of the run by default.
+        splits: table image,split[,start,stop] that says the splits, as in train.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
@@ -314,7 +342,7 @@ def evaluate(
 
     folder = out or run / "evaluation"
     dataset = read_dataset(
-        data, format=format, root=root, task=task or Run.open(run).facts.model.task
+        data, format=format, root=root, task=task or Run.open(run).facts.model.task, splits=splits
     )
     with Display("images", quiet) as progress:
         scores = run_evaluation(
@@ -323,6 +351,7 @@ def evaluate(
             split=split,
             out=folder,
             pck_pair=pck_pair,
+            tolerance=tolerance,
             device=device,
             progress=progress,
         )
@@ -331,21 +360,27 @@ def evaluate(
 
 
 def demo(
-    out: Path = Path("placewise-demo"), minutes: float = 3.3, seed: int = 0, images: int = 600
+    out: Path = Path("placewise-demo"),
+    task: str = "keypoints",
+    minutes: float | None = None,
+    seed: int = 0,
+    images: int | None = None,
 ) -> None:
-    """Make a folder of images with known keypoints, train on it, and show the result.
+    """Make a folder of images with known answers, train on it, and show the result.
 
     Like this:
 
       placewise demo
+      placewise demo --task spots --out cells
       placewise demo --out digits --minutes 1
 
     Args:
-        out: new folder for the images, the run, the scores and the keypoints.
-        minutes: length of the training.
+        out: new folder for the images, the run, the scores and the predictions.
+        task: what is shown: keypoints (the default), spots.
+        minutes: length of the training; by default as long as the task needs.
         seed: number that all random draws follow from.
-        images: number of images.
+        images: number of images; by default as many as the task needs.
     """
     from placewise.demo import run_demo
 
-    run_demo(out, minutes=minutes, seed=seed, images=images)
+    run_demo(out, task=task, minutes=minutes, seed=seed, images=images)

@@ -35,6 +35,7 @@ def evaluate(
     split: str | None = None,
     out: str | Path | None = None,
     pck_pair: tuple[str, str] | None = None,
+    tolerance: float | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def evaluate(
         out: folder for metrics.json, predictions.csv and report.html; a former evaluation there is
             replaced, anything else is refused. Nothing is written without it.
         pck_pair: two keypoints whose distance is the unit of PCK; None: the image's diagonal.
+        tolerance: pixels within which a found spot is a labelled one; None: that of the training.
         device: where a run's network runs; a model stays where it is.
         progress: called with (done, total).
 
@@ -69,7 +71,8 @@ def evaluate(
     if out is not None:
         claim_folder(Path(out), "metrics.json")
     task = task_of(dataset)
-    options = {"pck_pair": pck_pair} if pck_pair else {}
+    given = {"pck_pair": pck_pair, "tolerance": tolerance}
+    options = {name: value for name, value in given.items() if value is not None}
     _check(task, dataset, run, model, options)
     network = model if isinstance(model, Network) else load_model(run or model, device)
     dataset = dataset.ordered(network.names)
@@ -216,6 +219,7 @@ def _write(
     write_json(folder / "metrics.json", dict(scores))
     for one in held.found:
         task.save(one, folder)
+    task.save_all(held, folder)
     write_text(folder / "predictions.csv", _table(task, held))
     write_text(folder / "report.html", task.report(scores, held, _info(run, held.model)).html())
 

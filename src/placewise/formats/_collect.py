@@ -77,6 +77,8 @@ class _Image:
     split: str | None = None
     label: str = ""
     marks: list[Mark] = field(default_factory=list)
+    tracks: dict[int, int] = field(default_factory=dict)
+    areas: dict[int, float] = field(default_factory=dict)
 
 
 class Collector:
@@ -270,6 +272,16 @@ class Collector:
         if image is not None:
             self.images[image].marks.append(mark)
 
+    def track(self, image: str | None, instance: int, identity: int) -> None:
+        """Note which object over the images an instance is: a number from 0."""
+        if image is not None:
+            self.images[image].tracks[instance] = identity
+
+    def area(self, image: str | None, instance: int, area: float) -> None:
+        """Note the area of an instance in px²."""
+        if image is not None:
+            self.images[image].areas[instance] = area
+
     def near(self, image: str | None, x: float, y: float, row: int, fields: str) -> None:
         """Note a fault if a place is far outside its image."""
         self.within(image, (x, y), row, fields)
@@ -371,8 +383,17 @@ def _sample(image: str, pixels: _Image, index: dict[str, int], scored: bool) -> 
             points[place] = where
         if scores is not None:
             scores[place] = score
+    tracks = np.array([pixels.tracks.get(i, -1) for i in range(count)], np.int64)
+    areas = np.array([pixels.areas.get(i, np.nan) for i in range(count)])
     return KeypointSample(
-        image, pixels.size or (0, 0), points, visibility, pixels.split, scores=scores
+        image,
+        pixels.size or (0, 0),
+        points,
+        visibility,
+        pixels.split,
+        scores=scores,
+        tracks=tracks if pixels.tracks else None,
+        areas=areas if pixels.areas else None,
     )
 
 

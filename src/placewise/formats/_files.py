@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import logging
 import re
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
-from placewise.formats._format import FORMATS, Format, Written, members
+from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
+from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
 from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset
@@ -49,6 +51,7 @@ def read_dataset(
     format: str | None = None,
     root: Path | str | None = None,
     task: str | None = None,
+    splits: Path | str | None = None,
 ) -> Dataset[Any]:
     r"""Read labels, in whichever format they are.
 
@@ -57,13 +60,16 @@ def read_dataset(
             `labels.csv`, `labels.json`, else the only file in a known format there, else what a
             tool keeps in subfolders (`labeled-data`, `annotations`, `train` and `valid`), else
             idx files, else a folder for each class; or several files named with a wildcard, as
-            "cameras/*/points.csv".
+            "cameras/*/points.csv". Where a table without a skeleton is taken, and a COCO file
+            beside it names the same keypoints, skeleton and symmetry are those of that file.
         format: name of the format; None: find it by looking at the data.
         root: folder of the images; None: the file's folder. For DeepLabCut and COCO files it is
             found where the images are.
         task: name of the task that is learnt from the labels; None: what they suggest. Keypoints
             are those of several objects (poses) where images show several with two keypoints or
             more, and many of a kind (spots) where each object has one.
+        splits: a table image,split[,start,stop] that says the splits in place of the labels, and
+            may cut long recordings into parts.
 
     Returns:
         The labels, e.g. a `KeypointDataset` or a `ClassDataset`.
@@ -93,12 +99,34 @@ def read_dataset(
             labels = found.member.read(found.files[0], base)
         else:
             labels = _read_together(found, base)
-        return labels if task is None else labels.for_task(task)
+        if Path(path).is_dir() and isinstance(labels, KeypointDataset):
+            labels = _joined(labels, Path(path))
+        labels = labels if task is None else labels.for_task(task)
+        return labels if splits is None else with_splits(labels, Path(splits))
     except OSError as error:
         reason = error.strerror or error
         raise DataError(
             f"{path} cannot be read: {reason}; check the path and its rights"
         ) from error
+
+
+def _joined(labels: KeypointDataset, folder: Path) -> KeypointDataset:
+    """Labels without a skeleton with that of another file in the folder of the same keypoints."""
+    if labels.skeleton or labels.source is None:
+        return labels
+    listed = [file.name for file in folder.iterdir()]
+    for member in members():
+        if not isinstance(member, KeypointFormat) or not member.patterns:
+            continue
+        for file in _inside(folder, sorted(listed), member.patterns[0]):
+            if file == labels.source or not member.recognises(file, _head(file)):
+                continue
+            with contextlib.suppress(DataError):
+                found = member.joints(file)
+                if found and set(found.names) == set(labels.names):
+                    _log.info("skeleton and symmetry pairs are those of %s", file)
+                    return replace(labels, symmetry=found.symmetry, skeleton=found.skeleton)
+    return labels
 
 
 def write_dataset(
@@ -242,12 +270,14 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     able = [member for member in members() if task is None or task in member.tasks]
     tried = [forced] if forced else able
     found = _search(path, tried) or _in_splits(path, tried)
-    over = next((m for m in tried if m.over_files and m.recognises_folder(path)), None)
-    if over is not None:
-        if found and task is None and not over.wins(path):
-            _ask_for_task(path, over, found)
-        return _Found(path, [path], over)
+    for member in _beside_files(path, tried) if found else ():
+        if member.choice(path) == "wins":
+            return _Found(path, [path], member)
+        if member.choice(path) == "asks" and task is None:
+            _ask_for_task(path, member, found)
+        _tell(path, member, found)
     if found and (len(found.files) == 1 or found.together):
+        _tell(path, found, able)
         return found
     if found:
         raise SettingsError(
@@ -257,9 +287,9 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     if forced:
         name = FORMATS.name_of(type(forced))
         raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
-    for member in tried:
+    for member in sorted(tried, key=lambda one: not one.whole_folders or bool(one.doubt(path))):
         if member.recognises_folder(path):
-            if not member.holds_images:
+            if not (member.holds_images or member.beside_files):
                 _refuse_labels_below(path, tried)
             if doubt := member.doubt(path):
                 raise SettingsError(
@@ -276,13 +306,24 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     )
 
 
-def _ask_for_task(path: Path, over: Format, found: _Found) -> NoReturn:
+def _beside_files(path: Path, tried: Sequence[Format]) -> list[Format]:
+    """The formats of whole folders whose labels lie in a folder beside files of labels."""
+    return [one for one in tried if one.beside_files and one.recognises_folder(path)]
+
+
+def _ask_for_task(path: Path, folder: Format, found: _Found) -> NoReturn:
     """Refuse to guess which of two tasks a folder is for."""
-    tasks = " or ".join(f"--task {name}" for name in (over.tasks[0], found.member.tasks[0]))
+    tasks = " or ".join(f"--task {name}" for name in (folder.tasks[0], found.member.tasks[0]))
     raise SettingsError(
-        f"{path} holds labels for two tasks: images with {over.tasks[0]}, and "
+        f"{path} holds labels for two tasks: images with {folder.tasks[0]}, and "
         f"{_listed(path, found.files)}; say which to learn with {tasks}"
     )
+
+
+def _tell(path: Path, folder: Format, found: _Found) -> None:
+    """Say which labels are taken of a folder that holds others too."""
+    name, taken = FORMATS.name_of(type(folder)), _listed(path, found.files)
+    _log.warning("%s: %s is read; --format %s takes the other labels", path, taken, name)
 
 
 def _search(folder: Path, tried: Sequence[Format]) -> _Found | None:

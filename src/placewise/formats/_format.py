@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from placewise.errors import DataError, SettingsError
 from placewise.family import Family
@@ -30,9 +30,9 @@ class Format(ABC):
     whole_folders: ClassVar[bool] = False
     """Whether it is a folder as a whole, not a file in it."""
 
-    over_files: ClassVar[bool] = False
-    """Whether a folder that is recognised as a whole is taken even if files of labels lie in it;
-    see `wins`."""
+    beside_files: ClassVar[bool] = False
+    """Whether a folder that is recognised as a whole may hold files of other labels too; see
+    `choice`."""
 
     holds_images: ClassVar[bool] = False
     """Whether the images are in the file itself."""
@@ -56,12 +56,14 @@ class Format(ABC):
         """Why a folder that is recognised may be meant otherwise; empty where nothing says so."""
         return ""
 
-    def wins(self, path: Path) -> bool:
-        """Whether a folder as a whole is meant though a file of other labels lies in it too.
+    def choice(self, path: Path) -> Literal["wins", "asks", "yields"]:
+        """What happens where a folder of this format holds a file of other labels too.
 
-        Where it is not, and `over_files` is true, the user has to name the task.
+        Returns:
+            "wins" where the folder as a whole is meant, "yields" where the file is, and "asks"
+            where the user has to name the task.
         """
-        return False
+        return "yields"
 
     @abstractmethod
     def read(self, path: Path, root: Path | None = None) -> Dataset[Any]:
@@ -133,10 +135,36 @@ class Written(Format, Generic[L]):
         write_text(path, self.text(labels))
 
 
+@dataclass(frozen=True)
+class Joints:
+    """How the keypoints of a file belong together.
+
+    Attributes:
+        names: of the keypoints.
+        symmetry: pairs of names that change places when an image is mirrored.
+        skeleton: pairs of names that are drawn joined.
+    """
+
+    names: tuple[str, ...]
+    symmetry: tuple[tuple[str, str], ...]
+    skeleton: tuple[tuple[str, str], ...]
+
+
 class KeypointFormat(Written[KeypointDataset]):
     """A format of keypoints, which may be those of one object, of several, or many of a kind."""
 
     tasks = ("keypoints", "poses", "spots")
+
+    def joints(self, path: Path) -> Joints | None:
+        """How keypoints belong together, where a file of this format says it.
+
+        Args:
+            path: the file.
+
+        Raises:
+            LabelError: what is wrong in the file.
+        """
+        return None
 
     def join(self, parts: Sequence[KeypointDataset], source: Path) -> KeypointDataset:
         """One data set of files that name the same keypoints; see `Format.join`."""

@@ -2,8 +2,10 @@
 
 Read and written are `keypoints` as x, y, v with v = 0 not labelled, 1 hidden, 2 visible, the
 category's `skeleton` (1-based), and beyond the standard: the category's `symmetry` (pairs of
-names), an annotation's `absent` (names) and `scores`, and an image's `split`. Several annotations
-of an image are its instances; one without a labelled keypoint is none, unless it has `absent`.
+names), an annotation's `absent` (names), `scores` and `track_id` (which object over the images),
+and an image's `split`. Several annotations of an image are its instances; one without a labelled
+keypoint is none, unless it has `absent`. An `area` that is not that of the box about the keypoints
+is kept.
 Coordinates are taken as they are: 0-based, an integer is a pixel's centre.
 
 Source: the data format page of cocodataset.org. Other tools deviate from it, and what they mean
@@ -26,9 +28,9 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from placewise.formats._collect import Collector, subfolders
-from placewise.formats._format import KeypointFormat
+from placewise.formats._format import Joints, KeypointFormat
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
-from placewise.labels import KeypointDataset, KeypointSample, Visibility
+from placewise.labels import KeypointDataset, KeypointSample, Visibility, guess_symmetry
 from placewise.labels.names import shown
 
 VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
@@ -37,12 +39,16 @@ VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
 MAX_LISTS = 20_000_000
 """Most lists and objects in a file; more would fill the memory."""
 
+SAME = 0.001
+"""Share of an area by which it may differ from that of the box about the keypoints."""
+
 MAX_FOLDERS = 1000
 """Most folders that are searched for the images."""
 
 Json = dict[str, Any]
 """An object of a JSON file; each value's type is checked before it is used."""
 
+_CHUNK = 1 << 20
 _HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 _BESIDE = ("annotations", "annotation", "labels")
@@ -62,8 +68,8 @@ class Coco(KeypointFormat):
     endings = (".json",)
 
     def recognises(self, path: Path, head: str) -> bool:
-        """An object with one of the three lists."""
-        return head.lstrip().startswith("{") and bool(_HEAD.search(head))
+        """An object with one of the three lists, not of outlines alone."""
+        return is_coco(head) and not only_outlines(path)
 
     def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
         """Read labels; see `Format.read`.
@@ -72,6 +78,10 @@ class Coco(KeypointFormat):
         below; for a file in `annotations` also in the folders beside that.
         """
         return Reader(Collector(path, root), find_root=root is None).labels()
+
+    def joints(self, path: Path) -> Joints | None:
+        """Skeleton and symmetry of the category; no image is looked at."""
+        return Reader(Collector(path), find_root=False).joints()
 
     def losses(self, labels: KeypointDataset) -> list[str]:
         """Nothing."""
@@ -103,6 +113,34 @@ class Coco(KeypointFormat):
             f'"annotations": {_lines(annotations)}',
         ]
         return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def is_coco(head: str) -> bool:
+    """Whether a text begins like an object with one of the three lists.
+
+    Example:
+        >>> is_coco('{"images": []}')
+        True
+    """
+    return head.lstrip().startswith("{") and bool(_HEAD.search(head))
+
+
+def only_outlines(path: Path) -> bool:
+    """Whether a file holds outlines or masks of objects and no keypoints."""
+    return _holds(path, b'"segmentation"') and not _holds(path, b'"keypoints"')
+
+
+def _holds(path: Path, words: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            kept = b""
+            while chunk := file.read(_CHUNK):
+                if words in kept + chunk:
+                    return True
+                kept = chunk[-len(words) :]
+    except OSError:
+        return False
+    return False
 
 
 class Reader:
@@ -141,6 +179,24 @@ class Reader:
             self._annotation(annotation, f"annotations[{i}]")
         symmetry = self._symmetry(category, f"{path}.symmetry")
         return self.collector.labels(self.names, symmetry, self._skeleton(category))
+
+    def joints(self) -> Joints | None:
+        """How the keypoints of the category belong together; None where nothing says it.
+
+        Raises:
+            LabelError: the file is broken.
+        """
+        found = self._categories(self._content())
+        if found is None or self.collector.faults:
+            return None
+        category, path = found
+        symmetry = self._symmetry(category, f"{path}.symmetry")
+        skeleton = self._skeleton(category)
+        if self.collector.faults or not (symmetry or skeleton):
+            return None
+        return Joints(
+            self.names, guess_symmetry(self.names) if symmetry is None else symmetry, skeleton
+        )
 
     def fault(self, field: str, got: str, todo: str) -> None:
         """Note a fault at a path of the JSON."""
@@ -358,7 +414,9 @@ class Reader:
             self.fault(f"{path}.keypoints", got, "write x, y, v for each keypoint of the category")
         elif values is not None:
             scores = _scores(annotation.get("scores"), len(names))
-            self._points(values, image, columns, absent, scores, path)
+            instance = self._points(values, image, columns, absent, scores, path)
+            if instance is not None:
+                self._object(annotation, values, image, instance, path)
 
     def _columns(self, annotation: Json, path: str) -> range | None:
         """The keypoints of an annotation's category; None and a fault where there is none."""
@@ -382,8 +440,8 @@ class Reader:
         absent: set[str] | None,
         scores: list[float],
         path: str,
-    ) -> None:
-        """Mark the keypoints of the next instance on an image, if it has any."""
+    ) -> int | None:
+        """Mark the keypoints of the next instance on an image; its number, None if it has none."""
         instance = self.instances[image or "", columns.start]
         marks = []
         for i, column in enumerate(columns):
@@ -401,6 +459,22 @@ class Reader:
             for mark in marks:
                 self.collector.mark(image, mark)
             self.instances[image or "", columns.start] += 1
+            return instance
+        return None
+
+    def _object(
+        self, annotation: Json, values: list[object], image: str | None, instance: int, path: str
+    ) -> None:
+        """Keep the identity and the area of an instance, where it has them."""
+        track = _whole(annotation.get("track_id"))
+        if track is not None and not (type(track) is int and 0 <= track < 1 << 31):
+            got = f"{shown(track)} is not a whole number of 0 or more"
+            self.fault(f"{path}.track_id", got, "number the objects over the images from 0")
+        elif isinstance(track, int):
+            self.collector.track(image, instance, track)
+        area = _finite(annotation.get("area"))
+        if area is not None and area > 0 and abs(area - _box_area(values)) > SAME * area:
+            self.collector.area(image, instance, area)
 
     def _absent(self, annotation: Json, known: Sequence[str], path: str) -> set[str] | None:
         """Names of the keypoints that an annotation calls absent, None where it does not say."""
@@ -445,6 +519,16 @@ def _scores(listed: object, count: int) -> list[float]:
     values = listed if isinstance(listed, list) and len(listed) == count else [None] * count
     found = [_finite(value) for value in values]
     return [math.nan if s is None or not 0 <= s <= 1 else s for s in found]
+
+
+def _box_area(values: list[object]) -> float:
+    """Area of the box about the keypoints x, y, v of which v is not 0."""
+    numbers = [_finite(value) or 0.0 for value in values]
+    seen = [numbers[i : i + 2] for i in range(0, len(numbers) - 2, 3) if numbers[i + 2]]
+    if not seen:
+        return 0.0
+    wide, high = np.ptp(np.array(seen), axis=0).tolist()
+    return float(wide * high)
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -506,6 +590,10 @@ def _annotation(sample: KeypointSample, instance: int, names: tuple[str, ...]) -
         "iscrowd": 0,
         **_box(located),
     }
+    if sample.areas is not None and np.isfinite(sample.areas[instance]):
+        annotation["area"] = float(sample.areas[instance])
+    if sample.tracks is not None and sample.tracks[instance] >= 0:
+        annotation["track_id"] = int(sample.tracks[instance])
     absent = [
         name for name, seen in zip(names, visibility, strict=True) if seen == Visibility.ABSENT
     ]

@@ -1,4 +1,4 @@
-"""DeepLabCut CSV: three header rows, one row for each image; the form most pose tools exchange.
+"""DeepLabCut CSV: header rows, one row for each image; the form most pose tools exchange.
 
 ```
 scorer,me,me,me,me
@@ -10,7 +10,9 @@ labeled-data/mouse/a.png,21.5,26.25,,
 Facts: DeepLabCut writes `x, y` for labels and `x, y, likelihood` for predictions, a file
 `CollectedData_SCORER.csv` in each folder of `labeled-data`; newer versions split the path over
 three index columns, pandas adds a row that names them, and Lightning Pose adds a last column `set`
-for the split.
+for the split. Files of several animals have a second header row `individuals`; an individual
+without a place on an image is none there. Individuals are numbered image by image, and so are no
+identities over images.
 """
 
 from __future__ import annotations
@@ -30,29 +32,30 @@ from placewise.formats._tables import (
     read_point,
     read_rows,
     read_score,
-    single_losses,
     table_losses,
     table_text,
     written,
 )
-from placewise.labels import KeypointDataset, Visibility
+from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.labels.names import shown
 
 HEADER = ("scorer", "bodyparts", "coords")
+SEVERAL = ("scorer", "individuals", "bodyparts", "coords")
 
 UP = 3
 """Levels above the file's folder that are tried as the folder of the images."""
 
 _Rows = list[tuple[int, list[str]]]
 
-_Columns = dict[str, dict[str, int]]
-"""For each keypoint the index of its x, y and, perhaps, likelihood."""
+_Columns = dict[str, dict[str, dict[str, int]]]
+"""For each individual and keypoint the index of its x, y and, perhaps, likelihood."""
 
 
 class Deeplabcut(KeypointFormat):
-    """CSV of DeepLabCut: three header rows scorer, bodyparts, coords; the first column is the path.
+    """CSV of DeepLabCut: header rows scorer, bodyparts, coords; the first column is the path.
 
-    Empty x and y are a keypoint that is not labelled. A column `likelihood` is its score.
+    Empty x and y are a keypoint that is not labelled. A column `likelihood` is its score. Several
+    animals have a second header row, individuals.
     """
 
     patterns = ("*.csv", "labeled-data/*/CollectedData*.csv", "*/CollectedData*.csv")
@@ -69,10 +72,12 @@ class Deeplabcut(KeypointFormat):
         """
         collector = Collector(path, root)
         rows = list(read_rows(collector))
-        header = _header(collector, rows)
-        width = 3 if len(header) > 3 and not any(coord for *_, coord in header[1:3]) else 1
-        columns, split = _columns(collector, header, (rows[1][0], rows[2][0]), width)
-        body = rows[3:]
+        words = SEVERAL if len(rows) > 1 and rows[1][1][0].strip() == SEVERAL[1] else HEADER
+        header = _header(collector, rows, words)
+        named = len(header) > 3 and not any(coord for *_, coord in header[1:3])
+        columns, split = _columns(collector, header, rows, 3 if named else 1)
+        width = 3 if named else 1
+        body = rows[len(words) :]
         if body and not any(map(str.strip, body[0][1][width:])) and "." not in body[0][1][0]:
             del body[0]  # names of the index
         if root is None:
@@ -88,11 +93,17 @@ class Deeplabcut(KeypointFormat):
                 if split is not None:
                     collector.split(image, fit[split], line, "set")
                 _read_row(collector, image, line, fit, columns)
-        return collector.labels(tuple(columns))
+        parts = dict.fromkeys(part for parts in columns.values() for part in parts)
+        return collector.labels(tuple(parts))
 
     def losses(self, labels: KeypointDataset) -> list[str]:
-        """Hidden and absent, several instances, a skeleton, a symmetry that names do not tell."""
-        losses = single_losses(labels) + table_losses(labels)
+        """Hidden and absent, identities, a skeleton, a symmetry that names do not tell."""
+        losses = table_losses(labels)
+        several = [sample.located.any(1) for sample in labels.samples if len(sample.points) > 1]
+        if empty := sum(int((~there).sum()) for there in several):
+            losses.append(f"objects without a located keypoint ({empty})")
+        if any(sample.tracks is not None for sample in labels.samples):
+            losses.append("identities over images")
         for state in (Visibility.HIDDEN, Visibility.ABSENT):
             count = sum(int((sample.visibility == state).sum()) for sample in labels.samples)
             if count:
@@ -100,53 +111,72 @@ class Deeplabcut(KeypointFormat):
         return losses
 
     def text(self, labels: KeypointDataset) -> str:
-        """Three header rows and one row for each image."""
+        """The header rows and one row for each image."""
         coords = ["x", "y", *["likelihood"] * labels.scored]
         split = any(sample.split for sample in labels.samples)
+        count = max(1, labels.instances)
         parts = [name for name in labels.names for _ in coords]
+        animals = [f"individual{i + 1}" for i in range(count) for _ in parts]
         rows: list[Sequence[str]] = [
-            ["scorer", *["placewise"] * len(parts), *["set"] * split],
-            ["bodyparts", *parts, *[""] * split],
-            ["coords", *coords * len(labels.names), *[""] * split],
+            ["scorer", *["placewise"] * len(animals), *["set"] * split],
+            *([["individuals", *animals, *[""] * split]] if count > 1 else []),
+            ["bodyparts", *parts * count, *[""] * split],
+            ["coords", *coords * (len(labels.names) * count), *[""] * split],
         ]
         for sample in labels.samples:
             cells = [sample.image]
-            for k, point in enumerate(sample.points[0]):
-                cells += written(*point)
-                if labels.scored:
-                    cells.append("" if sample.scores is None else number(sample.scores[0, k]))
+            for i in range(count):
+                cells += _cells(sample, i, len(labels.names), labels.scored)
             rows.append([*cells, *[sample.split or ""] * split])
         return table_text(rows)
+
+
+def _cells(sample: KeypointSample, instance: int, count: int, scored: bool) -> list[str]:
+    """Cells of an individual, which are empty where the image has no such instance."""
+    if instance >= len(sample.points):
+        return [""] * count * (3 if scored else 2)
+    cells: list[str] = []
+    for k, point in enumerate(sample.points[instance]):
+        cells += written(*point)
+        if scored:
+            cells.append("" if sample.scores is None else number(sample.scores[instance, k]))
+    return cells
 
 
 def _read_row(
     collector: Collector, image: str | None, line: int, cells: list[str], columns: _Columns
 ) -> None:
-    for name, at in columns.items():
-        x, y = (Cell(f"{name} {axis}", cells[at[axis]]) for axis in ("x", "y"))
-        placed = read_point(collector, image, line, x, y, Cell())
-        if placed:
-            score = read_score(cells[at["likelihood"]] if "likelihood" in at else "")
-            collector.mark(image, (0, name, *placed, score))
+    instance = 0
+    for individual, parts in columns.items():
+        marks = []
+        for name, at in parts.items():
+            of = f"{name} of {individual}" if individual else name
+            x, y = (Cell(f"{of} {axis}", cells[at[axis]]) for axis in ("x", "y"))
+            placed = read_point(collector, image, line, x, y, Cell())
+            if placed:
+                score = read_score(cells[at["likelihood"]] if "likelihood" in at else "")
+                marks.append((instance, name, *placed, score))
+        if len(columns) == 1 or any(mark[2] >= Visibility.HIDDEN for mark in marks):
+            for mark in marks:
+                collector.mark(image, mark)
+            instance += 1
 
 
-def _header(collector: Collector, rows: _Rows) -> list[tuple[str, str, str]]:
-    """(scorer, bodypart, coord) of each column; stops where the three rows are not such."""
-    for (line, cells), word in zip(rows, HEADER, strict=False):
-        if cells[0].strip() == "individuals":
-            todo = "export one animal, or convert the file to COCO"
-            collector.fault(line, "header", "a file of several animals is not read", todo)
-            collector.stop()
+def _header(collector: Collector, rows: _Rows, words: Sequence[str]) -> list[tuple[str, ...]]:
+    """A tuple of the header's cells for each column; stops where the first rows are no header."""
+    todo, many = f"write the rows {', '.join(words)} first", len(words)
+    for (line, cells), word in zip(rows, words, strict=False):
         if cells[0].strip() != word:
             got = f"{shown(cells[0])} begins the row, '{word}' should"
-            collector.fault(line, "header", got, f"write the rows {', '.join(HEADER)} first")
-    if rows and len(rows) < 3:
-        got = f"{len(rows)} header rows instead of 3"
-        collector.fault(rows[-1][0], "header", got, f"write the rows {', '.join(HEADER)} first")
-    if not rows or any(fault.row <= rows[min(2, len(rows) - 1)][0] for fault in collector.faults):
+            collector.fault(line, "header", got, todo)
+    if rows and len(rows) < many:
+        got = f"{len(rows)} header rows instead of {many}"
+        collector.fault(rows[-1][0], "header", got, todo)
+    last = rows[min(many, len(rows)) - 1][0] if rows else 0
+    if not rows or any(fault.row <= last for fault in collector.faults):
         collector.stop()
-    width = max(len(cells) for _, cells in rows[:3])
-    padded = ([*map(str.strip, cells), *[""] * (width - len(cells))] for _, cells in rows[:3])
+    width = max(len(cells) for _, cells in rows[:many])
+    padded = ([*map(str.strip, cells), *[""] * (width - len(cells))] for _, cells in rows[:many])
     header = list(zip(*padded, strict=True))
     while not any(header[-1]):
         del header[-1]
@@ -154,22 +184,27 @@ def _header(collector: Collector, rows: _Rows) -> list[tuple[str, str, str]]:
 
 
 def _columns(
-    collector: Collector, header: list[tuple[str, str, str]], lines: tuple[int, int], width: int
+    collector: Collector, header: list[tuple[str, ...]], rows: _Rows, width: int
 ) -> tuple[_Columns, int | None]:
-    """The columns of each keypoint, and the column of the split."""
+    """The columns of each individual and keypoint, and the column of the split."""
     columns: _Columns = {}
     split = None
-    for i, (scorer, part, coord) in enumerate(header[width:], width):
-        if sorted((scorer, part, coord)) == ["", "", "set"]:
+    part_row, coord_row = (rows[len(header[0]) - back][0] for back in (2, 1))
+    for i, (scorer, *more, part, coord) in enumerate(header[width:], width):
+        individual = more[0] if more else ""
+        if sorted((scorer, *more, part, coord)) == [*[""] * (2 + len(more)), "set"]:
             split = i
-        elif coord not in ("x", "y", "likelihood") or coord in columns.get(part, {}):
+        elif coord not in ("x", "y", "likelihood") or coord in columns.get(individual, {}).get(
+            part, {}
+        ):
             got = f"{shown(coord)} of {shown(part)} is unknown or is there twice"
-            collector.fault(lines[1], f"column {i + 1}", got, "keep x, y and likelihood once")
-        elif collector.name(part, lines[0], f"column {i + 1}") is not None:
-            columns.setdefault(part, {})[coord] = i
-    for part, at in list(columns.items()):
-        if not {"x", "y"} <= set(at):
-            got = f"{shown(part)} has {', '.join(at)} only"
-            collector.fault(lines[1], part, got, "add its columns x and y")
-            del columns[part]
+            collector.fault(coord_row, f"column {i + 1}", got, "keep x, y and likelihood once")
+        elif collector.name(part, part_row, f"column {i + 1}") is not None:
+            columns.setdefault(individual, {}).setdefault(part, {})[coord] = i
+    for parts in columns.values():
+        for part, at in list(parts.items()):
+            if not {"x", "y"} <= set(at):
+                got = f"{shown(part)} has {', '.join(at)} only"
+                collector.fault(coord_row, part, got, "add its columns x and y")
+                del parts[part]
     return columns, split

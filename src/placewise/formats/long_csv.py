@@ -14,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from placewise.formats._tables import (
     table_text,
     written,
 )
-from placewise.labels import KeypointDataset, Visibility
+from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.labels.names import shown
 
 NEEDED = ("image", "keypoint", "x", "y")
@@ -39,7 +40,10 @@ AXES = ("x", "y", "z")
 """Columns of a place: x of a signal, x and y of an image, x, y and z of a volume."""
 
 KNOWN = {
-    **{column: column for column in (*NEEDED, "z", "visibility", "split", "instance", "score")},
+    **{
+        column: column
+        for column in (*NEEDED, "z", "visibility", "split", "instance", "track", "score")
+    },
     "point": "keypoint",
     "state": "visibility",
     **dict.fromkeys(("recording", "signal", "volume"), "image"),
@@ -65,15 +69,18 @@ class _Entry:
     placed: _Placed | None
     score: float
     instance: int
+    track: str
 
 
 class LongCsv(KeypointFormat):
-    """CSV with one row for each keypoint: image, keypoint, x, y[, visibility][, split][, instance].
+    """CSV with a row for each keypoint: image, keypoint, x, y[, visibility][, split][, instance].
 
-    Of signals (column `recording`) there is x alone, of volumes (column `volume`) z too. The order of the columns is free and further columns are ignored. Empty x and y without a
-    visibility are a keypoint that is not labelled. `instance` numbers several objects on an image;
-    without it the repetitions of a keypoint are instances where the whole file is of many of a
-    kind (cells), and faults otherwise. Predictions have a `score`.
+    Of signals (column `recording`) there is x alone, of volumes (column `volume`) z too. The order
+    of the columns is free and further columns are ignored. Empty x and y without a visibility are
+    a keypoint that is not labelled. `instance` numbers several objects on an image; without it
+    every row is an instance where the whole file is of many of a kind (cells), and a kind without
+    a row on an image is absent there; else repetitions are faults. `track` says which instance is
+    which over the images, with a number or a name. Predictions have a `score`.
     """
 
     first = ("points.csv", "keypoints.csv", "labels.csv")
@@ -94,6 +101,7 @@ class LongCsv(KeypointFormat):
         entries = _entries(collector, rows, header)
         if "instance" in header:
             _rank_instances(entries)
+            _follow(collector, entries)
         else:
             _number_instances(collector, entries, header["keypoint"])
         for entry in entries:
@@ -109,22 +117,34 @@ class LongCsv(KeypointFormat):
     def text(self, labels: KeypointDataset) -> str:
         """One row for each keypoint, also for those that are not labelled."""
         split = any(sample.split for sample in labels.samples)
-        several, scored = labels.instances > 1, labels.scored
+        followed = any(sample.tracks is not None for sample in labels.samples)
+        several, scored = followed or labels.instances > 1, labels.scored
         axes = max((len(sample.size) for sample in labels.samples), default=2)
         what = {1: "recording", 2: "image", 3: "volume"}[axes]
-        places = ["keypoint", *AXES[:axes]]
         rows: list[Sequence[str]] = [
-            [what, *["split"] * split, *["instance"] * several, *places, "visibility"]
-            + ["score"] * scored
+            [
+                *(what, *["split"] * split, *["instance"] * several, *["track"] * followed),
+                *("keypoint", *AXES[:axes], "visibility", *["score"] * scored),
+            ]
         ]
-        for sample in labels.samples:
+        for first, sample in zip(chain([True], repeat(False)), labels.samples, strict=False):
             for i, (points, seen) in enumerate(zip(sample.points, sample.visibility, strict=True)):
                 start = [sample.image, *[sample.split or ""] * split, *[str(i)] * several]
+                start += [_identity(sample, i)] * followed
                 for k, name in enumerate(labels.names):
+                    told = seen[k] or not seen.any() or not sample.visibility[:, k].any()
+                    if labels.task == "spots" and not told and not (first and i == 0):
+                        continue  # another spot says of this kind that it is on the image
                     cells = [*start, name, *written(*points[k]), Visibility(seen[k]).name.lower()]
                     score = math.nan if sample.scores is None else sample.scores[i, k]
                     rows.append([*cells, *[number(score)] * scored])
         return table_text(rows)
+
+
+def _identity(sample: KeypointSample, instance: int) -> str:
+    """The cell of an instance's identity, empty where it is not known."""
+    known = sample.tracks is not None and sample.tracks[instance] >= 0
+    return str(sample.tracks[instance]) if known and sample.tracks is not None else ""
 
 
 def _entries(collector: Collector, rows: Iterable[Row], header: Mapping[str, str]) -> list[_Entry]:
@@ -162,7 +182,8 @@ def _read_row(collector: Collector, row: Row) -> _Entry | None:
         collector.fault(row.number, "instance", got, "number the objects on an image from 0")
     elif image is not None and point is not None:
         score = read_score(row["score"].text)
-        return _Entry(row.number, image, point, placed, score, int(instance))
+        track = row["track"].text.strip()
+        return _Entry(row.number, image, point, placed, score, int(instance), track)
     return None
 
 
@@ -176,20 +197,53 @@ def _rank_instances(entries: list[_Entry]) -> None:
         entry.instance = ranks[entry.image][entry.instance]
 
 
+def _follow(collector: Collector, entries: list[_Entry]) -> None:
+    """Note the identities of instances; names are numbered in the order of their first rows."""
+    told = list(dict.fromkeys(entry.track for entry in entries if entry.track))
+    plain = all(re.fullmatch("[0-9]{1,9}", track) for track in told)
+    numbers = {track: int(track) if plain else i for i, track in enumerate(told)}
+    held: dict[tuple[str, int], _Entry] = {}
+    for entry in entries:
+        first = held.setdefault((entry.image, entry.instance), entry)
+        if entry.track != first.track:
+            got = f"{shown(entry.track)} is not what row {first.row} of the same instance says"
+            collector.fault(entry.row, "track", got, "write one identity in all rows of an object")
+        elif entry.track:
+            collector.track(entry.image, entry.instance, numbers[entry.track])
+
+
 def _number_instances(collector: Collector, entries: list[_Entry], column: str) -> None:
-    """Make repeated keypoints instances in the order of the file, or refuse them."""
-    many = _many_of_a_kind(entries)
+    """Make every row an instance where the file is of many of a kind, else refuse repetitions."""
+    if _many_of_a_kind(entries):
+        _one_by_one(collector, entries)
+        return
     first: dict[tuple[str, str], int] = {}
-    count: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         key = entry.image, entry.point
         before = first.setdefault(key, entry.row)
-        if count[key] and not many and entry.placed:
+        if before != entry.row and entry.placed:
             got = f"{shown(entry.point)} of this image is in row {before} already"
             todo = "keep one; several objects on an image need a column instance"
             collector.fault(entry.row, column, got, todo)
-        entry.instance = count[key]
-        count[key] += 1
+
+
+def _one_by_one(collector: Collector, entries: list[_Entry]) -> None:
+    """Many of a kind: each row is an instance, and a kind without a row on an image is absent."""
+    count: Counter[str] = Counter()
+    named: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        entry.instance = count[entry.image]
+        count[entry.image] += 1
+        named[entry.image].add(entry.point)
+    kinds = dict.fromkeys(entry.point for entry in entries)
+    lacking = False
+    for image, held in named.items():
+        for kind in kinds:
+            if kind not in held:
+                collector.mark(image, (0, kind, Visibility.ABSENT, math.nan, math.nan, math.nan))
+                lacking = True
+    if lacking:
+        collector.assume("keypoints without a row on an image as absent there")
 
 
 def _many_of_a_kind(entries: list[_Entry]) -> bool:

@@ -26,12 +26,13 @@ the order of the numbers) or `classes.json` (a list, or names by number), where 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,7 +41,7 @@ from placewise.formats._collect import Collector, read_bytes, split_named, subfo
 from placewise.formats._format import Format
 from placewise.formats._tables import Row, header_of, read_table
 from placewise.geometry import Size
-from placewise.images import is_hidden, is_image_name, list_images
+from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset
 from placewise.labels.masks import (
     Coded,
@@ -54,6 +55,7 @@ from placewise.labels.masks import (
     Values,
 )
 from placewise.labels.names import normal, shown, why_unfit, why_unsafe
+from placewise.readers import list_files
 from placewise.wording import natural
 
 CLASSES = 8
@@ -113,13 +115,13 @@ class _Read:
 class MaskFolders(Format):
     """Images and masks of the same names in two folders, or a table that names both.
 
-    Masks are PNG, TIFF, BMP or GIF: 1 bit, grey levels, a colour table, colours, or 16 bits; or the
-    array `mask` of an npz file.
+    Masks are PNG, TIFF, BMP or GIF: 1 bit, grey levels, a colour table, colours, or 16 bits; of
+    volumes NIfTI, stacks of TIFF, or the array `mask` of an npz file.
     """
 
     tasks = ("masks", "instances")
     whole_folders = True
-    over_files = True
+    beside_files = True
 
     def recognises(self, path: Path, head: str) -> bool:
         """No file is one."""
@@ -129,9 +131,9 @@ class MaskFolders(Format):
         """There is an image with its mask."""
         return _table_of(path) is not None or next(_found(path), None) is not None
 
-    def wins(self, path: Path) -> bool:
+    def choice(self, path: Path) -> Literal["wins", "asks"]:
         """Masks of objects say more than a table of their places that lies beside them."""
-        return _objects_told(path)
+        return "wins" if _objects_told(path) else "asks"
 
     def read(self, path: Path, root: Path | None = None) -> Dataset[Any]:
         """Read masks; see `Format.read`."""
@@ -280,18 +282,24 @@ def _named(home: Path, names: Sequence[str]) -> Path | None:
 
 
 def _shows(folder: Path) -> bool:
-    try:
-        return bool(list_images(folder))
-    except ImageError:
-        return False
+    return bool(_listed_in(folder))
+
+
+def _listed_in(folder: Path) -> list[Path]:
+    """Images of a folder, or else volumes."""
+    for axes in (2, 3):
+        with contextlib.suppress(ImageError):
+            return list_files(folder, axes)
+    return []
 
 
 def _by_stem(folder: Path, *, deep: bool = True) -> dict[str, Path]:
     """Images of a folder by their path without ending, in small letters, and without `_mask`."""
-    files = list_images(folder) if deep else _loose(folder)
+    files = _listed_in(folder) if deep else _loose(folder)
     found: dict[str, Path] = {}
     for file in files:
-        stem = file.relative_to(folder).with_suffix("").as_posix().lower()
+        stem = file.relative_to(folder).as_posix().lower().removesuffix(".gz")
+        stem = stem[: len(stem) - len(Path(stem).suffix)]
         found.setdefault(stem, file)
     for stem in list(found):
         match = _BESIDE.fullmatch(stem)
@@ -330,11 +338,8 @@ def _look(collector: Collector, pair: _Pair) -> _Read | None:
     except (DataError, ImageError) as error:
         todo = "put the mask there as PNG, or take its image out"
         collector.fault(pair.row, pair.column, _short(error), todo)
-    if _packed(pair.image):
-        size = found.shape if found is not None else None
-    else:
-        image = collector.image(pair.image, pair.row, "image")
-        size = collector.images[image].size if image is not None else None
+    image = collector.image(pair.image, pair.row, "image")
+    size = collector.images[image].size if image is not None else None
     collector.split(None, pair.split, pair.row, "split")
     if found is None or size is None:
         return None

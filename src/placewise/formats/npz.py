@@ -26,6 +26,7 @@ from placewise.formats._arrays import (
 )
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
+from placewise.formats.beats import signal_arrays
 from placewise.labels import ClassDataset
 from placewise.labels.names import shown
 
@@ -48,7 +49,9 @@ class Npz(Format):
     patterns = ("*.npz",)
 
     def recognises(self, path: Path, head: str) -> bool:
-        """By the name, or a zip whose first file is an array."""
+        """By the name, or a zip whose first file is an array; not where it is of one signal."""
+        if path.is_file() and signal_arrays(path):
+            return False
         named = path.suffix.lower() == ".npz"
         return named or (head.startswith("PK\x03\x04") and ".npy" in head[:400])
 

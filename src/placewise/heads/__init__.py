@@ -65,8 +65,8 @@ class Head(nn.Module, ABC):
         """
 
 
-class KeypointHead(Head):
-    """Features to keypoints, in 1, 2 or 3 dimensions.
+class GridHead(Head):
+    """A head that knows where its features lie on the image, in 1, 2 or 3 dimensions.
 
     A member is built with `(in_channels, keypoints, stride=None, input_size=None,
     spatial_dims=None)` and keywords of its own, which are its settings. A head that needs no
@@ -87,17 +87,6 @@ class KeypointHead(Head):
     Raises:
         SettingsError: a number that cannot be.
     """
-
-    task = "keypoints"
-
-    crops: bool = True
-    """Whether it can learn from crops of large images; else it must see whole ones."""
-
-    can_say_absent: bool = True
-    """Whether its scores tell keypoints that are on the image from those that are not."""
-
-    exact_at_border: bool = True
-    """Whether an ideal output with a keypoint on the outermost pixel is read back exactly."""
 
     stride: Size | None = None
     """Image pixels for one pixel of the features, for each axis; None until it is known."""
@@ -166,6 +155,21 @@ class KeypointHead(Head):
             ShapeError: says what was got and what is expected.
         """
         check_features(features, self.in_channels, self.spatial_dims)
+
+
+class KeypointHead(GridHead):
+    """Features to keypoints, each once on an image; see `GridHead` for how it is built."""
+
+    task = "keypoints"
+
+    crops: bool = True
+    """Whether it can learn from crops of large images; else it must see whole ones."""
+
+    can_say_absent: bool = True
+    """Whether its scores tell keypoints that are on the image from those that are not."""
+
+    exact_at_border: bool = True
+    """Whether an ideal output with a keypoint on the outermost pixel is read back exactly."""
 
     @abstractmethod
     def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.geometry import Size, from_cells
-from placewise.heads import KeypointHead
+from placewise.heads import GridHead, KeypointHead
 from placewise.losses import log_gaussians, normalised
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -48,15 +48,15 @@ class Maps(nn.Module):
         return from_cells(self.values(features), self.finer)
 
 
-class MapHead(KeypointHead):
-    """A head whose output is one map of logits for each keypoint.
+class MapGrid(GridHead):
+    """A head whose maps are finer than its features.
 
     Args:
         in_channels: channels of the features.
         keypoints: number of keypoints.
-        stride: see `KeypointHead`.
-        input_size: see `KeypointHead`.
-        spatial_dims: see `KeypointHead`.
+        stride: see `GridHead`.
+        input_size: see `GridHead`.
+        spatial_dims: see `GridHead`.
         sigma: standard deviation of the Gaussian about each keypoint, in pixels of the map.
         finer: map pixels for one pixel of the features, per axis.
     """
@@ -79,12 +79,11 @@ class MapHead(KeypointHead):
         super().__init__(in_channels, keypoints, None, input_size, spatial_dims)
         self.sigma, self.finer = sigma, finer
         self.attach(stride)
-        self.maps = Maps(in_channels, keypoints, spatial_dims=self.spatial_dims, finer=finer)
 
     def attach(
         self, stride: int | Sequence[int] | None, input_size: Sequence[int] | None = None
     ) -> None:
-        """See `KeypointHead.attach`."""
+        """See `GridHead.attach`."""
         super().attach(stride, input_size)
         if self.stride is not None and any(step % self.finer for step in self.stride):
             raise SettingsError(
@@ -102,18 +101,6 @@ class MapHead(KeypointHead):
             )
         return tuple(step // self.finer for step in self.stride)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(batch, keypoints, *map) logits of features (batch, in_channels, *size)."""
-        self.check(features)
-        logits: Tensor = self.maps(features)
-        return logits
-
-    def logs(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
-        """(batch, keypoints, *map) log-Gaussians about the keypoints of images of this size."""
-        maps = tuple(side // step for side, step in zip(size, self.map_stride, strict=True))
-        stride = self.map_stride[::-1]
-        return log_gaussians(keypoints, visibility, maps, stride, self.sigma)
-
     def image_size(self, maps: Tensor) -> Size:
         """Size in pixels of the images that maps (batch, keypoints, *map) belong to."""
         sides = zip(maps.shape[2:], self.map_stride, strict=True)
@@ -125,6 +112,38 @@ class MapHead(KeypointHead):
         for axis, count in enumerate(touched, 2):
             maps = maps.narrow(axis, 0, min(count, maps.shape[axis]))
         return maps
+
+
+class MapHead(MapGrid, KeypointHead):
+    """A head whose output is one map of logits for each keypoint; see `MapGrid`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        keypoints: int,
+        stride: int | Sequence[int] | None,
+        input_size: Sequence[int] | None,
+        spatial_dims: int | None,
+        *,
+        sigma: float,
+        finer: int,
+    ) -> None:
+        super().__init__(
+            in_channels, keypoints, stride, input_size, spatial_dims, sigma=sigma, finer=finer
+        )
+        self.maps = Maps(in_channels, keypoints, spatial_dims=self.spatial_dims, finer=finer)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, keypoints, *map) logits of features (batch, in_channels, *size)."""
+        self.check(features)
+        logits: Tensor = self.maps(features)
+        return logits
+
+    def logs(self, keypoints: Tensor, visibility: Tensor, size: Size) -> Tensor:
+        """(batch, keypoints, *map) log-Gaussians about the keypoints of images of this size."""
+        maps = tuple(side // step for side, step in zip(size, self.map_stride, strict=True))
+        stride = self.map_stride[::-1]
+        return log_gaussians(keypoints, visibility, maps, stride, self.sigma)
 
 
 def fixed_size(

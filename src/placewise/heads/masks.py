@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -70,14 +70,11 @@ class Masks(Head):
         self.stride, self.map_stride = stride, map_stride
         self.criterion = MASK_LOSSES.make(loss)
         count = classes + (classes > 1)
-        self.maps = Maps(
-            in_channels, count, spatial_dims=spatial_dims, finer=stride // map_stride
-        )
+        self.maps = Maps(in_channels, count, spatial_dims=spatial_dims, finer=stride // map_stride)
         first = torch.zeros(count)
         first[-classes:] = math.log(RARE / classes / (1 - RARE))
         cells = (stride // map_stride) ** spatial_dims
-        with torch.no_grad():
-            self.maps.values.bias.copy_(first.repeat_interleave(cells))  # type: ignore[operator]
+        self.maps.values.bias = nn.Parameter(first.repeat_interleave(cells))
 
     @classmethod
     def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
@@ -99,14 +96,15 @@ class Masks(Head):
         Args:
             output: what `forward` returned.
             truth: (batch, *image) of classes, `IGNORED` where nothing is said.
-            skeleton: the same of thickened skeletons; see `MaskLoss`.
+            skeleton: the same of thickened skeletons, see `MaskLoss`; (batch,) of anything where
+                the loss needs none.
         """
         return self.criterion(output, self._coarser(truth), self._coarser(skeleton))
 
     def _coarser(self, labels: Tensor) -> Tensor:
         """Labels at the maps' stride: the largest number in each cell, so that no line is lost."""
         labels = labels.long()
-        if self.map_stride == 1:
+        if self.map_stride == 1 or labels.ndim == 1:  # of a skeleton that nobody needs
             return labels
         sides: list[int] = []
         for side in labels.shape[1:]:

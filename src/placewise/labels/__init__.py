@@ -6,6 +6,7 @@ sources     images in files or in arrays
 keypoints   keypoints with their visibility
 masks       the class of each pixel, or the object that it belongs to
 classes     one class for each image
+parts       parts of long recordings as samples of their own
 symmetry    left and right, guessed from names
 splits      which samples train, validate and test
 names       names that are safe to open and to write
@@ -15,24 +16,21 @@ names       names that are safe to open and to write
 from placewise.labels.classes import NOT_LABELLED, ClassDataset, ClassSample
 from placewise.labels.dataset import SPLITS, Dataset, S, Sample
 from placewise.labels.keypoints import (
+    Ignored,
     KeypointDataset,
     KeypointSample,
     PoseDataset,
     SpotDataset,
     Visibility,
     as_told,
+    nearest_distances,
     single,
 )
-from placewise.labels.masks import (
-    IGNORED,
-    InstanceDataset,
-    InstanceSample,
-    MaskDataset,
-    MaskSample,
-)
+from placewise.labels.masks import IGNORED, InstanceDataset, InstanceSample, MaskDataset, MaskSample
+from placewise.labels.parts import by_time
 from placewise.labels.sources import Arrays, Files, Source
 from placewise.labels.splits import of_split, split_images
-from placewise.labels.symmetry import guess_symmetry, unpaired
+from placewise.labels.symmetry import guess_symmetry, mirror_order, unpaired
 
 __all__ = [
     "IGNORED",
@@ -43,6 +41,7 @@ __all__ = [
     "ClassSample",
     "Dataset",
     "Files",
+    "Ignored",
     "InstanceDataset",
     "InstanceSample",
     "KeypointDataset",
@@ -56,7 +55,10 @@ __all__ = [
     "SpotDataset",
     "Visibility",
     "as_told",
+    "by_time",
     "guess_symmetry",
+    "mirror_order",
+    "nearest_distances",
     "of_split",
     "single",
     "split_images",

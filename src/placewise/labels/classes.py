@@ -8,9 +8,9 @@ from pathlib import Path
 
 from placewise.errors import DataError, SettingsError
 from placewise.geometry import Size
-from placewise.labels.dataset import SPLITS, Dataset
+from placewise.labels.dataset import SPLITS, Dataset, check_part
 from placewise.labels.names import repeated, shown, why_unfit
-from placewise.labels.sources import Files, Source
+from placewise.labels.sources import Files, Source, part_named
 
 NOT_LABELLED = -1
 """The class of an image whose class is not known, where only a number can stand."""
@@ -100,6 +100,11 @@ class ClassDataset(Dataset[ClassSample]):
     def images(self) -> Source:
         """Where the images lie; see `Dataset.images`."""
         return self.held or Files(self.root)
+
+    def part(self, sample: ClassSample, start: int, stop: int) -> ClassSample:
+        """A part of a signal, which is of the same class; see `Dataset.part`."""
+        check_part(sample.image, sample.size, start, stop)
+        return replace(sample, image=part_named(sample.image, start, stop), size=(stop - start,))
 
     def ordered(self, names: tuple[str, ...]) -> ClassDataset:
         """Labels numbered as a model numbers its classes; see `Dataset.ordered`.

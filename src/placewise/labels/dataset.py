@@ -14,6 +14,19 @@ from placewise.labels.sources import Files, Source
 SPLITS = ("train", "val", "test")
 
 
+def check_part(image: str, size: Size, start: int, stop: int) -> None:
+    """Refuse a part that a signal does not have.
+
+    Raises:
+        DataError: says what was got and what is expected.
+    """
+    if len(size) != 1 or not 0 <= start < stop <= size[0]:
+        raise DataError(
+            f"the part {start:,} to {stop:,} of {image}, whose size is {size}; needed is a part of "
+            "a signal, within its samples"
+        )
+
+
 class Sample(Protocol):
     """What is known of every labelled image."""
 
@@ -81,6 +94,22 @@ class Dataset(ABC, Generic[S]):
             ImageError: it cannot be read.
         """
         return self.image(image), self.images.spacing(image)
+
+    def part(self, sample: S, start: int, stop: int) -> S:
+        """A part of a recording, with what is labelled in it.
+
+        Args:
+            sample: the recording.
+            start: first sample in it.
+            stop: first sample after it.
+
+        Raises:
+            DataError: these labels cannot be cut, or the recording has no such part.
+        """
+        raise DataError(
+            f"labels of {self.what} cannot be cut into parts; leave out start and stop of "
+            f"{sample.image}"
+        )
 
     def for_task(self, task: str) -> Dataset[S]:
         """The same labels for another task that can be learnt from them.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ from numpy.typing import NDArray
 
 from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.geometry import FloatArray, Size
-from placewise.labels.dataset import SPLITS, Dataset
+from placewise.labels.dataset import SPLITS, Dataset, check_part
 from placewise.labels.names import repeated, shown, why_unfit
+from placewise.labels.sources import part_named
 
 
 class Visibility(IntEnum):
@@ -33,6 +36,25 @@ class Visibility(IntEnum):
 
 
 @dataclass(frozen=True)
+class Ignored:
+    """A box on an image in which points of a name may lie that nobody has labelled one by one.
+
+    Attributes:
+        name: of the point.
+        low: (x, y, …) of the lowest corner in pixels.
+        high: (x, y, …) of the highest corner.
+
+    Example:
+        >>> Ignored("cell", (0.0, 0.0), (9.0, 4.0)).name
+        'cell'
+    """
+
+    name: str
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class KeypointSample:
     """One image with its labels.
 
@@ -46,6 +68,11 @@ class KeypointSample:
         visibility: (instances, points) int8 of `Visibility`; located means HIDDEN or VISIBLE.
         split: "train", "val", "test", or None where the labels do not say.
         scores: (instances, points) of predicted points, 0..1 or NaN; None for labels.
+        tracks: (instances,) which object over the images each one is, −1 where not known; None
+            where the labels do not say.
+        areas: (instances,) px² of each object, NaN where not known; None where the labels do not
+            say.
+        ignored: boxes in which it is not known where points lie.
 
     Raises:
         SettingsError: the parts do not fit each other.
@@ -63,6 +90,9 @@ class KeypointSample:
     visibility: NDArray[np.int8]
     split: str | None = None
     scores: FloatArray | None = None
+    tracks: NDArray[np.int64] | None = None
+    areas: FloatArray | None = None
+    ignored: tuple[Ignored, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.points.shape
@@ -79,6 +109,8 @@ class KeypointSample:
             reason = "has coordinates where nothing is located; write NaN there"
         elif self.scores is not None and self.scores.shape != shape[:2]:
             reason = f"has scores of shape {self.scores.shape}, needed are {shape[:2]}"
+        elif any(one is not None and one.shape != shape[:1] for one in (self.tracks, self.areas)):
+            reason = f"has tracks or areas of another number than its {shape[0]} instances"
         elif self.split not in (None, *SPLITS):
             reason = f"has the split {self.split!r}, which must be one of {SPLITS} or None"
         else:
@@ -150,6 +182,33 @@ class KeypointDataset(Dataset[KeypointSample]):
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         return _BY_TASK[task](**held)
 
+    def part(self, sample: KeypointSample, start: int, stop: int) -> KeypointSample:
+        """A part of a signal with its points, which are counted from its start.
+
+        Example:
+            >>> beat = KeypointSample("a.wav", (90,), np.array([[[50.0]]]), np.array([[3]], "i1"))
+            >>> part = KeypointDataset(Path(), ("beat",), (beat,)).part(beat, 40, 60)
+            >>> part.image, part.points.tolist()
+            ('a.wav[40:60]', [[[10.0]]])
+        """
+        check_part(sample.image, sample.size, start, stop)
+        points = sample.points - start
+        away = sample.located & ((points < -0.5) | (points >= stop - start - 0.5))[..., 0]
+        points = np.where(away[..., None], np.nan, points)
+        gone = np.int8(Visibility.ABSENT if self.task == "keypoints" else Visibility.UNLABELLED)
+        visibility = np.where(away, gone, sample.visibility)
+        kept = np.flatnonzero(~away.any(1) | (visibility >= Visibility.HIDDEN).any(1))
+        kept = kept if len(kept) else np.array([0])
+        name, scores = part_named(sample.image, start, stop), sample.scores
+        return replace(
+            sample,
+            image=name,
+            size=(stop - start,),
+            points=points[kept],
+            visibility=visibility[kept],
+            scores=None if scores is None else scores[kept],
+        )
+
     def ordered(self, names: tuple[str, ...]) -> KeypointDataset:
         """The keypoints of a model, in its order; see `Dataset.ordered`. Others are left out.
 
@@ -218,10 +277,64 @@ class PoseDataset(KeypointDataset):
 
 @dataclass(frozen=True)
 class SpotDataset(KeypointDataset):
-    """Many keypoints of a kind: each instance is one spot, of the kind that is located in it."""
+    """Many keypoints of a kind: each instance is one spot, of the kind that is located in it.
+
+    A kind that is absent in some instance of an image, and located in none, is known not to be on
+    it; a kind of which an image says nothing is not labelled there.
+    """
 
     task = "spots"
     what = "kinds of spots"
+
+    def kinds(self, sample: KeypointSample) -> tuple[FloatArray, NDArray[np.intp]]:
+        """(n, axes) places of the spots of an image, and (n,) numbers of their kinds."""
+        instance, kind = np.nonzero(sample.located)
+        return sample.points[instance, kind], kind
+
+    def known(self, sample: KeypointSample) -> NDArray[np.bool_]:
+        """(kinds,) whether it is known of each kind where it is on an image, if anywhere."""
+        return np.asarray((sample.visibility != Visibility.UNLABELLED).any(0))
+
+    @cached_property
+    def spacing(self) -> float | None:
+        """Median distance in pixels from a spot to the nearest one of its kind; None if unknown."""
+        nearest = [np.empty(0)]
+        for sample in self.samples:
+            for column in range(len(self.names)):
+                nearest.append(nearest_distances(sample.points[sample.located[:, column], column]))
+        found = np.concatenate(nearest)
+        return float(np.median(found)) if len(found) else None
+
+    @cached_property
+    def tolerance(self) -> float:
+        """Pixels within which a found spot is a labelled one, where nobody says otherwise.
+
+        2.5 % of the diagonal of the median image, but at most half of `spacing`, so that a spot
+        is not taken for its neighbour; to two digits.
+        """
+        diagonals = [math.hypot(*sample.size) for sample in self.samples]
+        share = TOLERANCE * float(np.median(diagonals)) if diagonals else 1.0
+        near = share if self.spacing is None else min(share, self.spacing / 2)
+        return float(f"{max(near, 0.5):.2g}")
+
+
+TOLERANCE = 0.025
+"""Share of an image's diagonal within which a found spot is a labelled one; see `SpotDataset`."""
+
+
+def nearest_distances(points: FloatArray) -> FloatArray:
+    """(n,) distance from each point to the nearest other one; (0,) where there is no other.
+
+    Example:
+        >>> nearest_distances(np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])).tolist()
+        [5.0, 1.0, 1.0]
+    """
+    from scipy.spatial import cKDTree
+
+    if len(points) < 2:
+        return np.empty(0)
+    distance, _ = cKDTree(points).query(points, k=2)
+    return np.asarray(distance[:, 1], np.float64)
 
 
 _BY_TASK = {one.task: one for one in (KeypointDataset, PoseDataset, SpotDataset)}

@@ -22,6 +22,7 @@ from placewise.images import read_values
 from placewise.labels.dataset import SPLITS, Dataset
 from placewise.labels.names import repeated, shown, why_unfit
 from placewise.labels.sources import Files, Source
+from placewise.readers import reader_of
 
 IGNORED = -1
 """Value of a pixel of which the labels do not say what it is."""
@@ -68,7 +69,7 @@ class Held(Values):
 
 @dataclass(frozen=True)
 class InImage(Values):
-    """Numbers that an image file holds; see `images.read_values`.
+    """Numbers that a file of an image or of a volume holds; see `images.read_values`.
 
     Attributes:
         path: the file.
@@ -78,7 +79,16 @@ class InImage(Values):
 
     def read(self) -> Labels:
         """The numbers; see `Values.read`."""
-        return read_values(self.path)
+        reader = reader_of(self.path)
+        if reader is None:
+            return read_values(self.path)
+        values = reader.read(self.path)
+        if values.shape[-1] != 1 or (values != np.rint(values)).any():
+            raise DataError(
+                f"{self.path}: holds {values.shape[-1]} channels, or values that are not whole "
+                "numbers; a mask needs the numbers of classes or objects; save it with them"
+            )
+        return values[..., 0].astype(np.int32)
 
     def digest(self) -> bytes:
         """SHA-256 of the file's bytes."""
@@ -479,7 +489,7 @@ class MaskDataset(_Pixels[MaskSample]):
     """
 
     task = "masks"
-    what = "masks of classes"
+    what = "classes of pixels"
     singular = "class"
 
     def mask(self, sample: MaskSample) -> Labels:

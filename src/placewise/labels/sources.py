@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ def part_named(image: str, start: int, stop: int) -> str:
         '100.hea[0:432000]'
     """
     return f"{image}[{start}:{stop}]"
+
+
+def _same(digest: Any) -> Any:
+    return digest
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Files(Source):
         for file in [path] if reader is None else reader.files(path):
             try:
                 with file.open("rb") as data:
-                    digest = hashlib.file_digest(data, lambda held=digest: held)
+                    hashlib.file_digest(data, partial(_same, digest))
             except OSError as error:
                 raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from error
         if cut is not None:

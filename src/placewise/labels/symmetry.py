@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 _SIDE = re.compile(r"left|right|(?<![a-z])[lr]|[lr](?![a-z])", re.IGNORECASE)
 _WORD = re.compile(
     r"(?i:(?<![a-z])(?:left|right)|(?:left|right)(?![a-z]))|(?<![A-Za-z])[LRlr](?![A-Za-z])"
@@ -76,6 +79,20 @@ def unpaired(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> tuple
         if name not in paired
         and (_WORD.search(name) or any(name[end] in letters for end, letters in glued))
     )
+
+
+def mirror_order(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> NDArray[np.intp]:
+    """Which keypoint each one becomes when the image is mirrored.
+
+    Example:
+        >>> mirror_order(["tail", "left", "right"], [("left", "right")]).tolist()
+        [0, 2, 1]
+    """
+    order = np.arange(len(names))
+    for first, second in symmetry:
+        a, b = list(names).index(first), list(names).index(second)
+        order[a], order[b] = b, a
+    return order
 
 
 def _mirrored(name: str, sides: dict[str, str]) -> set[str]:

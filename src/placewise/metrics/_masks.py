@@ -1,8 +1,8 @@
 """How well masks of pixels fit: overlap, skeletons, surfaces, pieces; in 1, 2 and 3 dimensions.
 
-Everything that can be counted is counted, apart by the distance from the border, so that numbers of
-several images are made of sums and not of means of shares. Masks are arrays of bool; what is ignored
-is in neither of two masks and gives no edge.
+Everything that can be counted is counted, apart by the distance from the border, so that numbers
+of several images are made of sums and not of means of shares. Masks are arrays of bool; what is
+ignored is in neither of two masks and gives no edge.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def skeleton(mask: NDArray[Any]) -> Mask:
         raise SettingsError(
             'scikit-image is not installed; run: pip install "placewise[masks]"'
         ) from error
-    return np.asarray(skeletonize(there) > 0)
+    return np.asarray(skeletonize(there)) > 0  # type: ignore[no-untyped-call]
 
 
 def pieces(mask: NDArray[Any]) -> int:
@@ -396,15 +396,13 @@ def best_threshold(
         >>> best_threshold([np.array([0.1, 0.4, 0.8])], [np.array([0, 1, 1])])
         (0.25, 1.0)
     """
-    counts = np.zeros((2, steps), np.int64)
+    counts, bins = np.zeros((2, steps + 1), np.int64), 2 * (steps + 1)
     for chance, truth in zip(chances, truths, strict=True):
         known = truth >= 0
-        place = np.ceil(chance[known].astype(np.float64) * steps - 1e-9).astype(np.int64) - 1
-        label = (truth[known] > 0).astype(np.int64)
-        counts += np.bincount(
-            label * steps + place.clip(0, steps - 1), minlength=2 * steps
-        ).reshape(2, steps)
-    above = counts[:, ::-1].cumsum(1)[:, ::-1]  # [k]: pixels above k / steps
+        over = np.ceil(chance[known].astype(np.float64) * steps - 1e-9).astype(np.int64)
+        place = (truth[known] > 0) * (steps + 1) + over.clip(0, steps)
+        counts += np.bincount(place, minlength=bins).reshape(2, -1)
+    above = counts[:, ::-1].cumsum(1)[:, -2::-1]  # [k]: pixels above k / steps
     total = counts[1].sum()
     if not total:
         return 0.5, None

@@ -15,6 +15,7 @@ MEAN_ERROR = Metric(
     equal=0.1,
 )
 
+
 def in_unit(metrics: Sequence[Metric], scores: Scores) -> list[Metric]:
     """The same metrics where the scores are not of pixels: of samples, or of voxels.
 
@@ -42,7 +43,9 @@ KEYPOINT_METRICS = (
         "px",
         "like the mean error, but large errors weigh more",
     ),
-    Metric("mean_error_mm", "mean error in mm", "mm", "the mean error by the spacing of the voxels"),
+    Metric(
+        "mean_error_mm", "mean error in mm", "mm", "the mean error by the spacing of the voxels"
+    ),
     Metric("mean_error_ms", "mean error in ms", "ms", "the mean error by the rate of the samples"),
     Metric(
         "pck/0.02",
@@ -171,3 +174,102 @@ CLASS_METRICS = (
     ),
 )
 """Metrics of classes, the most important first."""
+
+F1 = Metric(
+    "f1",
+    "F1",
+    "%",
+    "harmonic mean of precision and recall, averaged over the kinds of spots",
+    "higher",
+    equal=0.01,
+)
+
+SPOT_METRICS = (
+    F1,
+    Metric(
+        "precision", "precision", "%", "share of the found spots that are labelled ones", "higher"
+    ),
+    Metric("recall", "recall", "%", "share of the labelled spots that are found", "higher"),
+    Metric(
+        "ap",
+        "average precision",
+        "%",
+        "area under precision over recall when the threshold is lowered step by step",
+        "higher",
+    ),
+    Metric(
+        "mean_error_px",
+        "mean error",
+        "px",
+        "distance from a found spot to its labelled position, averaged over the spots found",
+    ),
+    Metric(
+        "counting_mae",
+        "counting error",
+        "",
+        "by how many the count of a kind on an image is wrong, averaged over images and kinds",
+    ),
+    Metric(
+        "tolerance_px", "tolerance", "px", "farthest that a found spot is the labelled one", None
+    ),
+)
+
+KEYPOINTS_RIGHT = Metric(
+    "pck",
+    "keypoints right",
+    "%",
+    "labelled keypoints that their own object's prediction has within 5 % of the object's length",
+    "higher",
+    equal=0.01,
+)
+
+POSE_METRICS = (
+    KEYPOINTS_RIGHT,
+    Metric(
+        "oks_map",
+        "OKS-mAP",
+        "",
+        "average precision over ten thresholds of COCO's object keypoint similarity; 1 is perfect",
+        "higher",
+    ),
+    Metric("ap_50", "AP at OKS 0.50", "", "average precision where OKS 0.50 is enough", "higher"),
+    Metric("ap_75", "AP at OKS 0.75", "", "average precision where OKS 0.75 is needed", "higher"),
+    Metric(
+        "wrong_animal_rate",
+        "in the wrong animal",
+        "%",
+        "predicted keypoints that lie at the same keypoint of another animal and not at their own",
+    ),
+    Metric("missed_animals", "missed animals", "", "labelled animals without a prediction"),
+    Metric("extra_animals", "extra animals", "", "predictions without a labelled animal"),
+    Metric(
+        "inferred",
+        "inferred keypoints",
+        "%",
+        "predicted keypoints without a peak on their map, placed by the animal's centre",
+        None,
+    ),
+    Metric(
+        "nearest_centre/pck",
+        "keypoints right, nearest centre",
+        "%",
+        "the same if each peak were given to the nearest centre: the baseline of the grouping",
+        None,
+    ),
+    Metric(
+        "nearest_centre/wrong_animal_rate",
+        "in the wrong animal, nearest centre",
+        "%",
+        "the same for that baseline",
+        None,
+    ),
+    Metric("tracks/mota", "MOTA", "", "1 − (missed + extra + switches) / animals", "higher"),
+    Metric("tracks/idf1", "IDF1", "", "F1 of identities over all images", "higher"),
+    Metric(
+        "tracks/identity_switches",
+        "identity switches",
+        "",
+        "how often an animal got another identity than before",
+    ),
+)
+"""Metrics of several animals or other objects, the most important first."""

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from placewise.errors import DataError, ShapeError
+from placewise.errors import DataError, SettingsError, ShapeError
 from placewise.family import validated
 from placewise.geometry import FloatArray, Size
 from placewise.images import PIXEL_LIMIT, as_float, is_grey, resize
 from placewise.labels import Dataset, KeypointSample, Sample
 from placewise.labels.names import shown
+from placewise.model.spectrogram import Spectrogram
 
 PIXELS = 320 * 240
 """Pixels of a training image, or of a window on it: trains in minutes on two cores."""
@@ -86,6 +87,7 @@ class InputSettings(BaseModel):
         pitch: distance of neighbouring pixels along the finest axis of the training images, in mm
             (volumes) or s (signals). The network sees pixels that are as far apart along every
             axis. None: no distances are known, and pixels are taken as they are.
+        spectrogram: signals are shown to the network as such maps; None: as they are.
 
     Example:
         >>> InputSettings(scale=0.5, size=(240, 320), channels=1, mean=(0.5,), std=(0.2,)).white
@@ -103,11 +105,17 @@ class InputSettings(BaseModel):
     white: Annotated[int, Field(ge=1, le=WHITES[-1])] = WHITES[-1]
     normalise: Normalise = "set"
     pitch: Annotated[float, Field(gt=1e-12, le=1e6)] | None = None
+    spectrogram: Spectrogram | None = None
 
     @property
     def axes(self) -> int:
         """Axes of what the network sees: 1 for signals, 2 for images, 3 for volumes."""
         return len(self.size)
+
+    @property
+    def image_axes(self) -> int:
+        """Axes of what is in the files: those of a spectrogram's signal are one."""
+        return 1 if self.spectrogram else self.axes
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -135,6 +143,7 @@ def choose_input(
     whole: bool = False,
     fit: bool = False,
     full: bool = False,
+    spectrogram: bool = False,
 ) -> InputSettings:
     """Scale, size, channels and normalisation for the training images.
 
@@ -153,13 +162,20 @@ def choose_input(
         whole: it must show the whole image, which then has that many pixels.
         fit: where images differ in size, those larger than the size are shrunk to fit into it.
         full: images are not scaled.
+        spectrogram: signals become maps of frequency and time.
 
     Raises:
         DataError: images of several numbers of axes.
+        SettingsError: spectrograms of what is no signal.
     """
     axes = _axes_of(samples)
     steps, pitch = _steps(dataset, samples)
     sizes = np.array([sample.size for sample in samples], dtype=float) * steps
+    view = Spectrogram.of_pitch(pitch) if spectrogram else None
+    if view:
+        if axes != 1:
+            raise SettingsError(f"spectrograms are of signals, and these have {axes} axes")
+        sizes, axes = np.array([view.size(round(length)) for (length,) in sizes], dtype=float), 2
     if pixels is None:
         pixels = WHOLE if axes == 1 and whole else BUDGET[axes]
     base = _root(float(pixels / np.median(sizes.prod(1))), axes)
@@ -173,12 +189,15 @@ def choose_input(
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(samples))[:PEEK]
     peek = [dataset.image(samples[i].image) for i in chosen]
+    if view:
+        peek = [view.map(signal) for signal in peek]
     found = {
         "scale": scale,
         "size": tuple(np.ceil(sides).astype(int).tolist()),
         "fit": fit and bool((sizes != sizes[0]).any()),
         "pitch": pitch,
-        **_values_of(peek, axes),
+        "spectrogram": view,
+        **_values_of(peek, axes, maps=view is not None),
     }
     return validated(InputSettings, found)
 
@@ -221,12 +240,18 @@ def _root(value: float, axes: int) -> float:
     return float(np.sqrt(value)) if axes == 2 else float(value ** (1 / axes))
 
 
-def _values_of(images: Sequence[NDArray[np.generic]], axes: int) -> dict[str, Any]:
-    """Channels, normalisation, and mean and contrast of normalised images."""
-    channels = _channels_of(images, axes)
+def _values_of(images: Sequence[NDArray[np.generic]], axes: int, *, maps: bool) -> dict[str, Any]:
+    """Channels, normalisation, and mean and contrast of normalised images.
+
+    Args:
+        images: some of the training images.
+        axes: of each.
+        maps: they are spectrograms, each of which is normalised already.
+    """
+    channels = _channels_of(images, 1 if maps else axes)
     white = _white(images)
-    unit = [image if axes != 2 else _unit(image, white) for image in images]
-    normalise = "each" if axes != 2 or _differ(unit) else "set"
+    unit = [image.astype(np.float32) if axes != 2 else _unit(image, white) for image in images]
+    normalise = "each" if axes != 2 or (not maps and _differ(unit)) else "set"
     if normalise == "each":
         unit = [normalised(image) for image in unit]
     few = (slice(None, None, 4),) * axes
@@ -270,10 +295,11 @@ def normalised(image: NDArray[np.generic]) -> NDArray[np.float32]:
         array([0.197, 0.2  , 0.8  , 0.801], dtype=float32)
     """
     axes = tuple(range(image.ndim if image.ndim == 3 else image.ndim - 1))
-    low, high = np.percentile(image, (LOW, HIGH), axis=axes, keepdims=True)
+    values = np.asarray(image, np.float32)
+    low, high = np.percentile(values, (LOW, HIGH), axis=axes, keepdims=True)
     span = np.where(high > low, high - low, np.inf)
-    shown = (image - low) / span * (CEILING - FLOOR) + FLOOR
-    return shown.clip(0, 1).astype(np.float32)
+    shown = (values - low) / span * (CEILING - FLOOR) + FLOOR
+    return np.asarray(shown.clip(0, 1), np.float32)
 
 
 def _white(images: Sequence[NDArray[np.generic]]) -> int:
@@ -370,6 +396,11 @@ def as_input(
         (4, 3, 1)
     """
     size = shown_size(image.shape[:-1], view, spacing)
+    if view.spectrogram:
+        length = (_length(len(image), view, spacing),)
+        signal = image if length[0] == len(image) else resize(image.astype(np.float32), length)
+        seen = view.spectrogram.map(signal)
+        return _channels(seen if seen.shape[:-1] == size else resize(seen, size), view.channels)
     if view.normalise == "each":
         values = _channels(normalised(image), view.channels)
         return values if image.shape[:-1] == size else resize(values, size)
@@ -403,6 +434,8 @@ def shown_size(size: Size, view: InputSettings, spacing: Spacing | None = None) 
         >>> shown_size((10, 30, 30), thick, (1.5, 0.5, 0.5))
         (30, 30, 30)
     """
+    if view.spectrogram:
+        size, spacing = view.spectrogram.size(_length(size[0], view, spacing)), None
     scale, steps = view.scale, (1.0,) * len(size)
     if spacing is not None and view.pitch is not None:
         steps = tuple(step / view.pitch for step in spacing)
@@ -410,3 +443,10 @@ def shown_size(size: Size, view: InputSettings, spacing: Spacing | None = None) 
         sides = zip(view.size, size, steps, strict=True)
         scale = min(scale, *(most / (side * step) for most, side, step in sides))
     return tuple(max(1, round(side * step * scale)) for side, step in zip(size, steps, strict=True))
+
+
+def _length(length: int, view: InputSettings, spacing: Spacing | None) -> int:
+    """Samples of a signal at the rate of the training signals."""
+    if spacing is None or view.pitch is None:
+        return length
+    return max(1, round(length * spacing[0] / view.pitch))

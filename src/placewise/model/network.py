@@ -210,7 +210,10 @@ class Network(nn.Module, ABC, Generic[P]):
         """Names, or numbers where none are given: as many as the head answers."""
         with undisturbed(self), torch.no_grad():
             output = self.head(self.backbone(zeros(self, self.input.channels, self.input_size)))
-        count = output.shape[1]
+        return self._fitting(names, output.shape[1])
+
+    def _fitting(self, names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+        """As many names as the head answers, or numbers."""
         if names is not None and len(names) != count:
             raise SettingsError(f"got {len(names)} names, and the head answers {count}")
         return tuple(map(str, range(count))) if names is None else tuple(names)
@@ -318,7 +321,7 @@ class Network(nn.Module, ABC, Generic[P]):
             ShapeError: an array or tensor that is no image.
             ImageError: a file that cannot be read.
         """
-        named, several = images_of(images, self.input.axes)
+        named, several = images_of(images, self.input.image_axes)
         found: list[P] = []
         for names, arrays in batches_of(
             ((name, image, self.prepared(image, step)) for name, image, step in named), batch_size

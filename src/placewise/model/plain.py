@@ -112,7 +112,7 @@ class _Probe:
             raise ShapeError(
                 f"the backbone gave {got} for an image of {'×'.join([str(side)] * self.axes)} px; "
                 f"it must give features (batch, channels, {AXES[self.axes]}), with the same stride "
-                "along all axes"
+                f"along {'both' if self.axes == 2 else 'all'} axes"
             )
         return int(features.shape[-1])
 

@@ -38,7 +38,7 @@ from placewise.prediction.journal import Batch, Journal, order_of
 from placewise.readers import list_files
 from placewise.report.drawing import save_image
 from placewise.run import Run
-from placewise.task import Progress, Task
+from placewise.task import Follower, Progress, Task
 from placewise.tasks import task_named
 
 __all__ = ["predict"]
@@ -67,6 +67,7 @@ def predict(
     overlays: int = 200,
     threshold: float = 0.5,
     resume: bool = False,
+    track: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict images and write what was found; for arrays in memory see `load_model`.
@@ -85,13 +86,15 @@ def predict(
         overlays: how many overlays are drawn at most.
         threshold: predictions with a lower score are drawn as not sure.
         resume: go on where the same prediction was stopped.
+        track: give objects their identities over the images, in the natural order of their names.
         progress: called with (done, total).
 
     Returns:
         What `about.json` holds.
 
     Raises:
-        SettingsError: the folder for the results is in use, or is that of another prediction.
+        SettingsError: the folder for the results is in use, or is that of another prediction; or
+            the run predicts nothing that could be followed.
         ImageError: there is no image, or none that can be read.
 
     Example:
@@ -100,7 +103,7 @@ def predict(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     out, images = Path(out), Path(images)
-    axes = run.facts.model.input.axes
+    axes = run.facts.model.input.image_axes
     root, source, names = _listed(images, axes)
     _check_place(out, images)
     if not (overlays >= 0 and 0 <= threshold <= 1):
@@ -109,20 +112,28 @@ def predict(
             "the threshold is from 0 to 1"
         )
     options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
+    task = task_named(run.facts.model.task)
+    follower = task.follower(run.facts.model) if track else None
+    if follower:
+        options["track"] = True
     model = run.model().to(device_of(device))
     journal = Journal.open(out, order_of(images, names, run, options), resume=resume)
     if journal.finished is not None:
         return journal.finished
     for note in unlike(_some(source, names), run.facts.model.input):
         _LOG.warning(note)
-    task = task_named(run.facts.model.task)
+    if follower and journal.done:
+        _replay(follower, journal, out / "predictions.csv")
     for batch in _batches(model, source, names[journal.done :]):
         found, left = _predicted(model, batch), max(0, overlays - journal.done)
+        if follower:
+            found = [(image, follower.follow(one)) for image, one in found]
         _draw(task, model, found[:left], out / "overlays", threshold)
         for _, one in found:
             task.save(one, out)
-        header = task.header(model) if journal.done == 0 else None
-        journal.append(_finished(task, found, batch, header))
+        columns = [*task.header(model), *([follower.column] if follower else [])]
+        header = columns if journal.done == 0 else None
+        journal.append(_finished(found, batch, header))
         if progress:
             progress(journal.done, len(names))
     return _ended(task, run, journal, root, out, threshold)
@@ -189,13 +200,19 @@ def _predicted(model: Network[Any], batch: Sequence[Read]) -> list[tuple[ImageAr
     return list(zip(arrays, found, strict=True))
 
 
+def _replay(follower: Follower[Any], journal: Journal, file: Path) -> None:
+    """Follow the objects of the images that are done, as the table has them."""
+    sizes = {name: (*size,) for batch in journal.lines() for name, *size in batch.images}
+    for name, size, rows in _rows(file, sizes):
+        follower.replay(name, size, rows)
+
+
 def _finished(
-    task: Task[Any, Any],
     found: Sequence[tuple[ImageArray, Any]],
     batch: Sequence[Read],
     header: Sequence[str] | None,
 ) -> Batch:
-    """What a batch adds to the files; with a header where one is given."""
+    """What a batch adds to the files, with the header where one is given."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if header is not None:

@@ -165,8 +165,10 @@ def list_files(where: Path | str, axes: int) -> list[Path]:
     """
     if axes == 2:
         return list_images(where)
-    endings = tuple(end for reader in _members() if axes in reader.axes for end in reader.endings)
-    return list_images(where, endings, {1: "signal", 3: "volume"}[axes])
+    able = [reader for reader in _members() if axes in reader.axes]
+    endings = tuple(end for reader in able for end in reader.endings)
+    found = list_images(where, endings, {1: "signal", 3: "volume"}[axes])
+    return [file for file in found if any(reader.takes(file) for reader in able)] or found
 
 
 @lru_cache(maxsize=1)

@@ -66,7 +66,9 @@ def _names(path: Path) -> tuple[str, tuple[str, ...]]:
         names = tuple(one.removesuffix(".npy") for one in packed.namelist())
     found = [name for name in (*SIGNALS, *VOLUMES) if name in names]
     if len(found) != 1:
-        got = f"the arrays {', '.join(found)}" if found else f"{', '.join(names)[:200] or 'nothing'}"
+        got = (
+            f"the arrays {', '.join(found)}" if found else f"{', '.join(names)[:200] or 'nothing'}"
+        )
         raise ImageError(
             f"{path}: holds {got}; needed one array that is named {', '.join(SIGNALS)} or "
             f"{', '.join(VOLUMES)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ class Text(Reader):
     endings = (".csv", ".tsv")
     axes = (1,)
     what = "a table with a row of numbers for each sample"
+
+    def takes(self, path: Path) -> bool:
+        """A table whose second line is of numbers alone: not one of labels."""
+        if not super().takes(path):
+            return False
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                file.readline(1 << 20)
+                second = file.readline(1 << 20)
+        except (OSError, UnicodeDecodeError):
+            return False
+        return not any(_no_number(cell) for cell in re.split("[,;\t]", second or "0"))
 
     def look(self, path: Path) -> Facts:
         """See `Reader.look`."""

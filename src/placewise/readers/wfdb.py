@@ -24,17 +24,10 @@ RATE, GAIN = 250.0, 200.0
 BYTES = {16: 2.0, 80: 1.0, 212: 1.5}
 """Bytes of a sample in each format that is read."""
 
-BEATS = {
-    code: symbol
-    for code, symbol in enumerate(
-        ["", *"NLRaVFJASEj/Q~", "", "|", "", "s", "T", "*", "D", '"', "=", "p", "B", "^", "t", "+"]
-        + [*"u?![]en@xf()r"]
-    )
-    if symbol
-}
-"""Symbol of each code of an annotation."""
+SYMBOLS = dict(enumerate('-NLRaVFJASEj/Q~-|-sT*D"=pB^t+u?![]en@xf()r'))
+"""Symbol of each code of an annotation; a hyphen stands where there is none."""
 
-OF_BEATS = frozenset("NLRaVFJASEj/Qe nBrf?".replace(" ", ""))
+OF_BEATS = frozenset("NLRaVFJASEj/QenBrf?")
 """Symbols that mark a beat."""
 
 SKIP, NUM, SUB, CHN, AUX = 59, 60, 61, 62, 63
@@ -114,7 +107,9 @@ def _lead(path: Path, line: list[str]) -> _Lead:
     if match is None or int(match[1]) not in BYTES:
         raise ImageError(f"{path}: has signals in the format {form}; needed 212, 16 or 80")
     if Path(file).name != file or file in (".", ".."):
-        raise ImageError(f"{path}: names the file {file!r:.80} outside of its folder; move it there")
+        raise ImageError(
+            f"{path}: names the file {file!r:.80} outside of its folder; move it there"
+        )
     scaled = re.fullmatch(r"([-+.\de]+)(?:\(([-+\d]+)\))?(?:/.*)?", rest[0] if rest else f"{GAIN}")
     zero = float(rest[2]) if len(rest) > 2 else 0.0
     if scaled is None:
@@ -181,5 +176,5 @@ def read_marks(path: Path) -> tuple[FloatArray, list[str]]:
         elif code not in (NUM, SUB, CHN):
             now += step
             times.append(float(now))
-            symbols.append(BEATS.get(code, f"[{code}]"))
+            symbols.append(SYMBOLS.get(code, "-"))
     raise ImageError(f"{path}: its annotations are cut short; fetch it again, whole")

@@ -19,10 +19,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from placewise.errors import ImageError, SettingsError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
-from placewise.report.marks import WHITE, Overlay, draw_circle, draw_cross, draw_keypoint, draw_line
+from placewise.report.marks import (
+    BLACK,
+    WHITE,
+    Overlay,
+    draw_circle,
+    draw_cross,
+    draw_keypoint,
+    draw_line,
+)
 from placewise.report.slices import slices
-from placewise.report.style import DARK, LIGHT, Theme, mark
-from placewise.report.traces import TITLE, Row, parts, row
+from placewise.report.style import DARK, LIGHT, POINT_COLOURS, RGB, Theme, mark
+from placewise.report.traces import TITLE, Row, drawn, parts
 from placewise.wording import printable
 
 SIDE = (480, 1280)
@@ -36,6 +44,8 @@ FAR = 1e6
 
 PANEL = 320
 """Pixels of the longest side of a volume on a drawing, about."""
+OBJECT_MARK = 2.6
+"""Radius of a keypoint's mark where several objects have many, in units of the drawing."""
 
 GAP = 12
 """Pixels between the tiles of a sheet."""
@@ -54,13 +64,15 @@ def keypoints(
     crop: bool = False,
     legend: bool = False,
     side: tuple[int, int] = SIDE,
+    identities: Sequence[int] | None = None,
 ) -> Overlay:
     """Draw keypoints on an image.
 
     A keypoint is a filled mark, hollow where its score is low; a thin line leads from it to a
     cross at
     the truth, and a circle holds 90 % of truths. Small images are enlarged by a whole number
-    first, so that a mark does not hide what it marks.
+    first, so that a mark does not hide what it marks. Where objects have identities, each has its
+    colour and its number, and the shape of a mark says which keypoint it is.
 
     Args:
         image: (height, width, channels) uint8, uint16 or float in 0..1; (length, channels) of a
@@ -69,7 +81,8 @@ def keypoints(
         points: (points, axes) or (instances, points, axes) of (x, y, …) in pixels; NaN is not
             drawn.
         names: the points' names.
-        truth: where the points are, shaped like `points`.
+        truth: where the points are, shaped like `points`, or (other instances, points, 2) with
+            identities.
         radii: radius `r90` in pixels of each point.
         scores: probability of each point that it is there.
         threshold: score below which a keypoint is hollow.
@@ -77,6 +90,7 @@ def keypoints(
         crop: show only the surroundings of the keypoints.
         legend: write the names on a strip below the image.
         side: least and most pixels of the longer side of the drawing.
+        identities: number of each instance.
 
     Returns:
         (height, width, 3) uint8.
@@ -88,7 +102,11 @@ def keypoints(
         >>> keypoints(np.zeros((60, 80, 1), np.uint8), [[0, 0]], ["nose"], side=(160, 160)).shape
         (120, 160, 3)
     """
-    marks = _marks((len(names), image.ndim - 1), points, truth, radii, scores, threshold)
+    loose = identities is not None and truth is not None
+    shape = len(names), image.ndim - 1
+    marks = _marks(shape, points, None if loose else truth, radii, scores, threshold)
+    if loose:
+        marks = replace(marks, truth=_far_left_out(np.asarray(truth, np.float64)))
     if image.ndim != 3:
         draw = _on_traces if image.ndim == 2 else _on_slices
         canvas = draw(image, marks, names, skeleton)
@@ -99,7 +117,10 @@ def keypoints(
         shown, marks = shown[top:bottom, left:right], marks.shifted(left, top)
     canvas = at_size(shown, side)
     marks = marks.scaled(ratio_of(shown.shape[:2], canvas.shape[:2]))
-    _draw(canvas, marks, names, skeleton)
+    if identities is None:
+        _draw(canvas, marks, names, skeleton)
+    else:
+        _draw_objects(canvas, marks, names, skeleton, identities)
     return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
 
 
@@ -121,9 +142,11 @@ def as_rgb(image: NDArray[np.generic]) -> Overlay:
         [[[0, 0, 0], [255, 255, 255]]]
     """
     if image.ndim == 2 and image.size:
-        return _stacked([row.canvas for row in _rows(image)])
+        return stacked([row.canvas for row in rows_of(image)])
     if image.ndim == 4 and image.size:
-        return _side_by_side([(_panel(one.image, image), one.title) for one in slices(_grey(image))])
+        return _side_by_side(
+            [(_panel(one.image, image), one.title) for one in slices(grey_volume(image))]
+        )
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise SettingsError(
             f"got an image of shape {image.shape}; needed is (height, width, channels) with "
@@ -252,7 +275,7 @@ class _Marks:
 
     def shifted(self, left: int, top: int) -> _Marks:
         corner = np.array([left, top])
-        return _Marks(self.points - corner, self.truth - corner, self.radii, self.hollow)
+        return replace(self, points=self.points - corner, truth=self.truth - corner)
 
     def along(self, axes: Sequence[int]) -> _Marks:
         """The same on a plane of a volume."""
@@ -292,18 +315,25 @@ def _like(shape: tuple[int, ...], name: str, value: ArrayLike | None) -> FloatAr
     array = np.full(shape, np.nan) if value is None else np.asarray(value, dtype=np.float64)
     if array.shape != shape:
         raise SettingsError(f"got {name} of shape {array.shape}; with these points it is {shape}")
+    return _far_left_out(array)
+
+
+def _far_left_out(array: FloatArray) -> FloatArray:
     return np.where(np.abs(array) < FAR, array, np.nan)
 
 
-def _grey(volume: NDArray[np.generic]) -> Overlay:
+def grey_volume(volume: NDArray[np.generic]) -> Overlay:
     """A volume in 8 bits, stretched between its 0.1 and 99.9 percent; its first channel or three.
 
-    A slice of it keeps the brightness that it has within the whole.
+    A slice of it keeps the brightness that it has within the whole. One in colours is left as it
+    is.
     """
+    if volume.dtype == np.uint8 and volume.shape[-1] == 3:
+        return volume.astype(np.uint8)
     values = np.asarray(volume[..., :3] if volume.shape[-1] == 3 else volume[..., :1], np.float64)
     low, high = np.percentile(values, [0.1, 99.9])
     shown = (values - low) / max(float(high - low), 1e-12)
-    return np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(shown.clip(0, 1) * 255), np.uint8)
 
 
 def _on_slices(
@@ -316,7 +346,7 @@ def _on_slices(
     both = np.concatenate([marks.points, marks.truth])
     known = both[np.isfinite(both).all(-1)]
     panels = []
-    for one in slices(_grey(volume), known.mean(0).tolist() if len(known) else None):
+    for one in slices(grey_volume(volume), known.mean(0).tolist() if len(known) else None):
         canvas = _panel(one.image, volume)
         ratio = ratio_of(one.image.shape[:2], canvas.shape[:2])
         _draw(canvas, marks.along(one.axes).scaled(ratio), names, skeleton)
@@ -337,7 +367,7 @@ def _on_traces(
     skeleton: Sequence[tuple[str, str]],
 ) -> Overlay:
     """The line of a signal, or parts of it, with the marks on it."""
-    rows = _rows(signal, marks.points[..., 0][np.isfinite(marks.points[..., 0])].tolist())
+    rows = rows_of(signal, marks.points[..., 0][np.isfinite(marks.points[..., 0])].tolist())
     for one in rows:
         ratio = one.canvas.shape[1] / (one.stop - one.start)
         places, truth = (
@@ -345,12 +375,12 @@ def _on_traces(
             for along in (marks.points, marks.truth)
         )
         _draw(one.canvas, _Marks(places, truth, marks.radii * ratio, marks.hollow), names, ())
-    return _stacked([one.canvas for one in rows])
+    return stacked([one.canvas for one in rows])
 
 
-def _rows(signal: NDArray[np.generic], focus: Sequence[float] = ()) -> list[Row]:
+def rows_of(signal: NDArray[np.generic], focus: Sequence[float] = ()) -> list[Row]:
     """Parts of a signal, with words where each lies."""
-    rows = [row(signal, *part) for part in parts(len(signal), focus)]
+    rows = [drawn(signal, *part) for part in parts(len(signal), focus)]
     for one in rows:
         _write(one.canvas, f"samples {one.start:,} to {one.stop - 1:,} of {len(signal):,}")
     return rows
@@ -363,7 +393,7 @@ def _write(canvas: Overlay, words: str, theme: Theme = LIGHT) -> None:
     canvas[:] = np.array(page)
 
 
-def _stacked(rows: Sequence[Overlay]) -> Overlay:
+def stacked(rows: Sequence[Overlay]) -> Overlay:
     """Pictures of one width below each other, with a line between them."""
     line = np.full((1, rows[0].shape[1], 3), 200, np.uint8)
     return np.concatenate([part for one in rows for part in (line, one)][1:])
@@ -385,7 +415,7 @@ def _side_by_side(panels: Sequence[tuple[Overlay, str]], theme: Theme = LIGHT) -
 
 def _surroundings(marks: _Marks, size: Size) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of a square about the points, moved to lie on the image."""
-    both = np.concatenate([marks.points, marks.truth])
+    both = np.concatenate([marks.points.reshape(-1, 2), marks.truth.reshape(-1, 2)])
     known = both[np.isfinite(both).all(-1)]
     limit = np.array([size[1], size[0]])
     if not len(known):
@@ -439,6 +469,48 @@ def _draw(
         draw_keypoint(canvas, marks.points[i, k], k, radius, hollow=bool(marks.hollow[i, k]))
     for i, k in each:
         draw_cross(canvas, marks.truth[i, k], unit)
+
+
+def _draw_objects(
+    canvas: Overlay,
+    marks: _Marks,
+    names: Sequence[str],
+    skeleton: Sequence[tuple[str, str]],
+    identities: Sequence[int],
+) -> None:
+    """Draw objects, each in its colour and with its number; crosses stand where the labels are."""
+    unit = max(1.0, float(np.hypot(*canvas.shape[:2])) / 800)
+    place = {name: index for index, name in enumerate(names)}
+    joints = [(place[a], place[b]) for a, b in skeleton if a in place and b in place]
+    colours = [POINT_COLOURS[identity % len(POINT_COLOURS)] for identity in identities]
+    radius = OBJECT_MARK * unit
+    for points, colour in zip(marks.points, colours, strict=True):
+        for a, b in joints:
+            draw_line(canvas, points[a], points[b], colour, unit)
+    for truth in marks.truth.reshape(-1, 2):
+        draw_cross(canvas, truth, 0.6 * unit)
+    for points, hollow, colour in zip(marks.points, marks.hollow, colours, strict=True):
+        for k, point in enumerate(points):
+            draw_keypoint(canvas, point, k, radius, hollow=bool(hollow[k]), colour=colour)
+    for points, identity, colour in zip(marks.points, identities, colours, strict=True):
+        _number(canvas, points, str(identity), colour, unit)
+
+
+def _number(canvas: Overlay, points: FloatArray, words: str, colour: RGB, unit: float) -> None:
+    """Write an object's number above its highest keypoint, on the canvas."""
+    known = points[np.isfinite(points).all(-1)]
+    if not len(known):
+        return
+    font = font_of(round(13 * unit))
+    top = known[known[:, 1].argmin()]
+    wide, high = font.getlength(words), 15 * unit
+    x = float(np.clip(top[0] - wide / 2, 2, max(2, canvas.shape[1] - wide - 2)))
+    y = float(np.clip(top[1] - high - 7 * unit, 2, max(2, canvas.shape[0] - high - 2)))
+    image = Image.fromarray(canvas)
+    ImageDraw.Draw(image).text(
+        (x, y), words, colour, font, stroke_width=max(1, round(1.5 * unit)), stroke_fill=BLACK
+    )
+    canvas[:] = np.asarray(image)
 
 
 def _outside(point: FloatArray, truth: FloatArray, radius: float) -> tuple[FloatArray, FloatArray]:

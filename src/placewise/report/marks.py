@@ -29,7 +29,13 @@ BLACK, WHITE = (16, 16, 16), (255, 255, 255)
 
 
 def draw_keypoint(
-    canvas: Overlay, point: FloatArray, index: int, radius: float, *, hollow: bool = False
+    canvas: Overlay,
+    point: FloatArray,
+    index: int,
+    radius: float,
+    *,
+    hollow: bool = False,
+    colour: RGB | None = None,
 ) -> None:
     """Draw the mark of a point: its colour within a white and a black rim, or hollow.
 
@@ -39,6 +45,7 @@ def draw_keypoint(
         index: place of the point among the names.
         radius: in pixels, without the rims.
         hollow: draw a ring.
+        colour: of its object, instead of that of the point.
 
     Example:
         >>> canvas = np.zeros((3, 3, 3), np.uint8)
@@ -46,10 +53,10 @@ def draw_keypoint(
         >>> canvas[1, 1].tolist()
         [86, 180, 233]
     """
-    colour, shape = mark(index)
+    own, shape = mark(index)
     distance, rim = _shape(shape, point, radius), max(1.0, radius / 4)
     more = 0.5 * rim if hollow else 0.0
-    skins = [(1.8 * rim, BLACK, 1.0), (rim, WHITE, 1.0), (0.0, colour, 1.0)]
+    skins = [(1.8 * rim, BLACK, 1.0), (rim, WHITE, 1.0), (0.0, colour or own, 1.0)]
     skins = [(reach + more, ink, opacity) for reach, ink, opacity in skins]
     box = _box(point, point, 1.5 * radius + 3 * rim)
     _paint(canvas, box, _hull(distance) if hollow else distance, skins)

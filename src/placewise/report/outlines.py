@@ -1,158 +1,106 @@
-"""Outlines of objects on an image, in colours that differ between neighbours."""
+"""Outlines of masks on images, and maps of what is right, missed and invented.
+
+An outline runs along the outside of its mask, so that it does not hide what is a few pixels wide.
+It is drawn from the signed distance to the mask's edge, and so is smooth at any size of drawing.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.errors import SettingsError
-from placewise.geometry import Size
-from placewise.report.drawing import SIDE, as_rgb, at_size
-from placewise.report.marks import Overlay
-from placewise.report.slices import slices
+from placewise.geometry import FloatArray
+from placewise.images import resize
+from placewise.report.marks import BLACK, Overlay
 from placewise.report.style import RGB
 
-Labels = NDArray[np.integer]
+Mask = NDArray[np.bool_]
 
-COLOURS: tuple[RGB, ...] = (
-    (86, 180, 233),
-    (240, 228, 66),
-    (255, 127, 60),
-    (80, 220, 130),
-    (240, 120, 200),
-    (255, 255, 255),
-    (170, 140, 255),
-)
-"""Bright colours that can be told apart on dark and on light images."""
+RIGHT, MISSED, INVENTED = (235, 235, 235), (240, 120, 0), (40, 170, 255)
+"""Colours of pixels that are right, that are missed, and that are found though they are none."""
 
-NEAR = 8
-"""Pixels within which two objects are neighbours."""
+DASH = 7.0
+"""Pixels of a drawing of usual size after which a dashed line is drawn or left out."""
+
+DIM = 0.35
+"""Share of an image's brightness that is left below a map of what is right."""
 
 
-def outlined(
-    image: NDArray[np.generic],
-    labels: Sequence[tuple[Labels, Sequence[RGB] | None]],
-    *,
-    side: tuple[int, int] = SIDE,
-) -> Overlay:
-    """Draw the outlines of objects; of a volume on three slices through its middle.
-
-    The outline lies on the object's own outermost pixels, so nothing beside it is hidden. Small
-    images are enlarged by a whole number first.
-
-    Args:
-        image: (height, width, channels), or (depth, height, width, channels), of any numbers.
-        labels: (*size) label maps, drawn one over the other, each with the colour of each of its
-            objects 1 … n; None: colours by which neighbours differ.
-        side: least and most pixels of the longer side of the drawing.
-
-    Raises:
-        SettingsError: a label map of another size than the image.
+def signed_distance(mask: Mask) -> FloatArray:
+    """(height, width) distance in pixels from the edge of a mask, negative inside.
 
     Example:
-        >>> labels = np.zeros((60, 80), int)
-        >>> labels[10:30, 10:40] = 1
-        >>> drawn = outlined(np.zeros((60, 80, 1), np.uint8), [(labels, None)], side=(160, 160))
-        >>> drawn.shape, drawn[20, 20].tolist(), drawn[30, 50].tolist()
-        ((120, 160, 3), [86, 180, 233], [0, 0, 0])
-    """
-    for one, _ in labels:
-        if one.shape != image.shape[:-1]:
-            raise SettingsError(
-                f"got a label map of {one.shape} for an image of {image.shape[:-1]}; they must be "
-                "of one size"
-            )
-    painted = [(one, colours or _apart(one)) for one, colours in labels]
-    if image.ndim == 4:
-        return _on_slices(image, painted, side)
-    canvas = at_size(as_rgb(image), side)
-    for one, colours in painted:
-        _paint(canvas, one, colours)
-    return canvas
-
-
-def _on_slices(
-    volume: NDArray[np.generic], painted: Sequence[tuple[Labels, Sequence[RGB]]], side: Size
-) -> Overlay:
-    """Three slices beside each other, at one height."""
-    shown = np.asarray(volume, np.float64)
-    low, high = np.percentile(shown, [0.1, 99.9])
-    shown = ((shown - low) / max(float(high - low), 1e-12)).clip(0, 1)
-    planes = [slices(one[..., None]) for one, _ in painted]
-    panels = []
-    for number, one in enumerate(slices(shown)):
-        canvas = at_size(as_rgb(one.image), (side[0] // 2, side[1]))
-        for plane, (_, colours) in zip(planes, painted, strict=True):
-            _paint(canvas, plane[number].image[..., 0], colours)
-        panels.append(canvas)
-    high = max(panel.shape[0] for panel in panels)
-    return np.concatenate(
-        [np.pad(p, ((0, high - p.shape[0]), (0, 4), (0, 0))) for p in panels], axis=1
-    )
-
-
-def _paint(canvas: Overlay, labels: Labels, colours: Sequence[RGB]) -> None:
-    """Colour the outermost pixels of each object."""
-    index = [
-        ((np.arange(side) + 0.5) * count / side).astype(int)
-        for side, count in zip(canvas.shape[:2], labels.shape, strict=True)
-    ]
-    large = np.maximum(labels[np.ix_(*index)], 0)
-    edge = rims(large)
-    if canvas.shape[0] > labels.shape[0]:  # enlarged: a line of one pixel would be too fine
-        edge |= rims(np.where(edge, 0, large))
-    canvas[edge] = np.array(colours, np.uint8).reshape(-1, 3)[large[edge] - 1]
-
-
-def rims(labels: Labels) -> NDArray[np.bool_]:
-    """(*size) pixels of an object beside which, along an axis, something else lies.
-
-    The border of the image is nothing else: an object that it cuts is open there.
-
-    Example:
-        >>> rims(np.array([1, 1, 1, 1, 0, 2, 2])).tolist()
-        [False, False, False, True, False, True, False]
-    """
-    found = np.zeros(labels.shape, bool)
-    for axis, end in product(range(labels.ndim), (0, 1)):
-        here = [slice(None)] * labels.ndim
-        there = list(here)
-        here[axis], there[axis] = (slice(1, None), slice(None, -1))[:: 1 - 2 * end]
-        found[tuple(here)] |= labels[tuple(here)] != labels[tuple(there)]
-    return found & (labels > 0)
-
-
-def _apart(labels: Labels) -> list[RGB]:
-    """A colour for each object 1 … n, another than that of the objects near it."""
-    count = int(labels.max(initial=0))
-    near: list[set[int]] = [set() for _ in range(count + 1)]
-    for a, b in neighbours(labels).tolist():
-        near[a].add(b)
-        near[b].add(a)
-    chosen = [-1] * (count + 1)
-    for number in range(1, count + 1):
-        taken = {chosen[other] for other in near[number]}
-        wanted = [(number + k) % len(COLOURS) for k in range(len(COLOURS))]
-        chosen[number] = next((one for one in wanted if one not in taken), wanted[0])
-    return [COLOURS[one] for one in chosen[1:]]
-
-
-def neighbours(labels: Labels) -> NDArray[np.int64]:
-    """(pairs, 2) numbers of objects that are within `NEAR` pixels of each other, about.
-
-    Example:
-        >>> neighbours(np.array([[1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3]])).tolist()
-        [[1, 2]]
+        >>> signed_distance(np.array([[True, True, False, False]])).tolist()
+        [[-1.5, -0.5, 0.5, 1.5]]
     """
     from scipy import ndimage
 
-    from placewise.metrics import touching_pairs
+    if not mask.any() or mask.all():
+        return np.full(mask.shape, -np.inf if mask.any() else np.inf)
+    outside = ndimage.distance_transform_edt(~mask)
+    inside = ndimage.distance_transform_edt(mask)
+    found: FloatArray = np.where(mask, 0.5 - inside, outside - 0.5)
+    return found
 
-    if not (labels > 0).any():
-        return np.empty((0, 2), np.int64)
-    away, nearest = ndimage.distance_transform_edt(labels <= 0, return_indices=True)
-    grown = np.where(away <= NEAR / 2, labels[tuple(nearest)], 0)
-    return touching_pairs(grown)
+
+def draw_outline(
+    canvas: Overlay, mask: Mask, colour: RGB, unit: float, *, dashed: bool = False
+) -> None:
+    """Draw a line around a mask, dark at its rim so that it is seen on every ground.
+
+    Args:
+        canvas: drawn on; of the size of the mask, or larger or smaller in the same shape.
+        mask: (height, width) of the image.
+        colour: of the line.
+        unit: thickness in pixels of the canvas.
+        dashed: leave out every second piece.
+
+    Example:
+        >>> canvas = np.zeros((3, 9, 3), np.uint8)
+        >>> draw_outline(canvas, np.eye(3, 9, dtype=bool), WHITE, 1.0)
+        >>> bool(canvas.any())
+        True
+    """
+    if not mask.any() or mask.all():
+        return
+    size = (canvas.shape[0], canvas.shape[1])
+    ratio = size[1] / mask.shape[1]
+    near = np.clip(signed_distance(mask), -8, 8 + 4 * unit / ratio)
+    away = resize(near[..., None].astype(np.float32), size)[..., 0] * ratio - unit / 2
+    line = np.clip(0.5 + unit / 2 - np.abs(away), 0, 1)
+    rim = np.clip(0.5 + unit - np.abs(away), 0, 1)
+    if dashed:
+        y, x = np.mgrid[: size[0], : size[1]]
+        shown = ((x + y) // (DASH * unit)) % 2 == 0
+        line, rim = line * shown, rim * shown
+    _blend(canvas, BLACK, 0.6 * rim)
+    _blend(canvas, colour, line)
+
+
+def error_map(image: Overlay, truth: Mask, found: Mask, known: Mask | None = None) -> Overlay:
+    """A dim grey image with the pixels that are right, missed and invented in three colours.
+
+    Args:
+        image: (height, width, 3).
+        truth: (height, width) pixels that are labelled.
+        found: (height, width) pixels that are predicted.
+        known: (height, width) pixels that are not ignored; None: all.
+
+    Example:
+        >>> grey = np.full((1, 3, 3), 100, np.uint8)
+        >>> one, two = np.array([[1, 1, 0]], bool), np.array([[1, 0, 0]], bool)
+        >>> error_map(grey, one, two)[0].tolist()
+        [[235, 235, 235], [240, 120, 0], [35, 35, 35]]
+    """
+    grey = np.rint(image.mean(2, keepdims=True) * DIM)
+    canvas: Overlay = np.repeat(grey, 3, 2).astype(np.uint8)
+    here = np.ones(truth.shape, bool) if known is None else known
+    canvas[here & truth & found] = RIGHT
+    canvas[here & truth & ~found] = MISSED
+    canvas[here & ~truth & found] = INVENTED
+    return canvas
+
+
+def _blend(canvas: Overlay, colour: RGB, cover: FloatArray) -> None:
+    mixed = canvas + cover[..., None] * (np.array(colour, np.float64) - canvas)
+    canvas[:] = np.rint(mixed).astype(np.uint8)

@@ -84,7 +84,7 @@ def parts(length: int, focus: Sequence[float] = (), most: int = SHOWN) -> list[t
     return [(start, start + most) for start in starts]
 
 
-def row(
+def drawn(
     signal: NDArray[Any], start: int, stop: int, *, width: int = WIDTH, theme: Theme = LIGHT
 ) -> Row:
     """A part of a signal drawn as a line for each channel, the first one on top of the others.
@@ -99,7 +99,7 @@ def row(
         theme: colours.
 
     Example:
-        >>> row(np.sin(np.arange(900.0) / 20)[:, None], 100, 300, width=400).canvas.shape
+        >>> drawn(np.sin(np.arange(900.0) / 20)[:, None], 100, 300, width=400).canvas.shape
         (170, 400, 3)
     """
     shown = np.asarray(signal[start:stop, :LEADS], np.float64)

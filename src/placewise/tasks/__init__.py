@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from placewise.backbones import BACKBONES
-from placewise.backbones.unet import enough_depth
+from placewise.backbones.unet import unet_settings
 from placewise.errors import DataError, SettingsError
 from placewise.family import Family, complete_settings
 from placewise.heads import HEADS
@@ -67,6 +67,7 @@ def choose_model(
     backbone_settings: Settings | None = None,
     head: str | None = None,
     head_settings: Settings | None = None,
+    spectrogram: bool = False,
 ) -> ModelSettings:
     """Model settings for these data, complete: scale, frame, depth and σ are chosen.
 
@@ -83,12 +84,19 @@ def choose_model(
         backbone_settings: what is set; the rest is chosen or the backbone's default.
         head: member of `HEADS`; None: the usual one for these labels.
         head_settings: what is set; the rest is chosen or the head's default.
+        spectrogram: signals are shown to the network as maps of frequency and time.
 
     Raises:
-        SettingsError: the head answers something else than the labels say.
+        SettingsError: the head answers something else than the labels say, or answers are places
+            in a signal, which a spectrogram does not keep.
     """
     head = check_head(dataset, head)
     task = task_named(dataset.task)
+    if spectrogram and task.places:
+        raise SettingsError(
+            f"{task.noun} are places in a signal, and a spectrogram has other places; leave out "
+            "--spectrogram"
+        )
     needs = task.needs(dataset, samples, head)
     input = choose_input(
         dataset,
@@ -99,12 +107,13 @@ def choose_model(
         whole=needs.whole,
         fit=needs.fit,
         full=needs.full,
+        spectrogram=spectrogram,
     )
     extent = (needs.extent or 0.0) * input.scale
     of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})
     of_head = complete_settings(HEADS[head], "head", head_settings or {})
-    if backbone == "unet" and "depth" not in (backbone_settings or {}):
-        of_backbone["depth"] = enough_depth(input.size, extent)
+    if backbone == "unet":
+        of_backbone |= unet_settings(input.size, extent, needs.stem) | (backbone_settings or {})
     chosen = task.head_defaults(of_head, extent)
     return ModelSettings(
         names=dataset.names,

@@ -35,6 +35,9 @@ _LOG = logging.getLogger("placewise")
 DEFAULT_STEPS = 3000
 """Steps where neither steps nor minutes are asked for: about ten minutes on two cores."""
 
+UNTURNED = {"flip": False, "rotate": 0.0, "shear": 0.0}
+"""How spectrograms are changed otherwise than images: their axes are not of one kind."""
+
 WARM_STEPS, TIMED = 2, 10
 """Steps that are taken and thrown away for each precision, and those that are timed after them."""
 
@@ -76,9 +79,13 @@ def begin(
         backbone_settings=settings.backbone_settings,
         head=settings.head,
         head_settings=settings.head_settings,
+        spectrogram=settings.spectrogram,
     )
     task = task.for_model(model)
-    ranges = {**task.augmentation(dataset, samples), **settings.augmentation}
+    usual = task.augmentation(dataset, samples)
+    if settings.spectrogram:
+        usual |= UNTURNED
+    ranges = {**usual, **settings.augmentation}
     augmentation = Augmentation.of(**ranges)
     _LOG.info(_summary(dataset, splits, model))
     for note in task.notes(dataset):

@@ -148,7 +148,9 @@ class TrainingSet(TorchDataset[tuple[Any, ...]]):
         rng = generator(self.seed, epoch, self.samples[index].image)
         image = self.images[index]
         scaled = image.shape[:-1]
-        target = self.targets[index].scaled(ratio_of(self.samples[index].size, scaled))
+        target = self.targets[index]
+        if self.input.spectrogram is None:
+            target = target.scaled(ratio_of(self.samples[index].size, scaled))
         warp = self.augmentation.draw(rng, scaled, self.size, target.focus)
         shown = self.augmentation.photometric(warp_image(image, warp), rng)
         planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(shown, -1, 0)))

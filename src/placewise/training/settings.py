@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from placewise.family import from_file, validated
 from placewise.images import PIXEL_LIMIT
-from placewise.model import PIXELS, Given, Short
+from placewise.model import Given, Short
 from placewise.run import Run
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -34,6 +34,7 @@ class TrainingSettings(BaseModel):
         backbone_settings: e.g. {"width": 128}; what is missing is chosen from the data.
         head: member of `HEADS`; None: the usual one for what the labels say.
         head_settings: e.g. {"loss": "mse"}; what is missing is the head's default.
+        spectrogram: signals are shown to the network as maps of frequency and time.
         augmentation: changes to the augmentation that is chosen for the data.
         val_interval: steps between validations; None: chosen from the speed.
 
@@ -59,6 +60,7 @@ class TrainingSettings(BaseModel):
     backbone_settings: Given = {}
     head: Short | None = None
     head_settings: Given = {}
+    spectrogram: bool = False
     augmentation: dict[Short, Any] = Field(default={}, max_length=64)
     val_interval: int | None = Field(default=None, ge=1, le=10**9)
 

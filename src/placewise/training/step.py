@@ -40,8 +40,10 @@ class Objective(nn.Module):
 
     def __init__(self, model: Network[Any], precision: str) -> None:
         super().__init__()
-        self.layout = LAYOUTS[model.input.axes]
-        self.model = model.to(memory_format=self.layout) if model.input.axes > 1 else model  # type: ignore[call-overload]
+        self.layout: torch.memory_format = LAYOUTS[model.input.axes]
+        self.model: Network[Any] = model
+        if self.layout != torch.contiguous_format:
+            self.model = model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.precision = precision
 
     def forward(self, images: Tensor, *targets: Tensor) -> Tensor:

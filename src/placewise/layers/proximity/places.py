@@ -164,22 +164,6 @@ class Places:
         length = self.extent[axis]
         return torch.remainder(apart + length / 2, length) - length / 2
 
-    def neighbours(self, other: Places, count: int) -> Tensor:
-        """The units of other places that are nearest to each unit, the nearest first.
-
-        Args:
-            other: places over the same extent.
-            count: how many for each unit; of equally near ones the first.
-
-        Returns:
-            (units, count) numbers of units of the other places.
-
-        Example:
-            >>> Places((4,)).neighbours(Places((4,)), 2).tolist()
-            [[0, 1], [1, 0], [2, 1], [3, 2]]
-        """
-        return self.distances(other).argsort(dim=1, stable=True)[:, :count]
-
     def drawn(self) -> Tensor:
         """(units, 2) of (x, y) for images: slices and channels stand side by side, one apart.
 

@@ -92,6 +92,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
     head = "convolutional"
     network = ClassModel
     metric = ACCURACY
+    places = False
     batch_size = 32
     validated = 512
     words = CLASS_WORDS
@@ -238,7 +239,7 @@ def drawn(model: ClassModel, pixels: ImageArray, one: ClassPrediction) -> Overla
     """The image, the evidence for the answer on it, and the likeliest classes."""
     probabilities = one.probabilities
     lines = [Line(one.names[k], float(probabilities[k])) for k in one.ranked(NAMED)]
-    return card(pixels, model.evidence(pixels, one.label), lines)
+    return card(model.pictured(pixels), model.evidence(pixels, one.label), lines)
 
 
 def _classes(dataset: Data) -> ClassDataset:

@@ -12,6 +12,7 @@ from placewise.findings import (
     SetFacts,
     Weight,
     concluded,
+    few_advice,
     listed,
     many,
     set_advice,
@@ -27,9 +28,6 @@ from placewise.task import Progress
 from placewise.tasks.classes.evidence import answered
 from placewise.tasks.classes.report import class_counts
 from placewise.wording import natural, share
-
-FEW = 20
-"""Training images of a class below which it is learnt by heart."""
 
 UNEVEN = 10
 """Worth a word: the commonest class has so many times the training images of the rarest."""
@@ -215,13 +213,7 @@ def _conflicts(facts: ClassFacts) -> Iterator[Advice]:
 
 def _few(facts: ClassFacts) -> Iterator[Advice]:
     counts = {one.name: one.by_split.get("train", 0) for one in facts.by_class}
-    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]
-    if few:
-        yield (
-            Weight.HARMS,
-            f"Few training images: {listed(few)}. Below {FEW} a network learns them by heart "
-            "instead of what they have in common; add more.",
-        )
+    return few_advice(counts, "training images", "what they have in common; add more")
 
 
 def _uneven(facts: ClassFacts) -> Iterator[Advice]:

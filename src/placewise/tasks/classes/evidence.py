@@ -10,9 +10,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from placewise.geometry import FloatArray
-from placewise.report.drawing import GAP, SIDE, as_rgb, at_size, font_of, shortened
+from placewise.report.drawing import (
+    GAP,
+    SIDE,
+    as_rgb,
+    at_size,
+    font_of,
+    grey_volume,
+    rows_of,
+    shortened,
+    stacked,
+)
 from placewise.report.marks import Overlay
 from placewise.report.style import LIGHT, Theme
+from placewise.report.traces import WIDTH, Row
 from placewise.wording import percent
 
 FOR, AGAINST = (255, 140, 0), (40, 120, 255)
@@ -46,9 +57,11 @@ def card(
 ) -> Overlay:
     """An image, the same with the evidence on it, and the likeliest classes below.
 
+    A signal or a volume is shown once, with the evidence on it, which hides nothing there.
+
     Args:
-        image: (height, width, channels) uint8, uint16 or float in 0..1.
-        evidence: (height, width), as in `answered`.
+        image: (height, width, channels) uint8, uint16 or float in 0..1; a signal or a volume.
+        evidence: (*size), as in `answered`.
         lines: classes, the likeliest first.
         theme: colours.
 
@@ -59,17 +72,21 @@ def card(
         >>> card(np.zeros((24, 24, 1), np.uint8), np.ones((24, 24)), [Line("cat", 0.9)]).shape
         (272, 492, 3)
     """
-    halves = [answered(image, side=HALF), answered(image, evidence, side=HALF)]
+    halves = [answered(image, evidence, side=HALF)]
+    if image.ndim == 3:
+        halves.insert(0, answered(image, side=HALF))
     height, width = halves[0].shape[:2]
-    page = Image.new("RGB", (2 * width + GAP, height + ROW * len(lines) + 8), theme.paper)
-    for half, left in zip(halves, (0, width + GAP), strict=True):
-        page.paste(Image.fromarray(half), (left, 0))
+    wide = len(halves) * (width + GAP) - GAP
+    page = Image.new("RGB", (wide, height + ROW * len(lines) + 8), theme.paper)
+    for number, half in enumerate(halves):
+        page.paste(Image.fromarray(half), (number * (width + GAP), 0))
     draw, font = ImageDraw.Draw(page), font_of(14)
+    start = (wide + GAP) // 2
     for number, line in enumerate(lines):
         middle = height + ROW * number + ROW // 2 + 6
         words = percent(line.probability)
-        draw.text((4, middle), shortened(line.name, width - 8, font), theme.ink, font, anchor="lm")
-        start = width + GAP
+        name = shortened(line.name, start - GAP - 8, font)
+        draw.text((4, middle), name, theme.ink, font, anchor="lm")
         room = page.width - start - int(font.getlength(words)) - 10
         long = max(2, round(line.probability * room))
         colour = theme.first if number == 0 else theme.line
@@ -87,9 +104,10 @@ def answered(
     evidence. Small images are enlarged by a whole number.
 
     Args:
-        image: (height, width, channels) uint8, uint16 or float in 0..1.
-        evidence: (height, width); positive speaks for the answer, negative against it. The
-            strongest place is drawn as strongly as can be, whatever its number.
+        image: (height, width, channels) uint8, uint16 or float in 0..1; a signal or a volume of any
+            numbers.
+        evidence: (*size); positive speaks for the answer, negative against it. The strongest
+            place is drawn as strongly as can be, whatever its number.
         side: least and most pixels of the longer side of the drawing.
 
     Returns:
@@ -99,10 +117,28 @@ def answered(
         >>> answered(np.zeros((4, 8, 1), np.uint8), np.ones((4, 8)), side=(16, 16)).shape
         (8, 16, 3)
     """
-    shown = as_rgb(image)
-    if evidence is not None:
-        shown = _laid_over(shown, evidence)
-    return at_size(shown, side)
+    if image.ndim == 2:
+        rows = rows_of(image)
+        for one in rows if evidence is not None else ():
+            _tint(one, evidence if evidence is not None else np.zeros(len(image)))
+        return at_size(stacked([one.canvas for one in rows]), (1, max(side[1], WIDTH)))
+    if evidence is None:
+        return at_size(as_rgb(image), side)
+    if image.ndim == 4:
+        grey = np.repeat(grey_volume(image).mean(-1, keepdims=True), 3, axis=-1)
+        return as_rgb(_laid_over(grey.astype(np.uint8), evidence))
+    return at_size(_laid_over(as_rgb(image), evidence), side)
+
+
+def _tint(one: Row, evidence: FloatArray) -> None:
+    """Colour the ground of a part of a signal by what speaks for the answer or against it."""
+    width = one.canvas.shape[1]
+    at = one.start + (np.arange(width) + 0.5) * (one.stop - one.start) / width - 0.5
+    values = np.interp(at, np.arange(len(evidence)), evidence)
+    strongest = float(np.abs(evidence).max()) or 1.0
+    share = STRONGEST / 2 * np.abs(values)[None, :, None] / strongest
+    colour = np.where(values[:, None] > 0, np.array(FOR), np.array(AGAINST))[None]
+    one.canvas[:] = np.rint(one.canvas * (1 - share) + colour * share)
 
 
 def _laid_over(shown: Overlay, evidence: FloatArray) -> Overlay:
@@ -110,6 +146,6 @@ def _laid_over(shown: Overlay, evidence: FloatArray) -> Overlay:
     strongest = float(np.abs(evidence).max()) or 1.0
     share = STRONGEST * np.abs(evidence)[..., None] / strongest
     colour = np.where(evidence[..., None] > 0, np.array(FOR), np.array(AGAINST))
-    grey = shown.mean(2, keepdims=True)
+    grey = shown.mean(-1, keepdims=True)
     mixed: Overlay = np.rint(grey * (1 - share) + colour * share).astype(np.uint8)
     return mixed

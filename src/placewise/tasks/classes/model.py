@@ -56,6 +56,10 @@ class ClassModel(Network[ClassPrediction]):
         found = zip(images, sizes, logits, strict=True)
         return [ClassPrediction(self.names, i, s, one, self.temperature) for i, s, one in found]
 
+    def pictured(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
+        """What evidence is drawn on: the image, or the spectrogram that the network sees of it."""
+        return self.prepared(image) if self.input.spectrogram else image
+
     def evidence(self, image: NDArray[np.generic], label: int) -> FloatArray:
         """Where on an image the evidence for a class lies.
 
@@ -69,7 +73,7 @@ class ClassModel(Network[ClassPrediction]):
             label: number of the class.
 
         Returns:
-            (*size) in pixels of the image; positive speaks for the class.
+            (*size) in pixels of the image, or of its spectrogram; positive speaks for the class.
         """
         shown = self.prepared(image)
         size = shown.shape[:-1]
@@ -85,7 +89,8 @@ class ClassModel(Network[ClassPrediction]):
         cut = self._laid(share, tuple(whole))
         for axis, (side, (before, _)) in enumerate(zip(size, margins, strict=True), 2):
             cut = cut.narrow(axis, before, side)
-        there = functional.interpolate(cut, size=image.shape[:-1], mode=LINEAR[len(size) - 1])
+        whole_size = size if self.input.spectrogram else image.shape[:-1]
+        there = functional.interpolate(cut, size=whole_size, mode=LINEAR[len(size) - 1])
         found: FloatArray = there[0, 0].double().cpu().numpy()
         return found
 
@@ -104,7 +109,8 @@ class ClassModel(Network[ClassPrediction]):
         ):
             raise SettingsError(
                 f"the head {type(self.head).__name__} has weights for each place, so it takes only "
-                f"images of up to {sides_of(limits)} at its scale; got {sides_of(size)}. Make the image smaller, or train with the head "
+                f"images of up to {sides_of(limits)} at its scale; got "
+                f"{sides_of(size)}. Make the image smaller, or train with the head "
                 "'convolutional', which takes any size"
             )
         step = self.multiple

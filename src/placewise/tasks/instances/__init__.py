@@ -16,7 +16,7 @@ from placewise.labels import Dataset, InstanceDataset, InstanceSample
 from placewise.metrics import image_ap
 from placewise.model import ModelSettings, Settings
 from placewise.report.marks import Overlay
-from placewise.report.outlines import outlined
+from placewise.report.objects import outlined
 from placewise.report.parts import Card, Section
 from placewise.task import Calibration, Needs, Scored, Task, Validation
 from placewise.tasks.instances import scoring

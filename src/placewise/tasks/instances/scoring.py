@@ -13,7 +13,7 @@ from placewise.labels import InstanceSample
 from placewise.metrics import instance_table, overlap
 from placewise.report.drawing import SIDE
 from placewise.report.marks import Overlay
-from placewise.report.outlines import outlined
+from placewise.report.objects import outlined
 from placewise.report.style import RGB
 from placewise.task import Scored
 from placewise.tasks.instances.prediction import InstancePrediction

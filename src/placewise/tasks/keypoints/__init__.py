@@ -19,7 +19,14 @@ from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size, rescale
 from placewise.heads import HEADS
 from placewise.images import ImageArray
-from placewise.labels import Dataset, KeypointDataset, KeypointSample, single, unpaired
+from placewise.labels import (
+    Dataset,
+    KeypointDataset,
+    KeypointSample,
+    mirror_order,
+    single,
+    unpaired,
+)
 from placewise.metrics import MEAN_ERROR, conformal_factor, errors, turns
 from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
@@ -27,6 +34,7 @@ from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.task import Calibration, Items, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.keypoints import check, permuted, scoring
+from placewise.tasks.keypoints.demo import DEMO
 from placewise.tasks.keypoints.items import KeypointItems
 from placewise.tasks.keypoints.model import KeypointModel
 from placewise.tasks.keypoints.prediction import (
@@ -41,6 +49,7 @@ from placewise.tasks.keypoints.report import (
     keypoint_sections,
     keypoint_tiles,
 )
+from placewise.wording import PIXELS_OF
 
 LEAST_TURN, MOST_TURN = 5.0, 15.0
 """Degrees by which images are turned at random, either way."""
@@ -134,6 +143,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     place_words = PLACE_WORDS
     chosen_by = VALIDATION
     calibration = Radii
+    demo = DEMO
     control = f"{permuted.__name__}:{permuted.PermutedKeypoints.__name__}"
 
     def target(self, dataset: Data, sample: KeypointSample) -> KeypointTarget:
@@ -203,7 +213,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         """Mean Euclidean error in px over the located keypoints."""
         off, _ = self._errors_and_uncertainty(dataset, samples, found)
         error = float(off.mean()) if len(off) else None
-        summary = "" if error is None else f"{error:.2f} px"
+        summary = "" if error is None else f"{error:.2f} {PIXELS_OF[len(samples[0].size)]}"
         return Validation({"val_error_px": error}, error, summary)
 
     def calibrate(self, dataset: Data, samples: Samples, found: Found) -> dict[str, Any]:
@@ -271,7 +281,8 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         """The image and its mean error."""
         off = self.measures(dataset, sample, one)
         known = off[np.isfinite(off)]
-        return f"{one.image}: mean error {known.mean():.2f} px" if len(known) else one.image
+        unit = PIXELS_OF[len(one.size)]
+        return f"{one.image}: mean error {known.mean():.2f} {unit}" if len(known) else one.image
 
     def preview(
         self, dataset: Data, sample: KeypointSample, pixels: ImageArray, one: KeypointPrediction
@@ -347,20 +358,6 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     def check(self, dataset: Data, *, seed: int = 0, progress: Progress | None = None) -> Findings:
         """Look at keypoint labels and their images."""
         return check.look(_keypoints(dataset), seed, progress)
-
-
-def mirror_order(names: Sequence[str], symmetry: Sequence[tuple[str, str]]) -> NDArray[np.intp]:
-    """Which keypoint each one becomes when the image is mirrored.
-
-    Example:
-        >>> mirror_order(["tail", "left", "right"], [("left", "right")]).tolist()
-        [0, 2, 1]
-    """
-    order = np.arange(len(names))
-    for first, second in symmetry:
-        a, b = list(names).index(first), list(names).index(second)
-        order[a], order[b] = b, a
-    return order
 
 
 def _keypoints(dataset: Data) -> KeypointDataset:

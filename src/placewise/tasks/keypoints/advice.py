@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from placewise.findings import Advice, Weight, concluded, listed, many, set_advice, times
+from placewise.findings import (
+    Advice,
+    Weight,
+    concluded,
+    few_advice,
+    listed,
+    many,
+    set_advice,
+    times,
+)
 from placewise.tasks.keypoints.facts import NEAR, Facts
 from placewise.wording import enumerated, number, share
-
-FEW = 20
-"""Labels of a point on training images below which it is learnt by heart."""
 
 LEAST_LABELS, HALF = 10, 0.5
 """Labels, and the share of the images' sides, below which labels look like no pixels of them."""
@@ -138,13 +144,7 @@ def _swaps(facts: Facts) -> Iterator[Advice]:
 
 def _few(facts: Facts) -> Iterator[Advice]:
     counts = {p.keypoint: p.by_split.get("train", 0) for p in facts.by_keypoint}
-    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]
-    if few:
-        yield (
-            Weight.HARMS,
-            f"Few labels on training images: {listed(few)}. Below {FEW} a network learns them "
-            "by heart instead of the look of the keypoint; label more.",
-        )
+    return few_advice(counts, "labels on training images", "the look of the keypoint; label more")
 
 
 def _floor(facts: Facts) -> Iterator[Advice]:

@@ -63,7 +63,8 @@ class KeypointModel(Network[KeypointPrediction]):
         if any(side > limit for side, limit in zip(size, limits, strict=True)):
             raise SettingsError(
                 f"the head {type(self.head).__name__} flattens its features, so it takes only "
-                f"images of up to {sides_of(limits)} at its scale; got {sides_of(size)}. Make the image smaller, or train with the head "
+                f"images of up to {sides_of(limits)} at its scale; got "
+                f"{sides_of(size)}. Make the image smaller, or train with the head "
                 "'heatmap', which takes any size"
             )
         return [(0, limit - side) for side, limit in zip(size, limits, strict=True)]

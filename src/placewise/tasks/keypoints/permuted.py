@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from placewise.errors import SettingsError
 from placewise.geometry import Size
 from placewise.heads import HEADS, Decoded, KeypointHead
 from placewise.tasks._permuted import PermutedPlaces
@@ -24,16 +23,15 @@ class PermutedKeypoints(KeypointHead):
     Args:
         in_channels: channels of the features.
         keypoints: number of keypoints.
-        stride: image pixels for one pixel of the features.
-        input_size: (height, width) of the training images in pixels.
-        spatial_dims: axes of an image; as many as the input size has.
+        stride: image pixels for one pixel of the features, for each axis.
+        input_size: of the training images in pixels, in the order of the axes.
         head: member of `HEADS` behind the permutation.
         settings: its keywords, as JSON.
         order: seed of the permutation.
 
     Example:
         >>> import torch
-        >>> head = PermutedKeypoints(2, 3, 4, (20, 20), head="heatmap")
+        >>> head = PermutedKeypoints(2, 3, (4, 4), (20, 20), head="heatmap")
         >>> head(torch.zeros(1, 2, 5, 5)).shape
         torch.Size([1, 3, 10, 10])
     """
@@ -45,27 +43,20 @@ class PermutedKeypoints(KeypointHead):
         self,
         in_channels: int,
         keypoints: int,
-        stride: int | Sequence[int] | None = None,
-        input_size: Sequence[int] | None = None,
-        spatial_dims: int | None = None,
+        stride: Sequence[int],
+        input_size: Sequence[int],
         *,
         head: str = "heatmap",
         settings: str = "{}",
         order: int = 0,
     ) -> None:
-        super().__init__(in_channels, keypoints, stride, input_size, spatial_dims)
+        super().__init__(in_channels, keypoints, stride, input_size)
         member: Any = HEADS[head]
         self.inner: KeypointHead = member(
-            in_channels, keypoints, stride, input_size, spatial_dims, **json.loads(settings)
+            in_channels, keypoints, stride, input_size, **json.loads(settings)
         )
         self.can_say_absent = self.inner.can_say_absent
-        if self.stride is None or self.input_size is None:
-            raise SettingsError(
-                f"got stride {stride} and input size {input_size}; a permutation of places needs "
-                "both: pass stride=… and input_size=(height, width)"
-            )
-        sides = zip(self.input_size, self.stride, strict=True)
-        size = [side // step for side, step in sides]
+        size = [side // step for side, step in zip(input_size, stride, strict=True)]
         self.permutation = PermutedPlaces(in_channels, size, order)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ VALIDATION = Metric("val_error_px", "validation error", "px", "mean error on the
 PX_WORDS = (
     "px",
     "Pixels of the image file. x points right, y points down, counting starts at 0, and an integer "
-    "is the centre of a pixel.",
+    "is the centre of a pixel. Of a volume these are voxels, and z points away; of a signal they "
+    "are samples.",
 )
 KEYPOINT_WORDS = (
     (
@@ -116,26 +117,28 @@ def keypoint_sections(
 
 def _plots(scores: Scores, errors: ArrayLike | None) -> list[Part]:
     points, border = scores.get("by_point") or [], scores.get("by_border_distance") or []
+    unit = str(scores.get("unit", "px"))
     found: list[Part] = []
     if errors is not None:
         said = "Share of keypoints below each error. The further up and left the curve, the better."
         median, high = number(scores.get("median_error_px")), number(scores.get("p95_error_px"))
-        alt = f"Share of keypoints by error: half within {median} px, 95 % within {high} px"
-        found.append(Figure(partial(error_curve, errors), said, alt))
+        alt = f"Share of keypoints by error: half within {median} {unit}, 95 % within {high} {unit}"
+        found.append(Figure(partial(error_curve, errors, unit=unit), said, alt))
     if points:
         said = "Error of each keypoint: half of its errors are smaller than the round mark."
-        alt = "Mean error in px of each keypoint: " + ", ".join(
+        alt = f"Mean error in {unit} of each keypoint: " + ", ".join(
             f"{row['point']} {number(row.get('mean_error_px'))}" for row in points[:SHOWN]
         )
-        found.append(Figure(partial(errors_by_point, points), said, alt, by_point_table(points)))
+        table = by_point_table(points, unit)
+        found.append(Figure(partial(errors_by_point, points, unit=unit), said, alt, table))
     if border:
         said = (
             "Error by distance from the border: the first bar is at the border, the last in the "
             "middle. If the first bar is much higher, the network sees worse at the border."
         )
-        alt = "Mean error in px by distance from the border, from the border to the middle"
-        table = by_border_table(border)
-        found.append(Figure(partial(errors_by_border, border), said, alt, table))
+        alt = f"Mean error in {unit} by distance from the border, from the border to the middle"
+        table = by_border_table(border, unit)
+        found.append(Figure(partial(errors_by_border, border, unit=unit), said, alt, table))
     return found
 
 
@@ -158,11 +161,12 @@ def _images(scores: Scores, worst: Sequence[Card], best: Sequence[Card]) -> list
     return parts
 
 
-def by_point_table(rows: Rows) -> Table:
+def by_point_table(rows: Rows, unit: str = "px") -> Table:
     """Errors of each keypoint.
 
     Args:
         rows: `by_point` of `metrics.json`.
+        unit: of the errors.
 
     Example:
         >>> print(by_point_table([{"point": "nose", "count": 9, "mean_error_px": 1.5,
@@ -175,15 +179,16 @@ def by_point_table(rows: Rows) -> Table:
     cells = [
         [row["point"], f"{row['count']:,}", *(number(row.get(key)) for key in keys)] for row in rows
     ]
-    header = ["keypoint", "labels", "mean px", "median px", "95 % px"]
+    header = ["keypoint", "labels", *(f"{what} {unit}" for what in ("mean", "median", "95 %"))]
     return Table(header, cells, range(1, 5), folded="Show the numbers")
 
 
-def by_border_table(rows: Rows) -> Table:
+def by_border_table(rows: Rows, unit: str = "px") -> Table:
     """Errors by distance from the border.
 
     Args:
         rows: `by_border_distance` of `metrics.json`; shares are of half the shorter side.
+        unit: of the errors.
 
     Example:
         >>> print(by_border_table([{"from_share": 0.0, "to_share": 0.1, "count": 0,
@@ -203,16 +208,21 @@ def by_border_table(rows: Rows) -> Table:
     ]
     note = "Distance as a share of half the shorter side: 0 % is the border, 100 % the middle."
     return Table(
-        ["from the border", "labels", "mean px"], cells, [1, 2], note, folded="Show the numbers"
+        ["from the border", "labels", f"mean {unit}"],
+        cells,
+        [1, 2],
+        note,
+        folded="Show the numbers",
     )
 
 
-def errors_by_point(rows: Rows, theme: Theme = LIGHT) -> bytes:
+def errors_by_point(rows: Rows, theme: Theme = LIGHT, *, unit: str = "px") -> bytes:
     """Median, mean and 95th percentile of the error of each keypoint.
 
     Args:
         rows: `by_point` of `metrics.json`.
         theme: colours.
+        unit: of the errors.
 
     Returns:
         Bytes of a PNG; of more than 40 keypoints the worst.
@@ -240,18 +250,19 @@ def errors_by_point(rows: Rows, theme: Theme = LIGHT) -> bytes:
     axes.set_yticks(places, [short(row["point"]) for row in worst])
     axes.set_ylim(-0.7, len(worst) - 0.3)
     axes.set_xlim(left=0)
-    axes.set_xlabel("error (px)")
+    axes.set_xlabel(f"error ({unit})")
     axes.grid(axis="y", visible=False)
     legend_above(axes, theme)
     return png(figure)
 
 
-def errors_by_border(rows: Rows, theme: Theme = LIGHT) -> bytes:
+def errors_by_border(rows: Rows, theme: Theme = LIGHT, *, unit: str = "px") -> bytes:
     """Mean error by distance from the border, with the number of labels in each bar.
 
     Args:
         rows: `by_border_distance` of `metrics.json`; shares are of half the shorter side.
         theme: colours.
+        unit: of the errors.
 
     Example:
         >>> errors_by_border([{"from_share": 0.0, "to_share": 0.1, "count": 3,
@@ -281,17 +292,18 @@ def errors_by_border(rows: Rows, theme: Theme = LIGHT) -> bytes:
     axes.set_ylim(0, float(np.nanmax(means)) * 1.15 or 1.0)
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("distance from the border (% of half the shorter side)")
-    axes.set_ylabel("mean error (px)")
+    axes.set_ylabel(f"mean error ({unit})")
     axes.set_title("number of labels above each bar", loc="right", color=theme.muted, fontsize=9)
     return png(figure)
 
 
-def error_curve(errors: ArrayLike, theme: Theme = LIGHT) -> bytes:
+def error_curve(errors: ArrayLike, theme: Theme = LIGHT, *, unit: str = "px") -> bytes:
     """Share of keypoints whose error is at most so large (PCK over its threshold).
 
     Args:
-        errors: distances in px, of any shape; NaN does not count.
+        errors: distances, of any shape; NaN does not count.
         theme: colours.
+        unit: of the distances.
 
     Example:
         >>> error_curve([0.5, 1.5, 8.0])[1:4]
@@ -315,7 +327,7 @@ def error_curve(errors: ArrayLike, theme: Theme = LIGHT) -> bytes:
     for level, name in ((50, "half"), (95, "95 %")):
         place = max(low, float(np.percentile(known, level)))
         axes.plot(place, level, "o", color=theme.second, markersize=5)
-        words = f"{name} within {number(place)} px"
+        words = f"{name} within {number(place)} {unit}"
         axes.annotate(
             words,
             (place, level),
@@ -328,7 +340,7 @@ def error_curve(errors: ArrayLike, theme: Theme = LIGHT) -> bytes:
     axes.set_xscale("log")
     axes.set_xlim(low, float(known[-1]) * 1.6)
     axes.set_ylim(0, 104)
-    axes.set_xlabel("error (px)")
+    axes.set_xlabel(f"error ({unit})")
     axes.set_ylabel("keypoints below the error (%)")
     plain_ticks(axes)
     return png(figure)

@@ -12,18 +12,26 @@ from pydantic import Field
 
 from placewise.errors import DataError
 from placewise.family import complete_settings
+from placewise.findings import Findings
 from placewise.geometry import FloatArray
 from placewise.heads import HEADS
 from placewise.images import ImageArray
 from placewise.labels import Dataset, MaskDataset, MaskSample
 from placewise.mask_losses import MASK_LOSSES
 from placewise.metrics import Metric, best_threshold, edge
-from placewise.model import PIXELS, ModelSettings
-from placewise.model.inputs import DETAIL
+from placewise.model import ModelSettings
+from placewise.model.inputs import BUDGET, DETAIL
 from placewise.report.marks import Overlay
-from placewise.task import Calibration, Needs, Scored, Task, Validation
+from placewise.report.parts import Card, Section
+from placewise.report.run import metric_tiles
+from placewise.task import Calibration, Items, Needs, Progress, Scored, Task, Validation
+from placewise.tasks.masks import check, report, scoring
+from placewise.tasks.masks.drawing import compared, outlined
+from placewise.tasks.masks.items import MaskItems
 from placewise.tasks.masks.model import MaskModel
+from placewise.tasks.masks.overlap import dices, pooled_dice
 from placewise.tasks.masks.prediction import COLUMNS, MaskPrediction
+from placewise.tasks.masks.report import MASK_WORDS
 from placewise.tasks.masks.target import MaskTarget, Store
 
 Data = Dataset[MaskSample]
@@ -42,6 +50,9 @@ DICE = Metric(
 
 THINNEST = 6.0
 """Mean width in pixels after scaling below which images are not scaled."""
+
+FINE = 2
+"""Stem of the U-Net for things that are thin."""
 
 PEEK = 16
 """Training masks whose width is measured."""
@@ -69,6 +80,7 @@ class Masks(Task[MaskSample, MaskPrediction]):
     batch_size = 4
     validated = 24
     calibration = Threshold
+    words = MASK_WORDS
 
     def __init__(self) -> None:
         self._store = Store()
@@ -88,13 +100,15 @@ class Masks(Task[MaskSample, MaskPrediction]):
         return MaskTarget(lambda: self._store.truth(known, sample), sample.size)
 
     def needs(self, dataset: Data, samples: Samples, head: str) -> Needs:
-        """Full scale where what is labelled is thin."""
+        """Full scale and a finer network where what is labelled is thin."""
         width = mean_width(_masks(dataset), samples)
-        return Needs(full=width is not None and width * usual_scale(samples) < THINNEST)
+        thin = width is not None and width * usual_scale(samples) < THINNEST
+        return Needs(full=thin, stem=FINE if thin else None)
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Mirrored and turned every way: a mask has no left or right."""
-        return {"flip": True, "turns": True}
+        """Mirrored and turned every way: a mask has no left or right. A signal has a direction."""
+        axes = len(samples[0].size) if samples else 2
+        return {"flip": axes > 1, "turns": axes == 2}
 
     def stamp(self, sample: MaskSample) -> bytes:
         """The labels of its pixels."""
@@ -128,6 +142,10 @@ class Masks(Task[MaskSample, MaskPrediction]):
         threshold, _ = best_threshold([one.chances for one in found], truths)
         return {"images": len(samples), "threshold": threshold}
 
+    def items(self, model: Any, dataset: Any, samples: Samples) -> Items:
+        """Dice of each class on each image that shows it."""
+        return MaskItems(model, dataset, samples)
+
     def draw(
         self,
         model: Any,
@@ -139,14 +157,67 @@ class Masks(Task[MaskSample, MaskPrediction]):
         threshold: float = 0.5,
         card: bool = False,
     ) -> Overlay:
-        """The image with outlines of the classes."""
-        from placewise.report.drawing import as_rgb
+        """Outlines of the classes; with labels on a card what is right, missed and invented."""
+        truth = None if dataset is None or sample is None else self._truth(dataset, sample)
+        if card and truth is not None:
+            return compared(pixels, one.mask, truth)
+        return outlined(pixels, one.mask, truth)
 
-        return as_rgb(pixels)
+    def caption(self, dataset: Data, sample: MaskSample, one: MaskPrediction) -> str:
+        """The image with the Dice of its classes."""
+        values = self.measures(dataset, sample, one)
+        known = values[np.isfinite(values)]
+        said = DICE.shown(float(known.mean())) if len(known) else "nothing labelled or found"
+        return f"{one.image}: {DICE.label} {said}" if len(known) else f"{one.image}: {said}"
+
+    def legend(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The classes."""
+        return tuple(names)
+
+    def score(self, held: Held) -> dict[str, Any]:
+        """Overlap, middle lines, outlines and pieces, by class and together."""
+        truths = [self._truth(held.dataset, sample) for sample in held.samples]
+        spacings = [held.dataset.images.spacing(sample.image) for sample in held.samples]
+        return scoring.score(held.dataset.names, truths, held.found, spacings)
+
+    def check(self, dataset: Data, *, seed: int = 0, progress: Progress | None = None) -> Findings:
+        """Look at masks and their images."""
+        known = _masks(dataset)
+        full = self.needs(known, known.samples, self.head).full if known.samples else True
+        return check.look(known, 1.0 if full else usual_scale(known.samples), seed, progress)
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """A row for each class of an image."""
         return list(COLUMNS)
+
+    def about(self) -> dict[str, str]:
+        """The columns, and the files of masks."""
+        return {
+            "class": "a row for each class of an image",
+            "area": "pixels of the class",
+            "share": "of the image's pixels",
+            "components": "connected pieces; pixels that touch at a corner are connected",
+            "masks": "masks/NAME.png holds the number of the class of each pixel, 0 background",
+        }
+
+    def verdict(self, scores: Mapping[str, Any]) -> str:
+        """The Dice of the masks."""
+        return scoring.verdict(scores)
+
+    def tiles(self, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Dice, clDice and the outlines."""
+        shown = ["dice", "cldice", "boundary_f1"]
+        return metric_tiles([DICE, *scoring.MASK_METRICS], shown, scores)
+
+    def sections(
+        self,
+        scores: Mapping[str, Any],
+        held: Held | None = None,
+        best: Sequence[Card] = (),
+        worst: Sequence[Card] = (),
+    ) -> list[Section]:
+        """Scores, each class, the border, and the worst and best images."""
+        return report.sections(scores, DICE, best, worst)
 
     def save(self, one: MaskPrediction, folder: Path) -> None:
         """The mask itself; see `MaskPrediction.save`."""
@@ -157,41 +228,6 @@ def _masks(dataset: Data) -> MaskDataset:
     if not isinstance(dataset, MaskDataset):
         raise DataError(f"got labels of {dataset.what}; needed are masks of classes")
     return dataset
-
-
-def dices(truth: Any, mask: Any, classes: int) -> FloatArray:
-    """(classes,) Dice of each class; NaN where it is in neither.
-
-    Args:
-        truth: (*size,) 0 background, k a class, −1 ignored.
-        mask: (*size,) the same without what is ignored.
-        classes: number of classes.
-
-    Example:
-        >>> dices(np.array([1, 1, 0, -1]), np.array([1, 0, 0, 1]), 2).round(3).tolist()
-        [0.667, nan]
-    """
-    counts = overlaps(truth, mask, classes)
-    sums = counts[1] + counts[2]
-    return np.where(sums > 0, 2 * counts[0] / np.maximum(sums, 1), np.nan)
-
-
-def overlaps(truth: Any, mask: Any, classes: int) -> FloatArray:
-    """(3, classes) pixels of each class in both, in the truth, and in the mask."""
-    known = truth >= 0
-    true, seen = truth[known].astype(np.int64), mask[known].astype(np.int64)
-    counts = [np.bincount(v, minlength=classes + 1) for v in (true[true == seen], true, seen)]
-    return np.stack(counts)[:, 1:].astype(np.float64)
-
-
-def pooled_dice(truths: Sequence[Any], masks: Sequence[Any], classes: int) -> float | None:
-    """Mean over the classes of Dice over all pixels together; None where no class is anywhere."""
-    both, true, seen = sum(
-        (overlaps(t, m, classes) for t, m in zip(truths, masks, strict=True)),
-        np.zeros((3, classes)),
-    )
-    there = true + seen > 0
-    return float((2 * both[there] / (true + seen)[there]).mean()) if there.any() else None
 
 
 def mean_width(dataset: MaskDataset, samples: Samples) -> float | None:
@@ -211,4 +247,6 @@ def mean_width(dataset: MaskDataset, samples: Samples) -> float | None:
 
 def usual_scale(samples: Samples) -> float:
     """About how much images are scaled down where nothing asks for more."""
-    return min(1.0, math.sqrt(DETAIL * PIXELS / float(np.median([math.prod(s.size) for s in samples]))))
+    axes = len(samples[0].size)
+    pixels = float(np.median([math.prod(sample.size) for sample in samples]))
+    return min(1.0, float((DETAIL * BUDGET[axes] / pixels) ** (1 / axes)))

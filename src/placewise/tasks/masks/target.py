@@ -96,7 +96,7 @@ class MaskTarget(Target):
         What lies beyond the image is ignored.
         """
         mask, line = self.read()
-        whole = warp if set(self.ratio) <= {1.0} else Chain(_rescaling(self.size, self.ratio), warp)
+        whole = warp if set(self.ratio) <= {1.0} else Chain(rescaling(self.size, self.ratio), warp)
         truth = warp_labels(mask, whole)
         if line is None:
             return torch.from_numpy(truth), torch.zeros((), dtype=torch.int16)
@@ -116,8 +116,17 @@ def thickened(line: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
     return np.where((near > 0) & (truth > 0), truth, 0).astype(truth.dtype)
 
 
-def _rescaling(size: Size, ratio: tuple[float, ...]) -> Homography:
-    """From the labelled image to the scaled one: p ← (p + ½) · ratio − ½ along each axis."""
+def rescaling(size: Size, ratio: tuple[float, ...]) -> Homography:
+    """From the labelled image to the scaled one: p ← (p + ½) · ratio − ½ along each axis.
+
+    Args:
+        size: of the labelled image.
+        ratio: (x, y, …) pixels of the scaled image for one pixel of the labelled one.
+
+    Example:
+        >>> rescaling((4, 8), (0.5, 0.5)).forward(np.array([[0.5, 2.5]]))
+        array([[0., 1.]])
+    """
     matrix = np.diag([*ratio, 1.0])
     matrix[:-1, -1] = 0.5 * np.array(ratio) - 0.5
     scaled = (max(1, round(s * r)) for s, r in zip(size, ratio[::-1], strict=True))

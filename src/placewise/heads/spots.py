@@ -1,0 +1,202 @@
+"""One map for each kind of spots: any number of spots is read off its hills."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from placewise.errors import SettingsError
+from placewise.family import Setting
+from placewise.geometry import Size, to_image, to_map
+from placewise.heads import Head, check_features
+from placewise.heads._maps import Maps
+from placewise.losses import PEAK_LOSSES, PeakLoss
+from placewise.peaks import MOST, Peaks, find_peaks
+
+SIDE = 64
+"""Length of each axis of a map that is assumed where the size of the images is not known."""
+
+LEAST = 0.02
+"""Score below which a hill is no candidate."""
+
+NO_KIND = -1
+"""Kind of a place that only fills a batch up."""
+
+
+class Spots(Head):
+    """One map of logits for each kind, hot at every spot of the kind.
+
+    What a map is compared with, how, and how it is read, is the loss's affair: see
+    `placewise.losses.PeakLoss`; `placewise.peaks` finds the spots. Maps follow the features, so
+    the head answers on images of any size, in 1, 2 or 3 dimensions.
+
+    Args:
+        in_channels: channels of the features.
+        kinds: number of kinds of spots.
+        stride: image pixels for one pixel of the features, one number or one for each axis; None:
+            the model says it.
+        input_size: size of the training images in pixels; None where it is not known.
+        spatial_dims: axes of an image; None: as many as the input size has, or else 2.
+        loss: member of `PEAK_LOSSES`, or a loss.
+        sigma: standard deviation of the Gaussians in pixels of the map.
+        radius: pixels of the map within which there is one spot of a kind at most.
+        most: spots of a kind that are read off a map at most, the surest ones.
+        finer: map pixels for one pixel of the features, per axis.
+
+    Raises:
+        SettingsError: a setting that cannot be.
+
+    Example:
+        >>> head = Spots(8, kinds=2, stride=4)
+        >>> maps = head(torch.rand(1, 8, 4, 4))
+        >>> maps.shape, [len(kinds) for kinds in head.decode(maps, (16, 16))]
+        (torch.Size([1, 2, 8, 8]), [2])
+    """
+
+    task = "spots"
+    stride: Size | None = None
+
+    def __init__(
+        self,
+        in_channels: int,
+        kinds: int,
+        stride: int | Sequence[int] | None = None,
+        input_size: Sequence[int] | None = None,
+        spatial_dims: int | None = None,
+        *,
+        loss: str | PeakLoss = "focal",
+        sigma: float = 1.5,
+        radius: float = 3.0,
+        most: int = MOST,
+        finer: int = 2,
+    ) -> None:
+        super().__init__()
+        if in_channels < 1 or kinds < 1 or finer < 1 or most < 1:
+            raise SettingsError(
+                f"in_channels is {in_channels}, kinds {kinds}, finer {finer} and most {most}; all "
+                "must be 1 or more"
+            )
+        if not 0.3 <= sigma <= 20 or not 0 <= radius <= 1000:
+            raise SettingsError(
+                f"sigma is {sigma} and radius {radius} map pixels; sigma must be between 0.3 and "
+                "20, and radius between 0 and 1000"
+            )
+        self.in_channels, self.kinds = in_channels, kinds
+        self.sigma, self.radius, self.most, self.finer = sigma, radius, most, finer
+        self.spatial_dims = spatial_dims or (2 if input_size is None else len(input_size))
+        self.criterion = PEAK_LOSSES.make(loss)
+        self.maps = Maps(in_channels, kinds, spatial_dims=self.spatial_dims, finer=finer)
+        self.attach(stride)
+        pixels = float(SIDE**self.spatial_dims)
+        if self.stride and input_size:
+            pixels = math.prod(input_size) / math.prod(self.map_stride)
+        first = self.criterion.first_logit(pixels)
+        nn.init.constant_(self.maps.values.bias, first)  # type: ignore[arg-type]
+
+    @classmethod
+    def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
+        """Built with the stride of the backbone and the size of the images; see `Head.on`."""
+        made: Any = cls
+        built: Self = made(backbone.out_channels, count, backbone.stride, size, **settings)
+        return built
+
+    def attach(self, stride: int | Sequence[int] | None) -> None:
+        """Tell the head the stride of the features that it reads; None changes nothing.
+
+        Raises:
+            SettingsError: the head was built for another stride, or `finer` does not divide it.
+        """
+        if stride is None:
+            return
+        axes = (stride,) * self.spatial_dims if isinstance(stride, int) else tuple(stride)
+        if self.stride not in (None, axes):
+            raise SettingsError(
+                f"the head was built with stride {self.stride}, and its model has {axes}; build "
+                f"the head with stride={axes}, or leave stride out"
+            )
+        if len(axes) != self.spatial_dims or any(step < 1 or step % self.finer for step in axes):
+            raise SettingsError(
+                f"stride is {stride} for {self.spatial_dims} axes and finer is {self.finer}; each "
+                "axis needs a stride of which finer is a divisor"
+            )
+        self.stride = axes
+
+    @property
+    def map_stride(self) -> Size:
+        """Image pixels for one pixel of the maps, for each axis."""
+        if self.stride is None:
+            raise SettingsError(
+                "the head does not know the stride of the features that it reads; join it with a "
+                "backbone in a SpotModel, or build it with stride=…"
+            )
+        return tuple(step // self.finer for step in self.stride)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, kinds, *map) logits of features (batch, in_channels, *size)."""
+        check_features(features, self.in_channels, self.spatial_dims)
+        logits: Tensor = self.maps(features)
+        return logits
+
+    def loss(self, output: Tensor, points: Tensor, kinds: Tensor, known: Tensor) -> Tensor:
+        """Loss of each map, divided by the number of spots on its image, at least 1.
+
+        Args:
+            output: what `forward` returned.
+            points: (batch, n, axes) in pixels of the image, in any order.
+            kinds: (batch, n) kind of each; `NO_KIND` for a place that fills the batch up.
+            known: (batch, kinds, *size) 1 where spots of a kind are labelled if there are any, 0
+                where that is not known; *size is that of the image, or 1 along each axis.
+
+        Returns:
+            (batch, kinds) losses, exactly 0 for a kind of which nothing is known on an image.
+        """
+        target = self.target(points, kinds, tuple(output.shape[2:]))
+        losses = self.criterion(output, target, self._on_maps(known))
+        count = (kinds != NO_KIND).sum(1, keepdim=True).clamp_min(1)
+        return losses / count
+
+    def target(self, points: Tensor, kinds: Tensor, maps: Size) -> Tensor:
+        """(batch, kinds, *maps) what the maps of logits are compared with; see `loss`."""
+        image, number = torch.nonzero(kinds != NO_KIND, as_tuple=True)
+        places = to_map(points[image, number], self.map_stride[::-1])
+        of = image * self.kinds + kinds[image, number]
+        count = len(points) * self.kinds
+        made = self.criterion.target(places, of, count, maps, self.sigma)
+        return made.view(len(points), self.kinds, *maps)
+
+    def _on_maps(self, known: Tensor) -> Tensor:
+        """What is known of each pixel of the maps: of all image pixels that it covers."""
+        if all(side == 1 for side in known.shape[2:]):
+            return known.float()
+        pool = (nn.functional.max_pool1d, nn.functional.max_pool2d, nn.functional.max_pool3d)
+        return 1 - pool[self.spatial_dims - 1](1 - known.float(), self.map_stride)
+
+    def encode(self, points: Tensor, kinds: Tensor, size: Size) -> Tensor:
+        """Raw output of a network that knows the truth, on images of this size; see `loss`."""
+        maps = tuple(side // step for side, step in zip(size, self.map_stride, strict=True))
+        return self.criterion.ideal(self.target(points, kinds, maps))
+
+    def decode(self, output: Tensor, size: Size) -> list[list[Peaks]]:
+        """Candidates of each image and kind, in pixels of the image, the surest first.
+
+        Args:
+            output: what `forward` returned.
+            size: of the image proper; what lies beyond is padding, and no spot is put there.
+        """
+        maps = output.float()
+        for axis, (side, step) in enumerate(zip(size, self.map_stride, strict=True), 2):
+            maps = maps.narrow(axis, 0, min(-(-side // step), maps.shape[axis]))
+        scores, shapes = self.criterion.read(maps, self.sigma)
+        found = find_peaks(
+            scores.flatten(0, 1),
+            self.radius,
+            least=LEAST,
+            most=self.most,
+            shape=shapes.flatten(0, 1),
+        )
+        moved = [Peaks(to_image(one.points, self.map_stride[::-1]), one.heat) for one in found]
+        return [moved[i : i + self.kinds] for i in range(0, len(moved), self.kinds)]

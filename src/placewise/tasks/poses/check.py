@@ -1,0 +1,277 @@
+"""What can be wrong with labels of several objects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from placewise.findings import (
+    Advice,
+    Findings,
+    SetFacts,
+    Weight,
+    concluded,
+    listed,
+    many,
+    set_advice,
+    set_facts,
+    set_overview,
+    times,
+)
+from placewise.geometry import FloatArray
+from placewise.labels import PoseDataset, Visibility
+from placewise.metrics import left_right_swaps, object_lengths
+from placewise.report.drawing import keypoints as draw_keypoints
+from placewise.report.parts import Card, Photographs, Section, Table
+from placewise.task import Progress
+from placewise.wording import number, share
+
+FEW = 20
+"""Labels of a keypoint below which it is learnt by heart."""
+
+NEAR = 0.5
+"""Distance of two objects' middles, as a share of their length, from which down they overlap."""
+
+SHOWN = 12
+"""Images on the sheet."""
+
+
+@dataclass(frozen=True)
+class PoseFacts(SetFacts):
+    """What was counted of labels of several objects.
+
+    Attributes:
+        animals: labelled objects.
+        by_count: images with each number of objects.
+        labels: located keypoints.
+        by_keypoint: for each keypoint, objects on which it is located, absent and not labelled.
+        single: images with an object of which one keypoint alone is located.
+        overlapping: images on which two objects lie within half of their length.
+        swaps: (image, left, right) that would fit much better swapped.
+        length: median length of an object in px; None where nothing says it.
+        tracked: images on which objects have identities.
+    """
+
+    animals: int
+    by_count: dict[int, int]
+    labels: int
+    by_keypoint: dict[str, dict[str, int]]
+    single: tuple[str, ...]
+    overlapping: tuple[str, ...]
+    swaps: tuple[tuple[str, str, str], ...]
+    length: float | None
+    tracked: int
+
+
+class PoseFindings(Findings):
+    """Findings about labels of several objects."""
+
+    facts: PoseFacts
+
+    def overview(self) -> list[tuple[str, str]]:
+        """(what, how much) of the whole set."""
+        counts = ", ".join(f"{n} on {times(c)}" for n, c in sorted(self.facts.by_count.items()))
+        length = number(self.facts.length)
+        return [
+            *set_overview(self.facts),
+            ("animals", f"{self.facts.animals:,}"),
+            ("images by number of animals", _by_number(self.facts.by_count) or counts),
+            ("labelled keypoints", f"{self.facts.labels:,}"),
+            ("median length of an animal", f"{length} px" if self.facts.length else "–"),
+            ("images with overlapping animals", f"{len(self.facts.overlapping):,}"),
+            ("images with identities", f"{self.facts.tracked:,}"),
+        ]
+
+    def cards(self, dataset: Any) -> list[Card]:
+        """Images for the sheet and the page: overlapping animals first."""
+        return _cards(dataset, self.facts)
+
+    def sections(self, shown: Sequence[Card], names: Sequence[str]) -> list[Section]:
+        """Images, and what is labelled of each keypoint."""
+        images = [Photographs(shown, "Image with its labelled animals")] if shown else []
+        rows = [
+            [name, *(f"{row[key]:,}" for key in ("located", "absent", "unlabelled"))]
+            for name, row in self.facts.by_keypoint.items()
+        ]
+        header = ["keypoint", "located", "absent", "not labelled"]
+        return [
+            Section("Images", images, console=False),
+            Section("Keypoints", [Table(header, rows, range(1, 4))]),
+        ]
+
+
+def _by_number(counts: dict[int, int]) -> str:
+    return ", ".join(f"{many(n, 'animal')}: {count:,}" for n, count in sorted(counts.items()))
+
+
+def look(dataset: PoseDataset, seed: int, progress: Progress | None) -> PoseFindings:
+    """Look at labels of several objects and their images.
+
+    Args:
+        dataset: the labels.
+        seed: of the split that training would draw.
+        progress: called with (done, total) images.
+    """
+    facts = PoseFacts(**set_facts(dataset, dataset, seed, progress), **_counted(dataset))
+    rules = (set_advice, _instances, _few, _single, _swapped, _crowded, _unlabelled)
+    found = [advice for rule in rules for advice in rule(facts)]
+    what = f"{many(facts.images, 'image')}, {many(facts.animals, 'animal')}"
+    more = f", {many(facts.labels, 'labelled keypoint')}"
+    return PoseFindings(*concluded(found, what, more), facts)
+
+
+def _counted(dataset: PoseDataset) -> dict[str, Any]:
+    located = [sample.located for sample in dataset.samples]
+    states = np.concatenate([sample.visibility for sample in dataset.samples])
+    objects = states[(states >= Visibility.HIDDEN).any(1)]
+    points = np.concatenate([sample.points for sample in dataset.samples])
+    lengths = object_lengths(points)
+    known = lengths[np.isfinite(lengths)]
+    length = float(np.median(known)) if len(known) else None
+    return {
+        "animals": len(objects),
+        "by_count": dict(sorted(Counter(int(one.any(1).sum()) for one in located).items())),
+        "labels": int((objects >= Visibility.HIDDEN).sum()),
+        "by_keypoint": {
+            name: {
+                "located": int((column >= Visibility.HIDDEN).sum()),
+                "absent": int((column == Visibility.ABSENT).sum()),
+                "unlabelled": int((column == Visibility.UNLABELLED).sum()),
+            }
+            for name, column in zip(dataset.names, objects.T, strict=True)
+        },
+        "single": tuple(
+            sample.image
+            for sample, there in zip(dataset.samples, located, strict=True)
+            if (there.sum(1) == 1).any() and len(dataset.names) > 1
+        ),
+        "overlapping": _overlapping(dataset, length),
+        "swaps": _swaps(dataset),
+        "length": length,
+        "tracked": sum(one.tracks is not None for one in dataset.samples),
+    }
+
+
+def _overlapping(dataset: PoseDataset, length: float | None) -> tuple[str, ...]:
+    """Images on which the middles of two objects lie within half of the usual length."""
+    found = []
+    for sample in dataset.samples:
+        objects = sample.points[sample.located.any(1)]
+        if length and len(objects) > 1:
+            middles = np.nanmean(objects, axis=1)
+            apart = np.linalg.norm(middles[:, None] - middles[None], axis=-1)
+            if (apart + np.diag([np.inf] * len(apart)) < NEAR * length).any():
+                found.append(sample.image)
+    return tuple(found)
+
+
+def _swaps(dataset: PoseDataset) -> tuple[tuple[str, str, str], ...]:
+    pairs = [tuple(dataset.names.index(name) for name in pair) for pair in dataset.symmetry]
+    owners = [s.image for s in dataset.samples for _ in range(int(s.located.any(1).sum()))]
+    objects: FloatArray = np.concatenate(
+        [
+            np.empty((0, len(dataset.names), 2)),
+            *(s.points[s.located.any(1)] for s in dataset.samples),
+        ]
+    )
+    if not pairs or not len(objects):
+        return ()
+    found = left_right_swaps(objects, [(a, b) for a, b in pairs])
+    return tuple((owners[i], *dataset.symmetry[pair]) for i, pair, _ in found)
+
+
+def _instances(facts: PoseFacts) -> Iterator[Advice]:
+    if not facts.labels:
+        yield Weight.STOPS, "No keypoint is located on any image: there is nothing to learn."
+    elif max(facts.by_count) < 2:
+        yield (
+            Weight.NOTE,
+            "No image shows more than one animal. To place each keypoint once, leave the task out.",
+        )
+
+
+def _few(facts: PoseFacts) -> Iterator[Advice]:
+    counts = {name: row["located"] for name, row in facts.by_keypoint.items()}
+    lost = [name for name, count in counts.items() if not count]
+    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]
+    if lost and facts.labels:
+        yield (
+            Weight.HARMS,
+            f"{listed(lost)} located on no animal and cannot be learnt: label it, or take it out "
+            "of the labels.",
+        )
+    if few:
+        yield (
+            Weight.HARMS,
+            f"Few labels: {listed(few)}. Below {FEW} a network learns them by heart instead of the "
+            "look of the keypoint; label more.",
+        )
+
+
+def _single(facts: PoseFacts) -> Iterator[Advice]:
+    if facts.single:
+        yield (
+            Weight.HARMS,
+            f"Animals with one located keypoint alone are on {many(len(facts.single), 'image')}: "
+            f"{listed(list(facts.single))}. Was a keypoint given the wrong number of its animal? "
+            "Correct the column 'instance', or label the animal's other keypoints.",
+        )
+
+
+def _swapped(facts: PoseFacts) -> Iterator[Advice]:
+    if facts.swaps:
+        where = listed([f"{left} and {right} on {image}" for image, left, right in facts.swaps])
+        yield (
+            Weight.HARMS,
+            f"Left and right look swapped {times(len(facts.swaps))}: {where}. The animal's other "
+            "keypoints suggest the opposite; look at these images and correct what is wrong.",
+        )
+
+
+def _crowded(facts: PoseFacts) -> Iterator[Advice]:
+    if facts.overlapping and facts.images:
+        where = many(len(facts.overlapping), "image")
+        part = share(len(facts.overlapping) / facts.images)
+        yield (
+            Weight.NOTE,
+            f"Animals lie within half of their length of each other on {where} ({part}): "
+            f"{listed(list(facts.overlapping))}. Look there first for keypoints in the wrong "
+            "animal.",
+        )
+
+
+def _unlabelled(facts: PoseFacts) -> Iterator[Advice]:
+    missing = {n: r["unlabelled"] for n, r in facts.by_keypoint.items() if r["unlabelled"]}
+    if missing:
+        most = sorted(missing, key=lambda name: -missing[name])
+        names = listed([f"{name} ({times(missing[name])})" for name in most])
+        yield (
+            Weight.NOTE,
+            f"Not labelled on every animal: {names}. Nothing is learnt about such a keypoint near "
+            "its animal; where it is hidden or not on the image, label it as absent, and the "
+            "network learns to leave it out.",
+        )
+
+
+def _cards(dataset: PoseDataset, facts: PoseFacts) -> list[Card]:
+    first = [s for s in dataset.samples if s.image in facts.overlapping][: SHOWN // 2]
+    others = [s for s in dataset.samples if s not in first and s.located.any()]
+    step = max(1, len(others) // max(1, SHOWN - len(first)))
+    cards = []
+    for sample in [*first, *others[::step]][:SHOWN]:
+        if sample.image in facts.damaged:
+            continue
+        objects = sample.points[sample.located.any(1)]
+        drawn = draw_keypoints(
+            dataset.image(sample.image),
+            objects,
+            dataset.names,
+            skeleton=dataset.skeleton,
+            identities=range(len(objects)),
+        )
+        cards.append((sample.image, drawn))
+    return cards

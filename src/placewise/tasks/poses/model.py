@@ -1,0 +1,105 @@
+"""Images in, objects with keypoints out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from placewise.geometry import FloatArray, Size, ratio_of, rescale
+from placewise.grouping import assign
+from placewise.heads.poses import Candidates, Poses
+from placewise.model import InputSettings, ModelSettings, Network
+from placewise.tasks.poses.prediction import PosePrediction
+
+SNAP = 0.2
+"""How far a peak may be from where its object expects it, as a share of the object's extent."""
+
+LEAST = 0.3
+"""Score from which on a keypoint, or an object, is there before validation images have said."""
+
+
+class PoseModel(Network[PosePrediction]):
+    """A backbone and a head: images of any size in, objects with keypoints out.
+
+    Args:
+        backbone: images (batch, channels, height, width) to features; any module.
+        head: features to centres, peaks and offsets.
+        names: of the keypoints; None: numbers.
+        input: how images are brought to the network; None: as they are, in 0..1.
+        padding: rule by which images are padded to a multiple of the backbone's stride.
+        settings: what it was built from; None for a model that was put together by hand.
+
+    Example:
+        >>> backbone = nn.Conv2d(3, 8, 4, stride=4)
+        >>> model = PoseModel(backbone, Poses(8, keypoints=2), names=["head", "tail"]).eval()
+        >>> model.predict(np.zeros((45, 61, 3), np.uint8)).keypoints.shape[1:]
+        (2, 2)
+    """
+
+    head: Poses
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Poses,
+        *,
+        names: Sequence[str] | None = None,
+        input: InputSettings | None = None,
+        padding: str = "replicate",
+        settings: ModelSettings | None = None,
+    ) -> None:
+        super().__init__(
+            backbone, head, names=names, input=input, padding=padding, settings=settings
+        )
+        self.head.attach(self.stride)
+
+    def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """Names, or numbers where none are given."""
+        return self._fitting(names, self.head.keypoints)
+
+    def decode(
+        self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+    ) -> list[PosePrediction]:
+        """Objects off the maps; see `Network.decode`."""
+        decoded = self.head.decode(output, shown)
+        parts = zip(decoded, sizes, images, strict=True)
+        return [self._grouped(one, shown, size, image) for one, size, image in parts]
+
+    def _grouped(self, one: Candidates, shown: Size, size: Size, image: str) -> PosePrediction:
+        """Objects of one image: each takes the peaks that are nearest to where it expects them."""
+        reach = SNAP * self.head.extent
+        index = assign(one.expected, one.peaks, one.kinds, reach)
+        peaks = index >= 0
+        places, scores = one.expected, one.heat
+        if peaks.any():
+            places = np.where(peaks[..., None], one.peaks[index], places)
+            scores = np.where(peaks, one.peak_scores[index], scores)
+        sure = np.sqrt(one.scores * scores.mean(1)) if len(scores) else one.scores
+        order = np.argsort(-sure, kind="stable")
+        ratio = ratio_of(shown, size)
+        return PosePrediction(
+            self.names,
+            image,
+            size,
+            rescale(places, ratio),
+            scores,
+            peaks,
+            sure,
+            float(self.calibration.get("keypoint", LEAST)),
+            float(self.calibration.get("instance", LEAST)),
+            nearest=rescale(_nearest(one), ratio),
+        ).only(order)
+
+
+def _nearest(one: Candidates) -> FloatArray:
+    """(n, keypoints, axes) the surest peak of each kind of those nearest to each centre."""
+    found = np.full(one.expected.shape, np.nan)
+    if not len(one.centres):
+        return found
+    away = ((one.peaks[:, None] - one.centres[None]) ** 2).sum(-1)
+    owner = away.argmin(1)
+    for peak in np.argsort(one.peak_scores, kind="stable"):  # the surest last: it stays
+        found[owner[peak], one.kinds[peak]] = one.peaks[peak]
+    return found
