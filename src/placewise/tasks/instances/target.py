@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from placewise.augment import Chain, Warp, warp_labels
-from placewise.geometry import Size
+from placewise.geometry import FloatArray, Size
 from placewise.labels import InstanceDataset, InstanceSample
 from placewise.metrics import at_border
 from placewise.task import Target
@@ -106,3 +106,17 @@ def parts_apart(labels: NDArray[np.integer[Any]]) -> Labels:
             most += 1
             found[box][pieces == piece] = most
     return found
+
+
+def diameters(areas: Any, axes: int) -> FloatArray:
+    """Diameters of discs, balls or intervals of these contents in pixels; those of 0 left out.
+
+    Example:
+        >>> diameters(np.array([0, 314]), 2).round(1).tolist()
+        [20.0]
+    """
+    known = np.asarray(areas, np.float64)
+    known = known[known > 0]
+    unit = (1.0, np.pi / 4, np.pi / 6)[axes - 1]
+    sizes: FloatArray = (known / unit) ** (1 / axes)
+    return sizes
