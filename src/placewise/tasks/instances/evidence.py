@@ -176,7 +176,7 @@ class Grouped:
     """
 
     def __init__(self, evidence: Evidence, centre: float) -> None:
-        self.evidence, self.chances = evidence, evidence.chances()
+        self.evidence, self.centre, self.chances = evidence, centre, evidence.chances()
         kept = evidence.scores >= centre
         self.scores = evidence.scores[kept]
         able = self.chances > FAINT
