@@ -362,7 +362,7 @@ def test_the_demo_makes_the_same_images_for_the_same_seed(tmp_path: Path) -> Non
             x, y = place.round().astype(int).clip(1, np.array(pixels.shape[::-1]) - 2)
             if held.names[kind] == "grain" and (place > 4).all():
                 assert pixels[y - 1 : y + 2, x - 1 : x + 2].mean() < np.median(pixels) - 30
-    with pytest.raises(SettingsError, match="has no demo; there are: .*spots"):
+    with pytest.raises(SettingsError, match=r"has no demo; there are: .*spots"):
         demo_of("classes")
 
 
