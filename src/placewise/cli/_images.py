@@ -43,7 +43,7 @@ def check(
         data: file of labels, the folder that holds one, or a folder of images for each class.
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx.
+            npz, idx, beats, spoken_digits.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
@@ -178,7 +178,7 @@ def train(
         precision: auto (the default) measures which is faster on this machine.
         val_interval: steps between validations.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx.
+            npz, idx, beats, spoken_digits.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
@@ -316,7 +316,7 @@ def evaluate(
         out: folder for metrics.json, predictions.csv and report.html; RUN/evaluation by default.
         pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx.
+            npz, idx, beats, spoken_digits.
         root: folder of the images, if it is not the folder of the file.
         task: what the labels are of, if it is not what they suggest; that of the run by default.
         splits: table image,split[,start,stop] that says the splits, as in train.
