@@ -358,7 +358,7 @@ def test_two_mice(real_data: Path) -> None:
 def test_cells_are_many_on_an_image(real_data: Path) -> None:
     if not (real_data / "bccd" / "points.csv").is_file():
         pytest.skip("no blood cells in the real data")
-    findings = check(read_dataset(real_data / "bccd" / "points.csv"))
+    findings = check(read_dataset(real_data / "bccd" / "points.csv", task="keypoints"))
     assert isinstance(findings, Findings) and findings.verdict.startswith("Not ready to train")
     assert "Several instances" in findings.warnings[0] and findings.facts.labels == 4886
 

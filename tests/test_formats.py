@@ -21,7 +21,7 @@ from placewise.formats import FORMATS, convert, read_dataset, write_dataset
 from placewise.labels import KeypointDataset, KeypointSample, Visibility, guess_symmetry
 from placewise.labels.names import normal, why_unsafe
 
-NAMES = [name for name in FORMATS.names() if FORMATS[name].task == "keypoints"]
+NAMES = [name for name in FORMATS.names() if "keypoints" in FORMATS[name].tasks]
 
 
 def write_image(path: Path, width: int = 40, height: int = 30) -> Path:

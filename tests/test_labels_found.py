@@ -467,7 +467,7 @@ from placewise.labels import ClassDataset, ClassSample
 class Colons(Written):
     """Lines of image: class."""
 
-    task = "classes"
+    tasks = ("classes",)
     patterns = ("*.colons",)
     endings = (".colons",)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import copy
 import itertools
 from itertools import pairwise
@@ -160,19 +159,6 @@ def test_assignment_is_the_best_of_all():
     )
     found = assign(costs)
     assert costs[found, torch.arange(6)].sum().item() == pytest.approx(best)
-
-
-def test_without_scipy_it_says_what_to_install(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("scipy"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(SettingsError, match="pip install scipy"):
-        assign(torch.zeros(2, 2))
 
 
 @pytest.mark.parametrize(

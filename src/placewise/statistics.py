@@ -352,12 +352,7 @@ def _quantile(freedom: int, level: float) -> float:
 
 
 def _special() -> Any:
-    """The distributions of scipy."""
-    try:
-        from scipy import special
-    except ImportError as error:
-        raise SettingsError(
-            "comparing needs scipy for its distributions, which is not installed; "
-            'run: pip install "placewise[sweeps]"'
-        ) from error
+    """The distributions of scipy, which are loaded when they are asked for."""
+    from scipy import special
+
     return special

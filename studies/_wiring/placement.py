@@ -67,7 +67,7 @@ def place(
         Costs and arrangements.
 
     Raises:
-        SettingsError: layers and places do not fit, or scipy is missing.
+        SettingsError: layers and places do not fit.
 
     Example:
         >>> layers = [nn.Linear(9, 9), nn.Linear(9, 9)]
@@ -103,20 +103,12 @@ def assign(costs: torch.Tensor) -> torch.Tensor:
     Returns:
         (places,) int64, which unit stands at each place.
 
-    Raises:
-        SettingsError: scipy is missing.
-
     Example:
         >>> assign(torch.tensor([[1.0, 0.0], [5.0, 9.0]])).tolist()
         [1, 0]
     """
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        raise SettingsError(
-            "placing units needs scipy, which is not installed; run: pip install scipy (it also "
-            "comes with scikit-learn, which the extra 'demo' installs)"
-        ) from error
+    from scipy.optimize import linear_sum_assignment
+
     _, found = linear_sum_assignment(costs.cpu().numpy())
     return torch.from_numpy(found).argsort()
 
