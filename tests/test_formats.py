@@ -246,9 +246,9 @@ def many(folder: Path, images: int, repeats: list[int]) -> list[str]:
 @pytest.mark.parametrize(
     ("images", "repeats", "instances"),
     [
-        (1, [3], 4),
-        (4, [1, 1, 1], 2),
-        (20, [2, 1], 3),
+        (1, [3], 5),
+        (4, [1, 1, 1], 3),
+        (20, [2, 1], 4),
         (1, [2], None),
         (10, [1, 1], None),
         (21, [9, 9], None),

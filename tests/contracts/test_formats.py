@@ -39,7 +39,7 @@ def test_there_are_formats() -> None:
     assert set(NAMES) >= {"coco", "deeplabcut", "long_csv", "wide_csv"}
     others = {name: FORMATS[name].tasks for name in set(FORMATS.names()) - set(NAMES)}
     of_classes = {name for name, tasks in others.items() if "classes" in tasks}
-    assert of_classes == {"class_csv", "class_folders", "idx", "npz"}, (
+    assert of_classes == {"class_csv", "class_folders", "idx", "npz", "spoken_digits"}, (
         "a new format of classes needs its tests in test_class_formats.py"
     )
 

@@ -42,7 +42,7 @@ def check(
         data: file of labels, the folder that holds one, or a folder of images for each class.
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
-            mask_folders, class_csv, class_folders, npz, idx.
+            mask_folders, class_csv, class_folders, npz, idx, beats, spoken_digits.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
@@ -178,7 +178,7 @@ def train(
         precision: auto (the default) measures which is faster on this machine.
         val_interval: steps between validations.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
-            mask_folders, class_csv, class_folders, npz, idx.
+            mask_folders, class_csv, class_folders, npz, idx, beats, spoken_digits.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
@@ -326,7 +326,7 @@ def evaluate(
         tolerance: of spots: pixels within which a found one is a labelled one; by default what
             was chosen from the labels when the run was trained.
         format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
-            mask_folders, class_csv, class_folders, npz, idx.
+            mask_folders, class_csv, class_folders, npz, idx, beats, spoken_digits.
         root: folder of the images, if it is not the folder of the file.
         task: what the labels are of, if it is not what they suggest; that of the run by default.
         splits: table image,split[,start,stop] that says the splits, as in train.

@@ -250,7 +250,8 @@ def read_point(
     known = [place for place in places if place is not None]
     if known and len(known) < len(places):
         empty = next(cell.column for cell, p in zip(axes, places, strict=True) if p is None)
-        todo = "write all coordinates, or none for a keypoint that is not labelled"
+        all_of, none = ("both", "neither") if len(axes) == 2 else ("all", "none")
+        todo = f"write {all_of} coordinates, or {none} for a keypoint that is not labelled"
         other = "the other coordinate is" if len(axes) == 2 else "others are"
         collector.fault(row, empty, f"it is empty while {other} not", todo)
         return None

@@ -53,7 +53,7 @@ def _changed(part: Any, pattern: re.Pattern[str], words: dict[str, str]) -> Any:
 
 
 def _word(words: dict[str, str], match: re.Match[str]) -> str:
-    """The other word, with the article, the capital and the plural of what it replaces."""
+    """The other word, with article, capital and plural like the word that it replaces."""
     article, word, plural = match[1] or "", match[2], match[3]
     found = words[word.lower()]
     found += "" if found.endswith("s") else plural

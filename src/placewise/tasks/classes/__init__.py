@@ -37,6 +37,9 @@ from placewise.tasks.classes.prediction import NAMED, ClassPrediction, columns
 from placewise.tasks.classes.report import CLASS_WORDS, VALIDATION, class_sections, class_tiles
 from placewise.wording import percent
 
+WIDE = 1.5
+"""Width of the drawing of a spectrogram for its height, at least about."""
+
 PLACE_WORDS = (
     (
         "place-use index",
@@ -239,7 +242,11 @@ def drawn(model: ClassModel, pixels: ImageArray, one: ClassPrediction) -> Overla
     """The image, the evidence for the answer on it, and the likeliest classes."""
     probabilities = one.probabilities
     lines = [Line(one.names[k], float(probabilities[k])) for k in one.ranked(NAMED)]
-    return card(model.pictured(pixels), model.evidence(pixels, one.label), lines)
+    shown, evidence = model.pictured(pixels), model.evidence(pixels, one.label)
+    wide = round(WIDE * shown.shape[0] / shown.shape[1]) if model.input.spectrogram else 1
+    if wide > 1:  # short sounds have maps that are too narrow to see
+        shown, evidence = shown.repeat(wide, 1), evidence.repeat(wide, 1)
+    return card(shown, evidence, lines)
 
 
 def _classes(dataset: Data) -> ClassDataset:
