@@ -89,8 +89,8 @@ def _scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[tuple[str,
     image = 190 + slope[0] * down / size[0] + slope[1] * across / size[1]
     spots: list[tuple[str, FloatArray]] = []
     for _ in range(rng.integers(6, 22)):
-        kind = KINDS[int(rng.random() < 0.2)]
-        radius = rng.uniform(7, 10) if kind == "ring" else rng.uniform(2.5, 3.5)
+        kind = KINDS[int(rng.random() < 0.35)]
+        radius = rng.uniform(7, 10) if kind == "ring" else rng.uniform(3, 4)
         place = rng.uniform(-0.5, np.array(size[::-1]) - 0.5)
         if any(np.hypot(*(place - other)) < radius + 4 for _, other in spots):
             continue
