@@ -462,14 +462,20 @@ def test_a_window_shows_its_focus_in_any_dimension(size: tuple[int, ...]):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda size: rotate(size, 10.0),
-        lambda size: shear(size, 10.0),
+        lambda size: shear(size, [0.0] * (len(size) * (len(size) - 1) // 2), 10.0),
         lambda size: perspective(size, 0.1, 0.1),
         lambda size: crop(size, 1, 1, (3, 3)),
         lambda size: elastic(size, np.random.default_rng(0), 1.0),
     ],
-    ids=["rotate", "shear", "perspective", "crop", "elastic"],
+    ids=["vertical shear", "perspective", "crop", "elastic"],
 )
 def test_what_is_of_images_alone_is_refused_elsewhere(make, size: tuple[int, ...]):
     with pytest.raises(SettingsError, match=r"images of two axes"):
         make(size)
+
+
+@pytest.mark.parametrize("turn", [rotate, shear], ids=["rotate", "shear"])
+@pytest.mark.parametrize(("size", "angles"), [((5,), 10.0), ((5, 6, 7), 10.0), ((5, 6), [1.0] * 3)])
+def test_there_is_an_angle_for_each_plane(turn, size: tuple[int, ...], angles) -> None:
+    with pytest.raises(SettingsError, match=r"it needs [013] angles"):
+        turn(size, angles)

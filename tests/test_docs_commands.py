@@ -28,6 +28,7 @@ NOT_RUN = {
     "torchvision:": "torchvision is not among the packages of the tests",
     "timm:": "timm is not among the packages of the tests",
     "torchrun": "starts several processes; tests/test_parallel.py does",
+    "fish": "trains for a while; tests/test_poses.py goes through these verbs on drawn fish",
     "placewise demo": "takes minutes; tests/test_demo.py runs it with few images",
     "--heads": "trains many networks of full length; the plan on the page of compare is tiny here",
     "python -m studies": "measures for minutes; tests of each study run it at scale tiny",

@@ -142,8 +142,8 @@ def test_missing_prediction_of_another_point_is_no_matter(case):
 def test_shapes_must_match(case):
     with pytest.raises(SettingsError, match=r"\(39, 5, 2\).*\(40, 5, 2\)"):
         errors(case["predicted"][1:], case["truth"])
-    with pytest.raises(SettingsError, match="end with 2"):
-        errors(np.zeros((4, 3)), np.zeros((4, 3)))
+    with pytest.raises(SettingsError, match="end with 1, 2 or 3"):
+        errors(np.zeros((4, 5)), np.zeros((4, 5)))
 
 
 def test_numbers_of_nothing_are_none():

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from placewise.augment import Augmentation, generator, homographies
+from placewise.demo import demo_of
 from placewise.errors import DataError, LabelError, SettingsError
 from placewise.formats import read_dataset, write_dataset
 from placewise.heads.spots import Spots
@@ -106,6 +107,17 @@ def test_spots_are_written_and_read_back_the_same(folder: Path, ending: str) -> 
         assert np.array_equal(held.known(one), read.known(two))
     if ending == "csv":
         assert len(path.read_text(encoding="utf-8").splitlines()) < 12
+
+
+def test_crowds_of_coco_are_regions_that_are_ignored(folder: Path) -> None:
+    """They are written and read back; corners of COCO are edges of pixels; no table holds them."""
+    box = Ignored("bead", (9.5, 9.5), (19.5, 14.5))
+    held = labels(replace(sample([(0, 5, 5), (1, 3, 3)]), ignored=(box,)), root=folder)
+    write_dataset(held, folder / "spots.json")
+    assert '"bbox": [10.0, 10.0, 10.0, 5.0]' in (folder / "spots.json").read_text(encoding="utf-8")
+    assert read_dataset(folder / "spots.json").samples[0].ignored == (box,)
+    with pytest.raises(SettingsError, match="1 regions that are ignored"):
+        write_dataset(held, folder / "spots.csv")
 
 
 BOX = """<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin>
@@ -335,6 +347,23 @@ def test_drawings_tell_missed_and_false_spots() -> None:
         TASK.draw(None, plain, one, dataset=held, sample=held.samples[0]) for one in (right, wrong)
     ]
     assert not (drawn[0] == red).all(-1).any() and (drawn[1] == red).all(-1).any()
+
+
+def test_the_demo_makes_the_same_images_for_the_same_seed(tmp_path: Path) -> None:
+    """Its cells are where its table says: a ring is dark about its middle, a grain in it."""
+    demo = demo_of("spots")
+    one, two = (demo.write(tmp_path / name, images=4, seed=1) for name in "ab")
+    assert one.read_bytes() == two.read_bytes()
+    held = read_dataset(tmp_path / "a", task="spots")
+    assert isinstance(held, SpotDataset)
+    for image in held.samples:
+        pixels = held.image(image.image)[..., 0].astype(float)
+        for place, kind in zip(*held.kinds(image), strict=True):
+            x, y = place.round().astype(int).clip(1, np.array(pixels.shape[::-1]) - 2)
+            if held.names[kind] == "grain" and (place > 4).all():
+                assert pixels[y - 1 : y + 2, x - 1 : x + 2].mean() < np.median(pixels) - 30
+    with pytest.raises(SettingsError, match=r"has no demo; there are: .*spots"):
+        demo_of("classes")
 
 
 def test_augmented_targets_lie_on_what_they_mark() -> None:

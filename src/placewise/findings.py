@@ -14,7 +14,8 @@ from placewise.errors import ImageError, SettingsError
 from placewise.labels import SPLITS, Dataset, split_images
 from placewise.report.parts import Card, Photographs, Report, Section, Table
 from placewise.report.run import SPLIT_WORDS
-from placewise.wording import begun
+from placewise.report.spoken import spoken
+from placewise.wording import PIXELS_OF, begun
 
 LISTED = 4
 """Names that a sentence lists."""
@@ -90,7 +91,7 @@ class Findings(ABC):
             shown: what `cards` gave.
         """
         whole = Section("The whole dataset", [Table(["", ""], self.overview())])
-        return Report(
+        report = Report(
             self.facts.source,
             self.verdict,
             [whole, *self.sections(shown, dataset.names if dataset is not None else ())],
@@ -98,6 +99,8 @@ class Findings(ABC):
             notes=self.warnings,
             words=self.words,
         )
+        sizes = [size.count("×") + 1 for size in self.facts.sizes]
+        return spoken(report, PIXELS_OF.get(max(sizes, default=2), "px"))
 
     def __str__(self) -> str:
         return self.report().text()

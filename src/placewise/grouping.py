@@ -92,6 +92,7 @@ def assign(
     points: FloatArray,
     kinds: NDArray[np.integer],
     reach: float | FloatArray,
+    sure: FloatArray | None = None,
 ) -> Index:
     """Give keypoints that were found to the objects that predict a keypoint near there.
 
@@ -106,6 +107,9 @@ def assign(
         kinds: (m,) the kind of each, from 0.
         reach: how far a keypoint may be from its predicted place, in pixels: one number, or
             (objects,), or (objects, kinds).
+        sure: (objects,) how sure each object is there, 0..1, where some may be none: then the
+            choice with the largest Σ s (1 − d² / reach²) is taken, and an object that is there
+            loses no keypoint to one that hardly is.
 
     Returns:
         (objects, kinds) index into `points`; −1 where the object gets no such keypoint.
@@ -131,7 +135,12 @@ def assign(
     for kind in range(places.shape[1]):
         own = np.flatnonzero(kinds == kind)
         squares = ((places[:, None, kind] - points[None, own]) ** 2).sum(-1)
-        rows, columns = _pairs(squares, squares <= limits[:, kind, None] ** 2)
+        most = limits[:, kind, None] ** 2
+        if sure is None:
+            rows, columns = _pairs(squares, squares <= most)
+        else:
+            gain = sure[:, None] * (1 - squares / np.maximum(most, 1e-12))
+            rows, columns = _best(np.nan_to_num(gain))
         found[rows, kind] = own[columns]
     return found
 
@@ -146,4 +155,13 @@ def _pairs(costs: FloatArray, allowed: NDArray[np.bool_]) -> tuple[Index, Index]
     refused = (most or 1.0) * (min(costs.shape) + 1)
     rows, columns = linear_sum_assignment(np.where(allowed, costs, refused))
     kept = allowed[rows, columns]
+    return rows[kept], columns[kept]
+
+
+def _best(gain: FloatArray) -> tuple[Index, Index]:
+    """(rows, columns): pairs with the largest sum of gains, which are all above 0."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(gain.clip(0), maximize=True)
+    kept = gain[rows, columns] > 0
     return rows[kept], columns[kept]

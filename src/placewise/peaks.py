@@ -187,8 +187,8 @@ def _basins(pixels: Pixels) -> NDArray[np.bool_]:
 def _offsets(windows: FloatArray, inside: NDArray[np.bool_], own: NDArray[np.bool_]) -> FloatArray:
     """(n, axes) offsets (x, y, …) of the points from their hills."""
     axes = windows.ndim - 1
-    middle = windows.reshape(len(windows), -1)[:, (2 * REACH + 1) ** axes // 2]
-    middle = middle.reshape(-1, *[1] * axes)
+    pixels = (2 * REACH + 1) ** axes
+    middle = windows.reshape(-1, pixels)[:, pixels // 2].reshape(-1, *[1] * axes)
     scaled = np.divide(windows, middle, out=np.zeros_like(windows), where=middle > 0)
     fitted = tops_of_log(
         torch.from_numpy(scaled.clip(0, None)), torch.from_numpy(inside & own)

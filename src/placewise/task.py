@@ -41,6 +41,8 @@ from placewise.report.run import (
     metric_tiles,
     training_section,
 )
+from placewise.report.spoken import spoken
+from placewise.tracking import Follower
 
 CARDS = 6
 """Best and worst images on a report, of each."""
@@ -193,34 +195,6 @@ class Items(ABC):
             seed: of the deformation.
         """
         return None
-
-
-class Follower(ABC, Generic[P]):
-    """Gives the objects of images their identities, image by image, in order.
-
-    Attributes:
-        column: of the table that holds the identities; it is the last one.
-    """
-
-    column: ClassVar[str]
-
-    @abstractmethod
-    def follow(self, one: P) -> P:
-        """The prediction of the next image, with identities; `rows` then has one more cell.
-
-        Args:
-            one: the prediction.
-        """
-
-    @abstractmethod
-    def replay(self, image: str, size: Size, rows: Sequence[Sequence[str]]) -> None:
-        """Go on behind an image that was followed before, and then interrupted.
-
-        Args:
-            image: its name.
-            size: of the image.
-            rows: cells of its rows; none where nothing was found on it.
-        """
 
 
 class Calibration(BaseModel):
@@ -475,17 +449,9 @@ class Task(ABC, Generic[S, P]):
         """
 
     def follower(self, settings: ModelSettings) -> Follower[P]:
-        """What follows objects over images, for `predict --track`.
-
-        Args:
-            settings: of the model.
-
-        Raises:
-            SettingsError: the answers are not about objects that could be followed.
-        """
+        """What follows objects over images, for `predict --track`; refused where there are none."""
         raise SettingsError(
-            f"--track (track=True) follows objects over images, and this run predicts "
-            f"{self.noun}, which have none; leave it out"
+            f"--track follows objects over images, and {self.noun} have none; leave it out"
         )
 
     def save_all(self, held: Scored[S, P], folder: Path) -> None:
@@ -568,13 +534,14 @@ class Task(ABC, Generic[S, P]):
             sections.append(training_section(info.log, metric))
         if info:
             sections.append(making_section(info.settings, info.versions, info.fingerprint))
-        return Report(
+        report = Report(
             info.title if info else "",
             self.verdict(scores),
             sections,
             tiles=self.tiles(scores),
             words=self.words,
         )
+        return spoken(report, str(scores.get("unit", "px")))
 
     def ranking(self, held: Scored[S, P]) -> tuple[list[int], list[int]]:
         """Numbers of the best and the worst samples, the best and the worst first."""
@@ -648,10 +615,10 @@ class MeasuredItems(Items):
         return found
 
 
-def _logged(metric: Metric) -> Metric:
-    return replace(metric, name=f"val_{metric.name}")
-
-
 def _mean(values: FloatArray) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
+
+
+def _logged(metric: Metric) -> Metric:
+    return replace(metric, name=f"val_{metric.name}")

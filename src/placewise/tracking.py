@@ -9,16 +9,20 @@ The identities are a pure function of the sequence of keypoints, and nothing is 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import SettingsError, ShapeError
-from placewise.geometry import FloatArray
+from placewise.geometry import FloatArray, Size
 from placewise.metrics import most_alike, object_areas
+
+P = TypeVar("P")
 
 WINDOW = 5
 """Frames from which the velocity of an object is taken, and beyond which it is not continued."""
@@ -162,6 +166,34 @@ class Tracker:
                 "pixels: Tracker(size=…)"
             )
         return np.where(np.isnan(areas), np.nanmedian(areas), areas)
+
+
+class Follower(ABC, Generic[P]):
+    """Gives the objects of images their identities, image by image, in order.
+
+    Attributes:
+        column: of the table that holds the identities; it is the last one.
+    """
+
+    column: ClassVar[str]
+
+    @abstractmethod
+    def follow(self, one: P) -> P:
+        """The prediction of the next image, with identities; `rows` then has one more cell.
+
+        Args:
+            one: the prediction.
+        """
+
+    @abstractmethod
+    def replay(self, image: str, size: Size, rows: Sequence[Sequence[str]]) -> None:
+        """Go on behind an image that was followed before, and then interrupted.
+
+        Args:
+            image: its name.
+            size: of the image.
+            rows: cells of its rows; none where nothing was found on it.
+        """
 
 
 def _middles(keypoints: FloatArray) -> FloatArray:

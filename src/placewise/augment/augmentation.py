@@ -199,7 +199,7 @@ class Augmentation:
             homographies.translate(size_out, *(s * self.translate * side for s, side in moves)),
         ]
         if axes == 2 or self.perspective:
-            tilted = (tilt * self.perspective for tilt in tilts)
+            tilted = [tilt * self.perspective for tilt in (*tilts, 0.0)[:2]]
             changes.append(homographies.perspective(size_out, *tilted))
         if self.flip and mirrored:
             changes.insert(1, homographies.flip(size_out))

@@ -41,8 +41,8 @@ def check(
     Args:
         data: file of labels, the folder that holds one, or a folder of images for each class.
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx, mask_folders, coco_masks.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
+            mask_folders, class_csv, class_folders, npz, idx.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
@@ -155,9 +155,10 @@ def train(
         max_steps: optimiser steps.
         max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
         resume: continue the run where it was interrupted; if there is none, begin it.
-        head: for keypoints heatmap (the default), integral, simcc, coordinates; for classes
-            convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; for
-            classes of pixels masks; or module:Class with --plugin. See docs/heads.md.
+        head: for keypoints heatmap (the default), integral, simcc, coordinates; for many keypoints
+            of a kind spots; for several animals poses; for classes of pixels masks; for single
+            objects instances; for classes convolutional (the default), flatten, sheet, proximity,
+            palm_tree, low_rank; or module:Class with --plugin. See docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
         backbone: unet (the default), resnet, lenet, timm, or module:Class with --plugin. See
             docs/backbones.md.
@@ -176,8 +177,8 @@ def train(
         device: auto (the default: cuda, mps or cpu, whichever is there), or cpu, cuda, cuda:1, mps.
         precision: auto (the default) measures which is faster on this machine.
         val_interval: steps between validations.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx, mask_folders, coco_masks.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
+            mask_folders, class_csv, class_folders, npz, idx.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
@@ -324,8 +325,8 @@ def evaluate(
         pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
         tolerance: of spots: pixels within which a found one is a labelled one; by default what
             was chosen from the labels when the run was trained.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut, class_csv, class_folders,
-            npz, idx, mask_folders, coco_masks.
+        format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
+            mask_folders, class_csv, class_folders, npz, idx.
         root: folder of the images, if it is not the folder of the file.
         task: what the labels are of, if it is not what they suggest; that of the run by default.
         splits: table image,split[,start,stop] that says the splits, as in train.

@@ -19,6 +19,7 @@ from placewise.model import Network, batches_of, unlike
 from placewise.run import Run, image_digest, load_model
 from placewise.task import Progress, RunInfo, Scored, Task
 from placewise.tasks import task_of
+from placewise.wording import PIXELS_OF
 
 __all__ = ["Chosen", "choose_samples", "evaluate", "scores_text"]
 
@@ -83,6 +84,8 @@ def evaluate(
     found = _predicted(network, dataset, chosen.samples, progress)
     held = Scored(network, dataset, chosen.samples, found, options, chosen.training)
     scores = task.score(held) | {"split": chosen.split}
+    if (axes := network.input.image_axes) != 2:
+        scores |= {"unit": PIXELS_OF[axes]}
     if out is not None:
         _write(task, held, scores, run, Path(out))
     return scores

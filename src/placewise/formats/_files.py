@@ -18,7 +18,7 @@ from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, 
 from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
 from placewise.images import is_hidden, is_image_name
-from placewise.labels import Dataset, KeypointDataset
+from placewise.labels import Dataset, KeypointDataset, by_time
 from placewise.labels.names import shown
 from placewise.wording import natural
 
@@ -69,7 +69,8 @@ def read_dataset(
             are those of several objects (poses) where images show several with two keypoints or
             more, and many of a kind (spots) where each object has one.
         splits: a table image,split[,start,stop] that says the splits in place of the labels, and
-            may cut long recordings into parts.
+            may cut long recordings into parts. Without it a single recording is split by time:
+            its first 60 % to learn from, up to two thirds to choose by, and the last third to test.
 
     Returns:
         The labels, e.g. a `KeypointDataset` or a `ClassDataset`.
@@ -102,7 +103,7 @@ def read_dataset(
         if Path(path).is_dir() and isinstance(labels, KeypointDataset):
             labels = _joined(labels, Path(path))
         labels = labels if task is None else labels.for_task(task)
-        return labels if splits is None else with_splits(labels, Path(splits))
+        return by_time(labels) if splits is None else with_splits(labels, Path(splits))
     except OSError as error:
         reason = error.strerror or error
         raise DataError(

@@ -323,8 +323,10 @@ def table_text(rows: Iterable[Sequence[str]]) -> str:
 
 
 def table_losses(labels: KeypointDataset) -> list[str]:
-    """What no table holds: a skeleton, and a symmetry that the names do not tell."""
+    """What no table holds: a skeleton, regions, and a symmetry that the names do not tell."""
     losses = []
+    if regions := sum(len(sample.ignored) for sample in labels.samples):
+        losses.append(f"{regions} regions that are ignored")
     if labels.skeleton:
         losses.append(f"the skeleton of {len(labels.skeleton)} joints")
     told = {frozenset(pair) for pair in guess_symmetry(labels.names)}

@@ -17,7 +17,7 @@ import numpy as np
 from placewise.errors import ImageError
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
-from placewise.labels import KeypointDataset, Visibility, by_time
+from placewise.labels import KeypointDataset, Visibility
 from placewise.readers import refusing
 from placewise.readers.packed import RATES, SIGNALS
 from placewise.readers.wfdb import OF_BEATS, read_marks
@@ -30,8 +30,7 @@ BEAT = "beat"
 class Beats(Format):
     """A folder of recordings with beats: NAME.npz with `beats`, or NAME.hea with NAME.atr.
 
-    Each beat is a spot of the kind `beat`. A folder of one recording is split by time: the first
-    60 % to learn from, up to two thirds to choose by, and the last third to test.
+    Each beat is a spot of the kind `beat`.
     """
 
     tasks = ("spots",)
@@ -59,8 +58,7 @@ class Beats(Format):
             for number, place in enumerate(places):
                 collector.within(image, (place,), 0, name)
                 collector.mark(image, (number, BEAT, Visibility.VISIBLE, place, np.nan))
-        found = collector.labels((BEAT,)).for_task("spots")
-        return by_time(found) if len(found.samples) == 1 else found
+        return collector.labels((BEAT,)).for_task("spots")
 
 
 def _records(files: Iterable[Path]) -> list[Path]:

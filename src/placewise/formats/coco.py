@@ -5,7 +5,8 @@ category's `skeleton` (1-based), and beyond the standard: the category's `symmet
 names), an annotation's `absent` (names), `scores` and `track_id` (which object over the images),
 and an image's `split`. Several annotations of an image are its instances; one without a labelled
 keypoint is none, unless it has `absent`. An `area` that is not that of the box about the keypoints
-is kept.
+is kept. The box of a crowd (`iscrowd` 1) is a region in which keypoints are not labelled one by
+one; its `ignored`, beyond the standard, names them. Its corners are edges of pixels.
 Coordinates are taken as they are: 0-based, an integer is a pixel's centre.
 
 Source: the data format page of cocodataset.org. Other tools deviate from it, and what they mean
@@ -19,7 +20,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -27,14 +28,17 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from placewise.formats._coco import is_coco, only_outlines
+from placewise.formats._coco_text import VISIBILITY, Json, text_of
 from placewise.formats._collect import Collector, subfolders
 from placewise.formats._format import Joints, KeypointFormat
-from placewise.geometry import PIXEL_CONVENTION, FloatArray
-from placewise.labels import KeypointDataset, KeypointSample, Visibility, guess_symmetry
+from placewise.geometry import PIXEL_CONVENTION
+from placewise.labels import (
+    Ignored,
+    KeypointDataset,
+    Visibility,
+    guess_symmetry,
+)
 from placewise.labels.names import shown
-
-VISIBILITY = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE)
-"""The states that COCO numbers 0, 1, 2."""
 
 MAX_LISTS = 20_000_000
 """Most lists and objects in a file; more would fill the memory."""
@@ -44,9 +48,6 @@ SAME = 0.001
 
 MAX_FOLDERS = 1000
 """Most folders that are searched for the images."""
-
-Json = dict[str, Any]
-"""An object of a JSON file; each value's type is checked before it is used."""
 
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 _BESIDE = ("annotations", "annotation", "labels")
@@ -87,30 +88,7 @@ class Coco(KeypointFormat):
 
     def text(self, labels: KeypointDataset) -> str:
         """One line for each image and annotation."""
-        index = {name: i + 1 for i, name in enumerate(labels.names)}
-        category = {
-            "id": 1,
-            "name": "object",
-            "keypoints": list(labels.names),
-            "skeleton": [[index[a], index[b]] for a, b in labels.skeleton],
-            "symmetry": [list(pair) for pair in labels.symmetry],
-        }
-        info = {"description": "written by placewise", "pixel_convention": PIXEL_CONVENTION}
-        images: list[Json] = []
-        annotations: list[Json] = []
-        for i, sample in enumerate(labels.samples, 1):
-            images.append(_image(i, sample))
-            for instance in range(len(sample.points)):
-                if len(sample.points) > 1 or sample.visibility.any():
-                    ids = {"id": len(annotations) + 1, "image_id": i, "category_id": 1}
-                    annotations.append({**ids, **_annotation(sample, instance, labels.names)})
-        parts = [
-            f'"info": {_dump(info)}',
-            f'"categories": {_lines([category])}',
-            f'"images": {_lines(images)}',
-            f'"annotations": {_lines(annotations)}',
-        ]
-        return "{\n" + ",\n".join(parts) + "\n}\n"
+        return text_of(labels)
 
 
 class Reader:
@@ -127,6 +105,7 @@ class Reader:
         self.columns: dict[str, range] = {}
         self.images: dict[str, str | None] = {}
         self.instances: Counter[tuple[str, int]] = Counter()
+        self.ignored: dict[str, list[Ignored]] = {}
 
     def labels(self) -> KeypointDataset:
         """Read everything.
@@ -148,7 +127,8 @@ class Reader:
         for i, annotation in enumerate(annotations):
             self._annotation(annotation, f"annotations[{i}]")
         symmetry = self._symmetry(category, f"{path}.symmetry")
-        return self.collector.labels(self.names, symmetry, self._skeleton(category))
+        labels = self.collector.labels(self.names, symmetry, self._skeleton(category))
+        return labels.ignoring(self.ignored)
 
     def joints(self) -> Joints | None:
         """How the keypoints of the category belong together; None where nothing says it.
@@ -368,6 +348,9 @@ class Reader:
         if annotation is None:
             return
         columns = self._columns(annotation, path)
+        if columns and annotation.get("iscrowd") == 1:
+            self._crowd(annotation, columns)
+            return
         empty = not annotation.get("keypoints") and "absent" not in annotation
         if not columns or (empty and {"keypoints", "bbox", "segmentation"} & set(annotation)):
             return  # of another category, or a box or a mask alone
@@ -387,6 +370,24 @@ class Reader:
             instance = self._points(values, image, columns, absent, scores, path)
             if instance is not None:
                 self._object(annotation, values, image, instance, path)
+
+    def _crowd(self, annotation: Json, columns: range) -> None:
+        """Keep the box of a crowd, in which keypoints are not labelled one by one."""
+        image = self.images.get(str(annotation.get("image_id"))) or ""
+        box = annotation.get("bbox")
+        numbers = [_finite(value) for value in box] if isinstance(box, list) else []
+        x, y, width, height = numbers if len(numbers) == 4 else (None,) * 4
+        if x is None or y is None or not width or not height or min(width, height) <= 0:
+            return
+        listed = annotation.get("ignored")
+        said = listed if isinstance(listed, list) else list(self.names)
+        low, high = (x - 0.5, y - 0.5), (x + width - 0.5, y + height - 0.5)
+        held = self.ignored.setdefault(image, [])
+        held += [
+            Ignored(name, low, high)
+            for name in self.names[columns.start : columns.stop]
+            if name in said
+        ]
 
     def _columns(self, annotation: Json, path: str) -> range | None:
         """The keypoints of an annotation's category; None and a fault where there is none."""
@@ -530,61 +531,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> Json:
         key = next(key for key, count in Counter(k for k, _ in pairs).items() if count > 1)
         raise ValueError(f"the key {shown(key)} is there twice in one object")
     return found
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _lines(values: Iterable[object]) -> str:
-    return "[\n" + ",\n".join(_dump(value) for value in values) + "\n]"
-
-
-def _image(number: int, sample: KeypointSample) -> Json:
-    height, width = sample.size
-    image: Json = {"id": number, "file_name": sample.image, "width": width, "height": height}
-    return {**image, "split": sample.split} if sample.split else image
-
-
-def _annotation(sample: KeypointSample, instance: int, names: tuple[str, ...]) -> Json:
-    points, visibility = sample.points[instance], sample.visibility[instance]
-    keypoints: list[float] = []
-    for (x, y), seen in zip(points.tolist(), visibility.tolist(), strict=True):
-        keypoints += (
-            [x, y, VISIBILITY.index(Visibility(seen))] if seen >= Visibility.HIDDEN else [0, 0, 0]
-        )
-    located = points[sample.located[instance]]
-    annotation: Json = {
-        "keypoints": keypoints,
-        "num_keypoints": len(located),
-        "iscrowd": 0,
-        **_box(located),
-    }
-    if sample.areas is not None and np.isfinite(sample.areas[instance]):
-        annotation["area"] = float(sample.areas[instance])
-    if sample.tracks is not None and sample.tracks[instance] >= 0:
-        annotation["track_id"] = int(sample.tracks[instance])
-    absent = [
-        name for name, seen in zip(names, visibility, strict=True) if seen == Visibility.ABSENT
-    ]
-    if absent or not len(located):
-        annotation["absent"] = absent
-    if sample.scores is None:
-        return annotation
-    return {**annotation, **_scored(sample.scores[instance])}
-
-
-def _box(located: FloatArray) -> Json:
-    """Box and area about the keypoints, which tools that score COCO files ask for."""
-    if not len(located):
-        return {"bbox": [0, 0, 0, 0], "area": 0}
-    corner = located.min(0)
-    width, height = (located.max(0) - corner).tolist()
-    return {"bbox": [*corner.tolist(), width, height], "area": width * height}
-
-
-def _scored(scores: FloatArray) -> Json:
-    """Scores of the keypoints and their mean; null where a score is not a number."""
-    listed = [value if np.isfinite(value) else None for value in scores.tolist()]
-    known = [value for value in listed if value is not None]
-    return {"scores": listed, "score": float(np.mean(known)) if known else None}

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from placewise.formats._coco import is_coco, only_outlines
+from placewise.formats._coco_text import Json
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
-from placewise.formats.coco import Json, Reader
+from placewise.formats.coco import Reader
 from placewise.geometry import FloatArray, Size
 from placewise.labels import InstanceDataset, InstanceSample
 from placewise.labels.names import shown

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -78,11 +78,7 @@ class Voc(Format):
         if lacking:
             collector.assume("names without a box on an image as absent there")
         labels = collector.labels(tuple(read.names), symmetry=()).for_task("spots")
-        samples = (
-            replace(sample, ignored=tuple(read.ignored.get(sample.image, ())))
-            for sample in labels.samples
-        )
-        return replace(labels, samples=tuple(samples))
+        return labels.ignoring(read.ignored)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -65,7 +65,7 @@ def labelled_objects(labels: Tensor, stride: Size) -> Objects:
         ([[2.0], [4.0]], [[-1, 0, 0, 0, 1, -1]])
     """
     batch, size = len(labels), tuple(labels.shape[1:])
-    most = int(labels.max()) + 1 if labels.numel() else 1
+    most = max(0, int(labels.max())) + 1
     image = torch.arange(batch, device=labels.device).view(-1, *[1] * len(size))
     keys = labels.clamp_min(0).long() + most * image
     counts = torch.bincount(keys.flatten(), minlength=most * batch)

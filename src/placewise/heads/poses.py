@@ -23,6 +23,9 @@ from placewise.peaks import Peaks, find_peaks
 SIDE = 64
 """Length of each axis of a map that is assumed where the size of the images is not known."""
 
+CLOSE = 2.0
+"""Least distance of two peaks of a keypoint in σ: what is nearer is one."""
+
 APART = 0.15
 """Least distance of the centres of two objects, as a share of an object's extent."""
 
@@ -38,10 +41,10 @@ UNIT = 0.25
 LITTLE = 0.1
 """Offsets of an image, in units, count as this long at least for each keypoint."""
 
-LEAST = 0.05
-"""Score below which a peak is none."""
+LEAST = 0.1
+"""Score below which a peak is none; a network that knows nothing has 0.06."""
 
-MOST = 200
+MOST = 100
 """Peaks of a map at most."""
 
 MARGIN = 0.25
@@ -206,7 +209,11 @@ class Poses(MapGrid):
         sure, round_ = self.criterion.read(output[:, count : count + 1], self.wide)
         apart = max(1.0, APART * self.extent / max(stride))
         peaks = find_peaks(
-            score.flatten(0, 1), self.sigma, least=LEAST, most=MOST, shape=shape.flatten(0, 1)
+            score.flatten(0, 1),
+            CLOSE * self.sigma,
+            least=LEAST,
+            most=MOST,
+            shape=shape.flatten(0, 1),
         )
         centres = find_peaks(sure[:, 0], apart, least=LEAST, most=MOST, shape=round_[:, 0])
         arrows = output[:, count + 1 :].double().cpu().numpy()

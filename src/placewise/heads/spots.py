@@ -68,7 +68,7 @@ class Spots(Head):
         input_size: Sequence[int] | None = None,
         spatial_dims: int | None = None,
         *,
-        loss: str | PeakLoss = "focal",
+        loss: str | PeakLoss = "poisson",
         sigma: float = 1.5,
         radius: float = 3.0,
         most: int = MOST,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,8 +197,7 @@ class KeypointDataset(Dataset[KeypointSample]):
         points = sample.points - start
         away = sample.located & ((points < -0.5) | (points >= stop - start - 0.5))[..., 0]
         points = np.where(away[..., None], np.nan, points)
-        gone = np.int8(Visibility.ABSENT if self.task == "keypoints" else Visibility.UNLABELLED)
-        visibility = np.where(away, gone, sample.visibility)
+        visibility = np.where(away, np.int8(Visibility.ABSENT), sample.visibility)
         kept = np.flatnonzero(~away.any(1) | (visibility >= Visibility.HIDDEN).any(1))
         kept = kept if len(kept) else np.array([0])
         name, scores = part_named(sample.image, start, stop), sample.scores
@@ -236,6 +237,17 @@ class KeypointDataset(Dataset[KeypointSample]):
         )
         symmetry, skeleton = pairs
         return replace(self, names=names, samples=samples, symmetry=symmetry, skeleton=skeleton)
+
+    def ignoring(self, regions: Mapping[str, Sequence[Ignored]]) -> Self:
+        """The same with regions of images that are ignored.
+
+        Args:
+            regions: of each image that has some, by its name.
+        """
+        if not regions:
+            return self
+        samples = (replace(s, ignored=tuple(regions.get(s.image, ()))) for s in self.samples)
+        return replace(self, samples=tuple(samples))
 
     @property
     def instances(self) -> int:

@@ -17,12 +17,16 @@ _LOG = logging.getLogger("placewise")
 
 
 def by_time(dataset: D) -> D:
-    """The same labels with their only recording cut into three parts, one for each split.
+    """The same labels; a single signal without a split is cut into three parts, one for each.
 
     Args:
-        dataset: of one signal.
+        dataset: the labels.
     """
+    if len(dataset.samples) != 1 or len(dataset.samples[0].size) != 1:
+        return dataset
     (sample,) = dataset.samples
+    if sample.split is not None:
+        return dataset
     length = sample.size[0]
     ends = [0, round(LEARNT * length), round(CHOSEN * length), length]
     spans = zip(("train", "val", "test"), ends, ends[1:], strict=False)

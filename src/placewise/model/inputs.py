@@ -179,18 +179,15 @@ def choose_input(
     if pixels is None:
         pixels = WHOLE if axes == 1 and whole else BUDGET[axes]
     base = _root(float(pixels / np.median(sizes.prod(1))), axes)
-    scale = base
-    if not whole:
-        scale *= _root(DETAIL, axes)
-        if extent:
-            scale = max(scale, min(OBJECT / extent, FINER ** (2 / axes) * base), SMALLEST / extent)
+    scale = base if whole else _scale(base, axes, extent)
     scale = 1.0 if full or (axes == 1 and not whole) else min(1.0, scale)
     sides = _window(sizes * min(scale, base), pixels)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(samples))[:PEEK]
     peek = [dataset.image(samples[i].image) for i in chosen]
     if view:
-        peek = [view.map(signal) for signal in peek]
+        count = _channels_of(peek, 1)
+        peek = [view.map(_channels(signal, count)) for signal in peek]
     found = {
         "scale": scale,
         "size": tuple(np.ceil(sides).astype(int).tolist()),
@@ -211,6 +208,20 @@ def _window(sizes: FloatArray, pixels: float) -> FloatArray:
     """
     sides: FloatArray = np.percentile(sizes, 90, axis=0)
     return sides if sides.prod() <= MUCH * pixels else np.median(sizes, axis=0)
+
+
+def _scale(base: float, axes: int, extent: float | None) -> float:
+    """What shows more than the budget, and keeps small objects large.
+
+    Args:
+        base: what shows the median image within the budget.
+        axes: of the images.
+        extent: of the object in image pixels; None where it is not known.
+    """
+    scale = base * _root(DETAIL, axes)
+    if extent:
+        scale = max(scale, min(OBJECT / extent, FINER ** (2 / axes) * base), SMALLEST / extent)
+    return scale
 
 
 def _axes_of(samples: Sequence[Sample]) -> int:
@@ -398,7 +409,8 @@ def as_input(
     size = shown_size(image.shape[:-1], view, spacing)
     if view.spectrogram:
         length = (_length(len(image), view, spacing),)
-        signal = image if length[0] == len(image) else resize(image.astype(np.float32), length)
+        signal = _channels(image.astype(np.float32, copy=False), view.channels - 1)
+        signal = signal if length[0] == len(image) else resize(signal, length)
         seen = view.spectrogram.map(signal)
         return _channels(seen if seen.shape[:-1] == size else resize(seen, size), view.channels)
     if view.normalise == "each":

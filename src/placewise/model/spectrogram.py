@@ -35,18 +35,18 @@ class Spectrogram(BaseModel):
 
     @classmethod
     def of_pitch(cls, pitch: float | None) -> Spectrogram:
-        """Windows of `SECONDS`, or nearly so: a power of two; four of them cover a sample.
+        """Windows of `SECONDS`, or nearly so: a power of two; two of them cover each sample.
 
         Args:
             pitch: seconds from sample to sample; None: not known.
 
         Example:
             >>> Spectrogram.of_pitch(1 / 8000)
-            Spectrogram(window=256, hop=64)
+            Spectrogram(window=256, hop=128)
         """
         wanted = SAMPLES if pitch is None else SECONDS / pitch
         window = int(np.clip(2 ** round(float(np.log2(wanted))), 16, 2**15))
-        return cls(window=window, hop=window // 4)
+        return cls(window=window, hop=window // 2)
 
     def size(self, length: int) -> Size:
         """(frequencies, columns) of a signal of this length.
@@ -60,6 +60,9 @@ class Spectrogram(BaseModel):
     def map(self, signal: NDArray[Any]) -> NDArray[np.float32]:
         """The map of a signal: 1 is its loudest place, 0 is `RANGE` decibels lower, or less.
 
+        The last channel is the frequency itself, 0 to 1: a convolution sees every place alike, and
+        what is said lies in which frequencies are loud.
+
         A column is 20·log₁₀|Σ w(n) x(n) e^(−2πikn/N)|, with the window about its middle; beyond the
         ends of the signal are zeros. A louder recording of the same sound has the same map. The
         lowest frequency (the mean) is left out.
@@ -68,7 +71,7 @@ class Spectrogram(BaseModel):
             signal: (length, channels) of any numbers.
 
         Returns:
-            (frequencies, columns, channels) in 0..1, the highest frequency first.
+            (frequencies, columns, channels + 1) in 0..1, the highest frequency first.
 
         Example:
             >>> tone = np.sin(2 * np.pi * np.arange(4000) / 8)[:, None]  # an eighth of the rate
@@ -84,5 +87,7 @@ class Spectrogram(BaseModel):
         power = np.abs(np.fft.rfft(seen * hann, axis=-1)[..., 1:]) ** 2
         loudest = float(power.max(initial=0.0)) or 1.0
         decibels = 10 * np.log10(np.maximum(power / loudest, 1e-30))
-        shown = (1 + decibels / RANGE).clip(0, 1).astype(np.float32)
-        return np.ascontiguousarray(shown.transpose(2, 0, 1)[::-1])
+        shown = (1 + decibels / RANGE).clip(0, 1).transpose(2, 0, 1)
+        rows = np.linspace(0, 1, self.window // 2)[:, None, None]
+        maps = np.concatenate([shown, np.broadcast_to(rows, (*shown.shape[:2], 1))], axis=-1)
+        return np.ascontiguousarray(maps[::-1], np.float32)

@@ -38,8 +38,9 @@ from placewise.prediction.journal import Batch, Journal, order_of
 from placewise.readers import list_files
 from placewise.report.drawing import save_image
 from placewise.run import Run
-from placewise.task import Follower, Progress, Task
+from placewise.task import Progress, Task
 from placewise.tasks import task_named
+from placewise.tracking import Follower
 
 __all__ = ["predict"]
 

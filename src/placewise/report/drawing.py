@@ -44,7 +44,8 @@ FAR = 1e6
 
 PANEL = 320
 """Pixels of the longest side of a volume on a drawing, about."""
-OBJECT_MARK = 2.6
+
+OBJECT_MARK = 3.0
 """Radius of a keypoint's mark where several objects have many, in units of the drawing."""
 
 GAP = 12
@@ -488,7 +489,7 @@ def _draw_objects(
         for a, b in joints:
             draw_line(canvas, points[a], points[b], colour, unit)
     for truth in marks.truth.reshape(-1, 2):
-        draw_cross(canvas, truth, 0.6 * unit)
+        draw_cross(canvas, truth, 0.8 * unit)
     for points, hollow, colour in zip(marks.points, marks.hollow, colours, strict=True):
         for k, point in enumerate(points):
             draw_keypoint(canvas, point, k, radius, hollow=bool(hollow[k]), colour=colour)
@@ -501,9 +502,9 @@ def _number(canvas: Overlay, points: FloatArray, words: str, colour: RGB, unit: 
     known = points[np.isfinite(points).all(-1)]
     if not len(known):
         return
-    font = font_of(round(13 * unit))
+    font = font_of(round(16 * unit))
     top = known[known[:, 1].argmin()]
-    wide, high = font.getlength(words), 15 * unit
+    wide, high = font.getlength(words), 18 * unit
     x = float(np.clip(top[0] - wide / 2, 2, max(2, canvas.shape[1] - wide - 2)))
     y = float(np.clip(top[1] - high - 7 * unit, 2, max(2, canvas.shape[0] - high - 2)))
     image = Image.fromarray(canvas)

@@ -102,6 +102,8 @@ def _paint(canvas: Overlay, labels: Labels, colours: Sequence[RGB]) -> None:
     ]
     large = np.maximum(labels[np.ix_(*index)], 0)
     edge = rims(large)
+    if canvas.shape[0] > labels.shape[0]:  # enlarged: a line of one pixel would be too fine
+        edge |= rims(np.where(edge, 0, large))
     canvas[edge] = np.array(colours, np.uint8).reshape(-1, 3)[large[edge] - 1]
 
 

@@ -41,7 +41,7 @@ class Objective(nn.Module):
     def __init__(self, model: Network[Any], precision: str) -> None:
         super().__init__()
         self.layout: torch.memory_format = LAYOUTS[model.input.axes]
-        self.model: Network[Any] = model
+        self.model: Any = model
         if self.layout != torch.contiguous_format:
             self.model = model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.precision = precision

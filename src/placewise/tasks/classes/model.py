@@ -58,7 +58,7 @@ class ClassModel(Network[ClassPrediction]):
 
     def pictured(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
         """What evidence is drawn on: the image, or the spectrogram that the network sees of it."""
-        return self.prepared(image) if self.input.spectrogram else image
+        return self.prepared(image)[..., :1] if self.input.spectrogram else image
 
     def evidence(self, image: NDArray[np.generic], label: int) -> FloatArray:
         """Where on an image the evidence for a class lies.

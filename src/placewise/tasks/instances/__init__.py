@@ -10,17 +10,20 @@ import numpy as np
 from pydantic import Field
 
 from placewise.errors import DataError
+from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size
 from placewise.images import ImageArray
 from placewise.labels import Dataset, InstanceDataset, InstanceSample
 from placewise.metrics import image_ap
-from placewise.model import ModelSettings, Settings
+from placewise.model import ModelSettings, Settings, choose_input
 from placewise.report.marks import Overlay
 from placewise.report.objects import outlined
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Needs, Scored, Task, Validation
-from placewise.tasks.instances import scoring
+from placewise.task import Calibration, Items, Needs, Progress, Scored, Task, Validation
+from placewise.tasks.instances import check, scoring
 from placewise.tasks.instances.choosing import best_limits, usual_limits
+from placewise.tasks.instances.demo import DEMO
+from placewise.tasks.instances.items import InstanceItems
 from placewise.tasks.instances.model import InstanceModel
 from placewise.tasks.instances.prediction import InstancePrediction, columns, write_counts
 from placewise.tasks.instances.report import (
@@ -31,7 +34,7 @@ from placewise.tasks.instances.report import (
     instance_tiles,
     verdict,
 )
-from placewise.tasks.instances.target import InstanceTarget, Store
+from placewise.tasks.instances.target import InstanceTarget, Store, diameters
 
 Data = Dataset[InstanceSample]
 Samples = Sequence[InstanceSample]
@@ -76,6 +79,7 @@ class Instances(Task[InstanceSample, InstancePrediction]):
     words = INSTANCE_WORDS
     validated = 40
     calibration = Limits
+    demo = DEMO
 
     def __init__(self) -> None:
         self._store = Store()
@@ -207,6 +211,18 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         """How many objects of each kind are on each image: counts.csv."""
         write_counts(settings.names, rows, out / "counts.csv")
 
+    def items(self, model: Any, dataset: Data, samples: Samples) -> Items:
+        """AP of each image that shows an object."""
+        return InstanceItems(model, _instances(dataset), samples)
+
+    def check(self, dataset: Data, *, seed: int = 0, progress: Progress | None = None) -> Findings:
+        """Look at labelled objects and their images."""
+        known = _instances(dataset)
+        sizes = object_sizes(known, dataset.samples)
+        extent = float(np.median(sizes)) if len(sizes) else None
+        scale = choose_input(dataset, dataset.samples, extent, seed).scale
+        return check.look(known, scale, seed, progress)
+
     def verdict(self, scores: Mapping[str, Any]) -> str:
         """How many objects are found, in words."""
         return verdict(scores)
@@ -238,20 +254,6 @@ def object_sizes(dataset: InstanceDataset, samples: Samples) -> FloatArray:
         labels, _ = dataset.instances(sample)
         found.append(diameters(np.bincount(labels[labels > 0])[1:], labels.ndim))
     return np.concatenate(found)
-
-
-def diameters(areas: Any, axes: int) -> FloatArray:
-    """Diameters of discs, balls or intervals of these contents in pixels; those of 0 left out.
-
-    Example:
-        >>> diameters(np.array([0, 314]), 2).round(1).tolist()
-        [20.0]
-    """
-    known = np.asarray(areas, np.float64)
-    known = known[known > 0]
-    unit = (1.0, np.pi / 4, np.pi / 6)[axes - 1]
-    sizes: FloatArray = (known / unit) ** (1 / axes)
-    return sizes
 
 
 def _instances(dataset: Data) -> InstanceDataset:

@@ -39,39 +39,40 @@ def best_limits(
 ) -> tuple[Limits, float | None]:
     """The thresholds whose AP, mean of those at `AT`, is the largest; and their AP at 0.5.
 
+    First that of centres, with the usual one of the foreground, then that of the foreground.
+
     Args:
         found: predictions of a model that is not calibrated.
         truths: (*size) label map of each image.
     """
-    return _best(found, truths, FOREGROUNDS, CENTRES)
+    first, _ = _best(found, truths, [Limits(centre=centre) for centre in CENTRES])
+    return _best(found, truths, [first._replace(foreground=one) for one in FOREGROUNDS])
 
 
 def usual_limits(
     found: Sequence[InstancePrediction], truths: Sequence[NDArray[Any]]
 ) -> tuple[Limits, float | None]:
     """The same of a few thresholds of centres alone, which is quick."""
-    return _best(found, truths, (FOREGROUND,), FEW)
+    return _best(found, truths, [Limits(centre=centre) for centre in FEW])
 
 
 def _best(
-    found: Sequence[InstancePrediction],
-    truths: Sequence[NDArray[Any]],
-    foregrounds: Sequence[float],
-    centres: Sequence[float],
+    found: Sequence[InstancePrediction], truths: Sequence[NDArray[Any]], tried: Sequence[Limits]
 ) -> tuple[Limits, float | None]:
-    counts = np.zeros((len(centres), len(foregrounds), len(AT) + 1))
+    counts = np.zeros((len(tried), len(AT) + 1))
     for one, truth in zip(found, truths, strict=True):
-        for row, centre in enumerate(centres):
-            grouped = None if one.evidence is None else Grouped(one.evidence, centre)
-            for column, foreground in enumerate(foregrounds):
-                labels = one.labels if grouped is None else grouped.found(foreground).labels
-                pairs = overlap(truth, labels)
-                hits = [len(pairs.matched(least)) for least in AT]
-                counts[row, column] += *hits, sum(pairs.counts)
-    total = counts[..., -1]
+        held: Grouped | None = None
+        for row, limits in enumerate(tried):
+            labels = one.labels
+            if one.evidence is not None:
+                if held is None or held.centre != limits.centre:
+                    held = Grouped(one.evidence, limits.centre)
+                labels = held.found(limits.foreground).labels
+            pairs = overlap(truth, labels)
+            counts[row] += *(len(pairs.matched(least)) for least in AT), sum(pairs.counts)
+    hits, total = counts[:, :-1], counts[:, -1:]
     if not total.any():
         return Limits(), None
-    hits = counts[..., :-1]
-    shares = hits / (total[..., None] - hits).clip(1)
-    row, column = np.unravel_index(shares.mean(-1).argmax(), total.shape)
-    return Limits(foregrounds[column], centres[row]), float(shares[row, column, 0])
+    shares = hits / (total - hits).clip(1)
+    row = int(shares.mean(-1).argmax())
+    return tried[row], float(shares[row, 0])

@@ -5,8 +5,10 @@ The rules, in this order:
 1. A centre counts if its score reaches a threshold. A pixel is foreground if its probability
    exceeds another one. Both are chosen on validation images.
 2. Each foreground pixel belongs to the centre that is nearest to where its offset points.
-3. A centre to which fewer pixels belong than `SMALLEST` is no object, and they are background: so
-   a centre without foreground is none, and foreground is in an object only where a centre is.
+3. An object is one connected piece. Other pieces that point at its centre join the object beside
+   them; one that lies alone is an object whose centre was missed, or noise if it is small
+   (`made_whole`).
+4. A centre with fewer pixels than `SMALLEST` is no object, and they are background.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from placewise.geometry import FloatArray, Size, ratio_of, rescale, to_image
 from placewise.grouping import vote
 from placewise.heads.instances import FAINT, Read
 from placewise.peaks import find_peaks
+from placewise.tasks.instances.pieces import made_whole
 
 LINEAR = ("linear", "bilinear", "trilinear")
 """What torch calls resizing by number of axes, less one."""
@@ -80,7 +83,9 @@ class Evidence:
     kinds: NDArray[np.float16] | None
 
     @classmethod
-    def of(cls, read: Read, sigma: float, stride: int, shown: Size, sizes: Sequence[Size]) -> Any:
+    def of(
+        cls, read: Read, sigma: float, stride: int, shown: Size, sizes: Sequence[Size]
+    ) -> list[Evidence]:
         """One for each image.
 
         Args:
@@ -105,19 +110,33 @@ class Evidence:
             ratio = ratio_of(shown, size)
             places = rescale(to_image(peak.points, float(stride)), ratio)
             order = np.lexsort(places.T)
-            halves = [part[i].cpu().numpy().astype(np.float16) for part in maps]
+            foreground, offsets = (part[i].cpu().numpy().astype(np.float16) for part in maps)
             told = None if kinds is None else kinds[i].cpu().numpy().astype(np.float16)
-            found.append(cls(size, shown, stride, *halves, places[order], peak.heat[order], told))
+            found.append(
+                cls(
+                    tuple(size),
+                    shown,
+                    stride,
+                    foreground,
+                    offsets,
+                    places[order],
+                    peak.heat[order],
+                    told,
+                )
+            )
         return found
 
     def aims(self) -> FloatArray:
         """(axes, *size): from each pixel of the image to where its offset points, in its pixels."""
         index = self._index()
         grid = np.stack(np.meshgrid(*index, indexing="ij")[::-1])
-        aims = np.moveaxis(grid + self.offsets[(slice(None), *np.ix_(*index))], 0, -1)
+        places: tuple[Any, ...] = (slice(None), *np.ix_(*index))
+        offsets = self.offsets[places].astype(np.float64)
+        aims: FloatArray = np.moveaxis(grid + offsets, 0, -1)
         aims = rescale(to_image(aims, float(self.stride)), ratio_of(self.shown, self.size))
         pixels = np.stack(np.meshgrid(*map(np.arange, self.size), indexing="ij")[::-1], -1)
-        return np.moveaxis(aims - pixels, -1, 0)
+        found: FloatArray = np.moveaxis(aims - pixels, -1, 0)
+        return found
 
     def _index(self) -> list[NDArray[np.intp]]:
         """Along each axis, the pixel of the maps that is nearest to each pixel of the image."""
@@ -157,7 +176,7 @@ class Grouped:
     """
 
     def __init__(self, evidence: Evidence, centre: float) -> None:
-        self.evidence, self.chances = evidence, evidence.chances()
+        self.evidence, self.centre, self.chances = evidence, centre, evidence.chances()
         kept = evidence.scores >= centre
         self.scores = evidence.scores[kept]
         able = self.chances > FAINT
@@ -165,15 +184,16 @@ class Grouped:
 
     def found(self, foreground: float) -> Found:
         """The objects for a threshold of the foreground, of `FAINT` or more."""
-        labels = np.where(self.chances > foreground, self.votes, 0)
-        areas = np.bincount(labels.ravel(), minlength=len(self.scores) + 1)
+        labels, new = made_whole(np.where(self.chances > foreground, self.votes, 0))
+        centres = np.concatenate([self.scores, self.scores[new - 1]])
+        areas = np.bincount(labels.ravel(), minlength=len(centres) + 1)
         there = areas >= SMALLEST
         there[0] = False
         number = np.where(there, np.cumsum(there), 0).astype(np.int32)
         labels = number[labels]
         count = int(there.sum())
         sums = np.bincount(labels.ravel(), self.chances.ravel(), count + 1)[1:]
-        scores = self.scores[there[1:]] * sums / areas[there]
+        scores = centres[there[1:]] * sums / areas[there]
         return Found(labels, scores, self._kinds(labels, count))
 
     def _kinds(self, labels: NDArray[np.int32], count: int) -> NDArray[np.int32]:
@@ -184,7 +204,7 @@ class Grouped:
         index = np.ix_(*self.evidence._index())
         flat = labels.ravel()
         sums = [np.bincount(flat, one[index].ravel().astype(float), count + 1)[1:] for one in told]
-        return np.argmax(sums, 0).astype(np.int32)
+        return np.asarray(np.argmax(sums, 0), np.int32)
 
 
 def _cut(maps: Tensor, size: Size) -> Tensor:

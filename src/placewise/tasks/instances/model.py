@@ -52,7 +52,7 @@ class InstanceModel(Network[InstancePrediction]):
         """Objects at the size of the images; see `Network.decode`."""
         head = self.head
         read = head.read(output)
-        evidence = Evidence.of(read, head.sigma, head.map_stride, shown, [tuple(s) for s in sizes])
+        evidence = Evidence.of(read, head.sigma, head.map_stride, shown, sizes)
         chosen = self.calibration
         limits = chosen.get("foreground", FOREGROUND), chosen.get("centre", CENTRE)
         predictions = []

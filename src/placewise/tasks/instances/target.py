@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from placewise.augment import Chain, Homography, Warp, warp_labels
-from placewise.geometry import Size
+from placewise.augment import Chain, Warp, warp_labels
+from placewise.geometry import FloatArray, Size
 from placewise.labels import InstanceDataset, InstanceSample
 from placewise.metrics import at_border
 from placewise.task import Target
+from placewise.tasks.masks.target import rescaling
 
 KEPT_BYTES = 1 << 30
 """Label maps are kept in memory up to this, in each process that prepares batches."""
@@ -70,7 +71,7 @@ class InstanceTarget(Target):
         several: each part has a centre of its own, which lies in it.
         """
         labels, kinds = self.read()
-        whole = warp if set(self.ratio) <= {1.0} else Chain(_rescaling(self.size, self.ratio), warp)
+        whole = warp if set(self.ratio) <= {1.0} else Chain(rescaling(self.size, self.ratio), warp)
         shown = warp_labels(labels, whole)
         told = np.zeros((), np.int16)
         if self.several:
@@ -107,9 +108,15 @@ def parts_apart(labels: NDArray[np.integer[Any]]) -> Labels:
     return found
 
 
-def _rescaling(size: Size, ratio: tuple[float, ...]) -> Homography:
-    """From the labelled image to the scaled one: p ← (p + ½) · ratio − ½ along each axis."""
-    matrix = np.diag([*ratio, 1.0])
-    matrix[:-1, -1] = 0.5 * np.array(ratio) - 0.5
-    scaled = (max(1, round(s * r)) for s, r in zip(size, ratio[::-1], strict=True))
-    return Homography(matrix, tuple(scaled))
+def diameters(areas: Any, axes: int) -> FloatArray:
+    """Diameters of discs, balls or intervals of these contents in pixels; those of 0 left out.
+
+    Example:
+        >>> diameters(np.array([0, 314]), 2).round(1).tolist()
+        [20.0]
+    """
+    known = np.asarray(areas, np.float64)
+    known = known[known > 0]
+    unit = (1.0, np.pi / 4, np.pi / 6)[axes - 1]
+    sizes: FloatArray = (known / unit) ** (1 / axes)
+    return sizes

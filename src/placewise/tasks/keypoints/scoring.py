@@ -16,7 +16,6 @@ from placewise.report.run import kind_of
 from placewise.task import Scored
 from placewise.tasks.keypoints.model import decode_floor
 from placewise.tasks.keypoints.prediction import KeypointPrediction
-from placewise.wording import PIXELS_OF
 
 
 def score(held: Scored[KeypointSample, KeypointPrediction]) -> dict[str, Any]:
@@ -60,7 +59,7 @@ def _measured(
     if axes == 2:
         return {}
     name, factor = {1: ("mean_error_ms", 1000.0), 3: ("mean_error_mm", 1.0)}[axes]
-    found: dict[str, Any] = {"unit": PIXELS_OF[axes], name: None}
+    found: dict[str, Any] = {name: None}
     known = [step for step in spacings if step is not None]
     if len(known) == len(spacings):
         steps = factor * np.array(known)[:, None, ::-1]
@@ -84,16 +83,14 @@ def _baseline(held: Scored[KeypointSample, KeypointPrediction], truth: FloatArra
 
 def verdict(scores: Mapping[str, Any]) -> str:
     """The first sentence of a report: how large the errors are."""
-    unit = scores.get("unit", "px")
-    what = {"samples": "signals", "voxels": "volumes"}.get(unit, "images")
     if scores["mean_error_px"] is None:
-        return f"No keypoint is labelled on the {scores['images']} {scores['split']} {what}."
+        return f"No keypoint is labelled on the {scores['images']} {scores['split']} images."
     baseline = scores["mean_position_baseline_px"]
-    blind = f" (always predicting the mean position: {baseline:.1f} {unit})" if baseline else ""
+    blind = f" (always predicting the mean position: {baseline:.1f} px)" if baseline else ""
     mean, median = scores["mean_error_px"], scores["median_error_px"]
     no_better = baseline and mean >= baseline
     return (
-        f"On {scores['images']} {kind_of(scores['split'])} {what} the mean error is {mean:.2f} "
-        f"{unit} and the median error {median:.2f} {unit}{blind}."
+        f"On {scores['images']} {kind_of(scores['split'])} images the mean error is {mean:.2f} px "
+        f"and the median error {median:.2f} px{blind}."
         + (" The network is no better than that: train it longer." if no_better else "")
     )

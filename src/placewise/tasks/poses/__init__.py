@@ -39,12 +39,14 @@ from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Follower, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import Calibration, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.poses import check, scoring
+from placewise.tasks.poses.demo import DEMO
 from placewise.tasks.poses.following import PoseFollower
 from placewise.tasks.poses.model import PoseModel
 from placewise.tasks.poses.prediction import COLUMNS, PosePrediction, export, read_rows
 from placewise.tasks.poses.report import POSE_WORDS, pose_sections, pose_tiles
+from placewise.tracking import Follower
 from placewise.wording import share
 
 LEAST_TURN, MOST_TURN = 15.0, 180.0
@@ -132,6 +134,7 @@ class Poses(Task[KeypointSample, PosePrediction]):
     words = POSE_WORDS
     chosen_by = Metric("val_oks_map", "OKS-mAP", "", "OKS-mAP on the validation images", "higher")
     calibration = PoseThresholds
+    demo = DEMO
 
     def target(self, dataset: Data, sample: KeypointSample) -> PoseTarget:
         """Objects, and which of their keypoints change places in a mirror."""
@@ -248,6 +251,9 @@ class Poses(Task[KeypointSample, PosePrediction]):
             order = [dataset.names.index(name) for name in one.names]
             truth = sample.points[:, order]
         settings = getattr(model, "settings", None) or dataset
+        skeleton = getattr(settings, "skeleton", ())
+        if not skeleton and len(one.names) == 2:
+            skeleton = (one.names,)
         keypoints = kept.keypoints
         numbers = kept.tracks if kept.tracks is not None else np.arange(len(keypoints))
         return draw_keypoints(
@@ -256,7 +262,7 @@ class Poses(Task[KeypointSample, PosePrediction]):
             one.names,
             truth=truth,
             scores=np.where(kept.peaks, 1.0, 0.0),
-            skeleton=getattr(settings, "skeleton", ()),
+            skeleton=skeleton,
             identities=numbers.tolist(),
             crop=card and bool(len(keypoints)),
             side=CARD_SIDE if card else (480, 1280),

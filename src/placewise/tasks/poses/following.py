@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from placewise.geometry import Size
-from placewise.task import Follower
 from placewise.tasks.poses.prediction import TRACK, PosePrediction, read_rows
-from placewise.tracking import Tracker
+from placewise.tracking import Follower, Tracker
 
 
 class PoseFollower(Follower[PosePrediction]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
@@ -70,7 +71,7 @@ class PoseModel(Network[PosePrediction]):
     def _grouped(self, one: Candidates, shown: Size, size: Size, image: str) -> PosePrediction:
         """Objects of one image: each takes the peaks that are nearest to where it expects them."""
         reach = SNAP * self.head.extent
-        index = assign(one.expected, one.peaks, one.kinds, reach)
+        index = assign(one.expected, one.peaks, one.kinds, reach, one.scores**2)
         peaks = index >= 0
         places, scores = one.expected, one.heat
         if peaks.any():
@@ -78,7 +79,7 @@ class PoseModel(Network[PosePrediction]):
             scores = np.where(peaks, one.peak_scores[index], scores)
         sure = np.sqrt(one.scores * scores.mean(1)) if len(scores) else one.scores
         order = np.argsort(-sure, kind="stable")
-        ratio = ratio_of(shown, size)
+        ratio, least = ratio_of(shown, size), float(self.calibration.get("instance", LEAST))
         return PosePrediction(
             self.names,
             image,
@@ -88,18 +89,24 @@ class PoseModel(Network[PosePrediction]):
             peaks,
             sure,
             float(self.calibration.get("keypoint", LEAST)),
-            float(self.calibration.get("instance", LEAST)),
-            nearest=rescale(_nearest(one), ratio),
+            least,
+            nearest=rescale(_nearest(one, sure >= least), ratio),
         ).only(order)
 
 
-def _nearest(one: Candidates) -> FloatArray:
-    """(n, keypoints, axes) the surest peak of each kind of those nearest to each centre."""
+def _nearest(one: Candidates, there: NDArray[np.bool_]) -> FloatArray:
+    """(n, keypoints, axes) the surest peak of each kind of those nearest to each centre.
+
+    Args:
+        one: what the maps say.
+        there: (n,) which centres are objects; others get nothing.
+    """
     found = np.full(one.expected.shape, np.nan)
-    if not len(one.centres):
+    centres = np.flatnonzero(there)
+    if not len(centres):
         return found
-    away = ((one.peaks[:, None] - one.centres[None]) ** 2).sum(-1)
-    owner = away.argmin(1)
+    away = ((one.peaks[:, None] - one.centres[None, centres]) ** 2).sum(-1)
+    owner = centres[away.argmin(1)]
     for peak in np.argsort(one.peak_scores, kind="stable"):  # the surest last: it stays
         found[owner[peak], one.kinds[peak]] = one.peaks[peak]
     return found

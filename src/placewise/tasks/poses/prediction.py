@@ -75,7 +75,7 @@ class PosePrediction:
     def kept(self) -> PosePrediction:
         """The same with the objects alone that are there and have a keypoint."""
         there = self.instance_scores >= self.least_instance
-        return self.only(there & (self.scores >= self.least).any(1))
+        return self.only(there & _told(self.keypoints).any(1))
 
     def only(self, chosen: NDArray[Any]) -> PosePrediction:
         """The same with some of the objects.
@@ -99,7 +99,7 @@ class PosePrediction:
         for i, keypoints in enumerate(one.keypoints):
             track = [] if one.tracks is None else [int(one.tracks[i])]
             for k, name in enumerate(self.names):
-                there = np.isfinite(keypoints[k]).all()
+                there = bool(np.isfinite(keypoints[k]).all())
                 found = MISSING if not there else PEAK if one.peaks[i, k] else INFERRED
                 place = [_short(value) for value in keypoints[k]]
                 sure = _short(one.scores[i, k]), found, _short(one.instance_scores[i])
@@ -136,8 +136,6 @@ def read_rows(
             sure[i] = float(row[at + 2])
             if len(row) > at + 3:
                 tracks[i] = int(row[at + 3])
-    missing = ~np.isfinite(places).all(-1)
-    scores[missing] = -np.abs(scores[missing])
     followed = any(len(row) > at + 3 for row in rows)
     return PosePrediction(
         tuple(names),
@@ -151,6 +149,11 @@ def read_rows(
         0.0,
         tracks=tracks if followed else None,
     )
+
+
+def _told(places: FloatArray) -> NDArray[np.bool_]:
+    """(I, K) which keypoints have a place."""
+    return np.asarray(np.isfinite(places).all(-1))
 
 
 def sample_of(one: PosePrediction) -> KeypointSample:

@@ -52,7 +52,9 @@ POSE_WORDS = (
     (
         "OKS-mAP",
         "Average precision of COCO: predictions sorted by score, right where their OKS reaches a "
-        "threshold, averaged over the thresholds 0.50, 0.55, … 0.95.",
+        "threshold, averaged over the thresholds 0.50, 0.55, … 0.95. As COCO has it, each "
+        "prediction has a place for every keypoint there, also for those that are too unsure to "
+        "be told.",
     ),
     (
         "in the wrong animal",

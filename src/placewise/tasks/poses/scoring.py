@@ -79,8 +79,8 @@ class Judged:
 
     @property
     def candidates(self) -> list[PoseImage]:
-        """With all candidates."""
-        return self.images([(one.keypoints, one.instance_scores) for one in self.found])
+        """With all candidates and a place for each of their keypoints, as COCO has it."""
+        return self.images([(one.places, one.instance_scores) for one in self.found])
 
     @property
     def nearest(self) -> list[PoseImage]:

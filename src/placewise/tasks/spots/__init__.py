@@ -22,7 +22,7 @@ from placewise.heads.spots import NO_KIND
 from placewise.images import ImageArray
 from placewise.labels import Dataset, Ignored, KeypointSample, SpotDataset
 from placewise.metrics import F1, detection_scores
-from placewise.model import PIXELS, ModelSettings
+from placewise.model import PIXELS, ModelSettings, Settings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Report, Section
 from placewise.task import Calibration, Needs, Progress, RunInfo, Scored, Target, Task, Validation
@@ -37,6 +37,9 @@ from placewise.wording import number, share
 
 APART = 32.0
 """Pixels of the network between neighbours of a kind, from which whole images are shown to it."""
+
+LEAST_RADIUS = 2.0
+"""Pixels of the map within which there is one spot of a kind at most, whatever their distance."""
 
 CARD_SIDE = (420, 640)
 """Least and most pixels along the longer side of an image on a report."""
@@ -154,6 +157,10 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         near = spots_of(dataset).spacing
         side = np.sqrt(np.median([math.prod(sample.size) for sample in samples]) / PIXELS)
         return Needs(near, whole=near is not None and near >= APART * float(side))
+
+    def head_defaults(self, defaults: Settings, extent: float) -> Settings:
+        """A radius of a quarter of the distance between neighbours, on maps of stride 2."""
+        return {"radius": max(LEAST_RADIUS, round(extent / 8, 1))} if extent else {}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
         """Images are mirrored and turned by any angle: spots have no direction."""

@@ -1,0 +1,60 @@
+"""Reports in the words of what was looked at: recordings have samples and ends, volumes voxels."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from typing import Any
+
+from placewise.report.parts import Legend, Report
+
+WORDS = {
+    "samples": {
+        "image": "recording",
+        "pixel": "sample",
+        "px": "samples",
+        "border": "ends",
+        "shorter side": "length",
+    },
+    "voxels": {"image": "volume", "pixel": "voxel", "px": "voxels"},
+}
+"""What is said instead, by what the pixels are called."""
+
+
+def spoken(report: Report, unit: str) -> Report:
+    """The report with words that suit signals or volumes.
+
+    Args:
+        report: in words that suit images.
+        unit: what its pixels are called: "px", "samples" or "voxels".
+
+    Example:
+        >>> spoken(Report("", "On 2 images the error is 3 px.", []), "voxels").verdict
+        'On 2 volumes the error is 3 voxels.'
+    """
+    if unit not in WORDS:
+        return report
+    pattern = re.compile(rf"\b(an )?({'|'.join(WORDS[unit])})(s?)\b", re.IGNORECASE)
+    changed: Report = _changed(report, pattern, WORDS[unit])
+    return replace(changed, title=report.title)
+
+
+def _changed(part: Any, pattern: re.Pattern[str], words: dict[str, str]) -> Any:
+    """A part with every sentence in other words; names in a legend, and pictures, stay."""
+    if isinstance(part, str):
+        return pattern.sub(partial(_word, words), part)
+    if isinstance(part, list | tuple):
+        return type(part)(_changed(one, pattern, words) for one in part)
+    if is_dataclass(part) and not isinstance(part, type | Legend):
+        held = {field.name: getattr(part, field.name) for field in fields(part)}
+        return replace(part, **{name: _changed(one, pattern, words) for name, one in held.items()})
+    return part
+
+
+def _word(words: dict[str, str], match: re.Match[str]) -> str:
+    """The other word, with the article, the capital and the plural of what it replaces."""
+    article, word, plural = match[1] or "", match[2], match[3]
+    found = words[word.lower()]
+    found += "" if found.endswith("s") else plural
+    return article.replace("n ", " ") + (found.capitalize() if word[0].isupper() else found)
