@@ -6,7 +6,7 @@
 | `bce_dice` | the same, plus 1 − Dice of the probabilities | classes that cover little |
 | `focal` | cross-entropy weighted with (1 − p)^2 | few hard pixels among many easy ones |
 | `skeleton_recall` | `bce_dice` plus 1 − recall of the thick skeleton | thin things, unbroken |
-| `cldice` | `bce_dice` plus 1 − soft clDice | the same, at several times the cost of a step |
+| `cldice` | `bce_dice` plus 1 − soft clDice | the same; a step takes twice as long |
 
 One class is answered by a sigmoid, several by a softmax over background and classes; the
 probabilities p below are those of the classes without the background. What the truth ignores takes

@@ -283,7 +283,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     if forced:
         name = FORMATS.name_of(type(forced))
         raise SettingsError(f"{path} holds no file of labels to read as {name}; name the file")
-    for member in sorted(tried, key=lambda one: not one.whole_folders or bool(one.doubt(path))):
+    for member in sorted(tried, key=lambda one: _generality(one, path)):
         if member.recognises_folder(path):
             if not (member.holds_images or member.beside_files):
                 _refuse_labels_below(path, tried)
@@ -300,6 +300,11 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     raise SettingsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )
+
+
+def _generality(member: Format, path: Path) -> tuple[bool, bool]:
+    """What puts formats of folders in order: the most special first, one in doubt last."""
+    return not member.beside_files, not member.whole_folders or bool(member.doubt(path))
 
 
 def _instead(path: Path, found: _Found, tried: Sequence[Format], task: str | None) -> _Found | None:

@@ -222,7 +222,7 @@ def counted(
         >>> one, two = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 0], bool)
         >>> fit = counted(one, two)
         >>> fit.of("both"), fit.of("truth"), dice(fit), fit.hd95
-        (1, 2, 0.5, (1.0,))
+        (1, 2, 0.5, (0.95,))
     """
     if known is not None:
         truth, found = truth & known, found & known
@@ -394,7 +394,7 @@ def best_threshold(
 
     Example:
         >>> best_threshold([np.array([0.1, 0.4, 0.8])], [np.array([0, 1, 1])])
-        (0.25, 1.0)
+        (0.2475, 1.0)
     """
     counts, bins = np.zeros((2, steps + 1), np.int64), 2 * (steps + 1)
     for chance, truth in zip(chances, truths, strict=True):

@@ -57,7 +57,7 @@ def draw_outline(
 
     Example:
         >>> canvas = np.zeros((3, 9, 3), np.uint8)
-        >>> draw_outline(canvas, np.eye(3, 9, dtype=bool), WHITE, 1.0)
+        >>> draw_outline(canvas, np.eye(3, 9, dtype=bool), (255, 255, 255), 1.0)
         >>> bool(canvas.any())
         True
     """

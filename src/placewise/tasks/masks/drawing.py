@@ -37,7 +37,7 @@ def outlined(pixels: ImageArray, mask: Numbers, truth: Numbers | None = None) ->
 
     Example:
         >>> outlined(np.zeros((60, 80, 1), np.uint8), np.zeros((60, 80), int)).shape
-        (480, 640, 3)
+        (360, 480, 3)
     """
     return _row([_outlined(*plane) for plane in _planes(pixels, mask, truth)])
 
@@ -52,7 +52,7 @@ def compared(pixels: ImageArray, mask: Numbers, truth: Numbers) -> Overlay:
 
     Example:
         >>> compared(np.zeros((60, 80, 1), np.uint8), *np.zeros((2, 60, 80), int)).shape
-        (480, 1286, 3)
+        (360, 966, 3)
     """
     panels = []
     for shown, found, labelled in _planes(pixels, mask, truth):
