@@ -157,7 +157,8 @@ def train(
         resume: continue the run where it was interrupted; if there is none, begin it.
         head: for keypoints heatmap (the default), integral, simcc, coordinates; for classes
             convolutional (the default), flatten, sheet, proximity, palm_tree, low_rank; for
-            classes of pixels masks; objects instances; or module:Class with --plugin. See docs/heads.md.
+            classes of pixels masks; for objects instances; or module:Class with --plugin. See
+            docs/heads.md.
         head_set: settings of the head as KEY=VALUE, e.g. loss=cross_entropy sigma=2.
         backbone: unet (the default), resnet, lenet, timm, or module:Class with --plugin. See
             docs/backbones.md.
