@@ -135,7 +135,7 @@ def _apart(labels: Labels) -> list[RGB]:
     chosen = [-1] * (count + 1)
     for number in range(1, count + 1):
         taken = {chosen[other] for other in near[number]}
-        wanted = [(number + k) % len(COLOURS) for k in range(len(COLOURS))]
+        wanted = [(number - 1 + k) % len(COLOURS) for k in range(len(COLOURS))]
         chosen[number] = next((one for one in wanted if one not in taken), wanted[0])
     return [COLOURS[one] for one in chosen[1:]]
 
@@ -144,7 +144,7 @@ def neighbours(labels: Labels) -> NDArray[np.int64]:
     """(pairs, 2) numbers of objects that are within `NEAR` pixels of each other, about.
 
     Example:
-        >>> neighbours(np.array([[1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3]])).tolist()
+        >>> neighbours(np.array([[1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]])).tolist()
         [[1, 2]]
     """
     from scipy import ndimage

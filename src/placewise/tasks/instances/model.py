@@ -29,6 +29,7 @@ class InstanceModel(Network[InstancePrediction]):
         settings: what it was built from; None for a model that was put together by hand.
 
     Example:
+        >>> import numpy as np
         >>> import torch
         >>> backbone = torch.nn.Conv2d(1, 8, 4, stride=4)
         >>> model = InstanceModel(backbone, InstanceHead(8, 1), names=("cell",)).eval()
