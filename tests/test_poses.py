@@ -19,6 +19,8 @@ from placewise.heads.poses import Candidates, Poses
 from placewise.labels import KeypointSample, PoseDataset, Visibility, mirror_order
 from placewise.losses import PEAK_LOSSES
 from placewise.prediction import predict
+from placewise.run import load_model
+from placewise.task import Change
 from placewise.tasks import task_named
 from placewise.tasks.poses import PoseTarget, turning
 from placewise.tasks.poses.demo import write_images
@@ -354,6 +356,21 @@ def test_predictions_are_followed_and_written_for_others(
     predict(free, fish / "images", stopped, track=True, overlays=0, resume=True)
     names = ("predictions.csv", "predictions.coco.json", "predictions.deeplabcut.csv")
     assert all((stopped / name).read_bytes() == (out / name).read_bytes() for name in names)
+
+
+def test_items_of_a_comparison_move_with_the_image(fish: Path, free: Path) -> None:
+    """A shift by whole strides moves what is found; keypoints that leave the image do not count."""
+    labels, model = read_dataset(fish), load_model(free)
+    samples = [one for one in labels.samples if one.split == "test"][:2]
+    items = task_named("poses").items(model, labels, samples)
+    assert len(items.names) == sum(int(one.located.sum()) for one in samples)
+    plain = items.score()
+    assert set(plain) <= {0.0, 1.0} and len(plain) == len(items.names)
+    step = Change(lambda image: np.roll(image, 16, 1), (16.0, 0.0))
+    moved = items.score(step)
+    truth = np.concatenate([one.points[one.located] for one in samples])
+    sizes = np.concatenate([np.full(int(one.located.sum()), one.size[1]) for one in samples])
+    assert np.array_equal(np.isnan(moved), truth[:, 0] + 16 > sizes - 0.5)
 
 
 def test_identities_are_scored_where_labels_hold_them(fish: Path, run: Path) -> None:
