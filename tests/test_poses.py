@@ -23,7 +23,7 @@ from placewise.run import load_model
 from placewise.task import Change
 from placewise.tasks import task_named
 from placewise.tasks.poses import PoseTarget, turning
-from placewise.tasks.poses.demo import write_images
+from placewise.tasks.poses.demo import said, write_images
 from placewise.tasks.poses.model import PoseModel
 from placewise.tasks.poses.prediction import COLUMNS, PosePrediction, read_rows
 from placewise.tasks.poses.scoring import judged, thresholds
@@ -294,6 +294,21 @@ def fish(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("poses") / "fish"
     write_images(folder, images=20)
     return folder
+
+
+def test_the_demo_counts_what_is_near(fish: Path, tmp_path: Path) -> None:
+    """Labels as predictions are all near; moved by four pixels none is."""
+    labels, file = read_dataset(fish), tmp_path / "predictions.csv"
+    for step, share in ((0.0, 1.0), (4.0, 0.0)):
+        rows = [",".join(COLUMNS)]
+        for one in labels.samples:
+            for i, points in enumerate(one.points + step):
+                places = [f"{x},{y}".replace("nan", "") for x, y in points]
+                cells = zip(labels.names, places, strict=True)
+                rows += [f"{one.image},{i},{name},{place},1,peak,1" for name, place in cells]
+        file.write_text("\n".join(rows) + "\n")
+        sentence, numbers = said(file, labels)
+        assert numbers["near"] == share and "keypoints of the fish" in sentence
 
 
 @pytest.fixture(scope="module")
