@@ -73,9 +73,9 @@ OPTIONAL = {
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 """Libraries that can execute what they read; joblib only where it hands runs to processes."""
 CALLING_OUT = {"socket", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "ssl", "webbrowser"}
-KINDS = {"keypoints", "classes", "spots"}
+KINDS = {"keypoints", "classes", "spots", "poses"}
 """Names of the tasks."""
-OF_A_KIND = re.compile(r"(Keypoint|Class|Spot)(Model|Head|Dataset|Sample|Target|Prediction)")
+OF_A_KIND = re.compile(r"(Keypoint|Class|Spot|Pose)(Model|Head|Dataset|Sample|Target|Prediction)")
 KNOWING = {"tasks", "formats", "__init__"}
 """What may know a single task: its own folder, its formats, and the list of public names."""
 LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION, USUAL_SHARE = 600, 60, 30, 0.9

@@ -18,7 +18,7 @@ OWN = ("tasks/", "formats/", "labels/", "heads/")
 CLASSES = {
     "ClassDataset", "ClassHead", "ClassModel", "ClassPrediction", "ClassSample", "Classes",
     "KeypointDataset", "KeypointHead", "KeypointModel", "KeypointPrediction", "KeypointSample",
-    "Keypoints",
+    "Keypoints", "PoseDataset", "PoseModel", "PosePrediction", "Poses",
 }  # fmt: skip
 
 
