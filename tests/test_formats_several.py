@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,21 @@ def test_an_individual_without_a_place_is_not_on_the_image(labels: PoseDataset) 
     first, second = (sample.points.tolist() for sample in read.samples)
     assert np.array_equal(first, [[[1, 2], [np.nan] * 2], [[3, 4], [np.nan] * 2]], equal_nan=True)
     assert np.array_equal(second, [[[7, 8], [np.nan] * 2], [[np.nan] * 2, [9, 10]]], equal_nan=True)
+
+
+def test_a_table_takes_the_skeleton_of_a_coco_file_beside_it(labels: PoseDataset) -> None:
+    """Of the same keypoints only; and what cannot be read is left alone."""
+    write_dataset(labels, labels.root / "points.csv")
+    assert read_dataset(labels.root).skeleton == ()
+    pairs = (("head", "neck"), ("neck", "tail"))
+    joined = replace(labels, skeleton=pairs, symmetry=(("head", "tail"),))
+    write_dataset(joined, labels.root / "coco.json")
+    read = read_dataset(labels.root)
+    assert read.source == labels.root / "points.csv"
+    assert (read.skeleton, read.symmetry) == (pairs, joined.symmetry)
+    assert read_dataset(labels.root / "points.csv").skeleton == ()
+    other = replace(joined, names=("head", "neck", "foot"), skeleton=pairs[:1], symmetry=())
+    write_dataset(other, labels.root / "coco.json", overwrite=True)
+    assert read_dataset(labels.root).skeleton == ()
+    (labels.root / "coco.json").write_text('{"categories": [')
+    assert read_dataset(labels.root).skeleton == ()

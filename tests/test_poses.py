@@ -19,9 +19,11 @@ from placewise.heads.poses import Candidates, Poses
 from placewise.labels import KeypointSample, PoseDataset, Visibility, mirror_order
 from placewise.losses import PEAK_LOSSES
 from placewise.prediction import predict
+from placewise.run import load_model
+from placewise.task import Change
 from placewise.tasks import task_named
 from placewise.tasks.poses import PoseTarget, turning
-from placewise.tasks.poses.demo import write_images
+from placewise.tasks.poses.demo import said, write_images
 from placewise.tasks.poses.model import PoseModel
 from placewise.tasks.poses.prediction import COLUMNS, PosePrediction, read_rows
 from placewise.tasks.poses.scoring import judged, thresholds
@@ -294,6 +296,21 @@ def fish(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_the_demo_counts_what_is_near(fish: Path, tmp_path: Path) -> None:
+    """Labels as predictions are all near; moved by four pixels none is."""
+    labels, file = read_dataset(fish), tmp_path / "predictions.csv"
+    for step, share in ((0.0, 1.0), (4.0, 0.0)):
+        rows = [",".join(COLUMNS)]
+        for one in labels.samples:
+            for i, points in enumerate(one.points + step):
+                places = [f"{x},{y}".replace("nan", "") for x, y in points]
+                cells = zip(labels.names, places, strict=True)
+                rows += [f"{one.image},{i},{name},{place},1,peak,1" for name, place in cells]
+        file.write_text("\n".join(rows) + "\n")
+        sentence, numbers = said(file, labels)
+        assert numbers["near"] == share and "keypoints of the fish" in sentence
+
+
 @pytest.fixture(scope="module")
 def run(fish: Path) -> Path:
     out = fish.parent / "run"
@@ -354,6 +371,21 @@ def test_predictions_are_followed_and_written_for_others(
     predict(free, fish / "images", stopped, track=True, overlays=0, resume=True)
     names = ("predictions.csv", "predictions.coco.json", "predictions.deeplabcut.csv")
     assert all((stopped / name).read_bytes() == (out / name).read_bytes() for name in names)
+
+
+def test_items_of_a_comparison_move_with_the_image(fish: Path, free: Path) -> None:
+    """A shift by whole strides moves what is found; keypoints that leave the image do not count."""
+    labels, model = read_dataset(fish), load_model(free)
+    samples = [one for one in labels.samples if one.split == "test"][:2]
+    items = task_named("poses").items(model, labels, samples)
+    assert len(items.names) == sum(int(one.located.sum()) for one in samples)
+    plain = items.score()
+    assert set(plain) <= {0.0, 1.0} and len(plain) == len(items.names)
+    step = Change(lambda image: np.roll(image, 16, 1), (16.0, 0.0))
+    moved = items.score(step)
+    truth = np.concatenate([one.points[one.located] for one in samples])
+    sizes = np.concatenate([np.full(int(one.located.sum()), one.size[1]) for one in samples])
+    assert np.array_equal(np.isnan(moved), truth[:, 0] + 16 > sizes - 0.5)
 
 
 def test_identities_are_scored_where_labels_hold_them(fish: Path, run: Path) -> None:

@@ -39,10 +39,11 @@ from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import Calibration, Items, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.poses import check, scoring
 from placewise.tasks.poses.demo import DEMO
 from placewise.tasks.poses.following import PoseFollower
+from placewise.tasks.poses.items import PoseItems
 from placewise.tasks.poses.model import PoseModel
 from placewise.tasks.poses.prediction import COLUMNS, PosePrediction, export, read_rows
 from placewise.tasks.poses.report import POSE_WORDS, pose_sections, pose_tiles
@@ -233,6 +234,10 @@ class Poses(Task[KeypointSample, PosePrediction]):
     def score(self, held: Held) -> dict[str, Any]:
         """OKS-mAP, right keypoints, keypoints in the wrong object, identities."""
         return scoring.score(held)
+
+    def items(self, model: Any, dataset: Any, samples: Samples) -> Items:
+        """Whether each labelled keypoint is right."""
+        return PoseItems(self.measures, model, _poses(dataset), samples)
 
     def draw(
         self,
