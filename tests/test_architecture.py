@@ -30,6 +30,7 @@ augment peaks
 layers auditing
 backbones heads remedies
 model findings
+items
 task
 tasks
 run

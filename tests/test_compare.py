@@ -59,13 +59,13 @@ from placewise.heads.coordinates import Coordinates
 from placewise.heads.flatten import Flatten
 from placewise.heads.proximity import Proximity
 from placewise.heads.sheet import Sheet
+from placewise.items import Change
 from placewise.labels import Visibility, single
 from placewise.metrics import ACCURACY
 from placewise.progress import Display
 from placewise.report.comparison import Compared, compare_report, compare_table
 from placewise.run import Run
 from placewise.statistics import detectable_effect, holm, paired_difference, two_way_interval
-from placewise.task import Change
 from placewise.tasks import task_named
 from placewise.tasks.classes.items import ClassItems
 from placewise.tasks.classes.permuted import Permuted

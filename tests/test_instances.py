@@ -18,6 +18,7 @@ from placewise.errors import DataError, SettingsError
 from placewise.evaluation import evaluate
 from placewise.formats import read_dataset
 from placewise.heads.instances import Instances, beside_others
+from placewise.items import Change
 from placewise.labels import InstanceDataset, InstanceSample, split_images
 from placewise.labels.masks import Coded, Held
 from placewise.losses import PEAK_LOSSES
@@ -25,7 +26,6 @@ from placewise.metrics import image_ap, overlap
 from placewise.prediction import predict
 from placewise.report.objects import COLOURS, neighbours, outlined, rims
 from placewise.run import load_model
-from placewise.task import Change
 from placewise.tasks import task_named
 from placewise.tasks.instances.choosing import Limits, best_limits
 from placewise.tasks.instances.demo import write_images

@@ -25,12 +25,12 @@ from placewise.errors import DataError
 from placewise.evaluation import evaluate
 from placewise.formats import read_dataset
 from placewise.heads.masks import Masks
+from placewise.items import Change
 from placewise.labels import IGNORED, MaskDataset, MaskSample
 from placewise.labels.masks import Coded, Held
 from placewise.prediction import predict
 from placewise.report.outlines import draw_outline, signed_distance
 from placewise.run import load_model
-from placewise.task import Change
 from placewise.tasks import task_named, task_of
 from placewise.tasks.masks.demo import write_images
 from placewise.tasks.masks.drawing import compared, outlined

@@ -16,11 +16,11 @@ from placewise.errors import SettingsError
 from placewise.evaluation import evaluate
 from placewise.formats import read_dataset
 from placewise.heads.poses import Candidates, Poses
+from placewise.items import Change
 from placewise.labels import KeypointSample, PoseDataset, Visibility, mirror_order
 from placewise.losses import PEAK_LOSSES
 from placewise.prediction import predict
 from placewise.run import load_model
-from placewise.task import Change
 from placewise.tasks import task_named
 from placewise.tasks.poses import PoseTarget, turning
 from placewise.tasks.poses.demo import said, write_images

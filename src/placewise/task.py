@@ -29,6 +29,7 @@ from placewise.errors import DataError, SettingsError
 from placewise.findings import Advice, Findings, look_at_set
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
+from placewise.items import Items, MeasuredItems
 from placewise.labels import Dataset, S
 from placewise.metrics import Metric, in_unit
 from placewise.model import ModelSettings, Network, P, Settings
@@ -148,53 +149,6 @@ class RunInfo:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     fingerprint: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """How images are changed before the network sees them, at its scale.
-
-    Attributes:
-        image: (*size, channels) to an image of any size.
-        moved: (x, y, …) by which what was at a place lies elsewhere afterwards, in px of the
-            network; one number for all axes alike.
-
-    Example:
-        >>> Change(lambda image: image[::2, ::2]).moved
-        (0.0,)
-    """
-
-    image: Callable[[ImageArray], ImageArray]
-    moved: tuple[float, ...] = (0.0,)
-
-
-SAME = Change(lambda image: image)
-
-
-class Items(ABC):
-    """Test items of a model: each has a number that is compared between models.
-
-    Attributes:
-        names: name of each item.
-    """
-
-    names: list[str]
-
-    @abstractmethod
-    def score(self, change: Change = SAME) -> FloatArray:
-        """(items,) measure of each; NaN where a change has taken it off the image.
-
-        Raises:
-            SettingsError: the network is tied to one size, and the change makes another.
-        """
-
-    def deformation(self, seed: int) -> float | None:
-        """How a smooth deformation of the images changes the answers; None where not defined.
-
-        Args:
-            seed: of the deformation.
-        """
-        return None
 
 
 class Calibration(BaseModel):
@@ -575,44 +529,6 @@ class Task(ABC, Generic[S, P]):
     def advice(self, dataset: Dataset[S]) -> list[Advice]:
         """What is wrong with these labels beyond what every dataset can have."""
         return []
-
-
-class MeasuredItems(Items):
-    """Items whose numbers are a task's `measures`.
-
-    Args:
-        task: the task.
-        model: the trained model.
-        dataset: reads the images.
-        samples: whose.
-    """
-
-    def __init__(
-        self, task: Task[Any, Any], model: Any, dataset: Any, samples: Sequence[Any]
-    ) -> None:
-        self.task, self.model, self.dataset, self.samples = task, model, dataset, samples
-        self.shown = [model.prepared(*dataset.reading(sample.image)) for sample in samples]
-        values = self._values(SAME)
-        self.known = [np.isfinite(one) for one in values]
-        self.names = [
-            f"{sample.image}#{i}"
-            for sample, known in zip(samples, self.known, strict=True)
-            for i in np.flatnonzero(known)
-        ]
-
-    def score(self, change: Change = SAME) -> FloatArray:
-        """See `Items.score`; a shift is not asked where it takes things."""
-        values = zip(self._values(change), self.known, strict=True)
-        return np.concatenate([one[known] for one, known in values])
-
-    def _values(self, change: Change) -> list[FloatArray]:
-        found = []
-        for sample, shown in zip(self.samples, self.shown, strict=True):
-            (one,) = self.model.predict_scaled(
-                change.image(shown)[None], [sample.size], [sample.image]
-            )
-            found.append(self.task.measures(self.dataset, sample, one))
-        return found
 
 
 def _mean(values: FloatArray) -> float | None:

@@ -33,11 +33,12 @@ from placewise.errors import SettingsError, TrainingError
 from placewise.family import load_plugin
 from placewise.files import read_json, write_json, write_text
 from placewise.formats import read_dataset
+from placewise.items import Items
 from placewise.labels import Dataset, of_split, split_images
 from placewise.metrics import Metric
 from placewise.model import ModelSettings
 from placewise.run import Run
-from placewise.task import Items, Task
+from placewise.task import Task
 from placewise.tasks import choose_model, task_named
 from placewise.training import train
 

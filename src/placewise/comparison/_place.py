@@ -12,7 +12,7 @@ from torch import nn
 from placewise.auditing import audit
 from placewise.errors import SettingsError, ShapeError
 from placewise.images import ImageArray, resize
-from placewise.task import Change, Items
+from placewise.items import Change, Items
 
 SHIFTS = (1, 2, 4)
 """Pixels of the network by which images are shifted, each to four sides."""

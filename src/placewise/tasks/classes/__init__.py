@@ -14,21 +14,12 @@ from placewise.errors import DataError
 from placewise.findings import Findings
 from placewise.geometry import FloatArray
 from placewise.images import ImageArray
+from placewise.items import Items
 from placewise.labels import NOT_LABELLED, ClassDataset, ClassSample, Dataset
 from placewise.metrics import ACCURACY, COLDEST, HOTTEST, log_loss, temperature
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import (
-    CARDS,
-    Calibration,
-    Items,
-    Needs,
-    Progress,
-    Scored,
-    Target,
-    Task,
-    Validation,
-)
+from placewise.task import CARDS, Calibration, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.classes import check, permuted, scoring
 from placewise.tasks.classes.evidence import Line, answered, card
 from placewise.tasks.classes.items import ClassItems

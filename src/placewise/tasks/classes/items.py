@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from placewise.augment import generator
 from placewise.augment.deformation import DEFORMED, deform, smooth_field
 from placewise.geometry import FloatArray
+from placewise.items import SAME, Change, Items
 from placewise.labels import ClassDataset, ClassSample
-from placewise.task import SAME, Change, Items
 from placewise.tasks.classes.model import ClassModel
 
 BATCH = 64

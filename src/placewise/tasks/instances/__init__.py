@@ -13,13 +13,14 @@ from placewise.errors import DataError
 from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size
 from placewise.images import ImageArray
+from placewise.items import Items
 from placewise.labels import Dataset, InstanceDataset, InstanceSample
 from placewise.metrics import image_ap
 from placewise.model import ModelSettings, Settings, choose_input
 from placewise.report.marks import Overlay
 from placewise.report.objects import outlined
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Items, Needs, Progress, Scored, Task, Validation
+from placewise.task import Calibration, Needs, Progress, Scored, Task, Validation
 from placewise.tasks.instances import check, scoring
 from placewise.tasks.instances.choosing import best_limits, usual_limits
 from placewise.tasks.instances.demo import DEMO

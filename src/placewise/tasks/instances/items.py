@@ -9,9 +9,9 @@ import numpy as np
 
 from placewise.augment import Chain, Homography, warp_labels
 from placewise.geometry import FloatArray, ratio_of
+from placewise.items import SAME, Change, Items
 from placewise.labels import InstanceDataset, InstanceSample
 from placewise.metrics import image_ap
-from placewise.task import SAME, Change, Items
 from placewise.tasks.instances.model import InstanceModel
 from placewise.tasks.instances.target import Labels
 from placewise.tasks.masks.target import rescaling

@@ -19,6 +19,7 @@ from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size, rescale
 from placewise.heads import HEADS
 from placewise.images import ImageArray
+from placewise.items import Items
 from placewise.labels import (
     Dataset,
     KeypointDataset,
@@ -32,7 +33,7 @@ from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Items, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import Calibration, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.keypoints import check, permuted, scoring
 from placewise.tasks.keypoints.demo import DEMO
 from placewise.tasks.keypoints.items import KeypointItems

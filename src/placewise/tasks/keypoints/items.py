@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from placewise.augment import generator
 from placewise.augment.deformation import DEFORMED, deform, follow, smooth_field
 from placewise.geometry import FloatArray, Size, inside, ratio_of
+from placewise.items import SAME, Change, Items
 from placewise.labels import KeypointDataset, KeypointSample, Visibility, single
-from placewise.task import SAME, Change, Items
 from placewise.tasks.keypoints.model import KeypointModel
 
 

@@ -16,6 +16,7 @@ from placewise.findings import Findings
 from placewise.geometry import FloatArray
 from placewise.heads import HEADS
 from placewise.images import ImageArray
+from placewise.items import Items
 from placewise.labels import Dataset, MaskDataset, MaskSample
 from placewise.mask_losses import MASK_LOSSES
 from placewise.metrics import Metric, best_threshold, edge
@@ -24,7 +25,7 @@ from placewise.model.inputs import BUDGET, DETAIL
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.report.run import metric_tiles
-from placewise.task import Calibration, Items, Needs, Progress, Scored, Task, Validation
+from placewise.task import Calibration, Needs, Progress, Scored, Task, Validation
 from placewise.tasks.masks import check, report, scoring
 from placewise.tasks.masks.demo import DEMO
 from placewise.tasks.masks.drawing import compared, outlined

@@ -19,6 +19,7 @@ from placewise.errors import DataError
 from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size, inside, rescale
 from placewise.images import ImageArray
+from placewise.items import Items
 from placewise.labels import (
     Dataset,
     KeypointSample,
@@ -39,7 +40,7 @@ from placewise.model import ModelSettings, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Items, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import Calibration, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.poses import check, scoring
 from placewise.tasks.poses.demo import DEMO
 from placewise.tasks.poses.following import PoseFollower

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from placewise.geometry import FloatArray, inside, ratio_of
+from placewise.items import SAME, Change, Items
 from placewise.labels import KeypointSample, PoseDataset
-from placewise.task import SAME, Change, Items
 from placewise.tasks.poses.prediction import PosePrediction
 
 Measure = Callable[[PoseDataset, KeypointSample, PosePrediction], FloatArray]
