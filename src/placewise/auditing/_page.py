@@ -25,7 +25,8 @@ from placewise.report.parts import (
     Table,
     settings_table,
 )
-from placewise.wording import begun, number
+from placewise.report.spoken import spoken
+from placewise.wording import PIXELS_OF, begun, number
 
 if TYPE_CHECKING:
     from placewise.auditing import Audit
@@ -133,9 +134,10 @@ def audit_page(audit: Audit) -> str:
     sections.append(Section("How it was found", [settings_table(audit.settings())]))
     facts = [(name, _said(scalars[key], unit)) for name, (key, unit) in TILES.items()]
     tiles = [(name, shown) for name, shown in facts if shown]
-    return Report(
+    report = Report(
         audit.name, audit.verdict, sections, tiles=tiles, notes=_notes(audit), words=AUDIT_WORDS
-    ).html()
+    )
+    return spoken(report, PIXELS_OF[len(audit.shape) - 1]).html()
 
 
 def _said(value: float | None, unit: str) -> str:

@@ -12,7 +12,8 @@ from placewise.auditing._counted import Counted
 from placewise.auditing._measured import Measured
 from placewise.report import text
 from placewise.report.maps import fraction
-from placewise.wording import begun, number, share
+from placewise.report.spoken import said
+from placewise.wording import PIXELS_OF, begun, number, share
 
 if TYPE_CHECKING:
     from placewise.auditing import Audit
@@ -345,25 +346,30 @@ def _layer(name: str) -> str:
 
 def table(audit: Audit) -> str:
     """The console's text: the verdict, what was counted, the layers, what was measured."""
-    parts = [audit.verdict, f"{audit.name} at {sides_of(audit.shape)}"]
+    unit = PIXELS_OF[len(audit.shape) - 1]
+    parts = [said(audit.verdict, unit), f"{audit.name} at {sides_of(audit.shape)}"]
     if audit.counted is not None:
-        parts.append(text.table(["", "", ""], counted_rows(audit.counted)))
-        parts.append(text.table(LAYER_HEADER, layer_rows(audit.counted), [5]))
+        parts.append(text.table(["", "", ""], said(list(counted_rows(audit.counted)), unit)))
+        parts.append(text.table(said(LAYER_HEADER, unit), layer_rows(audit.counted), [5]))
     if audit.measured is not None:
-        parts.append(measured_table(audit.measured))
+        parts.append(measured_table(audit.measured, unit))
     if audit.counted is None:
         parts.append(f"Not followed: {audit.why}")
-    return "\n\n".join([*parts, *audit.notes])
+    return "\n\n".join([*parts, *said(list(audit.notes), unit)])
 
 
-def measured_table(measured: Measured) -> str:
-    """What was measured, for the console."""
+def measured_table(measured: Measured, unit: str = "px") -> str:
+    """What was measured, for the console.
+
+    Args:
+        measured: the numbers.
+        unit: what pixels are called.
+    """
     of = " of noise" if measured.source == "noise" else ""
-    rows = list(measured_rows(measured))
+    rows = said(list(measured_rows(measured)), unit)
     found = [text.table(["", "", ""], rows)] if rows else []
-    return "\n".join(
-        [f"Measured on {measured.images} images{of}:", *found, *missing_said(measured)]
-    )
+    head = said(f"Measured on {measured.images} images{of}:", unit)
+    return "\n".join([head, *found, *missing_said(measured)])
 
 
 def missing_said(measured: Measured) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from placewise.report.parts import Legend, Report
+
+P = TypeVar("P")
 
 WORDS = {
     "samples": {
@@ -33,11 +35,21 @@ def spoken(report: Report, unit: str) -> Report:
         >>> spoken(Report("", "On 2 images the error is 3 px.", []), "voxels").verdict
         'On 2 volumes the error is 3 voxels.'
     """
+    return replace(said(report, unit), title=report.title)
+
+
+def said(part: P, unit: str) -> P:
+    """A sentence, rows of a table, or a part of a report in such words; see `spoken`.
+
+    Example:
+        >>> said([["field", "12 px of the image"]], "samples")
+        [['field', '12 samples of the recording']]
+    """
     if unit not in WORDS:
-        return report
+        return part
     pattern = re.compile(rf"\b(an )?({'|'.join(WORDS[unit])})(s?)\b", re.IGNORECASE)
-    changed: Report = _changed(report, pattern, WORDS[unit])
-    return replace(changed, title=report.title)
+    changed: P = _changed(part, pattern, WORDS[unit])
+    return changed
 
 
 def _changed(part: Any, pattern: re.Pattern[str], words: dict[str, str]) -> Any:
