@@ -20,7 +20,7 @@ from placewise.peaks import MOST, Peaks, find_peaks
 SIDE = 64
 """Length of each axis of a map that is assumed where the size of the images is not known."""
 
-LEAST = 0.02
+LEAST = 0.005
 """Score below which a hill is no candidate."""
 
 NO_KIND = -1
