@@ -95,7 +95,7 @@ def _stretched(values: ImageArray) -> ImageArray:
     """A signal or a volume as grey in 0..1, between its 0.1 and 99.9 percent."""
     grey = np.asarray(values, np.float64).mean(-1, keepdims=True)
     low, high = np.percentile(grey, [0.1, 99.9])
-    return np.clip((grey - low) / max(float(high - low), 1e-9), 0, 1).astype(np.float32)
+    return np.asarray((grey - low) / max(float(high - low), 1e-9), np.float32).clip(0, 1)
 
 
 def _row(panels: list[Overlay]) -> Overlay:
