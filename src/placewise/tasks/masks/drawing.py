@@ -80,6 +80,7 @@ def _planes(
     """What is drawn of an image, of a volume, or of a signal: planes with their masks."""
     if mask.ndim == 2:
         return [(pixels, mask, truth)]
+    pixels = _stretched(pixels)
     if mask.ndim == 1:
         flat = [None if a is None else np.repeat(a[None], STRIP, 0) for a in (pixels, mask, truth)]
         return [(flat[0], flat[1], flat[2])]  # type: ignore[list-item]
@@ -88,6 +89,13 @@ def _planes(
     at = np.searchsorted(per, per[-1] * (np.arange(PLANES) + 0.5) / PLANES)
     slices = dict.fromkeys(at.clip(0, len(mask) - 1).tolist())
     return [(pixels[z], mask[z], None if truth is None else truth[z]) for z in slices]
+
+
+def _stretched(values: ImageArray) -> ImageArray:
+    """A signal or a volume as grey in 0..1, between its 0.1 and 99.9 percent."""
+    grey = np.asarray(values, np.float64).mean(-1, keepdims=True)
+    low, high = np.percentile(grey, [0.1, 99.9])
+    return np.asarray((grey - low) / max(float(high - low), 1e-9), np.float32).clip(0, 1)
 
 
 def _row(panels: list[Overlay]) -> Overlay:
