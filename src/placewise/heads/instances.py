@@ -29,7 +29,7 @@ from placewise.losses import PEAK_LOSSES, PeakLoss
 SURE = 10.0
 """Logit of an ideal map where it is sure."""
 
-FAINT = 0.05
+FAINT = 0.1
 """Scores of centres from which on they are read; what counts is chosen on validation images."""
 
 

@@ -25,6 +25,7 @@ from placewise.labels.names import repeated, shown, why_unfit
 from placewise.model.arrays import AXES, images_of
 from placewise.model.inputs import InputSettings, Spacing, as_input
 from placewise.model.plain import facts_of, zeros
+from placewise.model.tiles import LARGE, tiled
 from placewise.paddings import PADDINGS
 
 Settings = dict[str, Setting]
@@ -301,8 +302,15 @@ class Network(nn.Module, ABC, Generic[P]):
         """
         size = tuple(shown.shape[1:-1])
         padded = self.padding.pad(self.as_batch(shown), self.margins(size))
-        output = self.head(self.features(padded)).float()
+        output = self.head(self._features(padded)).float()
         return self.decode(output, size, sizes, images or [""] * len(sizes))
+
+    def _features(self, images: Tensor) -> Tensor:
+        """The features of images of any size: tile by tile where they are large."""
+        field = getattr(self.backbone, "receptive_field", None)
+        if math.prod(images.shape[2:]) <= LARGE or not isinstance(field, int):
+            return self.features(images)
+        return tiled(self.features, images, field=field, multiple=self.multiple, stride=self.stride)
 
     def predict(self, images: Any, *, batch_size: int = BATCH) -> Any:
         """Predictions for one image or many.

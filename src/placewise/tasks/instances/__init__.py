@@ -78,7 +78,7 @@ class Instances(Task[InstanceSample, InstancePrediction]):
     metric = AP_50
     chosen_by = VALIDATION
     words = INSTANCE_WORDS
-    validated = 40
+    validated = 24
     calibration = Limits
     demo = DEMO
 
