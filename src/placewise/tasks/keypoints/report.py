@@ -118,7 +118,7 @@ def keypoint_sections(
 def _plots(scores: Scores, errors: ArrayLike | None) -> list[Part]:
     points, border = scores.get("by_point") or [], scores.get("by_border_distance") or []
     unit = str(scores.get("unit", "px"))
-    more = {} if unit == "px" else {"unit": unit}
+    more: dict[str, Any] = {} if unit == "px" else {"unit": unit}
     found: list[Part] = []
     if errors is not None:
         said = "Share of keypoints below each error. The further up and left the curve, the better."
