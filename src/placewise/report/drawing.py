@@ -301,7 +301,7 @@ def _marks(
     if found.shape[-2:] != shape or found.ndim not in (2, 3):
         raise SettingsError(
             f"got points of shape {found.shape} for {count} names; needed is ({count}, {axes}) or "
-            f"(instances, {count}, {axes})"
+            f"(instances, {count}, {axes}), as the image has {axes} axes beside its channels"
         )
     return _Marks(
         _like(found.shape, "points", found).reshape(-1, *shape),

@@ -118,19 +118,20 @@ def keypoint_sections(
 def _plots(scores: Scores, errors: ArrayLike | None) -> list[Part]:
     points, border = scores.get("by_point") or [], scores.get("by_border_distance") or []
     unit = str(scores.get("unit", "px"))
+    more: dict[str, Any] = {} if unit == "px" else {"unit": unit}
     found: list[Part] = []
     if errors is not None:
         said = "Share of keypoints below each error. The further up and left the curve, the better."
         median, high = number(scores.get("median_error_px")), number(scores.get("p95_error_px"))
         alt = f"Share of keypoints by error: half within {median} {unit}, 95 % within {high} {unit}"
-        found.append(Figure(partial(error_curve, errors, unit=unit), said, alt))
+        found.append(Figure(partial(error_curve, errors, **more), said, alt))
     if points:
         said = "Error of each keypoint: half of its errors are smaller than the round mark."
         alt = f"Mean error in {unit} of each keypoint: " + ", ".join(
             f"{row['point']} {number(row.get('mean_error_px'))}" for row in points[:SHOWN]
         )
         table = by_point_table(points, unit)
-        found.append(Figure(partial(errors_by_point, points, unit=unit), said, alt, table))
+        found.append(Figure(partial(errors_by_point, points, **more), said, alt, table))
     if border:
         said = (
             "Error by distance from the border: the first bar is at the border, the last in the "
@@ -138,7 +139,7 @@ def _plots(scores: Scores, errors: ArrayLike | None) -> list[Part]:
         )
         alt = f"Mean error in {unit} by distance from the border, from the border to the middle"
         table = by_border_table(border, unit)
-        found.append(Figure(partial(errors_by_border, border, unit=unit), said, alt, table))
+        found.append(Figure(partial(errors_by_border, border, **more), said, alt, table))
     return found
 
 
