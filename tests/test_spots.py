@@ -68,9 +68,9 @@ def folder(tmp_path: Path) -> Path:
 def test_the_tolerance_follows_a_rule_that_is_said() -> None:
     """2.5 % of the diagonal, but never more than half way to the usual neighbour."""
     alone = labels(sample([(0, 5, 5)]))
-    assert alone.spacing is None and alone.tolerance == 1.8  # 0.025 · 72.1
+    assert alone.near is None and alone.tolerance == 1.8  # 0.025 · 72.1
     crowd = labels(sample([(0, 5, 5), (0, 7, 5), (1, 6, 5)]))
-    assert crowd.spacing == 2.0 and crowd.tolerance == 1.0
+    assert crowd.near == 2.0 and crowd.tolerance == 1.0
 
 
 def test_a_table_of_many_of_a_kind_is_one_of_spots(folder: Path) -> None:

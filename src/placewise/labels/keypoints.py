@@ -307,8 +307,19 @@ class SpotDataset(KeypointDataset):
         """(kinds,) whether it is known of each kind where it is on an image, if anywhere."""
         return np.asarray((sample.visibility != Visibility.UNLABELLED).any(0))
 
+    @property
+    def axes(self) -> int:
+        """Axes of the images: 1 for signals, 2 for images, 3 for volumes."""
+        return len(self.samples[0].size) if self.samples else 2
+
     @cached_property
-    def spacing(self) -> float | None:
+    def seconds(self) -> float | None:
+        """Seconds between two samples of a signal; None where they are not known."""
+        known = [self.images.spacing(self.samples[0].image)] if self.axes == 1 else [None]
+        return None if known[0] is None else float(known[0][0])
+
+    @cached_property
+    def near(self) -> float | None:
         """Median distance in pixels from a spot to the nearest one of its kind; None if unknown."""
         nearest = [np.empty(0)]
         for sample in self.samples:
@@ -321,14 +332,18 @@ class SpotDataset(KeypointDataset):
     def tolerance(self) -> float:
         """Pixels within which a found spot is a labelled one, where nobody says otherwise.
 
-        2.5 % of the diagonal of the median image, but at most half of `spacing`, so that a spot
-        is not taken for its neighbour; to two digits.
+        2.5 % of the diagonal of the median image, or `BEAT` of a signal, but at most half of
+        `near`, so that a spot is not taken for its neighbour; to two digits.
         """
         diagonals = [math.hypot(*sample.size) for sample in self.samples]
         share = TOLERANCE * float(np.median(diagonals)) if diagonals else 1.0
-        near = share if self.spacing is None else min(share, self.spacing / 2)
+        share = BEAT / self.seconds if self.seconds else share
+        near = share if self.near is None else min(share, self.near / 2)
         return float(f"{max(near, 0.5):.2g}")
 
+
+BEAT = 0.15
+"""Seconds within which a found event of a signal is a labelled one (ANSI/AAMI EC57)."""
 
 TOLERANCE = 0.025
 """Share of an image's diagonal within which a found spot is a labelled one; see `SpotDataset`."""

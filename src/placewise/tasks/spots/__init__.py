@@ -33,7 +33,7 @@ from placewise.tasks.spots.export import counts_table, export
 from placewise.tasks.spots.model import SpotModel
 from placewise.tasks.spots.prediction import SpotPrediction, columns, read_rows
 from placewise.tasks.spots.report import SPOT_WORDS, spot_sections, spot_tiles
-from placewise.wording import number, share
+from placewise.wording import PIXELS_OF, number, share
 
 APART = 32.0
 """Pixels of the network between neighbours of a kind, from which whole images are shown to it."""
@@ -145,26 +145,32 @@ class Spots(Task[KeypointSample, SpotPrediction]):
     def notes(self, dataset: Data) -> list[str]:
         """The tolerance, and where it comes from."""
         labels = spots_of(dataset)
-        near = labels.spacing
-        apart = f", and half of {number(near)} px between neighbours" if near else ""
+        near, unit = labels.near, PIXELS_OF[labels.axes]
+        apart = f", and half of {number(near)} {unit} between neighbours" if near else ""
+        usual = "150 ms" if labels.seconds else "2.5 % of the image's diagonal"
         return [
-            f"a found spot counts as a labelled one within {number(labels.tolerance)} px: the "
-            f"smaller of 2.5 % of the image's diagonal{apart} (evaluate takes --tolerance)"
+            f"a found spot counts as a labelled one within {number(labels.tolerance)} {unit}: the "
+            f"smaller of {usual}{apart} (evaluate takes --tolerance)"
         ]
 
     def needs(self, dataset: Data, samples: Samples, head: str) -> Needs:
-        """Whole images where neighbours stay `APART` pixels apart; else crops that keep them so."""
-        near = spots_of(dataset).spacing
+        """Whole images where neighbours stay `APART` pixels apart; else crops that keep them so.
+
+        Of signals and volumes there are always crops.
+        """
+        labels = spots_of(dataset)
+        near = labels.near
         side = np.sqrt(np.median([math.prod(sample.size) for sample in samples]) / PIXELS)
-        return Needs(near, whole=near is not None and near >= APART * float(side))
+        apart = near is not None and near >= APART * float(side)
+        return Needs(near, whole=apart and labels.axes == 2)
 
     def head_defaults(self, defaults: Settings, extent: float) -> Settings:
         """A radius of a quarter of the distance between neighbours, on maps of stride 2."""
         return {"radius": max(LEAST_RADIUS, round(extent / 8, 1))} if extent else {}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Images are mirrored and turned by any angle: spots have no direction."""
-        return {"flip": True, "rotate": 180.0}
+        """Images are mirrored and turned by any angle: spots have no direction, but time has."""
+        return {"flip": False} if spots_of(dataset).axes == 1 else {"flip": True, "rotate": 180.0}
 
     def stamp(self, sample: KeypointSample) -> bytes:
         """Coordinates, visibility and ignored boxes."""
@@ -253,6 +259,10 @@ class Spots(Task[KeypointSample, SpotPrediction]):
     def columns(self, names: Sequence[str]) -> list[str]:
         """A row for each spot."""
         return columns()
+
+    def header(self, model: Any) -> list[str]:
+        """With as many coordinates as the model's images have axes."""
+        return columns(model.input.axes)
 
     def about(self) -> dict[str, str]:
         """The columns, and the convention of the coordinates."""

@@ -166,7 +166,7 @@ def _kind(dataset: SpotDataset, kind: int, splits: Sequence[str]) -> KindFacts:
 
 def _doubles(dataset: SpotDataset) -> Iterator[tuple[str, str]]:
     """(image, kind) with two spots of a kind at nearly the same place."""
-    limit = TWICE * dataset.spacing if dataset.spacing else 0.0
+    limit = TWICE * dataset.near if dataset.near else 0.0
     for sample in dataset.samples:
         for kind, name in enumerate(dataset.names):
             apart = nearest_distances(sample.points[sample.located[:, kind], kind])

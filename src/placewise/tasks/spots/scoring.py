@@ -19,7 +19,10 @@ from placewise.metrics import (
 from placewise.report.run import kind_of
 from placewise.task import Scored
 from placewise.tasks.spots.prediction import THRESHOLD, SpotPrediction
-from placewise.wording import number, share
+from placewise.wording import PIXELS_OF, number, share
+
+TIMES = (50, 150)
+"""Milliseconds within which events of signals are scored, beside the tolerance."""
 
 STEPS = 20
 """Distances of a curve, evenly from 0 to twice the tolerance."""
@@ -104,6 +107,7 @@ def score(held: Scored[KeypointSample, SpotPrediction], dataset: SpotDataset) ->
     return {
         "images": len(held.samples),
         "tolerance_px": tolerance,
+        **_of_signals(dataset, all_sure, together["mean_error_px"]),
         **{name: _mean(kinds, name) for name in ("f1", "precision", "recall", "ap")},
         "mean_error_px": together["mean_error_px"],
         "counting_mae": _mean(kinds, "counting_mae"),
@@ -114,6 +118,17 @@ def score(held: Scored[KeypointSample, SpotPrediction], dataset: SpotDataset) ->
         "by_border_distance": detections_by_border(all_sure, tolerance),
         "pixel_convention": PIXEL_CONVENTION,
     }
+
+
+def _of_signals(dataset: SpotDataset, sure: Sequence[SpotSet], off: float | None) -> dict[str, Any]:
+    """F1 within the usual times, and the mean error in ms; of images and volumes nothing."""
+    unit = {} if dataset.axes == 2 else {"unit": PIXELS_OF[dataset.axes]}
+    if not dataset.seconds:
+        return unit
+    within = {str(time): time / 1000 / dataset.seconds for time in TIMES}
+    f1 = {time: detection_scores(sure, far)["f1"] for time, far in within.items()}
+    error = None if off is None else 1000 * dataset.seconds * off
+    return unit | {"f1_at_ms": f1, "mean_error_ms": error}
 
 
 def _of_kind(
@@ -156,5 +171,5 @@ def verdict(scores: Mapping[str, Any]) -> str:
     more = f"; and {len(said) - 4} more kinds" if len(said) > 4 else ""
     return (
         f"On {scores['images']} {kind_of(scores['split'])} images, with a tolerance of "
-        f"{number(scores['tolerance_px'])} px: {'; '.join(said[:4])}{more}."
+        f"{number(scores['tolerance_px'])} {scores.get('unit', 'px')}: {'; '.join(said[:4])}{more}."
     )

@@ -1,0 +1,181 @@
+"""Train on each kind of data for some minutes, from scratch, and read the test split once.
+
+    python benchmarks/answers.py --data FOLDER --only bccd nuclei
+
+FOLDER holds the data sets, each as its README describes it. A trial is one run with the defaults:
+its options name what the data cannot say (a task, a split), and nothing is chosen by its outcome.
+Results are added to benchmarks/results/answers.json; an entry with the same trial, minutes and seed
+takes the place of the former.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "answers.json"
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+FOLD = ("100", "104", "106", "114", "119", "123"), ("102", "105", "108", "116", "121", "200")
+"""Records of the two halves of mitbih12: each patient is in one."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run.
+
+    Attributes:
+        data: folder or file below the data.
+        minutes: of training.
+        kept: scores that are kept, those of a nested table as they are.
+        splits: rows image,split[,start,stop]; empty: the split of the labels.
+        flags: further options of `placewise train`.
+        scored: further options of `placewise evaluate`.
+    """
+
+    data: str
+    minutes: float
+    kept: tuple[str, ...]
+    splits: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    scored: tuple[str, ...] = ()
+
+
+def fold(train: tuple[str, ...], test: tuple[str, ...]) -> tuple[str, ...]:
+    """Records to train on, the last of which chooses, and records to test on."""
+    parts = [*((r, "train") for r in train[:-1]), (train[-1], "val"), *((r, "test") for r in test)]
+    return tuple(f"{record}.npz,{split}" for record, split in parts)
+
+
+def without(speaker: str) -> tuple[str, ...]:
+    """One speaker is for the test, and the next one chooses."""
+    chooser = SPEAKERS[(SPEAKERS.index(speaker) + 1) % len(SPEAKERS)]
+    rest = [one for one in SPEAKERS if one not in (speaker, chooser)]
+    named = [(speaker, "test"), (chooser, "val"), *((one, "train") for one in rest)]
+    return tuple(f"recordings/*_{one}_*.wav,{split}" for one, split in named)
+
+
+SPOTS = ("by_keypoint", "tolerance_px", "f1", "f1_at_ms", "by_border_distance", "f1_curve")
+MASKS = ("dice", "cldice", "iou", "by_class", "thin_recall", "threshold", "by_border_distance")
+TRIALS = {
+    "bccd": Trial("bccd", 10, SPOTS),
+    "nuclei": Trial(
+        "nuclei_dsb2018", 12, ("ap_at_iou", "pq", "f1", "counting_mae", "touching", "thresholds")
+    ),
+    "chase": Trial("chase_db1", 15, MASKS),
+    **{
+        f"chase {loss}": Trial("chase_db1", 15, MASKS, flags=("--head-set", f"loss={loss}"))
+        for loss in ("bce", "focal", "skeleton_recall", "cldice")
+    },
+    "glue": Trial("glue_tubes", 10, ("pck", "oks_map", "wrong_animal_rate", "nearest")),
+    "fly": Trial(
+        "fly_pair/coco.json", 15, ("pck", "oks_map", "wrong_animal_rate", "nearest", "tracks")
+    ),
+    "beats a": Trial("mitbih12", 2, SPOTS, splits=fold(FOLD[0], FOLD[1])),
+    "beats b": Trial("mitbih12", 2, SPOTS, splits=fold(FOLD[1], FOLD[0])),
+    "record 100": Trial(
+        "ecg_record100/100.hea",
+        2,
+        (*SPOTS, "mean_error_px", "mean_error_ms"),
+        splits=(
+            "100.hea,train,0,388800",
+            "100.hea,val,388800,432000",
+            "100.hea,test,432000,650000",
+        ),
+    ),
+    "digits": Trial("spoken_digits", 3, ("accuracy", "by_class"), flags=("--spectrogram",)),
+    **{
+        f"digits without {speaker}": Trial(
+            "spoken_digits",
+            2,
+            ("accuracy",),
+            splits=without(speaker),
+            flags=("--spectrogram",),
+        )
+        for speaker in SPEAKERS
+    },
+    "hippocampus": Trial("hippocampus3d", 20, MASKS, flags=("--task", "masks")),
+    "hippocampus points": Trial(
+        "hippocampus3d",
+        10,
+        ("mean_error_px", "mean_error_mm", "by_keypoint", "mean_position_baseline_px"),
+        flags=("--task", "keypoints"),
+    ),
+}
+
+
+def verb(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "placewise", *words], check=True)
+
+
+def bench(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[str, Any]:
+    trial = TRIALS[name]
+    run = out / f"{name.replace(' ', '-')}-{minutes:g}-{seed}"
+    shutil.rmtree(run, ignore_errors=True)
+    table = out / f"{name.replace(' ', '-')}.csv"
+    said: list[str] = []
+    if trial.splits:
+        header = "image,split,start,stop" if trial.splits[0].count(",") == 3 else "image,split"
+        table.write_text("\n".join([header, *trial.splits]) + "\n")
+        said = ["--splits", str(table)]
+    begun = time.monotonic()
+    length = ["--max-minutes", str(minutes), "--seed", str(seed)]
+    verb("train", str(data / trial.data), "--out", str(run), *length, *said, *trial.flags)
+    wall = time.monotonic() - begun
+    verb("evaluate", str(run), str(data / trial.data), "--split", "test", *said, *trial.scored)
+    scores = json.loads((run / "evaluation" / "metrics.json").read_text())
+    facts = json.loads((run / "run.json").read_text())
+    training, model = facts["training"], facts["model"]
+    return {
+        "trial": name,
+        "minutes": minutes,
+        "seed": seed,
+        "flags": list(trial.flags),
+        "images": scores["images"],
+        "scores": {key: scores[key] for key in trial.kept if key in scores},
+        "wall_seconds": round(wall, 1),
+        "steps": training["max_steps"],
+        "batch": training["batch_size"],
+        "precision": training["precision"],
+        "input": model["input"]["size"],
+        "scale": model["input"]["scale"],
+        "head": model["head"],
+        "processors": os.cpu_count(),
+        "versions": facts["versions"],
+    }
+
+
+def add(entry: dict[str, Any]) -> None:
+    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+    same = ("trial", "minutes", "seed")
+    kept = [old for old in kept if any(old[key] != entry[key] for key in same)]
+    kept.append(entry)
+    kept.sort(key=lambda e: (list(TRIALS).index(e["trial"]), e["minutes"], e["seed"]))
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--only", nargs="+", choices=TRIALS, default=list(TRIALS))
+    parser.add_argument("--minutes", type=float, help="in place of each trial's own")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name in given.only:
+        for seed in given.seeds:
+            entry = bench(name, given.data, given.minutes or TRIALS[name].minutes, seed, given.out)
+            add(entry)
+            print(json.dumps({key: entry[key] for key in ("trial", "minutes", "scores")}))
+
+
+if __name__ == "__main__":
+    main()
