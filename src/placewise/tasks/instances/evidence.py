@@ -39,8 +39,9 @@ SMALLEST = 4
 MOST, ROOM = 1000, 64
 """Centres of an image at most, and pixels of the maps for each where there are many pixels."""
 
-NEAR = 1.0
-"""Standard deviations of a centre's Gaussian within which no other centre lies."""
+NEAR = 2.5
+"""Standard deviations of a centre's Gaussian within which no other centre lies: a quarter of the
+objects' usual size. With 1, long objects are cut into slices early in a training."""
 
 
 @dataclass(frozen=True)
