@@ -429,7 +429,7 @@ def test_flattening_learns_the_same_behind_a_permutation():
 def test_shifts_move_images_and_repeat_their_border():
     image = np.random.default_rng(0).random((5, 7, 2)).astype(np.float32)
     for right, down in ((2, 0), (-3, 1), (0, -4), (9, 9)):
-        moved = shift(image, right, down)
+        moved = shift(image, (right, down))
         for y, x in np.ndindex(5, 7):
             source = image[np.clip(y - down, 0, 4), np.clip(x - right, 0, 6)]
             assert (moved[y, x] == source).all()

@@ -39,9 +39,16 @@ class Items(ABC):
 
     Attributes:
         names: name of each item.
+        shown: the images at the network's scale, (*size, channels) in 0..1 each.
     """
 
     names: list[str]
+    shown: list[ImageArray]
+
+    @property
+    def axes(self) -> int:
+        """Axes of the images: 1 for signals, 2 for images, 3 for volumes."""
+        return self.shown[0].ndim - 1
 
     @abstractmethod
     def score(self, change: Change = SAME) -> FloatArray:

@@ -15,7 +15,7 @@ from placewise.images import ImageArray, resize
 from placewise.items import Change, Items
 
 SHIFTS = (1, 2, 4)
-"""Pixels of the network by which images are shifted, each to four sides."""
+"""Pixels of the network by which images are shifted, both ways along each axis."""
 
 SIZES = (0.5, 0.8125, 1.25)
 """Factors of the image's sides; 0.8125 is the proposed 416 after training at 512."""
@@ -32,7 +32,7 @@ def diagnose(items: Items, seed: int) -> dict[str, Any]:
         seed: of everything random.
 
     Returns:
-        shifted: pixels -> mean measure over four directions; sizes: factor -> mean measure, None
+        shifted: pixels -> mean measure over all directions; sizes: factor -> mean measure, None
         if the head works at its training size only; deformation: R_f of classes, R_τ of keypoints.
     """
     shifted = {str(step): _shifted(items, step) for step in SHIFTS}
@@ -45,7 +45,7 @@ def audit_ratios(network: nn.Module, image: Sequence[int]) -> dict[str, float | 
 
     Args:
         network: raw output of images.
-        image: (channels, height, width).
+        image: (channels, *size).
     """
     found = audit(network, tuple(image), measure=False).scalars()
     kept = {name: found[name] for name in (*RATIOS, "receptive_field", "even")}
@@ -53,30 +53,34 @@ def audit_ratios(network: nn.Module, image: Sequence[int]) -> dict[str, float | 
     return {"edge_coverage": 1 / float(most) if most else None, **kept}
 
 
-def shift(image: ImageArray, right: int, down: int) -> ImageArray:
+def shift(image: ImageArray, by: Sequence[int]) -> ImageArray:
     """An image moved by whole pixels; its border pixels fill the gap.
 
+    Args:
+        image: (*size, channels).
+        by: pixels along x, y, …
+
     Example:
-        >>> shift(np.arange(4, dtype=np.float32).reshape(1, 4, 1), 1, 0)[0, :, 0].tolist()
+        >>> shift(np.arange(4, dtype=np.float32).reshape(1, 4, 1), (1, 0))[0, :, 0].tolist()
         [0.0, 0.0, 1.0, 2.0]
     """
-    high, wide = image.shape[:2]
-    rows = np.clip(np.arange(high) - down, 0, high - 1)
-    columns = np.clip(np.arange(wide) - right, 0, wide - 1)
-    return image[rows][:, columns]
+    for axis, step in enumerate(reversed(by)):
+        places = np.arange(image.shape[axis]) - step
+        image = image.take(places.clip(0, image.shape[axis] - 1), axis)
+    return image
 
 
 def _shifted(items: Items, step: int) -> float:
-    """Mean over four directions; items that a shift moves off the image do not count."""
-    sides = ((step, 0), (-step, 0), (0, step), (0, -step))
-    changes = [Change(partial(shift, right=x, down=y), (float(x), float(y))) for x, y in sides]
+    """Mean over all directions; items that a shift moves off the image do not count."""
+    sides = [tuple(sign * one) for one in step * np.eye(items.axes, dtype=int) for sign in (1, -1)]
+    changes = [Change(partial(shift, by=side), tuple(map(float, side))) for side in sides]
     return float(np.mean([np.nanmean(items.score(change)) for change in changes]))
 
 
 def _resized(items: Items, factor: float) -> float | None:
     def resized(image: ImageArray) -> ImageArray:
-        high, wide = (max(1, round(side * factor)) for side in image.shape[:2])
-        return np.asarray(resize(image, (high, wide)), np.float32)
+        size = [max(1, round(side * factor)) for side in image.shape[:-1]]
+        return np.asarray(resize(image, size), np.float32)
 
     try:
         return float(np.nanmean(items.score(Change(resized))))

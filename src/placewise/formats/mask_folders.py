@@ -9,7 +9,8 @@ images/a.jpg,masks/a.png,fov/a.png,train      object has a number of its own
 ```
 
 A table with the column `volume` names npz files that hold the arrays `image` and `mask`. Images
-with the same word in the column `group` are never parted into training and validation.
+with the same word in the column `group` (or `subject`, `patient`, `animal`) are never parted into
+training and validation.
 
 What the numbers in a mask mean is found from all masks together, by this rule:
 
@@ -83,6 +84,7 @@ _COLUMNS = {
     **{name: name for name in ("image", "volume", "mask", "instances", "split", "group", *FIELDS)},
     "masks": "mask",
     "instance": "instances",
+    **dict.fromkeys(("subject", "patient", "animal"), "group"),
 }
 _BESIDE = re.compile(r"(?P<image>.+)[_-](masks?|segmentation|seg|gt|labels?|instances)", re.I)
 

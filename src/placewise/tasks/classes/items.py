@@ -69,8 +69,10 @@ class ClassItems(Items):
             seed: of τ and η.
 
         Returns:
-            R_f; None where noise changes nothing.
+            R_f; None where noise changes nothing, and of signals and volumes.
         """
+        if self.axes != 2:
+            return None
         first = self.shown[0].shape
         images = np.stack([p for p in self.shown if p.shape == first][:DEFORMED])
         rng = generator(seed, 0, "deformation")

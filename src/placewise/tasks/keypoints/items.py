@@ -66,8 +66,10 @@ class KeypointItems(Items):
             seed: of τ.
 
         Returns:
-            R_τ; None where the deformation moves no keypoint.
+            R_τ; None where the deformation moves no keypoint, and of signals and volumes.
         """
+        if self.axes != 2:
+            return None
         rng = generator(seed, 0, "deformation")
         behind, moved = 0.0, 0.0
         for image, known in list(zip(self.shown, self.known, strict=True))[:DEFORMED]:
