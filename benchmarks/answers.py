@@ -74,9 +74,11 @@ TRIALS = {
         f"chase {loss}": Trial("chase_db1", 15, MASKS, flags=("--head-set", f"loss={loss}"))
         for loss in ("bce", "focal", "skeleton_recall", "cldice")
     },
-    "glue": Trial("glue_tubes", 10, ("pck", "oks_map", "wrong_animal_rate", "nearest")),
+    "glue": Trial("glue_tubes", 10, ("pck", "oks_map", "wrong_animal_rate", "nearest_centre")),
     "fly": Trial(
-        "fly_pair/coco.json", 15, ("pck", "oks_map", "wrong_animal_rate", "nearest", "tracks")
+        "fly_pair/coco.json",
+        15,
+        ("pck", "oks_map", "wrong_animal_rate", "nearest_centre", "tracks"),
     ),
     "beats a": Trial("mitbih12", 2, SPOTS, splits=fold(FOLD[0], FOLD[1])),
     "beats b": Trial("mitbih12", 2, SPOTS, splits=fold(FOLD[1], FOLD[0])),

@@ -92,6 +92,81 @@ def mice(entries: list[dict]) -> str:
     )
 
 
+Shown = tuple[str, str, Callable[[float | None], str]]
+"""What is shown of an answer: its name, where it is in the scores, and how it is written."""
+
+F1S: tuple[Shown, ...] = tuple(
+    (kind, f"by_keypoint/{kind}/f1", number(3)) for kind in ("WBC", "RBC", "Platelets")
+)
+MASKED: tuple[Shown, ...] = (
+    ("Dice", "dice", number(3)),
+    ("clDice", "cldice", number(3)),
+    ("thin ≤ 2 px", "thin_recall/2", number(3)),
+)
+GROUPED: tuple[Shown, ...] = (
+    ("right within 5 %", "pck", percent),
+    ("OKS-mAP", "oks_map", number(3)),
+    ("in the wrong animal", "wrong_animal_rate", percent),
+    ("identity switches", "tracks/switches", number(0)),
+)
+TIMED: tuple[Shown, ...] = (
+    ("F1 at 150 ms", "f1_at_ms/150", number(4)),
+    ("F1 at 50 ms", "f1_at_ms/50", number(4)),
+    ("mean error, samples", "mean_error_px", number(2)),
+)
+ANSWERS: dict[str, tuple[Shown, ...]] = {
+    "bccd": F1S,
+    "nuclei": (
+        ("AP at IoU 0.5", "ap_at_iou/0.50", number(3)),
+        ("at 0.7", "ap_at_iou/0.70", number(3)),
+        ("PQ", "pq", number(3)),
+        ("F1", "f1", number(3)),
+        ("counting error", "counting_mae", number(1)),
+    ),
+    "chase": MASKED,
+    "glue": GROUPED,
+    "fly": GROUPED,
+    "beats": TIMED,
+    "record": TIMED,
+    "digits": (("accuracy", "accuracy", percent),),
+    "hippocampus": (
+        *(("Dice " + one, f"by_class/{one}/dice", number(3)) for one in ("class 1", "class 2")),
+        ("mean error, voxels", "mean_error_px", number(2)),
+        ("mm", "mean_error_mm", number(2)),
+    ),
+}
+"""What is shown, by the first word of a trial."""
+
+
+def answers(entries: list[dict]) -> str:
+    rows = []
+    for entry in entries:
+        shown = []
+        for name, place, written in ANSWERS[entry["trial"].split()[0]]:
+            value: Any = entry["scores"]
+            for key in place.split("/"):
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is not None:
+                shown.append(f"{name} {written(value)}")
+        rows.append(
+            [
+                entry["trial"],
+                f"{entry['minutes']:g}",
+                entry["seed"],
+                entry["images"],
+                "; ".join(shown),
+                entry["steps"],
+                f"{entry['wall_seconds'] / 60:.1f}",
+            ]
+        )
+    header = ["trial", "minutes", "seed", "test images", "scores", "steps", "by the clock"]
+    return (
+        "## Other answers, from scratch\n\n`python benchmarks/answers.py --data FOLDER`: one run "
+        "with the defaults on each set's own split, the test images read\nonce by each run.\n\n"
+        + table(header, rows)
+    )
+
+
 def agreement(content: dict) -> str:
     def written(found: list[dict]) -> str:
         return "; ".join(f"{one['mean_px']:.2f} / {one['median_px']:.2f}" for one in found)
@@ -589,6 +664,7 @@ def main() -> None:
     sections = [HEAD.rstrip()]
     for make in (
         mice,
+        answers,
         agreement,
         demo,
         speed,
