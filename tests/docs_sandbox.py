@@ -96,7 +96,8 @@ def furnish(folder: Path) -> Path:
     _deeplabcut(folder / "my_folder")
     _classes(folder / "folder_of_classes")
     _digits(folder / "mnist")
-    _masks(folder / "my_masks")
+    _masks(folder / "my_masks", "masks")
+    _masks(folder / "my_cells", "instances")
     for number, name in enumerate(("my_stripes", "new_stripes")):
         draw_stripes(folder / name, 20, number)
     shutil.copy(TOY / "stripes.py", folder)
@@ -125,17 +126,17 @@ def _classes(folder: Path) -> None:
         _noise(folder / name, 24, 8, level)
 
 
-def _masks(folder: Path) -> None:
-    """Bright discs and their masks."""
+def _masks(folder: Path, masks: str) -> None:
+    """Bright discs and their masks, in a folder of this name."""
     y, x = np.mgrid[:48, :56]
-    for name in ("images", "masks"):
+    for name in ("images", masks):
         (folder / name).mkdir(parents=True)
     for number in range(12):
         rng = np.random.default_rng(number)
         disc = (x - rng.uniform(14, 40)) ** 2 + (y - rng.uniform(14, 34)) ** 2 < 80
         image = (60 + 120 * disc + rng.normal(0, 8, disc.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(image).save(folder / "images" / f"{number}.png")
-        Image.fromarray(np.uint8(disc) * 255).save(folder / "masks" / f"{number}.png")
+        Image.fromarray(np.uint8(disc) * 255).save(folder / masks / f"{number}.png")
 
 
 def _noise(folder: Path, side: int, count: int, level: float = 110) -> None:

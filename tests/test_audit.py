@@ -211,7 +211,7 @@ def tall(*layers: nn.Module) -> Callable[[], nn.Module]:
         ),
         (tall(nn.Conv2d(3, 1, 4, 4)), (3, 9, 8), r"8 pixels are never seen \(row 8\)."),
         (tall(nn.Conv2d(3, 1, 1, 2)), (3, 4, 4), r"12 .* \(rows 1, 3 and columns 1, 3\)."),
-        (tall(nn.Conv1d(1, 1, 5, 2)), (1, 10), r"The last pixel has no path .*\(pixel 9\)."),
+        (tall(nn.Conv1d(1, 1, 5, 2)), (1, 10), r"The last sample has no path .*\(sample 9\)."),
         (
             tall(nn.Conv3d(1, 1, 5, 2, 2), nn.Conv3d(1, 1, 5, 2, 2)),
             (1, 8, 8, 8),

@@ -128,3 +128,13 @@ def test_axes_of_a_single_pixel() -> None:
 def test_what_is_no_stack_of_maps_is_refused(shape) -> None:
     with pytest.raises(ShapeError, match="1 to 3 axes"):
         find_peaks(torch.zeros(shape), 2)
+
+
+def test_a_long_map_may_have_more_points() -> None:
+    """A limit holds for every 65,536 pixels: a long recording has thousands of beats."""
+    heat = torch.zeros(1, 3 * 65536)
+    heat[0, 10::64] = 1.0
+    (found,) = find_peaks(heat, 8.0, most=400)
+    assert len(found.points) == 1200
+    (short,) = find_peaks(heat[:, : 65536 // 2], 8.0, most=400)
+    assert len(short.points) == 400

@@ -18,7 +18,10 @@ from PIL import Image
 from conftest import draw_squares
 from placewise.cli import main
 from placewise.tasks import TASKS, task_named
-from placewise.tasks.spots.demo import write_images
+from placewise.tasks.instances.demo import write_images as write_nuclei
+from placewise.tasks.masks.demo import write_images as write_threads
+from placewise.tasks.poses.demo import write_images as write_fish
+from placewise.tasks.spots.demo import write_images as write_spots
 
 SMALL = ["--backbone-set", "width=16", "depth=2", "--batch-size", "4", "--precision", "float32"]
 
@@ -37,7 +40,19 @@ def keypoints(folder: Path) -> Path:
 
 
 def spots(folder: Path) -> Path:
-    return write_images(folder, images=20).parent
+    return write_spots(folder, images=20).parent
+
+
+def poses(folder: Path) -> Path:
+    return write_fish(folder, images=20).parent
+
+
+def masks(folder: Path) -> Path:
+    return write_threads(folder, images=20)
+
+
+def instances(folder: Path) -> Path:
+    return write_nuclei(folder, images=20)
 
 
 def classes(folder: Path) -> Path:
@@ -57,6 +72,9 @@ MADE = {
     "keypoints": Made(keypoints, "mean_error_px"),
     "classes": Made(classes, "accuracy"),
     "spots": Made(spots, "f1"),
+    "poses": Made(poses, "pck"),
+    "masks": Made(masks, "dice"),
+    "instances": Made(instances, "ap_at_iou/0.50"),
 }
 
 
@@ -118,7 +136,8 @@ def test_a_run_is_scored(case: Case, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_new_images_are_predicted(case: Case, tmp_path: Path) -> None:
     """All images are counted, also those on which nothing is found; drawings are made."""
     out = tmp_path / "out"
-    main(["predict", str(case.run), str(case.data), "--out", str(out), "--overlays", "2"])
+    images = case.data / "images" if (case.data / "images").is_dir() else case.data
+    main(["predict", str(case.run), str(images), "--out", str(out), "--overlays", "2"])
     about = json.loads((out / "about.json").read_text(encoding="utf-8"))
     assert about["images"] == 20 and not about["skipped"]
     assert len(list((out / "overlays").rglob("*.png"))) == 2

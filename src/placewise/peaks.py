@@ -25,7 +25,10 @@ from placewise.errors import ShapeError
 from placewise.geometry import FloatArray
 
 MOST = 1000
-"""Points that are taken from a map at most where nobody says otherwise."""
+"""Points that are taken from every `AREA` pixels of a map at most, where nobody says otherwise."""
+
+AREA = 1 << 16
+"""Pixels of a map for which a limit of its points is told; a smaller map has the whole limit."""
 
 REACH = 3
 """Pixels along each axis that a fit sees on each side of its hill."""
@@ -63,7 +66,7 @@ def find_peaks(
         heat: (maps, *size), of any floating type.
         radius: in pixels of the map; no two points have hills within this distance.
         least: hills that are not hotter than this are left out.
-        most: points of a map at most, the hottest ones.
+        most: points for every `AREA` pixels of a map at most, the hottest ones.
         shape: (maps, *size) heat, 0 or more, that the places between pixels are read off where
             that is not the one in which the hills are; None: `heat`.
 
@@ -87,7 +90,8 @@ def find_peaks(
             "as (maps, 1 to 3 axes of at least one pixel)"
         )
     maps = heat.detach().cpu().double().numpy()
-    pixels = [_apart(*_hills(one, least), radius, most) for one in maps]
+    limit = round(most * max(1.0, math.prod(heat.shape[1:]) / AREA))
+    pixels = [_apart(*_hills(one, least), radius, limit) for one in maps]
     owners = np.repeat(np.arange(len(maps)), [len(one) for one in pixels])
     places = np.concatenate([*pixels, np.empty((0, axes), np.intp)])
     windows, inside = _windows(shape.detach().cpu().double().numpy(), owners, places)

@@ -348,7 +348,7 @@ class Reader:
         if annotation is None:
             return
         columns = self._columns(annotation, path)
-        if columns and annotation.get("iscrowd") == 1:
+        if columns and annotation.get("iscrowd") == 1 and not _labelled(annotation):
             self._crowd(annotation, columns)
             return
         empty = not annotation.get("keypoints") and "absent" not in annotation
@@ -531,3 +531,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> Json:
         key = next(key for key, count in Counter(k for k, _ in pairs).items() if count > 1)
         raise ValueError(f"the key {shown(key)} is there twice in one object")
     return found
+
+
+def _labelled(annotation: Json) -> bool:
+    """Whether any keypoint of an annotation is labelled: then it is an object, whatever it says."""
+    values = annotation.get("keypoints")
+    return isinstance(values, list) and any(seen not in (0, None) for seen in values[2::3])

@@ -44,7 +44,7 @@ class Spots(Head):
         loss: member of `PEAK_LOSSES`, or a loss.
         sigma: standard deviation of the Gaussians in pixels of the map.
         radius: pixels of the map within which there is one spot of a kind at most.
-        most: spots of a kind that are read off a map at most, the surest ones.
+        most: spots of a kind that are read off every 65,536 pixels of a map at most, the surest.
         finer: map pixels for one pixel of the features, per axis.
 
     Raises:

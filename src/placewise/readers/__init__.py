@@ -174,3 +174,8 @@ def list_files(where: Path | str, axes: int) -> list[Path]:
 @lru_cache(maxsize=1)
 def _members() -> tuple[Reader, ...]:
     return tuple(READERS[name]() for name in READERS.names())
+
+
+def __getattr__(name: str) -> type:
+    """The members by their classes' names, loaded when they are asked for."""
+    return READERS.class_named(name)

@@ -43,7 +43,7 @@ class PermutedKeypoints(KeypointHead):
         self,
         in_channels: int,
         keypoints: int,
-        stride: Sequence[int],
+        stride: int | Sequence[int],
         input_size: Sequence[int],
         *,
         head: str = "heatmap",
@@ -56,7 +56,8 @@ class PermutedKeypoints(KeypointHead):
             in_channels, keypoints, stride, input_size, **json.loads(settings)
         )
         self.can_say_absent = self.inner.can_say_absent
-        size = [side // step for side, step in zip(input_size, stride, strict=True)]
+        steps = self.stride or ()
+        size = [side // step for side, step in zip(input_size, steps, strict=True)]
         self.permutation = PermutedPlaces(in_channels, size, order)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def spot_tiles(scores: Scores) -> list[tuple[str, str]]:
 
     Example:
         >>> spot_tiles({"f1": 0.5, "images": 9, "split": "test"})
-        [('F1', '50.0 %'), ('test images', '9')]
+        [('F1', '50 %'), ('test images', '9')]
     """
     return metric_tiles(SPOT_METRICS, TILES, scores)
 
