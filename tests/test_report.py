@@ -497,9 +497,8 @@ def test_a_report_imports_no_step() -> None:
             )
             if name.startswith("placewise")
         }
-        allowed = tuple(
-            f"placewise.{name}" for name in ("errors", "geometry", "images", "metrics", "report", "wording")
-        )
+        names = ("errors", "geometry", "images", "metrics", "report", "wording")
+        allowed = tuple(f"placewise.{name}" for name in names)
         steps = {name for name in found - {"placewise"} if not name.startswith(allowed)}
         assert not steps, (file.name, steps)
 

@@ -40,7 +40,9 @@ from placewise.errors import CaptureError, SettingsError
 from placewise.files import claim_folder, write_bytes, write_json, write_text
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.graph import capture, capture_program, image_shape
+from placewise.report.spoken import said
 from placewise.report.style import LIGHT
+from placewise.wording import PIXELS_OF
 
 __all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Condition", "audit"]
 
@@ -83,7 +85,8 @@ class Audit:
     @property
     def verdict(self) -> str:
         """The finding in one or a few sentences."""
-        return verdict_without(self.measured) if self.counted is None else verdict(self.counted)
+        found = verdict_without(self.measured) if self.counted is None else verdict(self.counted)
+        return said(found, PIXELS_OF[len(self.shape) - 1])
 
     @property
     def status(self) -> str:

@@ -347,7 +347,7 @@ def _layer(name: str) -> str:
 def table(audit: Audit) -> str:
     """The console's text: the verdict, what was counted, the layers, what was measured."""
     unit = PIXELS_OF[len(audit.shape) - 1]
-    parts = [said(audit.verdict, unit), f"{audit.name} at {sides_of(audit.shape)}"]
+    parts = [audit.verdict, f"{audit.name} at {sides_of(audit.shape)}"]
     if audit.counted is not None:
         parts.append(text.table(["", "", ""], said(list(counted_rows(audit.counted)), unit)))
         parts.append(text.table(said(LAYER_HEADER, unit), layer_rows(audit.counted), [5]))
