@@ -145,8 +145,8 @@ def as_rgb(image: NDArray[np.generic]) -> Overlay:
     if image.ndim == 2 and image.size:
         return stacked([row.canvas for row in rows_of(image)])
     if image.ndim == 4 and image.size:
-        return _side_by_side(
-            [(_panel(one.image, image), one.title) for one in slices(grey_volume(image))]
+        return side_by_side(
+            [(panel_of(one.image, image), one.title) for one in slices(grey_volume(image))]
         )
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise SettingsError(
@@ -348,14 +348,14 @@ def _on_slices(
     known = both[np.isfinite(both).all(-1)]
     panels = []
     for one in slices(grey_volume(volume), known.mean(0).tolist() if len(known) else None):
-        canvas = _panel(one.image, volume)
+        canvas = panel_of(one.image, volume)
         ratio = ratio_of(one.image.shape[:2], canvas.shape[:2])
         _draw(canvas, marks.along(one.axes).scaled(ratio), names, skeleton)
         panels.append((canvas, one.title))
-    return _side_by_side(panels)
+    return side_by_side(panels)
 
 
-def _panel(image: Overlay, volume: NDArray[np.generic]) -> Overlay:
+def panel_of(image: Overlay, volume: NDArray[np.generic]) -> Overlay:
     """A slice enlarged by the whole number that suits all slices of its volume."""
     zoom = max(1, round(PANEL / max(volume.shape[:3])))
     return np.ascontiguousarray(as_rgb(image).repeat(zoom, 0).repeat(zoom, 1))
@@ -400,7 +400,7 @@ def stacked(rows: Sequence[Overlay]) -> Overlay:
     return np.concatenate([part for one in rows for part in (line, one)][1:])
 
 
-def _side_by_side(panels: Sequence[tuple[Overlay, str]], theme: Theme = LIGHT) -> Overlay:
+def side_by_side(panels: Sequence[tuple[Overlay, str]], theme: Theme = LIGHT) -> Overlay:
     """Pictures next to each other, each under its title, on one page."""
     font = font_of(12)
     widths = [max(one.shape[1], int(font.getlength(title)) + 4) for one, title in panels]

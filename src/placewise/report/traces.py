@@ -61,6 +61,10 @@ class Row:
         high = float(np.interp(at, np.arange(len(self.values)), self.values[:, 0]))
         return np.array([(sample - self.start + 0.5) * ratio - 0.5, high])
 
+    def places(self, samples: FloatArray) -> FloatArray:
+        """(n, 2) of `place` for (n, 1) places in time."""
+        return np.array([self.place(one) for one in samples[:, 0]]).reshape(-1, 2)
+
 
 def parts(length: int, focus: Sequence[float] = (), most: int = SHOWN) -> list[tuple[int, int]]:
     """(start, stop) of what is shown of a signal: all of it, or parts in even distances.
@@ -78,7 +82,11 @@ def parts(length: int, focus: Sequence[float] = (), most: int = SHOWN) -> list[t
     """
     if length <= most:
         return [(0, length)]
-    wanted = [round(float(place)) - most // 2 for place in focus][: ROWS - 2]
+    wanted: list[int] = []
+    for place in focus:
+        start = round(float(place)) - most // 2
+        if len(wanted) < ROWS - 2 and all(abs(start - other) >= most for other in wanted):
+            wanted.append(start)
     spread = np.linspace(0, length - most, ROWS - len(wanted)).astype(int).tolist()
     starts = sorted({min(max(0, start), length - most) for start in [*wanted, *spread]})
     return [(start, start + most) for start in starts]

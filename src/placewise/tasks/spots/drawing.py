@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.geometry import FloatArray, ratio_of, rescale
+from placewise.geometry import FloatArray
 from placewise.images import ImageArray
 from placewise.metrics import match
-from placewise.report.drawing import SIDE, as_rgb, at_size, legend_of
+from placewise.report.drawing import SIDE, legend_of
 from placewise.report.marks import (
     Overlay,
     draw_circle,
@@ -18,6 +18,7 @@ from placewise.report.marks import (
     draw_keypoint,
     draw_line,
 )
+from placewise.report.planes import joined, planes_of
 from placewise.report.style import mark
 
 MISSED = (255, 64, 64)
@@ -48,11 +49,12 @@ def draw_spots(
     """Draw spots on an image.
 
     Args:
-        image: (height, width, channels).
-        points: (n, 2) of (x, y) in pixels of the image.
+        image: (*size, channels); of a signal parts are shown, of a volume slices, where spots are
+            missed or false if there are such.
+        points: (n, axes) of (x, y, …) in pixels of the image.
         kinds: (n,) number of the kind of each.
         names: of the kinds.
-        truth: (m, 2) labelled spots; None: they are not known.
+        truth: (m, axes) labelled spots; None: they are not known.
         truth_kinds: (m,) their kinds.
         tolerance: pixels within which a found spot is a labelled one of its kind.
         legend: write the names on a strip below the image.
@@ -61,26 +63,27 @@ def draw_spots(
     Returns:
         (height, width, 3) uint8.
     """
-    shown = as_rgb(image)
-    canvas = at_size(shown, side)
-    ratio = ratio_of(shown.shape[:2], canvas.shape[:2])
-    unit = max(1.0, float(np.hypot(*canvas.shape[:2])) / 800)
-    count = max(len(points), 0 if truth is None else len(truth))
-    radius = (4.5 if count < SPARSE else 3.2) * unit
-    at = rescale(points, ratio)
-    hollow = np.zeros(len(points), bool)
+    there = np.empty((0, points.shape[1])) if truth is None else truth
+    pairs = np.empty((0, 2), np.intp)
+    false, missed = np.empty(0, np.intp), np.empty(0, np.intp)
     if truth is not None and truth_kinds is not None:
-        there, pairs = rescale(truth, ratio), _pairs(points, kinds, truth, truth_kinds, tolerance)
-        hollow = ~np.isin(np.arange(len(points)), pairs[:, 1])
-        for i in np.setdiff1d(np.arange(len(truth)), pairs[:, 0]):
-            draw_circle(canvas, there[i], 2.4 * radius, MISSED, 1.6 * unit)
+        pairs = _pairs(points, kinds, truth, truth_kinds, tolerance)
+        false = np.setdiff1d(np.arange(len(points)), pairs[:, 1])
+        missed = np.setdiff1d(np.arange(len(truth)), pairs[:, 0])
+    planes = planes_of(image, np.concatenate([there[missed], points[false], points]), side)
+    for plane in planes:
+        unit = max(1.0, float(np.hypot(*plane.canvas.shape[:2])) / 800)
+        radius = (4.5 if max(len(points), len(there)) < SPARSE else 3.2) * unit
+        at, true = plane.at(points), plane.at(there)
+        for place in true[missed]:
+            draw_circle(plane.canvas, place, 2.4 * radius, MISSED, 1.6 * unit)
         for i, j in pairs:
-            draw_line(canvas, at[j], there[i], mark(int(kinds[j]))[0], unit)
-    for place, kind, empty in zip(at, kinds, hollow, strict=True):
-        draw_keypoint(canvas, place, int(kind), radius, hollow=bool(empty))
-    if truth is not None:
-        for place in rescale(truth, ratio):
-            draw_cross(canvas, place, 0.8 * unit)
+            draw_line(plane.canvas, at[j], true[i], mark(int(kinds[j]))[0], unit)
+        for number, (place, kind) in enumerate(zip(at, kinds, strict=True)):
+            draw_keypoint(plane.canvas, place, int(kind), radius, hollow=number in false)
+        for place in true:
+            draw_cross(plane.canvas, place, 0.8 * unit)
+    canvas = joined(planes)
     return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
 
 
