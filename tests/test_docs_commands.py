@@ -40,6 +40,7 @@ FIRST = {
     "placewise train mnist --out digits --backbone lenet --head flatten --minutes 4",
     "placewise predict my_run new_images --out predictions",
     "placewise train my_masks --out masks_run --minutes 15",
+    "placewise train my_cells --out cells_run --minutes 12",
     "placewise train my_stripes/angles.csv --plugin stripes --format stripes:AngleCsv "
     "--out stripes_run --minutes 8",
 }
