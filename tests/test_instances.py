@@ -57,7 +57,7 @@ def blocks(size: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 def target_of(labels: np.ndarray, kinds: np.ndarray | None = None) -> InstanceTarget:
     told = np.zeros(labels.max(), np.int32) if kinds is None else kinds
-    return InstanceTarget(lambda: (labels, told), labels.shape, kinds is not None)
+    return InstanceTarget(lambda: (labels, told), labels.shape, several=kinds is not None)
 
 
 @pytest.mark.parametrize("axes", SIZES)

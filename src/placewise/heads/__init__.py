@@ -55,6 +55,16 @@ class Head(nn.Module, ABC):
         built: Self = made(backbone.out_channels, count, **settings)
         return built
 
+    def attach(
+        self, stride: int | Sequence[int] | None, input_size: Sequence[int] | None = None
+    ) -> None:
+        """Tell the head what it reads, for heads that ask for it. A model does this.
+
+        Args:
+            stride: image pixels for one pixel of the features.
+            input_size: size in pixels of the training images.
+        """
+
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Raw output for features (batch, in_channels, *map).

@@ -1,15 +1,17 @@
-"""What heads share that read keypoints off maps, and what heads share that flatten them."""
+"""What heads share that read keypoints off maps, that tell of every pixel, and that flatten."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from placewise.errors import SettingsError, ShapeError
+from placewise.family import Setting
 from placewise.geometry import Size, from_cells
-from placewise.heads import GridHead, KeypointHead
+from placewise.heads import GridHead, Head, KeypointHead, check_features
 from placewise.losses import log_gaussians, normalised
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -46,6 +48,59 @@ class Maps(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(batch, keypoints, *finer · size) logits."""
         return from_cells(self.values(features), self.finer)
+
+
+class DenseHead(Head):
+    """A head whose maps say something of every pixel, on images of any size.
+
+    Args:
+        in_channels: channels of the features.
+        count: number of maps.
+        stride: image pixels for one pixel of the features, along each axis.
+        spatial_dims: axes of an image.
+        map_stride: image pixels for one pixel of the maps; it must divide the stride of the
+            features.
+
+    Raises:
+        SettingsError: it does not.
+    """
+
+    def __init__(
+        self, in_channels: int, count: int, stride: int, spatial_dims: int, map_stride: int
+    ) -> None:
+        super().__init__()
+        if map_stride < 1 or stride % map_stride:
+            raise SettingsError(
+                f"map_stride is {map_stride}; it must divide the stride of the features, which is "
+                f"{stride}"
+            )
+        self.in_channels, self.spatial_dims = in_channels, spatial_dims
+        self.stride, self.map_stride = stride, map_stride
+        self.maps = Maps(in_channels, count, spatial_dims=spatial_dims, finer=stride // map_stride)
+
+    @classmethod
+    def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
+        """Built with stride and axes of the backbone; see `Head.on`."""
+        made: Any = cls
+        axes = getattr(backbone, "spatial_dims", 2)
+        built: Self = made(backbone.out_channels, count, backbone.stride, axes, **settings)
+        return built
+
+    def begin(self, first: Tensor) -> None:
+        """Set what the maps say before training.
+
+        Args:
+            first: (count,) logit of each map.
+        """
+        cells = self.maps.finer**self.spatial_dims
+        with torch.no_grad():
+            self.maps.values.bias.copy_(first.repeat_interleave(cells))  # type: ignore[union-attr]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, count, *map) of features (batch, in_channels, *size)."""
+        check_features(features, self.in_channels, self.spatial_dims)
+        maps: Tensor = self.maps(features)
+        return maps
 
 
 class MapGrid(GridHead):

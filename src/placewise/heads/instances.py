@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from placewise.errors import SettingsError
-from placewise.family import Setting
-from placewise.geometry import Size
-from placewise.heads import Head, check_features
 from placewise.heads._centres import (
     NOBODY,
     Objects,
@@ -23,7 +19,7 @@ from placewise.heads._centres import (
     offset_loss,
     offsets_to,
 )
-from placewise.heads._maps import Maps
+from placewise.heads._maps import DenseHead
 from placewise.losses import PEAK_LOSSES, PeakLoss
 
 SURE = 10.0
@@ -53,7 +49,7 @@ class Read:
     kinds: Tensor | None
 
 
-class Instances(Head):
+class Instances(DenseHead):
     """Maps of the foreground, of centres, of offsets to the centre, and of kinds.
 
     Every pixel of the foreground belongs to the centre that is nearest to where its offset points
@@ -101,45 +97,21 @@ class Instances(Head):
         rim: float = 0.0,
         map_stride: int = 1,
     ) -> None:
-        super().__init__()
         if in_channels < 1 or kinds < 1:
             raise SettingsError(
                 f"in_channels is {in_channels} and kinds is {kinds}; both must be 1 or more"
             )
-        if map_stride < 1 or stride % map_stride:
-            raise SettingsError(
-                f"map_stride is {map_stride}; it must divide the stride of the features, which is "
-                f"{stride}"
-            )
+        parts = 2 + spatial_dims + (kinds if kinds > 1 else 0)
+        super().__init__(in_channels, parts, stride, spatial_dims, map_stride)
         for name, value, least in (("sigma", sigma, 0.3), ("unit", unit, 0.1), ("rim", rim, 0)):
             if not least <= value <= 1e4:
                 raise SettingsError(f"{name} is {value}; it must be {least} to 10,000")
-        self.in_channels, self.kinds, self.spatial_dims = in_channels, kinds, spatial_dims
-        self.stride, self.map_stride = stride, map_stride
+        self.kinds = kinds
         self.sigma, self.unit, self.rim = sigma / map_stride, unit / map_stride, rim
         self.criterion = PEAK_LOSSES.make(loss)
-        parts = 2 + spatial_dims + (kinds if kinds > 1 else 0)
-        finer = stride // map_stride
-        self.maps = Maps(in_channels, parts, spatial_dims=spatial_dims, finer=finer)
         first = torch.zeros(parts)
         first[1] = self.first = self.criterion.first_logit(float(SIDE**spatial_dims))
-        with torch.no_grad():
-            cells = finer**spatial_dims
-            self.maps.values.bias.copy_(first.repeat_interleave(cells))  # type: ignore[union-attr]
-
-    @classmethod
-    def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
-        """Built with stride and axes of the backbone; see `Head.on`."""
-        made: Any = cls
-        axes = getattr(backbone, "spatial_dims", 2)
-        built: Self = made(backbone.out_channels, count, backbone.stride, axes, **settings)
-        return built
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(batch, 2 + axes (+ kinds), *map) of features (batch, in_channels, *size)."""
-        check_features(features, self.in_channels, self.spatial_dims)
-        maps: Tensor = self.maps(features)
-        return maps
+        self.begin(first)
 
     def loss(self, output: Tensor, labels: Tensor, kinds: Tensor) -> Tensor:
         """Loss of each image.

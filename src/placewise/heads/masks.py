@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from placewise.errors import SettingsError
-from placewise.family import Setting
-from placewise.geometry import Size
-from placewise.heads import Head, check_features
-from placewise.heads._maps import Maps
+from placewise.heads._maps import DenseHead
 from placewise.mask_losses import MASK_LOSSES, MaskLoss
 
 RARE = 0.1
 """Share of the pixels that a class is taken to have at first."""
 
 
-class Masks(Head):
+class Masks(DenseHead):
     """A map of logits for each class, finer than the features, on images of any size.
 
     One class has one map, which a sigmoid reads; several have one each and one for the background,
@@ -33,7 +28,7 @@ class Masks(Head):
         spatial_dims: axes of an image.
         loss: member of `MASK_LOSSES`, or a loss.
         map_stride: image pixels for one pixel of the maps: 1 or 2 for things a few pixels wide; it
-            must divide the stride of the features. 0: 1 if that can be.
+            must divide the stride of the features.
 
     Raises:
         SettingsError: a setting that cannot be.
@@ -56,39 +51,17 @@ class Masks(Head):
         loss: str | MaskLoss = "bce_dice",
         map_stride: int = 1,
     ) -> None:
-        super().__init__()
         if in_channels < 1 or classes < 1:
             raise SettingsError(
                 f"in_channels is {in_channels} and classes is {classes}; both must be 1 or more"
             )
-        if map_stride < 1 or stride % map_stride:
-            raise SettingsError(
-                f"map_stride is {map_stride}; it must divide the stride of the features, which is "
-                f"{stride}"
-            )
-        self.in_channels, self.classes, self.spatial_dims = in_channels, classes, spatial_dims
-        self.stride, self.map_stride = stride, map_stride
-        self.criterion = MASK_LOSSES.make(loss)
         count = classes + (classes > 1)
-        self.maps = Maps(in_channels, count, spatial_dims=spatial_dims, finer=stride // map_stride)
+        super().__init__(in_channels, count, stride, spatial_dims, map_stride)
+        self.classes = classes
+        self.criterion = MASK_LOSSES.make(loss)
         first = torch.zeros(count)
         first[-classes:] = math.log(RARE / classes / (1 - RARE))
-        cells = (stride // map_stride) ** spatial_dims
-        self.maps.values.bias = nn.Parameter(first.repeat_interleave(cells))
-
-    @classmethod
-    def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
-        """Built with stride and axes of the backbone; see `Head.on`."""
-        made: Any = cls
-        axes = getattr(backbone, "spatial_dims", 2)
-        built: Self = made(backbone.out_channels, count, backbone.stride, axes, **settings)
-        return built
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(batch, 1 or classes + 1, *map) logits of features (batch, in_channels, *size)."""
-        check_features(features, self.in_channels, self.spatial_dims)
-        logits: Tensor = self.maps(features)
-        return logits
+        self.begin(first)
 
     def loss(self, output: Tensor, truth: Tensor, skeleton: Tensor) -> Tensor:
         """Loss of each image.

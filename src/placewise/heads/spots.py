@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from placewise.errors import SettingsError
-from placewise.family import Setting
 from placewise.geometry import Size, to_image, to_map
-from placewise.heads import Head, check_features
-from placewise.heads._maps import Maps
+from placewise.heads._maps import MapGrid, Maps
 from placewise.losses import PEAK_LOSSES, PeakLoss
 from placewise.peaks import MOST, Peaks, find_peaks
 
@@ -27,7 +24,7 @@ NO_KIND = -1
 """Kind of a place that only fills a batch up."""
 
 
-class Spots(Head):
+class Spots(MapGrid):
     """One map of logits for each kind, hot at every spot of the kind.
 
     What a map is compared with, how, and how it is read, is the loss's affair: see
@@ -37,10 +34,9 @@ class Spots(Head):
     Args:
         in_channels: channels of the features.
         kinds: number of kinds of spots.
-        stride: image pixels for one pixel of the features, one number or one for each axis; None:
-            the model says it.
-        input_size: size of the training images in pixels; None where it is not known.
-        spatial_dims: axes of an image; None: as many as the input size has, or else 2.
+        stride: see `GridHead`.
+        input_size: see `GridHead`.
+        spatial_dims: see `GridHead`.
         loss: member of `PEAK_LOSSES`, or a loss.
         sigma: standard deviation of the Gaussians in pixels of the map.
         radius: pixels of the map within which there is one spot of a kind at most.
@@ -58,7 +54,6 @@ class Spots(Head):
     """
 
     task = "spots"
-    stride: Size | None = None
 
     def __init__(
         self,
@@ -74,70 +69,31 @@ class Spots(Head):
         most: int = MOST,
         finer: int = 2,
     ) -> None:
-        super().__init__()
-        if in_channels < 1 or kinds < 1 or finer < 1 or most < 1:
+        super().__init__(
+            in_channels, kinds, stride, input_size, spatial_dims, sigma=sigma, finer=finer
+        )
+        if most < 1 or not 0 <= radius <= 1000:
             raise SettingsError(
-                f"in_channels is {in_channels}, kinds {kinds}, finer {finer} and most {most}; all "
-                "must be 1 or more"
+                f"most is {most} and radius {radius} map pixels; most must be 1 or more, and "
+                "radius between 0 and 1000"
             )
-        if not 0.3 <= sigma <= 20 or not 0 <= radius <= 1000:
-            raise SettingsError(
-                f"sigma is {sigma} and radius {radius} map pixels; sigma must be between 0.3 and "
-                "20, and radius between 0 and 1000"
-            )
-        self.in_channels, self.kinds = in_channels, kinds
-        self.sigma, self.radius, self.most, self.finer = sigma, radius, most, finer
-        self.spatial_dims = spatial_dims or (2 if input_size is None else len(input_size))
+        self.radius, self.most = radius, most
         self.criterion = PEAK_LOSSES.make(loss)
         self.maps = Maps(in_channels, kinds, spatial_dims=self.spatial_dims, finer=finer)
-        self.attach(stride)
         pixels = float(SIDE**self.spatial_dims)
         if self.stride and input_size:
             pixels = math.prod(input_size) / math.prod(self.map_stride)
         first = self.criterion.first_logit(pixels)
         nn.init.constant_(self.maps.values.bias, first)  # type: ignore[arg-type]
 
-    @classmethod
-    def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
-        """Built with the stride of the backbone and the size of the images; see `Head.on`."""
-        made: Any = cls
-        built: Self = made(backbone.out_channels, count, backbone.stride, size, **settings)
-        return built
-
-    def attach(self, stride: int | Sequence[int] | None) -> None:
-        """Tell the head the stride of the features that it reads; None changes nothing.
-
-        Raises:
-            SettingsError: the head was built for another stride, or `finer` does not divide it.
-        """
-        if stride is None:
-            return
-        axes = (stride,) * self.spatial_dims if isinstance(stride, int) else tuple(stride)
-        if self.stride not in (None, axes):
-            raise SettingsError(
-                f"the head was built with stride {self.stride}, and its model has {axes}; build "
-                f"the head with stride={axes}, or leave stride out"
-            )
-        if len(axes) != self.spatial_dims or any(step < 1 or step % self.finer for step in axes):
-            raise SettingsError(
-                f"stride is {stride} for {self.spatial_dims} axes and finer is {self.finer}; each "
-                "axis needs a stride of which finer is a divisor"
-            )
-        self.stride = axes
-
     @property
-    def map_stride(self) -> Size:
-        """Image pixels for one pixel of the maps, for each axis."""
-        if self.stride is None:
-            raise SettingsError(
-                "the head does not know the stride of the features that it reads; join it with a "
-                "backbone in a SpotModel, or build it with stride=…"
-            )
-        return tuple(step // self.finer for step in self.stride)
+    def kinds(self) -> int:
+        """Number of kinds: each has a map."""
+        return self.keypoints
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, kinds, *map) logits of features (batch, in_channels, *size)."""
-        check_features(features, self.in_channels, self.spatial_dims)
+        self.check(features)
         logits: Tensor = self.maps(features)
         return logits
 
@@ -187,10 +143,7 @@ class Spots(Head):
             output: what `forward` returned.
             size: of the image proper; what lies beyond is padding, and no spot is put there.
         """
-        maps = output.float()
-        for axis, (side, step) in enumerate(zip(size, self.map_stride, strict=True), 2):
-            maps = maps.narrow(axis, 0, min(-(-side // step), maps.shape[axis]))
-        scores, shapes = self.criterion.read(maps, self.sigma)
+        scores, shapes = self.criterion.read(self.on_image(output.float(), size), self.sigma)
         found = find_peaks(
             scores.flatten(0, 1),
             self.radius,

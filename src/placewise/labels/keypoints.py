@@ -319,6 +319,11 @@ class SpotDataset(KeypointDataset):
         return None if known[0] is None else float(known[0][0])
 
     @cached_property
+    def has_ignored(self) -> bool:
+        """Whether any image has a region in which spots are not labelled."""
+        return any(sample.ignored for sample in self.samples)
+
+    @cached_property
     def near(self) -> float | None:
         """Median distance in pixels from a spot to the nearest one of its kind; None if unknown."""
         nearest = [np.empty(0)]

@@ -167,6 +167,7 @@ class Network(nn.Module, ABC, Generic[P]):
         self.register_buffer("std", torch.tensor(self.input.std).view(shape))
         self.mean: Tensor
         self.std: Tensor
+        head.attach(self.stride)
 
     @classmethod
     def build(cls, settings: ModelSettings) -> Self:
@@ -213,10 +214,11 @@ class Network(nn.Module, ABC, Generic[P]):
             output = self.head(self.backbone(zeros(self, self.input.channels, self.input_size)))
         return self._fitting(names, output.shape[1])
 
-    def _fitting(self, names: Sequence[str] | None, count: int) -> tuple[str, ...]:
-        """As many names as the head answers, or numbers."""
+    def _fitting(self, names: Sequence[str] | None, count: int, what: str = "") -> tuple[str, ...]:
+        """As many names as the head answers, or numbers; `what` is the noun of what it answers."""
         if names is not None and len(names) != count:
-            raise SettingsError(f"got {len(names)} names, and the head answers {count}")
+            answers = f"{count} {what}".rstrip()
+            raise SettingsError(f"got {len(names)} names, and the head answers {answers}")
         return tuple(map(str, range(count))) if names is None else tuple(names)
 
     def calibrated(self, calibration: Mapping[str, Any]) -> Self:

@@ -6,11 +6,14 @@ They are drawn by matplotlib's objects, never by pyplot, so nothing global chang
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
+from placewise.geometry import FloatArray
 from placewise.report.style import Theme
 from placewise.wording import printable
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, DPI = 5.0, 190
-"""Inches and keypoints per inch: legible on a telephone, sharp on a large screen."""
+"""Inches and dots per inch: legible on a telephone, sharp on a large screen."""
 
 COLOURS = 256
 """Different colours of a figure: a palette makes its file a third as large."""
@@ -118,6 +121,53 @@ def legend_above(axes: Axes, theme: Theme) -> None:
         columnspacing=1.2,
         borderaxespad=0.1,
     )
+
+
+def border_bars(
+    values: FloatArray,
+    bands: Sequence[Mapping[str, Any]],
+    label: str,
+    empty: str,
+    theme: Theme,
+    *,
+    top: float | None = None,
+    turned: bool = False,
+) -> Figure:
+    """Bars by distance from the border, with the number of labels above each.
+
+    Args:
+        values: height of each bar; NaN where there is none.
+        bands: `by_border_distance` of `metrics.json`; shares are of half the shorter side.
+        label: what the height is.
+        empty: what is said where no bar has a height.
+        theme: colours.
+        top: of the axis; None: a little above the highest bar.
+        turned: whether the labels of many bars are turned.
+    """
+    figure, (axes,) = canvas(3.4, theme)
+    if not np.isfinite(values).any():
+        say(axes, empty, theme)
+        return figure
+    places = np.arange(len(bands))
+    axes.bar(places, np.nan_to_num(values), width=0.82, color=theme.first)
+    for place, band, value in zip(places, bands, np.nan_to_num(values), strict=True):
+        axes.annotate(
+            f"{band['count']:,}" if band["count"] else "none",
+            (place, value),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=theme.muted,
+        )
+    shares = [f"{100 * band['from_share']:.3g}–{100 * band['to_share']:.3g}" for band in bands]
+    axes.set_xticks(places, shares, rotation=35 if turned and len(bands) > 6 else 0)
+    axes.set_ylim(0, float(np.nanmax(values)) * 1.15 or 1.0 if top is None else top)
+    axes.grid(axis="x", visible=False)
+    axes.set_xlabel("distance from the border (% of half the shorter side)")
+    axes.set_ylabel(label)
+    axes.set_title("number of labels above each bar", loc="right", color=theme.muted, fontsize=9)
+    return figure
 
 
 def say(axes: Axes, words: str, theme: Theme) -> None:

@@ -7,9 +7,9 @@ its pixel also where the image was enlarged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from placewise.report.marks import (
     draw_keypoint,
     draw_line,
 )
-from placewise.report.slices import slices
+from placewise.report.slices import grey_volume, slices
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, RGB, Theme, mark
 from placewise.report.traces import TITLE, Row, drawn, parts
 from placewise.wording import printable
@@ -69,11 +69,10 @@ def keypoints(
 ) -> Overlay:
     """Draw keypoints on an image.
 
-    A keypoint is a filled mark, hollow where its score is low; a thin line leads from it to a
-    cross at
-    the truth, and a circle holds 90 % of truths. Small images are enlarged by a whole number
-    first, so that a mark does not hide what it marks. Where objects have identities, each has its
-    colour and its number, and the shape of a mark says which keypoint it is.
+    A keypoint is a filled mark, hollow where its score is low; a thin line leads from it to a cross
+    at the truth, and a circle holds 90 % of truths. Small images are enlarged by a whole number, so
+    that a mark does not hide what it marks. Where objects have identities, each has its colour and
+    its number, and the shape of a mark says which keypoint it is.
 
     Args:
         image: (height, width, channels) uint8, uint16 or float in 0..1; (length, channels) of a
@@ -109,8 +108,10 @@ def keypoints(
     if loose:
         marks = replace(marks, truth=_far_left_out(np.asarray(truth, np.float64)))
     if image.ndim != 3:
-        draw = _on_traces if image.ndim == 2 else _on_slices
-        canvas = draw(image, marks, names, skeleton)
+        planes = planes_of(image, marks.focus())
+        for plane in planes:
+            _draw(plane.canvas, marks.on(plane), names, skeleton if image.ndim == 4 else ())
+        canvas = joined(planes)
         return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
     shown = as_rgb(image)
     if crop:
@@ -278,13 +279,23 @@ class _Marks:
         corner = np.array([left, top])
         return replace(self, points=self.points - corner, truth=self.truth - corner)
 
-    def along(self, axes: Sequence[int]) -> _Marks:
-        """The same on a plane of a volume."""
-        chosen = list(axes)
-        return replace(self, points=self.points[..., chosen], truth=self.truth[..., chosen])
+    def focus(self) -> FloatArray:
+        """(n, axes) places that are drawn: found ones, and of volumes labelled ones too."""
+        axes = self.points.shape[-1]
+        both = [self.points] if axes == 1 else [self.points, self.truth]
+        places = np.concatenate(both).reshape(-1, axes)
+        return places[np.isfinite(places).all(-1)]
+
+    def on(self, plane: Plane) -> _Marks:
+        """The same on a part of a signal or a slice of a volume."""
+        points, truth = (
+            plane.at(one.reshape(-1, one.shape[-1])).reshape(*one.shape[:-1], 2)
+            for one in (self.points, self.truth)
+        )
+        return replace(self, points=points, truth=truth, radii=self.radii * plane.ratio)
 
     def scaled(self, ratio: Sequence[float]) -> _Marks:
-        radii = self.radii * float(np.sqrt(ratio[0] * ratio[1]))
+        radii = self.radii * _mean(ratio)
         points, truth = rescale(self.points, ratio), rescale(self.truth, ratio)
         return _Marks(points, truth, radii, self.hollow)
 
@@ -323,60 +334,73 @@ def _far_left_out(array: FloatArray) -> FloatArray:
     return np.where(np.abs(array) < FAR, array, np.nan)
 
 
-def grey_volume(volume: NDArray[np.generic]) -> Overlay:
-    """A volume in 8 bits, stretched between its 0.1 and 99.9 percent; its first channel or three.
-
-    A slice of it keeps the brightness that it has within the whole. One in colours is left as it
-    is.
-    """
-    if volume.dtype == np.uint8 and volume.shape[-1] == 3:
-        return volume.astype(np.uint8)
-    values = np.asarray(volume[..., :3] if volume.shape[-1] == 3 else volume[..., :1], np.float64)
-    low, high = np.percentile(values, [0.1, 99.9])
-    shown = (values - low) / max(float(high - low), 1e-12)
-    return np.asarray(np.rint(shown.clip(0, 1) * 255), np.uint8)
-
-
-def _on_slices(
-    volume: NDArray[np.generic],
-    marks: _Marks,
-    names: Sequence[str],
-    skeleton: Sequence[tuple[str, str]],
-) -> Overlay:
-    """Three slices through the middle of the marks, each with all of them."""
-    both = np.concatenate([marks.points, marks.truth])
-    known = both[np.isfinite(both).all(-1)]
-    panels = []
-    for one in slices(grey_volume(volume), known.mean(0).tolist() if len(known) else None):
-        canvas = panel_of(one.image, volume)
-        ratio = ratio_of(one.image.shape[:2], canvas.shape[:2])
-        _draw(canvas, marks.along(one.axes).scaled(ratio), names, skeleton)
-        panels.append((canvas, one.title))
-    return side_by_side(panels)
-
-
 def panel_of(image: Overlay, volume: NDArray[np.generic]) -> Overlay:
     """A slice enlarged by the whole number that suits all slices of its volume."""
     zoom = max(1, round(PANEL / max(volume.shape[:3])))
     return np.ascontiguousarray(as_rgb(image).repeat(zoom, 0).repeat(zoom, 1))
 
 
-def _on_traces(
-    signal: NDArray[np.generic],
-    marks: _Marks,
-    names: Sequence[str],
-    skeleton: Sequence[tuple[str, str]],
-) -> Overlay:
-    """The line of a signal, or parts of it, with the marks on it."""
-    rows = rows_of(signal, marks.points[..., 0][np.isfinite(marks.points[..., 0])].tolist())
-    for one in rows:
-        ratio = one.canvas.shape[1] / (one.stop - one.start)
-        places, truth = (
-            np.array([[one.place(x) for x in line] for line in along[..., 0]])
-            for along in (marks.points, marks.truth)
-        )
-        _draw(one.canvas, _Marks(places, truth, marks.radii * ratio, marks.hollow), names, ())
-    return stacked([one.canvas for one in rows])
+@dataclass(frozen=True)
+class Plane:
+    """A canvas that shows an image, a part of a signal, or a slice of a volume.
+
+    Attributes:
+        canvas: (height, width, 3), which marks are drawn on.
+        at: (n, axes) places on the image to (n, 2) of (x, y) on the canvas; NaN where a place is
+            not on it.
+        ratio: pixels of the canvas for one of the image.
+        title: of a slice.
+    """
+
+    canvas: Overlay
+    at: Callable[[FloatArray], FloatArray]
+    ratio: float
+    title: str = ""
+
+
+def planes_of(
+    image: NDArray[np.generic], focus: FloatArray, side: tuple[int, int] = SIDE
+) -> list[Plane]:
+    """What an image is drawn on: one canvas, rows of a signal, three slices of a volume.
+
+    Args:
+        image: (*size, channels) of 1, 2 or 3 axes.
+        focus: (n, axes) places that parts and slices should show, the most important first.
+        side: least and most pixels of the longer side of an image's canvas.
+
+    Example:
+        >>> (plane,) = planes_of(np.zeros((40, 80, 1), np.uint8), np.empty((0, 2)), (160, 160))
+        >>> plane.at(np.array([[0.0, 1.0]]))
+        array([[0.5, 2.5]])
+    """
+    if image.ndim == 2:
+        return [Plane(r.canvas, r.places, r.ratio) for r in rows_of(image, focus[:, 0].tolist())]
+    if image.ndim == 3:
+        canvas = at_size(as_rgb(image), side)
+        ratio = ratio_of(image.shape[:2], canvas.shape[:2])
+        return [Plane(canvas, partial(rescale, ratio=ratio), _mean(ratio))]
+    planes = []
+    for one in slices(grey_volume(image), focus.mean(0).tolist() if len(focus) else None):
+        canvas = panel_of(one.image, image)
+        ratio, axes = ratio_of(one.image.shape[:2], canvas.shape[:2]), list(one.axes)
+        at = partial(_along, axes=axes, ratio=ratio)
+        planes.append(Plane(canvas, at, _mean(ratio), one.title))
+    return planes
+
+
+def _along(places: FloatArray, axes: Sequence[int], ratio: tuple[float, ...]) -> FloatArray:
+    return rescale(places[:, axes], ratio)
+
+
+def _mean(ratio: Sequence[float]) -> float:
+    return float(np.sqrt(ratio[0] * ratio[1]))
+
+
+def joined(planes: Sequence[Plane]) -> Overlay:
+    """The canvases as one picture: rows below each other, slices side by side."""
+    if planes[0].title:
+        return side_by_side([(one.canvas, one.title) for one in planes])
+    return stacked([one.canvas for one in planes])
 
 
 def rows_of(signal: NDArray[np.generic], focus: Sequence[float] = ()) -> list[Row]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from placewise.report.marks import Overlay
+
 VIEWS = ((0, 1), (0, 2), (1, 2))
 """Coordinates along the columns and the rows of each slice: x and y, x and z, y and z."""
 
@@ -52,3 +54,17 @@ def slices(volume: NDArray[Any], place: Sequence[float] | None = None) -> list[S
         title = f"{NAMES[through]} = {at} · {NAMES[across]} right, {NAMES[down]} down"
         found.append(Slice(np.take(volume, at, axis=2 - through), (across, down), title))
     return found
+
+
+def grey_volume(volume: NDArray[np.generic]) -> Overlay:
+    """A volume in 8 bits, stretched between its 0.1 and 99.9 percent; its first channel or three.
+
+    A slice of it keeps the brightness that it has within the whole. One in colours is left as it
+    is.
+    """
+    if volume.dtype == np.uint8 and volume.shape[-1] == 3:
+        return volume.astype(np.uint8)
+    values = np.asarray(volume[..., :3] if volume.shape[-1] == 3 else volume[..., :1], np.float64)
+    low, high = np.percentile(values, [0.1, 99.9])
+    shown = (values - low) / max(float(high - low), 1e-12)
+    return np.asarray(np.rint(shown.clip(0, 1) * 255), np.uint8)

@@ -49,6 +49,11 @@ class Row:
     stop: int
     values: FloatArray
 
+    @property
+    def ratio(self) -> float:
+        """Pixels of the canvas for one sample."""
+        return float(self.canvas.shape[1] / (self.stop - self.start))
+
     def place(self, sample: float) -> FloatArray:
         """(x, y) on the canvas of a place in time, on the line of the first channel.
 
@@ -56,10 +61,9 @@ class Row:
         """
         if not self.start - 0.5 <= sample <= self.stop - 0.5:
             return np.array([np.nan, np.nan])
-        ratio = self.canvas.shape[1] / (self.stop - self.start)
         at = np.clip(sample - self.start, 0, len(self.values) - 1)
         high = float(np.interp(at, np.arange(len(self.values)), self.values[:, 0]))
-        return np.array([(sample - self.start + 0.5) * ratio - 0.5, high])
+        return np.array([(sample - self.start + 0.5) * self.ratio - 0.5, high])
 
     def places(self, samples: FloatArray) -> FloatArray:
         """(n, 2) of `place` for (n, 1) places in time."""

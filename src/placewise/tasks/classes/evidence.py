@@ -16,12 +16,12 @@ from placewise.report.drawing import (
     as_rgb,
     at_size,
     font_of,
-    grey_volume,
     rows_of,
     shortened,
     stacked,
 )
 from placewise.report.marks import Overlay
+from placewise.report.slices import grey_volume
 from placewise.report.style import LIGHT, Theme
 from placewise.report.traces import WIDTH, Row
 from placewise.wording import percent

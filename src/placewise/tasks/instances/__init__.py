@@ -89,7 +89,9 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         """The object of each pixel."""
         known = _instances(dataset)
         several = len(known.names) > 1
-        return InstanceTarget(lambda: self._store.truth(known, sample), sample.size, several)
+        return InstanceTarget(
+            lambda: self._store.truth(known, sample), sample.size, several=several
+        )
 
     def check_splits(self, dataset: Data, splits: Mapping[str, Samples]) -> None:
         """Refuse training or validation images without any object."""

@@ -12,9 +12,9 @@ from placewise.geometry import FloatArray, ratio_of
 from placewise.items import SAME, Change, Items
 from placewise.labels import InstanceDataset, InstanceSample
 from placewise.metrics import image_ap
+from placewise.tasks._label_maps import rescaling
 from placewise.tasks.instances.model import InstanceModel
 from placewise.tasks.instances.target import Labels
-from placewise.tasks.masks.target import rescaling
 
 
 class InstanceItems(Items):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from placewise.errors import SettingsError
 from placewise.geometry import Size
 from placewise.heads.instances import Instances as InstanceHead
 from placewise.model import Network
@@ -41,11 +40,7 @@ class InstanceModel(Network[InstancePrediction]):
 
     def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """Names, or numbers where none are given: as many as the head has kinds."""
-        if names is not None and len(names) != self.head.kinds:
-            raise SettingsError(
-                f"got {len(names)} names, and the head answers {self.head.kinds} kinds"
-            )
-        return tuple(map(str, range(self.head.kinds))) if names is None else tuple(names)
+        return self._fitting(names, self.head.kinds, "kinds")
 
     def decode(
         self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]

@@ -2,67 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from placewise.augment import Chain, Warp, warp_labels
-from placewise.geometry import FloatArray, Size
+from placewise.augment import Warp, warp_labels
+from placewise.geometry import FloatArray
 from placewise.labels import InstanceDataset, InstanceSample
 from placewise.metrics import at_border
-from placewise.task import Target
-from placewise.tasks.masks.target import rescaling
-
-KEPT_BYTES = 1 << 30
-"""Label maps are kept in memory up to this, in each process that prepares batches."""
+from placewise.tasks import _label_maps as label_maps
 
 Labels = NDArray[np.int32]
 Truth = tuple[Labels, NDArray[np.int32]]
 """(*size,) 0 background, 1 … n objects, −1 not known; and (n,) kinds."""
 
 
-class Store:
+class Store(label_maps.Store[Truth]):
     """Label maps that were read, as far as they fit into memory."""
 
-    def __init__(self) -> None:
-        self._kept: dict[tuple[Any, ...], tuple[Any, Truth]] = {}
-        self._room = KEPT_BYTES
-
-    def truth(self, dataset: InstanceDataset, sample: InstanceSample) -> Truth:
-        """What the labels say of an image."""
-        key = (id(sample.truth), dataset.names, dataset.order)
-        if key in self._kept:
-            return self._kept[key][1]
+    def read(self, dataset: InstanceDataset, sample: InstanceSample) -> tuple[Truth, int]:
+        """Objects and their kinds; see `_label_maps.Store.read`."""
         found = dataset.instances(sample)
-        if found[0].nbytes <= self._room:
-            self._room -= found[0].nbytes
-            self._kept[key] = sample.truth, found  # which keeps the number of the source taken
-        return found
+        return found, found[0].nbytes
 
 
 @dataclass(frozen=True)
-class InstanceTarget(Target):
+class InstanceTarget(label_maps.LabelMapTarget[Truth]):
     """The object of each pixel.
 
     Attributes:
-        read: gives what the labels say.
-        size: of the labelled image.
         several: whether there are several kinds.
-        ratio: (x, y, …) pixels of the scaled image for one pixel of the labelled one.
     """
 
-    read: Callable[[], Truth]
-    size: Size
-    several: bool
-    ratio: tuple[float, ...] = ()
-
-    def scaled(self, ratio: tuple[float, ...]) -> InstanceTarget:
-        """See `Target.scaled`; the numbers themselves are sampled once, by `encode`."""
-        return replace(self, ratio=ratio)
+    several: bool = False
 
     def encode(self, warp: Warp) -> tuple[torch.Tensor, torch.Tensor]:
         """(*size,) int32 objects, and (*size,) int16 kinds; () where there is one kind.
@@ -71,8 +46,7 @@ class InstanceTarget(Target):
         several: each part has a centre of its own, which lies in it.
         """
         labels, kinds = self.read()
-        whole = warp if set(self.ratio) <= {1.0} else Chain(rescaling(self.size, self.ratio), warp)
-        shown = warp_labels(labels, whole)
+        shown = warp_labels(labels, self.whole(warp))
         told = np.zeros((), np.int16)
         if self.several:
             told = np.concatenate([[0], kinds, [0]]).astype(np.int16)[shown]

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.heads import KeypointHead
 from placewise.labels import KeypointSample, Visibility
 from placewise.metrics import errors
-from placewise.model import InputSettings, ModelSettings, Network, Spacing, shown_size
+from placewise.model import Network, Spacing, shown_size
 from placewise.tasks.keypoints.prediction import KeypointPrediction
 from placewise.wording import sides_of
 
@@ -32,6 +32,7 @@ class KeypointModel(Network[KeypointPrediction]):
 
     Example:
         >>> from placewise.heads.heatmap import Heatmap
+        >>> from torch import nn
         >>> backbone = nn.Conv2d(3, 8, 4, stride=4)
         >>> model = KeypointModel(backbone, Heatmap(8, keypoints=2)).eval()
         >>> model.predict(np.zeros((45, 61, 3), np.uint8)).keypoints.shape
@@ -39,21 +40,6 @@ class KeypointModel(Network[KeypointPrediction]):
     """
 
     head: KeypointHead
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        head: KeypointHead,
-        *,
-        names: Sequence[str] | None = None,
-        input: InputSettings | None = None,
-        padding: str = "replicate",
-        settings: ModelSettings | None = None,
-    ) -> None:
-        super().__init__(
-            backbone, head, names=names, input=input, padding=padding, settings=settings
-        )
-        self.head.attach(self.stride)
 
     def margins(self, size: Size) -> list[tuple[int, int]]:
         """Pixels to add at the far end of each axis; see `Network.margins`."""

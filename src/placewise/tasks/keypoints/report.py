@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from placewise.metrics import KEYPOINT_METRICS, Metric, Scores, in_unit
-from placewise.report.canvas import canvas, legend_above, plain_ticks, png, say, short
+from placewise.report.canvas import border_bars, canvas, legend_above, plain_ticks, png, say, short
 from placewise.report.parts import (
     Card,
     Figure,
@@ -270,32 +270,9 @@ def errors_by_border(rows: Rows, theme: Theme = LIGHT, *, unit: str = "px") -> b
         ...     "mean_error_px": 2.5}])[1:4]
         b'PNG'
     """
-    figure, (axes,) = canvas(3.4, theme)
     means = np.array([_float(row["mean_error_px"]) for row in rows])
-    if not np.isfinite(means).any():
-        say(axes, "no labelled keypoint", theme)
-        return png(figure)
-    places = np.arange(len(rows))
-    axes.bar(places, np.nan_to_num(means), width=0.82, color=theme.first)
-    for place, row, mean in zip(places, rows, np.nan_to_num(means), strict=True):
-        words = f"{row['count']:,}" if row["count"] else "none"
-        axes.annotate(
-            words,
-            (place, mean),
-            (0, 3),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=theme.muted,
-        )
-    shares = [f"{100 * row['from_share']:.3g}–{100 * row['to_share']:.3g}" for row in rows]
-    axes.set_xticks(places, shares, rotation=35 if len(rows) > 6 else 0)
-    axes.set_ylim(0, float(np.nanmax(means)) * 1.15 or 1.0)
-    axes.grid(axis="x", visible=False)
-    axes.set_xlabel("distance from the border (% of half the shorter side)")
-    axes.set_ylabel(f"mean error ({unit})")
-    axes.set_title("number of labels above each bar", loc="right", color=theme.muted, fontsize=9)
-    return png(figure)
+    label = f"mean error ({unit})"
+    return png(border_bars(means, rows, label, "no labelled keypoint", theme, turned=True))
 
 
 def error_curve(errors: ArrayLike, theme: Theme = LIGHT, *, unit: str = "px") -> bytes:

@@ -11,9 +11,9 @@ from placewise.augment import Chain, Homography, warp_labels
 from placewise.geometry import FloatArray, ratio_of
 from placewise.items import SAME, Change, Items
 from placewise.labels import MaskDataset, MaskSample
+from placewise.tasks._label_maps import rescaling
 from placewise.tasks.masks.model import MaskModel
 from placewise.tasks.masks.overlap import dices
-from placewise.tasks.masks.target import rescaling
 
 
 class MaskItems(Items):

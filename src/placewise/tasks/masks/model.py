@@ -8,7 +8,6 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from placewise.errors import SettingsError
 from placewise.geometry import Size
 from placewise.heads.masks import Masks as MaskHead
 from placewise.mask_losses import probabilities
@@ -47,11 +46,7 @@ class MaskModel(Network[MaskPrediction]):
 
     def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """Names, or numbers where none are given: as many as the head has classes."""
-        if names is not None and len(names) != self.head.classes:
-            raise SettingsError(
-                f"got {len(names)} names, and the head answers {self.head.classes} classes"
-            )
-        return tuple(map(str, range(self.head.classes))) if names is None else tuple(names)
+        return self._fitting(names, self.head.classes, "classes")
 
     def decode(
         self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from placewise.augment import Warp
+from placewise.augment import Warp, middle_of
 from placewise.errors import DataError
 from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size, inside, rescale
@@ -91,10 +91,9 @@ class PoseTarget(Target):
         return PoseTarget(rescale(self.points, ratio), self.visibility, self.swap)
 
     @property
-    def focus(self) -> Any:
+    def focus(self) -> tuple[float, ...] | None:
         """The middle of the located keypoints."""
-        located = self.points[np.isfinite(self.points).all(-1)]
-        return tuple(located.mean(0).tolist()) if len(located) else None
+        return middle_of(self.points)
 
     def encode(self, warp: Warp) -> tuple[Tensor, Tensor]:
         """(instances, keypoints, axes) float32, also beyond the image, and their visibility.

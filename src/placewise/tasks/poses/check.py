@@ -15,6 +15,7 @@ from placewise.findings import (
     SetFacts,
     Weight,
     concluded,
+    few_advice,
     listed,
     many,
     set_advice,
@@ -29,9 +30,6 @@ from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.parts import Card, Photographs, Section, Table
 from placewise.task import Progress
 from placewise.wording import number, share
-
-FEW = 20
-"""Labels of a keypoint below which it is learnt by heart."""
 
 NEAR = 0.5
 """Distance of two objects' middles, as a share of their length, from which down they overlap."""
@@ -197,19 +195,13 @@ def _instances(facts: PoseFacts) -> Iterator[Advice]:
 def _few(facts: PoseFacts) -> Iterator[Advice]:
     counts = {name: row["located"] for name, row in facts.by_keypoint.items()}
     lost = [name for name, count in counts.items() if not count]
-    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]
     if lost and facts.labels:
         yield (
             Weight.HARMS,
             f"{listed(lost)} located on no animal and cannot be learnt: label it, or take it out "
             "of the labels.",
         )
-    if few:
-        yield (
-            Weight.HARMS,
-            f"Few labels: {listed(few)}. Below {FEW} a network learns them by heart instead of the "
-            "look of the keypoint; label more.",
-        )
+    yield from few_advice(counts, "labels", "the look of the keypoint; label more")
 
 
 def _single(facts: PoseFacts) -> Iterator[Advice]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.grouping import assign
 from placewise.heads.poses import Candidates, Poses
-from placewise.model import InputSettings, ModelSettings, Network
+from placewise.model import Network
 from placewise.tasks.poses.prediction import PosePrediction
 
 SNAP = 0.2
@@ -33,6 +33,7 @@ class PoseModel(Network[PosePrediction]):
         settings: what it was built from; None for a model that was put together by hand.
 
     Example:
+        >>> from torch import nn
         >>> backbone = nn.Conv2d(3, 8, 4, stride=4)
         >>> model = PoseModel(backbone, Poses(8, keypoints=2), names=["head", "tail"]).eval()
         >>> model.predict(np.zeros((45, 61, 3), np.uint8)).keypoints.shape[1:]
@@ -40,21 +41,6 @@ class PoseModel(Network[PosePrediction]):
     """
 
     head: Poses
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        head: Poses,
-        *,
-        names: Sequence[str] | None = None,
-        input: InputSettings | None = None,
-        padding: str = "replicate",
-        settings: ModelSettings | None = None,
-    ) -> None:
-        super().__init__(
-            backbone, head, names=names, input=input, padding=padding, settings=settings
-        )
-        self.head.attach(self.stride)
 
     def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """Names, or numbers where none are given."""

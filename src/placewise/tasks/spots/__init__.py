@@ -122,8 +122,7 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         labels = spots_of(dataset)
         points, kinds = labels.kinds(sample)
         boxes = tuple(_box(labels, box) for box in sample.ignored)
-        masked = any(one.ignored for one in labels.samples)
-        return SpotTarget(points, kinds, labels.known(sample), boxes, masked)
+        return SpotTarget(points, kinds, labels.known(sample), boxes, labels.has_ignored)
 
     def usable(self, dataset: Data) -> Data:
         """The images on which some kind is labelled, also as absent."""

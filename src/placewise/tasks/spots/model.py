@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from placewise.geometry import Size, ratio_of, rescale
 from placewise.heads.spots import Spots
-from placewise.model import InputSettings, ModelSettings, Network
+from placewise.model import Network
 from placewise.tasks.spots.prediction import THRESHOLD, SpotPrediction
 
 
@@ -25,6 +25,7 @@ class SpotModel(Network[SpotPrediction]):
         settings: what it was built from; None for a model that was put together by hand.
 
     Example:
+        >>> from torch import nn
         >>> backbone = nn.Conv2d(3, 8, 4, stride=4)
         >>> model = SpotModel(backbone, Spots(8, kinds=2)).eval()
         >>> model.predict(np.zeros((45, 61, 3), np.uint8)).points.shape[1]
@@ -32,21 +33,6 @@ class SpotModel(Network[SpotPrediction]):
     """
 
     head: Spots
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        head: Spots,
-        *,
-        names: Sequence[str] | None = None,
-        input: InputSettings | None = None,
-        padding: str = "replicate",
-        settings: ModelSettings | None = None,
-    ) -> None:
-        super().__init__(
-            backbone, head, names=names, input=input, padding=padding, settings=settings
-        )
-        self.head.attach(self.stride)
 
     def decode(
         self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]

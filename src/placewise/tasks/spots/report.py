@@ -11,7 +11,7 @@ import numpy as np
 from placewise.geometry import FloatArray
 from placewise.labels import KeypointSample
 from placewise.metrics import SPOT_METRICS, Scores
-from placewise.report.canvas import canvas, legend_above, png, say, short
+from placewise.report.canvas import border_bars, canvas, legend_above, png, say, short
 from placewise.report.parts import (
     Card,
     Figure,
@@ -118,7 +118,7 @@ def spot_sections(
             "Number of found spots over the number of labelled spots, a mark for each image",
         ),
         Figure(
-            partial(border_bars, scores["by_border_distance"]),
+            partial(f1_by_border, scores["by_border_distance"]),
             "F1 by distance from the border: the first bar is at the border, the last in the "
             "middle. If the first bar is much lower, the network sees worse at the border.",
             "F1 of all spots by distance from the border",
@@ -279,39 +279,15 @@ def _counts(
     return found[:, 0], found[:, 1]
 
 
-def border_bars(bands: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
+def f1_by_border(bands: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
     """F1 by distance from the border, with the number of labels on each bar.
 
     Args:
         bands: `by_border_distance` of `metrics.json`.
         theme: colours.
     """
-    figure, (axes,) = canvas(3.4, theme)
     values = np.array([np.nan if one["f1"] is None else 100 * one["f1"] for one in bands])
-    if not np.isfinite(values).any():
-        say(axes, "no labelled spot", theme)
-        return png(figure)
-    places = np.arange(len(bands))
-    axes.bar(places, np.nan_to_num(values), width=0.82, color=theme.first)
-    for place, one, value in zip(places, bands, np.nan_to_num(values), strict=True):
-        words = f"{one['count']:,}" if one["count"] else "none"
-        axes.annotate(
-            words,
-            (place, value),
-            (0, 3),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=theme.muted,
-        )
-    shares = [f"{100 * one['from_share']:.3g}–{100 * one['to_share']:.3g}" for one in bands]
-    axes.set_xticks(places, shares)
-    axes.set_ylim(0, 112)
-    axes.grid(axis="x", visible=False)
-    axes.set_xlabel("distance from the border (% of half the shorter side)")
-    axes.set_ylabel("F1 (%)")
-    axes.set_title("number of labels above each bar", loc="right", color=theme.muted, fontsize=9)
-    return png(figure)
+    return png(border_bars(values, bands, "F1 (%)", "no labelled spot", theme, top=112))
 
 
 def _drawn(kinds: Kinds) -> list[tuple[int, str]]:
