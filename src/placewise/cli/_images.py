@@ -341,13 +341,13 @@ def evaluate(
     from placewise.progress import Display
     from placewise.run import Run
 
-    folder = out or run / "evaluation"
+    folder, opened = out or run / "evaluation", Run.open(run)
     dataset = read_dataset(
-        data, format=format, root=root, task=task or Run.open(run).facts.model.task, splits=splits
+        data, format=format, root=root, task=task or opened.facts.model.task, splits=splits
     )
     with Display("images", quiet) as progress:
         scores = run_evaluation(
-            run,
+            opened,
             dataset,
             split=split,
             out=folder,
