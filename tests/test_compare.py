@@ -764,7 +764,7 @@ def test_keypoints_are_compared_by_their_error(squares: Path, tmp_path: Path):
 def test_places_are_permuted_only_where_nothing_else_changes(squares: Path, tmp_path: Path):
     """An arm that learns from windows has no control, and neither have images of all sizes."""
     arms = [{"name": "map", "head": "heatmap"}, {"name": "numbers", "head": "coordinates"}]
-    plan = a_plan(squares, arms, backbone="unet", training={"max_steps": 2, "pixels": 1024})
+    plan = a_plan(squares, arms, backbone="unet", training={"max_steps": 2, "input_pixels": 1024})
     assert [no_control(plan, arm) for arm in plan.arms] == [
         "it learns from crops of larger images",
         "",

@@ -460,11 +460,11 @@ OUTSIDE = '''
 
 from pathlib import Path
 
-from placewise.formats import Written
+from placewise.formats import Text
 from placewise.labels import ClassDataset, ClassSample
 
 
-class Colons(Written):
+class Colons(Text):
     """Lines of image: class."""
 
     tasks = ("classes",)

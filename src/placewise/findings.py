@@ -91,16 +91,17 @@ class Findings(ABC):
             shown: what `cards` gave.
         """
         whole = Section("The whole dataset", [Table(["", ""], self.overview())])
+        names = dataset.names if dataset is not None else ()
         report = Report(
             self.facts.source,
             self.verdict,
-            [whole, *self.sections(shown, dataset.names if dataset is not None else ())],
+            [whole, *self.sections(shown, names)],
             tiles=self.tiles(),
             notes=self.warnings,
             words=self.words,
         )
         sizes = [size.count("×") + 1 for size in self.facts.sizes]
-        return spoken(report, PIXELS_OF.get(max(sizes, default=2), "px"))
+        return spoken(report, PIXELS_OF.get(max(sizes, default=2), "px"), names)
 
     def __str__(self) -> str:
         return self.report().text()

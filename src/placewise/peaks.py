@@ -139,13 +139,17 @@ def _middles(labels: NDArray[Any], high: NDArray[np.bool_]) -> Pixels:
 
 def _apart(pixels: Pixels, heat: FloatArray, radius: float, most: int) -> Pixels:
     """The hottest pixels, of which no two are within a radius of each other, the hottest first."""
-    order = np.argsort(-heat, kind="stable")
-    left = pixels[order]
-    kept: list[Pixels] = []
-    while len(left) and len(kept) < most:
-        kept.append(left[0])
-        left = left[((left - left[0]) ** 2).sum(-1) > radius**2]
-    return np.array(kept, np.intp).reshape(-1, pixels.shape[1])
+    from scipy.spatial import cKDTree
+
+    pixels = pixels[np.argsort(-heat, kind="stable")]
+    pairs = cKDTree(pixels).query_pairs(radius + 1e-6, output_type="ndarray")
+    pairs = pairs[((pixels[pairs[:, 0]] - pixels[pairs[:, 1]]) ** 2).sum(-1) <= radius**2]
+    kept = [True] * len(pixels)
+    for hotter, other in pairs[np.argsort(pairs[:, 0], kind="stable")].tolist():
+        if kept[hotter]:
+            kept[other] = False
+    found: Pixels = pixels[np.array(kept, bool)][:most]
+    return found
 
 
 def _windows(

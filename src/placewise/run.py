@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
@@ -41,12 +41,14 @@ from placewise.family import blaming, from_file
 from placewise.files import digest_of, make_folder, read_json, write_json
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.heads import HEADS
-from placewise.labels import SPLITS
+from placewise.labels import SPLITS, Dataset, Pixels
 from placewise.model import ModelSettings, Network, Short
 from placewise.tasks import build, reopened, task_named
 
 Name = Annotated[str, Field(max_length=4096)]
 """Of an image or a file."""
+
+D = TypeVar("D", bound=Dataset[Any])
 
 Notice = Callable[[str], None]
 _LOG = logging.getLogger("placewise")
@@ -89,6 +91,7 @@ class RunFacts(BaseModel):
         pixel_convention: the convention of every coordinate in the run.
         versions: versions of placewise, Python and the libraries that decide numbers.
         data: file of labels that the run was trained on.
+        pixels: what the places in that file count from.
         fingerprint: SHA-256 over the labels and the bytes of every image.
         split: images of each split.
         model: what the model is built from.
@@ -100,6 +103,7 @@ class RunFacts(BaseModel):
     pixel_convention: Annotated[str, AfterValidator(_check_convention)] = PIXEL_CONVENTION
     versions: Annotated[dict[Short, Short], Field(max_length=64)]
     data: Name
+    pixels: Pixels = "center"
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     split: Annotated[dict[str, tuple[Name, ...]], AfterValidator(_check_split)]
     model: ModelSettings
@@ -234,6 +238,17 @@ class Run:
             )
         if tensors is not None:
             _compare(header, tensors, self.path / "run.json")
+
+    def counted_as_then(self, dataset: D) -> D:
+        """Labels; those of the run's own file with places that count from what was said then.
+
+        Args:
+            dataset: the labels.
+        """
+        own = str(dataset.source or dataset.root) == self.facts.data
+        if not own or dataset.pixels == self.facts.pixels:
+            return dataset
+        return dataset.counted_from(self.facts.pixels)
 
     def images(self) -> dict[str, str]:
         """Content of every image that the run has seen, by name; see `image_digest`."""

@@ -495,7 +495,9 @@ class Task(ABC, Generic[S, P]):
             tiles=self.tiles(scores),
             words=self.words,
         )
-        return spoken(report, str(scores.get("unit", "px")))
+        tables = [table for key, table in scores.items() if key.startswith("by_")]
+        names = {name for table in tables if isinstance(table, Mapping) for name in table}
+        return spoken(report, str(scores.get("unit", "px")), names)
 
     def ranking(self, held: Scored[S, P]) -> tuple[list[int], list[int]]:
         """Numbers of the best and the worst samples, the best and the worst first."""

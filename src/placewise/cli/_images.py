@@ -26,6 +26,7 @@ def check(
     root: Path | None = None,
     task: str | None = None,
     splits: Path | None = None,
+    pixels: Literal["center", "corner"] | None = None,
     seed: int = 0,
     plugin: Pairs = (),
     quiet: bool = False,
@@ -41,12 +42,13 @@ def check(
     Args:
         data: file of labels, the folder that holds one, or a folder of images for each class.
         out: folder for check.json, sheet.png and check.html; nothing is written without it.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
-            mask_folders, class_csv, class_folders, npz, idx, beats, spoken_digits.
+        format: name of the format, where it is not found; docs/formats.md lists them.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
             and stop cut a recording into parts.
+        pixels: what places in the file count from, if not from what its tool counts from: the
+            center of the first pixel, or the image's corner, half a pixel before it.
         seed: seed of the split that training would draw.
         plugin: modules to import first, for tasks and formats of your own.
         quiet: show no progress.
@@ -56,7 +58,7 @@ def check(
     from placewise.formats import read_dataset
     from placewise.progress import Display
 
-    dataset = read_dataset(data, format=format, root=root, task=task, splits=splits)
+    dataset = read_dataset(data, format=format, root=root, task=task, splits=splits, pixels=pixels)
     with Display("images", quiet) as progress:
         findings = check(dataset, out=out, seed=seed, progress=progress)
     print(findings)
@@ -72,6 +74,7 @@ def convert(
     to_format: str | None = None,
     root: Path | None = None,
     threshold: float | None = None,
+    pixels: Literal["center", "corner"] | None = None,
     lossy: bool = False,
     overwrite: bool = False,
 ) -> None:
@@ -91,6 +94,8 @@ def convert(
         root: folder of the images, if it is not the folder of the file.
         threshold: of predictions: keypoints with a lower score become absent, and the others
             labels without a score.
+        pixels: what places in the file count from, if not from what its tool counts from: the
+            center of the first pixel, or the image's corner, half a pixel before it.
         lossy: write even where the format cannot hold everything.
         overwrite: replace the file if it exists.
     """
@@ -104,6 +109,7 @@ def convert(
             to_format=to_format,
             root=root,
             threshold=threshold,
+            pixels=pixels,
             lossy=lossy,
             overwrite=overwrite,
         )
@@ -123,7 +129,7 @@ def train(
     backbone_set: Pairs = (),
     width: int | None = None,
     augment: Pairs = (),
-    pixels: int | None = None,
+    input_pixels: int | None = None,
     spectrogram: bool = False,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -136,6 +142,7 @@ def train(
     root: Path | None = None,
     task: str | None = None,
     splits: Path | None = None,
+    pixels: Literal["center", "corner"] | None = None,
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
@@ -166,8 +173,8 @@ def train(
             padding_mode=reflect.
         width: short for --backbone-set width=…; 48 is small, 128 the default, 192 large.
         augment: ranges of the augmentation as KEY=VALUE, e.g. rotate=45 flip=true.
-        pixels: size of the median image after scaling, as a number of pixels; more is finer and
-            slower.
+        input_pixels: size of the median image after scaling, as a number of pixels; more is finer
+            and slower.
         spectrogram: show signals to the network as maps of frequency and time; for classes.
         batch_size: images in a step; 8 for keypoints, 32 for classes by default.
         learning_rate: peak of the learning rate.
@@ -177,12 +184,12 @@ def train(
         device: auto (the default: cuda, mps or cpu, whichever is there), or cpu, cuda, cuda:1, mps.
         precision: auto (the default) measures which is faster on this machine.
         val_interval: steps between validations.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
-            mask_folders, class_csv, class_folders, npz, idx, beats, spoken_digits.
+        format: name of the format, where it is not found; docs/formats.md lists them.
         root: folder of the images, if it is not the folder of the file.
         task: what is learnt, if it is not what the labels suggest: keypoints, poses, spots, …
         splits: table image,split[,start,stop] that says the splits; names may hold stars, and start
             and stop cut a recording into parts.
+        pixels: what places in the file count from, as in check.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
     """
@@ -198,7 +205,7 @@ def train(
         seed=seed,
         device=device,
         precision=precision,
-        pixels=pixels,
+        input_pixels=input_pixels,
         spectrogram=spectrogram or None,
         batch_size=batch_size,
         num_workers=num_workers,
@@ -210,7 +217,7 @@ def train(
         augmentation=parse_settings(augment),
         val_interval=val_interval,
     )
-    dataset = read_dataset(data, format=format, root=root, task=task, splits=splits)
+    dataset = read_dataset(data, format=format, root=root, task=task, splits=splits, pixels=pixels)
     _train_and_score(dataset, out, settings, resume, quiet)
 
 
@@ -305,6 +312,7 @@ def evaluate(
     root: Path | None = None,
     task: str | None = None,
     splits: Path | None = None,
+    pixels: Literal["center", "corner"] | None = None,
     device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
@@ -325,11 +333,12 @@ def evaluate(
         pck_pair: two keypoints whose distance is the unit of PCK instead of the diagonal.
         tolerance: of spots: pixels within which a found one is a labelled one; by default what
             was chosen from the labels when the run was trained.
-        format: force a format: long_csv, wide_csv, coco, deeplabcut, voc, dot_maps, coco_masks,
-            mask_folders, class_csv, class_folders, npz, idx, beats, spoken_digits.
+        format: name of the format, where it is not found; docs/formats.md lists them.
         root: folder of the images, if it is not the folder of the file.
         task: what the labels are of, if it is not what they suggest; that of the run by default.
         splits: table image,split[,start,stop] that says the splits, as in train.
+        pixels: what places in the file count from, as in check; for the labels of the run, what
+            was said in train.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
@@ -343,8 +352,14 @@ def evaluate(
 
     folder, opened = out or run / "evaluation", Run.open(run)
     dataset = read_dataset(
-        data, format=format, root=root, task=task or opened.facts.model.task, splits=splits
+        data,
+        format=format,
+        root=root,
+        task=task or opened.facts.model.task,
+        splits=splits,
+        pixels=pixels,
     )
+    dataset = dataset if pixels else opened.counted_as_then(dataset)
     with Display("images", quiet) as progress:
         scores = run_evaluation(
             opened,

@@ -176,7 +176,7 @@ def model_of(plan: Plan, arm: Arm, seed: int) -> ModelSettings:
         dataset,
         _samples(dataset, "train"),
         seed=seed,
-        pixels=settings.pixels,
+        pixels=settings.input_pixels,
         backbone=settings.backbone,
         backbone_settings=settings.backbone_settings,
         head=settings.head,

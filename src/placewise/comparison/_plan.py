@@ -26,7 +26,7 @@ OWN = frozenset({"seed", "backbone", "backbone_settings", "head", "head_settings
 DECIDED = frozenset({"max_minutes", "val_interval"})
 """Settings of training that no plan can change: runs are equally long and end at the last step."""
 
-SHARED = frozenset({"max_steps", "batch_size", "pixels", "precision", "device"})
+SHARED = frozenset({"max_steps", "batch_size", "input_pixels", "precision", "device"})
 """Settings of training that all arms have to share."""
 
 WHY_NOT = {

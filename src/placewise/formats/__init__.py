@@ -12,11 +12,12 @@ path ── _files ──> files and their Format ── read ──> Dataset �
 """
 
 from placewise.formats._files import convert, holds_arrays, read_dataset, write_dataset
-from placewise.formats._format import FORMATS, Format, Written
+from placewise.formats._format import FORMATS, Format, Text, Written
 
 __all__ = [
     "FORMATS",
     "Format",
+    "Text",
     "Written",
     "convert",
     "holds_arrays",

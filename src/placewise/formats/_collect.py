@@ -25,6 +25,7 @@ from placewise.labels import (
     Files,
     KeypointDataset,
     KeypointSample,
+    Pixels,
     Visibility,
     as_told,
     guess_symmetry,
@@ -99,6 +100,7 @@ class Collector:
         self.images: dict[str, _Image] = {}
         self.damaged: set[int] = set()
         self.decimals: set[str] = set()
+        self.pixels: Pixels = "center"
         self._missing: list[int] = []
         self._assumed: dict[str, None] = {}
         self._normal: dict[str, str | None] = {}
@@ -130,6 +132,14 @@ class Collector:
     def assume(self, what: str) -> None:
         """Note what the reader takes for granted; the log says it in one line."""
         self._assumed[what] = None
+
+    def from_corner(self, tool: str) -> None:
+        """Note that places count from the image's corner, since a tool wrote them.
+
+        `mark` takes them as they are in the file; `labels` takes off half a pixel.
+        """
+        self.pixels = "corner"
+        self.assume(f"places that count from the image's corner, as {tool} writes them")
 
     def head(self) -> str:
         """The first 64 KiB of the file as text."""
@@ -329,7 +339,8 @@ class Collector:
         scored = any(mark[-1] == mark[-1] for image in self.images.values() for mark in image.marks)
         samples = tuple(_sample(*item, index, scored) for item in self.images.items())
         pairs = guess_symmetry(names) if symmetry is None else symmetry
-        return as_told(KeypointDataset(self.root, names, samples, pairs, skeleton, self.path))
+        found = KeypointDataset(self.root, names, samples, pairs, skeleton, self.path)
+        return as_told(found.counted_from(self.pixels))
 
     def class_labels(self) -> ClassDataset:
         """The images with their classes, which are sorted by name, if nothing was wrong.

@@ -18,7 +18,7 @@ from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, 
 from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
 from placewise.images import is_hidden, is_image_name
-from placewise.labels import Dataset, KeypointDataset, by_time
+from placewise.labels import Dataset, KeypointDataset, Pixels, by_time
 from placewise.labels.names import shown
 from placewise.wording import natural
 
@@ -52,6 +52,7 @@ def read_dataset(
     root: Path | str | None = None,
     task: str | None = None,
     splits: Path | str | None = None,
+    pixels: Pixels | None = None,
 ) -> Dataset[Any]:
     r"""Read labels, in whichever format they are.
 
@@ -71,6 +72,8 @@ def read_dataset(
         splits: a table image,split[,start,stop] that says the splits in place of the labels, and
             may cut long recordings into parts. Without it a single recording is split by time:
             its first 60 % to learn from, up to two thirds to choose by, and the last third to test.
+        pixels: what the places in the file count from: "center" of the first pixel, or the image's
+            "corner"; None: what the tool counts from that wrote it.
 
     Returns:
         The labels, e.g. a `KeypointDataset` or a `ClassDataset`.
@@ -103,6 +106,7 @@ def read_dataset(
         if Path(path).is_dir() and isinstance(labels, KeypointDataset):
             labels = _joined(labels, Path(path))
         labels = labels if task is None else labels.for_task(task)
+        labels = labels if pixels is None else labels.counted_from(pixels)
         return by_time(labels) if splits is None else with_splits(labels, Path(splits))
     except OSError as error:
         reason = error.strerror or error
@@ -194,6 +198,7 @@ def convert(
     to_format: str | None = None,
     root: Path | str | None = None,
     threshold: float | None = None,
+    pixels: Pixels | None = None,
     overwrite: bool = False,
     lossy: bool = False,
 ) -> str:
@@ -207,6 +212,7 @@ def convert(
         root: folder of the images, as in `read_dataset`.
         threshold: of predictions: keypoints with a lower score become absent, the others labels
             without a score.
+        pixels: what the places in the source count from, as in `read_dataset`.
         overwrite: replace a file that exists.
         lossy: leave out what the new format cannot hold.
 
@@ -228,7 +234,8 @@ def convert(
         >>> said
         '...a.json: 1 images, 1 keypoints, written as coco'
     """
-    labels, path = read_dataset(source, format=format, root=root), Path(target)
+    labels = read_dataset(source, format=format, root=root, pixels=pixels)
+    path = Path(target)
     if threshold is not None:
         if not (isinstance(labels, KeypointDataset) and labels.scored):
             raise SettingsError(f"{source} holds no scores of keypoints; leave the threshold out")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, final
 
 from placewise.errors import DataError, SettingsError
 from placewise.family import Family
-from placewise.files import write_text
+from placewise.files import write_bytes
 from placewise.labels import Arrays, Dataset, KeypointDataset
 from placewise.labels.names import normal, shown, why_unsafe
 
@@ -91,7 +91,7 @@ class Format(ABC):
 
 
 class Written(Format, Generic[L]):
-    """A format that is written too, as one file of text."""
+    """A format that is written too, as one file or as a folder of files."""
 
     endings: ClassVar[tuple[str, ...]] = ()
     """Endings of names for which it is the format that is written."""
@@ -105,16 +105,21 @@ class Written(Format, Generic[L]):
         """What these labels hold and the format cannot, in words; empty if nothing."""
 
     @abstractmethod
-    def text(self, labels: L) -> str:
-        """The content of a file of these labels, without what the format cannot hold."""
+    def content(self, labels: L) -> bytes | Mapping[str, bytes]:
+        """The file of these labels, without what the format cannot hold.
+
+        Returns:
+            Its bytes; of a format that is a folder, the files by their names relative to it.
+        """
 
     def write(self, labels: L, path: Path, *, overwrite: bool = False, lossy: bool = False) -> None:
         """Write labels to a new file, whole or not at all.
 
         Args:
             labels: the labels; images are named relative to `labels.root`.
-            path: the file.
-            overwrite: replace a file that exists (never one the labels were read from).
+            path: the file, or the folder where the format is one.
+            overwrite: replace a file that exists (never one the labels were read from). Of a
+                folder, files of the same names; others stay.
             lossy: leave out what the format cannot hold.
 
         Raises:
@@ -130,9 +135,30 @@ class Written(Format, Generic[L]):
             )
         if labels.source is not None and _covers(labels.source.resolve(), path.resolve()):
             raise SettingsError(f"{path} is a file the labels were read from; name another")
-        if (path.exists() or path.is_symlink()) and not overwrite:
-            raise SettingsError(f"{path} exists; name another, or say overwrite=True (--overwrite)")
-        write_text(path, self.text(labels))
+        content = self.content(labels)
+        files = {path: content} if isinstance(content, bytes) else _below(path, content)
+        there = [file for file in files if file.exists() or file.is_symlink()]
+        if there and not overwrite:
+            raise SettingsError(
+                f"{there[0]} exists; name another, or say overwrite=True (--overwrite)"
+            )
+        for file, data in files.items():
+            if file != path:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(file, data)
+
+
+class Text(Written[L]):
+    """A format that is written as one file of text."""
+
+    @abstractmethod
+    def text(self, labels: L) -> str:
+        """The content of a file of these labels, without what the format cannot hold."""
+
+    @final
+    def content(self, labels: L) -> bytes:
+        """See `Written.content`."""
+        return self.text(labels).encode("utf-8")
 
 
 @dataclass(frozen=True)
@@ -150,7 +176,7 @@ class Joints:
     skeleton: tuple[tuple[str, str], ...]
 
 
-class KeypointFormat(Written[KeypointDataset]):
+class KeypointFormat(Format):
     """A format of keypoints, which may be those of one object, of several, or many of a kind."""
 
     tasks = ("keypoints", "poses", "spots")
@@ -195,6 +221,14 @@ class KeypointFormat(Written[KeypointDataset]):
         return replace(first, root=root, samples=tuple(samples), source=source)
 
 
+class WrittenKeypoints(KeypointFormat, Written[KeypointDataset]):
+    """A format of keypoints that is written too."""
+
+
+class KeypointText(KeypointFormat, Text[KeypointDataset]):
+    """A format of keypoints that is written as one file of text."""
+
+
 def rebased(parts: Sequence[Dataset[Any]]) -> tuple[Path, list[list[str]]]:
     """The folder that holds the images of all parts, and their names relative to it.
 
@@ -220,6 +254,17 @@ def rebased(parts: Sequence[Dataset[Any]]) -> tuple[Path, list[list[str]]]:
 def members() -> list[Format]:
     """One of each format, those of plugins last."""
     return [FORMATS[name]() for name in FORMATS.names()]
+
+
+def _below(folder: Path, content: Mapping[str, bytes]) -> dict[Path, bytes]:
+    """Files of a folder by their paths.
+
+    Raises:
+        SettingsError: something that is no folder is in its place.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{folder} is a file; this format is a folder: name another")
+    return {folder / name: data for name, data in content.items()}
 
 
 def _covers(source: Path, path: Path) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from placewise.formats._collect import Collector
-from placewise.formats._format import Written, rebased
+from placewise.formats._format import Text, rebased
 from placewise.formats._tables import header_of, read_table, table_text
 from placewise.labels import ClassDataset
 from placewise.wording import natural
@@ -22,7 +22,7 @@ from placewise.wording import natural
 KNOWN = {column: column for column in ("image", "class", "split")}
 
 
-class ClassCsv(Written[ClassDataset]):
+class ClassCsv(Text[ClassDataset]):
     """CSV with one row for each image: image, class[, split].
 
     The order of the columns is free and further columns are ignored. An empty class is an image

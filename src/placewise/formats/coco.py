@@ -30,7 +30,7 @@ import numpy as np
 from placewise.formats._coco import is_coco, only_outlines
 from placewise.formats._coco_text import VISIBILITY, Json, text_of
 from placewise.formats._collect import Collector, subfolders
-from placewise.formats._format import Joints, KeypointFormat
+from placewise.formats._format import Joints, KeypointText
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.labels import (
     Ignored,
@@ -56,7 +56,7 @@ _BESIDE = ("annotations", "annotation", "labels")
 _T = TypeVar("_T")
 
 
-class Coco(KeypointFormat):
+class Coco(KeypointText):
     """COCO keypoints: JSON with the lists images, annotations and categories.
 
     Boxes and masks are not needed and not looked at. Holds everything that labels are.

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 
 from placewise.formats._collect import Collector
-from placewise.formats._format import KeypointFormat
+from placewise.formats._format import KeypointText
 from placewise.formats._tables import (
     Cell,
     fitted,
@@ -51,7 +51,7 @@ _Columns = dict[str, dict[str, dict[str, int]]]
 """For each individual and keypoint the index of its x, y and, perhaps, likelihood."""
 
 
-class Deeplabcut(KeypointFormat):
+class Deeplabcut(KeypointText):
     """CSV of DeepLabCut: header rows scorer, bodyparts, coords; the first column is the path.
 
     Empty x and y are a keypoint that is not labelled. A column `likelihood` is its score. Several

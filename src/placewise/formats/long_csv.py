@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from placewise.formats._collect import Collector
-from placewise.formats._format import KeypointFormat
+from placewise.formats._format import KeypointText
 from placewise.formats._tables import (
     Row,
     header_of,
@@ -72,7 +72,7 @@ class _Entry:
     track: str
 
 
-class LongCsv(KeypointFormat):
+class LongCsv(KeypointText):
     """CSV with a row for each keypoint: image, keypoint, x, y[, visibility][, split][, instance].
 
     Of signals (column `recording`) there is x alone, of volumes (column `volume`) z too. The order

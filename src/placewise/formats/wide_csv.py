@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from placewise.formats._collect import Collector
-from placewise.formats._format import KeypointFormat
+from placewise.formats._format import KeypointText
 from placewise.formats._tables import (
     Row,
     header_of,
@@ -36,7 +36,7 @@ _Columns = dict[str, dict[str, str]]
 """For each keypoint the columns of its x, y and, perhaps, visibility."""
 
 
-class WideCsv(KeypointFormat):
+class WideCsv(KeypointText):
     """CSV with one row for each image: image[, split], NAME_x, NAME_y[, NAME_visibility].
 
     The order of the columns is free, `NAME.x` is as good, and columns that name no coordinate

@@ -14,7 +14,7 @@ names       names that are safe to open and to write
 """
 
 from placewise.labels.classes import NOT_LABELLED, ClassDataset, ClassSample
-from placewise.labels.dataset import SPLITS, Dataset, S, Sample
+from placewise.labels.dataset import SPLITS, Dataset, Pixels, S, Sample
 from placewise.labels.keypoints import (
     Ignored,
     KeypointDataset,
@@ -48,6 +48,7 @@ __all__ = [
     "KeypointSample",
     "MaskDataset",
     "MaskSample",
+    "Pixels",
     "PoseDataset",
     "S",
     "Sample",

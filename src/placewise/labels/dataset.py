@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, Self, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from placewise.errors import DataError
 from placewise.geometry import Size
@@ -12,6 +12,9 @@ from placewise.images import ImageArray
 from placewise.labels.sources import Files, Source
 
 SPLITS = ("train", "val", "test")
+
+Pixels = Literal["center", "corner"]
+"""What places in a file count from: the centre of the first pixel, or the image's corner."""
 
 
 def check_part(image: str, size: Size, start: int, stop: int) -> None:
@@ -55,6 +58,8 @@ class Dataset(ABC, Generic[S]):
         names: of the points, or of the classes.
         samples: one for each image, in the order of the file.
         source: the file that was read, None where the labels were made in memory.
+        pixels: what the numbers of the file that was read count from: the centre of the first
+            pixel, or the image's corner. Places in a dataset always count from the centre.
     """
 
     task: ClassVar[str]
@@ -65,6 +70,7 @@ class Dataset(ABC, Generic[S]):
     names: tuple[str, ...]
     samples: tuple[S, ...]
     source: Path | None
+    pixels: Pixels = "center"
 
     @property
     def images(self) -> Source:
@@ -94,6 +100,19 @@ class Dataset(ABC, Generic[S]):
             ImageError: it cannot be read.
         """
         return self.image(image), self.images.spacing(image)
+
+    def counted_from(self, pixels: Pixels) -> Self:
+        """The same labels, where the numbers of their file count from something else.
+
+        Args:
+            pixels: what they count from.
+
+        Raises:
+            DataError: there are no places of keypoints in these labels.
+        """
+        raise DataError(
+            f"labels of {self.what} have no places that count from {pixels}s; leave pixels out"
+        )
 
     def part(self, sample: S, start: int, stop: int) -> S:
         """A part of a recording, with what is labelled in it.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.geometry import FloatArray, Size
-from placewise.labels.dataset import SPLITS, Dataset, check_part
+from placewise.labels.dataset import SPLITS, Dataset, Pixels, check_part
 from placewise.labels.names import repeated, shown, why_unfit
 from placewise.labels.sources import part_named
 
@@ -136,6 +136,7 @@ class KeypointDataset(Dataset[KeypointSample]):
         symmetry: pairs of names that change places when an image is mirrored.
         skeleton: pairs of names that are drawn joined.
         source: the file that was read, None where the labels were made in memory.
+        pixels: what the numbers of that file count from; see `Dataset`.
 
     Raises:
         SettingsError: the parts do not fit each other.
@@ -154,6 +155,7 @@ class KeypointDataset(Dataset[KeypointSample]):
     symmetry: tuple[tuple[str, str], ...] = ()
     skeleton: tuple[tuple[str, str], ...] = ()
     source: Path | None = None
+    pixels: Pixels = "center"
 
     def __post_init__(self) -> None:
         _check_names(self.names)
@@ -171,6 +173,25 @@ class KeypointDataset(Dataset[KeypointSample]):
                     f"sample {shown(sample.image)} has {sample.points.shape[1]} points, the labels "
                     f"name {len(self.names)}; give one for each name"
                 )
+
+    def counted_from(self, pixels: Pixels) -> Self:
+        """The same labels, where the numbers of their file count from something else.
+
+        A place is half a pixel less along each axis where numbers count from the corner.
+
+        Args:
+            pixels: what they count from.
+
+        Example:
+            >>> nose = KeypointSample("a", (9, 9), np.array([[[3.0, 4.0]]]), np.array([[3]]))
+            >>> labels = KeypointDataset(Path(), ("nose",), (nose,))
+            >>> labels.counted_from("corner").samples[0].points.tolist()
+            [[[2.5, 3.5]]]
+        """
+        shift = {"center": 0.0, "corner": -0.5}
+        by = shift[pixels] - shift[self.pixels]
+        samples = tuple(replace(one, points=one.points + by) for one in self.samples)
+        return replace(self, samples=samples, pixels=pixels)
 
     def for_task(self, task: str) -> KeypointDataset:
         """The same keypoints for the task "keypoints", "poses" or "spots".

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import ImageError
+from placewise.frames import Frames, frames_of
 from placewise.geometry import Size
 from placewise.images import ImageArray, image_size, read_image
 from placewise.readers import reader_of
@@ -39,7 +40,7 @@ class Source(ABC):
         """SHA-256 of its content; raises ImageError where it cannot be read."""
 
 
-_PART = re.compile(r"(.+)\[([0-9]{1,12}):([0-9]{1,12})\]")
+_PART = re.compile(r"(.+)\[([0-9]{1,12})(?::([0-9]{1,12}))?\]")
 
 
 def part_named(image: str, start: int, stop: int) -> str:
@@ -58,7 +59,9 @@ def _same(digest: Any) -> Any:
 
 @dataclass(frozen=True)
 class Files(Source):
-    """Images, signals and volumes in files; parts of recordings are named `FILE[START:STOP]`.
+    """Images, signals and volumes in files.
+
+    Parts of recordings are named `FILE[START:STOP]`, frames of videos `FILE[NUMBER]`.
 
     Attributes:
         root: folder that names are relative to.
@@ -69,6 +72,8 @@ class Files(Source):
     def read(self, image: str) -> ImageArray:
         """The image of a file; see `Source.read`."""
         path, cut = self._file(image)
+        if isinstance(cut, int):
+            return _frames(path).read(path, cut)
         reader = reader_of(path)
         if reader is None:
             return read_image(path)
@@ -85,37 +90,61 @@ class Files(Source):
     def size(self, image: str) -> Size:
         """Size of an image, from the header of its file; raises ImageError."""
         path, cut = self._file(image)
+        if isinstance(cut, int):
+            return _frames(path).size(path, cut)
         reader = reader_of(path)
         size = image_size(path) if reader is None else reader.facts(path).size
         return size if cut is None else (cut[1] - cut[0],)
 
     def spacing(self, image: str) -> tuple[float, ...] | None:
         """What the header of a signal or a volume says; see `Source.spacing`."""
-        path, _ = self._file(image)
-        reader = reader_of(path)
+        path, cut = self._file(image)
+        reader = None if isinstance(cut, int) else reader_of(path)
         return None if reader is None else reader.facts(path).spacing
 
     def digest(self, image: str) -> bytes:
-        """SHA-256 of the file's bytes; of a part, with where it starts and stops."""
+        """SHA-256 of the file's bytes; of a part or a frame, with which one it is."""
         path, cut = self._file(image)
-        reader = reader_of(path)
-        digest = hashlib.sha256()
-        for file in [path] if reader is None else reader.files(path):
-            try:
-                with file.open("rb") as data:
-                    hashlib.file_digest(data, partial(_same, digest))
-            except OSError as error:
-                raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from error
-        if cut is not None:
-            digest.update(f"{cut}".encode())
-        return digest.digest()
+        reader = None if isinstance(cut, int) else reader_of(path)
+        files = [path] if reader is None else reader.files(path)
+        if cut is None:
+            return _digest(files)
+        return hashlib.sha256(_digest(files) + f"{cut}".encode()).digest()
 
-    def _file(self, image: str) -> tuple[Path, tuple[int, int] | None]:
-        """The file, and the part of it that is meant."""
+    def _file(self, image: str) -> tuple[Path, tuple[int, int] | int | None]:
+        """The file, and the part or the number of the frame in it that is meant."""
         match = _PART.fullmatch(image)
         if match is None or (self.root / image).is_file():
             return self.root / image, None
-        return self.root / match[1], (int(match[2]), int(match[3]))
+        path, first = self.root / match[1], int(match[2])
+        return path, first if match[3] is None else (first, int(match[3]))
+
+
+def _frames(path: Path) -> Frames:
+    """What reads the frames of a file; raises ImageError where it holds none."""
+    found = frames_of(path)
+    if found is None:
+        raise ImageError(f"{path} holds no numbered frames; name the image, or a video")
+    return found
+
+
+def _digest(files: Sequence[Path]) -> bytes:
+    """SHA-256 of the bytes of files, one after the other; raises ImageError."""
+    try:
+        stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+        return _digest_of(stamps)
+    except OSError as error:
+        raise ImageError(f"{files[0]} cannot be opened: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=64)
+def _digest_of(stamps: tuple[tuple[Path, int, int], ...]) -> bytes:
+    """The same of files that are as large and as old as these: many frames are of one file."""
+    digest = hashlib.sha256()
+    for file, _, _ in stamps:
+        with file.open("rb") as data:
+            hashlib.file_digest(data, partial(_same, digest))
+    return digest.digest()
 
 
 @dataclass(frozen=True)

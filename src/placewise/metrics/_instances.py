@@ -119,10 +119,13 @@ def overlap(truth: NDArray[np.integer], found: NDArray[np.integer]) -> Overlap:
             f"got label maps of {truth.shape} and {found.shape}; they must be of one image"
         )
     known = truth >= 0
-    true_numbers, a = np.unique(truth[known], return_inverse=True)
-    found_numbers, b = np.unique(found[known], return_inverse=True)
+    true_pixels, found_pixels = truth[known], found[known]
+    first, length = _runs(true_pixels, found_pixels)
+    true_numbers, a = np.unique(true_pixels[first], return_inverse=True)
+    found_numbers, b = np.unique(found_pixels[first], return_inverse=True)
     count = len(found_numbers)
-    keys, shared = np.unique(a * count + b, return_counts=True)
+    keys, run = np.unique(a * count + b, return_inverse=True)
+    shared = np.bincount(run, length, len(keys)).astype(np.intp)
     rows, columns = keys // max(count, 1), keys % max(count, 1)
     true_areas = np.bincount(rows, shared, len(true_numbers)).astype(np.intp)
     found_areas = np.bincount(columns, shared, count).astype(np.intp)
@@ -134,10 +137,17 @@ def overlap(truth: NDArray[np.integer], found: NDArray[np.integer]) -> Overlap:
         found_areas[found_there],
         (np.cumsum(true_there) - 1)[rows[pairs]],
         (np.cumsum(found_there) - 1)[columns[pairs]],
-        shared[pairs].astype(np.intp),
+        shared[pairs],
         true_numbers[true_there].astype(np.int64),
         found_numbers[found_there].astype(np.int64),
     )
+
+
+def _runs(a: NDArray[np.integer], b: NDArray[np.integer]) -> tuple[Index, Index]:
+    """(first, length) of the runs in which neither of two equally long arrays changes."""
+    changes = np.flatnonzero((np.diff(a) != 0) | (np.diff(b) != 0)) + 1
+    first = np.concatenate([np.zeros(min(1, len(a)), np.intp), changes])
+    return first, np.diff(first, append=len(a))
 
 
 def _mostly_unknown(

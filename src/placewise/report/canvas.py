@@ -164,7 +164,7 @@ def border_bars(
     axes.set_xticks(places, shares, rotation=35 if turned and len(bands) > 6 else 0)
     axes.set_ylim(0, float(np.nanmax(values)) * 1.15 or 1.0 if top is None else top)
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("distance from the border (% of half the shorter side)")
+    axes.set_xlabel("distance from the border (%; 100 is the middle)")
     axes.set_ylabel(label)
     axes.set_title("number of labels above each bar", loc="right", color=theme.muted, fontsize=9)
     return figure

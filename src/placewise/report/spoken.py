@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -24,21 +25,26 @@ WORDS = {
 """What is said instead, by what the pixels are called."""
 
 
-def spoken(report: Report, unit: str) -> Report:
+def spoken(report: Report, unit: str, names: Iterable[str] = ()) -> Report:
     """The report with words that suit signals or volumes.
 
     Args:
         report: in words that suit images.
         unit: what its pixels are called: "px", "samples" or "voxels".
+        names: what the user calls things (keypoints, classes): they stay as they are, and so do
+            names of files.
 
     Example:
         >>> spoken(Report("", "On 2 images the error is 3 px.", []), "voxels").verdict
         'On 2 volumes the error is 3 voxels.'
+        >>> report = Report("", "The border of 'left border' in image.npz.", [])
+        >>> spoken(report, "samples", ["left border"]).verdict
+        "The ends of 'left border' in image.npz."
     """
-    return replace(said(report, unit), title=report.title)
+    return replace(said(report, unit, names), title=report.title)
 
 
-def said(part: P, unit: str) -> P:
+def said(part: P, unit: str, names: Iterable[str] = ()) -> P:
     """A sentence, rows of a table, or a part of a report in such words; see `spoken`.
 
     Example:
@@ -47,7 +53,12 @@ def said(part: P, unit: str) -> P:
     """
     if unit not in WORDS:
         return part
-    pattern = re.compile(rf"\b(an )?({'|'.join(WORDS[unit])})(s?)\b", re.IGNORECASE)
+    kept = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
+    words = "|".join(WORDS[unit])
+    pattern = re.compile(
+        rf"\b(?P<name>{kept or '(?!)'})\b"
+        rf"|(?<![\w./\\-])(?P<article>an )?(?P<word>(?i:{words}))(?P<plural>s?)(?![\w/\\-]|\.\w)"
+    )
     changed: P = _changed(part, pattern, WORDS[unit])
     return changed
 
@@ -66,7 +77,9 @@ def _changed(part: Any, pattern: re.Pattern[str], words: dict[str, str]) -> Any:
 
 def _word(words: dict[str, str], match: re.Match[str]) -> str:
     """The other word, with article, capital and plural like the word that it replaces."""
-    article, word, plural = match[1] or "", match[2], match[3]
+    if match["name"]:
+        return match["name"]
+    article, word, plural = match["article"] or "", match["word"], match["plural"]
     found = words[word.lower()]
     found += "" if found.endswith("s") else plural
     return article.replace("n ", " ") + (found.capitalize() if word[0].isupper() else found)

@@ -74,7 +74,7 @@ def begin(
         dataset,
         samples,
         seed=settings.seed,
-        pixels=settings.pixels,
+        pixels=settings.input_pixels,
         backbone=settings.backbone,
         backbone_settings=settings.backbone_settings,
         head=settings.head,
@@ -103,6 +103,7 @@ def begin(
     held = {
         "versions": versions(),
         "data": str(dataset.source or dataset.root),
+        "pixels": dataset.pixels,
         "fingerprint": fingerprint_of(task, dataset, digests),
         "split": {split: tuple(s.image for s in part) for split, part in parts.items()},
         "model": reopened(model),

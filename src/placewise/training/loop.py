@@ -330,7 +330,7 @@ def _same_labels(task: Task[Any, Any], dataset: Dataset[Any], run: Run) -> Datas
             f"the labels hold {', '.join(added)}, which the run was not begun with; it has "
             f"{', '.join(names)}: resume with its own labels, or begin a new run"
         )
-    return task.usable(dataset).ordered(names)
+    return task.usable(run.counted_as_then(dataset)).ordered(names)
 
 
 def _samples(by_image: Mapping[str, Sample], run: Run, split: str) -> tuple[Sample, ...]:

@@ -23,8 +23,8 @@ class TrainingSettings(BaseModel):
         seed: everything drawn is a pure function of it.
         device: "auto" (cuda, mps or cpu), "cpu", "cuda", "cuda:1", "mps".
         precision: "auto" takes the faster of the two on this machine, measured at the start.
-        pixels: pixels of the median image after scaling, or of a window on it; more is finer and
-            slower; None: 76,800, of a signal 4,096 samples, of a volume 262,144 voxels.
+        input_pixels: pixels of the median image after scaling, or of a window on it; more is finer
+            and slower; None: 76,800, of a signal 4,096 samples, of a volume 262,144 voxels.
         batch_size: images in a step, over all processes; None: 8 for keypoints, 32 for classes.
         num_workers: processes that prepare batches.
         learning_rate: peak of the learning rate: warm-up, then cosine to 0.
@@ -50,7 +50,7 @@ class TrainingSettings(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: str = Field(default="auto", max_length=64)
     precision: Precision = "auto"
-    pixels: int | None = Field(default=None, ge=1024, le=PIXEL_LIMIT)
+    input_pixels: int | None = Field(default=None, ge=1024, le=PIXEL_LIMIT)
     batch_size: int | None = Field(default=None, ge=2, le=2**16)
     num_workers: int = Field(default=0, ge=0, le=1024)
     learning_rate: float = Field(default=2e-3, gt=0, le=1e30)

@@ -220,7 +220,7 @@ def reliability_diagram(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT)
     below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
     below.set_xlim(0, 1)
     below.set_xlabel("probability of the prediction")
-    below.set_ylabel("images")
+    below.set_ylabel("number")
     return png(figure)
 
 
@@ -247,7 +247,7 @@ def class_counts(rows: Sequence[tuple[str, Mapping[str, int]]], theme: Theme = L
     axes.set_yticks(places, [short(name, 16) for name, _ in kept])
     axes.set_ylim(-0.7, len(kept) - 0.3)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("images")
+    axes.set_xlabel("number")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if splits:
         legend_above(axes, theme)

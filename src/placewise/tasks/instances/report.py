@@ -270,7 +270,7 @@ def count_scatter(labelled: Sequence[int], predicted: Sequence[int], theme: Them
     most = max(1, *labelled, *predicted)
     axes.plot([0, most], [0, most], color=theme.muted, linewidth=1)
     axes.scatter(np.array(labelled), np.array(predicted), s=18, color=theme.first, alpha=0.6)
-    axes.set_xlabel("labelled objects of an image")
+    axes.set_xlabel("labelled objects")
     axes.set_ylabel("predicted objects")
     for axis in (axes.xaxis, axes.yaxis):
         whole_ticks(axis)

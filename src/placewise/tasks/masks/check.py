@@ -259,7 +259,7 @@ def _thin(facts: MaskFacts) -> Iterator[Advice]:
         yield (
             Weight.HARMS,
             f"Thin classes would be lost when images are scaled down: {listed(lost)}. Give a "
-            "larger --pixels.",
+            "larger --input-pixels.",
         )
 
 

@@ -167,7 +167,7 @@ def border_figure(rows: Sequence[Scores], theme: Theme = LIGHT) -> bytes:
             axes.plot(*zip(*known, strict=True), "o-", color=colour, label=label, markersize=5)
     axes.set_xticks(places, [f"{row['from_share']:g}–{row['to_share']:g}" for row in rows])
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("distance from the border (share of half the shorter side)")
+    axes.set_xlabel("distance from the border (0: border, 1: middle)")
     axes.set_ylabel("score")
     axes.legend(loc="lower right", frameon=False, fontsize=9, labelcolor=theme.ink)
     return png(figure)

@@ -107,7 +107,7 @@ def spot_sections(
     kinds: Kinds = scores["by_keypoint"]
     figures: list[Part] = [
         Figure(
-            partial(f1_curves, kinds, scores["tolerance_px"]),
+            partial(f1_curves, kinds, scores["tolerance_px"], scores.get("unit", "px")),
             "F1 by distance: how it changes when a found spot must be closer to the labelled one, "
             "or may be farther away. The dashed line is the tolerance.",
             f"F1 of {len(kinds)} kinds over the distance that is allowed",
@@ -192,12 +192,13 @@ def border_table(bands: Sequence[Mapping[str, Any]]) -> Table:
     return Table(header, rows, range(1, 7), note, folded="Show the numbers")
 
 
-def f1_curves(kinds: Kinds, tolerance: float, theme: Theme = LIGHT) -> bytes:
+def f1_curves(kinds: Kinds, tolerance: float, unit: str = "px", theme: Theme = LIGHT) -> bytes:
     """F1 of each kind over the distance that is allowed.
 
     Args:
         kinds: `by_keypoint` of `metrics.json`.
         tolerance: in pixels.
+        unit: what the pixels are called.
         theme: colours.
 
     Returns:
@@ -220,7 +221,7 @@ def f1_curves(kinds: Kinds, tolerance: float, theme: Theme = LIGHT) -> bytes:
     axes.axvline(tolerance, color=theme.muted, linestyle="--", linewidth=1)
     axes.set_ylim(0, 104)
     axes.set_xlim(left=0)
-    axes.set_xlabel("distance that is allowed (px)")
+    axes.set_xlabel(f"distance that is allowed ({unit})")
     axes.set_ylabel("F1 (%)")
     legend_above(axes, theme)
     return png(figure)
@@ -259,7 +260,7 @@ def counts_figure(
         say(axes, "no labelled spot", theme)
         return png(figure)
     axes.plot([0, most], [0, most], color=theme.muted, linewidth=1)
-    axes.set_xlabel("labelled spots on an image")
+    axes.set_xlabel("labelled spots")
     axes.set_ylabel("found spots")
     legend_above(axes, theme)
     return png(figure)
