@@ -11,6 +11,7 @@ takes the place of the former.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -38,6 +39,8 @@ class Trial:
         splits: rows image,split[,start,stop]; empty: the split of the labels.
         flags: further options of `placewise train`.
         scored: further options of `placewise evaluate`.
+        apart: column of the data's `split.csv` that says what must not be parted: a tenth of
+            these (persons) chooses.
     """
 
     data: str
@@ -46,6 +49,19 @@ class Trial:
     splits: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     scored: tuple[str, ...] = ()
+    apart: str = ""
+
+
+def apart(table: Path, column: str) -> tuple[str, ...]:
+    """Rows image,split: every tenth of those that learn chooses, with all that belongs to it."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    learnt = sorted({row[column] for row in rows if row["split"] == "train"}, key=int)
+    chosen = set(learnt[::10])
+    name = next(iter(rows[0]))
+    return tuple(
+        f"{row[name]},{'val' if row[column] in chosen else row['split']}" for row in rows
+    )
 
 
 def fold(train: tuple[str, ...], test: tuple[str, ...]) -> tuple[str, ...]:
@@ -109,6 +125,7 @@ TRIALS = {
         10,
         ("mean_error_px", "mean_error_mm", "by_keypoint", "mean_position_baseline_px"),
         flags=("--task", "keypoints"),
+        apart="subject",
     ),
 }
 
@@ -123,9 +140,12 @@ def bench(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[s
     shutil.rmtree(run, ignore_errors=True)
     table = out / f"{name.replace(' ', '-')}.csv"
     said: list[str] = []
-    if trial.splits:
-        header = "image,split,start,stop" if trial.splits[0].count(",") == 3 else "image,split"
-        table.write_text("\n".join([header, *trial.splits]) + "\n")
+    splits = trial.splits
+    if trial.apart:
+        splits = apart(data / trial.data / "split.csv", trial.apart)
+    if splits:
+        header = "image,split,start,stop" if splits[0].count(",") == 3 else "image,split"
+        table.write_text("\n".join([header, *splits]) + "\n")
         said = ["--splits", str(table)]
     begun = time.monotonic()
     length = ["--max-minutes", str(minutes), "--seed", str(seed)]
