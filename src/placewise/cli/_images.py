@@ -392,7 +392,7 @@ def demo(
 
     Args:
         out: new folder for the images, the run, the scores and the predictions.
-        task: what is shown: keypoints (the default), spots.
+        task: what is shown: keypoints (the default), spots, poses, masks, instances.
         minutes: length of the training; by default as long as the task needs.
         seed: number that all random draws follow from.
         images: number of images; by default as many as the task needs.

@@ -50,7 +50,7 @@ def draw_spots(
     Args:
         image: (*size, channels); of a signal parts are shown, of a volume slices, where spots are
             missed or false if there are such.
-        points: (n, axes) of (x, y, …) in pixels of the image.
+        points: (n, axes) of (x, y, …) in pixels of the image, the surest first.
         kinds: (n,) number of the kind of each.
         names: of the kinds.
         truth: (m, axes) labelled spots; None: they are not known.
@@ -78,8 +78,9 @@ def draw_spots(
             draw_circle(plane.canvas, place, 2.4 * radius, MISSED, 1.6 * unit)
         for i, j in pairs:
             draw_line(plane.canvas, at[j], true[i], mark(int(kinds[j]))[0], unit)
-        for number, (place, kind) in enumerate(zip(at, kinds, strict=True)):
-            draw_keypoint(plane.canvas, place, int(kind), radius, hollow=number in false)
+        for number in reversed(range(len(at))):  # the surest last: it is on top
+            place, kind = at[number], int(kinds[number])
+            draw_keypoint(plane.canvas, place, kind, radius, hollow=number in false)
         for place in true:
             draw_cross(plane.canvas, place, 0.8 * unit)
     canvas = joined(planes)
