@@ -45,7 +45,7 @@ class Chain(nn.Module):
 def test_shares_are_the_gradients_by_padding_and_by_pixels(seed: int):
     rng = random.Random(seed)
     dims = 1 + seed % 3
-    sides = (13, 11)[:dims] if dims < 3 else (7, 8, 7)
+    sides = [(13,), (19, 17), (17, 18, 17)][dims - 1]
     windows = [(rng.randint(1, 4), rng.randint(1, 2), rng.randint(0, 2)) for _ in range(3)]
     windows[-1] = (2, 1, 1)
     image = torch.zeros(1, 1, *sides, dtype=torch.float64, requires_grad=True)
@@ -55,7 +55,8 @@ def test_shares_are_the_gradients_by_padding_and_by_pixels(seed: int):
         graph(nn.Sequential(*[kind(1, 1, *w) for w in windows]), 1, *sides), "output"
     )
     assert found.padded.shape == out.shape[2:]
-    for place in np.ndindex(*found.padded.shape):
+    places = list(np.ndindex(*found.padded.shape))
+    for place in rng.sample(places, min(len(places), 40)):
         leaves = torch.autograd.grad(
             out[(0, 0, *place)], [image, *borders], retain_graph=True, allow_unused=True
         )

@@ -63,6 +63,9 @@ def test_what_no_output_reads_has_no_gradient(seed: int):
         tensors.append(layer(tensors[-1]))
     gradients = torch.autograd.grad(tensors[-1].sum(), tensors)
     found = unseen(graph(nn.Sequential(*layers), *shape))
+    if not any(g.any() for g in gradients[:-1]):  # the last layer reads padding alone
+        assert [layer.unread for layer in found.idle] == [g.numel() for g in gradients[1:-1]]
+        return
     assert (torch.from_numpy(found.mask) == (gradients[0][0, 0] == 0)).all()
     unread = {n: int((g == 0).sum()) for n, g in enumerate(gradients) if n and (g == 0).any()}
     assert {layer.node: layer.unread for layer in found.layers} == unread
