@@ -128,9 +128,43 @@ def spot_sections(
     plots = figures if held else [figures[2]]
     return [
         Section("Kinds of spots", [kinds_table(kinds, scores["tolerance_px"])]),
-        Section("Where spots are missed", plots),
+        Section("Where spots are missed", [*plots, *_near_ends(scores)]),
         Section("Images", _images(list(kinds), best, worst), console=False),
         Section("Scores", [metric_table(SPOT_METRICS, scores)]),
+    ]
+
+
+def _near_ends(scores: Scores) -> list[Part]:
+    """What is found near the ends of recordings, in words; nothing of images and volumes.
+
+    Example:
+        >>> near = {"seconds": 0.3, "labelled": 4, "found": 3, "missed": 1, "with_neighbour": 4,
+        ...         "neighbour_found": 4, "lost": 1}
+        >>> _near_ends({"near_ends": near})[0].text()
+        'Within 0.3 s of the ends of the recordings, 3 of 4 labelled spots are found; of the spots
+        nearest to them farther in, 4 of 4 are. 1 spot is missed though the one nearest to it
+        farther in is found: such a spot is lost to the end.'
+    """
+    near = scores.get("near_ends")
+    if not near:
+        return []
+    where = f"Within {near['seconds']:g} s of the ends of the recordings"
+    if not near["labelled"]:
+        return [Paragraph(f"{where}, no spot is labelled.")]
+    lost = near["lost"]
+    ended = (
+        f"{lost:,} {'spot is' if lost == 1 else 'spots are'} missed though the one nearest to "
+        f"{'it' if lost == 1 else 'them'} farther in is found: such a spot is lost to the end."
+        if lost
+        else "No spot is missed though the one nearest to it farther in is found: none is lost to "
+        "the ends."
+    )
+    return [
+        Paragraph(
+            f"{where}, {near['found']:,} of {near['labelled']:,} labelled spots are found; of the "
+            f"spots nearest to them farther in, {near['neighbour_found']:,} of "
+            f"{near['with_neighbour']:,} are. {ended}"
+        )
     ]
 
 
