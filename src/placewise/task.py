@@ -161,7 +161,24 @@ class WriteImages(Protocol):
     """Writes made images and their labels into a new folder."""
 
     def __call__(self, folder: Path, *, images: int, seed: int) -> Path:
-        """The path of the labels; the images are in the subfolder `images`."""
+        """The path of the labels; images are in the folder `images`, or that of `IMAGES_OF`."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Made images, recordings or volumes.
+
+    Attributes:
+        what: they are, after their number, e.g. "images with digits".
+        count: number of them.
+        minutes: length of the training.
+        write: makes them, their labels, and a README.txt.
+    """
+
+    what: str
+    count: int
+    minutes: float
+    write: WriteImages
 
 
 @dataclass(frozen=True)
@@ -169,20 +186,15 @@ class Demo:
     """What a task shows in `placewise demo`: made images from which it learns in minutes.
 
     Attributes:
-        what: is on the images, after their number, e.g. "images with digits".
-        images: number of them.
-        minutes: length of the training.
+        made: what can be made, by the number of axes: 1 for recordings, 2 for images, 3 for
+            volumes.
         results: what is predicted, which is the name of its folder too.
-        write: makes the images, their labels, and a README.txt.
         said: from `predictions.csv` of the test images and the labels to a sentence on how good
             they are, and its numbers by name.
     """
 
-    what: str
-    images: int
-    minutes: float
+    made: Mapping[int, Made]
     results: str
-    write: WriteImages
     said: Callable[[Path, Dataset[Any]], tuple[str, dict[str, float]]]
 
 

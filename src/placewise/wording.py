@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 PIXELS_OF = {1: "samples", 2: "px", 3: "voxels"}
 """What the pixels of a signal, an image and a volume are called."""
 
+IMAGES_OF = {1: "recordings", 2: "images", 3: "volumes"}
+"""What signals, images and volumes are called, by their number of axes."""
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with a few digits, whole from 100 on; a dash for none.

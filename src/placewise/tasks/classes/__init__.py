@@ -21,6 +21,7 @@ from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.task import CARDS, Calibration, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.classes import check, permuted, scoring
+from placewise.tasks.classes.demo import DEMO
 from placewise.tasks.classes.evidence import Line, answered, card
 from placewise.tasks.classes.items import ClassItems
 from placewise.tasks.classes.model import ClassModel
@@ -93,6 +94,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
     place_words = PLACE_WORDS
     chosen_by = VALIDATION
     calibration = Temperature
+    demo = DEMO
     control = f"{permuted.__name__}:{permuted.Permuted.__name__}"
 
     def target(self, dataset: Data, sample: ClassSample) -> ClassTarget:
