@@ -150,7 +150,7 @@ def answers(entries: list[dict]) -> str:
                 shown.append(f"{name} {written(value)}")
         rows.append(
             [
-                entry["trial"],
+                f"{entry['trial']}, {entry['peer']}" if "peer" in entry else entry["trial"],
                 f"{entry['minutes']:g}",
                 entry["seed"],
                 entry["images"],

@@ -403,7 +403,7 @@ class Task(ABC, Generic[S, P]):
         """What the columns mean, for `about.json`."""
         return {}
 
-    def save(self, one: P, folder: Path) -> None:
+    def save(self, one: P, folder: Path, source: Path | None = None) -> None:
         """Write what a prediction holds beyond the rows of a table, e.g. a mask.
 
         It is called for each image before its rows count, and again for those of an interrupted
@@ -412,6 +412,8 @@ class Task(ABC, Generic[S, P]):
         Args:
             one: the prediction.
             folder: of the results; subfolders are made.
+            source: the file of its image, which says e.g. where a volume lies; None where the
+                image is in no file.
         """
 
     def follower(self, settings: ModelSettings) -> Follower[P]:

@@ -131,7 +131,7 @@ def predict(
             found = [(image, follower.follow(one)) for image, one in found]
         _draw(task, model, found[:left], out / "overlays", threshold)
         for _, one in found:
-            task.save(one, out)
+            task.save(one, out, root / one.image)
         columns = [*task.header(model), *([follower.column] if follower else [])]
         header = columns if journal.done == 0 else None
         journal.append(_finished(found, batch, header))

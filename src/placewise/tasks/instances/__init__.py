@@ -199,9 +199,9 @@ class Instances(Task[InstanceSample, InstancePrediction]):
             "touches_border": "the border of the image cuts the object",
         }
 
-    def save(self, one: InstancePrediction, folder: Path) -> None:
+    def save(self, one: InstancePrediction, folder: Path, source: Path | None = None) -> None:
         """The label map; see `InstancePrediction.save`."""
-        one.save(folder)
+        one.save(folder, source)
 
     def export(
         self,

@@ -222,9 +222,9 @@ class Masks(Task[MaskSample, MaskPrediction]):
         """Scores, each class, the border, and the worst and best images."""
         return report.sections(scores, DICE, best, worst)
 
-    def save(self, one: MaskPrediction, folder: Path) -> None:
+    def save(self, one: MaskPrediction, folder: Path, source: Path | None = None) -> None:
         """The mask itself; see `MaskPrediction.save`."""
-        one.save(folder)
+        one.save(folder, source)
 
 
 def _masks(dataset: Data) -> MaskDataset:
