@@ -357,6 +357,7 @@ class Task(ABC, Generic[S, P]):
         sample: S | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """An image with its prediction drawn on it.
 
@@ -368,6 +369,8 @@ class Task(ABC, Generic[S, P]):
             sample: the labels of this image.
             threshold: what has a lower score is drawn as not sure.
             card: for a report: with the surroundings cut off, and at a readable size.
+            spacing: distance of the pixels along the axes: seconds of signals, mm of volumes; None:
+                not known.
         """
 
     def caption(self, dataset: Dataset[S], sample: S, one: P) -> str:
@@ -380,7 +383,8 @@ class Task(ABC, Generic[S, P]):
         self, dataset: Dataset[S], sample: S, pixels: ImageArray, one: P
     ) -> tuple[str, Overlay]:
         """(caption, image) of a validation image during training."""
-        drawn = self.draw(None, pixels, one, dataset=dataset, sample=sample)
+        spacing = dataset.images.spacing(sample.image)
+        drawn = self.draw(None, pixels, one, dataset=dataset, sample=sample, spacing=spacing)
         return self.caption(dataset, sample, one), drawn
 
     def legend(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -530,8 +534,16 @@ class Task(ABC, Generic[S, P]):
 
     def _card(self, held: Scored[S, P], index: int) -> Card:
         sample, one = held.samples[index], held.found[index]
-        pixels = held.dataset.image(sample.image)
-        drawn = self.draw(held.model, pixels, one, dataset=held.dataset, sample=sample, card=True)
+        pixels, spacing = held.dataset.reading(sample.image)
+        drawn = self.draw(
+            held.model,
+            pixels,
+            one,
+            dataset=held.dataset,
+            sample=sample,
+            card=True,
+            spacing=spacing,
+        )
         return self.caption(held.dataset, sample, one), drawn
 
     # --- what can be wrong with labels ---------------------------------------------------------

@@ -160,9 +160,10 @@ class Classes(Task[ClassSample, ClassPrediction]):
         sample: ClassSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image, the evidence for the answer on it, and the likeliest classes."""
-        return drawn(model, pixels, one)
+        return drawn(model, pixels, one, spacing)
 
     def caption(self, dataset: Data, sample: ClassSample, one: ClassPrediction) -> str:
         """The answer with its probability, and the truth where it is another."""
@@ -178,7 +179,8 @@ class Classes(Task[ClassSample, ClassPrediction]):
         truth = None if sample.label is None else dataset.names[sample.label]
         wrong = f" (is {truth})" if truth not in (None, one.name) else ""
         sure = percent(float(one.probabilities[one.label]))
-        return f"{one.name} · {sure}{wrong}", answered(pixels)
+        spacing = dataset.images.spacing(sample.image)
+        return f"{one.name} · {sure}{wrong}", answered(pixels, spacing=spacing)
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """The likeliest classes with their probabilities."""
@@ -231,7 +233,12 @@ class Classes(Task[ClassSample, ClassPrediction]):
         return check.look(_classes(dataset), seed, progress)
 
 
-def drawn(model: ClassModel, pixels: ImageArray, one: ClassPrediction) -> Overlay:
+def drawn(
+    model: ClassModel,
+    pixels: ImageArray,
+    one: ClassPrediction,
+    spacing: Sequence[float] | None = None,
+) -> Overlay:
     """The image, the evidence for the answer on it, and the likeliest classes."""
     probabilities = one.probabilities
     lines = [Line(one.names[k], float(probabilities[k])) for k in one.ranked(NAMED)]
@@ -239,7 +246,7 @@ def drawn(model: ClassModel, pixels: ImageArray, one: ClassPrediction) -> Overla
     wide = round(WIDE * shown.shape[0] / shown.shape[1]) if model.input.spectrogram else 1
     if wide > 1:  # short sounds have maps that are too narrow to see
         shown, evidence = shown.repeat(wide, 1), evidence.repeat(wide, 1)
-    return card(shown, evidence, lines)
+    return card(shown, evidence, lines, spacing=spacing)
 
 
 def _classes(dataset: Data) -> ClassDataset:

@@ -156,7 +156,7 @@ def _distance(line: FloatArray, places: FloatArray) -> FloatArray:
         length = max(float((along**2).sum()), 1e-12)
         share = ((from_start * along).sum(0) / length).clip(0, 1)
         found = np.minimum(found, ((from_start - share * along) ** 2).sum(0))
-    return np.sqrt(found)
+    return np.asarray(np.sqrt(found))
 
 
 def said(predictions: Path, dataset: Dataset[Any]) -> tuple[str, dict[str, float]]:
