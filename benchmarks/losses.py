@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from placewise import TrainingSettings, evaluate, read_dataset, train
-from placewise.demo import write_images
+from placewise.tasks.keypoints.demo import write_images
 from placewise.labels import KeypointDataset
 
 RESULTS = Path(__file__).parent / "results" / "losses.json"

@@ -308,6 +308,50 @@ def detections_by_border(
     return bands
 
 
+def detections_near_ends(
+    images: Sequence[SpotSet], tolerance: float, reach: float
+) -> dict[str, int]:
+    """True points within a distance of the border, beside the nearest true points farther in.
+
+    The nearest point farther in is what the same network finds of the same image without a border:
+    a point near the border that is missed though that one is found is lost to the border.
+
+    Args:
+        images: found points are those that count, above their threshold; of one kind each.
+        tolerance: in pixels.
+        reach: pixels from the border.
+
+    Returns:
+        `labelled`, `found` and `missed` points near the border, how many of these have a point
+        farther in (`with_neighbour`), of how many it is found (`neighbour_found`), and how many are
+        missed though it is found (`lost`).
+
+    Example:
+        >>> none, truth = np.empty((0, 2, 1)), np.array([[1.0], [6.0], [18.0]])
+        >>> one = SpotSet((20,), truth, truth[1:2], np.ones(1), none)
+        >>> detections_near_ends([one], 1.0, 4.0)["lost"]
+        2
+    """
+    found, inner = [np.empty(0, bool)], [np.empty(0)]
+    for spots in images:
+        hit = np.zeros(len(spots.truth), bool)
+        hit[match(spots.truth, spots.found, tolerance)[:, 0]] = True
+        near = border_distance(spots.truth, spots.size) <= reach
+        apart = np.linalg.norm(spots.truth[near][:, None] - spots.truth[~near], axis=-1)
+        found.append(hit[near])
+        none = np.full(int(near.sum()), np.nan)
+        inner.append(hit[~near][apart.argmin(1)].astype(float) if (~near).any() else none)
+    own, other = np.concatenate(found), np.concatenate(inner)
+    return {
+        "labelled": len(own),
+        "found": int(own.sum()),
+        "missed": int((~own).sum()),
+        "with_neighbour": int(np.isfinite(other).sum()),
+        "neighbour_found": int((other == 1).sum()),
+        "lost": int((~own & (other == 1)).sum()),
+    }
+
+
 def _band(points: FloatArray, size: Size, edges: Sequence[float]) -> Index:
     """(n,) number of the band in which each point lies."""
     if not len(points):

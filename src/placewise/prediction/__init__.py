@@ -129,7 +129,7 @@ def predict(
         found, left = _predicted(model, batch), max(0, overlays - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
-        _draw(task, model, found[:left], out / "overlays", threshold)
+        _draw(task, model, found[:left], source, out / "overlays", threshold)
         for _, one in found:
             task.save(one, out, root / one.image)
         columns = [*task.header(model), *([follower.column] if follower else [])]
@@ -228,6 +228,7 @@ def _draw(
     task: Task[Any, Any],
     model: Network[Any],
     found: Sequence[tuple[ImageArray, Any]],
+    source: Source,
     folder: Path,
     threshold: float,
 ) -> None:
@@ -235,7 +236,8 @@ def _draw(
     for image, one in found:
         target = folder / f"{one.image.removesuffix('.png')}.png"
         make_folder(target.parent)
-        save_image(target, task.draw(model, image, one, threshold=threshold))
+        spacing = source.spacing(one.image)
+        save_image(target, task.draw(model, image, one, threshold=threshold, spacing=spacing))
 
 
 def _ended(

@@ -162,6 +162,7 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         sample: InstanceSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image with outlines; on a report in colours of right, false and missed."""
         side = {"side": CARD_SIDE} if card else {}

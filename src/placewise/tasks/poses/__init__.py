@@ -262,6 +262,7 @@ class Poses(Task[KeypointSample, PosePrediction]):
         sample: KeypointSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """Each object in its colour; a keypoint without a peak is hollow; crosses are labels."""
         truth, kept = None, one.kept
@@ -283,6 +284,7 @@ class Poses(Task[KeypointSample, PosePrediction]):
             skeleton=skeleton,
             identities=numbers.tolist(),
             crop=card and bool(len(keypoints)),
+            legend=not card,
             side=CARD_SIDE if card else (480, 1280),
         )
 
@@ -301,11 +303,11 @@ class Poses(Task[KeypointSample, PosePrediction]):
         """The columns, and the convention of the coordinates."""
         return {
             "pixel_convention": PIXEL_CONVENTION,
-            "instance": "number of the object on its image, the surest first",
+            "instance": "number of the animal on its image, the surest first",
             "score": "how sure the network is that the keypoint is there, 0 to 1",
             "found": "peak: the map of the keypoint has a peak there; inferred: its place follows "
-            "from the object's centre; missing: it is not on the image, or hidden",
-            "instance_score": "how sure the network is of the object, 0 to 1",
+            "from the animal's centre; missing: it is not on the image, or hidden",
+            "instance_score": "how sure the network is of the animal, 0 to 1",
         }
 
     def follower(self, settings: ModelSettings) -> Follower[PosePrediction]:

@@ -360,8 +360,8 @@ def verdict(scores: Mapping[str, Any]) -> str:
     right, wrong = share(scores["pck"]), share(scores["wrong_animal_rate"] or 0.0)
     return (
         f"On {scores['images']} {kind_of(scores['split'])} images {right} of the labelled "
-        f"keypoints are found within {share(scores['pck_share'])} of their object's length; "
-        f"{wrong} of the predicted ones lie in the wrong object."
+        f"keypoints are found within {share(scores['pck_share'])} of their animal's length; "
+        f"{wrong} of the predicted ones lie in the wrong animal."
     )
 
 

@@ -229,9 +229,11 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         sample: KeypointSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image with its spots, and the labels where there are some."""
         more: dict[str, Any] = {"side": CARD_SIDE} if card else {"legend": True}
+        more["spacing"] = spacing
         if dataset is not None and sample is not None:
             labels = spots_of(dataset)
             truth, kinds = labels.kinds(sample)
