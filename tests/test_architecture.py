@@ -22,8 +22,9 @@ PACKAGE = Path(placewise.__file__).parent
 ROWS = """
 errors wording
 progress
-geometry family files devices images statistics ops parallel engine
-readers frames
+geometry family files devices images statistics ops parallel engine hdf5
+readers
+frames
 labels checkpoint metrics
  report paddings decoders losses mask_losses grouping formats graph tracking
 augment peaks
