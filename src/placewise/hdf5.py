@@ -1,7 +1,7 @@
 """HDF5 files that anybody may have written, read without trust.
 
-Links are followed inside of the file only, data that lie in other files are refused, and the size of
-an array is judged before memory is taken for it. The package h5py does the reading; it is the
+Links are followed inside of the file only, data that lie in other files are refused, and the size
+of an array is judged before memory is taken for it. The package h5py does the reading; it is the
 optional extra `h5`.
 """
 
@@ -157,6 +157,12 @@ class Hdf5:
         """Attributes of a group or a dataset: texts as text, arrays of one number as numbers."""
         found = self.find(where)
         return {} if found is None else {name: _plain(found.attrs, name) for name in found.attrs}
+
+    def attribute_bytes(self, where: str, name: str) -> bytes:
+        """An attribute as bytes, whatever their coding; none where there is no such text."""
+        found = self.find(where)
+        value = found.attrs[name] if found is not None and name in found.attrs else b""
+        return bytes(value) if isinstance(value, bytes) else str(value).encode()
 
     def shape(self, where: str) -> tuple[int, ...]:
         """Shape of a dataset; () where there is none."""

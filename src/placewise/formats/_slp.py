@@ -1,7 +1,7 @@
 """The parts of a file of SLEAP: skeletons, videos, frames, instances and points.
 
-Facts: sleap-io 0.9.5, `io/slp.py` and `io/skeleton.py`. The skeleton is a graph as jsonpickle writes
-it; nothing of it is built but names and pairs of numbers.
+Facts: sleap-io 0.9.5, `io/slp.py` and `io/skeleton.py`. The skeleton is a graph as jsonpickle
+writes it; nothing of it is built but names and pairs of numbers.
 """
 
 from __future__ import annotations

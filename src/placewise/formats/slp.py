@@ -147,8 +147,9 @@ class Slp(WrittenKeypoints):
             group.attrs["json"] = np.bytes_(_metadata(labels))
             videos, places = _videos(labels)
             _write_texts(file, "videos_json", videos)
-            most = max((int(s.tracks.max()) for s in labels.samples if s.tracks is not None), default=-1)
-            _write_texts(file, "tracks_json", [f'[0,"track_{i}"]' for i in range(most + 1)])
+            tracks = (int(s.tracks.max()) for s in labels.samples if s.tracks is not None)
+            named = [f'[0,"track_{i}"]' for i in range(max(tracks, default=-1) + 1)]
+            _write_texts(file, "tracks_json", named)
             _write_texts(file, "suggestions_json", [])
             for name, table in _tables(labels, places).items():
                 file.create_dataset(name, data=table)
@@ -202,9 +203,11 @@ def _read_instance(
         seen = bool(point["visible"]) and np.isfinite(x) and np.isfinite(y)
         if seen:
             collector.within(image, (x, y), 0, f"{field}, {name}")
-        score = float(point["score"]) if scored and seen else np.nan
-        state = Visibility.VISIBLE if seen else Visibility.UNLABELLED
-        collector.mark(image, (number, name, state, x if seen else np.nan, y if seen else np.nan, score))
+            score = float(point["score"]) if scored else np.nan
+            collector.mark(image, (number, name, Visibility.VISIBLE, x, y, score))
+        else:
+            nothing = np.nan, np.nan, np.nan
+            collector.mark(image, (number, name, Visibility.UNLABELLED, *nothing))
 
 
 def _metadata(labels: KeypointDataset) -> bytes:
@@ -291,9 +294,7 @@ def _write_texts(file: Any, name: str, texts: list[str]) -> None:
     file.create_dataset(name, data=[text.encode() for text in texts], dtype=h5py.string_dtype())
 
 
-def _tables(
-    labels: KeypointDataset, places: dict[str, tuple[int, int]]
-) -> dict[str, NDArray[Any]]:
+def _tables(labels: KeypointDataset, places: dict[str, tuple[int, int]]) -> dict[str, NDArray[Any]]:
     """The tables of frames, instances and points."""
     frames: list[tuple[Any, ...]] = []
     instances: list[tuple[Any, ...]] = []
@@ -303,9 +304,9 @@ def _tables(
         start = len(instances)
         for i in np.flatnonzero(sample.located.any(1)).tolist():
             first, scores = len(points[kind]), _scores(sample, i)
-            for (x, y), seen, score in zip(sample.points[i], sample.located[i], scores, strict=True):
-                row = (x, y, bool(seen), bool(seen))
-                points[kind].append((*row, score) if kind == PREDICTED else row)
+            for k, seen in enumerate(sample.located[i].tolist()):
+                row = (*sample.points[i, k], seen, seen)
+                points[kind].append((*row, scores[k]) if kind == PREDICTED else row)
             known = scores[np.isfinite(scores)]
             mean = float(known.mean()) if len(known) else 0.0
             track = -1 if sample.tracks is None else int(sample.tracks[i])

@@ -168,9 +168,9 @@ def _pixels(name: Path, values: NDArray[Any]) -> ImageArray:
     if values.dtype in (np.uint8, np.uint16):
         return np.ascontiguousarray(values)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if values.dtype.kind == "f" and 0 <= low and high <= 1:
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return np.ascontiguousarray(values, np.float32)
-    if values.dtype.kind in "bui" and 0 <= low and high <= 65535:
+    if values.dtype.kind in "bui" and low >= 0 and high <= 65535:
         return np.ascontiguousarray(values, np.uint8 if high <= 255 else np.uint16)
     raise ImageError(
         f"{name}: its {values.dtype} numbers reach from {low:g} to {high:g}; needed whole numbers "
