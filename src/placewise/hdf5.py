@@ -31,6 +31,9 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _STARTS = (0, 512, 1024, 2048)
 """Where the signature may be; MATLAB writes 512 bytes of its own before it."""
 
+_LONGEST = 1 << 16
+"""Most letters of a text behind a reference."""
+
 _HOPS = 16
 """Most links to links that are followed."""
 
@@ -224,20 +227,29 @@ class Hdf5:
             found += part
         return found
 
-    def referred(self, reference: Any) -> Any:
-        """The dataset of numbers that a reference means, as an array; references stay inside.
+    def referred(self, where: str) -> list[NDArray[Any]]:
+        """The numbers that each reference of a dataset means; none where there are no references.
 
         Raises:
-            Hdf5Error: it means something else.
+            Hdf5Error: one means something else.
         """
         import h5py
 
-        found = self.file[reference] if reference else None
-        if not isinstance(found, h5py.Dataset) or found.dtype.hasobject:
-            raise Hdf5Error("a reference leads to no numbers")
-        _check_stored("a value", found)
-        _check_size("a value", found.size * found.dtype.itemsize)
-        return np.asarray(found[()])
+        if self.find(where) is None:
+            return []
+        data = self._dataset(where)
+        if h5py.check_ref_dtype(data.dtype) is not h5py.Reference or data.size > MAX_TEXTS:
+            return []
+        found = []
+        for reference in data[()].ravel():
+            target = self.file[reference] if reference else None
+            if not isinstance(target, h5py.Dataset) or target.dtype.hasobject or not target.shape:
+                raise Hdf5Error(f"a reference of {where!r} leads to no numbers")
+            _check_stored(where, target)
+            if target.size > _LONGEST:
+                raise Hdf5Error(f"a text of {where!r} has {target.size:,} letters")
+            found.append(np.asarray(target[()]))
+        return found
 
     def _dataset(self, where: str) -> Any:
         import h5py
