@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from placewise.formats._collect import Collector
 from placewise.formats._hdf5 import folders_of, video_there
@@ -136,7 +137,7 @@ def _cell(cells: list[str], at: dict[str, int], column: str) -> str:
 
 def _placed(
     collector: Collector, image: str | None, line: int, x: Cell, y: Cell, visible: Cell
-) -> tuple[Visibility | float, ...] | None:
+) -> tuple[Any, ...] | None:
     """Visibility and place of a keypoint; see `read_point`."""
     said = visible.text.strip().removesuffix(".0")
     if said and said not in VISIBLE:

@@ -476,10 +476,10 @@ def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
         )
     if strange:
         tool = named_like(strange[0].name)
-        known = f" ({strange[0].name} is {tool.what})" if tool else ""
+        said = f" ({strange[0].name} is {tool.what})" if tool else ""
         raise SettingsError(
             f"{folder}: there are files of another tool in it, so its folders are not classes: "
-            f"{_listed(folder, strange)}, …{known}; export the labels as COCO keypoints or as CSV. "
+            f"{_listed(folder, strange)}, …{said}; export the labels as COCO keypoints or as CSV. "
             "If the folders are classes, say --format class_folders"
         )
 
@@ -513,7 +513,7 @@ def _unrecognised(file: Path, head: str) -> NoReturn:
     if not head:
         collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
     elif tool := tool_of(file):
-        collector.fault(0, "file", f"it is {tool.what}", tool.way)
+        collector.fault(0, "file", f"it is {tool.what}", tool.way.format(file=file))
     elif head.startswith("[") and '"image_id"' in head:
         got = "it is a list of results, not a data set: it names no images and no keypoints"
         collector.fault(0, "file", got, "give the file with images, annotations and categories")

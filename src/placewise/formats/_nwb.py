@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from placewise import __version__
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
@@ -83,7 +84,7 @@ class _Writer:
             file.create_group(name)
         file.create_group("stimulus/templates")
         self._texts("file_create_date", [START])
-        told = {"identifier": self.seed, "session_description": _DESCRIPTION}
+        told = {"identifier": f"placewise_{self.seed[:12]}", "session_description": _DESCRIPTION}
         told |= {"session_start_time": START, "timestamps_reference_time": START}
         for name, text in told.items():
             file.create_dataset(name, data=text)
@@ -125,7 +126,7 @@ class _Writer:
         group.attrs["source_video_frame_index"] = np.uint32(number)
         group["source_video"] = h5py.SoftLink(source)
         self._group(f"{where}/skeleton_instances", "SkeletonInstances")
-        located = sample.located.any(1)
+        located: NDArray[np.bool_] = np.asarray(sample.located.any(1))
         for i in np.flatnonzero(located | (len(located) == 1)).tolist():
             one = f"{where}/skeleton_instances/instance_{i}"
             instance = self._group(one, "SkeletonInstance")
@@ -181,7 +182,7 @@ class _Writer:
         keypoint: int,
         samples: list[KeypointSample],
         rows: list[int | None],
-        frames: np.ndarray,
+        frames: NDArray[np.float64],
     ) -> None:
         group = self._group(where, "PoseEstimationSeries")
         group.attrs["description"], group.attrs["comments"] = "places in pixels", COUNTED
@@ -222,7 +223,7 @@ def _frame_of(sample: KeypointSample) -> int:
 
 
 def _slots(samples: Sequence[KeypointSample]) -> tuple[list[dict[int, int]], int]:
-    """For each image which instance is in which slot: that of its track, else its place in order."""
+    """For each image which instance is in which slot: that of its track, else its place."""
     found = []
     for sample in samples:
         tracks = None if sample.tracks is None else sample.tracks.tolist()

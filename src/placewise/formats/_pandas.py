@@ -195,7 +195,7 @@ def unpickled(data: bytes) -> Any:
     if not data:
         raise Hdf5Error("an attribute that names columns is missing")
     stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     mark = object()
     try:
         for opcode, argument, _ in pickletools.genops(data):

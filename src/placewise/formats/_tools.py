@@ -41,7 +41,7 @@ class Tool(NamedTuple):
 
 VIDEO = Tool(
     "a video, which holds no labels",
-    "label it with 'placewise label VIDEO', or save frames of it with 'placewise frames VIDEO'",
+    "label it with 'placewise label {file}', or save frames of it with 'placewise frames {file}'",
     "mp4 m4v mov avi mkv webm mpg mpeg wmv flv ts mts m2ts ogv 3gp h264 h265 seq ufmf fmf mjpeg",
     (
         (4, b"ftyp"),

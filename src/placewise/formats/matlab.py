@@ -5,8 +5,8 @@ positions (keypoints × 2 × frames), skeleton.nodes, skeleton.edges, boxPath   
 points (images × keypoints × 2), names (keypoints), images (images)              placewise
 ```
 
-MATLAB counts from 1, so 1 is taken off all places. Files of version 7.3 are HDF5, whose axes come in
-reverse; older ones are read with scipy. Objects of classes in a file are never made.
+MATLAB counts from 1, so 1 is taken off all places. Files of version 7.3 are HDF5, whose axes come
+in reverse; older ones are read with scipy. Objects of classes in a file are never made.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _labels(collector: Collector, content: _Content, root: Path | None) -> Keypo
     if len(set(names)) < count:
         collector.fault(0, "names", "two keypoints have one name", "rename one")
         collector.stop()
-    there = np.isfinite(content.places).all(-1)
+    there: NDArray[np.bool_] = np.asarray(np.isfinite(content.places).all(-1))
     rows = np.flatnonzero(there.any(1)).tolist() if content.video else range(len(there))
     images = _images(collector, content, list(rows), root)
     for row in rows:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import WrittenKeypoints
@@ -136,7 +137,7 @@ class _Reader:
 
     def estimation(self, where: str) -> None:
         """The predictions of one animal in one video."""
-        self._skeleton(f"{where}/skeleton", self._series(where))
+        self._skeleton(self._link(where), self._series(where))
         stored = self.file.texts(f"{where}/original_videos")
         stored = stored or self.file.texts(f"{where}/source_video/external_file")
         values, scores, numbers = self._places(where)
@@ -156,6 +157,14 @@ class _Reader:
         found = self.file.find(source)
         return "" if found is None else str(found.name)
 
+    def _link(self, where: str) -> str:
+        """Where the skeleton of a group is; the link has the name of what it leads to."""
+        for name in self.file.names(where)[:1000]:
+            below = f"{where}/{name}"
+            if self.file.attributes(below).get("neurodata_type") == "Skeleton":
+                return below
+        return f"{where}/skeleton"
+
     def _number(self, frame: str) -> int:
         told = self.file.attributes(frame).get("source_video_frame_index")
         return told if isinstance(told, int) else 0
@@ -169,6 +178,10 @@ class _Reader:
             todo = "write the paths of images as external_file of the source video"
             self.collector.fault(0, "source_video", got, todo)
             return lambda frame: None
+        if len(names) > 1 and not all(map(is_image_name, names)):
+            got = f"its places are of {len(names)} videos, and it does not say of which"
+            todo = "write one PoseEstimation for each video"
+            self.collector.fault(0, "original_videos", got, todo)
         if len(names) > 1 or is_image_name(names[0]):
             return lambda frame: names[frame] if 0 <= frame < len(names) else None
         video_there(self.collector, names[0], frames)
@@ -186,7 +199,7 @@ class _Reader:
     def _skeleton(self, where: str, names: tuple[str, ...] = ()) -> None:
         """Take the names and edges of the first skeleton; others have to have the same."""
         told = tuple(name.strip() for name in self.file.texts(f"{where}/nodes"))
-        found = (self.file.texts(f"{where}/nodes") and told) or names
+        found = told or names
         if self.names and set(found) != set(self.names):
             raise Hdf5Error("its instances have skeletons with different nodes")
         if self.names:
@@ -203,9 +216,10 @@ class _Reader:
             self.edges = tuple((found[a], found[b]) for a, b in good)
 
     def _instance(self, image: str | None, where: str) -> None:
-        self._skeleton(f"{where}/skeleton")
+        skeleton = self._link(where)
+        self._skeleton(skeleton)
         places = self.file.array(f"{where}/node_locations").astype(np.float64)
-        nodes = [name.strip() for name in self.file.texts(f"{where}/skeleton/nodes")]
+        nodes = [name.strip() for name in self.file.texts(f"{skeleton}/nodes")]
         if places.shape != (len(nodes), 2):
             raise Hdf5Error(f"{where!r} has places of shape {places.shape} for {len(nodes)} nodes")
         seen = np.ones(len(nodes), bool)
@@ -232,7 +246,7 @@ class _Reader:
         names = self.file.names(where)
         return tuple(n for n in names if self.file.find(f"{where}/{n}/data") is not None)
 
-    def _places(self, where: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    def _places(self, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
         """(frames, keypoints, 2) places, (frames, keypoints) scores, and the numbers of frames."""
         values, scores, numbers = [], [], list[int]()
         for name in self.names:

@@ -257,7 +257,8 @@ def _videos(labels: KeypointDataset) -> tuple[list[str], dict[str, tuple[int, in
         alone = file == sample.image
         (images[sample.size] if alone else frames[file]).append(sample.image)
     home = labels.root.resolve()
-    told, places = [], {}
+    told: list[str] = []
+    places: dict[str, tuple[int, int]] = {}
     for size, names in images.items():
         paths = [(home / name).as_posix() for name in names]
         shape = {"height_": size[0], "width_": size[1], "channels_": 3}
