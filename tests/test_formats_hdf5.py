@@ -120,7 +120,7 @@ def test_labels_move_between_formats(folder: Path, source: str, target: str) -> 
 def test_what_cannot_be_held_is_said(folder: Path, name: str) -> None:
     sample = some_labels(folder, 0).samples[1]
     states = np.array([[VISIBLE, HIDDEN, ABSENT], [VISIBLE, VISIBLE, UNLABELLED]], np.int8)
-    points = np.where((states >= HIDDEN)[..., None], 5.0, np.nan)
+    points = np.where((states >= HIDDEN)[..., None], [5.0, 6.0], np.nan)
     sample = replace(sample, points=points, visibility=states, split="train", areas=np.ones(2))
     sample = replace(sample, tracks=np.array([3, 1]))
     labels = replace(some_labels(folder, 0), samples=(sample,))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from placewise.formats._collect import read_bytes
+from placewise.formats._collect import coding_of, read_bytes
 from placewise.hdf5 import has_h5py, is_hdf5, needs_h5py, root_names
 
 HEAD = 600
@@ -220,12 +220,9 @@ def is_binary(data: bytes) -> bool:
         >>> is_binary(b"a,b"), is_binary("a,b".encode("utf-16")), is_binary(b"\1\0\0\0\7\0")
         (False, False, True)
     """
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if coding_of(data) != "utf-8-sig":
         return False
     controls = sum(byte < 9 or 13 < byte < 27 or 27 < byte < 32 for byte in data)
-    zeros = data.count(0)
-    if zeros and max(data[0::2].count(0), data[1::2].count(0)) == zeros > 0.4 * len(data):
-        return controls > zeros  # UTF-16 without its mark
     return controls > len(data) // 100
 
 
