@@ -81,7 +81,9 @@ def measure(name: str, options: Options, folder: Path) -> Found:
     """
     budget = BUDGETS[options.scale]
     trained = {fold: train(name, fold, options, folder) for fold in material.folds(name)}
-    asked = [(rule, seed, fold) for rule in RULES for seed in range(budget.seeds) for fold in trained]
+    asked = [
+        (rule, seed, fold) for rule in RULES for seed in range(budget.seeds) for fold in trained
+    ]
     options.tell(f"{name}: windows of the test recordings")
     runs = [
         Run(

@@ -96,4 +96,4 @@ def _follows(found: Found, rule: str, first: Mapping[str, float]) -> Case:
 
 def _untouched(found: Found, rule: str) -> Case:
     worst = max(map(abs, found.missed(rule, CONTROL).values))
-    return Case(f"{found.name}, {rule}", round(worst, 1), worst == 0)
+    return Case(f"{found.name}, {rule}", round(worst, 1), worst < LEAST)

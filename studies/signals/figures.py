@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,7 @@ def by_distance(found: Sequence[Found], paths: Mapping[str, FloatArray]) -> byte
 def in_bands(found: Sequence[Found]) -> bytes:
     """F1 in bands of distances from the end, a panel for each kind of recordings."""
     figure, frames = panels(1 + WIDTH * len(found), 3.3, columns=len(found))
-    middles = [*((a + b) / 2 for a, b in zip(BANDS, BANDS[1:], strict=False)), BANDS[-1] + 36]
+    middles = [*((a + b) / 2 for a, b in pairwise(BANDS)), BANDS[-1] + 36]
     for axes, one in zip(frames, found, strict=True):
         values = {
             rule: [

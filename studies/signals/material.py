@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from placewise.errors import SettingsError
-from placewise.files import write_bytes
 from placewise.formats import read_dataset, write_dataset
 from placewise.geometry import FloatArray
 from placewise.labels import KeypointSample, SpotDataset, Visibility
@@ -195,7 +194,9 @@ def made(number: int, seconds: int, seed: int) -> Recording:
     inside = at < seconds
     at, early = at[inside], early[inside]
     signal = rng.uniform(0.1, 0.5) * np.sin(2 * np.pi * rng.uniform(0.15, 0.4) * time)
-    signal += 0.03 * np.sin(2 * np.pi * 60 * time) + rng.normal(0, rng.uniform(0.05, 0.2), len(time))
+    signal += 0.03 * np.sin(2 * np.pi * 60 * time) + rng.normal(
+        0, rng.uniform(0.05, 0.2), len(time)
+    )
     sign = rng.choice([-1.0, 1.0], p=[0.2, 0.8])
     waves = [  # (height, seconds from the beat, width in seconds)
         (rng.uniform(0.05, 0.3), -rng.uniform(0.13, 0.2), 0.022),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from placewise.geometry import FloatArray
@@ -126,7 +127,7 @@ def error_table(found: Found) -> dict[str, Any]:
 
 def f1_table(found: Found) -> dict[str, Any]:
     """F1 in bands of distances from the end."""
-    ends = [f"{milliseconds(a)} to {milliseconds(b)}" for a, b in zip(BANDS, BANDS[1:], strict=False)]
+    ends = [f"{milliseconds(a)} to {milliseconds(b)}" for a, b in pairwise(BANDS)]
     header = ["padding rule", *(f"{one} ms" for one in ends), f"over {milliseconds(BANDS[-1])} ms"]
     rows = [
         [rule, *(Measured.of(found.f1_by_seed(rule, low)).numbers()["said"] for low in BANDS)]
@@ -138,9 +139,7 @@ def f1_table(found: Found) -> dict[str, Any]:
 def paths_table(paths: Mapping[str, FloatArray]) -> dict[str, Any]:
     """Paths from samples near the start, in % of those from the middle."""
     header = ["padding rule", "first sample", *(f"{milliseconds(at)} ms" for at in DISTANCES)]
-    rows = [
-        [rule, *(shown(percent(paths[rule], at)) for at in (0, *DISTANCES))] for rule in RULES
-    ]
+    rows = [[rule, *(shown(percent(paths[rule], at)) for at in (0, *DISTANCES))] for rule in RULES]
     return {"header": header, "rows": rows}
 
 

@@ -131,9 +131,9 @@ def pairs_of(judged: Sequence[Judged]) -> dict[str, dict[str, float]]:
         judged: windows of one recording.
 
     Returns:
-        distance -> number of `pairs`; `missed` near the end and `inside`, in the middle; `lost` near
-        the end alone; `both` found, with the sums of their errors in samples near the end, `error`,
-        and in the middle, `error_inside`.
+        distance -> number of `pairs`; of those `missed` near the end, and `inside`, in the middle;
+        `lost` near the end alone; `both` found, with the sums of their errors in samples: near the
+        end, `error`, and in the middle, `error_inside`.
     """
     inside = {one.window.beat: one.own_error for one in judged if one.window.distance is None}
     counts: dict[str, dict[str, float]] = {}
