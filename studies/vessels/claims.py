@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from studies._findings import Case, Measured, gains, judge, table_of
+from studies._findings import Case, gains, judge, table_of
 from studies.vessels.material import LINES, VESSELS
 from studies.vessels.read import MEASURES
 from studies.vessels.runs import LOSSES, THIN, WAYS
@@ -26,6 +26,16 @@ def judged(found: Sequence[Found]) -> dict[str, Any]:
         found: by set.
     """
     thin = f"points of {MEASURES['thin']}"
+    pairs = {
+        "last": (("bce", "maps_2"), ("cells_4", "maps_4")),
+        "first": (("cells_1", "bce"), ("bce", "cells_4")),
+        "skips": (("bce", "no_skips"),),
+        "losses": tuple((loss, "bce") for loss in THIN),
+    }
+    cases = {
+        name: [_more(one, *pair) for one in found for pair in some if set(pair) <= set(one.scores)]
+        for name, some in pairs.items()
+    }
     every = {
         "segmentation": judge(
             "Thin things can be found as in segmentation: an image where each pixel gets assigned "
@@ -35,41 +45,37 @@ def judged(found: Sequence[Found]) -> dict[str, Any]:
         ),
         "last": judge(
             "They are found better if the last maps keep the place of each pixel.",
-            f"{thin}, more with maps at full size",
-            [_less(one, arm) for one in found for arm in _of(one, ("maps_2", "maps_4"))],
+            f"{thin}, last maps at full size minus coarser ones",
+            cases["last"],
         ),
         "first": judge(
-            "They are found better if the first maps do not skip pixels either.",
-            f"{thin}, more than with coarser first maps",
-            [
-                _more(one, *pair)
-                for one in found
-                for pair in (("cells_1", "bce"), ("bce", "cells_4"))
-                if set(pair) <= set(one.scores)
-            ],
+            "They are found better if the first maps are finer, too.",
+            f"{thin}, finer first maps minus coarser ones",
+            cases["first"],
         ),
         "skips": judge(
             "Skip connections help, because the coarse maps do not know the place of thin things.",
-            f"{thin}, more with skip connections",
-            [_less(one, arm) for one in found for arm in _of(one, ("no_skips",))],
+            f"{thin}, with skip connections minus without",
+            cases["skips"],
         ),
         "losses": judge(
             "A loss that was made for thin things finds more of them than cross-entropy.",
-            f"{thin}, more than with cross-entropy",
-            [_more(one, loss, "bce") for one in found for loss in _of(one, THIN)],
+            f"{thin}, minus cross-entropy",
+            cases["losses"],
         ),
         "connected": judge(
             "Such a loss keeps them connected.",
-            f"points of {MEASURES['cldice']}, more than with cross-entropy",
+            f"points of {MEASURES['cldice']}, minus cross-entropy",
             [_more(one, loss, "bce", "cldice") for one in found for loss in _of(one, THIN)],
         ),
         "free": judge(
             "Such a loss costs no Dice.",
-            f"points of {MEASURES['dice']}, more than with cross-entropy",
+            f"points of {MEASURES['dice']}, minus cross-entropy",
             [_kept(one, loss) for one in found for loss in _of(one, THIN)],
         ),
     }
-    return {**every, "table": table_of(list(every.values()))}
+    asked = {name: one for name, one in every.items() if cases.get(name, True)}
+    return {**asked, "table": table_of(list(asked.values()))}
 
 
 def _of(found: Found, arms: Sequence[str]) -> list[str]:
@@ -85,20 +91,11 @@ def _enough(found: Found, arm: str) -> Case:
     return Case(f"{found.name}, {WAYS[arm].said}, limit {limit:g}", said, holds)
 
 
-def _case(found: Found, arm: str, measured: Measured) -> Case:
-    name = f"{found.name}, {WAYS[arm].said}"
-    return Case(name, measured.numbers()["said"], gains(measured, LEAST))
-
-
 def _more(found: Found, arm: str, than: str, measure: str = "thin") -> Case:
-    """Whether an arm finds more than another; the one that is not the reference is named."""
-    named = arm if than == "bce" else than
-    return _case(found, named, found.more(arm, measure, than))
-
-
-def _less(found: Found, arm: str) -> Case:
-    """Whether the reference finds more than an arm."""
-    return _case(found, arm, found.more("bce", "thin", arm))
+    """Whether an arm finds more than another one."""
+    measured = found.more(arm, measure, than)
+    name = f"{found.name}, {WAYS[arm].said}, minus {WAYS[than].said}"
+    return Case(name, measured.numbers()["said"], gains(measured, LEAST))
 
 
 def _kept(found: Found, arm: str) -> Case:
