@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from placewise.errors import SettingsError
 from placewise.formats import read_dataset, write_dataset
@@ -53,12 +55,12 @@ class Recording:
 
     Attributes:
         name: of the patient.
-        signal: (samples,).
+        signal: (samples,) float32.
         beats: (n,) ascending.
     """
 
     name: str
-    signal: FloatArray
+    signal: NDArray[np.float32]
     beats: FloatArray
 
     def part(self, start: int, stop: int) -> Recording:
@@ -158,10 +160,10 @@ def _parts(
 def _spread(patient: Recording, count: int, seconds: int) -> list[Recording]:
     """So many excerpts, evenly over a recording, none over another."""
     length, whole = seconds * RATE, len(patient.signal)
-    starts = np.linspace(0, whole - length, count + 2)[1:-1] if whole > count * length else None
-    if starts is None or (count > 1 and np.diff(starts).min() < length):
-        starts = np.arange(count) * length
-    return [patient.part(int(start), int(start) + length) for start in starts]
+    starts = [round(at) for at in np.linspace(0, whole - length, count + 2)[1:-1].tolist()]
+    if any(after - before < length for before, after in pairwise(starts)):
+        starts = [number * length for number in range(count)]
+    return [patient.part(start, start + length) for start in starts]
 
 
 def _read(file: Path) -> Recording:

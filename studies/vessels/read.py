@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from placewise.errors import SettingsError
-from placewise.geometry import FloatArray
 from placewise.images import ImageArray
 from placewise.labels import MaskDataset, MaskSample
 from placewise.run import Run
@@ -63,7 +64,7 @@ def tested(labels: MaskDataset) -> list[MaskSample]:
     return [sample for sample in labels.samples if sample.split == "test"]
 
 
-def example(run: Path, data: Path) -> tuple[ImageArray, FloatArray, FloatArray]:
+def example(run: Path, data: Path) -> tuple[ImageArray, NDArray[Any], NDArray[Any]]:
     """(image, truth, found) of the test image with the most labelled pixels."""
     labels = material.labels_of(data)
     masks = {sample.image: labels.mask(sample) for sample in tested(labels)}
