@@ -9,7 +9,7 @@ from typing import Any, Literal
 from placewise.comparison import compare, make_plan
 from studies import Options, Scale
 from studies.vessels import material
-from studies.vessels.material import Amount
+from studies.vessels.material import LINES, VESSELS, Amount
 
 DEPTH, PER_STEM = 2, 16
 """Halvings of the U-Net, and its width for each pixel of the stem: all cost about the same."""
@@ -83,7 +83,7 @@ class Budget:
     Attributes:
         arms: what is compared, of `WAYS`.
         seeds: runs of each arm.
-        steps: of training.
+        steps: of training, by set.
         batch: windows in a step.
         pixels: of a window.
         amount: of the images.
@@ -91,20 +91,31 @@ class Budget:
 
     arms: tuple[str, ...]
     seeds: int
-    steps: int
+    steps: dict[str, int]
     batch: int
     pixels: int
     amount: Amount
 
 
-SMALL = Budget(tuple(WAYS), 4, 200, 4, 96 * 96, Amount(lines=60, tested=1))
+SMALL = Budget(tuple(WAYS), 4, {LINES: 250, VESSELS: 150}, 4, 96 * 96, Amount(lines=100, tested=1))
 
 BUDGETS: dict[Scale, Budget] = {
     "tiny": Budget(
-        ("bce", "cldice", "maps_2", "maps_4", "no_skips"), 2, 2, 2, 32 * 32, Amount(10, 1)
+        ("bce", "cldice", "maps_2", "maps_4", "no_skips"),
+        2,
+        {LINES: 2, VESSELS: 2},
+        2,
+        32 * 32,
+        Amount(10, 1),
     ),
     "small": SMALL,
-    "full": replace(SMALL, seeds=10, steps=2000, batch=8, amount=Amount(200, material.PIECES)),
+    "full": replace(
+        SMALL,
+        seeds=10,
+        steps=dict.fromkeys(SMALL.steps, 2000),
+        batch=8,
+        amount=Amount(200, material.PIECES),
+    ),
 }
 
 RATE = 5e-3
@@ -152,7 +163,7 @@ def train(name: str, options: Options, folder: Path) -> Trained:
         reference=REFERENCE,
         seeds=budget.seeds,
         training={
-            "max_steps": budget.steps,
+            "max_steps": budget.steps[name],
             "batch_size": budget.batch,
             "input_pixels": budget.pixels,
             "learning_rate": RATE,
