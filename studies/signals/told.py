@@ -93,8 +93,8 @@ def milliseconds(samples: float) -> int:
 
 
 def near_ends() -> tuple[int, ...]:
-    """Distances that are closer to the end than `NEAR`."""
-    return tuple(at for at in DISTANCES if at < NEAR * RATE)
+    """Distances up to `NEAR` from the end."""
+    return tuple(at for at in DISTANCES if at <= NEAR * RATE)
 
 
 # --- tables --------------------------------------------------------------------------------------
