@@ -24,8 +24,8 @@ WIDTH = 3.6
 """Inches of a panel."""
 
 STYLES = dict(zip(RULES, ("-", "--", "-", "-.", "-"), strict=True))
-APART = 2.2
-"""Milliseconds between the marks of neighbouring rules, so that none covers another."""
+APART, APART_BANDS = 2.2, 0.1
+"""Between the marks of neighbouring rules: milliseconds, and shares of a band."""
 
 
 def by_distance(found: Sequence[Found], paths: Mapping[str, FloatArray]) -> bytes:
@@ -42,7 +42,7 @@ def by_distance(found: Sequence[Found], paths: Mapping[str, FloatArray]) -> byte
         values = {
             rule: [(milliseconds(at), one.missed(rule, at)) for at in DISTANCES] for rule in RULES
         }
-        _lines(axes, values)
+        _lines(axes, values, APART)
         axes.set(xlabel="ms from the end", ylim=(-3, 105))
         title(axes, f"{one.name}: beats missed, minus inside")
     frames[1].set_ylabel("points", color=INK)
@@ -52,19 +52,18 @@ def by_distance(found: Sequence[Found], paths: Mapping[str, FloatArray]) -> byte
 
 def in_bands(found: Sequence[Found]) -> bytes:
     """F1 in bands of distances from the end, a panel for each kind of recordings."""
-    figure, frames = panels(1 + WIDTH * len(found), 3.3, columns=len(found))
-    middles = [*((a + b) / 2 for a, b in pairwise(BANDS)), BANDS[-1] + 36]
+    figure, frames = panels(1.4 + WIDTH * len(found), 3.3, columns=len(found))
+    names = [f"{milliseconds(a)}–{milliseconds(b)}" for a, b in pairwise(BANDS)]
     for axes, one in zip(frames, found, strict=True):
         values = {
             rule: [
-                (milliseconds(at), Measured.of(one.f1_by_seed(rule, low)))
-                for at, low in zip(middles, BANDS, strict=True)
+                (float(place), Measured.of(one.f1_by_seed(rule, low)))
+                for place, low in enumerate(BANDS)
             ]
             for rule in RULES
         }
-        _lines(axes, values)
-        names = [*(f"to {milliseconds(high)}" for high in BANDS[1:]), "more"]
-        axes.set_xticks([milliseconds(at) for at in middles], names, fontsize=8.5)
+        _lines(axes, values, APART_BANDS)
+        axes.set_xticks(range(len(BANDS)), [*names, "more"], fontsize=8)
         axes.set(xlabel="ms from the nearest end", ylim=(0, 103))
         title(axes, one.name)
     frames[0].set_ylabel("F1 (%)", color=INK)
@@ -72,10 +71,12 @@ def in_bands(found: Sequence[Found]) -> bytes:
     return png(figure)
 
 
-def _lines(axes: Axes, values: Mapping[str, Sequence[tuple[float, Measured]]]) -> None:
-    """A line for each rule, with intervals."""
+def _lines(
+    axes: Axes, values: Mapping[str, Sequence[tuple[float, Measured]]], apart: float
+) -> None:
+    """A line for each rule, with intervals, moved apart so that none covers another."""
     for number, (rule, colour) in enumerate(zip(RULES, COLOURS, strict=False)):
-        by = APART * (number - (len(RULES) - 1) / 2)
+        by = apart * (number - (len(RULES) - 1) / 2)
         at = [place + by for place, _ in values[rule]]
         means = [measured.mean for _, measured in values[rule]]
         axes.plot(at, means, f"o{STYLES[rule]}", color=colour, markersize=4, label=rule)
