@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.images import ImageArray
 from placewise.run import Run
@@ -43,7 +44,8 @@ def examined(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     labels = material.labels_of(Path(settings["labels"]))
     model = Run.open(Path(settings["run"])).model(lambda words: None)
-    assert isinstance(model, SpotModel)
+    if not isinstance(model, SpotModel):
+        raise SettingsError(f"{settings['run']} does not find spots; the study needs such a run")
     pairs, bands, beats = [], [], 0
     for sample in labels.samples:
         if sample.split != "test":

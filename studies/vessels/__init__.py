@@ -99,6 +99,7 @@ def _settings(options: Options) -> dict[str, Any]:
         "drawn": budget.amount.lines,
         "reference": WAYS[REFERENCE].said,
         "stem": STEM,
+        "retinas": "CHASE_DB1",
         "piece": PIECE,
         "width": WIDTH,
         "least": LEAST,

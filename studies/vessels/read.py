@@ -55,7 +55,8 @@ def examined(settings: Mapping[str, Any]) -> dict[str, Any]:
 def model_of(run: Path) -> MaskModel:
     """The trained model of a run."""
     model = Run.open(run).model(lambda words: None)
-    assert isinstance(model, MaskModel)
+    if not isinstance(model, MaskModel):
+        raise SettingsError(f"{run} does not answer with masks; the study needs such a run")
     return model
 
 
