@@ -346,11 +346,23 @@ def test_claims_follow_the_numbers() -> None:
         "overcome": "open",
         "strip": "true",
     }
-    sure = {**dict.fromkeys(runs.RULES, few), "valid": many, "circular": none, "full": many}
-    judged = claims.judged([found({**sure, "symmetric": none})], paths)
-    assert judged["missed"]["verdict"] == judged["kept"]["verdict"] == "partly"
-    assert judged["follows"]["verdict"] == "partly"  # full has more paths, and misses more
-    assert judged["overcome"]["verdict"] == "partly"
+    sure = found({**dict.fromkeys(runs.RULES, none), "zeros": few, "valid": many, "full": many})
+    first = {rule: told.percent(paths[rule], 0) for rule in runs.RULES}
+    others = ("valid", "circular", "symmetric", "full")
+    follows = {rule: claims._follows(sure, rule, first).holds for rule in others}
+    assert follows == {"valid": True, "circular": True, "symmetric": True, "full": False}
+    kept = {rule: claims._none_lost(sure, rule).holds for rule in runs.RULES}
+    assert kept == {
+        "zeros": False,
+        "valid": False,
+        "circular": True,
+        "symmetric": True,
+        "full": False,
+    }
+    judged = claims.judged([sure], paths)
+    verdicts = {name: one["verdict"] for name, one in judged.items() if name != "table"}
+    assert set(verdicts.values()) == {"partly", "true"}
+    assert verdicts["strip"] == "true"
 
 
 def test_differences_are_paired_by_beat_and_seed() -> None:
