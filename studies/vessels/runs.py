@@ -97,7 +97,7 @@ class Budget:
     amount: Amount
 
 
-SMALL = Budget(tuple(WAYS), 4, {LINES: 250, VESSELS: 150}, 4, 96 * 96, Amount(lines=100, tested=1))
+SMALL = Budget(tuple(WAYS), 4, {LINES: 300, VESSELS: 200}, 4, 96 * 96, Amount(lines=100, tested=1))
 
 BUDGETS: dict[Scale, Budget] = {
     "tiny": Budget(
