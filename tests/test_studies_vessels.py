@@ -236,6 +236,20 @@ def test_claims_follow_the_numbers() -> None:
     }
 
 
+def test_cases_hold_for_the_arms_that_they_name() -> None:
+    thin = {"bce": [50.0, 51, 52], "cldice": [60.0, 62, 61], "skeleton_recall": [40.0, 42, 41]}
+    dice = {**dict.fromkeys(thin, [91.0, 91, 91]), "cldice": [60.0, 61, 62]}
+    one = found("lines", thin, dice)
+    holds = {loss: claims._more(one, loss, "bce").holds for loss in runs.THIN}
+    assert holds == {"cldice": True, "skeleton_recall": False}
+    assert {loss: claims._kept(one, loss).holds for loss in runs.THIN} == {
+        "cldice": False,
+        "skeleton_recall": True,
+    }
+    assert claims._enough(one, "bce").holds is True
+    assert claims._enough(one, "cldice").holds is False
+
+
 def test_a_claim_without_a_case_is_left_out() -> None:
     values = {"bce": [1.0, 2.0], "cldice": [1.0, 2.0]}
     judged = claims.judged([found("lines", values, values)])
