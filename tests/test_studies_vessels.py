@@ -238,7 +238,7 @@ def test_claims_follow_the_numbers() -> None:
 
 def test_cases_hold_for_the_arms_that_they_name() -> None:
     thin = {"bce": [50.0, 51, 52], "cldice": [60.0, 62, 61], "skeleton_recall": [40.0, 42, 41]}
-    dice = {**dict.fromkeys(thin, [91.0, 91, 91]), "cldice": [60.0, 61, 62]}
+    dice = {**{key: [91.0, 91, 91] for key in thin}, "cldice": [60.0, 61, 62]}
     one = found("lines", thin, dice)
     holds = {loss: claims._more(one, loss, "bce").holds for loss in runs.THIN}
     assert holds == {"cldice": True, "skeleton_recall": False}
