@@ -163,8 +163,7 @@ def answers(entries: list[dict]) -> str:
     return (
         "## Other answers, from scratch\n\n`python benchmarks/answers.py --data FOLDER`: one run "
         "with the defaults on each set's own split, the test images read\nonce by each run. Shared: other work ran on the machine, so "
-        "the steps that were planned for the minutes took longer.\n\n"
-        + table(header, rows)
+        "the steps that were planned for the minutes took longer.\n\n" + table(header, rows)
     )
 
 
