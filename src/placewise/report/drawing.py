@@ -155,7 +155,10 @@ def as_rgb(image: NDArray[np.generic]) -> Overlay:
         return stacked([row.canvas for row in rows_of(image)])
     if image.ndim == 4 and image.size:
         return side_by_side(
-            [(panel_of(one.image, image), one.title) for one in slices(grey_volume(image))]
+            [
+                (panel_of(one.image, image, one.axes), one.title)
+                for one in slices(grey_volume(image))
+            ]
         )
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise SettingsError(
@@ -356,10 +359,25 @@ def _far_left_out(array: FloatArray) -> FloatArray:
     return np.where(np.abs(array) < FAR, array, np.nan)
 
 
-def panel_of(image: Overlay, volume: NDArray[np.generic]) -> Overlay:
-    """A slice enlarged by the whole number that suits all slices of its volume."""
-    zoom = max(1, round(PANEL / max(volume.shape[:3])))
-    return np.ascontiguousarray(as_rgb(image).repeat(zoom, 0).repeat(zoom, 1))
+def panel_of(
+    image: Overlay,
+    volume: NDArray[np.generic],
+    axes: tuple[int, int],
+    spacing: Sequence[float] | None = None,
+) -> Overlay:
+    """A slice enlarged by whole numbers that suit all slices of its volume.
+
+    Args:
+        image: (rows, columns, channels) of the slice.
+        volume: (depth, height, width, channels) that it is of.
+        axes: coordinates along its columns and along its rows, as `Slice` has them.
+        spacing: distance of the voxels along the axes of the volume; None: alike. Voxels that are
+            farther apart along an axis are drawn longer along it.
+    """
+    steps = np.ones(3) if spacing is None else np.array(spacing[::-1]) / min(spacing)
+    longest = max(side * step for side, step in zip(volume.shape[2::-1], steps, strict=True))
+    across, down = (max(1, round(float(steps[axis]) * PANEL / longest)) for axis in axes)
+    return np.ascontiguousarray(as_rgb(image).repeat(down, 0).repeat(across, 1))
 
 
 @dataclass(frozen=True)
@@ -394,7 +412,8 @@ def planes_of(
         image: (*size, channels) of 1, 2 or 3 axes.
         focus: (n, axes) places that parts and slices should show, the most important first.
         side: least and most pixels of the longer side of an image's canvas.
-        spacing: of a signal the seconds between two samples; None: not known.
+        spacing: of a signal the seconds between two samples, of a volume the distances of its
+            voxels; None: not known.
 
     Example:
         >>> (plane,) = planes_of(np.zeros((40, 80, 1), np.uint8), np.empty((0, 2)), (160, 160))
@@ -410,7 +429,7 @@ def planes_of(
         return [Plane(canvas, partial(rescale, ratio=ratio), _mean(ratio))]
     planes = []
     for one in slices(grey_volume(image), focus.mean(0).tolist() if len(focus) else None):
-        canvas = panel_of(one.image, image)
+        canvas = panel_of(one.image, image, one.axes, spacing)
         ratio, axes = ratio_of(one.image.shape[:2], canvas.shape[:2]), list(one.axes)
         at = partial(_along, axes=axes, ratio=ratio)
         off = partial(_off, axis=one.through, at=one.at)
