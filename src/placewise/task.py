@@ -515,6 +515,8 @@ class Task(ABC, Generic[S, P]):
         )
         tables = [table for key, table in scores.items() if key.startswith("by_")]
         names = {name for table in tables if isinstance(table, Mapping) for name in table}
+        rows = [row for table in tables if isinstance(table, list) for row in table]
+        names |= {str(row["point"]) for row in rows if "point" in row}
         return spoken(report, str(scores.get("unit", "px")), names)
 
     def ranking(self, held: Scored[S, P]) -> tuple[list[int], list[int]]:
