@@ -317,7 +317,8 @@ def _generality(member: Format, path: Path) -> tuple[bool, bool]:
 def _instead(path: Path, found: _Found, tried: Sequence[Format], task: str | None) -> _Found | None:
     """What a folder as a whole is, where that counts more than the file of labels in it."""
     for member in tried:
-        if not (member.beside_files and member.recognises_folder(path)):
+        same = type(member) is type(found.member)
+        if same or not (member.beside_files and member.recognises_folder(path)):
             continue
         if member.choice(path) == "wins":
             return _Found(path, [path], member)
