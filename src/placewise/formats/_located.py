@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote
@@ -142,6 +142,16 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def reading_order(name: str) -> tuple[int, tuple[list[str | int], str]]:
+    """What puts files in the order in which folders are read: level by level.
+
+    Example:
+        >>> sorted(["sub/a.png", "b10.png", "b2.png"], key=reading_order)
+        ['b2.png', 'b10.png', 'sub/a.png']
+    """
+    return name.count("/"), natural(name)
+
+
 def files_below(folder: Path, *endings: str) -> Iterator[Path]:
     """Files of these endings in a folder and its folders, without hidden ones and links.
 
@@ -161,11 +171,40 @@ def beside(file: Path, root: Path, path: str) -> list[str]:
     return [joined, path] if not why_unsafe(joined) else [path]
 
 
-def images_of_stem(file: Path, *stems: str) -> list[str]:
-    """Names of the images in a file's folder that have one of these stems."""
-    small = {stem.casefold() for stem in stems}
-    listed = (one.name for one in file.parent.iterdir() if is_image_name(one.name))
-    return sorted(name for name in listed if name.rpartition(".")[0].casefold() in small)
+class Stems:
+    """Images by their names without ending: in a file's own folder, else below the root.
+
+    Args:
+        root: folder of the images.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._below: dict[str, list[str]] | None = None
+        self._near: dict[Path, dict[str, list[str]]] = {}
+
+    def near(self, folder: Path) -> dict[str, list[str]]:
+        """Names of the images in a folder, by their stems in small letters."""
+        if folder not in self._near:
+            listed = sorted(one.name for one in folder.iterdir() if is_image_name(one.name))
+            self._near[folder] = _by_stem(listed)
+        return self._near[folder]
+
+    def names(self, file: Path, *stems: str) -> list[str]:
+        """Names, relative to the root, of the image that a file belongs to."""
+        near, small = self.near(file.parent), [stem.casefold() for stem in stems]
+        if found := [name for stem in small for name in near.get(stem, ())]:
+            return [name for one in found for name in beside(file, self.root, one)]
+        if self._below is None:
+            self._below = _by_stem(images_below(self.root))
+        return [name for stem in small for name in self._below.get(stem, ())]
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        found[posixpath.basename(name).rpartition(".")[0].casefold()].append(name)
+    return found
 
 
 def split_of(file: Path, folder: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from placewise.errors import SettingsError
+from placewise.formats._located import reading_order
 from placewise.labels import KeypointDataset, KeypointSample, Visibility, guess_symmetry
 from placewise.labels.names import shown
 
@@ -111,7 +112,7 @@ def names_read(labels: KeypointDataset, holds: Holds) -> tuple[str, ...]:
     if holds.names == "none":
         return tuple(str(k) for k in range(1, 1 + len(labels.names)))
     found: dict[str, None] = {}
-    for sample in labels.samples:
+    for sample in sorted(labels.samples, key=lambda sample: reading_order(sample.image)):
         for located in sample.located:
             here = (labels.names[k] for k in located.nonzero()[0])
             found.update(dict.fromkeys(here))

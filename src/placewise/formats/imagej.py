@@ -26,10 +26,11 @@ from placewise.formats._collect import Collector, read_bytes
 from placewise.formats._format import WrittenKeypoints
 from placewise.formats._located import (
     Located,
+    Stems,
     beside,
     files_below,
     images_below,
-    images_of_stem,
+    reading_order,
     split_of,
 )
 from placewise.formats._losses import Holds, lost, one_file_each
@@ -94,7 +95,9 @@ class Imagej(WrittenKeypoints):
         if path.is_dir():
             base = path
             files = [file for file in files_below(path, ".roi", ".zip") if _is_set(file)]
-        named = {file: _images(collector, file) for file in files}
+        stems = Stems(collector.root)
+        named = {file: _images(stems, file) for file in files}
+        files.sort(key=lambda file: reading_order(next(iter(named[file]), file.name)))
         located = Located(collector, [n for n in named.values() if n], find_root=root is None)
         found = [
             one for file in files for one in _read_file(collector, located, file, named[file], base)
@@ -146,15 +149,12 @@ def _is_set(file: Path) -> bool:
         return False
 
 
-def _images(collector: Collector, file: Path) -> list[str]:
+def _images(stems: Stems, file: Path) -> list[str]:
     """Names of the image that a file belongs to; none where its slices say it."""
     match = _SET.fullmatch(file.stem)
-    stem = match[1] if match else file.stem
-    near = images_of_stem(file, file.stem) or images_of_stem(file, stem)
-    alone = [name.name for name in file.parent.iterdir() if is_image_name(name.name)]
-    if not near and len(alone) == 1:
-        near = alone
-    return [name for one in near for name in beside(file, collector.root, one)]
+    named = stems.names(file, file.stem, match[1] if match else file.stem)
+    alone = [name for names in stems.near(file.parent).values() for name in names]
+    return named or (beside(file, stems.root, alone[0]) if len(alone) == 1 else [])
 
 
 def _read_file(

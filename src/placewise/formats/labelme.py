@@ -24,10 +24,10 @@ from placewise.formats._format import WrittenKeypoints
 from placewise.formats._json import MEND, entries, entry, finite, parsed, word
 from placewise.formats._located import (
     Located,
+    Stems,
     beside,
     check_size,
     files_below,
-    images_of_stem,
     split_of,
 )
 from placewise.formats._losses import Holds, lost, one_file_each
@@ -77,7 +77,8 @@ class Labelme(WrittenKeypoints):
             files = [file for file in files_below(path, ".json") if self._is_one(file)]
         read = [(file, _content(collector, file)) for file in files]
         base = path if path.is_dir() else path.parent
-        named = {file: _images(collector, file, content) for file, content in read}
+        stems = Stems(collector.root)
+        named = {file: _images(stems, file, content) for file, content in read}
         located = Located(collector, list(named.values()), find_root=root is None)
         objects = Objects(collector, _TODO)
         others = 0
@@ -127,13 +128,11 @@ def _content(collector: Collector, file: Path) -> dict[str, Any]:
     return content
 
 
-def _images(collector: Collector, file: Path, content: Mapping[str, Any]) -> list[str]:
+def _images(stems: Stems, file: Path, content: Mapping[str, Any]) -> list[str]:
     """Names that the image of a file may have."""
     named = content.get("imagePath")
-    said = beside(file, collector.root, named) if isinstance(named, str) and named else []
-    alike = images_of_stem(file, file.stem)
-    near = [name for one in alike for name in beside(file, collector.root, one)]
-    return [*said, *near] or [file.stem]
+    said = beside(file, stems.root, named) if isinstance(named, str) and named else []
+    return [*said, *stems.names(file, file.stem)] or [file.stem]
 
 
 def _add(

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from placewise.formats._collect import Collector, coding_of, read_bytes
 from placewise.formats._format import KeypointFormat
-from placewise.formats._located import Located, beside, files_below, images_of_stem, split_of
+from placewise.formats._located import Located, Stems, beside, files_below, split_of
 from placewise.formats._objects import Objects
 from placewise.labels import KeypointDataset, Visibility
 from placewise.labels.names import shown
@@ -66,7 +66,8 @@ class Stereomorph(KeypointFormat):
         if path.is_dir():
             base, files = path, [one for one in files_below(path, ".txt") if self._is_one(one)]
         texts = {file: _text(collector, file) for file in files}
-        named = {file: _images(collector, file, text) for file, text in texts.items()}
+        stems = Stems(collector.root)
+        named = {file: _images(stems, file, text) for file, text in texts.items()}
         located = Located(collector, list(named.values()), find_root=root is None)
         objects = Objects(collector, "keep each landmark once")
         for file, text in texts.items():
@@ -91,14 +92,11 @@ def _text(collector: Collector, file: Path) -> str:
         return ""
 
 
-def _images(collector: Collector, file: Path, text: str) -> list[str]:
+def _images(stems: Stems, file: Path, text: str) -> list[str]:
     """Names that the image of a file may have: the one that it says, or its own."""
     said = _NAME.search(text)
-    named = beside(file, collector.root, said[1].strip()) if said and said[1].strip() else []
-    near = images_of_stem(file, file.stem)
-    return named + [name for one in near for name in beside(file, collector.root, one)] or [
-        file.stem
-    ]
+    named = beside(file, stems.root, said[1].strip()) if said and said[1].strip() else []
+    return [*named, *stems.names(file, file.stem)] or [file.stem]
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:

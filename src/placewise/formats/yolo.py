@@ -75,16 +75,15 @@ class Yolo(WrittenKeypoints):
         collector = Collector(path, root or base)
         collector.from_corner("YOLO")
         data = _Data.of(collector, path) if path.is_file() else _Data.guessed(collector, path)
-        images = _images(collector, data)
+        images = _images(collector, data, base)
         empty = 0
         for name, split in images.items():
             image = collector.image(name, 0, name)
             collector.split(image, split, 0, name)
-            labels = collector.root / _labels_of(name)
-            if labels.is_file() and labels.resolve().is_relative_to(collector.root.resolve()):
+            labels = _labels_file(collector, base, name)
+            if labels is not None:
                 _read_labels(collector, data, image, labels)
-            else:
-                empty += 1
+            empty += labels is None
         if empty:
             collector.assume(f"{empty} images without a file of labels as not labelled")
         return collector.labels(data.names, data.symmetry, data.skeleton)
@@ -209,18 +208,21 @@ def _pairs(listed: object, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             yield names[ends[0]], names[ends[1]]
 
 
-def _images(collector: Collector, data: _Data) -> dict[str, str]:
+def _images(collector: Collector, data: _Data, base: Path) -> dict[str, str]:
     """The images of a data set, each with its split."""
     if not data.splits:
-        every = [name for name in images_below(collector.root) if _has_labels(collector, name)]
-        return {name: _split_of(name) for name in every}
+        every = images_below(collector.root)
+        return {name: _split_of(name) for name in every if _labels_file(collector, base, name)}
     found: dict[str, str] = {}
     for place, split in data.splits.items():
-        inside = _inside(collector, place)
-        where = collector.root / inside if inside is not None else None
+        for folder in (base, collector.root):
+            inside = _inside(folder, place)
+            where = folder / inside if inside is not None else None
+            if where is not None and (where.is_file() or where == folder or images_below(where)):
+                break
         if where is not None and where.is_file() and where.suffix.lower() == ".txt":
             names = [_folder(inside) + name for name in _listed(where)]
-            names = [_inside(collector, name) or name for name in names]
+            names = [_inside(collector.root, name) or name for name in names]
         elif where is not None and where.is_dir():
             names = [f"{inside}/{name}" for name in images_below(where)]
         else:
@@ -232,14 +234,14 @@ def _images(collector: Collector, data: _Data) -> dict[str, str]:
     return found
 
 
-def _inside(collector: Collector, place: str) -> str | None:
-    """A folder or list below the root, also where the data file writes `../` before its path."""
+def _inside(folder: Path, place: str) -> str | None:
+    """What a path means below a folder, also where the data file writes `../` before its path."""
     parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".")]
     while parts:
         name = "/".join(parts)
         if ".." not in parts and not why_unsafe(name):
-            file = collector.root / name
-            if file.exists() and file.resolve().is_relative_to(collector.root.resolve()):
+            file = folder / name
+            if file.exists() and file.resolve().is_relative_to(folder.resolve()):
                 return name
         del parts[0]
     return "" if place.strip(" ./") == "" else None
@@ -262,8 +264,13 @@ def _folder(name: str | None) -> str:
     return f"{folder}/" if folder else ""
 
 
-def _has_labels(collector: Collector, name: str) -> bool:
-    return (collector.root / _labels_of(name)).is_file()
+def _labels_file(collector: Collector, base: Path, name: str) -> Path | None:
+    """The file of labels of an image: below the data file, or below the folder of the images."""
+    for folder in (base, collector.root):
+        file = folder / _labels_of(name)
+        if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
+            return file
+    return None
 
 
 def _split_of(name: str) -> str:
