@@ -17,6 +17,7 @@ from placewise.formats._collect import Collector, coding_of, read_bytes, split_n
 from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
 from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
+from placewise.formats._text_tools import text_tool
 from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset, Pixels, by_time
 from placewise.labels.names import shown
@@ -510,6 +511,8 @@ def _unrecognised(file: Path, head: str) -> NoReturn:
         collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
     elif "\0" in head or head.startswith("PK"):
         collector.fault(0, "file", "it is no text", "save the table as CSV, or export COCO")
+    elif tool := text_tool(head):
+        collector.fault(0, "file", f"it is {tool.what}", tool.way)
     elif head.startswith("[") and '"image_id"' in head:
         got = "it is a list of results, not a data set: it names no images and no keypoints"
         collector.fault(0, "file", got, "give the file with images, annotations and categories")

@@ -28,7 +28,7 @@ from placewise.errors import SettingsError
 from placewise.formats._collect import Collector, read_bytes
 from placewise.formats._format import KeypointText
 from placewise.formats._located import Located, check_size, images_below
-from placewise.formats._losses import Holds, lost
+from placewise.formats._holds import Holds, lost
 from placewise.formats._objects import Objects, Placed
 from placewise.formats._xml import is_fit, parsed
 from placewise.frames import frame_named

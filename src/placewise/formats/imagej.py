@@ -33,7 +33,7 @@ from placewise.formats._located import (
     reading_order,
     split_of,
 )
-from placewise.formats._losses import Holds, lost, one_file_each
+from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._objects import Objects
 from placewise.formats._roi import GROUPS, MAGIC, Roi, decoded, encoded, packed, unpacked
 from placewise.formats._tables import Cell, Row, header_of, read_point, read_table

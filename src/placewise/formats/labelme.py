@@ -30,7 +30,7 @@ from placewise.formats._located import (
     files_below,
     split_of,
 )
-from placewise.formats._losses import Holds, lost, one_file_each
+from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._objects import Objects
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.labels.names import shown

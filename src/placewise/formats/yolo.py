@@ -30,9 +30,9 @@ import numpy as np
 
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
 from placewise.formats._format import WrittenKeypoints
-from placewise.formats._json import entry
+from placewise.formats._json import entry, word
 from placewise.formats._located import files_below, images_below
-from placewise.formats._losses import Holds, lost, one_file_each
+from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._yaml import parsed
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility
 from placewise.labels.names import normal, shown, why_unsafe
@@ -177,7 +177,7 @@ def _names(collector: Collector, said: Mapping[str, Any], count: int) -> tuple[s
         listed = next(iter(listed.values()), None)
     if not isinstance(listed, list):
         return tuple(str(k) for k in range(1, 1 + count))
-    named = [collector.name(str(name), 0, f"kpt_names[{i}]") for i, name in enumerate(listed)]
+    named = [collector.name(word(name), 0, f"kpt_names[{i}]") for i, name in enumerate(listed)]
     found = tuple(dict.fromkeys(name for name in named if name is not None))
     if len(found) != count:
         got = f"there are {len(found)} different names, and kpt_shape says {count} keypoints"
