@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from PIL import Image
 from placewise.errors import ImageError, LabelError, SettingsError
 from placewise.formats import FORMATS, read_dataset, write_dataset
 from placewise.formats._format import KeypointFormat, Written
+from placewise.formats._roi import encoded, packed
 from placewise.images import image_size
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility, guess_symmetry
 
@@ -293,7 +295,85 @@ def test_a_file_that_is_there_is_kept(folder: Path, tmp_path: Path, name: str) -
 
 # Faults
 
-GOOD = {
+GOOD: dict[str, str | dict[str, str | bytes]] = {
+    "cvat": """\
+<annotations><version>1.1</version>
+<image id="0" name="a.png" subset="Train" width="40" height="30"><skeleton label="mouse">
+<points label="nose" outside="0" occluded="0" points="10.5,11.5"/>
+<points label="tail" outside="0" occluded="1" points="12.5,13.5"/></skeleton></image>
+<image id="1" name="b.png" subset="Validation" width="40" height="30"><skeleton label="mouse">
+<points label="nose" outside="0" occluded="0" points="14.5,15.5"/>
+<points label="tail" outside="1" occluded="0" points="0,0"/></skeleton></image></annotations>
+""",
+    "imagej": {
+        "a_RoiSet.zip": packed(
+            {"1.roi": encoded("nose", 10, 11), "2.roi": encoded("tail", 12, 13)}
+        ),
+        "b_RoiSet.zip": packed({"1.roi": encoded("nose", 14, 15)}),
+    },
+    "label_studio": """\
+[{"data": {"image": "/data/upload/2/0a1b2c3d-a.png"}, "meta": {"split": "train"},
+"annotations": [{"result": [
+{"id": "1", "type": "keypointlabels", "original_width": 40, "original_height": 30,
+"value": {"x": 26.25, "y": 38.333333333333336, "keypointlabels": ["nose"]}},
+{"id": "2", "type": "keypointlabels", "meta": {"text": ["hidden"]},
+"value": {"x": 31.25, "y": 45, "keypointlabels": ["tail"]}}]}]},
+{"data": {"image": "b.png"}, "meta": {"split": "val"}, "annotations": [{"result": [
+{"id": "1", "type": "keypointlabels",
+"value": {"x": 36.25, "y": 51.666666666666664, "keypointlabels": ["nose"]}}]}]}]
+""",
+    "labelme": {
+        "a.json": """\
+{"version": "5.5.0", "flags": {"train": true}, "shapes": [
+{"label": "nose", "shape_type": "point", "points": [[10.5, 11.5]], "group_id": null},
+{"label": "tail", "shape_type": "point", "points": [[12.5, 13.5]], "flags": {"hidden": true}}],
+"imagePath": "a.png", "imageData": null, "imageWidth": 40, "imageHeight": 30}
+""",
+        "b.json": """\
+{"version": "5.5.0", "flags": {"val": true}, "shapes": [
+{"label": "nose", "shape_type": "point", "points": [[14.5, 15.5]], "group_id": null}],
+"imagePath": "b.png", "imageData": null, "imageWidth": 40, "imageHeight": 30}
+""",
+    },
+    "stereomorph": {
+        "a.txt": "<landmarks.pixel type=matrix >\n\tnose\t10.5\t11.5\n\ttail\t12.5\t13.5\n",
+        "b.txt": "<landmarks.pixel type=matrix >\n\tnose\t14.5\t15.5\n\ttail\tNA\tNA\n",
+    },
+    "tps": """\
+LM=2
+10.5 18.5
+12.5 16.5
+IMAGE=a.png
+LM=2
+14.5 14.5
+-1 -1
+IMAGE=b.png
+""",
+    "via": """\
+filename,file_size,region_shape_attributes,region_attributes
+a.png,9,"{""name"":""point"",""cx"":10.5,""cy"":11.5}","{""keypoint"":""nose""}"
+a.png,9,"{""name"":""point"",""cx"":12.5,""cy"":13.5}","{""keypoint"":""tail""}"
+b.png,9,"{""name"":""point"",""cx"":14.5,""cy"":15.5}","{""keypoint"":""nose""}"
+""",
+    "napari": """\
+index,axis-0,axis-1,axis-2
+0.0,0.0,11,10
+1.0,0.0,13,12
+2.0,1.0,15,14
+3.0,1.0,17,16
+""",
+    "yolo": {
+        "data.yaml": """\
+train: train.txt
+val: val.txt
+kpt_shape: [2, 3]
+kpt_names: {0: [nose, tail]}
+""",
+        "train.txt": "a.png\n",
+        "val.txt": "b.png\n",
+        "a.txt": "0 .5 .5 1 1 0.2625 0.38333333333333336 2 0.3125 0.45 1\n",
+        "b.txt": "0 .5 .5 1 1 0.3625 0.5166666666666667 2 0 0 0\n",
+    },
     "long_csv": """\
 image,split,point,x,y,state
 a.png,train,nose,10,11,visible
@@ -416,6 +496,72 @@ FAULTS = [
         f", row 5, row: this is not CSV (unexpected end of data); {QUOTES}"]),
     ("no rows", "long_csv", GOOD["long_csv"][27:], "\n", [
         ", row 1, file: there is no label in it; label at least one image"]),
+    ("unknown image", "cvat", 'name="b.png"', 'name="x.png"', [
+        f", image 1: name: there is no image 'x.png'; {THERE}"]),
+    ("not a place", "cvat", "10.5,11.5", "ten,11.5", [
+        ", image 0, skeleton 0: 'ten,11.5' is not a place x,y; write two numbers with a comma "
+        "between"]),
+    ("size", "cvat", 'width="40" height="30"><skeleton label="mouse">\n<points label="nose" '
+     'outside="0" occluded="0" points="14', 'width="4" height="30"><skeleton label="mouse">\n'
+     '<points label="nose" outside="0" occluded="0" points="14', [
+        ", image 1: the width is said to be 4, and that of the image is 40; use the image that "
+        "was labelled, turned and scaled as it was then"]),
+    ("entities", "cvat", "<annotations>", '<!DOCTYPE a [<!ENTITY b "c">]><annotations>', [
+        ", file: it defines a document type; export the labels as CVAT 1.1 again"]),
+    ("unknown image", "label_studio", "b.png", "x.png", [
+        f", [1].data.image: there is no image 'x.png'; {THERE}"]),
+    ("not a number", "label_studio", '"y": 45', '"y": "45"', [
+        ", [0].result[1].value: x and y are 31.25 and '45'; write two finite numbers, in percent"]),
+    ("broken", "label_studio", "}]}]}]", "}]}]", [
+        f", file: the JSON is broken at line 11: Expecting ',' delimiter; {MEND}"]),
+    ("nameless", "label_studio", '["tail"]', "[]", [
+        ", [0].result[1].value.keypointlabels: '' is empty; write the [0].result[1].value."
+        "keypointlabels's name"]),
+    ("two points", "labelme", '"tail"', '"nose"', [
+        ", a.json: shapes[1]: 'nose' is on this object of the image already (a.json: shapes[0]); "
+        "give each object a group_id of its own, or delete one of the points"]),
+    ("no place", "labelme", "[[12.5, 13.5]]", "[[12.5]]", [
+        ", a.json: shapes[1].points: [[12.5]] is not one point of two finite numbers; write "
+        "[[x, y]]"]),
+    ("too deep", "labelme", "[[12.5, 13.5]]", "[" * 100_000, [
+        f", a.json: the JSON is nested too deeply; {MEND}"]),
+    ("not numbers", "stereomorph", "10.5\t", "ten\t", [
+        ", a.txt, row 2: 'nose ten 11.5' is not a name and two finite numbers; write NAME, x and "
+        "y between tabs, NA where it is missing"]),
+    ("far outside", "stereomorph", "12.5\t13.5", "12.5\t135.2", [
+        f", a.txt, row 3: (12.5, 135.2) lies 106 px outside the image of 40×30; {MOVE}"]),
+    ("unknown image", "tps", "b.png", "x.png", [
+        f", row 8, IMAGE: there is no image 'x.png'; {THERE}"]),
+    ("not numbers", "tps", "12.5 16.5", "12.5", [
+        ", row 3, LM: '12.5' are not two finite numbers; write x and y with a blank between them, "
+        "-1 -1 where missing"]),
+    ("no image", "tps", "IMAGE=a.png\n", "", [
+        ", row 1, IMAGE: the specimen names no image; add a line IMAGE= after its landmarks"]),
+    ("other landmarks", "tps", "LM=2\n14.5 14.5\n", "LM=1\n", [
+        ", row 1, LM: specimens have 1, 2 landmarks; place the same landmarks on each"]),
+    ("unknown image", "via", "b.png", "x.png", [
+        f", row 4, filename: there is no image 'x.png'; {THERE}"]),
+    ("no number", "via", '""cx"":10.5,', "", [
+        ", row 2, region_shape_attributes: cx and cy are None and 11.5; write two finite numbers, "
+        "in pixels"]),
+    ("broken", "via", '""cx"":10.5,', '""cx"":', [
+        ", row 2, region_shape_attributes: the JSON is broken at line 1: Expecting value; "
+        f"{MEND}"]),
+    ("no such image", "napari", "3.0,1.0", "3.0,77", [
+        ", row 5, axis-0: '77' is no number of an image: there are 2 in the folder; put the file "
+        "beside the images of the stack, or name their folder with --root"]),
+    ("not a number", "napari", ",15,", ",up,", [
+        f", row 4, axis-1: 'up' is not a finite number; {NUMBER}"]),
+    ("numbers", "yolo", "0 .5 .5 1 1 0.2625", "0 .5 .5 1 1 .1 0.2625", [
+        ", a.txt, line 1: '0 .5 .5 1 1 .1 0.2625 0.38333333333333336 2 0.3125 0....' is not a "
+        "class, a box and 2 × 3 numbers; export the labels as YOLO-pose again"]),
+    ("visibility", "yolo", "0.45 1", "0.45 3", [
+        ", a.txt, line 1: the visibility 3 is unknown; write 0, 1 or 2"]),
+    ("flip", "yolo", "kpt_names", "flip_idx: [1, 1]\nkpt_names", [
+        ", flip_idx: [1, 1] does not exchange 2 keypoints in pairs; write the number of each "
+        "keypoint's partner, from 0"]),
+    ("shape", "yolo", "[2, 3]", "[2, 4]", [
+        ", kpt_shape: it is [2, 4]; write the number of keypoints, and 2 or 3"]),
     ("unknown image", "wide_csv", "b.png", "x.png", [
         f", row 3, image: there is no image 'x.png'; {THERE}"]),
     ("nan", "wide_csv", "12,13", "NaN,13", [
@@ -579,28 +725,62 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def told(folder: Path, text: str, name: str) -> list[str]:
-    """The faults of a file of this text, without the name of the file."""
-    path = folder / f"{name}.txt"
-    path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
+Good = str | Mapping[str, str | bytes]
+
+
+def put(folder: Path, name: str, good: Good) -> Path:
+    """A file of this text, or a folder of files with images a.png and b.png."""
+    if isinstance(good, str):
+        path = folder / f"{name}.txt"
+        if name == "napari":  # numbers the images of its folder
+            path = put(folder, name, {"labels.csv": ""}) / "labels.csv"
+        path.write_bytes(good.encode("utf-8", errors="surrogateescape"))
+        return path
+    home = folder / f"of_{name}"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    for image in ("a.png", "b.png"):
+        (home / image).hardlink_to(folder / image)
+    for file, content in good.items():
+        (home / file).write_bytes(content.encode() if isinstance(content, str) else content)
+    return home
+
+
+def replaced(good: Good, old: str, new: str) -> Good:
+    """The same with other words."""
+    if isinstance(good, str):
+        return good.replace(old, new)
+    return {f: t.replace(old, new) if isinstance(t, str) else t for f, t in good.items()}
+
+
+def told(folder: Path, good: Good, name: str) -> list[str]:
+    """The faults of a file or folder, without its name."""
+    path = put(folder, name, good)
     with pytest.raises(LabelError) as caught:
         read_dataset(path, format=name)
-    assert all(fault.file == str(path) for fault in caught.value.faults)
+    files = {fault.file for fault in caught.value.faults}
+    assert len(files) == 1
     lines = [str(fault) for fault in caught.value.faults]
     assert str(caught.value) == "\n".join(lines)
-    return [line.removeprefix(str(path)) for line in lines]
+    return [line.removeprefix(next(iter(files))) for line in lines]
 
 
 def test_the_good_files_are_good(faulty: Path) -> None:
-    assert set(GOOD) == set(NAMES), "a new format needs a good file and its faults here"
-    for name, text in GOOD.items():
-        path = faulty / "good"
-        path.write_text(text)
-        labels = read_dataset(path)
-        assert labels.samples[0].points.tolist() == [[[10, 11], [12, 13]]]
-        assert [sample.split for sample in labels.samples] == ["train", "val"]
-        absent = Visibility.UNLABELLED if name == "deeplabcut" else Visibility.ABSENT
-        assert labels.samples[1].visibility.tolist() == [[Visibility.VISIBLE, absent]]
+    assert set(GOOD) == set(READ) - {"beats"}, "a new format needs a good file and faults here"
+    for name, good in GOOD.items():
+        holds = HOLDS.get(name, Holds(splits=False))
+        labels = read_dataset(put(faulty, name, good))
+        first = labels.samples[0]
+        if name == "napari":
+            assert labels.samples[1].points.tolist() == [[[14, 15], [16, 17]]]
+        np.testing.assert_allclose(first.points, [[[10, 11], [12, 13]]], rtol=0, atol=1e-12)
+        splits = ["train", "val"] if holds.splits else [None, None]
+        assert [sample.split for sample in labels.samples] == splits
+        hidden = HIDDEN if HIDDEN in holds.states else Visibility.VISIBLE
+        assert first.visibility.tolist() == [[Visibility.VISIBLE, hidden]]
+        absent = ABSENT if ABSENT in holds.states else Visibility.UNLABELLED
+        second = Visibility.VISIBLE if name == "napari" else absent
+        assert labels.samples[1].visibility.tolist() == [[Visibility.VISIBLE, second]]
 
 
 @pytest.mark.parametrize(
@@ -609,40 +789,51 @@ def test_the_good_files_are_good(faulty: Path) -> None:
     ids=[f"{case[1]}-{case[0]}" for case in FAULTS],
 )
 def test_a_fault_is_one_line(faulty: Path, name: str, old: str, new: str, lines: list[str]) -> None:
-    text = GOOD[name].replace(old, new)
-    assert text != GOOD[name]
+    good = replaced(GOOD[name], old, new)
+    assert good != GOOD[name]
     for image in ("cut.png", "text.png", "bomb.png"):
         with pytest.raises(ImageError) as caught:
             image_size((faulty / image).resolve())
         lines = [line.replace(f"{{{image}}}", str(caught.value)) for line in lines]
-    assert told(faulty, text, name) == lines
+    assert told(faulty, good, name) == lines
 
 
 TOGETHER = {
+    "cvat": ["unknown image", "not a place"],
+    "label_studio": ["unknown image", "not a number", "nameless"],
+    "labelme": ["two points", "no place"],
+    "stereomorph": ["not numbers", "far outside"],
+    "tps": ["unknown image", "not numbers"],
+    "via": ["unknown image", "no number"],
+    "napari": ["no such image", "not a number"],
+    "yolo": ["visibility", "flip"],
     "long_csv": ["unknown image", "far outside", "two splits", "nameless point"],
     "wide_csv": ["nan", "split"],
     "deeplabcut": ["nan", "unknown image", "split"],
     "coco": ["leaves the folder", "visibility", "absent stranger", "not pairs"],
 }
+"""Faults of a format of text that can be in one file."""
+
+TEXTS = [name for name, good in GOOD.items() if isinstance(good, str)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TOGETHER)
 def test_all_faults_come_at_once(faulty: Path, name: str) -> None:
-    text, lines = GOOD[name], []
+    good, lines = GOOD[name], []
     for kind, member, old, new, said in FAULTS:
         if member == name and kind in TOGETHER[name]:
-            assert old in text
-            text = text.replace(old, new)
+            assert replaced(good, old, new) != good
+            good = replaced(good, old, new)
             lines += said
     assert len(lines) >= 2
-    assert sorted(told(faulty, text, name)) == sorted(lines)
+    assert sorted(told(faulty, good, name)) == sorted(lines)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
 def test_an_empty_file_is_said_to_be_empty(faulty: Path, name: str, text: str) -> None:
     (line,) = told(faulty, text, name)
-    assert "empty" in line or "broken at line" in line
+    assert any(word in line for word in ("empty", "broken at line", "no XML", "no label in it"))
     path = faulty / "empty"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(
@@ -651,12 +842,11 @@ def test_an_empty_file_is_said_to_be_empty(faulty: Path, name: str, text: str) -
         read_dataset(path)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 def test_byte_order_mark_and_line_ends_do_not_matter(faulty: Path, name: str) -> None:
-    path, plain = faulty / "marked", faulty / "plain"
-    plain.write_text(GOOD[name])
-    path.write_bytes(("\ufeff" + GOOD[name].replace("\n", "\r\n\r\n")).encode())
-    assert_same(read_dataset(plain), read_dataset(path))
+    plain = read_dataset(put(faulty, name, GOOD[name]))
+    text = "\ufeff" + str(GOOD[name]).replace("\n", "\r\n\r\n")
+    assert_same(plain, read_dataset(put(faulty, name, text)))
 
 
 def test_coco_is_json_with_its_convention(folder: Path) -> None:

@@ -27,8 +27,8 @@ from xml.sax.saxutils import escape, quoteattr
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector, read_bytes
 from placewise.formats._format import KeypointText
-from placewise.formats._located import Located, check_size, images_below
 from placewise.formats._holds import Holds, lost
+from placewise.formats._located import Located, check_size, images_below
 from placewise.formats._objects import Objects, Placed
 from placewise.formats._xml import is_fit, parsed
 from placewise.frames import frame_named
@@ -114,11 +114,11 @@ class _Reader:
         named = [_image_names(image) for image in tree.iter("image")]
         self.located = Located(collector, named, find_root=find_root)
         self.frames = _Frames(collector, tree, find_root=find_root)
-        self.many = {
-            element.get("label", "")
-            for element in tree.iter("points")
-            if ";" in element.get("points", "")
-        }
+        for track in tree.iter("track"):
+            for shape in track.iter("points"):
+                shape.set("label", shape.get("label") or track.get("label") or "")
+        points = [one for one in tree.iter("points") if ";" in one.get("points", "")]
+        self.many = {one.get("label", "") for one in points}
         self.others = 0
         self.tracks: dict[tuple[str, tuple[str, int | str]], int] = {}
 
@@ -188,7 +188,6 @@ class _Reader:
             if shape.tag == "skeleton":
                 self._skeleton(shape, _At(image, of, field), keyed=keyed)
             else:
-                shape.set("label", shape.get("label") or element.get("label") or "")
                 at = _At(image, of if group or ";" in shape.get("points", "") else None, field)
                 self._points(shape, at, of)
             if image is not None:

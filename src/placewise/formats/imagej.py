@@ -24,6 +24,7 @@ from pathlib import Path
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector, read_bytes
 from placewise.formats._format import WrittenKeypoints
+from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._located import (
     Located,
     Stems,
@@ -33,7 +34,6 @@ from placewise.formats._located import (
     reading_order,
     split_of,
 )
-from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._objects import Objects
 from placewise.formats._roi import GROUPS, MAGIC, Roi, decoded, encoded, packed, unpacked
 from placewise.formats._tables import Cell, Row, header_of, read_point, read_table

@@ -26,9 +26,9 @@ from urllib.parse import quote
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import KeypointText
+from placewise.formats._holds import Holds, lost
 from placewise.formats._json import MEND, entries, entry, finite, parsed, word
 from placewise.formats._located import Located, check_size, names_of
-from placewise.formats._holds import Holds, lost
 from placewise.formats._objects import Objects
 from placewise.images import is_image_name
 from placewise.labels import KeypointDataset, KeypointSample, Visibility

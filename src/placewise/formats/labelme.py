@@ -21,6 +21,7 @@ from typing import Any
 
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named
 from placewise.formats._format import WrittenKeypoints
+from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._json import MEND, entries, entry, finite, parsed, word
 from placewise.formats._located import (
     Located,
@@ -30,7 +31,6 @@ from placewise.formats._located import (
     files_below,
     split_of,
 )
-from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._objects import Objects
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.labels.names import shown

@@ -20,8 +20,8 @@ from pathlib import Path
 from placewise.errors import SettingsError
 from placewise.formats._collect import Collector
 from placewise.formats._format import KeypointText
-from placewise.formats._located import images_below
 from placewise.formats._holds import Holds, lost
+from placewise.formats._located import images_below
 from placewise.formats._objects import KIND, Objects
 from placewise.formats._tables import Cell, header_of, read_point, read_table, table_text
 from placewise.labels import KeypointDataset

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import KeypointText
-from placewise.formats._located import Located
 from placewise.formats._holds import Holds, lost
+from placewise.formats._located import Located
 from placewise.labels import KeypointDataset, Visibility
 from placewise.labels.names import shown
 

@@ -28,11 +28,12 @@ from typing import Any
 
 import numpy as np
 
+from placewise.errors import DataError
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
 from placewise.formats._format import WrittenKeypoints
+from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._json import entry, word
 from placewise.formats._located import files_below, images_below
-from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._yaml import parsed
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility
 from placewise.labels.names import normal, shown, why_unsafe
@@ -124,6 +125,8 @@ class _Data:
         """Read a data file."""
         try:
             said = entry(parsed(collector.text(), str(path)))
+        except DataError:  # PyYAML is missing
+            raise
         except ValueError as error:
             collector.fault(0, "file", str(error), "mend it with an editor")
             collector.stop()
