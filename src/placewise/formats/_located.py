@@ -224,6 +224,6 @@ def check_size(
         if size is None or isinstance(said, bool) or not isinstance(said, int | float):
             continue
         if said > 0 and said != size[axis]:
-            got = f"the {what} is said to be {shown(said)}, and that of the image is {size[axis]}"
+            got = f"the {what} is said to be {said:g}, and that of the image is {size[axis]}"
             todo = "use the image that was labelled, turned and scaled as it was then"
             collector.fault(0, field, got, todo)

@@ -62,7 +62,7 @@ class Tps(KeypointText):
         named = [[one.image] for one in specimens if one.image]
         located = Located(collector, named, find_root=root is None)
         counts = {len(one.places) for one in specimens} - {0}
-        if len(counts) > 1:
+        if len(counts) > 1 and not collector.faults:
             got = f"specimens have {', '.join(map(str, sorted(counts)))} landmarks"
             collector.fault(specimens[0].row, "LM", got, "place the same landmarks on each")
         seen: Counter[str] = Counter()
