@@ -71,6 +71,8 @@ LIBRARIES = {
 OPTIONAL = {
     "backbones": {"timm"},
     "tasks": {"sklearn"},
+    "hdf5": {"h5py"},
+    "formats": {"h5py", "yaml"},
     "engine": {"distributed", "joblib", "ray"},
     "metrics": {"skimage"},
 }

@@ -95,12 +95,12 @@ class Tps(KeypointText):
         number = 0
         for sample in labels.samples:
             height, width = sample.size
-            located = [i for i, here in enumerate(sample.located) if here.any()]
-            for i in located or [0]:
+            places = sample.points + 0.5
+            inside = ((places >= 0) & (places <= [width, height])).all(-1)
+            for i in inside.any(1).nonzero()[0].tolist() or [0]:
                 lines.append(f"LM={len(labels.names)}")
-                for x, y in (sample.points[i] + 0.5).tolist():
-                    inside = 0 <= x <= width and 0 <= y <= height
-                    lines.append(f"{x!r} {height - y!r}" if inside else "-1 -1")
+                for (x, y), here in zip(places[i].tolist(), inside[i].tolist(), strict=True):
+                    lines.append(f"{x!r} {height - y!r}" if here else "-1 -1")
                 lines += [f"IMAGE={sample.image}", f"ID={number}"]
                 number += 1
         return "\n".join(lines) + "\n"
