@@ -84,11 +84,13 @@ def convert(
 
       placewise convert my_folder/CollectedData.csv my_folder/points.csv
       placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
+      placewise convert my_folder/points.csv my_folder/annotations.xml --to-format cvat
       placewise convert folder_of_classes folder_of_classes/labels.csv
 
     Args:
         data: file of labels, or the folder that holds one.
-        to: the file to write; it names images relative to the folder of the images.
+        to: the file to write, or the folder where the format is one (labelme, yolo, imagej); it
+            names images relative to the folder of the images.
         format: force the format that is read.
         to_format: format to write; by default the one that the ending of the name suggests.
         root: folder of the images, if it is not the folder of the file.

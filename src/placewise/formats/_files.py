@@ -19,6 +19,7 @@ from placewise.formats._collect import Collector, coding_of, read_bytes, split_n
 from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
 from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
+from placewise.formats._text_tools import text_tool
 from placewise.formats._tools import named_like, tool_of, videos_in
 from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset, KeypointSample, Pixels, by_time
@@ -356,7 +357,8 @@ def _generality(member: Format, path: Path) -> tuple[bool, bool]:
 def _instead(path: Path, found: _Found, tried: Sequence[Format], task: str | None) -> _Found | None:
     """What a folder as a whole is, where that counts more than the file of labels in it."""
     for member in tried:
-        if not (member.beside_files and member.recognises_folder(path)):
+        same = type(member) is type(found.member)
+        if same or not (member.beside_files and member.recognises_folder(path)):
             continue
         if member.choice(path) == "wins":
             return _Found(path, [path], member)
@@ -550,6 +552,8 @@ def _unrecognised(file: Path, head: str) -> NoReturn:
         collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
     elif tool := tool_of(file):
         collector.fault(0, "file", f"it is {tool.what}", tool.way.format(file=file))
+    elif tool := text_tool(head):
+        collector.fault(0, "file", f"it is {tool.what}", tool.way)
     elif head.startswith("[") and '"image_id"' in head:
         got = "it is a list of results, not a data set: it names no images and no keypoints"
         collector.fault(0, "file", got, "give the file with images, annotations and categories")
