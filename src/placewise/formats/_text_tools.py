@@ -3,61 +3,48 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from placewise.formats._tools import Tool
 
 COCO = "export the labels as COCO keypoints"
 
 
-class TextTool(NamedTuple):
-    """A kind of text.
-
-    Attributes:
-        what: the file is, in words.
-        way: what to do instead.
-        pattern: what its beginning holds.
-    """
-
-    what: str
-    way: str
-    pattern: str
-
-
 TEXT_TOOLS = (
-    TextTool(
+    Tool(
         "a file of AlphaTracker, whose points have no names",
         f"{COCO}, or write a table image,instance,keypoint,x,y",
-        r'^\[.*"annotations"\s*:\s*\[\s*\{[^{}]*"class"\s*:',
+        pattern=r'^\[.*"annotations"\s*:\s*\[\s*\{[^{}]*"class"\s*:',
     ),
-    TextTool(
+    Tool(
         "a project of VIA 3",
         "label points with VIA 2 and save its project, or export COCO keypoints",
-        r'^\{.*"(file_src|loc_prefix)"|^\{.*"project"\s*:.*"(view|metadata)"\s*:',
+        pattern=r'^\{.*"(file_src|loc_prefix)"|^\{.*"project"\s*:.*"(view|metadata)"\s*:',
     ),
-    TextTool(
+    Tool(
         "a list of predictions of OpenPose, without names of images",
         COCO,
-        r'^\{.*"pose_keypoints(_2d)?"',
+        pattern=r'^\{.*"pose_keypoints(_2d)?"',
     ),
-    TextTool(
+    Tool(
         "a data file of YOLO without kpt_shape, so its objects have boxes or outlines alone",
         "export the labels as YOLO-pose",
-        r"(^|\n)(nc|kpt_names|train|val)\s*:",
+        pattern=r"(^|\n)(nc|kpt_names|train|val)\s*:",
     ),
-    TextTool(
+    Tool(
         "a labelling interface of Label Studio, not its labels",
         "export the project as JSON",
-        r"^<View[\s>]",
+        pattern=r"^<View[\s>]",
     ),
-    TextTool(
+    Tool(
         "a file of Supervisely",
         COCO,
-        r'^\{.*"(classTitle|objectClassId)"',
+        pattern=r'^\{.*"(classTitle|objectClassId)"',
     ),
 )
 """Known kinds, the most special first."""
 
 
-def text_tool(head: str) -> TextTool | None:
+def text_tool(head: str) -> Tool | None:
     """Which other tool's a text is; None where it is of none that is known.
 
     Args:

@@ -60,7 +60,7 @@ class SleapAnalysis(KeypointFormat):
                 raise Hdf5Error(f"'point_scores' has the shape {scores.shape}")
         for name in names:
             collector.name(name, 0, "node_names")
-        shown = np.flatnonzero(np.isfinite(places).all(-1).any(1).any(1))
+        shown = np.flatnonzero(np.asarray(np.isfinite(places).all(-1)).any((1, 2)))
         named = _namer(collector, stored, shown.tolist(), root)
         for frame in shown.tolist():
             image = collector.image(named(frame), 0, f"frame {frame}")
