@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from placewise.family import Family
-from placewise.geometry import Size
+from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
 
 
@@ -54,6 +54,10 @@ class Frames(ABC):
         Raises:
             ImageError: the file cannot be read, or has no such image.
         """
+
+    def times(self, path: Path) -> FloatArray | None:
+        """(images,) seconds since the first image, of each; None where nothing says them."""
+        return None
 
 
 FRAMES = Family("frames", Frames, "placewise.frames")
