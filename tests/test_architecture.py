@@ -22,10 +22,10 @@ PACKAGE = Path(placewise.__file__).parent
 ROWS = """
 errors wording
 progress
-geometry family files devices images statistics ops parallel engine
+geometry family files devices images statistics clusters ops parallel engine
 readers frames
 labels checkpoint metrics
- report paddings decoders losses mask_losses grouping formats graph tracking
+ report paddings decoders losses mask_losses grouping formats graph tracking motion
 augment peaks
 layers auditing
 backbones heads remedies
@@ -35,7 +35,7 @@ task
 tasks
 run
 training prediction checking target
-evaluation display
+evaluation display selection
 comparison demo
 cli
 __init__ __main__

@@ -159,7 +159,7 @@ def test_the_worst_frames_have_low_scores_or_jumps_and_lie_apart() -> None:
     one = track(np.zeros((100, 2, 2)))
     one.scores[40:45] = 0.1
     one.places[80, 0] = 60
-    doubts = doubt([one, track(np.full((100, 2, 2), 9.0))], 0.5)
+    doubts = doubt([one, track(np.full((100, 2, 2), 9.0))], 100, 0.5)
     assert worst_frames(doubts, 2) == [40, 80]
     assert len(worst_frames(doubts, 30)) == 30 and len(worst_frames(doubts, 200)) == 100
 

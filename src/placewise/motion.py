@@ -33,30 +33,31 @@ APART = 10
 
 @dataclass(frozen=True)
 class Track:
-    """One object over all frames.
+    """One object over the frames, from the first to the last on which it was found.
 
     Attributes:
         places: (T, K, 2) float64 of (x, y) in pixels; NaN where a keypoint has no place.
         scores: (T, K) 0..1; NaN where the object was not found.
         radii: (T, K) pixels within which 90 % of truths lie; NaN where that is not known.
         identity: its number; None where there is one object only.
+        start: place of its first frame among all frames.
     """
 
     places: FloatArray
     scores: FloatArray
     radii: FloatArray
     identity: int | None = None
+    start: int = 0
+
+    @property
+    def stop(self) -> int:
+        """Place of the first frame behind it."""
+        return self.start + len(self.places)
 
     @property
     def there(self) -> NDArray[np.bool_]:
         """(T, K) which keypoints have a place."""
         return np.asarray(np.isfinite(self.places).all(-1))
-
-    @property
-    def span(self) -> slice:
-        """The frames from the first to the last on which it was found."""
-        seen = np.flatnonzero(self.there.any(1))
-        return slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
 
     def moved(self, places: FloatArray) -> Track:
         """The same at other places, for which the radii do not hold."""
@@ -119,7 +120,7 @@ def _nanmedian(windows: FloatArray) -> FloatArray:
 
 
 def ensemble(tracks: Sequence[Track]) -> Track:
-    """The mean of what several networks say of one object, where any of them has a place.
+    """The mean of what several networks say of one object on all frames, where any has a place.
 
     Example:
         >>> one, other = (Track(np.full((1, 1, 2), x), np.ones((1, 1)), np.ones((1, 1)))
@@ -129,7 +130,7 @@ def ensemble(tracks: Sequence[Track]) -> Track:
     """
     places = _mean(np.stack([one.places for one in tracks]))
     scores = _mean(np.stack([one.scores for one in tracks]))
-    return Track(places, scores, np.full(scores.shape, np.nan), tracks[0].identity)
+    return Track(places, scores, np.full(scores.shape, np.nan))
 
 
 def _mean(values: FloatArray) -> FloatArray:
@@ -259,24 +260,25 @@ def longest(missing: NDArray[np.bool_]) -> tuple[int, int]:
     return int(starts[best]), int(stops[best] - starts[best])
 
 
-def doubt(tracks: Sequence[Track], threshold: float) -> FloatArray:
-    """(T,) how much each frame needs a look.
+def doubt(tracks: Sequence[Track], count: int, threshold: float) -> FloatArray:
+    """(count,) how much each frame needs a look.
 
     That is the mean over its keypoints of 1 − score, and 1 more for each that is below the
     threshold, and for each that has jumped there.
 
     Args:
         tracks: of all objects.
+        count: number of frames.
         threshold: score below which a keypoint is not sure.
     """
-    total, count = np.zeros(len(tracks[0].places)), np.zeros(len(tracks[0].places))
+    total, known = np.zeros(count), np.zeros(count)
     for one in tracks:
         told = np.isfinite(one.scores)
         scores = np.where(told, one.scores, 0.0)
         part = (1 - scores) + (scores < threshold) + jumps_of(one.places)
-        total += np.where(told, part, 0).sum(1)
-        count += told.sum(1)
-    mean: FloatArray = total / np.where(count, count, 1)
+        total[one.start : one.stop] += np.where(told, part, 0).sum(1)
+        known[one.start : one.stop] += told.sum(1)
+    mean: FloatArray = total / np.where(known, known, 1)
     return mean
 
 

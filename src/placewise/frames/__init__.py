@@ -22,10 +22,12 @@ class Frames(ABC):
     Attributes:
         endings: of names, in small letters.
         what: what such a file is called in messages.
+        moving: whether its images follow each other in time.
     """
 
     endings: ClassVar[tuple[str, ...]]
     what: ClassVar[str]
+    moving: ClassVar[bool] = False
 
     def takes(self, path: Path) -> bool:
         """Whether a file is of this kind."""

@@ -89,6 +89,7 @@ class Video(Frames):
         ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .wmv .flv .ogv .3gp".split()
     )
     what = "a video"
+    moving = True
 
     def count(self, path: Path) -> int:
         """How many frames can be read; see `Frames.count`."""
