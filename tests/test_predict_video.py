@@ -26,7 +26,7 @@ from placewise.training import TrainingSettings, train
 from videos import av
 
 COUNT = 20
-TINY = {"max_steps": 2, "device": "cpu", "backbone_settings": {"width": 8}, "val_interval": 2}
+TINY = {"max_steps": 2, "device": "cpu", "backbone_settings": {"width": 16}, "val_interval": 2}
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from placewise.errors import ImageError, SettingsError
+from placewise.formats import read_dataset
 from placewise.frames import frame_named, frames_of, video
 from placewise.frames.video import Video, index_of
 from placewise.labels import Files
@@ -155,6 +156,16 @@ def test_a_frame_is_named_like_an_image(made: dict[str, tuple[Path, int]]) -> No
     assert number_of(source.read(name)) == 17
     assert source.size(name) == (48, 96)
     assert source.digest(name) != source.digest(frame_named(path.name, 18))
+
+
+def test_labels_may_be_of_frames(made: dict[str, tuple[Path, int]], tmp_path: Path) -> None:
+    folder = made["b_frames.mp4"][0].parent
+    (tmp_path / "points.csv").write_text(
+        "image,keypoint,x,y\nb_frames.mp4[17],nose,3,4\nb_frames.mp4[5],nose,5,6\n"
+    )
+    dataset = read_dataset(tmp_path / "points.csv", root=folder)
+    assert [number_of(dataset.image(sample.image)) for sample in dataset.samples] == [17, 5]
+    assert dataset.samples[0].size == (48, 96)
 
 
 def test_a_file_that_was_written_anew_is_another_one(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def report_of(
     report = Report(
         seen.video.name,
         f"On {count:,} frames of {seen.video.name}, {100 * unsure:.1f} % of keypoints are not "
-        f"sure, and {jumps:,} jump.",
+        f"sure, and there are {jumps:,} jumps.",
         [
             _frames_section(seen, doubts, threshold),
             _next_section(seen, out),
@@ -153,12 +153,13 @@ def _curves_section(written: Movement, tracks: Sequence[Track], threshold: float
     """X and y over time."""
     by_identity = {track.identity: track for track in written.tracks}
     figures = [
-        _figure(written, by_identity[track.identity], threshold) for track in tracks[:FOLLOWED]
+        _figure(written, by_identity[track.identity], track, threshold)
+        for track in tracks[:FOLLOWED]
     ]
     return Section("Over time", figures, console=False)
 
 
-def _figure(movement: Movement, track: Track, threshold: float) -> Figure:
+def _figure(movement: Movement, track: Track, seen: Track, threshold: float) -> Figure:
     """Those keypoints of a track that are least often sure."""
     unsure = ~track.there | ~(track.scores >= threshold)
     chosen = np.sort(np.argsort(-unsure.mean(0), kind="stable")[:SHOWN])
@@ -167,14 +168,15 @@ def _figure(movement: Movement, track: Track, threshold: float) -> Figure:
     times = frames if movement.times is None else movement.times[span]
     label = "frame" if movement.times is None else "s"
     names = [movement.names[k] for k in chosen]
-    places, jumps = track.places[:, chosen], jumps_of(track.places)[:, chosen]
+    places, jumps = track.places[:, chosen], jumps_of(seen.places)[:, chosen]
 
     def draw(theme: Theme) -> bytes:
         return movement_curves(times, names, places, unsure[:, chosen], jumps, label, theme)
 
     who = "" if track.identity is None else f"Animal {track.identity}. "
     some = "" if len(names) == len(movement.names) else " The keypoints that are least often sure."
-    caption = f"{who}x and y of each keypoint; grey where it is not sure.{some}"
+    caption = f"{who}x and y of each keypoint; grey where it is not sure, a triangle "
+    caption += f"where it jumps.{some}"
     return Figure(draw, caption, f"{who}x and y of {', '.join(names)} over time")
 
 
