@@ -69,7 +69,7 @@ def run_of(folder: Path, width: int | None) -> Path:
 
 
 def long_video(file: Path, frames: int) -> Path:
-    from placewise.frames._writer import VideoWriter
+    from placewise.frames import VideoWriter
 
     rng = np.random.default_rng(0)
     noise = rng.normal(110, 8, (*SIZE, 3)).clip(0, 255).astype(np.uint8)

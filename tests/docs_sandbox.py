@@ -112,7 +112,7 @@ def _clip(file: Path) -> None:
     """A square that moves over 12 frames; none without PyAV."""
     if find_spec("av") is None:
         return
-    from placewise.frames._writer import VideoWriter
+    from placewise.frames import VideoWriter
 
     with VideoWriter(file) as writer:
         for number in range(12):

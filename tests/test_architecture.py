@@ -22,8 +22,8 @@ PACKAGE = Path(placewise.__file__).parent
 ROWS = """
 errors wording
 progress
-geometry family files devices images statistics clusters ops parallel engine
-readers frames
+geometry family files devices images statistics ops parallel engine
+readers frames clusters
 labels checkpoint metrics
  report paddings decoders losses mask_losses grouping formats graph tracking motion
 augment peaks

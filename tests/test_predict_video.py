@@ -15,7 +15,7 @@ from conftest import draw_squares
 from placewise.errors import SettingsError
 from placewise.files import read_json
 from placewise.formats import read_dataset
-from placewise.frames._writer import VideoWriter
+from placewise.frames import VideoWriter
 from placewise.frames.video import Video, index_of
 from placewise.motion import Track, median_smoothed
 from placewise.prediction.labelled import write_labelled
@@ -171,7 +171,7 @@ def crossing(video: Path) -> Movement:
         for places, who, start in ((one, 7, 0), (two, 8, 4))
     )
     numbers, times = range(0, 12), t / 25
-    return Movement(video, ("nose", "tail"), numbers, times, (48, 56), tracks, (), "poses")
+    return Movement(video, Video(), ("nose", "tail"), numbers, times, (48, 56), tracks, (), "poses")
 
 
 def test_animals_keep_their_rows(folder: Path, tmp_path: Path) -> None:

@@ -77,6 +77,9 @@ def select_frames(
     Raises:
         SettingsError: options that do not fit, or two videos of one name.
         ImageError: a video cannot be read.
+
+    Example:
+        >>> taken = select_frames(["clip.mp4"], "my_frames", number=20)  # doctest: +SKIP
     """
     paths = [Path(video) for video in videos]
     _check(paths, number, method, run, predictions)

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from placewise.family import Family
+from placewise.frames._writer import VideoWriter
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
+
+__all__ = ["FRAMES", "Frames", "VideoWriter", "frame_named", "frames_of"]
 
 
 class Frames(ABC):

@@ -17,7 +17,7 @@ TICKS = 90_000
 """Units of time in a second."""
 
 RATE = 30
-"""Frames in a second where the source gives no times."""
+"""Frames from one key frame to the next, and a rate for the header: times are those given."""
 
 ENCODER = {
     "preset": "veryfast",
@@ -36,6 +36,10 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
     Raises:
         SettingsError: PyAV is not there, or its FFmpeg has no encoder for H.264.
+
+    Example:
+        >>> with VideoWriter(Path("grey.mp4")) as writer:  # doctest: +SKIP
+        ...     writer.write(np.full((48, 64, 3), 127, np.uint8), seconds=0.0)
     """
 
     def __init__(self, path: Path) -> None:

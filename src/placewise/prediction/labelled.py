@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from placewise.files import replacing
-from placewise.frames import frames_of
-from placewise.frames._writer import RATE, VideoWriter
+from placewise.frames import VideoWriter
 from placewise.images import ImageArray
 from placewise.motion import Track
 from placewise.prediction.movement import Movement
@@ -21,6 +20,9 @@ from placewise.task import Progress
 
 SIDE = (480, 1920)
 """Least and most pixels of the longer side."""
+
+RATE = 30
+"""Frames in a second where the source gives no times."""
 
 AHEAD = 4
 """Frames that are read before they are drawn."""
@@ -55,14 +57,12 @@ def _seconds(movement: Movement, at: int) -> float:
 
 def _read(movement: Movement) -> Iterator[ImageArray]:
     """The frames in order, read ahead in a thread."""
-    reader = frames_of(movement.video)
-    assert reader is not None
     with ThreadPoolExecutor(1) as thread:
-        left = iter(movement.numbers)
+        left = iter(range(len(movement.numbers)))
 
         def more(number: int) -> list[Future[ImageArray]]:
             chosen = islice(left, number)
-            return [thread.submit(reader.read, movement.video, one) for one in chosen]
+            return [thread.submit(movement.pixels, at) for at in chosen]
 
         waiting = more(AHEAD)
         while waiting:

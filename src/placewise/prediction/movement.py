@@ -16,12 +16,16 @@ import numpy as np
 from placewise.errors import SettingsError
 from placewise.files import replacing
 from placewise.formats import FORMATS, write_dataset
-from placewise.frames import frame_named
+from placewise.frames import Frames, frame_named
 from placewise.geometry import FloatArray, Size
+from placewise.images import ImageArray
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.motion import Track, doubt, jumps_of, longest, steps_of
 
 _LOG = logging.getLogger("placewise")
+
+SCORER = "placewise"
+"""Who has labelled, in the names of DeepLabCut's files."""
 
 CHUNK = 1000
 """Frames that are turned into text together."""
@@ -42,6 +46,7 @@ class Movement:
 
     Attributes:
         video: the file.
+        reader: what reads it.
         names: of the K keypoints.
         numbers: of the T frames in the file, rising.
         times: (T,) seconds since the first frame of the file; None where it gives no times.
@@ -52,6 +57,7 @@ class Movement:
     """
 
     video: Path
+    reader: Frames
     names: tuple[str, ...]
     numbers: range
     times: FloatArray | None
@@ -64,6 +70,10 @@ class Movement:
     def followed(self) -> bool:
         """Whether objects have identities."""
         return any(track.identity is not None for track in self.tracks)
+
+    def pixels(self, at: int) -> ImageArray:
+        """(height, width, channels) of a frame."""
+        return self.reader.read(self.video, self.numbers[at])
 
     def seconds(self, at: int) -> float:
         """When a frame is shown; NaN where that is not known."""
@@ -195,7 +205,7 @@ def write_deeplabcut(movement: Movement, out: Path) -> list[str]:
     """
     if not 0 < len(movement.tracks) <= MOST_ANIMALS:
         return []
-    file = out / f"{movement.video.stem}placewise.csv"
+    file = out / f"{movement.video.stem}{SCORER}.csv"
     writer: Any = FORMATS["deeplabcut"]()
     heads = 4 if len(movement.tracks) > 1 else 3
     with replacing(file) as part, part.open("w", encoding="utf-8", newline="") as text:

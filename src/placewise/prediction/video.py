@@ -220,6 +220,7 @@ def _movement(
     times = reader.times(video)
     seen = Movement(
         video,
+        reader,
         tuple(model.names),
         numbers,
         None if times is None else times[numbers.start : numbers.stop : numbers.step],

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from placewise.frames import frames_of
 from placewise.geometry import FloatArray
 from placewise.motion import Track, jumps_of, worst_frames
 from placewise.prediction.labelled import draw_frame
@@ -108,14 +107,11 @@ def _notes(seen: Movement, smooth: str | None) -> list[str]:
 
 def _frames_section(seen: Movement, doubts: FloatArray, threshold: float) -> Section:
     """The frames that need a look, as images."""
-    reader = frames_of(seen.video)
-    assert reader is not None
     chosen = worst_frames(doubts, WORST)
     cards: dict[int, Card] = {}
     for at in sorted(chosen):  # in the order of the file, which is the fastest
         tracks = [track for track in seen.tracks if track.start <= at < track.stop]
-        pixels = reader.read(seen.video, seen.numbers[at])
-        drawn = draw_frame(seen, at, tracks, pixels, threshold, CARD)
+        drawn = draw_frame(seen, at, tracks, seen.pixels(at), threshold, CARD)
         cards[at] = (_caption(seen, at, tracks, threshold), drawn)
     shown = [cards[at] for at in chosen]
     parts = [Photographs(shown, "A frame with its keypoints"), Legend(seen.names)]
