@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,6 +119,24 @@ def test_threads_read_what_one_reads(made: dict[str, tuple[Path, int]]) -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda number: Video().read(path, number), order))
     assert [number_of(pixels) for pixels in found] == order
+
+
+def number_at(asked: tuple[Path, int]) -> int:
+    return number_of(Video().read(*asked))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_processes_have_their_own_place_in_the_file(made: dict[str, tuple[Path, int]]) -> None:
+    """The place in an open file is one for all forks of a process."""
+    path, _ = made["b_frames.mp4"]
+    assert number_at((path, 30)) == 30  # the file is open
+    order = np.random.default_rng(2).integers(0, COUNT, 40).tolist()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        waiting = pool.map_async(number_at, [(path, number) for number in order], chunksize=1)
+        here = [number_at((path, number)) for number in order[::-1]]
+        assert waiting.get(timeout=60) == order
+    assert here == order[::-1]
 
 
 def test_reading_in_order_decodes_each_frame_once(
