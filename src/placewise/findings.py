@@ -69,6 +69,9 @@ class Findings(ABC):
         """Names whose marks the sheet explains."""
         return ()
 
+    by_shape: ClassVar[bool] = False
+    """Whether the shape of a mark says which name it is, and its colour whose."""
+
     def tiles(self) -> list[tuple[str, str]]:
         """(label, value) of the numbers on top of the page."""
         return [("images", f"{self.facts.images:,}")]

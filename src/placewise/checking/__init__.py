@@ -66,6 +66,8 @@ def write_findings(findings: Findings, dataset: Dataset[Any], out: Path) -> None
     write_json(out / "check.json", findings.as_json())
     if shown:
         captions, images = zip(*shown, strict=True)
-        drawn = sheet(images, captions, names=findings.legend(dataset))
+        axes = len(dataset.samples[0].size)
+        names, by_shape = findings.legend(dataset), findings.by_shape
+        drawn = sheet(images, captions, names=names, axes=axes, by_shape=by_shape)
         write_bytes(out / "sheet.png", to_png(drawn))
     write_text(out / "check.html", findings.report(dataset, shown).html())

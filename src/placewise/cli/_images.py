@@ -406,6 +406,7 @@ def evaluate(
 def demo(
     out: Path = Path("placewise-demo"),
     task: str = "keypoints",
+    axes: Literal[1, 2, 3] = 2,
     minutes: float | None = None,
     seed: int = 0,
     images: int | None = None,
@@ -416,15 +417,19 @@ def demo(
 
       placewise demo
       placewise demo --task spots --out cells
+      placewise demo --task spots --axes 1 --out recordings
+      placewise demo --task masks --axes 3 --out volumes
       placewise demo --out digits --minutes 1
 
     Args:
         out: new folder for the images, the run, the scores and the predictions.
-        task: what is shown: keypoints (the default), spots.
+        task: what is shown: keypoints (handwritten digits; the default), classes (drawn shapes),
+            spots (cells to count), poses (fish), masks (threads), instances (nuclei).
+        axes: 1 for signals, 2 for images, 3 for volumes; spots and masks have a demo of each.
         minutes: length of the training; by default as long as the task needs.
         seed: number that all random draws follow from.
         images: number of images; by default as many as the task needs.
     """
     from placewise.demo import run_demo
 
-    run_demo(out, task=task, minutes=minutes, seed=seed, images=images)
+    run_demo(out, task=task, axes=axes, minutes=minutes, seed=seed, images=images)

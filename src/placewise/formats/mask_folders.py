@@ -8,9 +8,9 @@ image,mask,fov,split                  in split.csv; with `instances` instead of 
 images/a.jpg,masks/a.png,fov/a.png,train      object has a number of its own
 ```
 
-A table with the column `volume` names npz files that hold the arrays `image` and `mask`. Images
-with the same word in the column `group` (or `subject`, `patient`, `animal`) are never parted into
-training and validation.
+A table with the column `volume` names npz files that hold the arrays `image` and `mask`; one with
+the column `recording` those that hold `signal` and `mask`. Images with the same word in the column
+`group` (or `subject`, `patient`, `animal`) are never parted into training and validation.
 
 What the numbers in a mask mean is found from all masks together, by this rule:
 
@@ -57,6 +57,7 @@ from placewise.labels.masks import (
 )
 from placewise.labels.names import normal, shown, why_unfit, why_unsafe
 from placewise.readers import list_files
+from placewise.readers.packed import SIGNALS, VOLUMES
 from placewise.wording import natural
 
 CLASSES = 8
@@ -82,6 +83,7 @@ FIELDS = {"fov": False, "ignore": True}
 _TABLE = "split.csv"
 _COLUMNS = {
     **{name: name for name in ("image", "volume", "mask", "instances", "split", "group", *FIELDS)},
+    **dict.fromkeys(("recording", "signal"), "volume"),
     "masks": "mask",
     "instance": "instances",
     **dict.fromkeys(("subject", "patient", "animal"), "group"),
@@ -183,7 +185,7 @@ def _table_of(path: Path) -> Path | None:
 
 
 def _volumes_hold_masks(table: Path) -> bool:
-    """Whether the first volume that a table names is an npz file with a mask."""
+    """Whether the first volume or recording that a table names is an npz file with a mask."""
     collector = Collector(table)
     _, rows = read_table(collector, ["volume"], _COLUMNS)
     name = next((row["volume"].text.strip() for row in rows), "")
@@ -191,7 +193,7 @@ def _volumes_hold_masks(table: Path) -> bool:
         return False
     try:
         with np.load(table.parent / name, allow_pickle=False) as arrays:
-            return {"image", "mask"} <= set(arrays.files)
+            return "mask" in arrays.files and bool({*SIGNALS, *VOLUMES} & set(arrays.files))
     except Exception:  # numpy and zipfile raise any kind on damaged bytes
         return False
 

@@ -134,9 +134,9 @@ def predict(
         found, left = _predicted(model, batch), max(0, overlays - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
-        _draw(task, model, found[:left], out / "overlays", threshold)
+        _draw(task, model, found[:left], source, out / "overlays", threshold)
         for _, one in found:
-            task.save(one, out)
+            task.save(one, out, root / one.image)
         columns = [*task.header(model), *([follower.column] if follower else [])]
         header = columns if journal.done == 0 else None
         journal.append(_finished(found, batch, header))
@@ -233,6 +233,7 @@ def _draw(
     task: Task[Any, Any],
     model: Network[Any],
     found: Sequence[tuple[ImageArray, Any]],
+    source: Source,
     folder: Path,
     threshold: float,
 ) -> None:
@@ -240,7 +241,8 @@ def _draw(
     for image, one in found:
         target = folder / f"{one.image.removesuffix('.png')}.png"
         make_folder(target.parent)
-        save_image(target, task.draw(model, image, one, threshold=threshold))
+        spacing = source.spacing(one.image)
+        save_image(target, task.draw(model, image, one, threshold=threshold, spacing=spacing))
 
 
 def _ended(

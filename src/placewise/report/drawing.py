@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from placewise.errors import ImageError, SettingsError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
+from placewise.report.letters import font_of, lines_of, shortened
 from placewise.report.marks import (
     BLACK,
     WHITE,
@@ -29,9 +30,8 @@ from placewise.report.marks import (
     draw_line,
 )
 from placewise.report.slices import grey_volume, slices
-from placewise.report.style import DARK, LIGHT, POINT_COLOURS, RGB, Theme, mark
-from placewise.report.traces import TITLE, Row, drawn, parts
-from placewise.wording import printable
+from placewise.report.style import DARK, LIGHT, POINT_COLOURS, RGB, Theme, mark, object_shape
+from placewise.report.traces import TITLE, rows_of
 
 SIDE = (480, 1280)
 """Least and most pixels of the longer side of a drawing."""
@@ -45,7 +45,10 @@ FAR = 1e6
 PANEL = 320
 """Pixels of the longest side of a volume on a drawing, about."""
 
-OBJECT_MARK = 3.0
+GREY: RGB = (140, 140, 140)
+"""Colour of a mark in a legend of shapes."""
+
+OBJECT_MARK = 4.0
 """Radius of a keypoint's mark where several objects have many, in units of the drawing."""
 
 GAP = 12
@@ -66,6 +69,7 @@ def keypoints(
     legend: bool = False,
     side: tuple[int, int] = SIDE,
     identities: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> Overlay:
     """Draw keypoints on an image.
 
@@ -91,6 +95,7 @@ def keypoints(
         legend: write the names on a strip below the image.
         side: least and most pixels of the longer side of the drawing.
         identities: number of each instance.
+        spacing: of a signal the seconds between two samples; None: not known.
 
     Returns:
         (height, width, 3) uint8.
@@ -108,7 +113,7 @@ def keypoints(
     if loose:
         marks = replace(marks, truth=_far_left_out(np.asarray(truth, np.float64)))
     if image.ndim != 3:
-        planes = planes_of(image, marks.focus())
+        planes = planes_of(image, marks.focus(), side, spacing)
         for plane in planes:
             _draw(plane.canvas, marks.on(plane), names, skeleton if image.ndim == 4 else ())
         canvas = joined(planes)
@@ -123,7 +128,10 @@ def keypoints(
         _draw(canvas, marks, names, skeleton)
     else:
         _draw_objects(canvas, marks, names, skeleton, identities)
-    return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
+    strip = (
+        legend_of(names, canvas.shape[1], DARK, identities is not None) if legend else canvas[:0]
+    )
+    return np.concatenate([canvas, strip])
 
 
 def as_rgb(image: NDArray[np.generic]) -> Overlay:
@@ -171,6 +179,8 @@ def sheet(
     columns: int | None = None,
     tile: int = 360,
     names: Sequence[str] = (),
+    axes: int = 2,
+    by_shape: bool = False,
     theme: Theme = LIGHT,
 ) -> Overlay:
     """A contact sheet: images in rows, each with its caption.
@@ -178,9 +188,12 @@ def sheet(
     Args:
         images: (height, width, 3) uint8 each, of any sizes.
         captions: one for each image.
-        columns: images in a row; None chooses, at most 4.
-        tile: width in pixels that each image gets.
+        columns: images in a row; None chooses, at most 4, of signals and volumes 2.
+        tile: width in pixels that each image gets, twice that for signals and volumes, whose
+            drawings hold words.
         names: points' names for a legend at the bottom.
+        axes: of what is drawn: 1 for signals, 2 for images, 3 for volumes.
+        by_shape: the shape of a mark says which point it is, its colour whose it is.
         theme: colours.
 
     Raises:
@@ -195,7 +208,8 @@ def sheet(
             f"got {len(images)} images and {len(captions)} captions; needed is at least one "
             "image, and a caption for each"
         )
-    columns = columns or min(4, int(np.ceil(np.sqrt(len(images)))))
+    columns = columns or min(4 if axes == 2 else 2, int(np.ceil(np.sqrt(len(images)))))
+    tile = tile if axes == 2 else 2 * tile
     tiles = [_tile(*pair, tile, theme) for pair in zip(images, captions, strict=True)]
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     width = columns * (tile + GAP) + GAP
@@ -206,17 +220,25 @@ def sheet(
             page.paste(image, (GAP + column * (tile + GAP), top))
         top += max(image.height for image in row) + GAP
     found = np.array(page)
-    return np.concatenate([found, legend_of(names, width, theme)]) if names else found
+    return np.concatenate([found, legend_of(names, width, theme, by_shape)]) if names else found
 
 
-def legend_of(names: Sequence[str], width: int, theme: Theme = DARK) -> Overlay:
+def legend_of(
+    names: Sequence[str], width: int, theme: Theme = DARK, by_shape: bool = False
+) -> Overlay:
     """A strip that says which mark is which point; of many points the first 42.
+
+    Args:
+        names: of the points.
+        width: of the strip in pixels.
+        theme: colours.
+        by_shape: the shape of a mark says which point it is, its colour whose it is.
 
     Example:
         >>> legend_of(["nose", "tail"], 200).shape
         (34, 200, 3)
     """
-    return _legend(tuple(names), width, theme)
+    return _legend(tuple(names), width, theme, by_shape)
 
 
 def to_png(image: Overlay) -> bytes:
@@ -350,16 +372,21 @@ class Plane:
             not on it.
         ratio: pixels of the canvas for one of the image.
         title: of a slice.
+        off: of a slice of a volume, (n, axes) places to their (n,) distances in voxels from it.
     """
 
     canvas: Overlay
     at: Callable[[FloatArray], FloatArray]
     ratio: float
     title: str = ""
+    off: Callable[[FloatArray], FloatArray] | None = None
 
 
 def planes_of(
-    image: NDArray[np.generic], focus: FloatArray, side: tuple[int, int] = SIDE
+    image: NDArray[np.generic],
+    focus: FloatArray,
+    side: tuple[int, int] = SIDE,
+    spacing: Sequence[float] | None = None,
 ) -> list[Plane]:
     """What an image is drawn on: one canvas, rows of a signal, three slices of a volume.
 
@@ -367,6 +394,7 @@ def planes_of(
         image: (*size, channels) of 1, 2 or 3 axes.
         focus: (n, axes) places that parts and slices should show, the most important first.
         side: least and most pixels of the longer side of an image's canvas.
+        spacing: of a signal the seconds between two samples; None: not known.
 
     Example:
         >>> (plane,) = planes_of(np.zeros((40, 80, 1), np.uint8), np.empty((0, 2)), (160, 160))
@@ -374,7 +402,8 @@ def planes_of(
         array([[0.5, 2.5]])
     """
     if image.ndim == 2:
-        return [Plane(r.canvas, r.places, r.ratio) for r in rows_of(image, focus[:, 0].tolist())]
+        rows = rows_of(image, focus[:, 0].tolist(), spacing[0] if spacing else None)
+        return [Plane(row.canvas, row.places, row.ratio) for row in rows]
     if image.ndim == 3:
         canvas = at_size(as_rgb(image), side)
         ratio = ratio_of(image.shape[:2], canvas.shape[:2])
@@ -384,8 +413,13 @@ def planes_of(
         canvas = panel_of(one.image, image)
         ratio, axes = ratio_of(one.image.shape[:2], canvas.shape[:2]), list(one.axes)
         at = partial(_along, axes=axes, ratio=ratio)
-        planes.append(Plane(canvas, at, _mean(ratio), one.title))
+        off = partial(_off, axis=one.through, at=one.at)
+        planes.append(Plane(canvas, at, _mean(ratio), one.title, off))
     return planes
+
+
+def _off(places: FloatArray, axis: int, at: int) -> FloatArray:
+    return np.asarray(np.abs(places[:, axis] - at))
 
 
 def _along(places: FloatArray, axes: Sequence[int], ratio: tuple[float, ...]) -> FloatArray:
@@ -403,21 +437,6 @@ def joined(planes: Sequence[Plane]) -> Overlay:
     return stacked([one.canvas for one in planes])
 
 
-def rows_of(signal: NDArray[np.generic], focus: Sequence[float] = ()) -> list[Row]:
-    """Parts of a signal, with words where each lies."""
-    rows = [drawn(signal, *part) for part in parts(len(signal), focus)]
-    for one in rows:
-        _write(one.canvas, f"samples {one.start:,} to {one.stop - 1:,} of {len(signal):,}")
-    return rows
-
-
-def _write(canvas: Overlay, words: str, theme: Theme = LIGHT) -> None:
-    """Words at the top left of a canvas."""
-    page = Image.fromarray(canvas)
-    ImageDraw.Draw(page).text((6, 3), words, theme.muted, font_of(12))
-    canvas[:] = np.array(page)
-
-
 def stacked(rows: Sequence[Overlay]) -> Overlay:
     """Pictures of one width below each other, with a line between them."""
     line = np.full((1, rows[0].shape[1], 3), 200, np.uint8)
@@ -426,7 +445,7 @@ def stacked(rows: Sequence[Overlay]) -> Overlay:
 
 def side_by_side(panels: Sequence[tuple[Overlay, str]], theme: Theme = LIGHT) -> Overlay:
     """Pictures next to each other, each under its title, on one page."""
-    font = font_of(12)
+    font = font_of(13)
     widths = [max(one.shape[1], int(font.getlength(title)) + 4) for one, title in panels]
     high = max(one.shape[0] for one, _ in panels) + TITLE
     page = Image.new("RGB", (sum(widths) + GAP * (len(panels) - 1), high), theme.paper)
@@ -516,7 +535,10 @@ def _draw_objects(
         draw_cross(canvas, truth, 0.8 * unit)
     for points, hollow, colour in zip(marks.points, marks.hollow, colours, strict=True):
         for k, point in enumerate(points):
-            draw_keypoint(canvas, point, k, radius, hollow=bool(hollow[k]), colour=colour)
+            shape = object_shape(k)
+            draw_keypoint(
+                canvas, point, k, radius, hollow=bool(hollow[k]), colour=colour, shape=shape
+            )
     for points, identity, colour in zip(marks.points, identities, colours, strict=True):
         _number(canvas, points, str(identity), colour, unit)
 
@@ -550,15 +572,16 @@ def _tile(pixels: Overlay, caption: str, width: int, theme: Theme) -> Image.Imag
     image, font = Image.fromarray(pixels), font_of(13)
     ratio = min(width / image.width, 1.5 * width / image.height)
     size = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
-    tile = Image.new("RGB", (width, size[1] + 26), theme.paper)
+    lines = lines_of(caption, width, font)
+    tile = Image.new("RGB", (width, size[1] + 9 + 17 * len(lines)), theme.paper)
     tile.paste(image.resize(size, Image.Resampling.LANCZOS), (0, 0))
-    words = shortened(caption, width, font)
-    ImageDraw.Draw(tile).text((0, size[1] + 5), words, theme.muted, font)
+    for number, words in enumerate(lines):
+        ImageDraw.Draw(tile).text((0, size[1] + 5 + 17 * number), words, theme.muted, font)
     return tile
 
 
 @lru_cache(maxsize=8)
-def _legend(names: tuple[str, ...], width: int, theme: Theme) -> Overlay:
+def _legend(names: tuple[str, ...], width: int, theme: Theme, by_shape: bool) -> Overlay:
     font, high = font_of(14), 26
     more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
     words = [shortened(name, width - 52, font) for name in [*names[:NAMED], *more]]
@@ -576,25 +599,6 @@ def _legend(names: tuple[str, ...], width: int, theme: Theme) -> Overlay:
         draw.text((left + 22, middle), word, theme.ink, font, anchor="lm")
     canvas = np.array(strip)
     for index, (left, middle) in enumerate(places[:NAMED]):
-        draw_keypoint(canvas, np.array([left + 8.0, middle]), index, 5.0)
+        place, own = np.array([left + 8.0, middle]), object_shape(index) if by_shape else None
+        draw_keypoint(canvas, place, index, 5.0, colour=GREY if by_shape else None, shape=own)
     return canvas
-
-
-@lru_cache(maxsize=4)
-def font_of(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows many alphabets."""
-    import matplotlib
-
-    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
-
-
-def shortened(words: str, width: float, font: ImageFont.FreeTypeFont) -> str:
-    """Words that fit into a width; what is left out of their middle is an ellipsis."""
-    words = printable(words)[:500]
-    if font.getlength(words) <= width:
-        return words
-    keep = len(words) // 2
-    while keep > 1 and font.getlength(f"{words[:keep]}…{words[-keep:]}") > width:
-        keep -= 1
-    return f"{words[:keep]}…{words[-keep:]}"

@@ -246,7 +246,8 @@ class Trainer:
             for sample, one in zip(samples[:SHOWN], found[:SHOWN], strict=True)
         ]
         captions, drawn = zip(*cards, strict=True)
-        return to_png(sheet(drawn, captions, names=self.task.legend(self.dataset.names)))
+        names, axes = self.task.legend(self.dataset.names), len(samples[0].size)
+        return to_png(sheet(drawn, captions, names=names, axes=axes))
 
     def _save(self) -> None:
         if rank() == 0:

@@ -137,7 +137,8 @@ class ClassFindings(Findings):
                 if turn < len(images) and len(found) < SHOWN:
                     image = images[turn * spread // turns]
                     try:
-                        drawn = answered(dataset.image(image), side=SIDE)
+                        pixels, spacing = dataset.reading(image)
+                        drawn = answered(pixels, side=SIDE, spacing=spacing)
                     except ImageError:
                         continue
                     found.append((f"{dataset.names[k]} · {image}", drawn))

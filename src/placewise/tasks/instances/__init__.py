@@ -162,6 +162,7 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         sample: InstanceSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image with outlines; on a report in colours of right, false and missed."""
         side = {"side": CARD_SIDE} if card else {}
@@ -199,9 +200,9 @@ class Instances(Task[InstanceSample, InstancePrediction]):
             "touches_border": "the border of the image cuts the object",
         }
 
-    def save(self, one: InstancePrediction, folder: Path) -> None:
+    def save(self, one: InstancePrediction, folder: Path, source: Path | None = None) -> None:
         """The label map; see `InstancePrediction.save`."""
-        one.save(folder)
+        one.save(folder, source)
 
     def export(
         self,

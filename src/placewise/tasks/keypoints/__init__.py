@@ -259,6 +259,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         sample: KeypointSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image with its keypoints, and the labels where there are some."""
         truth = None
@@ -276,6 +277,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
             scores=one.scores,
             threshold=threshold,
             skeleton=settings.skeleton if settings else (),
+            spacing=spacing,
             **shape,
         )
 
@@ -298,6 +300,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
             truth=single(sample, None)[0],
             scores=one.scores,
             skeleton=labels.skeleton,
+            spacing=labels.images.spacing(sample.image),
         )
         return sample.image, drawn
 

@@ -159,12 +159,13 @@ class Masks(Task[MaskSample, MaskPrediction]):
         sample: MaskSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """Outlines of the classes; with labels on a card what is right, missed and invented."""
         truth = None if dataset is None or sample is None else self._truth(dataset, sample)
         if card and truth is not None:
-            return compared(pixels, one.mask, truth)
-        return outlined(pixels, one.mask, truth)
+            return compared(pixels, one.mask, truth, spacing)
+        return outlined(pixels, one.mask, truth, spacing)
 
     def caption(self, dataset: Data, sample: MaskSample, one: MaskPrediction) -> str:
         """The image with the Dice of its classes."""
@@ -222,9 +223,9 @@ class Masks(Task[MaskSample, MaskPrediction]):
         """Scores, each class, the border, and the worst and best images."""
         return report.sections(scores, DICE, best, worst)
 
-    def save(self, one: MaskPrediction, folder: Path) -> None:
+    def save(self, one: MaskPrediction, folder: Path, source: Path | None = None) -> None:
         """The mask itself; see `MaskPrediction.save`."""
-        one.save(folder)
+        one.save(folder, source)
 
 
 def _masks(dataset: Data) -> MaskDataset:

@@ -163,7 +163,8 @@ class MaskFindings(Findings):
         found: list[Card] = []
         for sample in dataset.samples[:: max(1, len(dataset.samples) // SHOWN)][:SHOWN]:
             try:
-                drawn = outlined(dataset.image(sample.image), dataset.mask(sample))
+                pixels, spacing = dataset.reading(sample.image)
+                drawn = outlined(pixels, dataset.mask(sample), spacing=spacing)
             except PlacewiseError:
                 continue
             found.append((sample.image, drawn))

@@ -53,15 +53,14 @@ MASK_METRICS = (
         "boundary_f1",
         "boundary F₁",
         "",
-        "harmonic mean of the shares of each outline near the other: within "
-        f"{TOLERANCE:g} px (mm of volumes)",
+        f"harmonic mean of the shares of each outline near the other: within {TOLERANCE:g} px",
         "higher",
     ),
     Metric(
         "nsd",
         "surface Dice (NSD)",
         "",
-        f"share of both outlines near the other: within {TOLERANCE:g} px (mm of volumes)",
+        f"share of both outlines near the other: within {TOLERANCE:g} px",
         "higher",
     ),
     *(

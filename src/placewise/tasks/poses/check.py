@@ -27,7 +27,7 @@ from placewise.geometry import FloatArray
 from placewise.labels import PoseDataset, Visibility
 from placewise.metrics import left_right_swaps, object_lengths
 from placewise.report.drawing import keypoints as draw_keypoints
-from placewise.report.parts import Card, Photographs, Section, Table
+from placewise.report.parts import Card, Legend, Paragraph, Part, Photographs, Section, Table
 from placewise.task import Progress
 from placewise.wording import number, share
 
@@ -36,6 +36,9 @@ NEAR = 0.5
 
 SHOWN = 12
 """Images on the sheet."""
+
+SIDE = (360, 720)
+"""Least and most pixels of their longer side; a sheet makes them smaller, marks must be seen."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,12 @@ class PoseFacts(SetFacts):
 class PoseFindings(Findings):
     """Findings about labels of several objects."""
 
+    by_shape = True
     facts: PoseFacts
+
+    def legend(self, dataset: Any) -> tuple[str, ...]:
+        """The keypoints."""
+        return tuple(dataset.names)
 
     def overview(self) -> list[tuple[str, str]]:
         """(what, how much) of the whole set."""
@@ -90,7 +98,17 @@ class PoseFindings(Findings):
 
     def sections(self, shown: Sequence[Card], names: Sequence[str]) -> list[Section]:
         """Images, and what is labelled of each keypoint."""
-        images = [Photographs(shown, "Image with its labelled animals")] if shown else []
+        words = (
+            "Each animal has its colour; the shape of a mark says which keypoint it is, of more "
+            "than six keypoints in turn."
+        )
+        alt = "Image with its labelled animals"
+        images: list[Part] = [
+            Paragraph(words),
+            Legend(names, by_shape=True),
+            Photographs(shown, alt),
+        ]
+        images = images if shown else []
         rows = [
             [name, *(f"{row[key]:,}" for key in ("located", "absent", "unlabelled"))]
             for name, row in self.facts.by_keypoint.items()
@@ -264,6 +282,7 @@ def _cards(dataset: PoseDataset, facts: PoseFacts) -> list[Card]:
             dataset.names,
             skeleton=dataset.skeleton,
             identities=range(len(objects)),
+            side=SIDE,
         )
         cards.append((sample.image, drawn))
     return cards
