@@ -23,10 +23,10 @@ ROWS = """
 errors wording
 progress
 geometry family files devices images statistics ops parallel engine hdf5
-readers
+readers clusters
 frames
 labels checkpoint metrics
- report paddings decoders losses mask_losses grouping formats graph tracking
+ report paddings decoders losses mask_losses grouping formats graph tracking motion
 augment peaks
 layers auditing
 backbones heads remedies
@@ -36,7 +36,7 @@ task
 tasks
 run
 training prediction checking target
-evaluation display
+evaluation display selection
 comparison demo
 cli
 __init__ __main__
