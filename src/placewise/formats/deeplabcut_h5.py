@@ -31,6 +31,7 @@ class DeeplabcutH5(WrittenKeypoints):
     Rows that are numbers are frames of a video, which is looked for near the file.
     """
 
+    endings = (".h5",)
     patterns = ("*.h5",)
 
     def recognises(self, path: Path, head: str) -> bool:
