@@ -401,7 +401,7 @@ def project(folder: Path, *, skeleton: str = "- [nose, tail]") -> Path:
             csv.writer(file).writerows(rows)
     (folder / "config.yaml").write_text(
         f"Task: t\nscorer: me\nbodyparts:\n- nose\n- tail\nvideo_sets:\n  D:\\a\\one.mp4:\n"
-        f"    crop: 0, 64, 0, 48\nskeleton:\n{skeleton}\n"
+        f"    crop: 0, 64, 0, 48\nskeleton:\n  {skeleton}\n"
     )
     return folder
 
