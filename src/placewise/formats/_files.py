@@ -12,7 +12,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from placewise.errors import DataError, Fault, LabelError, SettingsError
+from placewise.errors import DataError, Fault, LabelError, NoLabelsError, SettingsError
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
 from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
 from placewise.formats._splits import with_splits
@@ -304,7 +304,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     _refuse_labels_below(path, tried)
     below = [one for one in subfolders(path) if any(m.recognises_folder(one) for m in tried)]
     todo = f"did you mean {below[0]}?" if below else "name the file, or call it points.csv"
-    raise SettingsError(
+    raise NoLabelsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )
 
