@@ -34,7 +34,7 @@ items
 task
 tasks
 run
-training prediction checking target
+training prediction checking target labelling
 evaluation display
 comparison demo
 cli
@@ -73,6 +73,7 @@ OPTIONAL = {
     "tasks": {"sklearn"},
     "engine": {"distributed", "joblib", "ray"},
     "metrics": {"skimage"},
+    "labelling": {"starlette", "uvicorn", "socket", "webbrowser"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 """Libraries that can execute what they read; joblib only where it hands runs to processes."""

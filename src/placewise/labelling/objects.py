@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -91,13 +91,14 @@ class Labelled(BaseModel):
 
 
 Objects = tuple[Labelled, ...]
+M = TypeVar("M", bound=BaseModel)
 
 _OBJECTS: TypeAdapter[Objects] = TypeAdapter(
     Annotated[tuple[Labelled, ...], Field(max_length=100_000)]
 )
 
 
-def checked(model: Any, content: Any, what: str) -> Any:
+def checked(model: type[M], content: Any, what: str) -> M:
     """Content as a model, with one line of ours where it does not fit.
 
     Raises:

@@ -8,7 +8,7 @@ and every fifth at random: what a model is sure of may be wrong too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,8 @@ def thumbnail(image: ImageArray) -> NDArray[np.float32]:
         np.float32(1.0)
     """
     step = max(1, min(image.shape[:2]) // (4 * SIDE))
-    small: NDArray[np.float32] = resize(as_float(image[::step, ::step]), (SIDE, SIDE))
-    return small.mean(-1).ravel()
+    small = resize(as_float(image[::step, ::step]), (SIDE, SIDE))
+    return np.asarray(small.mean(-1).ravel(), np.float32)
 
 
 def spread(count: int, most: int = MOST) -> list[int]:
@@ -56,7 +56,7 @@ def spread(count: int, most: int = MOST) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
 
 
-def clusters(thumbnails: FloatArray, count: int, seed: int) -> tuple[NDArray[np.intp], FloatArray]:
+def clusters(thumbnails: NDArray[np.floating[Any]], count: int, seed: int) -> tuple[NDArray[np.intp], FloatArray]:
     """The cluster of each thumbnail, and its squared distance from the centre: Lloyd's k-means.
 
     Args:
@@ -84,7 +84,7 @@ def clusters(thumbnails: FloatArray, count: int, seed: int) -> tuple[NDArray[np.
     return of, ((data - centres[of]) ** 2).sum(1)
 
 
-def diverse(thumbnails: FloatArray, seed: int = 0) -> list[int]:
+def diverse(thumbnails: NDArray[np.floating[Any]], seed: int = 0) -> list[int]:
     """All images, the first of which differ most.
 
     Of 20 clusters the image nearest to each centre, then of 40 clusters those that hold none yet,
@@ -140,7 +140,8 @@ def worst(
         heads = sorted(queues, key=lambda c: (held[c], -unsure[queues[c][0]]))
         ranked += [queues[c].pop(0) for c in heads]
         queues = {c: queue for c, queue in queues.items() if queue}
-    rng, order = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    order: list[int] = []
     while ranked:
         at = int(rng.integers(len(ranked))) if len(order) % RANDOM == RANDOM - 1 else 0
         order.append(ranked.pop(at))

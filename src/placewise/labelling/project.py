@@ -179,7 +179,7 @@ def _found(folder: Path, anew: bool) -> KeypointDataset | None:
         anew: whether the user has said what to label, so that what is not understood is left alone.
     """
     try:
-        return _keypoints(as_told(read_dataset(folder, task="keypoints")))
+        return as_told(_keypoints(read_dataset(folder, task="keypoints")))
     except NoLabelsError:
         return None
     except SettingsError as error:
@@ -259,7 +259,7 @@ def _definition(labels: KeypointDataset) -> Definition:
         "symmetry": labels.symmetry,
         "objects": objects,
     }
-    return checked(Definition, content, "keypoints")  # type: ignore[no-any-return]
+    return checked(Definition, content, "keypoints")
 
 
 def _keypoints(labels: Any) -> KeypointDataset:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"
 
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Media types of the page's files by their endings."""
 
 _LOG = logging.getLogger(__name__)
