@@ -231,5 +231,5 @@ def sample_of(
 def _told(error: ValidationError, what: str) -> str:
     """The first fault of a model in one line."""
     first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or what
-    return f"{what}: {field[:200]}: {first['msg'].removeprefix('Value error, ')[:300]}"
+    where = ".".join([what, *(str(part) for part in first["loc"])])
+    return f"{where[:200]}: {first['msg'].removeprefix('Value error, ')[:300]}"

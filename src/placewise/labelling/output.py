@@ -62,6 +62,10 @@ def format_of(source: Path) -> str | None:
         start = next(i for i, part in enumerate(source.parts) if "*" in part)
         found = sorted(Path(*source.parts[:start]).glob("/".join(source.parts[start:])))
         source = found[0] if found else source
+    head = ""
+    if source.is_file():
+        with source.open("rb") as file:
+            head = file.read(HEAD).decode("utf-8", "replace")
     for name in FORMATS.names():
         member = FORMATS[name]()
         if not isinstance(member, Written):
@@ -69,8 +73,7 @@ def format_of(source: Path) -> str | None:
         if source.is_dir():
             able = member.recognises_folder(source)
         else:
-            head = source.open("rb").read(HEAD) if source.is_file() else b""
-            able = bool(head) and member.recognises(source, head.decode("utf-8", "replace"))
+            able = bool(head) and member.recognises(source, head)
         if able:
             return name
     return None

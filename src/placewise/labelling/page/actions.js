@@ -36,7 +36,7 @@ export const ACTIONS = {
 // Of each key its name as the browser says it; capitals are with Shift.
 const COMMON = {
   " ": "accept", Delete: "clear", Backspace: "clear", "+": "larger", "=": "larger", "-": "smaller",
-  "Ctrl+z": "undo", "Ctrl+Z": "redo", "Ctrl+y": "redo", "Ctrl+s": "save", z: "jump", k: "lines",
+  "Ctrl+z": "undo", "Ctrl+y": "redo", "Ctrl+Z": "redo", "Ctrl+s": "save", z: "jump", k: "lines",
   l: "swap", b: "auto", v: "repeat", h: "hide", n: "add", N: "removeObject", g: "fit", q: "hidden",
 };
 

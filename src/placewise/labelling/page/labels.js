@@ -2,7 +2,7 @@
 
 import { edit, fail, go, state, step, suggestionOf, tell } from "./store.js";
 
-export const SURE = 0.5; // score from which on a suggestion is accepted
+const SURE = 0.5, FAR = 0.1; // least score, and largest radius as a share of the image's diagonal
 const SAME = 4; // pixels within which a suggested spot is a labelled one
 
 export const VISIBLE = 3, HIDDEN = 2, ABSENT = 1;
@@ -283,6 +283,12 @@ function near(held, name, x, y) {
     && Math.hypot(points[name][1] - x, points[name][2] - y) < SAME);
 }
 
+// Whether a suggestion is good enough to be accepted by a key: it is there, and its radius is not large.
+export function sure({ score, radius }) {
+  const [high, wide] = state.shown.size;
+  return score >= SURE && (radius === null || radius <= FAR * Math.hypot(high, wide));
+}
+
 // A suggestion where it is, or where it was dragged to.
 export function take(one, x = one.x, y = one.y) {
   const held = state.shown;
@@ -316,24 +322,24 @@ export async function accept() {
   const held = state.shown;
   if (state.info.suggestions && !held.suggestion) await suggestionOf(held);
   if (held !== state.shown) return;
-  const sure = ghosts().filter((one) => one.score >= SURE);
-  const spots = sure.map((one) => ({ points: { [one.name]: [VISIBLE, ...inside(one.x, one.y)] } }));
+  const found = ghosts().filter(sure);
+  const spots = found.map((one) => ({ points: { [one.name]: [VISIBLE, ...inside(one.x, one.y)] } }));
   const links = { ...held.links };
-  if (sure.length) edit(many() ? withSpots(spots) : (before) => accepted(before, sure, links));
+  if (found.length) edit(many() ? withSpots(spots) : (before) => accepted(before, found, links));
   const left = many() ? [] : names().filter((name) => objects().length
     && objects().some((one) => !(name in one.points)));
   chosen.object = many() ? objects().length : 0;
-  if (sure.length && left.length) {
+  if (found.length && left.length) {
     advance();
-    return say(`${sure.length} accepted; ${left.join(", ")} left: place, or X if it is not there`);
+    return say(`${found.length} accepted; ${left.join(", ")} left: place, or X if it is not there`);
   }
   return next();
 }
 
-function accepted(before, sure, links) {
+function accepted(before, found, links) {
   const after = [...before];
   const fresh = new Map();
-  for (const one of sure) {
+  for (const one of found) {
     const point = [VISIBLE, ...inside(one.x, one.y)];
     let object = one.object;
     if (!(one.ghost in links) && state.definition.objects === "several") {

@@ -1,7 +1,7 @@
 // Everything beside the canvas: names, counts, the list of keypoints as buttons.
 
 import { ACTIONS, keyOf, run } from "./actions.js";
-import { choose, chosen, ghosts, known, many, names, objects, say } from "./labels.js";
+import { choose, chosen, ghosts, known, many, names, objects, say, sure } from "./labels.js";
 import { state } from "./store.js";
 
 const at = (id) => document.getElementById(id);
@@ -91,6 +91,12 @@ export function news() {
     const button = document.querySelector(`#actions [data-action=${name}]`);
     if (button) button.disabled = !value && !state.pending;
   }
+  const pairs = state.definition?.symmetry.length && !many();
+  const shown = { accept: info.suggestions, add: state.definition?.objects === "several", swap: pairs };
+  for (const [name, value] of Object.entries(shown)) {
+    const button = document.querySelector(`#actions [data-action=${name}]`);
+    if (button) button.hidden = !value;
+  }
   training();
 }
 
@@ -112,7 +118,7 @@ function training() {
 
 function keypoints() {
   const { definition, shown } = state;
-  at("title").hidden = at("actions").hidden = !definition;
+  document.querySelector("aside").classList.toggle("empty", !definition);
   if (!definition) return at("keypoints").replaceChildren();
   several();
   const suggested = new Map(shown ? ghosts().filter((one) => one.object === chosen.object).map((one) => [one.name, one]) : []);
@@ -140,7 +146,7 @@ function told(point, ghost) {
   if (point) return ["", "absent", "hidden", "placed"][point[0]];
   if (!ghost) return "";
   const radius = ghost.radius === null ? "" : ` ±${ghost.radius < 10 ? ghost.radius.toFixed(1) : Math.round(ghost.radius)} px`;
-  return ghost.score < 0.5 ? `unsure ${Math.round(100 * ghost.score)} %` : `suggested${radius}`;
+  return sure(ghost) ? `suggested${radius}` : ghost.score < 0.5 ? "perhaps absent" : `unsure${radius}`;
 }
 
 function counted() {

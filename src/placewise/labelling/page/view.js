@@ -1,6 +1,6 @@
 // Draws the image and what is labelled on it. Coordinates: the centre of the first pixel is (0, 0).
 
-import { chosen, ghosts, known, many, nudged, SURE, target } from "./labels.js";
+import { chosen, ghosts, known, many, nudged, sure, target } from "./labels.js";
 import { state } from "./store.js";
 
 const canvas = document.getElementById("canvas");
@@ -277,7 +277,7 @@ function placed(points, object, nudge) {
 function ghostObjects() {
   const found = new Map();
   for (const one of ghosts()) {
-    if (one.score < SURE) continue;
+    if (!sure(one)) continue;
     if (!found.has(one.ghost)) found.set(one.ghost, new Map());
     found.get(one.ghost).set(one.name, [3, one.x, one.y]);
   }
@@ -336,19 +336,20 @@ function mark(x, y, { colour, shape }, hidden, r) {
 }
 
 // A suggestion: hollow, with the circle that holds the truth in nine of ten cases.
-function ghostMark({ x, y, score, radius }, style) {
-  const [vx, vy] = toView(x, y);
-  const sure = score >= SURE;
-  if (radius && sure) {
+function ghostMark(one, style) {
+  const [vx, vy] = toView(one.x, one.y);
+  const good = sure(one);
+  if (one.radius && good) {
     context.beginPath();
-    context.arc(vx, vy, Math.max(SIZE + 2, radius * view.scale), 0, 7);
-    context.fillStyle = `${style.colour}22`;
-    context.fill();
+    context.arc(vx, vy, Math.max(SIZE + 2, one.radius * view.scale), 0, 7);
+    context.lineWidth = 2;
+    context.strokeStyle = "#00000050";
+    context.stroke();
     context.lineWidth = 1;
-    context.strokeStyle = `${style.colour}90`;
+    context.strokeStyle = style.colour;
     context.stroke();
   }
-  context.setLineDash(sure ? [] : [2, 2]);
+  context.setLineDash(good ? [] : [2, 2]);
   path(vx, vy, style.shape, SIZE);
   context.lineWidth = 3.5;
   context.strokeStyle = "#00000090";
