@@ -84,7 +84,9 @@ def images(tmp_path: Path) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     files = (f for f in folder.rglob("*") if f.is_file() and HOME not in f.parts)
-    return {f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    return {
+        f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
+    }
 
 
 # --- laws of edits -------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def test_names_that_cannot_be_are_refused(tmp_path: Path, names: dict, says: str
 
 
 def test_two_tabs_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of two writers sets keypoints of one image, and reads again where the other was first."""
+    """Two writers set keypoints of one image, and read again where the other was first."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
     names = tuple(f"{tab}{k}" for tab in "ab" for k in range(50))
     refused = []
@@ -275,7 +277,7 @@ def test_a_line_that_was_cut_short_is_taken_off_and_a_damaged_one_refused(tmp_pa
     middle = bytearray(whole)
     middle[30] ^= 1
     path.write_bytes(middle)
-    with pytest.raises(CheckpointError, match="line 2 .* is damaged"):
+    with pytest.raises(CheckpointError, match=r"line 2 .* is damaged"):
         Journal(path)
 
 
@@ -486,7 +488,11 @@ def test_the_order_by_name_and_at_random() -> None:
 def test_what_a_run_is_not_sure_of() -> None:
     def of(score: float, radius: float) -> float:
         sample = KeypointSample(
-            "", (30, 40), np.ones((1, 1, 2)), np.full((1, 1), 3, np.int8), scores=np.array([[score]])
+            "",
+            (30, 40),
+            np.ones((1, 1, 2)),
+            np.full((1, 1), 3, np.int8),
+            scores=np.array([[score]]),
         )
         return unsureness(Suggestion(sample, np.array([[radius]])))
 

@@ -46,6 +46,10 @@ Keys = Literal["dlc", "sleap", "cvat"]
 _LOG = logging.getLogger(__name__)
 
 
+class NoImageError(PlacewiseError):
+    """An id that no image has."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What is answered: JSON, or the bytes of an image."""
@@ -308,7 +312,7 @@ class Api:
 
     def _name(self, id: str) -> str:
         if id not in self._names:
-            raise LookupError(id)
+            raise NoImageError("there is no such image")
         return self._names[id]
 
     def _load(self, run: Path) -> None:
@@ -366,6 +370,8 @@ def bitmap(image: ImageArray) -> bytes:
 
 def status_of(error: PlacewiseError) -> int:
     """The number of HTTP that an error of ours is."""
+    if isinstance(error, NoImageError):
+        return 404
     if isinstance(error, CheckpointError):
         return 507
     return 422 if isinstance(error, ImageError) else 400

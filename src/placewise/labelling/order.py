@@ -56,7 +56,9 @@ def spread(count: int, most: int = MOST) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
 
 
-def clusters(thumbnails: NDArray[np.floating[Any]], count: int, seed: int) -> tuple[NDArray[np.intp], FloatArray]:
+def clusters(
+    thumbnails: NDArray[np.floating[Any]], count: int, seed: int
+) -> tuple[NDArray[np.intp], FloatArray]:
     """The cluster of each thumbnail, and its squared distance from the centre: Lloyd's k-means.
 
     Args:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"
 
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+KINDS = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 """Media types of the page's files by their endings."""
 
 _LOG = logging.getLogger(__name__)
@@ -48,34 +53,30 @@ def application(api: Api, host: str, token: str) -> App:
         return Route(f"/{name}", _static(file), methods=["GET"])
 
     one = "images/{id}"
-    return Guard(
-        Starlette(
-            routes=[
-                *(shown(file) for file in sorted(PAGE.iterdir()) if file.suffix in KINDS),
-                route("session", lambda request, _: api.session(), "GET"),
-                route("state", lambda request, _: api.state(), "GET"),
-                route("order", lambda request, _: api.order(), "GET"),
-                route(one, lambda request, _: api.image(request.path_params["id"]), "GET"),
-                route(one, lambda request, sent: _write(api, request, sent), "PUT"),
-                route(
-                    f"{one}/pixels", lambda request, _: api.pixels(request.path_params["id"]), "GET"
-                ),
-                route(
-                    f"{one}/suggestion",
-                    lambda request, _: api.suggestion(request.path_params["id"]),
-                    "GET",
-                ),
-                route("keypoints", lambda request, sent: api.define(sent), "PUT"),
-                route("undo", lambda request, _: api.undo(), "POST"),
-                route("redo", lambda request, _: api.redo(), "POST"),
-                route("save", lambda request, _: api.save(), "POST"),
-                route("train", lambda request, sent: api.train(sent), "POST"),
-                route("train", lambda request, _: api.halt(), "DELETE"),
-            ]
-        ),
-        host,
-        token,
+    made = Starlette(
+        routes=[
+            *(shown(file) for file in sorted(PAGE.iterdir()) if file.suffix in KINDS),
+            route("session", lambda request, _: api.session(), "GET"),
+            route("state", lambda request, _: api.state(), "GET"),
+            route("order", lambda request, _: api.order(), "GET"),
+            route(one, lambda request, _: api.image(request.path_params["id"]), "GET"),
+            route(one, lambda request, sent: _write(api, request, sent), "PUT"),
+            route(f"{one}/pixels", lambda request, _: api.pixels(request.path_params["id"]), "GET"),
+            route(
+                f"{one}/suggestion",
+                lambda request, _: api.suggestion(request.path_params["id"]),
+                "GET",
+            ),
+            route("keypoints", lambda request, sent: api.define(sent), "PUT"),
+            route("undo", lambda request, _: api.undo(), "POST"),
+            route("redo", lambda request, _: api.redo(), "POST"),
+            route("save", lambda request, _: api.save(), "POST"),
+            route("train", lambda request, sent: api.train(sent), "POST"),
+            route("train", lambda request, _: api.halt(), "DELETE"),
+        ]
     )
+    made.router.redirect_slashes = False
+    return Guard(made, host, token)
 
 
 def _write(api: Api, request: Request, sent: Any) -> Answer:
@@ -92,8 +93,6 @@ def _endpoint(call: Callable[[Request, Any], Answer]) -> Any:
         try:
             sent = _read(await request.body()) if request.method != "GET" else None
             answer = await run_in_threadpool(call, request, sent)
-        except LookupError:
-            answer = Answer(404, {"error": "there is no such image"})
         except PlacewiseError as error:
             answer = Answer(status_of(error), {"error": str(error)})
         return _response(answer.status, answer.body, answer.kind)
@@ -182,6 +181,31 @@ def bound(host: str, port: int, token: str | None) -> socket.socket:
     return made
 
 
+def server_of(api: Api, listening: socket.socket, token: str) -> Any:
+    """The server that answers on a socket, a `uvicorn.Server`; its `run` takes the socket too.
+
+    Args:
+        api: what answers.
+        listening: where.
+        token: what requests for data must carry.
+    """
+    uvicorn: Any = needed("uvicorn")
+    return uvicorn.Server(
+        uvicorn.Config(
+            application(api, host_of(listening), token),
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            http="h11",
+            loop="asyncio",
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+
 def serve(api: Api, listening: socket.socket, token: str, ready: Callable[[str], None]) -> None:
     """Serve the page until Ctrl+C.
 
@@ -191,24 +215,12 @@ def serve(api: Api, listening: socket.socket, token: str, ready: Callable[[str],
         token: what requests for data must carry.
         ready: called with the address of the page.
     """
-    uvicorn: Any = needed("uvicorn")
-    host = host_of(listening)
-    config = uvicorn.Config(
-        application(api, host, token),
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        http="h11",
-        loop="asyncio",
-        lifespan="off",
-        timeout_graceful_shutdown=2,
-    )
-    ready(f"http://{host}/#token={token}")
+    server = server_of(api, listening, token)
+    listening.listen()  # the browser may come before the server has begun
+    ready(f"http://{host_of(listening)}/#token={token}")
     api.start()
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
     finally:
         api.stop()
 
