@@ -95,8 +95,11 @@ class Desk:
 
     def settled(self) -> None:
         """Wait until every edit is confirmed."""
-        self.page.wait_for_function(
-            "() => import('/store.js').then(({ state }) => state.pending === 0 && !state.busy)"
+        self.page.evaluate(
+            """async () => {
+              const { state } = await import("/store.js");
+              while (state.pending || state.busy) await new Promise((go) => setTimeout(go, 5));
+            }"""
         )
 
     def shown(self, number: int) -> None:
@@ -142,6 +145,11 @@ def served(folder: Path, definition: Definition | None, suggester: Any = None) -
 Open = Callable[..., Desk]
 
 
+def faulty(message: Any) -> bool:
+    """Whether the console tells a fault: another tab that was faster is none."""
+    return message.type == "error" and "412" not in message.text
+
+
 @pytest.fixture
 def desk(browser: Any, tmp_path: Path) -> Iterator[Open]:
     """Opens the page on six images of 56 × 48 pixels; no error may appear in its console."""
@@ -173,7 +181,7 @@ def desk(browser: Any, tmp_path: Path) -> Iterator[Open]:
             stack.callback(context.close)
             page, asked = context.new_page(), []
             page.on("pageerror", lambda error: errors.append(str(error)))
-            page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+            page.on("console", lambda m: errors.append(m.text) if faulty(m) else None)
             page.on("request", lambda request: asked.append(request.url))
             made = Desk(page, api, folder, f"http://{host}/#token={TOKEN}", asked)
             page.goto(made.address)
@@ -237,7 +245,7 @@ def test_hidden_absent_nudged_swapped_and_removed(desk: Open) -> None:
     one.page.wait_for_timeout(400)
     assert one.points(0)["nose"] == pytest.approx((2, 11, 20), abs=0.1)
     one.press("x")
-    one.click(30, 10, modifiers=["Shift"]) if False else one.page.keyboard.down("Shift")
+    one.page.keyboard.down("Shift")
     one.click(30, 10)
     one.page.keyboard.up("Shift")
     assert one.points(0)["left ear"] == (1,) and one.points(0)["right ear"][0] == 2
@@ -353,11 +361,19 @@ def test_two_tabs_lose_nothing(desk: Open) -> None:
 # --- names, other hosts, fingers -----------------------------------------------------------------
 
 PAYLOADS = [
-    "<script>window.hit=1</script>", "<img src=x onerror='window.hit=1'>", "<svg onload=window.hit=1>",
-    "javascript:window.hit=1", "'\"><b onmouseover=window.hit=1>", "${window.hit=1}", "{{window.hit=1}}",
-    "</style><script>window.hit=1</script>", "<iframe srcdoc='<script>parent.hit=1</script>'>",
-    "__proto__", "constructor", "a\u202eb",
-]  # fmt: skip
+    "<script>window.hit=1</script>",
+    "<img src=x onerror='window.hit=1'>",
+    "<svg onload=window.hit=1>",
+    "javascript:window.hit=1",
+    "'\"><b onmouseover=window.hit=1>",
+    "${window.hit=1}",
+    "{{window.hit=1}}",
+    "</style><script>window.hit=1</script>",
+    "<iframe srcdoc='<script>parent.hit=1</script>'>",
+    "__proto__",
+    "constructor",
+    "a\u202eb",
+]
 
 
 def test_sixty_names_that_are_scripts_are_shown_and_not_run(desk: Open, tmp_path: Path) -> None:
