@@ -29,7 +29,7 @@ export const ACTIONS = {
   fit: ["Show the whole image", () => { unjump(); fit(); }],
   larger: ["Zoom in", () => zoom(1.25)],
   smaller: ["Zoom out", () => zoom(0.8)],
-  auto: ["Contrast: as it is, or stretched", () => { view.auto = !view.auto; shade(); }],
+  auto: ["Contrast: as it is, or stretched", stretch],
   save: ["Write the file now", save],
 };
 
@@ -93,6 +93,12 @@ async function save() {
   Object.assign(state.info, answer);
   tell("news");
   labels.say(`written to ${answer.file}`);
+}
+
+function stretch() {
+  view.auto = !view.auto;
+  document.getElementById("auto").setAttribute("aria-pressed", String(view.auto));
+  shade();
 }
 
 function zoomed() {

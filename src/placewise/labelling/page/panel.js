@@ -50,10 +50,10 @@ export function build() {
     if (keys.length) button.append(make("kbd", {}, keys[0]));
     return button;
   }));
-  for (const name of ["next", "previous"]) {
-    const button = document.querySelector(`nav [data-action=${name}]`);
-    button.querySelector("kbd")?.remove();
-    button.append(make("kbd", {}, keyOf(name)[0]));
+  for (const name of ["next", "previous", "auto"]) {
+    const button = document.querySelector(`[data-action=${name}]`);
+    button.title = `${ACTIONS[name][0]} (${keyOf(name)[0]})`;
+    if (name !== "auto") button.append(make("kbd", {}, keyOf(name)[0]));
   }
 }
 

@@ -54,7 +54,7 @@ function sharpness(next) {
 export function fit() {
   if (!state.shown?.size) return;
   const [h, w] = state.shown.size;
-  view.scale = Math.min(wide() / w, high() / h) * 0.96;
+  view.scale = Math.min(wide() / w, high() / h) * 0.97;
   view.x = (wide() - w * view.scale) / 2;
   view.y = (high() - h * view.scale) / 2;
   fitted = true;
