@@ -162,6 +162,9 @@ class Api:
 
     def state(self) -> Answer:
         """What changes by itself or by another tab."""
+        if self._suggester and self._suggester.error:
+            self._said.append(self._suggester.error)
+            self._suggester = None
         finished = self.training.finished()
         if finished:
             self._load(finished)

@@ -60,6 +60,10 @@ class Suggester:
     Attributes:
         names: keypoints of the run.
         unsure: how unsure it is of each image that was predicted.
+        error: why it suggests nothing; empty where it does.
+
+    Raises:
+        SettingsError: the folder is not a run, or that of another task.
     """
 
     def __init__(
@@ -73,10 +77,11 @@ class Suggester:
         self.settings = self.run.facts.model
         self.names = self.settings.names
         self._task = task_named(self.settings.task)
-        self._model = self.run.model().to(device_of("auto"))
+        self._model: Any = None
         self._images, self._read, self._size = images, read, size
         self._found: dict[str, dict[str, Any] | None] = {}
         self.unsure: dict[str, float] = {}
+        self.error = ""
         self._wanted: deque[str] = deque()
         self._rest = deque(images[i] for i in spread(len(images)))
         self._news = Condition()
@@ -97,7 +102,7 @@ class Suggester:
     def progress(self) -> tuple[int, int]:
         """Images that are predicted, and that will be."""
         with self._news:
-            return len(self._found), len(self._found) + len(self._rest)
+            return len(self._found), len(self._found.keys() | set(self._rest))
 
     def of(self, image: str, patience: float = 0.0) -> dict[str, Any] | None:
         """The suggestion for an image; None where there is none yet, or none at all.
@@ -114,6 +119,11 @@ class Suggester:
             return self._found.get(image)
 
     def _work(self) -> None:
+        try:
+            self._model = self.run.model().to(device_of("auto"))
+        except PlacewiseError as error:
+            self.error = str(error)
+            self.stop()
         while True:
             with self._news:
                 self._news.wait_for(lambda: self._stopped or self._wanted or self._rest)

@@ -44,7 +44,13 @@ function drawKeypoints(message = "") {
     make("div", { className: "row end" },
       first ? "" : make("button", { type: "button", onclick: () => at("keypointsDialog").close() }, "Cancel"),
       make("button", { id: "save", className: "main" }, first ? "Start" : "Save")));
-  at("keypointsDialog").replaceChildren(form);
+  const dialog = at("keypointsDialog");
+  const top = dialog.querySelector(".scroll")?.scrollTop ?? 0;
+  const held = dialog.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  dialog.replaceChildren(form);
+  const list = dialog.querySelector(".scroll");
+  if (list) list.scrollTop = top;
+  if (held) [...dialog.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === held)?.focus();
 }
 
 function added(names) {
@@ -86,7 +92,7 @@ function table() {
       make("button", { type: "button", title: "earlier", "aria-label": `${row.name} earlier`, disabled: i === 0, onclick: () => moved(i, -1) }, "↑"),
       make("button", { type: "button", title: "later", "aria-label": `${row.name} later`, disabled: i === rows.length - 1, onclick: () => moved(i, 1) }, "↓"),
       make("button", { type: "button", title: "remove", "aria-label": `remove ${row.name}`, onclick: () => removed(row) }, "✕"))));
-  const head = ["", "Name", "Mirrored", ""].map((word) => make("th", { scope: "col" }, word));
+  const head = ["", "Name", "In a mirror", ""].map((word) => make("th", { scope: "col" }, word));
   return make("div", { className: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)));
 }
 
@@ -177,7 +183,7 @@ function show(title, ...inside) {
 export function showHelp() {
   const row = ([keys, text]) => make("tr", {}, make("td", { className: "keys" }, ...keys.map((key) => make("kbd", {}, key))), make("td", {}, text));
   const own = Object.entries(ACTIONS).map(([name, [text]]) => [keyOf(name), text]).filter(([keys]) => keys.length);
-  show("Keys", make("div", { className: "scroll" }, make("table", {}, make("tbody", {}, ...[...FIXED, ...own].map(row)))),
+  show("Keys", make("div", { className: "scroll tall" }, make("table", {}, make("tbody", {}, ...[...own, ...FIXED].map(row)))),
     make("p", { className: "muted" }, `Every edit is on the disk before "Saved" appears. The labels are written to ${state.info.file}.`));
 }
 
@@ -207,9 +213,9 @@ export function showTraining() {
     }
   } }, "Start training");
   const words = done < 20 ? "With 20 images and more the suggestions become useful." : "You can go on labelling meanwhile; the suggestions appear by themselves.";
-  const close = show("Train", make("p", {}, `A network learns from the ${done} images that are done, and then suggests keypoints on all others. ${words}`),
+  const close = show("Train", make("p", {}, `A network learns from ${done === 1 ? "the image that is" : `the ${done} images that are`} done, and then suggests keypoints on all others. ${words}`),
     make("p", {}, make("label", { htmlFor: "minutes" }, "How long "), minutes));
-  close.before(start);
+  close.after(start);
   close.className = "";
   close.textContent = "Cancel";
 }

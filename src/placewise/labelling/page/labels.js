@@ -289,6 +289,12 @@ export function sure({ score, radius }) {
   return score >= SURE && (radius === null || radius <= FAR * Math.hypot(high, wide));
 }
 
+// How little a suggestion is sure, as the server judges images: 0 is sure.
+export function doubt({ score, radius }) {
+  const [high, wide] = state.shown.size;
+  return Math.max((radius ?? 0) / (FAR * Math.hypot(high, wide)), 1 - Math.abs(2 * score - 1));
+}
+
 // A suggestion where it is, or where it was dragged to.
 export function take(one, x = one.x, y = one.y) {
   const held = state.shown;
@@ -324,28 +330,34 @@ export async function accept() {
   if (held !== state.shown) return;
   const found = ghosts().filter(sure);
   const spots = found.map((one) => ({ points: { [one.name]: [VISIBLE, ...inside(one.x, one.y)] } }));
+  if (found.length && !many()) link(held, found);
   const links = { ...held.links };
   if (found.length) edit(many() ? withSpots(spots) : (before) => accepted(before, found, links));
-  const left = many() ? [] : names().filter((name) => objects().length
-    && objects().some((one) => !(name in one.points)));
-  chosen.object = many() ? objects().length : 0;
-  if (found.length && left.length) {
+  const open = objects().findIndex((one) => names().some((name) => !(name in one.points)));
+  if (found.length && open >= 0 && !many()) {
+    chosen.object = open;
     advance();
-    return say(`${found.length} accepted; ${left.join(", ")} left: place, or X if it is not there`);
+    const left = names().filter((name) => !known(open, name));
+    const list = left.length > 4 ? `${left.length} keypoints` : left.join(", ");
+    return say(`${found.length} accepted; ${list} left: place, or X if it is not there`);
   }
   return next();
 }
 
+// Says of each suggested object which one it becomes: a new one, where it is none yet.
+function link(held, found) {
+  let count = held.objects.length;
+  for (const { ghost, object } of found) {
+    if (ghost in held.links) continue;
+    held.links[ghost] = state.definition.objects === "several" ? count++ : object;
+  }
+}
+
 function accepted(before, found, links) {
   const after = [...before];
-  const fresh = new Map();
   for (const one of found) {
     const point = [VISIBLE, ...inside(one.x, one.y)];
-    let object = one.object;
-    if (!(one.ghost in links) && state.definition.objects === "several") {
-      object = fresh.get(one.ghost) ?? after.length;
-      fresh.set(one.ghost, object);
-    }
+    const object = links[one.ghost];
     while (after.length <= object) after.push({ points: {} });
     after[object] = { ...after[object], points: { [one.name]: point, ...after[object].points } };
   }

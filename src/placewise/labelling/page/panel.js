@@ -108,7 +108,7 @@ function training() {
   else if (now?.state === "failed") text = `Training failed: ${now.error}`;
   else if (suggestions) {
     const { run: name, ready, total } = suggestions;
-    text = ready < total ? `Run ${name} suggests: ${ready} of ${total}` : `Run ${name} suggests`;
+    text = ready < total ? `${name}: predicts ${ready} of ${total}` : `Suggestions: ${name}`;
   }
   if (at("training").textContent !== text) at("training").textContent = text;
   at("training").title = text;
@@ -178,8 +178,14 @@ function now() {
   line.hidden = !state.shown;
   if (!state.shown) return;
   const index = names().indexOf(chosen.name);
+  const found = ghosts().filter(sure).length;
+  if (found) {
+    const key = make("kbd", {}, keyOf("accept")[0]);
+    const words = found === 1 ? " accepts the suggestion; drag it if it is wrong" : ` accepts ${found} suggestions; drag those that are wrong`;
+    return line.replaceChildren(key, make("span", {}, words));
+  }
   if (index < 0) {
-    line.replaceChildren(make("span", {}, "All placed: drag to correct, ", make("kbd", {}, keyOf("next")[0]), " for the next image"));
+    line.replaceChildren(make("span", {}, "All placed. Drag to correct; ", make("kbd", {}, keyOf("next")[0]), " shows the next image"));
     return;
   }
   const placed = known(chosen.object, chosen.name);

@@ -1,6 +1,6 @@
 // Draws the image and what is labelled on it. Coordinates: the centre of the first pixel is (0, 0).
 
-import { chosen, ghosts, known, many, nudged, sure, target } from "./labels.js";
+import { chosen, doubt, ghosts, known, many, nudged, sure, target } from "./labels.js";
 import { state } from "./store.js";
 
 const canvas = document.getElementById("canvas");
@@ -130,7 +130,7 @@ export function unjump() {
 }
 
 function doubtful() {
-  const open = ghosts().sort((a, b) => a.score - b.score || (b.radius ?? 0) - (a.radius ?? 0));
+  const open = ghosts().sort((a, b) => doubt(b) - doubt(a));
   if (open.length) return open[0];
   const last = chosen.former?.[chosen.object]?.points[chosen.name];
   if (last?.length === 3) return { name: chosen.name, x: last[1], y: last[2] };
