@@ -109,7 +109,7 @@ class Api:
         self._suggester, self._loading = suggester, Lock()
         salt = secrets.token_bytes(16)
         self._ids = {name: _opaque(salt, name) for name in project.images}
-        self._names = {id: name for name, id in self._ids.items()}
+        self._names: dict[str, str] = {id: name for name, id in self._ids.items()}
         self._said: deque[str] = deque(maxlen=5)
         self._changed, self._stopped = Event(), Event()
         self._saver = Thread(target=self._save_when_quiet, name="saving", daemon=True)
