@@ -11,6 +11,7 @@ takes the place of the former.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -20,6 +21,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 RESULTS = Path(__file__).parent / "results" / "answers.json"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -38,6 +42,8 @@ class Trial:
         splits: rows image,split[,start,stop]; empty: the split of the labels.
         flags: further options of `placewise train`.
         scored: further options of `placewise evaluate`.
+        apart: column of the data's `split.csv` that says what must not be parted: a tenth of
+            these (persons) chooses.
     """
 
     data: str
@@ -46,12 +52,27 @@ class Trial:
     splits: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     scored: tuple[str, ...] = ()
+    apart: str = ""
+
+
+def apart(table: Path, column: str) -> tuple[str, ...]:
+    """Rows image,split: every tenth of those that learn chooses, with all that belongs to it."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    learnt = sorted({row[column] for row in rows if row["split"] == "train"}, key=int)
+    chosen = set(learnt[::10])
+    name = next(iter(rows[0]))
+    return tuple(f"{row[name]},{'val' if row[column] in chosen else row['split']}" for row in rows)
 
 
 def fold(train: tuple[str, ...], test: tuple[str, ...]) -> tuple[str, ...]:
-    """Records to train on, the last of which chooses, and records to test on."""
-    parts = [*((r, "train") for r in train[:-1]), (train[-1], "val"), *((r, "test") for r in test)]
-    return tuple(f"{record}.npz,{split}" for record, split in parts)
+    """Records to train on, the last tenth of each chooses, and records to test on."""
+    learnt = [
+        f"{record}.npz,{split},{start},{stop}"
+        for record in train
+        for split, start, stop in (("train", 0, 585000), ("val", 585000, 650000))
+    ]
+    return *learnt, *(f"{record}.npz,test,0,650000" for record in test)
 
 
 def without(speaker: str) -> tuple[str, ...]:
@@ -109,6 +130,7 @@ TRIALS = {
         10,
         ("mean_error_px", "mean_error_mm", "by_keypoint", "mean_position_baseline_px"),
         flags=("--task", "keypoints"),
+        apart="subject",
     ),
 }
 
@@ -117,20 +139,42 @@ def verb(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "placewise", *words], check=True)
 
 
-def bench(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[str, Any]:
-    trial = TRIALS[name]
-    run = out / f"{name.replace(' ', '-')}-{minutes:g}-{seed}"
+def place(name: str, minutes: float, seed: int, out: Path) -> Path:
+    """Folder of a trial's run; beside it lie its splits and the seconds that it took.
+
+    A second word `shared` in the file of seconds says that other work ran on the machine, too:
+    the steps were planned for the minutes, and took longer.
+    """
+    return out / f"{name.replace(' ', '-')}-{minutes:g}-{seed}"
+
+
+def splits_of(trial: Trial, data: Path, table: Path) -> list[str]:
+    """Flags that say the splits where the labels do not."""
+    splits = trial.splits
+    if trial.apart:
+        splits = apart(data / trial.data / "split.csv", trial.apart)
+    if not splits:
+        return []
+    header = "image,split,start,stop" if splits[0].count(",") == 3 else "image,split"
+    table.write_text("\n".join([header, *splits]) + "\n")
+    return ["--splits", str(table)]
+
+
+def train(name: str, data: Path, minutes: float, seed: int, out: Path) -> None:
+    """Train, and look at the validation images alone."""
+    trial, run = TRIALS[name], place(name, minutes, seed, out)
     shutil.rmtree(run, ignore_errors=True)
-    table = out / f"{name.replace(' ', '-')}.csv"
-    said: list[str] = []
-    if trial.splits:
-        header = "image,split,start,stop" if trial.splits[0].count(",") == 3 else "image,split"
-        table.write_text("\n".join([header, *trial.splits]) + "\n")
-        said = ["--splits", str(table)]
+    said = splits_of(trial, data, run.with_suffix(".csv"))
     begun = time.monotonic()
     length = ["--max-minutes", str(minutes), "--seed", str(seed)]
     verb("train", str(data / trial.data), "--out", str(run), *length, *said, *trial.flags)
-    wall = time.monotonic() - begun
+    run.with_suffix(".seconds").write_text(f"{time.monotonic() - begun:.1f}\n")
+
+
+def score(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[str, Any]:
+    """Read the test split."""
+    trial, run = TRIALS[name], place(name, minutes, seed, out)
+    said = splits_of(trial, data, run.with_suffix(".csv"))
     verb("evaluate", str(run), str(data / trial.data), "--split", "test", *said, *trial.scored)
     scores = json.loads((run / "evaluation" / "metrics.json").read_text())
     facts = json.loads((run / "run.json").read_text())
@@ -142,7 +186,8 @@ def bench(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[s
         "flags": list(trial.flags),
         "images": scores["images"],
         "scores": {key: scores[key] for key in trial.kept if key in scores},
-        "wall_seconds": round(wall, 1),
+        "wall_seconds": float(run.with_suffix(".seconds").read_text().split()[0]),
+        "shared": "shared" in run.with_suffix(".seconds").read_text(),
         "steps": training["max_steps"],
         "batch": training["batch_size"],
         "precision": training["precision"],
@@ -154,12 +199,42 @@ def bench(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[s
     }
 
 
+def peer(found: Path, data: Path) -> dict[str, Any]:
+    """Scores of the label maps that another program's script wrote; see `peers/`."""
+    from placewise.formats import read_dataset
+    from placewise.labels import of_split
+    from placewise.metrics import instance_table
+
+    dataset: Any = read_dataset(data / TRIALS["nuclei"].data, task="instances")
+    samples = of_split(dataset, [sample.split or "" for sample in dataset.samples], "test")
+    pairs = [
+        (
+            sample.truth.instances()[0],
+            np.asarray(Image.open(found / f"{Path(sample.image).stem}.png"), np.int32),
+        )
+        for sample in samples
+    ]
+    about = json.loads((found / "about.json").read_text())
+    scores = instance_table(pairs)
+    return {
+        "trial": "nuclei",
+        "peer": about["peer"],
+        "minutes": about["minutes"],
+        "seed": about["seed"],
+        "images": len(samples),
+        "scores": {key: scores[key] for key in TRIALS["nuclei"].kept if key in scores},
+        "wall_seconds": about["seconds"],
+        "steps": about["epochs"] * about["images_per_epoch"] // 8,
+    }
+
+
 def add(entry: dict[str, Any]) -> None:
     kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
-    same = ("trial", "minutes", "seed")
-    kept = [old for old in kept if any(old[key] != entry[key] for key in same)]
+    same = ("trial", "peer", "minutes", "seed")
+    kept = [old for old in kept if any(old.get(key) != entry.get(key) for key in same)]
     kept.append(entry)
-    kept.sort(key=lambda e: (list(TRIALS).index(e["trial"]), e["minutes"], e["seed"]))
+    names = list(TRIALS)
+    kept.sort(key=lambda e: (names.index(e["trial"]), e.get("peer", ""), e["minutes"], e["seed"]))
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
@@ -170,13 +245,25 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=TRIALS, default=list(TRIALS))
     parser.add_argument("--minutes", type=float, help="in place of each trial's own")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--part", choices=["train", "score"], help="one of both alone")
+    parser.add_argument("--peer", type=Path, help="score label maps of another program instead")
     given = parser.parse_args()
+    if given.peer:
+        told(peer(given.peer, given.data))
+        return
     given.out.mkdir(parents=True, exist_ok=True)
     for name in given.only:
         for seed in given.seeds:
-            entry = bench(name, given.data, given.minutes or TRIALS[name].minutes, seed, given.out)
-            add(entry)
-            print(json.dumps({key: entry[key] for key in ("trial", "minutes", "scores")}))
+            one = (name, given.data, given.minutes or TRIALS[name].minutes, seed, given.out)
+            if given.part != "score":
+                train(*one)
+            if given.part != "train":
+                told(score(*one))
+
+
+def told(entry: dict[str, Any]) -> None:
+    add(entry)
+    print(json.dumps({key: entry[key] for key in ("trial", "minutes", "scores")}))
 
 
 if __name__ == "__main__":

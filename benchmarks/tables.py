@@ -150,20 +150,20 @@ def answers(entries: list[dict]) -> str:
                 shown.append(f"{name} {written(value)}")
         rows.append(
             [
-                entry["trial"],
+                f"{entry['trial']}, {entry['peer']}" if "peer" in entry else entry["trial"],
                 f"{entry['minutes']:g}",
                 entry["seed"],
                 entry["images"],
                 "; ".join(shown),
                 entry["steps"],
-                f"{entry['wall_seconds'] / 60:.1f}",
+                f"{entry['wall_seconds'] / 60:.1f}" + (" (shared)" if entry.get("shared") else ""),
             ]
         )
     header = ["trial", "minutes", "seed", "test images", "scores", "steps", "by the clock"]
     return (
         "## Other answers, from scratch\n\n`python benchmarks/answers.py --data FOLDER`: one run "
-        "with the defaults on each set's own split, the test images read\nonce by each run.\n\n"
-        + table(header, rows)
+        "with the defaults on each set's own split, the test images read\nonce by each run. Shared: other work ran on the machine, so "
+        "the steps that were planned for the minutes took longer.\n\n" + table(header, rows)
     )
 
 

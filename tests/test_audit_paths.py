@@ -66,7 +66,9 @@ def walked(sides: tuple[int, ...], windows: list[dict[str, int]]) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(12))
 def test_counts_are_those_of_a_walk(seed: int):
     rng = random.Random(seed)
-    sides = (rng.randint(14, 20),) if seed % 2 else (rng.randint(12, 14), 12)
+    sides = [(rng.randint(14, 20),), (rng.randint(12, 14), 12), (10, 9, rng.randint(9, 10))][
+        seed % 3
+    ]
     windows = [
         {
             "size": rng.randint(1, 3),
@@ -76,7 +78,7 @@ def test_counts_are_those_of_a_walk(seed: int):
         }
         for _ in range(3)
     ]
-    kind = nn.Conv1d if len(sides) == 1 else nn.Conv2d
+    kind = [nn.Conv1d, nn.Conv2d, nn.Conv3d][len(sides) - 1]
     layers = [kind(1, 1, w["size"], w["stride"], w["pad"], w["dilation"]) for w in windows]
     found = count_paths(graph(nn.Sequential(*layers), 1, *sides), "output")
     assert found.counts.shape == sides

@@ -115,8 +115,8 @@ def test_what_timm_took_over_from_slim(name: str, figures: tuple[int, int, int])
 
 def random_net(rng: random.Random, dims: int, layers: int) -> nn.Sequential:
     """Windows of all kinds with positive weights, in a chain with residual links."""
-    conv = [nn.Conv1d, nn.Conv2d][dims - 1]
-    pool = [nn.AvgPool1d, nn.AvgPool2d][dims - 1]
+    conv = [nn.Conv1d, nn.Conv2d, nn.Conv3d][dims - 1]
+    pool = [nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d][dims - 1]
 
     def convolution(stride: int) -> nn.Module:
         size, dilation = rng.randint(1, 4), rng.randint(1, 2)
@@ -150,8 +150,8 @@ def support(net: nn.Module, shape: tuple[int, ...], place: tuple[int, ...]) -> T
 @pytest.mark.parametrize("seed", range(25))
 def test_fields_are_where_gradients_are(seed: int):
     rng = random.Random(seed)
-    dims = 1 + seed % 2
-    sides = (97,) if dims == 1 else (57, 66)
+    dims = 1 + seed % 3
+    sides = [(97,), (57, 66), (41, 38, 43)][dims - 1]
     net = random_net(rng, dims, 4)
     found = graph(net, 1, *sides)
     field = receptive_fields(found)[found.outputs[0]]

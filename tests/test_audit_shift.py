@@ -114,7 +114,7 @@ def test_settings_that_cannot_be(settings: dict):
 # --- phases --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("dims", [1, 2, 3])
 def test_only_the_phases_of_the_stride_differ(dims: int):
     found = phase_map(classifier(dims, stride=3), objects(dims, size=21), size=(18,) * dims)
     assert found.stride == (3,) * dims

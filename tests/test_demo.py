@@ -11,14 +11,16 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from placewise.demo import run_demo
+from placewise.demo import demo_of, run_demo
 from placewise.errors import SettingsError
 from placewise.formats import read_dataset
 from placewise.geometry import border_distance, inside
 from placewise.labels import Visibility
 from placewise.progress import console
+from placewise.tasks import TASKS
 from placewise.tasks.keypoints import demo
 from placewise.tasks.keypoints.demo import LEAST_INK, NAMES, SIZES, split_of, write_images
+from placewise.wording import IMAGES_OF
 
 IMAGES = 40
 
@@ -165,6 +167,72 @@ def test_no_part_of_a_photograph_stands_in_two_splits(stocks: dict[str, demo._St
 
 def test_the_splits_of_twenty_images():
     assert Counter(map(split_of, range(40, 60))) == {"train": 14, "val": 3, "test": 3}
+
+
+# --- the demos of all tasks -----------------------------------------------------------------------
+
+MADE = [(name, axes) for name in TASKS.names() for axes in getattr(TASKS[name].demo, "made", ())]
+
+
+def test_every_task_has_a_demo_and_spots_and_masks_one_of_signals_and_volumes():
+    assert {name for name, axes in MADE if axes == 2} == set(TASKS.names())
+    assert {("spots", 1), ("spots", 3), ("masks", 1), ("masks", 3)} <= set(MADE)
+    with pytest.raises(SettingsError, match="'poses' makes images; volumes are made for: masks, s"):
+        demo_of("poses", 3)
+
+
+@pytest.mark.parametrize(("task", "axes"), MADE)
+def test_what_a_demo_makes_is_read_as_its_own_task(task: str, axes: int, tmp_path: Path):
+    """It is of the wanted axes, the same for the same seed, and the README names all that is there.
+
+    The task is found from what lies there, as for a folder of the user's.
+    """
+    made = demo_of(task, axes).made[axes]
+    path = made.write(tmp_path / "a", images=10, seed=3)
+    held = read_dataset(path if task == "spots" else tmp_path / "a", task=task)
+    assert held.task == task and len(held.samples) == 10
+    assert held.samples[0].split == "train"
+    assert {len(sample.size) for sample in held.samples} == {axes}
+    assert held.image(held.samples[9].image).shape[:-1] == held.samples[9].size
+    assert (held.images.spacing(held.samples[0].image) is None) == (axes == 2)
+    assert made.what.startswith(IMAGES_OF[axes]) and (tmp_path / "a" / IMAGES_OF[axes]).is_dir()
+    made.write(tmp_path / "b", images=3, seed=3)
+    first, again = files_of(tmp_path / "a"), files_of(tmp_path / "b")
+    drawn = [name for name in again if name.endswith((".png", ".npz"))]
+    assert len(drawn) >= 3 and all(again[name] == first[name] for name in drawn)
+    readme = (tmp_path / "a" / "README.txt").read_text(encoding="utf-8")
+    for table in (tmp_path / "a").glob("*.csv"):
+        columns = table.read_text(encoding="utf-8").split("\n")[0].split(",")
+        assert all(column in readme for column in columns), table
+    assert all(
+        file.name in readme for file in (tmp_path / "a").iterdir() if file.name != "README.txt"
+    )
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_made_spots_and_masks_lie_where_the_labels_say(axes: int, tmp_path: Path):
+    """Full spots and masks are dark; what is around them is lighter."""
+    spots = read_dataset(
+        demo_of("spots", axes).made[axes].write(tmp_path / "s", images=6, seed=0), task="spots"
+    )
+    full = spots.names.index("dip" if axes == 1 else "grain")
+    seen = 0
+    for sample in spots.samples:
+        pixels = spots.image(sample.image)[..., 0].astype(float)
+        for place in sample.points[sample.located[:, full], full].round().astype(int):
+            if (place > 2).all() and (place < np.array(pixels.shape[::-1]) - 3).all():
+                box = tuple(slice(at - 1, at + 2) for at in place[::-1])
+                assert pixels[box].mean() < np.median(pixels) - 0.1 * np.ptp(pixels)
+                seen += 1
+    assert seen > 5
+    masks = read_dataset(
+        demo_of("masks", axes).made[axes].write(tmp_path / "m", images=6, seed=0), task="masks"
+    )
+    assert masks.names == ({1: "stretch", 3: "thread"}[axes],)
+    for sample in masks.samples:
+        mask, pixels = masks.mask(sample) > 0, masks.image(sample.image)[..., 0].astype(float)
+        assert 0.01 < mask.mean() < 0.6
+        assert pixels[~mask].mean() - pixels[mask].mean() > 0.05 * np.ptp(pixels)
 
 
 # --- the points ----------------------------------------------------------------------------------

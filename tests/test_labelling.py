@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_squares
+from placewise.demo import write_begun
 from placewise.errors import CheckpointError, LabelError, SettingsError
 from placewise.formats import read_dataset, write_dataset
 from placewise.labelling.journal import Journal, read_lines
@@ -407,6 +408,16 @@ def test_several_objects_and_many_of_a_kind_are_read_as_such(images: Path) -> No
         assert found.task == task and len(found.samples[0].points) == len(made)
         shutil.rmtree(images / HOME)
         (images / "points.csv").unlink()
+
+
+def test_the_demo_begins_with_twenty_labelled_images_and_goes_on(tmp_path: Path) -> None:
+    folder = write_begun(tmp_path / "fish", task="poses", images=22)
+    with open_project(folder) as project:
+        assert len(project.images) == 22 and len(list(project.session.labelled())) == 20
+        assert project.session.definition.objects == "several"
+    assert write_begun(folder, task="poses", images=22) == folder
+    with pytest.raises(SettingsError, match="labels keypoints"):
+        write_begun(tmp_path / "threads", task="masks", images=2)
 
 
 def test_faults_and_folders_without_images_are_told(tmp_path: Path, images: Path) -> None:

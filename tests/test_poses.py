@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from placewise.augment import Augmentation, generator, move_points
+from placewise.augment import Augmentation, Homography, generator, move_points
 from placewise.checking import check
 from placewise.errors import SettingsError
 from placewise.evaluation import evaluate
 from placewise.formats import read_dataset
 from placewise.heads.poses import Candidates, Poses
 from placewise.items import Change
-from placewise.labels import KeypointSample, PoseDataset, Visibility, mirror_order
+from placewise.labels import Ignored, KeypointSample, PoseDataset, Visibility, mirror_order
 from placewise.losses import PEAK_LOSSES
 from placewise.prediction import predict
 from placewise.run import load_model
@@ -45,6 +46,10 @@ def animals(axes: int, seed: int = 0) -> torch.Tensor:
 def seen(points: torch.Tensor) -> torch.Tensor:
     located = torch.isfinite(points).all(-1)
     return torch.where(located, int(Visibility.VISIBLE), int(Visibility.ABSENT)).to(torch.int8)
+
+
+def everywhere(axes: int) -> torch.Tensor:
+    return torch.ones(2, 1, *[1] * axes, dtype=torch.bool)
 
 
 def head_of(axes: int, loss: str = "focal") -> Poses:
@@ -110,12 +115,12 @@ def test_each_part_of_the_loss_is_one_at_the_start_and_falls_to_the_truth(loss: 
     head, points = head_of(2, loss), animals(2)
     blank = torch.zeros(2, 10, 32, 40).double()
     blank[:, :4] = head.first
-    start = head.loss(blank, points, seen(points))
+    start = head.loss(blank, points, seen(points), everywhere(2))
     assert torch.allclose(start, torch.full((2,), 3.0).double(), atol=1e-6)
     ideal = head.encode(points, seen(points), SIZES[2])
-    assert (head.loss(ideal, points, seen(points)) < 0.5 * start).all()
+    assert (head.loss(ideal, points, seen(points), everywhere(2)) < 0.5 * start).all()
     ideal.requires_grad_()
-    head.loss(ideal, points, seen(points)).sum().backward()
+    head.loss(ideal, points, seen(points), everywhere(2)).sum().backward()
     assert ideal.grad.abs().max() < 1e-4 or loss == "focal"
 
 
@@ -127,7 +132,7 @@ def test_nothing_is_learnt_where_a_keypoint_may_be_unlabelled() -> None:
     known[0, 0, 1], known[1] = Visibility.UNLABELLED, Visibility.UNLABELLED
     points[1] = torch.nan
     output = torch.randn(2, 10, 32, 40).double().requires_grad_()
-    losses = head.loss(output, points, known)
+    losses = head.loss(output, points, known, everywhere(2))
     assert losses[1] == 0
     losses.sum().backward()
     still = (output.grad[0, :4] == 0).numpy()
@@ -175,13 +180,50 @@ def test_targets_move_as_points_do() -> None:
         augmentation = Augmentation.of(flip=True, rotate=180.0)
         warp = augmentation.draw(generator(0, epoch, "a"), (60, 60), (32, 40), (30.0, 30.0))
         mirrored += warp.mirrors
-        found, states = PoseTarget(points, known, swap).encode(warp)
+        found, states, labelled = PoseTarget(points, known, swap).encode(warp)
+        assert labelled.shape == (1, 1, 1) and labelled.all()
         moved, left = move_points(points, known, warp, swap)
         assert np.array_equal(states.numpy(), left)
         on = left >= Visibility.HIDDEN
         assert np.allclose(found.numpy()[on], moved[on], atol=1e-4)
         assert np.isfinite(found.numpy()).all(-1).sum() == 8
     assert 0 < mirrored < 12
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_nothing_is_learnt_within_a_crowd(axes: int) -> None:
+    """Maps of keypoints and of centres: any output there is the same, elsewhere it is not."""
+    head, points = head_of(axes), animals(axes)
+    low, high = np.zeros(axes), np.full(axes, 15.0)
+    still = Homography(np.eye(axes + 1), SIZES[axes])
+    swap = np.arange(3)
+    target = PoseTarget(points[0].numpy(), seen(points)[0].numpy(), swap, ((low, high),), True)
+    labelled = torch.stack([target.encode(still)[2], torch.ones(1, *SIZES[axes], dtype=bool)])
+    corner = (..., *[slice(0, 4)] * axes)
+    assert not labelled[0][(..., *[slice(0, 16)] * axes)].any()
+    assert (~labelled).sum() == 16**axes
+    shape = head.encode(points, seen(points), SIZES[axes]).shape
+    output = torch.randn(shape, generator=torch.Generator().manual_seed(0)).double()
+    for maps in (slice(0, 3), slice(3, 4)):
+        changed = output.clone()
+        changed[:, maps][corner] += 3
+        one, other = (head.loss(o, points, seen(points), labelled) for o in (output, changed))
+        assert one[0] == other[0] and one[1] != other[1]
+
+
+def test_objects_in_a_crowd_are_neither_right_nor_wrong() -> None:
+    """Only those that are no labelled object are left out."""
+    points = np.array([[[10.0, 10.0], [20.0, 10.0]]])
+    box = Ignored("head", (0.0, 0.0), (40.0, 40.0))
+    sample = KeypointSample("a", (90, 90), points, np.full((1, 2), 3, np.int8), ignored=(box,))
+    places = np.stack([points[0], points[0] + 15.0, points[0] + 60.0])
+    full = np.ones((3, 2))
+    names = ("head", "tail")
+    one = PosePrediction(names, "a", (90, 90), places, full, full > 0, np.ones(3), 0.5, 0.5)
+    (left,) = judged([sample], [one]).found
+    assert left.places.tolist() == places[[0, 2]].tolist()
+    (whole,) = judged([replace(sample, ignored=())], [one]).found
+    assert len(whole.places) == 3
 
 
 def candidates(**more: np.ndarray) -> Candidates:

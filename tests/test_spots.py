@@ -299,6 +299,24 @@ def test_exports_are_labels_again_also_of_an_image_without_spots(folder: Path) -
     assert as_sample(none).visibility.tolist() == [[ABSENT, ABSENT]]
 
 
+@pytest.mark.parametrize("axes", [1, 3])
+def test_exports_of_recordings_and_volumes_are_labels_again(axes: int, tmp_path: Path) -> None:
+    """COCO holds images alone, and is not written."""
+
+    class Settings:
+        names = NAMES
+
+    size = (40,) * axes
+    np.savez(tmp_path / "a.npz", **{"signal" if axes == 1 else "image": np.zeros(size, np.uint8)})
+    places = np.arange(2.0 * axes).reshape(2, axes) + 5.25
+    kinds, sure, limits = np.array([0, 1]), np.ones(2), np.full(2, 0.5)
+    one = SpotPrediction(NAMES, "a.npz", size, places, kinds, sure, limits)
+    export(tmp_path, Settings(), [one], tmp_path)
+    assert not (tmp_path / "predictions.coco.json").exists()
+    read = read_dataset(tmp_path / "predictions.points.csv", task="spots")
+    np.testing.assert_allclose(read.kinds(read.samples[0])[0], places)
+
+
 def test_scores_by_kind_and_what_is_not_labelled_does_not_count() -> None:
     held = labels(
         sample([(0, 5, 5), (0, 20, 20)], absent=(1,)),
@@ -314,6 +332,29 @@ def test_scores_by_kind_and_what_is_not_labelled_does_not_count() -> None:
     assert (bead["precision"], bead["recall"], bead["counting_mae"]) == (0.5, 1.0, 0.5)
     assert cell["ap"] == 1.0, "the average precision knows the candidates below the threshold too"
     assert scores["f1"] == pytest.approx((2 / 3 + 2 / 3) / 2)
+
+
+def test_events_near_the_ends_of_recordings_are_scored_by_themselves(tmp_path: Path) -> None:
+    """At 100 samples in a second, 0.3 s are 30 samples: one of two events there is missed."""
+    (tmp_path / "recordings").mkdir()
+    np.savez(tmp_path / "recordings" / "a.npz", signal=np.zeros(400, np.float32), fs=100)
+    rows = [f"recordings/a.npz,test,beat,{at}" for at in (10, 45, 200, 372, 390)]
+    text = "\n".join(["recording,split,keypoint,x", *rows, "recordings/a.npz,test,pause,300"])
+    (tmp_path / "points.csv").write_text(text)
+    held = read_dataset(tmp_path, task="spots")
+    places = np.array([[45.0], [200.0], [372.0], [390.0], [300.0]])
+    kinds = np.array([0, 0, 0, 0, 1])
+    limits = np.full(2, 0.5)
+    one = SpotPrediction(held.names, "a", (400,), places, kinds, np.ones(5), limits)
+    head = Spots(4, 2, spatial_dims=1)
+    model = SpotModel(torch.nn.Conv1d(1, 4, 4, stride=4), head, names=held.names)
+    scores = TASK.score(Scored(model, held, held.samples, [one]))
+    near = scores["near_ends"]
+    assert (near["seconds"], near["labelled"], near["missed"], near["lost"]) == (0.3, 3, 1, 1)
+    assert (near["with_neighbour"], near["neighbour_found"]) == (3, 3)
+    said = " ".join(TASK.report(scores | {"split": "test"}).text().split())
+    assert "Within 0.3 s of the ends of the recordings, 2 of 3 labelled spots are found" in said
+    assert "1 spot is missed though" in said
 
 
 def test_thresholds_are_chosen_on_validation_images_and_used() -> None:
@@ -353,8 +394,8 @@ def test_the_demo_makes_the_same_images_for_the_same_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its cells are where its table says: a ring is dark about its middle, a grain in it."""
-    demo = demo_of("spots")
-    one, two = (demo.write(tmp_path / name, images=4, seed=1) for name in "ab")
+    made = demo_of("spots").made[2]
+    one, two = (made.write(tmp_path / name, images=4, seed=1) for name in "ab")
     assert one.read_bytes() == two.read_bytes()
     held = read_dataset(tmp_path / "a", task="spots")
     assert isinstance(held, SpotDataset)

@@ -4,7 +4,7 @@
     peers/bin/python benchmarks/peers/cellpose_nuclei.py FOLDER --minutes 12 --out found
 
 FOLDER holds images/, instances/ and split.csv (image, instances, split, group). The label maps of the
-scored images are written as 16-bit PNG into `found`; `benchmarks/answers.py --score found` holds
+scored images are written as 16-bit PNG into `found`; `benchmarks/answers.py --peer found` holds
 them against the truth by the same code that scores placewise. Network and training are Cellpose's own;
 the number of its "epochs" is what fits into the minutes, measured first. Learning rates are compared
 on validation images: every tenth group of the training images (--split val).

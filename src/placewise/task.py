@@ -177,7 +177,24 @@ class WriteImages(Protocol):
     """Writes made images and their labels into a new folder."""
 
     def __call__(self, folder: Path, *, images: int, seed: int) -> Path:
-        """The path of the labels; the images are in the subfolder `images`."""
+        """The path of the labels; images are in the folder `images`, or that of `IMAGES_OF`."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Made images, recordings or volumes.
+
+    Attributes:
+        what: they are, after their number, e.g. "images with digits".
+        count: number of them.
+        minutes: length of the training.
+        write: makes them, their labels, and a README.txt.
+    """
+
+    what: str
+    count: int
+    minutes: float
+    write: WriteImages
 
 
 @dataclass(frozen=True)
@@ -185,20 +202,15 @@ class Demo:
     """What a task shows in `placewise demo`: made images from which it learns in minutes.
 
     Attributes:
-        what: is on the images, after their number, e.g. "images with digits".
-        images: number of them.
-        minutes: length of the training.
+        made: what can be made, by the number of axes: 1 for recordings, 2 for images, 3 for
+            volumes.
         results: what is predicted, which is the name of its folder too.
-        write: makes the images, their labels, and a README.txt.
         said: from `predictions.csv` of the test images and the labels to a sentence on how good
             they are, and its numbers by name.
     """
 
-    what: str
-    images: int
-    minutes: float
+    made: Mapping[int, Made]
     results: str
-    write: WriteImages
     said: Callable[[Path, Dataset[Any]], tuple[str, dict[str, float]]]
 
 
@@ -361,6 +373,7 @@ class Task(ABC, Generic[S, P]):
         sample: S | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """An image with its prediction drawn on it.
 
@@ -372,6 +385,8 @@ class Task(ABC, Generic[S, P]):
             sample: the labels of this image.
             threshold: what has a lower score is drawn as not sure.
             card: for a report: with the surroundings cut off, and at a readable size.
+            spacing: distance of the pixels along the axes: seconds of signals, mm of volumes; None:
+                not known.
         """
 
     def caption(self, dataset: Dataset[S], sample: S, one: P) -> str:
@@ -384,7 +399,8 @@ class Task(ABC, Generic[S, P]):
         self, dataset: Dataset[S], sample: S, pixels: ImageArray, one: P
     ) -> tuple[str, Overlay]:
         """(caption, image) of a validation image during training."""
-        drawn = self.draw(None, pixels, one, dataset=dataset, sample=sample)
+        spacing = dataset.images.spacing(sample.image)
+        drawn = self.draw(None, pixels, one, dataset=dataset, sample=sample, spacing=spacing)
         return self.caption(dataset, sample, one), drawn
 
     def legend(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -407,7 +423,7 @@ class Task(ABC, Generic[S, P]):
         """What the columns mean, for `about.json`."""
         return {}
 
-    def save(self, one: P, folder: Path) -> None:
+    def save(self, one: P, folder: Path, source: Path | None = None) -> None:
         """Write what a prediction holds beyond the rows of a table, e.g. a mask.
 
         It is called for each image before its rows count, and again for those of an interrupted
@@ -416,6 +432,8 @@ class Task(ABC, Generic[S, P]):
         Args:
             one: the prediction.
             folder: of the results; subfolders are made.
+            source: the file of its image, which says e.g. where a volume lies; None where the
+                image is in no file.
         """
 
     def suggest(self, model: Any, shown: Scaled, size: Size) -> Suggestion:
@@ -525,6 +543,8 @@ class Task(ABC, Generic[S, P]):
         )
         tables = [table for key, table in scores.items() if key.startswith("by_")]
         names = {name for table in tables if isinstance(table, Mapping) for name in table}
+        rows = [row for table in tables if isinstance(table, list) for row in table]
+        names |= {str(row["point"]) for row in rows if "point" in row}
         return spoken(report, str(scores.get("unit", "px")), names)
 
     def ranking(self, held: Scored[S, P]) -> tuple[list[int], list[int]]:
@@ -544,8 +564,16 @@ class Task(ABC, Generic[S, P]):
 
     def _card(self, held: Scored[S, P], index: int) -> Card:
         sample, one = held.samples[index], held.found[index]
-        pixels = held.dataset.image(sample.image)
-        drawn = self.draw(held.model, pixels, one, dataset=held.dataset, sample=sample, card=True)
+        pixels, spacing = held.dataset.reading(sample.image)
+        drawn = self.draw(
+            held.model,
+            pixels,
+            one,
+            dataset=held.dataset,
+            sample=sample,
+            card=True,
+            spacing=spacing,
+        )
         return self.caption(held.dataset, sample, one), drawn
 
     # --- what can be wrong with labels ---------------------------------------------------------

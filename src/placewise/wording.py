@@ -5,16 +5,23 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
+from typing import Any
 
 PIXELS_OF = {1: "samples", 2: "px", 3: "voxels"}
 """What the pixels of a signal, an image and a volume are called."""
 
+IMAGES_OF = {1: "recordings", 2: "images", 3: "volumes"}
+"""What signals, images and volumes are called, by their number of axes."""
+
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with a few digits, whole from 100 on; a dash for none.
+    """A number with a few digits, whole from 100 on; a count in full; a dash for none.
 
     Example:
+        >>> number(7), number(7.0)
+        ('7', '7.0')
         >>> number(1.9384), number(143.52), number(12345.6), number(0.0), number(None)
         ('1.94', '144', '12,346', '0', '–')
         >>> number(0.000012)
@@ -22,6 +29,8 @@ def number(value: float | None, digits: int = 3) -> str:
     """
     if value is None or value != value:
         return "–"
+    if isinstance(value, Integral):
+        return f"{value:,}"
     if value == 0 or abs(value) == float("inf"):
         return f"{value:.0f}"
     if abs(value) < 1e-3:
@@ -44,6 +53,19 @@ def sides_of(size: Sequence[int]) -> str:
     )
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things, which are named in the plural.
+
+    Example:
+        >>> counted(1, "kinds of spots"), counted(1, "classes"), counted(3, "keypoints")
+        ('1 kind of spots', '1 class', '3 keypoints')
+    """
+    first, *rest = what.split(" ")
+    if count == 1:
+        first = first.removesuffix("es" if first.endswith("sses") else "s")
+    return " ".join([f"{count:,}", first, *rest])
+
+
 def begun(sentence: str) -> str:
     """A sentence with its first letter large.
 
@@ -64,6 +86,19 @@ def share(value: float | None) -> str:
     if value is None or value != value:
         return "–"
     return f"{100 * value:.3g} %"
+
+
+def span(band: Mapping[str, Any]) -> str:
+    """A band of distances from the border, as shares of the way to the middle.
+
+    Args:
+        band: of `by_border_distance` in `metrics.json`.
+
+    Example:
+        >>> span({"from_share": 0.05, "to_share": 0.1})
+        '5–10 %'
+    """
+    return f"{100 * band['from_share']:.3g}–{100 * band['to_share']:.3g} %"
 
 
 def percent(probability: float) -> str:

@@ -49,7 +49,9 @@ def text(folder: Path) -> Made:
 
 def nifti(folder: Path) -> Made:
     nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
-    image = nibabel.Nifti1Image(VOLUME.transpose(2, 1, 0), np.diag([0.5, 1.0, 3.0, 1.0]))
+    affine = np.diag([-0.5, 1.0, 3.0, 1.0])
+    affine[:3, 3] = 7, -8, 9
+    image = nibabel.Nifti1Image(VOLUME.transpose(2, 1, 0), affine)
     nibabel.save(image, folder / "v.nii.gz")
     return folder / "v.nii.gz", VOLUME[..., None].astype(np.float32), (3.0, 1.0, 0.5)
 
@@ -84,6 +86,23 @@ def test_a_file_is_read_as_it_was_written(made: tuple[Reader, Made]) -> None:
     assert facts.spacing == pytest.approx(spacing, rel=1e-6)
     assert type(reader_of(path)) is type(reader)
     assert path in list_files(path.parent, len(facts.size))
+
+
+def test_a_label_map_is_written_where_the_volume_lies(made: tuple[Reader, Made]) -> None:
+    """The numbers, distances and, of NIfTI, the whole affine come back."""
+    reader, (path, _, spacing) = made
+    labels = np.arange(np.prod(reader.facts(path).size)).reshape(reader.facts(path).size) % 300
+    data = reader.alike(path, labels)
+    if data is None:
+        assert type(reader).__name__ not in ("Nifti", "TiffStack")
+        return
+    copy = path.with_name(f"copy{''.join(path.suffixes)}")
+    copy.write_bytes(data)
+    assert np.array_equal(reader.read(copy)[..., 0], labels)
+    assert reader.facts(copy).spacing == pytest.approx(spacing, rel=1e-6)
+    if type(reader).__name__ == "Nifti":
+        load = pytest.importorskip("nibabel").load
+        assert np.array_equal(load(copy).affine, load(path).affine)
 
 
 def test_damaged_files_are_refused_in_one_kind_of_error(made: tuple[Reader, Made]) -> None:

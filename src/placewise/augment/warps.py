@@ -64,6 +64,19 @@ class Warp(ABC):
         points = np.asarray(points, dtype=np.float64)
         return np.stack(np.broadcast_arrays(*self.pull(*np.moveaxis(points, -1, 0))), -1)
 
+    def shows(self, low: FloatArray, high: FloatArray) -> NDArray[np.bool_]:
+        """(*size) whether each pixel of the output shows a place within a box of the source.
+
+        Args:
+            low: (axes,) of (x, y, …), the box's lowest corner.
+            high: (axes,) its highest corner.
+        """
+        axes = [np.arange(side, dtype=np.float32) for side in self.size]
+        source = self.pull(*np.meshgrid(*axes, indexing="ij", sparse=True)[::-1])
+        within = [(a >= b) & (a <= c) for a, b, c in zip(source, low, high, strict=True)]
+        whole = np.broadcast_arrays(*within, np.empty(self.size, bool))[:-1]
+        return np.asarray(np.logical_and.reduce(whole))
+
     @property
     def mirrors(self) -> bool:
         """Whether left and right change places: the field's determinant is negative."""

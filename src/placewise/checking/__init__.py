@@ -8,7 +8,8 @@ from typing import Any
 from placewise.files import claim_folder, make_folder, write_bytes, write_json, write_text
 from placewise.findings import Findings
 from placewise.labels import Dataset
-from placewise.report.drawing import sheet, to_png
+from placewise.report.drawing import to_png
+from placewise.report.sheets import sheet
 from placewise.task import Progress
 from placewise.tasks import task_of
 
@@ -66,6 +67,8 @@ def write_findings(findings: Findings, dataset: Dataset[Any], out: Path) -> None
     write_json(out / "check.json", findings.as_json())
     if shown:
         captions, images = zip(*shown, strict=True)
-        drawn = sheet(images, captions, names=findings.legend(dataset))
+        axes = len(dataset.samples[0].size)
+        names, by_shape = findings.legend(dataset), findings.by_shape
+        drawn = sheet(images, captions, names=names, axes=axes, by_shape=by_shape)
         write_bytes(out / "sheet.png", to_png(drawn))
     write_text(out / "check.html", findings.report(dataset, shown).html())

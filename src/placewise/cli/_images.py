@@ -84,11 +84,13 @@ def convert(
 
       placewise convert my_folder/CollectedData.csv my_folder/points.csv
       placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
+      placewise convert my_folder/points.csv my_folder/annotations.xml --to-format cvat
       placewise convert folder_of_classes folder_of_classes/labels.csv
 
     Args:
         data: file of labels, or the folder that holds one.
-        to: the file to write; it names images relative to the folder of the images.
+        to: the file to write, or the folder where the format is one (labelme, yolo, imagej); it
+            names images relative to the folder of the images.
         format: force the format that is read.
         to_format: format to write; by default the one that the ending of the name suggests.
         root: folder of the images, if it is not the folder of the file.
@@ -378,6 +380,7 @@ def evaluate(
 def demo(
     out: Path = Path("placewise-demo"),
     task: str = "keypoints",
+    axes: Literal[1, 2, 3] = 2,
     minutes: float | None = None,
     seed: int = 0,
     images: int | None = None,
@@ -389,12 +392,16 @@ def demo(
 
       placewise demo
       placewise demo --task spots --out cells
+      placewise demo --task spots --axes 1 --out recordings
+      placewise demo --task masks --axes 3 --out volumes
       placewise demo --out digits --minutes 1
       placewise demo --label
 
     Args:
         out: new folder for the images, the run, the scores and the predictions.
-        task: what is shown: keypoints (the default), spots.
+        task: what is shown: keypoints (handwritten digits; the default), classes (drawn shapes),
+            spots (cells to count), poses (fish), masks (threads), instances (nuclei).
+        axes: 1 for signals, 2 for images, 3 for volumes; spots and masks have a demo of each.
         minutes: length of the training; by default as long as the task needs.
         seed: number that all random draws follow from.
         images: number of images; by default as many as the task needs.
@@ -408,4 +415,4 @@ def demo(
         return
     from placewise.demo import run_demo
 
-    run_demo(out, task=task, minutes=minutes, seed=seed, images=images)
+    run_demo(out, task=task, axes=axes, minutes=minutes, seed=seed, images=images)

@@ -220,8 +220,8 @@ def _write(
     """metrics.json, predictions.csv and report.html."""
     make_folder(folder)
     write_json(folder / "metrics.json", dict(scores))
-    for one in held.found:
-        task.save(one, folder)
+    for one, sample in zip(held.found, held.samples, strict=True):
+        task.save(one, folder, held.dataset.root / sample.image)
     task.save_all(held, folder)
     write_text(folder / "predictions.csv", _table(task, held))
     write_text(folder / "report.html", task.report(scores, held, _info(run, held.model)).html())

@@ -161,6 +161,18 @@ class MapGrid(GridHead):
         sides = zip(maps.shape[2:], self.map_stride, strict=True)
         return tuple(side * step for side, step in sides)
 
+    def known_on_maps(self, known: Tensor) -> Tensor:
+        """What is known of each pixel of the maps: of all image pixels that it covers.
+
+        Args:
+            known: (batch, maps, *size) 1 where something is known; *size is that of the image, or 1
+                along each axis.
+        """
+        if all(side == 1 for side in known.shape[2:]):
+            return known.float()
+        pool = (nn.functional.max_pool1d, nn.functional.max_pool2d, nn.functional.max_pool3d)
+        return 1 - pool[self.spatial_dims - 1](1 - known.float(), self.map_stride)
+
     def on_image(self, maps: Tensor, size: Size) -> Tensor:
         """The part of the maps whose pixels touch an image of this size: not its padding."""
         touched = [-(-side // step) for side, step in zip(size, self.map_stride, strict=True)]

@@ -155,7 +155,9 @@ class Poses(MapGrid):
         """σ about a centre in pixels of the map."""
         return max(self.sigma, WIDE * self.extent / max(self.map_stride))
 
-    def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
+    def loss(
+        self, output: Tensor, keypoints: Tensor, visibility: Tensor, labelled: Tensor
+    ) -> Tensor:
         """Loss of each image: maps of keypoints, map of centres and offsets, each 1 at the start.
 
         Args:
@@ -163,12 +165,14 @@ class Poses(MapGrid):
             keypoints: (batch, instances, keypoints, axes) in pixels of the image, also beyond it;
                 NaN where not located.
             visibility: (batch, instances, keypoints) of `Visibility`, absent beyond the image.
+            labelled: (batch, 1, *size) 1 where all objects are labelled, 0 in a crowd; *size is
+                that of the image, or 1 along each axis.
 
         Returns:
             (batch,).
         """
         count, size = self.keypoints, output.shape[2:]
-        known = self._known(keypoints, visibility, size)
+        known = self._known(keypoints, visibility, size) * self.known_on_maps(labelled)
         objects, places = self._objects(keypoints, size)
         peaks = self._peaks(output[:, :count], keypoints, visibility, known[:, :count])
         centres = centre_loss(

@@ -111,7 +111,7 @@ class Spots(MapGrid):
             (batch, kinds) losses, exactly 0 for a kind of which nothing is known on an image.
         """
         target = self.target(points, kinds, tuple(output.shape[2:]))
-        losses = self.criterion(output, target, self._on_maps(known))
+        losses = self.criterion(output, target, self.known_on_maps(known))
         count = (kinds != NO_KIND).sum(1, keepdim=True).clamp_min(1)
         return losses / count
 
@@ -123,13 +123,6 @@ class Spots(MapGrid):
         count = len(points) * self.kinds
         made = self.criterion.target(places, of, count, maps, self.sigma)
         return made.view(len(points), self.kinds, *maps)
-
-    def _on_maps(self, known: Tensor) -> Tensor:
-        """What is known of each pixel of the maps: of all image pixels that it covers."""
-        if all(side == 1 for side in known.shape[2:]):
-            return known.float()
-        pool = (nn.functional.max_pool1d, nn.functional.max_pool2d, nn.functional.max_pool3d)
-        return 1 - pool[self.spatial_dims - 1](1 - known.float(), self.map_stride)
 
     def encode(self, points: Tensor, kinds: Tensor, size: Size) -> Tensor:
         """Raw output of a network that knows the truth, on images of this size; see `loss`."""

@@ -193,6 +193,11 @@ class KeypointDataset(Dataset[KeypointSample]):
         samples = tuple(replace(one, points=one.points + by) for one in self.samples)
         return replace(self, samples=samples, pixels=pixels)
 
+    @cached_property
+    def has_ignored(self) -> bool:
+        """Whether any image has a region in which points are not labelled one by one."""
+        return any(sample.ignored for sample in self.samples)
+
     def for_task(self, task: str) -> KeypointDataset:
         """The same keypoints for the task "keypoints", "poses" or "spots".
 
@@ -338,11 +343,6 @@ class SpotDataset(KeypointDataset):
         """Seconds between two samples of a signal; None where they are not known."""
         known = [self.images.spacing(self.samples[0].image)] if self.axes == 1 else [None]
         return None if known[0] is None else float(known[0][0])
-
-    @cached_property
-    def has_ignored(self) -> bool:
-        """Whether any image has a region in which spots are not labelled."""
-        return any(sample.ignored for sample in self.samples)
 
     @cached_property
     def near(self) -> float | None:

@@ -82,6 +82,7 @@ from placewise.metrics._matching import (
     best_score,
     detection_scores,
     detections_by_border,
+    detections_near_ends,
     match,
     matched,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "coverage",
     "detection_scores",
     "detections_by_border",
+    "detections_near_ends",
     "diagonals",
     "dice",
     "edge",

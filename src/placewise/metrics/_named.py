@@ -218,7 +218,7 @@ KEYPOINTS_RIGHT = Metric(
     "pck",
     "keypoints right",
     "%",
-    "labelled keypoints that their own object's prediction has within 5 % of the object's length",
+    "labelled keypoints that their own animal's prediction has within 5 % of the animal's length",
     "higher",
     equal=0.01,
 )

@@ -28,7 +28,7 @@ import numpy as np
 from placewise.devices import device_of
 from placewise.errors import ImageError, SettingsError, ShapeError
 from placewise.files import make_folder, write_json
-from placewise.formats import holds_arrays, read_dataset
+from placewise.formats import holds_arrays, label_maps_in, read_dataset
 from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labels import Files, Source
@@ -129,9 +129,9 @@ def predict(
         found, left = _predicted(model, batch), max(0, overlays - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
-        _draw(task, model, found[:left], out / "overlays", threshold)
+        _draw(task, model, found[:left], source, out / "overlays", threshold)
         for _, one in found:
-            task.save(one, out)
+            task.save(one, out, root / one.image)
         columns = [*task.header(model), *([follower.column] if follower else [])]
         header = columns if journal.done == 0 else None
         journal.append(_finished(found, batch, header))
@@ -228,6 +228,7 @@ def _draw(
     task: Task[Any, Any],
     model: Network[Any],
     found: Sequence[tuple[ImageArray, Any]],
+    source: Source,
     folder: Path,
     threshold: float,
 ) -> None:
@@ -235,7 +236,8 @@ def _draw(
     for image, one in found:
         target = folder / f"{one.image.removesuffix('.png')}.png"
         make_folder(target.parent)
-        save_image(target, task.draw(model, image, one, threshold=threshold))
+        spacing = source.spacing(one.image)
+        save_image(target, task.draw(model, image, one, threshold=threshold, spacing=spacing))
 
 
 def _ended(
@@ -290,7 +292,11 @@ def _listed(images: Path, axes: int) -> tuple[Path, Source, list[str]]:
         return dataset.root, dataset.images, [sample.image for sample in dataset.samples]
     files = list_files(images, axes)
     root = images if images.is_dir() else images.parent
-    return root, Files(root), [file.relative_to(root).as_posix() for file in files]
+    names, maps = [file.relative_to(root).as_posix() for file in files], label_maps_in(images)
+    shown_ = [name for name in names if name not in maps]
+    if len(shown_) < len(names):
+        _LOG.info(f"{len(names) - len(shown_):,} masks that lie with the images are left out")
+    return root, Files(root), shown_
 
 
 def _check_place(out: Path, images: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ class Nifti(Reader):
         """See `Reader.values`."""
         values: NDArray[Any] = np.asanyarray(_loaded(path).dataobj).astype(np.float32)
         return values.reshape(*values.shape[:3], -1).transpose(2, 1, 0, 3)
+
+    def frame(self, path: Path) -> NDArray[np.float64]:
+        """The affine; see `Reader.frame`."""
+        return np.asarray(_loaded(path).affine, np.float64)
+
+    def alike(self, path: Path, labels: NDArray[np.integer]) -> bytes | None:
+        """Whole numbers with the affine and the units of the file; see `Reader.alike`."""
+        source = _loaded(path)
+        kind = np.uint8 if labels.max(initial=0) < 256 else np.int32
+        values = np.ascontiguousarray(labels.transpose(2, 1, 0), kind)
+        library: Any = import_module("nibabel")
+        made = library.Nifti1Image(values, source.affine)
+        made.header.set_xyzt_units(*source.header.get_xyzt_units())
+        data: bytes = made.to_bytes()
+        return gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data
 
 
 def _loaded(path: Path) -> Any:

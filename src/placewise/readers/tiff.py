@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from placewise.readers import Facts, Reader
 
 DESCRIPTION = 270
 """The tag in which ImageJ, OME and tifffile say what the pages are."""
+
+DEEP = 65_535
+"""Largest number in a stack for ImageJ."""
 
 MM = {"mm": 1.0, "cm": 10.0, "micron": 1e-3, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "nm": 1e-6}
 """Millimetres of a unit of length."""
@@ -56,6 +60,23 @@ class TiffStack(Reader):
             values = np.asarray(series.asarray()).reshape(shape)
         order = [axes.index(axis) for axis in "ZYXCS" if axis in axes]
         return values.transpose(order)
+
+    def alike(self, path: Path, labels: NDArray[np.integer]) -> bytes | None:
+        """A stack for ImageJ with the distances of the file; see `Reader.alike`."""
+        if labels.max(initial=0) > DEEP:
+            return None
+        with _opened(path) as file:
+            spacing = _spacing(file)
+        facts: dict[str, Any] = {"axes": "ZYX"}
+        resolution = None
+        if spacing is not None:
+            facts |= {"spacing": spacing[0], "unit": "mm"}
+            resolution = (1 / spacing[2], 1 / spacing[1])
+        library: Any = import_module("tifffile")
+        held = BytesIO()
+        values = labels.astype(np.uint16)
+        library.imwrite(held, values, imagej=True, resolution=resolution, metadata=facts)
+        return held.getvalue()
 
 
 def _description(path: Path) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from placewise.geometry import FloatArray
 from placewise.report.style import Theme
-from placewise.wording import printable
+from placewise.wording import printable, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,6 +132,7 @@ def border_bars(
     *,
     top: float | None = None,
     turned: bool = False,
+    unit: str = "px",
 ) -> Figure:
     """Bars by distance from the border, with the number of labels above each.
 
@@ -143,6 +144,7 @@ def border_bars(
         theme: colours.
         top: of the axis; None: a little above the highest bar.
         turned: whether the labels of many bars are turned.
+        unit: what the pixels are called: recordings have ends.
     """
     figure, (axes,) = canvas(3.4, theme)
     if not np.isfinite(values).any():
@@ -160,14 +162,28 @@ def border_bars(
             fontsize=8,
             color=theme.muted,
         )
-    shares = [f"{100 * band['from_share']:.3g}–{100 * band['to_share']:.3g}" for band in bands]
+    shares = [span(band).removesuffix(" %") for band in bands]
     axes.set_xticks(places, shares, rotation=35 if turned and len(bands) > 6 else 0)
     axes.set_ylim(0, float(np.nanmax(values)) * 1.15 or 1.0 if top is None else top)
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("distance from the border (%; 100 is the middle)")
+    axes.set_xlabel(border_label(unit))
     axes.set_ylabel(label)
     axes.set_title("number of labels above each bar", loc="right", color=theme.muted, fontsize=9)
     return figure
+
+
+SHARES = "Distance as a share of half the shorter side: 0 % is the border, 100 % the middle."
+"""What the bands of a table by distance from the border are."""
+
+
+def border_label(unit: str = "px") -> str:
+    """What an axis of bands is called.
+
+    Example:
+        >>> border_label("samples")
+        'distance from the ends (%; 100 is the middle)'
+    """
+    return f"distance from the {'ends' if unit == 'samples' else 'border'} (%; 100 is the middle)"
 
 
 def say(axes: Axes, words: str, theme: Theme) -> None:

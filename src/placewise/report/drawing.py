@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from placewise.errors import ImageError, SettingsError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
+from placewise.report.letters import font_of
 from placewise.report.marks import (
     BLACK,
     WHITE,
@@ -28,16 +29,13 @@ from placewise.report.marks import (
     draw_keypoint,
     draw_line,
 )
+from placewise.report.sheets import GAP, legend_of
 from placewise.report.slices import grey_volume, slices
-from placewise.report.style import DARK, LIGHT, POINT_COLOURS, RGB, Theme, mark
-from placewise.report.traces import TITLE, Row, drawn, parts
-from placewise.wording import printable
+from placewise.report.style import DARK, LIGHT, POINT_COLOURS, RGB, Theme, mark, object_shape
+from placewise.report.traces import TITLE, rows_of
 
 SIDE = (480, 1280)
 """Least and most pixels of the longer side of a drawing."""
-
-NAMED = 42
-"""Points that a legend names."""
 
 FAR = 1e6
 """Pixels beyond which nothing is drawn."""
@@ -45,11 +43,8 @@ FAR = 1e6
 PANEL = 320
 """Pixels of the longest side of a volume on a drawing, about."""
 
-OBJECT_MARK = 3.0
+OBJECT_MARK = 4.0
 """Radius of a keypoint's mark where several objects have many, in units of the drawing."""
-
-GAP = 12
-"""Pixels between the tiles of a sheet."""
 
 
 def keypoints(
@@ -66,6 +61,7 @@ def keypoints(
     legend: bool = False,
     side: tuple[int, int] = SIDE,
     identities: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> Overlay:
     """Draw keypoints on an image.
 
@@ -91,6 +87,7 @@ def keypoints(
         legend: write the names on a strip below the image.
         side: least and most pixels of the longer side of the drawing.
         identities: number of each instance.
+        spacing: of a signal the seconds between two samples; None: not known.
 
     Returns:
         (height, width, 3) uint8.
@@ -108,7 +105,7 @@ def keypoints(
     if loose:
         marks = replace(marks, truth=_far_left_out(np.asarray(truth, np.float64)))
     if image.ndim != 3:
-        planes = planes_of(image, marks.focus())
+        planes = planes_of(image, marks.focus(), side, spacing)
         for plane in planes:
             _draw(plane.canvas, marks.on(plane), names, skeleton if image.ndim == 4 else ())
         canvas = joined(planes)
@@ -123,7 +120,10 @@ def keypoints(
         _draw(canvas, marks, names, skeleton)
     else:
         _draw_objects(canvas, marks, names, skeleton, identities)
-    return np.concatenate([canvas, legend_of(names, canvas.shape[1])]) if legend else canvas
+    strip = (
+        legend_of(names, canvas.shape[1], DARK, identities is not None) if legend else canvas[:0]
+    )
+    return np.concatenate([canvas, strip])
 
 
 def as_rgb(image: NDArray[np.generic]) -> Overlay:
@@ -147,7 +147,10 @@ def as_rgb(image: NDArray[np.generic]) -> Overlay:
         return stacked([row.canvas for row in rows_of(image)])
     if image.ndim == 4 and image.size:
         return side_by_side(
-            [(panel_of(one.image, image), one.title) for one in slices(grey_volume(image))]
+            [
+                (panel_of(one.image, image, one.axes), one.title)
+                for one in slices(grey_volume(image))
+            ]
         )
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise SettingsError(
@@ -162,61 +165,6 @@ def as_rgb(image: NDArray[np.generic]) -> Overlay:
         plain = np.rint(np.clip((values - low) / span, 0, 1) * 255)
     three = np.repeat(plain, 3, axis=2) if plain.shape[2] == 1 else plain
     return three.astype(np.uint8)
-
-
-def sheet(
-    images: Sequence[Overlay],
-    captions: Sequence[str],
-    *,
-    columns: int | None = None,
-    tile: int = 360,
-    names: Sequence[str] = (),
-    theme: Theme = LIGHT,
-) -> Overlay:
-    """A contact sheet: images in rows, each with its caption.
-
-    Args:
-        images: (height, width, 3) uint8 each, of any sizes.
-        captions: one for each image.
-        columns: images in a row; None chooses, at most 4.
-        tile: width in pixels that each image gets.
-        names: points' names for a legend at the bottom.
-        theme: colours.
-
-    Raises:
-        SettingsError: no images, or another number of captions.
-
-    Example:
-        >>> sheet([np.zeros((30, 60, 3), np.uint8)] * 3, ["a", "b", "c"], columns=2, tile=100).shape
-        (188, 236, 3)
-    """
-    if not images or len(images) != len(captions):
-        raise SettingsError(
-            f"got {len(images)} images and {len(captions)} captions; needed is at least one "
-            "image, and a caption for each"
-        )
-    columns = columns or min(4, int(np.ceil(np.sqrt(len(images)))))
-    tiles = [_tile(*pair, tile, theme) for pair in zip(images, captions, strict=True)]
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    width = columns * (tile + GAP) + GAP
-    height = sum(max(image.height for image in row) + GAP for row in rows) + GAP
-    page, top = Image.new("RGB", (width, height), theme.paper), GAP
-    for row in rows:
-        for column, image in enumerate(row):
-            page.paste(image, (GAP + column * (tile + GAP), top))
-        top += max(image.height for image in row) + GAP
-    found = np.array(page)
-    return np.concatenate([found, legend_of(names, width, theme)]) if names else found
-
-
-def legend_of(names: Sequence[str], width: int, theme: Theme = DARK) -> Overlay:
-    """A strip that says which mark is which point; of many points the first 42.
-
-    Example:
-        >>> legend_of(["nose", "tail"], 200).shape
-        (34, 200, 3)
-    """
-    return _legend(tuple(names), width, theme)
 
 
 def to_png(image: Overlay) -> bytes:
@@ -334,10 +282,25 @@ def _far_left_out(array: FloatArray) -> FloatArray:
     return np.where(np.abs(array) < FAR, array, np.nan)
 
 
-def panel_of(image: Overlay, volume: NDArray[np.generic]) -> Overlay:
-    """A slice enlarged by the whole number that suits all slices of its volume."""
-    zoom = max(1, round(PANEL / max(volume.shape[:3])))
-    return np.ascontiguousarray(as_rgb(image).repeat(zoom, 0).repeat(zoom, 1))
+def panel_of(
+    image: Overlay,
+    volume: NDArray[np.generic],
+    axes: tuple[int, int],
+    spacing: Sequence[float] | None = None,
+) -> Overlay:
+    """A slice enlarged by whole numbers that suit all slices of its volume.
+
+    Args:
+        image: (rows, columns, channels) of the slice.
+        volume: (depth, height, width, channels) that it is of.
+        axes: coordinates along its columns and along its rows, as `Slice` has them.
+        spacing: distance of the voxels along the axes of the volume; None: alike. Voxels that are
+            farther apart along an axis are drawn longer along it.
+    """
+    steps = np.ones(3) if spacing is None else np.array(spacing[::-1]) / min(spacing)
+    longest = max(side * step for side, step in zip(volume.shape[2::-1], steps, strict=True))
+    across, down = (max(1, round(float(steps[axis]) * PANEL / longest)) for axis in axes)
+    return np.ascontiguousarray(as_rgb(image).repeat(down, 0).repeat(across, 1))
 
 
 @dataclass(frozen=True)
@@ -350,16 +313,21 @@ class Plane:
             not on it.
         ratio: pixels of the canvas for one of the image.
         title: of a slice.
+        off: of a slice of a volume, (n, axes) places to their (n,) distances in voxels from it.
     """
 
     canvas: Overlay
     at: Callable[[FloatArray], FloatArray]
     ratio: float
     title: str = ""
+    off: Callable[[FloatArray], FloatArray] | None = None
 
 
 def planes_of(
-    image: NDArray[np.generic], focus: FloatArray, side: tuple[int, int] = SIDE
+    image: NDArray[np.generic],
+    focus: FloatArray,
+    side: tuple[int, int] = SIDE,
+    spacing: Sequence[float] | None = None,
 ) -> list[Plane]:
     """What an image is drawn on: one canvas, rows of a signal, three slices of a volume.
 
@@ -367,6 +335,8 @@ def planes_of(
         image: (*size, channels) of 1, 2 or 3 axes.
         focus: (n, axes) places that parts and slices should show, the most important first.
         side: least and most pixels of the longer side of an image's canvas.
+        spacing: of a signal the seconds between two samples, of a volume the distances of its
+            voxels; None: not known.
 
     Example:
         >>> (plane,) = planes_of(np.zeros((40, 80, 1), np.uint8), np.empty((0, 2)), (160, 160))
@@ -374,18 +344,24 @@ def planes_of(
         array([[0.5, 2.5]])
     """
     if image.ndim == 2:
-        return [Plane(r.canvas, r.places, r.ratio) for r in rows_of(image, focus[:, 0].tolist())]
+        rows = rows_of(image, focus[:, 0].tolist(), spacing[0] if spacing else None)
+        return [Plane(row.canvas, row.places, row.ratio) for row in rows]
     if image.ndim == 3:
         canvas = at_size(as_rgb(image), side)
         ratio = ratio_of(image.shape[:2], canvas.shape[:2])
         return [Plane(canvas, partial(rescale, ratio=ratio), _mean(ratio))]
     planes = []
     for one in slices(grey_volume(image), focus.mean(0).tolist() if len(focus) else None):
-        canvas = panel_of(one.image, image)
+        canvas = panel_of(one.image, image, one.axes, spacing)
         ratio, axes = ratio_of(one.image.shape[:2], canvas.shape[:2]), list(one.axes)
         at = partial(_along, axes=axes, ratio=ratio)
-        planes.append(Plane(canvas, at, _mean(ratio), one.title))
+        off = partial(_off, axis=one.through, at=one.at)
+        planes.append(Plane(canvas, at, _mean(ratio), one.title, off))
     return planes
+
+
+def _off(places: FloatArray, axis: int, at: int) -> FloatArray:
+    return np.asarray(np.abs(places[:, axis] - at))
 
 
 def _along(places: FloatArray, axes: Sequence[int], ratio: tuple[float, ...]) -> FloatArray:
@@ -403,21 +379,6 @@ def joined(planes: Sequence[Plane]) -> Overlay:
     return stacked([one.canvas for one in planes])
 
 
-def rows_of(signal: NDArray[np.generic], focus: Sequence[float] = ()) -> list[Row]:
-    """Parts of a signal, with words where each lies."""
-    rows = [drawn(signal, *part) for part in parts(len(signal), focus)]
-    for one in rows:
-        _write(one.canvas, f"samples {one.start:,} to {one.stop - 1:,} of {len(signal):,}")
-    return rows
-
-
-def _write(canvas: Overlay, words: str, theme: Theme = LIGHT) -> None:
-    """Words at the top left of a canvas."""
-    page = Image.fromarray(canvas)
-    ImageDraw.Draw(page).text((6, 3), words, theme.muted, font_of(12))
-    canvas[:] = np.array(page)
-
-
 def stacked(rows: Sequence[Overlay]) -> Overlay:
     """Pictures of one width below each other, with a line between them."""
     line = np.full((1, rows[0].shape[1], 3), 200, np.uint8)
@@ -426,7 +387,7 @@ def stacked(rows: Sequence[Overlay]) -> Overlay:
 
 def side_by_side(panels: Sequence[tuple[Overlay, str]], theme: Theme = LIGHT) -> Overlay:
     """Pictures next to each other, each under its title, on one page."""
-    font = font_of(12)
+    font = font_of(13)
     widths = [max(one.shape[1], int(font.getlength(title)) + 4) for one, title in panels]
     high = max(one.shape[0] for one, _ in panels) + TITLE
     page = Image.new("RGB", (sum(widths) + GAP * (len(panels) - 1), high), theme.paper)
@@ -516,7 +477,10 @@ def _draw_objects(
         draw_cross(canvas, truth, 0.8 * unit)
     for points, hollow, colour in zip(marks.points, marks.hollow, colours, strict=True):
         for k, point in enumerate(points):
-            draw_keypoint(canvas, point, k, radius, hollow=bool(hollow[k]), colour=colour)
+            shape = object_shape(k)
+            draw_keypoint(
+                canvas, point, k, radius, hollow=bool(hollow[k]), colour=colour, shape=shape
+            )
     for points, identity, colour in zip(marks.points, identities, colours, strict=True):
         _number(canvas, points, str(identity), colour, unit)
 
@@ -543,58 +507,3 @@ def _outside(point: FloatArray, truth: FloatArray, radius: float) -> tuple[Float
     along = truth - point
     share = radius / max(float(np.hypot(*along)), 1e-9)
     return point + along * (share if share < 1 else np.nan), truth
-
-
-def _tile(pixels: Overlay, caption: str, width: int, theme: Theme) -> Image.Image:
-    """An image as wide as its tile and at most one and a half times as high, with its caption."""
-    image, font = Image.fromarray(pixels), font_of(13)
-    ratio = min(width / image.width, 1.5 * width / image.height)
-    size = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
-    tile = Image.new("RGB", (width, size[1] + 26), theme.paper)
-    tile.paste(image.resize(size, Image.Resampling.LANCZOS), (0, 0))
-    words = shortened(caption, width, font)
-    ImageDraw.Draw(tile).text((0, size[1] + 5), words, theme.muted, font)
-    return tile
-
-
-@lru_cache(maxsize=8)
-def _legend(names: tuple[str, ...], width: int, theme: Theme) -> Overlay:
-    font, high = font_of(14), 26
-    more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
-    words = [shortened(name, width - 52, font) for name in [*names[:NAMED], *more]]
-    places: list[tuple[int, int]] = []
-    x, row = 10, 0
-    for word in words:
-        end = x + 22 + int(font.getlength(word))
-        if x > 10 and end > width - 10:
-            end, x, row = end - x + 10, 10, row + 1
-        places.append((x, row * high + high // 2 + 4))
-        x = end + 18
-    strip = Image.new("RGB", (width, (row + 1) * high + 8), theme.paper)
-    draw = ImageDraw.Draw(strip)
-    for word, (left, middle) in zip(words, places, strict=True):
-        draw.text((left + 22, middle), word, theme.ink, font, anchor="lm")
-    canvas = np.array(strip)
-    for index, (left, middle) in enumerate(places[:NAMED]):
-        draw_keypoint(canvas, np.array([left + 8.0, middle]), index, 5.0)
-    return canvas
-
-
-@lru_cache(maxsize=4)
-def font_of(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows many alphabets."""
-    import matplotlib
-
-    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
-
-
-def shortened(words: str, width: float, font: ImageFont.FreeTypeFont) -> str:
-    """Words that fit into a width; what is left out of their middle is an ellipsis."""
-    words = printable(words)[:500]
-    if font.getlength(words) <= width:
-        return words
-    keep = len(words) // 2
-    while keep > 1 and font.getlength(f"{words[:keep]}…{words[-keep:]}") > width:
-        keep -= 1
-    return f"{words[:keep]}…{words[-keep:]}"

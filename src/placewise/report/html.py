@@ -12,7 +12,7 @@ from html import escape
 
 from placewise.report.drawing import to_jpeg
 from placewise.report.marks import Overlay
-from placewise.report.style import STYLE_SHEET, mark
+from placewise.report.style import STYLE_SHEET, mark, object_shape
 from placewise.wording import printable
 
 POLICY = (
@@ -88,18 +88,25 @@ def page(title: str, content: Iterable[Html]) -> str:
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def swatch(index: int) -> Html:
+def swatch(index: int, by_shape: bool = False) -> Html:
     """The mark of a keypoint as a drawing.
+
+    Args:
+        index: number of the keypoint.
+        by_shape: whether its shape alone says which one it is, see `style.object_shape`.
 
     Example:
         >>> swatch(0)[:4]
         '<svg'
     """
-    colour, shape = mark(index)
+    colour, shape = ((140, 140, 140), object_shape(index)) if by_shape else mark(index)
     form = {
         "disc": "M-5 0A5 5 0 0 1 5 0A5 5 0 0 1-5 0Z",
         "square": "M-5-5H5V5H-5Z",
         "diamond": "M0-6L6 0L0 6L-6 0Z",
+        "triangle": "M0-7L6 4H-6Z",
+        "wedge": "M0 7L6-4H-6Z",
+        "plus": "M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
     }[shape]
     rims = ((5.0, "#101010"), (2.5, "#fff"))
     paths = [element("path", d=form, stroke=ink, stroke_width=str(width)) for width, ink in rims]

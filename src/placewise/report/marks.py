@@ -36,6 +36,7 @@ def draw_keypoint(
     *,
     hollow: bool = False,
     colour: RGB | None = None,
+    shape: str | None = None,
 ) -> None:
     """Draw the mark of a point: its colour within a white and a black rim, or hollow.
 
@@ -46,6 +47,7 @@ def draw_keypoint(
         radius: in pixels, without the rims.
         hollow: draw a ring.
         colour: of its object, instead of that of the point.
+        shape: of the mark, instead of that of the point; see `style.OBJECT_SHAPES`.
 
     Example:
         >>> canvas = np.zeros((3, 3, 3), np.uint8)
@@ -53,8 +55,8 @@ def draw_keypoint(
         >>> canvas[1, 1].tolist()
         [86, 180, 233]
     """
-    own, shape = mark(index)
-    distance, rim = _shape(shape, point, radius), max(1.0, radius / 4)
+    own, usual = mark(index)
+    distance, rim = _shape(shape or usual, point, radius), max(1.0, radius / 4)
     more = 0.5 * rim if hollow else 0.0
     skins = [(1.8 * rim, BLACK, 1.0), (rim, WHITE, 1.0), (0.0, colour or own, 1.0)]
     skins = [(reach + more, ink, opacity) for reach, ink, opacity in skins]
@@ -127,6 +129,13 @@ def _shape(shape: str, point: FloatArray, radius: float) -> Distance:
             return np.asarray(np.maximum(across, down) - 0.9 * radius)
         if shape == "diamond":
             return np.asarray(across + down - 1.25 * radius)
+        if shape in ("triangle", "wedge"):  # its tip is above, or below
+            below = (y - point[1]) * (1 if shape == "triangle" else -1)
+            return np.asarray(np.maximum(below, 0.866 * across - 0.5 * below) - 0.75 * radius)
+        if shape == "plus":
+            long, wide = 1.25 * radius, 0.5 * radius
+            arms = np.maximum(across - long, down - wide), np.maximum(across - wide, down - long)
+            return np.asarray(np.minimum(*arms))
         return np.asarray(np.hypot(across, down) - radius)
 
     return distance

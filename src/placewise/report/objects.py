@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from placewise.errors import SettingsError
 from placewise.geometry import Size
-from placewise.report.drawing import SIDE, as_rgb, at_size
+from placewise.report.drawing import SIDE, as_rgb, at_size, side_by_side
 from placewise.report.marks import Overlay
-from placewise.report.slices import slices
+from placewise.report.slices import fullest, grey_volume, slices
 from placewise.report.style import RGB
 
 Labels = NDArray[np.integer]
@@ -38,7 +38,7 @@ def outlined(
     *,
     side: tuple[int, int] = SIDE,
 ) -> Overlay:
-    """Draw the outlines of objects; of a volume on three slices through its middle.
+    """Draw the outlines of objects; of a volume on three slices where most is labelled.
 
     The outline lies on the object's own outermost pixels, so nothing beside it is hidden. Small
     images are enlarged by a whole number first.
@@ -77,21 +77,16 @@ def outlined(
 def _on_slices(
     volume: NDArray[np.generic], painted: Sequence[tuple[Labels, Sequence[RGB]]], side: Size
 ) -> Overlay:
-    """Three slices beside each other, at one height."""
-    shown = np.asarray(volume, np.float64)
-    low, high = np.percentile(shown, [0.1, 99.9])
-    shown = ((shown - low) / max(float(high - low), 1e-12)).clip(0, 1)
-    planes = [slices(one[..., None]) for one, _ in painted]
+    """Three slices beside each other, each under its title, where most is labelled."""
+    place = fullest(np.maximum.reduce([one for one, _ in painted]))
+    planes = [slices(one[..., None], place) for one, _ in painted]
     panels = []
-    for number, one in enumerate(slices(shown)):
+    for number, one in enumerate(slices(grey_volume(volume), place)):
         canvas = at_size(as_rgb(one.image), (side[0] // 2, side[1]))
         for plane, (_, colours) in zip(planes, painted, strict=True):
             _paint(canvas, plane[number].image[..., 0], colours)
-        panels.append(canvas)
-    high = max(panel.shape[0] for panel in panels)
-    return np.concatenate(
-        [np.pad(p, ((0, high - p.shape[0]), (0, 4), (0, 0))) for p in panels], axis=1
-    )
+        panels.append((canvas, one.title))
+    return side_by_side(panels)
 
 
 def _paint(canvas: Overlay, labels: Labels, colours: Sequence[RGB]) -> None:

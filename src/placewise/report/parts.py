@@ -201,16 +201,24 @@ class Figure(Part):
 class Legend(Part):
     """Which mark is which keypoint; of many keypoints the first 84.
 
+    Attributes:
+        names: of the keypoints.
+        by_shape: the shape of a mark says which one it is, its colour whose it is.
+
     Example:
         >>> Legend(["nose"]).html(iter(())).count("<svg")
         1
     """
 
     names: Sequence[str]
+    by_shape: bool = False
 
     def html(self, uris: Iterator[str]) -> Html:
         """See `Part`."""
-        items = [element("li", swatch(i), f" {name}") for i, name in enumerate(self.names[:NAMED])]
+        items = [
+            element("li", swatch(i, self.by_shape), f" {name}")
+            for i, name in enumerate(self.names[:NAMED])
+        ]
         if len(self.names) > NAMED:
             items.append(element("li", f"and {len(self.names) - NAMED:,} more"))
         return element("ul", *items, class_="legend")

@@ -145,11 +145,13 @@ def curves(log: Rows, metric: Metric, theme: Theme = LIGHT) -> bytes:
     figure, (above, below) = canvas(4.4, theme, panels=2)
     steps, losses = _series(log, "loss")
     above.plot(steps, losses, color=theme.first, alpha=0.35, linewidth=1)
-    above.plot(steps, _smooth(losses), color=theme.first, linewidth=1.8)
+    mark = "o" if len(losses) == 1 else None
+    above.plot(steps, _smooth(losses), color=theme.first, linewidth=1.8, marker=mark)
     above.set_ylabel("training loss")
     if len(losses) and losses.min() > 0 and losses.max() > 20 * losses.min():
         above.set_yscale("log")
     steps, found = _series(log, metric.name)
+    found = metric.factor * found
     below.plot(steps, found, color=theme.second, linewidth=1.8, marker="o", markersize=3)
     below.set_ylabel(metric.heading)
     below.set_xlabel("step")
@@ -158,8 +160,11 @@ def curves(log: Rows, metric: Metric, theme: Theme = LIGHT) -> bytes:
             below.set_yscale("log")
         best = int(found.argmax() if metric.better == "higher" else found.argmin())
         below.plot(steps[best], found[best], "o", color=theme.third, markersize=7)
-        words = f"best: {metric.shown(float(found[best]))} at step {int(steps[best]):,}"
+        words = (
+            f"best: {metric.shown(float(found[best]) / metric.factor)} at step {int(steps[best]):,}"
+        )
         below.set_title(words, loc="right", color=theme.third, fontsize=9)
+    below.set_xlim(left=0)
     whole_ticks(below.xaxis)
     for axes, values in ((above, losses), (below, found)):
         plain_ticks(axes)

@@ -25,11 +25,15 @@ class Slice:
         image: (rows, columns, channels).
         axes: coordinates along its columns and along its rows, by their numbers.
         title: where it lies, and what runs along its sides.
+        through: coordinate at a right angle to it, by its number.
+        at: voxel of that coordinate.
     """
 
     image: NDArray[Any]
     axes: tuple[int, int]
     title: str
+    through: int
+    at: int
 
 
 def slices(volume: NDArray[Any], place: Sequence[float] | None = None) -> list[Slice]:
@@ -52,8 +56,28 @@ def slices(volume: NDArray[Any], place: Sequence[float] | None = None) -> list[S
         (through,) = {0, 1, 2} - {across, down}
         at = int(np.clip(round(middle[through]), 0, sides[through] - 1))
         title = f"{NAMES[through]} = {at} · {NAMES[across]} right, {NAMES[down]} down"
-        found.append(Slice(np.take(volume, at, axis=2 - through), (across, down), title))
+        plane = np.take(volume, at, axis=2 - through)
+        found.append(Slice(plane, (across, down), title, through, at))
     return found
+
+
+def fullest(labels: NDArray[Any]) -> tuple[int, ...]:
+    """(x, y, z) of the slices on which most voxels are labelled, each along its own axis.
+
+    Args:
+        labels: (depth, height, width); what is above 0 is labelled.
+
+    Example:
+        >>> volume = np.zeros((3, 4, 5))
+        >>> volume[2, :3, 1] = 1
+        >>> fullest(volume)
+        (1, 0, 2)
+    """
+    there = labels > 0
+    if not there.any():
+        return tuple((side - 1) // 2 for side in labels.shape[::-1])
+    others = [(0, 1), (0, 2), (1, 2)]
+    return tuple(int(there.sum(axes).argmax()) for axes in others)
 
 
 def grey_volume(volume: NDArray[np.generic]) -> Overlay:

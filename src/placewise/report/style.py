@@ -82,6 +82,20 @@ def mark(index: int) -> tuple[RGB, str]:
     return POINT_COLOURS[index % colours], SHAPES[index // colours % len(SHAPES)]
 
 
+OBJECT_SHAPES = (*SHAPES, "triangle", "plus", "wedge")
+"""Shapes of the keypoints of several objects, whose colours say which object is which."""
+
+
+def object_shape(index: int) -> str:
+    """Shape of a keypoint where colours say whose it is: six shapes, then they come again.
+
+    Example:
+        >>> object_shape(1), object_shape(7)
+        ('square', 'square')
+    """
+    return OBJECT_SHAPES[index % len(OBJECT_SHAPES)]
+
+
 def _variables(theme: Theme) -> str:
     return " ".join(f"--{name}: {value};" for name, value in vars(theme).items())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from placewise.geometry import FloatArray
+from placewise.report.letters import font_of
 from placewise.report.marks import Overlay
 from placewise.report.style import LIGHT, Theme
 
-WIDTH, HEIGHT = 1000, 170
+WIDTH, HEIGHT = 1000, 190
 """Pixels of a row."""
 
 SHOWN = 2000
@@ -29,8 +31,11 @@ LEADS = 4
 FINE = 3
 """Lines are drawn this many times as large, and made smaller."""
 
-TITLE = 20
-"""Pixels above a row for its words."""
+TITLE, AXIS = 22, 20
+"""Pixels above a row for its words, and below it for the numbers of its axis."""
+
+TICKS = 8
+"""Numbers on the axis of a row, about."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class Row:
 def parts(length: int, focus: Sequence[float] = (), most: int = SHOWN) -> list[tuple[int, int]]:
     """(start, stop) of what is shown of a signal: all of it, or parts in even distances.
 
-    The first and the last part are always among them, because a network may see worse there.
+    What fits into the rows is shown once and whole; a short signal in one row. Of a longer one the
+    first and the last part are always among them, because a network may see worse there.
 
     Args:
         length: samples of the signal.
@@ -81,11 +87,14 @@ def parts(length: int, focus: Sequence[float] = (), most: int = SHOWN) -> list[t
         most: samples in a part.
 
     Example:
-        >>> parts(1500), parts(10_000, most=1000)[:2]
-        ([(0, 1500)], [(0, 1000), (2250, 3250)])
+        >>> parts(2313), parts(2500, most=1000), parts(10_000, most=1000)[:2]
+        ([(0, 2313)], [(0, 833), (833, 1667), (1667, 2500)], [(0, 1000), (2250, 3250)])
     """
-    if length <= most:
+    if length <= 2 * most:
         return [(0, length)]
+    if length <= ROWS * most:
+        ends = np.linspace(0, length, -(-length // most) + 1).round().astype(int).tolist()
+        return list(pairwise(ends))
     wanted: list[int] = []
     for place in focus:
         start = round(float(place)) - most // 2
@@ -97,7 +106,13 @@ def parts(length: int, focus: Sequence[float] = (), most: int = SHOWN) -> list[t
 
 
 def drawn(
-    signal: NDArray[Any], start: int, stop: int, *, width: int = WIDTH, theme: Theme = LIGHT
+    signal: NDArray[Any],
+    start: int,
+    stop: int,
+    *,
+    width: int = WIDTH,
+    seconds: float | None = None,
+    theme: Theme = LIGHT,
 ) -> Row:
     """A part of a signal drawn as a line for each channel, the first one on top of the others.
 
@@ -108,24 +123,99 @@ def drawn(
         start: first sample.
         stop: first sample after it.
         width: in pixels.
+        seconds: between two samples; None: not known, and the axis counts samples.
         theme: colours.
 
     Example:
         >>> drawn(np.sin(np.arange(900.0) / 20)[:, None], 100, 300, width=400).canvas.shape
-        (170, 400, 3)
+        (190, 400, 3)
     """
     shown = np.asarray(signal[start:stop, :LEADS], np.float64)
     low, high = shown.min(0), shown.max(0)
-    room = HEIGHT - TITLE - 12
+    bottom = HEIGHT - AXIS - 6
     unit = (shown - low) / np.where(high > low, high - low, 1)
-    heights = HEIGHT - 6 - unit * room
+    heights = bottom - unit * (bottom - TITLE - 6)
     page = Image.new("RGB", (width * FINE, HEIGHT * FINE), theme.paper)
     draw = ImageDraw.Draw(page)
-    colours = [theme.first, theme.second, theme.muted, theme.line]
+    ratio = width / (stop - start)
+    marks = [((at - start + 0.5) * ratio, words) for at, words in ticks(start, stop, seconds)]
+    for x, _ in marks:
+        ends = [(x * FINE, TITLE * FINE), (x * FINE, (bottom + 6) * FINE)]
+        draw.line(ends, fill=theme.line, width=FINE)
     for lead in range(shown.shape[1])[::-1]:
-        draw.line(_points(heights[:, lead], width), fill=colours[lead], width=FINE + 1)
-    canvas = np.array(page.resize((width, HEIGHT), Image.Resampling.LANCZOS))
-    return Row(canvas, start, stop, heights)
+        draw.line(_points(heights[:, lead], width), fill=_colours(theme)[lead], width=FINE + 1)
+    page = page.resize((width, HEIGHT), Image.Resampling.LANCZOS)
+    write = ImageDraw.Draw(page)
+    for x, words in marks:
+        write.text((x, HEIGHT - AXIS + 2), words, theme.muted, font_of(13), anchor="ma")
+    return Row(np.array(page), start, stop, heights)
+
+
+def _colours(theme: Theme) -> tuple[str, str, str, str]:
+    """Of the channels: none is a colour of a mark."""
+    return theme.ink, theme.third, theme.muted, theme.line
+
+
+def ticks(start: int, stop: int, seconds: float | None = None) -> list[tuple[float, str]]:
+    """(sample, words) of round places on the axis of a part of a signal.
+
+    Args:
+        start: first sample.
+        stop: first sample after it.
+        seconds: between two samples; None: not known.
+
+    Example:
+        >>> [words for _, words in ticks(0, 500, 0.01)]
+        ['0.5 s', '1 s', '1.5 s', '2 s', '2.5 s', '3 s', '3.5 s', '4 s', '4.5 s']
+        >>> ticks(10_000, 12_000)[0]
+        (10200.0, '10,200')
+    """
+    per = seconds or 1.0
+    span = (stop - start) * per
+    power = 10.0 ** np.floor(np.log10(span / TICKS))
+    step = power * min((1, 2, 5, 10), key=lambda one: abs(span / (one * power) - TICKS))
+    first, last = (start + 0.03 * (stop - start)) * per, (stop - 0.03 * (stop - start)) * per
+    numbers = np.arange(np.ceil(first / step), np.floor(last / step) + 1) * step
+    digits = max(0, -int(np.floor(np.log10(step)))) if step < 1 else 0
+    unit = " s" if seconds else ""
+    return [
+        (float(at / per), f"{round(float(at), digits):,g}{unit}")
+        for at in numbers
+        if seconds or step >= 1
+    ]
+
+
+def rows_of(
+    signal: NDArray[np.generic], focus: Sequence[float] = (), seconds: float | None = None
+) -> list[Row]:
+    """Parts of a signal, with words where each lies, and which line is which channel.
+
+    Args:
+        signal: (length, channels).
+        focus: samples that are to be shown first of all.
+        seconds: between two samples; None: not known.
+    """
+    rows = [drawn(signal, *part, seconds=seconds) for part in parts(len(signal), focus)]
+    for one in rows:
+        words = f"samples {one.start:,} to {one.stop - 1:,} of {len(signal):,}"
+        if seconds:
+            start, stop, end = (at * seconds for at in (one.start, one.stop, len(signal)))
+            words = f"{start:,.4g} to {stop:,.4g} s of {end:,.4g} s ({words})"
+        _title(one.canvas, words, signal.shape[1])
+    return rows
+
+
+def _title(canvas: Overlay, words: str, channels: int, theme: Theme = LIGHT) -> None:
+    """Words at the top left of a canvas, and the names of its lines at the right."""
+    page = Image.fromarray(canvas)
+    write, font = ImageDraw.Draw(page), font_of(14)
+    write.text((6, 3), words, theme.muted, font)
+    right = float(canvas.shape[1] - 6)
+    for lead in reversed(range(min(channels, LEADS))) if channels > 1 else ():
+        name = f"channel {lead + 1}"
+        write.text((right, 3), name, _colours(theme)[lead], font, anchor="ra")
+        right -= font.getlength(name) + 14
+    canvas[:] = np.array(page)
 
 
 def _points(heights: FloatArray, width: int) -> list[tuple[float, float]]:

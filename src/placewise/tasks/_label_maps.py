@@ -5,12 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from placewise.augment import Chain, Homography, Warp
 from placewise.geometry import Size
+from placewise.readers import reader_of
 from placewise.task import Target
 
 T = TypeVar("T")
@@ -80,3 +84,27 @@ def rescaling(size: Size, ratio: tuple[float, ...]) -> Homography:
     matrix[:-1, -1] = 0.5 * np.array(ratio) - 0.5
     scaled = (max(1, round(s * r)) for s, r in zip(size, ratio[::-1], strict=True))
     return Homography(matrix, tuple(scaled))
+
+
+def volume_file(
+    labels: NDArray[np.integer], image: str, source: Path | None, key: str
+) -> tuple[str, bytes]:
+    """(name, content) of the file of a label map of a volume or a recording.
+
+    It is a file like that of the image (NIfTI with its affine, a TIFF stack with its distances)
+    where such files hold label maps, else an npz file.
+
+    Args:
+        labels: (*size,) whole numbers.
+        image: name of the image.
+        source: its file; None where it is in none.
+        key: name of the array in an npz file.
+    """
+    reader = None if source is None else reader_of(source)
+    data = None if reader is None or source is None else reader.alike(source, labels)
+    if data is not None:
+        return image, data
+    held = BytesIO()
+    arrays: dict[str, Any] = {key: labels}
+    np.savez_compressed(held, **arrays)
+    return f"{image.removesuffix('.npz')}.npz", held.getvalue()

@@ -21,6 +21,7 @@ from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
 from placewise.task import CARDS, Calibration, Needs, Progress, Scored, Target, Task, Validation
 from placewise.tasks.classes import check, permuted, scoring
+from placewise.tasks.classes.demo import DEMO
 from placewise.tasks.classes.evidence import Line, answered, card
 from placewise.tasks.classes.items import ClassItems
 from placewise.tasks.classes.model import ClassModel
@@ -93,6 +94,7 @@ class Classes(Task[ClassSample, ClassPrediction]):
     place_words = PLACE_WORDS
     chosen_by = VALIDATION
     calibration = Temperature
+    demo = DEMO
     control = f"{permuted.__name__}:{permuted.Permuted.__name__}"
 
     def target(self, dataset: Data, sample: ClassSample) -> ClassTarget:
@@ -158,9 +160,10 @@ class Classes(Task[ClassSample, ClassPrediction]):
         sample: ClassSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image, the evidence for the answer on it, and the likeliest classes."""
-        return drawn(model, pixels, one)
+        return drawn(model, pixels, one, spacing)
 
     def caption(self, dataset: Data, sample: ClassSample, one: ClassPrediction) -> str:
         """The answer with its probability, and the truth where it is another."""
@@ -176,7 +179,8 @@ class Classes(Task[ClassSample, ClassPrediction]):
         truth = None if sample.label is None else dataset.names[sample.label]
         wrong = f" (is {truth})" if truth not in (None, one.name) else ""
         sure = percent(float(one.probabilities[one.label]))
-        return f"{one.name} · {sure}{wrong}", answered(pixels)
+        spacing = dataset.images.spacing(sample.image)
+        return f"{one.name} · {sure}{wrong}", answered(pixels, spacing=spacing)
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """The likeliest classes with their probabilities."""
@@ -229,7 +233,12 @@ class Classes(Task[ClassSample, ClassPrediction]):
         return check.look(_classes(dataset), seed, progress)
 
 
-def drawn(model: ClassModel, pixels: ImageArray, one: ClassPrediction) -> Overlay:
+def drawn(
+    model: ClassModel,
+    pixels: ImageArray,
+    one: ClassPrediction,
+    spacing: Sequence[float] | None = None,
+) -> Overlay:
     """The image, the evidence for the answer on it, and the likeliest classes."""
     probabilities = one.probabilities
     lines = [Line(one.names[k], float(probabilities[k])) for k in one.ranked(NAMED)]
@@ -237,7 +246,7 @@ def drawn(model: ClassModel, pixels: ImageArray, one: ClassPrediction) -> Overla
     wide = round(WIDE * shown.shape[0] / shown.shape[1]) if model.input.spectrogram else 1
     if wide > 1:  # short sounds have maps that are too narrow to see
         shown, evidence = shown.repeat(wide, 1), evidence.repeat(wide, 1)
-    return card(shown, evidence, lines)
+    return card(shown, evidence, lines, spacing=spacing)
 
 
 def _classes(dataset: Data) -> ClassDataset:

@@ -10,20 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from placewise.geometry import FloatArray
-from placewise.report.drawing import (
-    GAP,
-    SIDE,
-    as_rgb,
-    at_size,
-    font_of,
-    rows_of,
-    shortened,
-    stacked,
-)
+from placewise.report.drawing import SIDE, as_rgb, at_size, stacked
+from placewise.report.letters import font_of, shortened
 from placewise.report.marks import Overlay
+from placewise.report.sheets import GAP
 from placewise.report.slices import grey_volume
 from placewise.report.style import LIGHT, Theme
-from placewise.report.traces import WIDTH, Row
+from placewise.report.traces import WIDTH, Row, rows_of
 from placewise.wording import percent
 
 FOR, AGAINST = (255, 140, 0), (40, 120, 255)
@@ -53,7 +46,11 @@ class Line:
 
 
 def card(
-    image: NDArray[np.generic], evidence: FloatArray, lines: Sequence[Line], theme: Theme = LIGHT
+    image: NDArray[np.generic],
+    evidence: FloatArray,
+    lines: Sequence[Line],
+    theme: Theme = LIGHT,
+    spacing: Sequence[float] | None = None,
 ) -> Overlay:
     """An image, the same with the evidence on it, and the likeliest classes below.
 
@@ -64,6 +61,7 @@ def card(
         evidence: (*size), as in `answered`.
         lines: classes, the likeliest first.
         theme: colours.
+        spacing: of a signal the seconds between two samples; None: not known.
 
     Returns:
         (height, width, 3) uint8.
@@ -72,7 +70,7 @@ def card(
         >>> card(np.zeros((24, 24, 1), np.uint8), np.ones((24, 24)), [Line("cat", 0.9)]).shape
         (272, 492, 3)
     """
-    halves = [answered(image, evidence, side=HALF)]
+    halves = [answered(image, evidence, HALF, spacing)]
     if image.ndim == 3:
         halves.insert(0, answered(image, side=HALF))
     height, width = halves[0].shape[:2]
@@ -96,7 +94,10 @@ def card(
 
 
 def answered(
-    image: NDArray[np.generic], evidence: FloatArray | None = None, side: tuple[int, int] = SIDE
+    image: NDArray[np.generic],
+    evidence: FloatArray | None = None,
+    side: tuple[int, int] = SIDE,
+    spacing: Sequence[float] | None = None,
 ) -> Overlay:
     """An image as it is shown, with the evidence for an answer laid over it.
 
@@ -109,6 +110,7 @@ def answered(
         evidence: (*size); positive speaks for the answer, negative against it. The strongest
             place is drawn as strongly as can be, whatever its number.
         side: least and most pixels of the longer side of the drawing.
+        spacing: of a signal the seconds between two samples; None: not known.
 
     Returns:
         (height, width, 3) uint8.
@@ -118,7 +120,7 @@ def answered(
         (8, 16, 3)
     """
     if image.ndim == 2:
-        rows = rows_of(image)
+        rows = rows_of(image, seconds=spacing[0] if spacing else None)
         for one in rows if evidence is not None else ():
             _tint(one, evidence if evidence is not None else np.zeros(len(image)))
         return at_size(stacked([one.canvas for one in rows]), (1, max(side[1], WIDTH)))

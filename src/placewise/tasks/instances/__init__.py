@@ -116,8 +116,9 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         return {name: value for name, value in told.items() if name in defaults}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Mirrored and turned every way: an object has no left or right."""
-        return {"flip": True, "turns": True}
+        """Mirrored and turned every way: an object has no left or right. Time has a direction."""
+        axes = len(samples[0].size) if samples else 2
+        return {"flip": axes > 1, "turns": axes == 2}
 
     def stamp(self, sample: InstanceSample) -> bytes:
         """The objects of its pixels."""
@@ -162,6 +163,7 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         sample: InstanceSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image with outlines; on a report in colours of right, false and missed."""
         side = {"side": CARD_SIDE} if card else {}
@@ -199,9 +201,9 @@ class Instances(Task[InstanceSample, InstancePrediction]):
             "touches_border": "the border of the image cuts the object",
         }
 
-    def save(self, one: InstancePrediction, folder: Path) -> None:
+    def save(self, one: InstancePrediction, folder: Path, source: Path | None = None) -> None:
         """The label map; see `InstancePrediction.save`."""
-        one.save(folder)
+        one.save(folder, source)
 
     def export(
         self,

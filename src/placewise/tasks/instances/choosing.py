@@ -39,7 +39,8 @@ def best_limits(
 ) -> tuple[Limits, float | None]:
     """The thresholds whose AP, mean of those at `AT`, is the largest; and their AP at 0.5.
 
-    First that of centres, with the usual one of the foreground, then that of the foreground.
+    Of equally good ones those nearest to the usual ones are taken. First that of centres is
+    chosen, with the usual one of the foreground, then that of the foreground.
 
     Args:
         found: predictions of a model that is not calibrated.
@@ -74,5 +75,6 @@ def _best(
     if not total.any():
         return Limits(), None
     shares = hits / (total - hits).clip(1)
-    row = int(shares.mean(-1).argmax())
+    usual = [abs(one.centre - CENTRE) + abs(one.foreground - FOREGROUND) for one in tried]
+    row = int(np.lexsort((usual, -shares.mean(-1)))[0])
     return tried[row], float(shares[row, 0])

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from placewise.errors import SettingsError
-from placewise.files import claim_folder, write_text
+from placewise.files import write_text
 from placewise.geometry import Size
 from placewise.labels import Dataset
-from placewise.task import Demo
+from placewise.task import Demo, Made
+from placewise.tasks._made import begin, save, split_of
 
 SIZES: tuple[Size, ...] = ((128, 160), (144, 144), (120, 168))
 
@@ -57,19 +57,14 @@ def write_images(folder: Path, *, images: int = 100, seed: int = 0) -> Path:
         ...     print(sorted(p.name for p in write_images(Path(folder, "a"), images=2).iterdir()))
         ['README.txt', 'images', 'instances', 'split.csv']
     """
-    if images < 1:
-        raise SettingsError(f"cannot write {images} images; ask for at least 1")
-    claim_folder(folder, "")
-    for name in ("images", "instances"):
-        (folder / name).mkdir(parents=True)
+    begin(folder, images, "images", "instances")
     rows = ["image,instances,split"]
     for number in range(images):
         pixels, labels = _scene(np.random.default_rng([seed, number]))
-        name = f"{number:03d}.png"
-        Image.fromarray(pixels).save(folder / "images" / name)
-        Image.fromarray(labels).save(folder / "instances" / name)
-        split = "train" if number % 10 < 6 else "val" if number % 10 < 8 else "test"
-        rows.append(f"images/{name},instances/{name},{split}")
+        image = save(folder, number, pixels)
+        objects = image.replace("images", "instances")
+        Image.fromarray(labels).save(folder / objects)
+        rows.append(f"{image},{objects},{split_of(number)}")
     write_text(folder / "README.txt", README)
     write_text(folder / "split.csv", "\n".join(rows) + "\n")
     return folder
@@ -122,4 +117,4 @@ def said(predictions: Path, dataset: Dataset[Any]) -> tuple[str, dict[str, float
     return sentence, {"counting_mae": mean, "found": float(len(rows))}
 
 
-DEMO = Demo("images with drawn nuclei", 100, 1.0, "nuclei", write_images, said)
+DEMO = Demo({2: Made("images with drawn nuclei", 100, 1.0, write_images)}, "nuclei", said)

@@ -16,6 +16,7 @@ from PIL import Image
 from placewise.files import make_folder, write_bytes, write_text
 from placewise.geometry import Size
 from placewise.metrics import at_border, object_centres
+from placewise.tasks._label_maps import volume_file
 from placewise.tasks.instances.evidence import Evidence, Found
 
 FOLDER = "instances"
@@ -92,13 +93,21 @@ class InstancePrediction:
             for number, kind, place, area, score in found
         ]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, source: Path | None = None) -> None:
         """Write the label map: a PNG of 16 bits, a TIFF of 32 where that is too little.
 
-        Label maps that are no plane become the array `instances` of an npz file.
+        Of a volume see `volume_file`.
+
+        Args:
+            folder: of the results.
+            source: the file of the image.
         """
-        data, ending = _written(self.labels)
-        target = folder / FOLDER / f"{self.image.removesuffix('.png')}.{ending}"
+        if self.labels.ndim == 2:
+            data, ending = _written(self.labels)
+            name = f"{self.image.removesuffix('.png')}.{ending}"
+        else:
+            name, data = volume_file(self.labels, self.image, source, "instances")
+        target = folder / FOLDER / name
         make_folder(target.parent)
         write_bytes(target, data)
 
@@ -106,9 +115,6 @@ class InstancePrediction:
 def _written(labels: NDArray[np.int32]) -> tuple[bytes, str]:
     """A label map as a file: its bytes, and how its name ends."""
     held = BytesIO()
-    if labels.ndim != 2:
-        np.savez_compressed(held, instances=labels)
-        return held.getvalue(), "npz"
     if labels.max(initial=0) > DEEP:
         Image.fromarray(labels).save(held, "TIFF", compression="tiff_deflate")
         return held.getvalue(), "tif"

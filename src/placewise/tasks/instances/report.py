@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from placewise.metrics import Metric, Scores
-from placewise.report.canvas import WIDTH, canvas, png, whole_ticks
+from placewise.report.canvas import SHARES, WIDTH, canvas, png, whole_ticks
 from placewise.report.parts import Card, Figure, Paragraph, Part, Photographs, Section, Table
 from placewise.report.run import LOSS_WORDS, SPLIT_WORDS, kind_of, metric_table, metric_tiles
 from placewise.report.style import LIGHT, Theme
-from placewise.wording import number, share
+from placewise.wording import number, share, span
 
 AP_50 = Metric(
     "ap_at_iou/0.50",
@@ -215,8 +215,7 @@ def _places(scores: Scores) -> Table | None:
         return None
     parts = [("cut by the border", scores["at_border"]), ("whole", scores["inside"])]
     for band in scores["by_border_distance"]:
-        low, high = (share(band[key]) for key in ("from_share", "to_share"))
-        parts.append((f"centre at {low} to {high} of the way to the middle", band))
+        parts.append((f"centre at {span(band)} from the border", band))
     rows = [
         [
             name,
@@ -228,7 +227,10 @@ def _places(scores: Scores) -> Table | None:
         for name, one in parts
     ]
     return Table(
-        ["objects", "labelled", "AP at IoU 0.5", "precision", "recall"], rows, [1, 2, 3, 4]
+        ["objects", "labelled", "AP at IoU 0.5", "precision", "recall"],
+        rows,
+        [1, 2, 3, 4],
+        SHARES,
     )
 
 

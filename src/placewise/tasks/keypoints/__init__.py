@@ -268,6 +268,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         sample: KeypointSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image with its keypoints, and the labels where there are some."""
         truth = None
@@ -285,6 +286,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
             scores=one.scores,
             threshold=threshold,
             skeleton=settings.skeleton if settings else (),
+            spacing=spacing,
             **shape,
         )
 
@@ -307,6 +309,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
             truth=single(sample, None)[0],
             scores=one.scores,
             skeleton=labels.skeleton,
+            spacing=labels.images.spacing(sample.image),
         )
         return sample.image, drawn
 

@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from placewise.metrics import KEYPOINT_METRICS, Metric, Scores, in_unit
-from placewise.report.canvas import border_bars, canvas, legend_above, plain_ticks, png, say, short
+from placewise.report.canvas import (
+    SHARES,
+    border_bars,
+    canvas,
+    legend_above,
+    plain_ticks,
+    png,
+    say,
+    short,
+)
 from placewise.report.parts import (
     Card,
     Figure,
@@ -23,7 +32,7 @@ from placewise.report.parts import (
 )
 from placewise.report.run import LOSS_WORDS, SPLIT_WORDS, metric_table, metric_tiles
 from placewise.report.style import LIGHT, Theme
-from placewise.wording import number, share
+from placewise.wording import number, span
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -196,23 +205,22 @@ def by_border_table(rows: Rows, unit: str = "px") -> Table:
         ...     "mean_error_px": None}]).text())
         from the border  labels  mean px
         ────────────────────────────────
-        0 % to 10 %           0        –
+        0–10 %                0        –
         Distance as a share of half the shorter side: 0 % is the border, 100 % the middle.
     """
     cells = [
         [
-            f"{share(row['from_share'])} to {share(row['to_share'])}",
+            span(row),
             f"{row['count']:,}",
             number(row["mean_error_px"]),
         ]
         for row in rows
     ]
-    note = "Distance as a share of half the shorter side: 0 % is the border, 100 % the middle."
     return Table(
         ["from the border", "labels", f"mean {unit}"],
         cells,
         [1, 2],
-        note,
+        SHARES,
         folded="Show the numbers",
     )
 
@@ -272,7 +280,8 @@ def errors_by_border(rows: Rows, theme: Theme = LIGHT, *, unit: str = "px") -> b
     """
     means = np.array([_float(row["mean_error_px"]) for row in rows])
     label = f"mean error ({unit})"
-    return png(border_bars(means, rows, label, "no labelled keypoint", theme, turned=True))
+    nothing = "no labelled keypoint"
+    return png(border_bars(means, rows, label, nothing, theme, turned=True, unit=unit))
 
 
 def error_curve(errors: ArrayLike, theme: Theme = LIGHT, *, unit: str = "px") -> bytes:

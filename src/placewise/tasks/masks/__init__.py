@@ -102,6 +102,16 @@ class Masks(Task[MaskSample, MaskPrediction]):
         known = _masks(dataset)
         return MaskTarget(lambda: self._store.truth(known, sample), sample.size)
 
+    def check_splits(self, dataset: Data, splits: Mapping[str, Samples]) -> None:
+        """Refuse training or validation images on which nothing is labelled."""
+        for split, use in (("train", "learn from"), ("val", "choose the weights by")):
+            truths = (self._truth(dataset, sample) for sample in splits.get(split, ()))
+            if not any((truth > 0).any() for truth in truths):
+                raise DataError(
+                    f"nothing is labelled on any image of the split '{split}', so there is nothing "
+                    f"to {use}; label some of its images, or change the split"
+                )
+
     def needs(self, dataset: Data, samples: Samples, head: str) -> Needs:
         """Full scale and a finer network where what is labelled is thin."""
         width = mean_width(_masks(dataset), samples)
@@ -159,12 +169,13 @@ class Masks(Task[MaskSample, MaskPrediction]):
         sample: MaskSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """Outlines of the classes; with labels on a card what is right, missed and invented."""
         truth = None if dataset is None or sample is None else self._truth(dataset, sample)
         if card and truth is not None:
-            return compared(pixels, one.mask, truth)
-        return outlined(pixels, one.mask, truth)
+            return compared(pixels, one.mask, truth, spacing)
+        return outlined(pixels, one.mask, truth, spacing)
 
     def caption(self, dataset: Data, sample: MaskSample, one: MaskPrediction) -> str:
         """The image with the Dice of its classes."""
@@ -222,9 +233,9 @@ class Masks(Task[MaskSample, MaskPrediction]):
         """Scores, each class, the border, and the worst and best images."""
         return report.sections(scores, DICE, best, worst)
 
-    def save(self, one: MaskPrediction, folder: Path) -> None:
+    def save(self, one: MaskPrediction, folder: Path, source: Path | None = None) -> None:
         """The mask itself; see `MaskPrediction.save`."""
-        one.save(folder)
+        one.save(folder, source)
 
 
 def _masks(dataset: Data) -> MaskDataset:

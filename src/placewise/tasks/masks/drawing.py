@@ -2,104 +2,177 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from placewise.images import ImageArray
-from placewise.report.drawing import SIDE, as_rgb, at_size
+from placewise.report.drawing import SIDE, as_rgb, at_size, panel_of, side_by_side, stacked
 from placewise.report.marks import WHITE, Overlay
-from placewise.report.outlines import draw_outline, error_map
-from placewise.report.style import mark
+from placewise.report.outlines import INVENTED, MISSED, draw_outline, error_map
+from placewise.report.slices import fullest, grey_volume, slices
+from placewise.report.style import RGB, mark
+from placewise.report.traces import AXIS, TITLE, Row, rows_of
 
 GAP = 6
 """Pixels between two panels."""
 
-PLANES = 3
-"""Slices of a volume that are drawn."""
+LINE = 2.0
+"""Pixels of an outline on a slice of a volume."""
 
-STRIP = 48
-"""Height in pixels of a signal that is drawn as a strip."""
+TINT = 0.45
+"""How strongly the ground of a recording is coloured where something is found."""
+
+BAR = 6
+"""Pixels of the bar below a recording where something is labelled."""
+
+GREY: RGB = (150, 150, 150)
+"""Ground of a recording where what is found is labelled."""
 
 Numbers = NDArray[Any]
 
 
-def outlined(pixels: ImageArray, mask: Numbers, truth: Numbers | None = None) -> Overlay:
+def outlined(
+    pixels: ImageArray,
+    mask: Numbers,
+    truth: Numbers | None = None,
+    spacing: Sequence[float] | None = None,
+) -> Overlay:
     """An image with solid outlines of the classes, and dashed white ones of the truth.
 
-    Of a volume some slices are shown from first to last, of a signal a strip.
+    Of a volume there are three slices at right angles, where most is masked. A recording is drawn
+    as lines on coloured ground, with dark bars below it where something is labelled.
 
     Args:
         pixels: (*size, channels).
         mask: (*size,) of classes.
         truth: the same of the labels; None: none are known.
+        spacing: of a signal the seconds between two samples; None: not known.
 
     Example:
         >>> outlined(np.zeros((60, 80, 1), np.uint8), np.zeros((60, 80), int)).shape
         (360, 480, 3)
     """
-    return _row([_outlined(*plane) for plane in _planes(pixels, mask, truth)])
+    if mask.ndim == 1:
+        return _on_rows(pixels, mask, truth, spacing)
+    if mask.ndim == 3:
+        return _on_slices(pixels, mask, truth, spacing, errors=False)
+    return _outlined(pixels, mask, truth)
 
 
-def compared(pixels: ImageArray, mask: Numbers, truth: Numbers) -> Overlay:
-    """Beside the outlines, what is right, missed and invented.
+def compared(
+    pixels: ImageArray, mask: Numbers, truth: Numbers, spacing: Sequence[float] | None = None
+) -> Overlay:
+    """Beside the outlines, or below them, what is right, missed and invented.
 
     Args:
         pixels: (*size, channels).
         mask: (*size,) of classes.
         truth: (*size,) of the labels, −1 ignored.
+        spacing: of a signal the seconds between two samples; None: not known.
 
     Example:
         >>> compared(np.zeros((60, 80, 1), np.uint8), *np.zeros((2, 60, 80), int)).shape
         (360, 966, 3)
     """
-    panels = []
-    for shown, found, labelled in _planes(pixels, mask, truth):
-        true = found if labelled is None else labelled
-        right = (found > 0) & (found == true)
-        image = error_map(as_rgb(shown), true > 0, right | ((found > 0) & (true == 0)), true >= 0)
-        panels += [_outlined(shown, found, true), at_size(image, SIDE)]
-    return _row(panels)
+    if mask.ndim == 1:
+        return _on_rows(pixels, mask, truth, spacing, errors=True)
+    if mask.ndim == 3:
+        return _on_slices(pixels, mask, truth, spacing, errors=True)
+    gap = np.full((_outlined(pixels, mask, truth).shape[0], GAP, 3), 255, np.uint8)
+    errors = at_size(_errors(as_rgb(pixels), mask, truth), SIDE)
+    return np.concatenate([_outlined(pixels, mask, truth), gap, errors], 1)
+
+
+def _errors(shown: Overlay, mask: Numbers, truth: Numbers) -> Overlay:
+    right = (mask > 0) & (mask == truth)
+    return error_map(shown, truth > 0, right | ((mask > 0) & (truth == 0)), truth >= 0)
 
 
 def _outlined(pixels: ImageArray, mask: Numbers, truth: Numbers | None) -> Overlay:
     canvas = at_size(as_rgb(pixels), SIDE)
     unit = max(1.5, float(np.hypot(*canvas.shape[:2])) / 1000)
+    _outline(canvas, mask, truth, unit)
+    return canvas
+
+
+def _outline(canvas: Overlay, mask: Numbers, truth: Numbers | None, unit: float) -> None:
+    """Draw the outlines of labels and of what is found."""
     if truth is not None:
         for number in np.unique(truth[truth > 0]).tolist():
             draw_outline(canvas, truth == number, WHITE, unit, dashed=True)
     for number in np.unique(mask[mask > 0]).tolist():
         draw_outline(canvas, mask == number, mark(number - 1)[0], unit)
-    return canvas
 
 
-def _planes(
-    pixels: ImageArray, mask: Numbers, truth: Numbers | None
-) -> list[tuple[ImageArray, Numbers, Numbers | None]]:
-    """What is drawn of an image, of a volume, or of a signal: planes with their masks."""
-    if mask.ndim == 2:
-        return [(pixels, mask, truth)]
-    pixels = _stretched(pixels)
-    if mask.ndim == 1:
-        flat = [None if a is None else np.repeat(a[None], STRIP, 0) for a in (pixels, mask, truth)]
-        return [(flat[0], flat[1], flat[2])]  # type: ignore[list-item]
-    seen = mask if truth is None else np.maximum(mask, truth)
-    per = (seen > 0).sum((1, 2)).cumsum()
-    at = np.searchsorted(per, per[-1] * (np.arange(PLANES) + 0.5) / PLANES)
-    slices = dict.fromkeys(at.clip(0, len(mask) - 1).tolist())
-    return [(pixels[z], mask[z], None if truth is None else truth[z]) for z in slices]
+def _on_slices(
+    pixels: ImageArray,
+    mask: Numbers,
+    truth: Numbers | None,
+    spacing: Sequence[float] | None,
+    *,
+    errors: bool,
+) -> Overlay:
+    """Three slices at right angles through where most is masked, each under its title."""
+    place = fullest(mask if truth is None else np.maximum(mask, truth))
+    labels = [mask] if truth is None else [mask, truth]
+    planes = [slices(one[..., None], place) for one in labels]
+    above, below = [], []
+    for number, one in enumerate(slices(grey_volume(pixels), place)):
+        found, *labelled = (plane[number].image[..., 0] for plane in planes)
+        canvas = panel_of(one.image, pixels, one.axes, spacing)
+        sides = canvas.shape[0] // found.shape[0], canvas.shape[1] // found.shape[1]
+        if sides[0] != sides[1]:  # an outline is drawn at one scale
+            found, *labelled = (_enlarged(one, sides) for one in (found, *labelled))
+        _outline(canvas, found, labelled[0] if labelled else None, LINE)
+        above.append((canvas, one.title))
+        if errors and labelled:
+            own = [plane[number].image[..., 0] for plane in planes]
+            wrong = _errors(as_rgb(one.image), *own)
+            panel = panel_of(wrong, pixels, one.axes, spacing)
+            below.append((panel, "right, missed, invented"))
+    return stacked([side_by_side(row) for row in (above, below) if row])
 
 
-def _stretched(values: ImageArray) -> ImageArray:
-    """A signal or a volume as grey in 0..1, between its 0.1 and 99.9 percent."""
-    grey = np.asarray(values, np.float64).mean(-1, keepdims=True)
-    low, high = np.percentile(grey, [0.1, 99.9])
-    return np.asarray((grey - low) / max(float(high - low), 1e-9), np.float32).clip(0, 1)
+def _enlarged(labels: Numbers, sides: tuple[int, int]) -> Numbers:
+    """A label map whose pixels become so many rows and columns."""
+    return labels.repeat(sides[0], 0).repeat(sides[1], 1)
 
 
-def _row(panels: list[Overlay]) -> Overlay:
-    """Panels side by side."""
-    gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
-    parts = [part for panel in panels for part in (gap, panel)]
-    return np.concatenate(parts[1:], 1)
+def _on_rows(
+    pixels: ImageArray,
+    mask: Numbers,
+    truth: Numbers | None,
+    spacing: Sequence[float] | None,
+    *,
+    errors: bool = False,
+) -> Overlay:
+    """Parts of a recording as lines, first those where something is wrong or found."""
+    wrong = np.empty(0, int) if truth is None else np.flatnonzero((mask != truth) & (truth >= 0))
+    focus = np.concatenate([wrong, np.flatnonzero(mask)]).tolist()
+    rows = rows_of(pixels, focus, spacing[0] if spacing else None)
+    for row in rows:
+        _tint(row, mask, truth, errors=errors)
+    return stacked([row.canvas for row in rows])
+
+
+def _tint(row: Row, mask: Numbers, truth: Numbers | None, *, errors: bool) -> None:
+    """Colour the ground where something is found, and draw bars where something is labelled."""
+    high, width = row.canvas.shape[:2]
+    at = row.start + ((np.arange(width) + 0.5) / row.ratio).astype(int)
+    at = at.clip(row.start, row.stop - 1)
+    found, labelled = mask[at], None if truth is None else truth[at]
+    colours = np.full((width, 3), 255.0)
+    for number in np.unique(found[found > 0]).tolist():
+        colours[found == number] = mark(number - 1)[0]
+    if errors and labelled is not None:
+        colours[(found > 0) & (found == labelled)] = GREY
+        colours[(labelled > 0) & (found != labelled)] = MISSED
+        colours[(labelled == 0) & (found > 0)] = INVENTED
+    ground = row.canvas[TITLE : high - AXIS].astype(float)
+    share = np.where((colours < 255).any(-1), TINT, 0.0)[None, :, None]
+    row.canvas[TITLE : high - AXIS] = np.rint(ground * (1 - share * (1 - colours / 255)))
+    if labelled is not None:
+        row.canvas[high - AXIS - BAR : high - AXIS, labelled > 0] = (27, 31, 36)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from placewise.files import make_folder, write_bytes
 from placewise.geometry import Size
 from placewise.metrics import pieces
+from placewise.tasks._label_maps import volume_file
 
 FOLDER = "masks"
 """Folder of the masks in that of the results."""
@@ -62,14 +63,20 @@ class MaskPrediction:
             found.append([self.image, name, area, round(area / there.size, 6), pieces(there)])
         return found
 
-    def save(self, folder: Path) -> None:
-        """Write the mask: a PNG of indices with colours; an npz where it is no plane."""
-        target = folder / FOLDER / self.image.removesuffix(".png")
-        make_folder(target.parent)
+    def save(self, folder: Path, source: Path | None = None) -> None:
+        """Write the mask: a PNG of indices with colours; of a volume see `volume_file`.
+
+        Args:
+            folder: of the results.
+            source: the file of the image.
+        """
         if len(self.size) == 2:
-            write_bytes(target.with_name(f"{target.name}.png"), _png(self.mask))
+            name, data = self.image.removesuffix(".png") + ".png", _png(self.mask)
         else:
-            write_bytes(target.with_name(f"{target.name}.npz"), _npz(self.mask))
+            name, data = volume_file(self.mask, self.image, source, "mask")
+        target = folder / FOLDER / name
+        make_folder(target.parent)
+        write_bytes(target, data)
 
 
 def _png(mask: NDArray[Any]) -> bytes:
@@ -88,12 +95,4 @@ def _png(mask: NDArray[Any]) -> bytes:
         image.putpalette([value for colour in table for value in colour])
     written = BytesIO()
     image.save(written, "PNG", optimize=False)
-    return written.getvalue()
-
-
-def _npz(mask: NDArray[Any]) -> bytes:
-    from io import BytesIO
-
-    written = BytesIO()
-    np.savez_compressed(written, mask=mask)
     return written.getvalue()

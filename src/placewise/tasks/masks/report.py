@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from placewise.metrics import Metric
-from placewise.report.canvas import canvas, png
+from placewise.report.canvas import SHARES, border_label, canvas, png
 from placewise.report.parts import Card, Figure, Paragraph, Photographs, Section, Table
 from placewise.report.run import metric_table
 from placewise.report.style import LIGHT, Theme
 from placewise.tasks.masks.scoring import MASK_METRICS, TOLERANCE
-from placewise.wording import number
+from placewise.wording import number, span
 
 Scores = Mapping[str, Any]
 
@@ -31,7 +32,8 @@ MASK_WORDS = (
     ),
     (
         "boundary F₁ and surface Dice",
-        f"How much of the outlines is within {TOLERANCE:g} px (of volumes: mm) of the other.",
+        "How much of the outlines is near the other one: within the distance that the table of "
+        "scores names.",
     ),
     (
         "HD95",
@@ -40,11 +42,19 @@ MASK_WORDS = (
     ),
 )
 
-KEY = (
-    "On the left is the image: solid lines are predicted outlines, dashed white ones labelled. "
-    "On the right white is right, orange is missed, blue is found where nothing is labelled; the "
-    "dark parts are background, and ignored pixels are left dark too."
+ERRORS = (
+    "white is right, orange is missed, blue is found where nothing is labelled; the dark parts are "
+    "background, and ignored pixels are left dark too."
 )
+KEYS = {
+    "px": "On the left is the image: solid lines are predicted outlines, dashed white ones "
+    f"labelled. On the right {ERRORS}",
+    "voxels": "Each volume is shown as three slices at right angles. Above, solid lines are "
+    f"predicted outlines, dashed white ones labelled. Below, {ERRORS}",
+    "samples": "The ground is grey where what is found is labelled too, orange where something is "
+    "missed, blue where something is found and not labelled. A dark bar is below what is labelled.",
+}
+"""What the pictures mean, by what pixels are called."""
 
 
 def sections(
@@ -58,14 +68,15 @@ def sections(
         best: (caption, drawn image) of the best samples.
         worst: the same of the worst ones.
     """
-    parts = [metric_table([main, *MASK_METRICS], scores), class_table(scores)]
+    near = [_in_mm(one) if "tolerance_mm" in scores else one for one in MASK_METRICS]
+    parts = [metric_table([main, *near], scores), class_table(scores)]
     border = scores.get("by_border_distance") or []
     said = (
-        "Scores by the distance from the border of the image, as shares of half its shorter side: "
-        "0 is the border, 1 the middle."
+        "Scores by the distance from the border of the image: if they are lower in the first band, "
+        "the network sees worse at the border."
     )
     alt = "Dice by distance from the border"
-    draw = partial(border_figure, border)
+    draw = partial(border_figure, border, str(scores.get("unit", "px")))
     edges = [Figure(draw, said, alt, border_table(border))] if border else []
     found = [
         Section("Scores", parts),
@@ -77,8 +88,18 @@ def sections(
         if cards
     ]
     if shown:
-        found.append(Section("Images", [Paragraph(KEY), *shown], console=False))
+        found.append(
+            Section(
+                "Images", [Paragraph(KEYS[str(scores.get("unit", "px"))]), *shown], console=False
+            )
+        )
     return found
+
+
+def _in_mm(metric: Metric) -> Metric:
+    """The metric as it is measured where the distances of the pixels are known."""
+    px, mm = (f"within {TOLERANCE:g} {unit}" for unit in ("px", "mm"))
+    return replace(metric, meaning=metric.meaning.replace(px, mm))
 
 
 def class_table(scores: Scores) -> Table:
@@ -133,25 +154,26 @@ def border_table(rows: Sequence[Scores]) -> Table:
         >>> row = {"from_share": 0.0, "to_share": 0.1, "pixels": 4, "dice": 0.5, "iou": 0.3,
         ...        "cldice": None, "boundary_f1": 0.5, "nsd": 0.5}
         >>> border_table([row]).rows
-        [['0 to 0.1', '4', '0.5', '0.3', '–', '0.5']]
+        [['0–10 %', '4', '0.5', '0.3', '–', '0.5']]
     """
     body = [
         [
-            f"{row['from_share']:g} to {row['to_share']:g}",
+            span(row),
             f"{row['pixels']:,}",
             *(number(row[key]) for key in ("dice", "iou", "cldice", "boundary_f1")),
         ]
         for row in rows
     ]
-    header = ("distance", "labelled pixels", "Dice", "IoU", "clDice", "boundary F₁")
-    return Table(header, body, range(1, 6), folded="Show the numbers")
+    header = ("from the border", "labelled pixels", "Dice", "IoU", "clDice", "boundary F₁")
+    return Table(header, body, range(1, 6), SHARES, folded="Show the numbers")
 
 
-def border_figure(rows: Sequence[Scores], theme: Theme = LIGHT) -> bytes:
+def border_figure(rows: Sequence[Scores], unit: str = "px", theme: Theme = LIGHT) -> bytes:
     """Dice and clDice from the border to the middle.
 
     Args:
         rows: `by_border_distance` of `metrics.json`.
+        unit: what the pixels are called.
         theme: colours.
 
     Example:
@@ -165,9 +187,10 @@ def border_figure(rows: Sequence[Scores], theme: Theme = LIGHT) -> bytes:
         known = [(place, row[key]) for place, row in enumerate(rows) if row[key] is not None]
         if known:
             axes.plot(*zip(*known, strict=True), "o-", color=colour, label=label, markersize=5)
-    axes.set_xticks(places, [f"{row['from_share']:g}–{row['to_share']:g}" for row in rows])
+    axes.set_xticks(places, [span(row).removesuffix(" %") for row in rows])
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("distance from the border (0: border, 1: middle)")
+    axes.set_xlabel(border_label(unit))
     axes.set_ylabel("score")
-    axes.legend(loc="lower right", frameon=False, fontsize=9, labelcolor=theme.ink)
+    if axes.lines:
+        axes.legend(loc="lower right", frameon=False, fontsize=9, labelcolor=theme.ink)
     return png(figure)

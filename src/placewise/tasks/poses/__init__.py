@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,25 +95,32 @@ class PoseTarget(Target):
         points: (instances, keypoints, axes) of (x, y, …) in pixels, NaN where not located.
         visibility: (instances, keypoints) of `Visibility`.
         swap: (keypoints,) which keypoint each one becomes in a mirror.
+        crowds: (lowest corner, highest corner) of boxes in which objects are not labelled one by
+            one.
+        boxes: whether any image of the labels has such boxes, so that masks are needed.
     """
 
     points: FloatArray
     visibility: NDArray[np.int8]
     swap: NDArray[np.intp]
+    crowds: tuple[tuple[FloatArray, FloatArray], ...] = ()
+    boxes: bool = False
 
     def scaled(self, ratio: tuple[float, ...]) -> PoseTarget:
         """The same on the scaled image."""
-        return PoseTarget(rescale(self.points, ratio), self.visibility, self.swap)
+        crowds = tuple((rescale(low, ratio), rescale(high, ratio)) for low, high in self.crowds)
+        return replace(self, points=rescale(self.points, ratio), crowds=crowds)
 
     @property
     def focus(self) -> tuple[float, ...] | None:
         """The middle of the located keypoints."""
         return middle_of(self.points)
 
-    def encode(self, warp: Warp) -> tuple[Tensor, Tensor]:
-        """(instances, keypoints, axes) float32, also beyond the image, and their visibility.
+    def encode(self, warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
+        """(instances, keypoints, axes) float32, also beyond the image, their visibility, crowds.
 
-        A keypoint that leaves the image is absent, and keeps its place for the offsets.
+        A keypoint that leaves the image is absent, and keeps its place for the offsets. Of crowds
+        there is (1, *size), or (1, 1, …), where all objects are labelled; see `Poses.loss`.
         """
         located = self.visibility >= Visibility.HIDDEN
         moved = np.full(self.points.shape, np.nan)
@@ -122,7 +129,11 @@ class PoseTarget(Target):
         known = np.where(left, np.int8(Visibility.ABSENT), self.visibility)
         if warp.mirrors:
             moved, known = moved[:, self.swap], known[:, self.swap]
-        return torch.from_numpy(moved.astype(np.float32)), torch.from_numpy(known)
+        labelled = np.ones(warp.size if self.boxes else (1,) * len(warp.size), bool)
+        for low, high in self.crowds:
+            labelled &= ~warp.shows(low, high)
+        places = torch.from_numpy(moved.astype(np.float32))
+        return places, torch.from_numpy(known), torch.from_numpy(labelled[None])
 
 
 class PoseThresholds(Calibration, extra="forbid"):
@@ -156,7 +167,8 @@ class Poses(Task[KeypointSample, PosePrediction]):
         """Objects, and which of their keypoints change places in a mirror."""
         labels = _poses(dataset)
         swap = mirror_order(labels.names, labels.symmetry)
-        return PoseTarget(sample.points, sample.visibility, swap)
+        crowds = tuple((np.array(box.low), np.array(box.high)) for box in sample.ignored)
+        return PoseTarget(sample.points, sample.visibility, swap, crowds, labels.has_ignored)
 
     def check_splits(self, dataset: Data, splits: Mapping[str, Samples]) -> None:
         """Refuse training or validation images on which no keypoint is located."""
@@ -202,19 +214,20 @@ class Poses(Task[KeypointSample, PosePrediction]):
         return {"flip": flip, "rotate": rotate, "shear": 5.0}
 
     def stamp(self, sample: KeypointSample) -> bytes:
-        """Coordinates and visibility."""
-        return sample.points.round(6).tobytes() + sample.visibility.tobytes()
+        """Coordinates, visibility and crowds."""
+        boxes = repr(sample.ignored).encode() if sample.ignored else b""
+        return sample.points.round(6).tobytes() + sample.visibility.tobytes() + boxes
 
     def collate(self, items: list[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Images with as many instances each: those that are missing are absent."""
         most = max(item[2].shape[0] for item in items)
         filled = []
-        for image, points, visibility, index in items:
+        for image, points, visibility, labelled, index in items:
             more = most - len(points)
             nowhere = points.new_full((more, *points.shape[1:]), torch.nan)
             absent = visibility.new_full((more, *visibility.shape[1:]), int(Visibility.ABSENT))
             points, visibility = torch.cat([points, nowhere]), torch.cat([visibility, absent])
-            filled.append((image, points, visibility, index))
+            filled.append((image, points, visibility, labelled, index))
         batch: tuple[Any, ...] = tuple(default_collate(filled))
         return batch
 
@@ -264,6 +277,7 @@ class Poses(Task[KeypointSample, PosePrediction]):
         sample: KeypointSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """Each object in its colour; a keypoint without a peak is hollow; crosses are labels."""
         truth, kept = None, one.kept
@@ -285,6 +299,7 @@ class Poses(Task[KeypointSample, PosePrediction]):
             skeleton=skeleton,
             identities=numbers.tolist(),
             crop=card and bool(len(keypoints)),
+            legend=not card,
             side=CARD_SIDE if card else (480, 1280),
         )
 
@@ -311,11 +326,11 @@ class Poses(Task[KeypointSample, PosePrediction]):
         """The columns, and the convention of the coordinates."""
         return {
             "pixel_convention": PIXEL_CONVENTION,
-            "instance": "number of the object on its image, the surest first",
+            "instance": "number of the animal on its image, the surest first",
             "score": "how sure the network is that the keypoint is there, 0 to 1",
             "found": "peak: the map of the keypoint has a peak there; inferred: its place follows "
-            "from the object's centre; missing: it is not on the image, or hidden",
-            "instance_score": "how sure the network is of the object, 0 to 1",
+            "from the animal's centre; missing: it is not on the image, or hidden",
+            "instance_score": "how sure the network is of the animal, 0 to 1",
         }
 
     def follower(self, settings: ModelSettings) -> Follower[PosePrediction]:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from placewise.errors import SettingsError
-from placewise.files import claim_folder, write_text
+from placewise.files import write_text
 from placewise.geometry import FloatArray, Size
 from placewise.labels import Dataset
 from placewise.metrics import assigned, object_areas, oks_matrix
-from placewise.task import Demo
+from placewise.task import Demo, Made
+from placewise.tasks._made import begin
 
 NAMES = ("mouth", "fin_left", "fin_right", "back", "tail")
 BODY = np.array([[24.0, 0], [6, -9], [6, 9], [-6, 0], [-24, 0]])
@@ -68,10 +68,7 @@ def write_images(folder: Path, *, images: int = 160, seed: int = 0) -> Path:
         ...     print(write_images(Path(folder, "fish"), images=1).read_text()[:44])
         image,split,instance,keypoint,x,y,visibility
     """
-    if images < 1:
-        raise SettingsError(f"cannot write {images} images; ask for at least 1")
-    claim_folder(folder, "")
-    (folder / "images").mkdir(parents=True)
+    begin(folder, images, "images")
     rows = ["image,split,instance,keypoint,x,y,visibility"]
     for number in range(images):
         pixels, fish = _scene(np.random.default_rng([seed, number]))
@@ -161,4 +158,4 @@ def said(predictions: Path, dataset: Dataset[Any]) -> tuple[str, dict[str, float
     return sentence, {"near": near / max(1, total)}
 
 
-DEMO = Demo("images with drawn fish", 160, 1.0, "poses", write_images, said)
+DEMO = Demo({2: Made("images with drawn fish", 160, 1.0, write_images)}, "poses", said)

@@ -18,11 +18,20 @@ from placewise.metrics import (
     assigned,
     oks_matrix,
 )
-from placewise.report.canvas import canvas, png, say, short
-from placewise.report.parts import Card, Figure, Paragraph, Part, Photographs, Section, Table
+from placewise.report.canvas import SHARES, canvas, png, say, short
+from placewise.report.parts import (
+    Card,
+    Figure,
+    Legend,
+    Paragraph,
+    Part,
+    Photographs,
+    Section,
+    Table,
+)
 from placewise.report.run import LOSS_WORDS, SPLIT_WORDS, metric_table, metric_tiles
 from placewise.report.style import LIGHT, Theme
-from placewise.wording import number, share
+from placewise.wording import number, share, span
 
 SHOWN = 40
 """Keypoints on the figure by keypoint: those that are wrong most often."""
@@ -32,15 +41,20 @@ TILES = ("pck", "oks_map", "wrong_animal_rate", "tracks/identity_switches")
 
 POSE_WORDS = (
     (
+        "animal",
+        "Whatever has keypoints and may be on an image several times: an animal, a person, or any "
+        "other object.",
+    ),
+    (
         "keypoint",
-        "A named position of each object, such as the tip of a tail. People label it on each "
-        "object, and the network predicts it.",
+        "A named position of each animal, such as the tip of a tail. People label it on each "
+        "animal, and the network predicts it.",
     ),
     (
         "keypoints right",
-        "Each predicted object is held against one labelled object at most, so that they are as "
-        "similar as possible in all. A labelled keypoint is right if its object's prediction has "
-        "it within 5 % of the object's length; a keypoint that is missing there is not.",
+        "Each predicted animal is held against one labelled animal at most, so that they are as "
+        "similar as possible in all. A labelled keypoint is right if its animal's prediction has "
+        "it within 5 % of the animal's length; a keypoint that is missing there is not.",
     ),
     (
         "OKS",
@@ -107,14 +121,16 @@ def pose_sections(
         ['Which keypoints are right', 'Images', 'Scores']
     """
     told = (
-        f"Lengths of objects are the {scores['pck_length']}; areas for OKS are the "
+        f"Lengths of animals are the {scores['pck_length']}; areas for OKS are the "
         f"{scores['oks_area']}; σ is {scores['oks_sigma']:g}."
         if "pck_length" in scores
         else ""
     )
     return [
         Section("Which keypoints are right", _plots(scores, images)),
-        Section("Images", _images(worst, best), console=False),
+        Section(
+            "Images", _images(list(scores.get("by_keypoint") or ()), worst, best), console=False
+        ),
         Section("Scores", [metric_table(POSE_METRICS, scores, told)]),
     ]
 
@@ -143,26 +159,26 @@ def _plots(scores: Scores, images: Sequence[PoseImage] | None) -> list[Part]:
 def _border_table(bands: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         [
-            f"{100 * band['from_share']:.3g}–{100 * band['to_share']:.3g} %",
+            span(band),
             f"{band['count']:,}",
             share(band["pck"]),
         ]
         for band in bands
     ]
-    header = ["distance from the border, of half the shorter side", "labels", "right"]
-    return Table(header, rows, [1, 2], title="By distance from the border")
+    header = ["from the border", "labels", "right"]
+    return Table(header, rows, [1, 2], SHARES, title="By distance from the border")
 
 
-def _images(worst: Sequence[Card], best: Sequence[Card]) -> list[Part]:
+def _images(names: Sequence[str], worst: Sequence[Card], best: Sequence[Card]) -> list[Part]:
     if not (worst or best):
         return []
     alt = "Image with predicted animals and labelled keypoints"
     key = (
         "Each predicted animal has its colour and its number. A filled mark is a keypoint with a "
         "peak on its map, a hollow one is inferred from the animal's centre; its shape says which "
-        "keypoint it is. White crosses are labelled positions."
+        "keypoint it is (of more than six keypoints in turn). White crosses are labelled positions."
     )
-    parts: list[Part] = [Paragraph(key)]
+    parts: list[Part] = [Paragraph(key), Legend(names, by_shape=True)]
     parts += [Photographs(worst, alt, "Fewest keypoints right")] if worst else []
     parts += [Photographs(best, alt, "Most keypoints right")] if best else []
     return parts

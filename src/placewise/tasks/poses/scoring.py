@@ -38,6 +38,9 @@ TOLERANCE = 0.05
 SAME = 0.1
 """OKS from which on a predicted object may be a labelled one, for identities."""
 
+LEAST_OKS = 0.5
+"""OKS from which on a predicted object counts for a labelled one in OKS-mAP."""
+
 STEPS = np.linspace(0.05, 0.95, 19)
 """Thresholds of scores that validation images choose from."""
 
@@ -111,18 +114,37 @@ def judged(
         for points, (one, there) in zip(truth, parts, strict=True)
     ]
     lengths = [object_lengths(points, pair) for points in truth]
+    areas = _filled(areas)
+    own = zip([one for one, _ in parts], (found[i] for i in known), truth, areas, strict=True)
     return Judged(
         [one for one, _ in parts],
-        [found[i] for i in known],
+        [_beyond_crowds(*one) for one in own],
         truth,
         [one.visibility[there] for one, there in parts],
-        _filled(areas),
+        areas,
         _filled(lengths),
         [
             (np.full(len(there), -1) if one.tracks is None else one.tracks)[there]
             for one, there in parts
         ],
     )
+
+
+def _beyond_crowds(
+    sample: KeypointSample, one: PosePrediction, truth: FloatArray, areas: FloatArray
+) -> PosePrediction:
+    """Predictions without those in a crowd that are not a labelled object.
+
+    Nobody has labelled the objects of a crowd one by one, so these are neither right nor wrong.
+    """
+    if not sample.ignored or not len(one.places):
+        return one
+    middles = one.places.mean(1)
+    crowded = np.zeros(len(middles), bool)
+    for box in sample.ignored:
+        crowded |= ((middles >= box.low) & (middles <= box.high)).all(1)
+    alike = oks_matrix(one.places, truth, areas).max(1, initial=0.0)
+    return one.only(~crowded | (alike >= LEAST_OKS))
 
 
 def _filled(values: Sequence[FloatArray]) -> list[FloatArray]:
@@ -338,8 +360,8 @@ def verdict(scores: Mapping[str, Any]) -> str:
     right, wrong = share(scores["pck"]), share(scores["wrong_animal_rate"] or 0.0)
     return (
         f"On {scores['images']} {kind_of(scores['split'])} images {right} of the labelled "
-        f"keypoints are found within {share(scores['pck_share'])} of their object's length; "
-        f"{wrong} of the predicted ones lie in the wrong object."
+        f"keypoints are found within {share(scores['pck_share'])} of their animal's length; "
+        f"{wrong} of the predicted ones lie in the wrong animal."
     )
 
 

@@ -94,12 +94,8 @@ class SpotTarget(Target):
         known = np.broadcast_to(
             self.known.reshape(-1, *[1] * len(sides)), (len(self.known), *sides)
         ).copy()
-        if self.ignored:
-            axes = [np.arange(side, dtype=np.float32) for side in warp.size]
-            source = warp.pull(*np.meshgrid(*axes, indexing="ij", sparse=True)[::-1])
-            for kind, low, high in self.ignored:
-                box = [(a >= b) & (a <= c) for a, b, c in zip(source, low, high, strict=True)]
-                known[kind] &= ~np.logical_and.reduce(np.broadcast_arrays(*box))
+        for kind, low, high in self.ignored:
+            known[kind] &= ~warp.shows(low, high)
         places = torch.from_numpy(moved[stays].astype(np.float32))
         return places, torch.from_numpy(self.kinds[stays].astype(np.int64)), torch.from_numpy(known)
 
@@ -244,9 +240,11 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         sample: KeypointSample | None = None,
         threshold: float = 0.5,
         card: bool = False,
+        spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image with its spots, and the labels where there are some."""
         more: dict[str, Any] = {"side": CARD_SIDE} if card else {"legend": True}
+        more["spacing"] = spacing
         if dataset is not None and sample is not None:
             labels = spots_of(dataset)
             truth, kinds = labels.kinds(sample)

@@ -354,7 +354,8 @@ def cards(facts: SpotFacts, dataset: SpotDataset) -> list[Card]:
         sample = by_image[image]
         points, kinds = dataset.kinds(sample)
         try:
-            drawn = draw_spots(dataset.image(image), points, kinds, dataset.names, side=SIDE)
+            pixels, spacing = dataset.reading(image)
+            drawn = draw_spots(pixels, points, kinds, dataset.names, side=SIDE, spacing=spacing)
         except ImageError:
             continue
         found.append((f"{image} ({notes[image]})" if image in notes else image, drawn))

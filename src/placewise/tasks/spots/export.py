@@ -39,7 +39,7 @@ def as_sample(one: SpotPrediction) -> KeypointSample:
 
 
 def export(root: Path, settings: ModelSettings, found: Sequence[SpotPrediction], out: Path) -> None:
-    """Write spots for other programs: COCO and points.csv, and the counts.
+    """Write spots for other programs: points.csv, COCO of images, and the counts.
 
     Args:
         root: folder of the images.
@@ -48,7 +48,8 @@ def export(root: Path, settings: ModelSettings, found: Sequence[SpotPrediction],
         out: the folder.
     """
     dataset = SpotDataset(root, settings.names, tuple(map(as_sample, found)))
-    write_dataset(dataset, out / "predictions.coco.json", overwrite=True)
+    if dataset.axes == 2:
+        write_dataset(dataset, out / "predictions.coco.json", overwrite=True)
     write_dataset(dataset, out / "predictions.points.csv", overwrite=True)
     counts_table(found, out)
 

@@ -11,7 +11,7 @@ import numpy as np
 from placewise.geometry import FloatArray
 from placewise.labels import KeypointSample
 from placewise.metrics import SPOT_METRICS, Scores
-from placewise.report.canvas import border_bars, canvas, legend_above, png, say, short
+from placewise.report.canvas import SHARES, border_bars, canvas, legend_above, png, say, short
 from placewise.report.parts import (
     Card,
     Figure,
@@ -27,7 +27,7 @@ from placewise.report.style import LIGHT, Theme, mark
 from placewise.task import Scored
 from placewise.tasks.spots.drawing import KEY
 from placewise.tasks.spots.prediction import SpotPrediction
-from placewise.wording import number, share
+from placewise.wording import number, share, span
 
 TILES = ("f1", "precision", "recall", "counting_mae", "tolerance_px")
 """Metrics on top of the page."""
@@ -118,7 +118,7 @@ def spot_sections(
             "Number of found spots over the number of labelled spots, a mark for each image",
         ),
         Figure(
-            partial(f1_by_border, scores["by_border_distance"]),
+            partial(f1_by_border, scores["by_border_distance"], scores.get("unit", "px")),
             "F1 by distance from the border: the first bar is at the border, the last in the "
             "middle. If the first bar is much lower, the network sees worse at the border.",
             "F1 of all spots by distance from the border",
@@ -128,9 +128,43 @@ def spot_sections(
     plots = figures if held else [figures[2]]
     return [
         Section("Kinds of spots", [kinds_table(kinds, scores["tolerance_px"])]),
-        Section("Where spots are missed", plots),
+        Section("Where spots are missed", [*plots, *_near_ends(scores)]),
         Section("Images", _images(list(kinds), best, worst), console=False),
         Section("Scores", [metric_table(SPOT_METRICS, scores)]),
+    ]
+
+
+def _near_ends(scores: Scores) -> list[Part]:
+    """What is found near the ends of recordings, in words; nothing of images and volumes.
+
+    Example:
+        >>> near = {"seconds": 0.3, "labelled": 4, "found": 3, "missed": 1, "with_neighbour": 4,
+        ...         "neighbour_found": 4, "lost": 1}
+        >>> _near_ends({"near_ends": near})[0].text()
+        'Within 0.3 s of the ends of the recordings, 3 of 4 labelled spots are found; of the spots
+        nearest to them farther in, 4 of 4 are. 1 spot is missed though the one nearest to it
+        farther in is found: such a spot is lost to the end.'
+    """
+    near = scores.get("near_ends")
+    if not near:
+        return []
+    where = f"Within {near['seconds']:g} s of the ends of the recordings"
+    if not near["labelled"]:
+        return [Paragraph(f"{where}, no spot is labelled.")]
+    lost = near["lost"]
+    ended = (
+        f"{lost:,} {'spot is' if lost == 1 else 'spots are'} missed though the one nearest to "
+        f"{'it' if lost == 1 else 'them'} farther in is found: such a spot is lost to the end."
+        if lost
+        else "No spot is missed though the one nearest to it farther in is found: none is lost to "
+        "the ends."
+    )
+    return [
+        Paragraph(
+            f"{where}, {near['found']:,} of {near['labelled']:,} labelled spots are found; of the "
+            f"spots nearest to them farther in, {near['neighbour_found']:,} of "
+            f"{near['with_neighbour']:,} are. {ended}"
+        )
     ]
 
 
@@ -179,7 +213,7 @@ def border_table(bands: Sequence[Mapping[str, Any]]) -> Table:
     """
     rows = [
         [
-            f"{share(one['from_share'])} to {share(one['to_share'])}",
+            span(one),
             f"{one['count']:,}",
             *(share(one[key]) for key in ("f1", "precision", "recall")),
             number(one["mean_error_px"]),
@@ -187,9 +221,8 @@ def border_table(bands: Sequence[Mapping[str, Any]]) -> Table:
         ]
         for one in bands
     ]
-    note = "Distance as a share of half the shorter side: 0 % is the border, 100 % the middle."
     header = ["from the border", "labelled", "F1", "precision", "recall", "mean px", "bias"]
-    return Table(header, rows, range(1, 7), note, folded="Show the numbers")
+    return Table(header, rows, range(1, 7), SHARES, folded="Show the numbers")
 
 
 def f1_curves(kinds: Kinds, tolerance: float, unit: str = "px", theme: Theme = LIGHT) -> bytes:
@@ -280,15 +313,18 @@ def _counts(
     return found[:, 0], found[:, 1]
 
 
-def f1_by_border(bands: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
+def f1_by_border(
+    bands: Sequence[Mapping[str, Any]], unit: str = "px", theme: Theme = LIGHT
+) -> bytes:
     """F1 by distance from the border, with the number of labels on each bar.
 
     Args:
         bands: `by_border_distance` of `metrics.json`.
+        unit: what the pixels are called.
         theme: colours.
     """
     values = np.array([np.nan if one["f1"] is None else 100 * one["f1"] for one in bands])
-    return png(border_bars(values, bands, "F1 (%)", "no labelled spot", theme, top=112))
+    return png(border_bars(values, bands, "F1 (%)", "no labelled spot", theme, top=112, unit=unit))
 
 
 def _drawn(kinds: Kinds) -> list[tuple[int, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from placewise.errors import SettingsError
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
 from placewise.labels import KeypointSample, SpotDataset
 from placewise.metrics import (
@@ -15,6 +17,7 @@ from placewise.metrics import (
     best_score,
     detection_scores,
     detections_by_border,
+    detections_near_ends,
 )
 from placewise.report.run import kind_of
 from placewise.task import Scored
@@ -23,6 +26,9 @@ from placewise.wording import PIXELS_OF, number, share
 
 TIMES = (50, 150)
 """Milliseconds within which events of signals are scored, beside the tolerance."""
+
+ENDS = 0.3
+"""Seconds from either end of a recording within which events are scored by themselves."""
 
 STEPS = 20
 """Distances of a curve, evenly from 0 to twice the tolerance."""
@@ -95,6 +101,10 @@ def f1_on_validation(
 def score(held: Scored[KeypointSample, SpotPrediction], dataset: SpotDataset) -> dict[str, Any]:
     """What `metrics.json` holds of spots."""
     asked = held.options.get("tolerance")
+    if asked is not None and not 0 < float(asked) < math.inf:
+        raise SettingsError(
+            f"got a tolerance of {asked:g}; needed are {PIXELS_OF[dataset.axes]}, more than 0"
+        )
     tolerance = float(asked or held.model.calibration.get("tolerance_px") or dataset.tolerance)
     candidates = spot_sets(dataset, held.samples, held.found)
     limits = dict(zip(held.model.names, held.found[0].thresholds.tolist(), strict=True))
@@ -107,7 +117,7 @@ def score(held: Scored[KeypointSample, SpotPrediction], dataset: SpotDataset) ->
     return {
         "images": len(held.samples),
         "tolerance_px": tolerance,
-        **_of_signals(dataset, all_sure, together["mean_error_px"]),
+        **_of_signals(dataset, all_sure, tolerance, together["mean_error_px"]),
         **{name: _mean(kinds, name) for name in ("f1", "precision", "recall", "ap")},
         "mean_error_px": together["mean_error_px"],
         "counting_mae": _mean(kinds, "counting_mae"),
@@ -120,15 +130,19 @@ def score(held: Scored[KeypointSample, SpotPrediction], dataset: SpotDataset) ->
     }
 
 
-def _of_signals(dataset: SpotDataset, sure: Sequence[SpotSet], off: float | None) -> dict[str, Any]:
-    """F1 within the usual times, and the mean error in ms; of images and volumes nothing."""
+def _of_signals(
+    dataset: SpotDataset, sure: Sequence[SpotSet], tolerance: float, off: float | None
+) -> dict[str, Any]:
+    """F1 within the usual times, the mean error in ms, and what is near the ends; else nothing."""
     unit = {} if dataset.axes == 2 else {"unit": PIXELS_OF[dataset.axes]}
     if not dataset.seconds:
         return unit
     within = {str(time): time / 1000 / dataset.seconds for time in TIMES}
     f1 = {time: detection_scores(sure, far)["f1"] for time, far in within.items()}
     error = None if off is None else 1000 * dataset.seconds * off
-    return unit | {"f1_at_ms": f1, "mean_error_ms": error}
+    near = detections_near_ends(sure, tolerance, ENDS / dataset.seconds)
+    ends = {"seconds": ENDS, **near}
+    return unit | {"f1_at_ms": f1, "mean_error_ms": error, "near_ends": ends}
 
 
 def _of_kind(
