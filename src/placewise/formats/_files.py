@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from placewise.errors import DataError, Fault, LabelError, SettingsError
+from placewise.errors import DataError, Fault, LabelError, NoLabelsError, SettingsError
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
 from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
 from placewise.formats._splits import with_splits
@@ -344,7 +344,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     todo = f"did you mean {below[0]}?" if below else "name the file, or call it points.csv"
     if not below and (videos := videos_in(path)):
         todo = f"label frames of {videos[0]} with 'placewise label {path}'"
-    raise SettingsError(
+    raise NoLabelsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )
 
