@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from placewise.formats._collect import Collector
 from placewise.formats._format import KeypointText
 from placewise.formats._holds import Holds, lost
@@ -96,8 +98,8 @@ class Tps(KeypointText):
         for sample in labels.samples:
             height, width = sample.size
             places = sample.points + 0.5
-            inside = ((places >= 0) & (places <= [width, height])).all(-1)
-            for i in inside.any(1).nonzero()[0].tolist() or [0]:
+            inside = np.asarray(((places >= 0) & (places <= [width, height])).all(-1))
+            for i in np.flatnonzero(inside.any(1)).tolist() or [0]:
                 lines.append(f"LM={len(labels.names)}")
                 for (x, y), here in zip(places[i].tolist(), inside[i].tolist(), strict=True):
                     lines.append(f"{x!r} {height - y!r}" if here else "-1 -1")
