@@ -237,6 +237,24 @@ def test_other_files_of_the_tools_are_refused_in_one_line(real_data: Path, file:
     assert "UTF-8" not in str(caught.value)
 
 
+OTHERS = {
+    "VIA 3": '{"project":{"pid":"1"},"config":{},"attribute":{},"file":{},"view":{}}',
+    "OpenPose": '{"version":1.3,"people":[{"person_id":[-1],"pose_keypoints_2d":[1,2,0.9]}]}',
+    "Supervisely": '{"description":"","tags":[],"objects":[{"classTitle":"mouse"}]}',
+    "YOLO": "path: .\ntrain: images\nval: images\nnc: 1\nnames: [mouse]\n",
+    "Label Studio": '<View>\n<Image name="image" value="$image"/>\n</View>',
+    "AlphaTracker": '[{"annotations": [{"class": "Face", "x": 1}], "filename": "a.png"}]',
+}
+
+
+@pytest.mark.parametrize("tool", OTHERS)
+def test_text_of_another_tool_is_refused_by_its_name(tmp_path: Path, tool: str) -> None:
+    (tmp_path / "file").write_text(OTHERS[tool])
+    with pytest.raises(LabelError, match=rf"file: it is .*{tool}.*; .+") as caught:
+        read_dataset(tmp_path / "file")
+    assert len(caught.value.faults) == 1
+
+
 def test_coco_of_x_anylabeling_is_read_as_it_is(real_data: Path, tmp_path: Path) -> None:
     folder = copied(real_data, tmp_path, "coco_dialects")
     content = json.loads((folder / "coco_keypoints.json").read_text())

@@ -81,7 +81,7 @@ HOLDS = {
 """A new format of keypoints needs a line here."""
 
 QUICK = settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

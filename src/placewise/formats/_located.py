@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from urllib.parse import unquote
 
 from placewise.formats._collect import LOOKED_AT, Collector, split_named, subfolders
 from placewise.images import is_hidden, is_image_name
@@ -17,6 +17,9 @@ from placewise.wording import natural
 
 MAX_FOLDERS = 1000
 """Most folders that are searched for images."""
+
+_MARK = re.compile(rb"%([0-9A-Fa-f]{2})")
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~/")
 
 
 class Located:
@@ -92,8 +95,31 @@ def names_of(path: str) -> list[str]:
     if "://" in path or path.startswith("/data/"):
         address = path.partition("://")[2] or path
         told = address.partition("?d=")[2]
-        return [unquote(told or address.partition("?")[0]).lstrip("/")]
+        return [unquoted(told or address.partition("?")[0]).lstrip("/")]
     return [path]
+
+
+def unquoted(text: str) -> str:
+    """A part of an address without its marks for other letters.
+
+    Example:
+        >>> unquoted("a%20b%C3%BC.png")
+        'a bü.png'
+    """
+    data = _MARK.sub(lambda match: bytes([int(match[1], 16)]), text.encode("utf-8", "replace"))
+    return data.decode("utf-8", errors="replace")
+
+
+def quoted(text: str) -> str:
+    """A path as a part of an address.
+
+    Example:
+        >>> quoted("mice/a bü.png")
+        'mice/a%20b%C3%BC.png'
+    """
+    return "".join(
+        chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in text.encode("utf-8")
+    )
 
 
 def images_below(folder: Path) -> list[str]:
@@ -158,9 +184,10 @@ def files_below(folder: Path, *endings: str) -> Iterator[Path]:
     In natural order within each folder.
     """
     for one in _folders(folder):
-        for file in sorted(one.iterdir(), key=lambda file: natural(file.name)):
-            named = file.name.lower().endswith(endings) and not is_hidden(file.name)
-            if named and file.is_file() and not file.is_symlink():
+        named = (file for file in one.iterdir() if file.name.lower().endswith(endings))
+        files = [file for file in named if not is_hidden(file.name) and not file.is_symlink()]
+        for file in sorted(files, key=lambda file: natural(file.name)):
+            if file.is_file():
                 yield file
 
 

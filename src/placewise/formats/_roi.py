@@ -20,6 +20,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 MAGIC = b"Iout"
 POINT = 10
@@ -132,14 +133,23 @@ def packed(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
+def is_archive(path: Path) -> bool:
+    """Whether a file is an archive of ROI files."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.lower().endswith(".roi") for name in archive.namelist())
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError):
+        return False
+
+
+def unpacked(path: Path) -> Iterator[tuple[str, bytes]]:
     """The ROI files of an archive by their names, which are never taken as paths.
 
     Raises:
         ValueError: why it cannot be read, in words.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(path) as archive:
             listed = [one for one in archive.infolist() if one.filename.lower().endswith(".roi")]
             if len(listed) > MAX_ENTRIES:
                 raise ValueError(f"it holds more than {MAX_ENTRIES:,} files")
@@ -149,5 +159,5 @@ def unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
                 if len(content) > MAX_ROI:
                     raise ValueError(f"a file in it has more than {MAX_ROI:,} bytes")
                 yield info.filename.replace("\\", "/").rpartition("/")[2], content
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
         raise ValueError(f"the archive cannot be read ({error})") from None

@@ -35,7 +35,16 @@ from placewise.formats._located import (
     split_of,
 )
 from placewise.formats._objects import Objects
-from placewise.formats._roi import GROUPS, MAGIC, Roi, decoded, encoded, packed, unpacked
+from placewise.formats._roi import (
+    GROUPS,
+    MAGIC,
+    Roi,
+    decoded,
+    encoded,
+    is_archive,
+    packed,
+    unpacked,
+)
 from placewise.formats._tables import Cell, Row, header_of, read_point, read_table
 from placewise.images import is_image_name
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
@@ -143,10 +152,7 @@ def _is_set(file: Path) -> bool:
     named = _SET.fullmatch(file.stem)
     if named and named[2]:
         return True
-    try:
-        return next(unpacked(read_bytes(file)), None) is not None
-    except ValueError:
-        return False
+    return is_archive(file)
 
 
 def _images(stems: Stems, file: Path) -> list[str]:
@@ -168,7 +174,7 @@ def _read_file(
     todo = "save the ROIs in ImageJ again"
     try:
         is_roi = file.suffix.lower() == ".roi"
-        held = [(file.name, read_bytes(file))] if is_roi else list(unpacked(read_bytes(file)))
+        held = [(file.name, read_bytes(file))] if is_roi else list(unpacked(file))
     except ValueError as error:
         collector.fault(0, where, str(error), todo)
         return

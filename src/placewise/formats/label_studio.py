@@ -22,13 +22,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import KeypointText
 from placewise.formats._holds import Holds, lost
 from placewise.formats._json import MEND, entries, entry, finite, parsed, word
-from placewise.formats._located import Located, check_size, names_of
+from placewise.formats._located import Located, check_size, names_of, quoted
 from placewise.formats._objects import Objects
 from placewise.images import is_image_name
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
@@ -243,7 +242,7 @@ def _task(number: int, sample: KeypointSample, names: tuple[str, ...]) -> dict[s
     meta = {"keypoints": list(names), **({"split": sample.split} if sample.split else {})}
     return {
         "id": number,
-        "data": {"image": f"/data/local-files/?d={quote(sample.image)}"},
+        "data": {"image": f"/data/local-files/?d={quoted(sample.image)}"},
         "annotations": [{"id": number, "was_cancelled": False, "result": results}],
         "meta": meta,
     }
