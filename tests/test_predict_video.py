@@ -157,6 +157,9 @@ def test_options_of_videos_are_for_videos(
     with pytest.raises(SystemExit):
         cli.main([*words, "--out", str(tmp_path / "out"), "--video", "--gate", "0.5"])
     assert "--video, --gate are for videos" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*words[:2], "--out", str(tmp_path / "out")])
+    assert "name the folder of a run, then the images" in capsys.readouterr().err
 
 
 # --- several animals ----------------------------------------------------------------------------
