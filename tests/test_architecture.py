@@ -35,7 +35,7 @@ items
 task
 tasks
 run
-training prediction checking target
+training prediction checking target labelling
 evaluation display selection
 comparison demo
 cli
@@ -76,6 +76,7 @@ OPTIONAL = {
     "formats": {"h5py", "yaml"},
     "engine": {"distributed", "joblib", "ray"},
     "metrics": {"skimage"},
+    "labelling": {"starlette", "uvicorn", "socket", "webbrowser"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 """Libraries that can execute what they read; joblib only where it hands runs to processes, yaml

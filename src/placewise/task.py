@@ -30,9 +30,9 @@ from placewise.findings import Advice, Findings, look_at_set
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
 from placewise.items import Items, MeasuredItems
-from placewise.labels import Dataset, S
+from placewise.labels import Dataset, KeypointSample, S
 from placewise.metrics import Metric, in_unit
-from placewise.model import ModelSettings, Network, P, Settings
+from placewise.model import ModelSettings, Network, P, Scaled, Settings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Photographs, Report, Section
 from placewise.report.run import (
@@ -149,6 +149,22 @@ class RunInfo:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What a model suggests as labels of an image, on the labelling page.
+
+    Attributes:
+        sample: the objects that it finds, with scores.
+        radius: (instances, keypoints) px within which 90 % of truths lie, or how far the model
+            believes it may be off; NaN where nothing is known.
+        hills: (n, axes) px of the places at which the map of a keypoint has a maximum, by name.
+    """
+
+    sample: KeypointSample
+    radius: FloatArray
+    hills: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 class Calibration(BaseModel):
@@ -425,6 +441,18 @@ class Task(ABC, Generic[S, P]):
                 image is in no file.
         """
 
+    def suggest(self, model: Any, shown: Scaled, size: Size) -> Suggestion:
+        """What a model suggests as labels of an image; refused where keypoints are not answered.
+
+        Args:
+            model: the model.
+            shown: the image at the network's scale.
+            size: of the image, in whose pixels to answer.
+        """
+        raise SettingsError(
+            f"the run predicts {self.noun}, and the page labels keypoints; name a run of keypoints"
+        )
+
     def follower(self, settings: ModelSettings) -> Follower[P]:
         """What follows objects over images, for `predict --track`; refused where there are none."""
         raise SettingsError(
@@ -520,6 +548,8 @@ class Task(ABC, Generic[S, P]):
         )
         tables = [table for key, table in scores.items() if key.startswith("by_")]
         names = {name for table in tables if isinstance(table, Mapping) for name in table}
+        rows = [row for table in tables if isinstance(table, list) for row in table]
+        names |= {str(row["point"]) for row in rows if "point" in row}
         return spoken(report, str(scores.get("unit", "px")), names)
 
     def ranking(self, held: Scored[S, P]) -> tuple[list[int], list[int]]:

@@ -16,6 +16,7 @@ from tyro.conf import DisallowNone, PositionalMetavarFromFieldName
 from placewise import __version__
 from placewise.cli._compare import compare
 from placewise.cli._images import check, convert, demo, evaluate, predict, train
+from placewise.cli._label import label
 from placewise.cli._places import audit, mend
 from placewise.cli._show import show
 from placewise.cli._video import frames
@@ -48,6 +49,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "convert": convert,
     "frames": frames,
+    "label": label,
     "train": train,
     "predict": predict,
     "evaluate": evaluate,

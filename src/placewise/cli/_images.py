@@ -84,11 +84,13 @@ def convert(
 
       placewise convert my_folder/CollectedData.csv my_folder/points.csv
       placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
+      placewise convert my_folder/points.csv my_folder/annotations.xml --to-format cvat
       placewise convert folder_of_classes folder_of_classes/labels.csv
 
     Args:
         data: file of labels, or the folder that holds one.
-        to: the file to write; it names images relative to the folder of the images.
+        to: the file to write, or the folder where the format is one (labelme, yolo, imagej); it
+            names images relative to the folder of the images.
         format: force the format that is read.
         to_format: format to write; by default the one that the ending of the name suggests.
         root: folder of the images, if it is not the folder of the file.
@@ -413,6 +415,7 @@ def demo(
     minutes: float | None = None,
     seed: int = 0,
     images: int | None = None,
+    label: bool = False,
 ) -> None:
     """Make a folder of images with known answers, train on it, and show the result.
 
@@ -423,6 +426,7 @@ def demo(
       placewise demo --task spots --axes 1 --out recordings
       placewise demo --task masks --axes 3 --out volumes
       placewise demo --out digits --minutes 1
+      placewise demo --label
 
     Args:
         out: new folder for the images, the run, the scores and the predictions.
@@ -432,7 +436,14 @@ def demo(
         minutes: length of the training; by default as long as the task needs.
         seed: number that all random draws follow from.
         images: number of images; by default as many as the task needs.
+        label: open the labelling page on such images instead, the first 20 of which are labelled.
     """
+    if label:
+        from placewise.demo import write_begun
+        from placewise.labelling import label as open_page
+
+        open_page(write_begun(out, task=task, seed=seed, images=images or 60))
+        return
     from placewise.demo import run_demo
 
     run_demo(out, task=task, axes=axes, minutes=minutes, seed=seed, images=images)

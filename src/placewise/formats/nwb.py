@@ -141,7 +141,8 @@ class _Reader:
         stored = self.file.texts(f"{where}/original_videos")
         stored = stored or self.file.texts(f"{where}/source_video/external_file")
         values, scores, numbers = self._places(where)
-        rows = np.flatnonzero(np.isfinite(values).all(-1).any(1)).tolist()
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(-1))
+        rows = np.flatnonzero(finite.any(1)).tolist()
         frames = [numbers[row] for row in rows]
         self.collector.root = nearest(self.collector, stored, self.root)
         named = self._namer(stored, frames)

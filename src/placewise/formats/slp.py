@@ -8,6 +8,7 @@ means nothing, so it is read as not labelled. Instances are of type 0 (a person)
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from io import BytesIO
 from pathlib import Path
@@ -198,16 +199,15 @@ def _read_instance(
     if int(told["track"]) >= 0:
         collector.track(image, number, int(told["track"]))
     scored = points is tables.predicted
-    for name, point in zip(names, points[start:stop], strict=True):
-        x, y = float(point["x"]), float(point["y"])
-        seen = bool(point["visible"]) and np.isfinite(x) and np.isfinite(y)
-        if seen:
+    block = points[start:stop]
+    scores = block["score"].tolist() if scored else [np.nan] * len(block)
+    told_of = (block["x"].tolist(), block["y"].tolist(), block["visible"].tolist(), scores)
+    for name, x, y, visible, score in zip(names, *told_of, strict=True):
+        if visible and math.isfinite(x) and math.isfinite(y):
             collector.within(image, (x, y), 0, f"{field}, {name}")
-            score = float(point["score"]) if scored else np.nan
             collector.mark(image, (number, name, Visibility.VISIBLE, x, y, score))
         else:
-            nothing = np.nan, np.nan, np.nan
-            collector.mark(image, (number, name, Visibility.UNLABELLED, *nothing))
+            collector.mark(image, (number, name, Visibility.UNLABELLED, *[math.nan] * 3))
 
 
 def _metadata(labels: KeypointDataset) -> bytes:

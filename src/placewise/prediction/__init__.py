@@ -28,7 +28,7 @@ import numpy as np
 from placewise.devices import device_of
 from placewise.errors import ImageError, SettingsError, ShapeError
 from placewise.files import make_folder, write_json
-from placewise.formats import holds_arrays, read_dataset
+from placewise.formats import holds_arrays, label_maps_in, read_dataset
 from placewise.frames import frame_named, frames_of
 from placewise.geometry import Size
 from placewise.images import ImageArray
@@ -307,7 +307,11 @@ def _listed(images: Path, axes: int, frames: slice | None) -> tuple[Path, Source
         return dataset.root, dataset.images, [sample.image for sample in dataset.samples]
     files = list_files(images, axes)
     root = images if images.is_dir() else images.parent
-    return root, Files(root), [file.relative_to(root).as_posix() for file in files]
+    names, maps = [file.relative_to(root).as_posix() for file in files], label_maps_in(images)
+    shown_ = [name for name in names if name not in maps]
+    if len(shown_) < len(names):
+        _LOG.info(f"{len(names) - len(shown_):,} masks that lie with the images are left out")
+    return root, Files(root), shown_
 
 
 def _check_place(out: Path, images: Path) -> None:

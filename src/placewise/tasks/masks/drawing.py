@@ -58,7 +58,7 @@ def outlined(
     if mask.ndim == 1:
         return _on_rows(pixels, mask, truth, spacing)
     if mask.ndim == 3:
-        return _on_slices(pixels, mask, truth, errors=False)
+        return _on_slices(pixels, mask, truth, spacing, errors=False)
     return _outlined(pixels, mask, truth)
 
 
@@ -80,7 +80,7 @@ def compared(
     if mask.ndim == 1:
         return _on_rows(pixels, mask, truth, spacing, errors=True)
     if mask.ndim == 3:
-        return _on_slices(pixels, mask, truth, errors=True)
+        return _on_slices(pixels, mask, truth, spacing, errors=True)
     gap = np.full((_outlined(pixels, mask, truth).shape[0], GAP, 3), 255, np.uint8)
     errors = at_size(_errors(as_rgb(pixels), mask, truth), SIDE)
     return np.concatenate([_outlined(pixels, mask, truth), gap, errors], 1)
@@ -108,7 +108,12 @@ def _outline(canvas: Overlay, mask: Numbers, truth: Numbers | None, unit: float)
 
 
 def _on_slices(
-    pixels: ImageArray, mask: Numbers, truth: Numbers | None, *, errors: bool
+    pixels: ImageArray,
+    mask: Numbers,
+    truth: Numbers | None,
+    spacing: Sequence[float] | None,
+    *,
+    errors: bool,
 ) -> Overlay:
     """Three slices at right angles through where most is masked, each under its title."""
     place = fullest(mask if truth is None else np.maximum(mask, truth))
@@ -117,13 +122,23 @@ def _on_slices(
     above, below = [], []
     for number, one in enumerate(slices(grey_volume(pixels), place)):
         found, *labelled = (plane[number].image[..., 0] for plane in planes)
-        canvas = panel_of(one.image, pixels)
+        canvas = panel_of(one.image, pixels, one.axes, spacing)
+        sides = canvas.shape[0] // found.shape[0], canvas.shape[1] // found.shape[1]
+        if sides[0] != sides[1]:  # an outline is drawn at one scale
+            found, *labelled = (_enlarged(one, sides) for one in (found, *labelled))
         _outline(canvas, found, labelled[0] if labelled else None, LINE)
         above.append((canvas, one.title))
         if errors and labelled:
-            wrong = _errors(as_rgb(one.image), found, labelled[0])
-            below.append((panel_of(wrong, pixels), "right, missed, invented"))
+            own = [plane[number].image[..., 0] for plane in planes]
+            wrong = _errors(as_rgb(one.image), *own)
+            panel = panel_of(wrong, pixels, one.axes, spacing)
+            below.append((panel, "right, missed, invented"))
     return stacked([side_by_side(row) for row in (above, below) if row])
+
+
+def _enlarged(labels: Numbers, sides: tuple[int, int]) -> Numbers:
+    """A label map whose pixels become so many rows and columns."""
+    return labels.repeat(sides[0], 0).repeat(sides[1], 1)
 
 
 def _on_rows(
