@@ -121,6 +121,7 @@ def test_a_prediction_goes_on_and_its_files_are_made_anew(predicted: Path, folde
     predict_video(*given, options, device="cpu", resume=True)
     assert (predicted / "raw/1/predictions.csv").stat().st_mtime_ns == before
     assert (predicted / "predictions.csv").read_text() != rows  # not smoothed now
+    assert not (predicted / "labelled.mp4").exists()  # it was of the smoothed places
     with pytest.raises(SettingsError, match="prediction of another run"):
         predict_video(*given, VideoOptions(start=1, step=3), device="cpu", resume=True)
 
@@ -156,6 +157,9 @@ def test_options_of_videos_are_for_videos(
     with pytest.raises(SystemExit):
         cli.main([*words, "--out", str(tmp_path / "out"), "--video", "--gate", "0.5"])
     assert "--video, --gate are for videos" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*words[:2], "--out", str(tmp_path / "out")])
+    assert "name the folder of a run, then the images" in capsys.readouterr().err
 
 
 # --- several animals ----------------------------------------------------------------------------

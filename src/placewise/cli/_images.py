@@ -300,9 +300,12 @@ def predict(
     """
     import_all(plugin)
     from placewise.cli._video import predict_runs
+    from placewise.errors import SettingsError
     from placewise.prediction import predict as run_prediction
     from placewise.progress import Display
 
+    if len(runs_and_images) < 2:
+        raise SettingsError("name the folder of a run, then the images or the video")
     *runs, images = runs_and_images
     more = {
         "start": start,

@@ -17,7 +17,6 @@ smoothing or gate.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from placewise.errors import SettingsError
-from placewise.files import folder_exists, make_folder, write_json, write_text
+from placewise.files import (
+    folder_exists,
+    make_folder,
+    read_json,
+    remove,
+    write_json,
+    write_text,
+)
 from placewise.frames import Frames, frames_of
 from placewise.motion import Track, ensemble, ensemble_smoothed, median_smoothed
 from placewise.prediction import predict
@@ -43,7 +49,7 @@ from placewise.run import Run
 from placewise.task import Progress
 from placewise.tasks import task_named
 
-_LOG = logging.getLogger("placewise")
+ABOUT = "about.json"
 
 
 @dataclass(frozen=True)
@@ -246,6 +252,14 @@ def _gated(track: Track, gate: float | None) -> Track:
     return track if gate is None else track.gated(gate)
 
 
+def _clear(out: Path) -> None:
+    """Remove what was made of the same predictions before, with other options."""
+    if (out / ABOUT).is_file():
+        for name in read_json(out / ABOUT)["files"]:
+            remove(out / Path(name).name)
+        remove(out / ABOUT)
+
+
 def _write(
     seen: Movement,
     movement: Movement,
@@ -255,6 +269,7 @@ def _write(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """All files of the result, and what about.json holds."""
+    _clear(out)
     write_table(movement, out / "predictions.csv")
     doubts = write_doubts(seen, out / "frames.csv", options.threshold)
     files = ["predictions.csv", "frames.csv", *write_deeplabcut(movement, out)]
@@ -277,5 +292,5 @@ def _write(
         "files": [*files, "report.html"],
         "next": command(seen, out),
     }
-    write_json(out / "about.json", about)
+    write_json(out / ABOUT, about)
     return about
