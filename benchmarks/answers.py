@@ -140,7 +140,11 @@ def verb(*words: str) -> None:
 
 
 def place(name: str, minutes: float, seed: int, out: Path) -> Path:
-    """Folder of a trial's run; beside it lie its splits and the seconds that it took."""
+    """Folder of a trial's run; beside it lie its splits and the seconds that it took.
+
+    A second word `shared` in the file of seconds says that other work ran on the machine, too:
+    the steps were planned for the minutes, and took longer.
+    """
     return out / f"{name.replace(' ', '-')}-{minutes:g}-{seed}"
 
 
@@ -182,7 +186,8 @@ def score(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[s
         "flags": list(trial.flags),
         "images": scores["images"],
         "scores": {key: scores[key] for key in trial.kept if key in scores},
-        "wall_seconds": float(run.with_suffix(".seconds").read_text()),
+        "wall_seconds": float(run.with_suffix(".seconds").read_text().split()[0]),
+        "shared": "shared" in run.with_suffix(".seconds").read_text(),
         "steps": training["max_steps"],
         "batch": training["batch_size"],
         "precision": training["precision"],

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from placewise import TrainingSettings, evaluate, read_dataset, train
-from placewise.tasks.keypoints.demo import write_images
 from placewise.geometry import border_distance
 from placewise.labels import KeypointDataset
 from placewise.paddings import PADDINGS
+from placewise.tasks.keypoints.demo import write_images
 
 RESULTS = Path(__file__).parent / "results" / "borders.json"
 SETS, FOLDS = ("openfield_mouse", "digits"), 5

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from placewise import TrainingSettings, evaluate, read_dataset, train
-from placewise.tasks.keypoints.demo import write_images
 from placewise.labels import KeypointDataset
+from placewise.tasks.keypoints.demo import write_images
 
 RESULTS = Path(__file__).parent / "results" / "losses.json"
 LOSSES = ("joint", "softmax", "cross_entropy", "mse")

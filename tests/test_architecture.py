@@ -22,10 +22,11 @@ PACKAGE = Path(placewise.__file__).parent
 ROWS = """
 errors wording
 progress
-geometry family files devices images statistics ops parallel engine
-readers frames
+geometry family files devices images statistics ops parallel engine hdf5
+readers clusters
+frames
 labels checkpoint metrics
- report paddings decoders losses mask_losses grouping formats graph tracking
+ report paddings decoders losses mask_losses grouping formats graph tracking motion
 augment peaks
 layers auditing
 backbones heads remedies
@@ -35,7 +36,7 @@ task
 tasks
 run
 training prediction checking target
-evaluation display
+evaluation display selection
 comparison demo
 cli
 __init__ __main__
@@ -71,11 +72,14 @@ LIBRARIES = {
 OPTIONAL = {
     "backbones": {"timm"},
     "tasks": {"sklearn"},
+    "hdf5": {"h5py"},
+    "formats": {"h5py", "yaml"},
     "engine": {"distributed", "joblib", "ray"},
     "metrics": {"skimage"},
 }
 EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
-"""Libraries that can execute what they read; joblib only where it hands runs to processes."""
+"""Libraries that can execute what they read; joblib only where it hands runs to processes, yaml
+only where it is `yaml.safe_load`."""
 CALLING_OUT = {"socket", "http", "urllib", "ftplib", "smtplib", "xmlrpc", "ssl", "webbrowser"}
 LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION, USUAL_SHARE = 600, 60, 30, 0.9
 
@@ -161,6 +165,8 @@ def library_faults(package: Path) -> list[Fault]:
             top = name.split(".")[0]
             if top in (EXECUTING | CALLING_OUT) - OPTIONAL.get(unit_of(file), set()):
                 faults.append((file, line, f"'{top}' has no place here"))
+            elif top == "yaml" and name != top:
+                faults.append((file, line, "import yaml as a whole, so that its calls are seen"))
             elif top not in allowed | sys.stdlib_module_names:
                 faults.append((file, line, f"'{top}' is not declared"))
     return faults
@@ -181,6 +187,8 @@ def forbidden(node: ast.AST) -> str | None:
     name = ast.unparse(node.func)
     settings = {keyword.arg: keyword.value for keyword in node.keywords}
     if name in ("eval", "exec", "compile", "__import__", "os.system"):
+        return name
+    if name.startswith("yaml.") and name != "yaml.safe_load":
         return name
     if name == "torch.load" and "weights_only" not in settings:
         return "torch.load without weights_only=True"
@@ -438,6 +446,9 @@ def test_a_planted_library_is_found(tmp_path: Path, text: str):
         "eval('1')",
         "x = exec(text)",
         "torch.load(path)",
+        "yaml.load(text)",
+        "yaml.full_load(text)",
+        "yaml.load_all(text, Loader=yaml.SafeLoader)",
         "torch.load(path, weights_only=False)",
         "torch.load(path, weights_only=flag)",
         "load(path, weights_only=False)",
@@ -454,7 +465,12 @@ def test_planted_code_that_is_never_right_is_found(tmp_path: Path, text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["net.eval()", "'''No pickle, no eval(x).'''", "torch.load(path, weights_only=True)"],
+    [
+        "net.eval()",
+        "yaml.safe_load(text)",
+        "'''No pickle, no eval(x).'''",
+        "torch.load(path, weights_only=True)",
+    ],
 )
 def test_what_only_looks_forbidden_is_let_be(tmp_path: Path, text: str):
     assert forbidden_faults(planted(tmp_path, "geometry", text)) == []
@@ -515,3 +531,9 @@ def test_every_module_that_is_named_exists():
     modules = {path.stem.removeprefix("test_") for path in found}
     assert set(WHOLE + EXHAUSTIVE + LONGEST) - modules == set()
     assert not set(WHOLE) & set(EXHAUSTIVE)
+
+
+def test_yaml_is_seen_by_its_name_and_only_in_formats(tmp_path: Path):
+    assert library_faults(planted(tmp_path / "a", "formats/one", "import yaml")) == []
+    assert len(library_faults(planted(tmp_path / "b", "formats/one", "from yaml import load"))) == 1
+    assert len(library_faults(planted(tmp_path / "c", "labels", "import yaml"))) == 1

@@ -176,8 +176,8 @@ def test_what_is_no_label_is_told_in_one_line(folder: Path) -> None:
         ('{"shapes": []}', "the JSON has no images, annotations and categories; export the"),
         ('[{"image_id": 1}]', "it is a list of results, not a data set"),
         ("", "the file is empty"),
-        ("PK\3\4\0\1\2", "it is no text; save the table as CSV"),
-        ("\x89HDF\0\1", "it is no text; save the table as CSV"),
+        ("PK\3\4\0\1\2", "it is an archive; unpack it"),
+        ("\x89HDF\0\1", "it is no text, and of a tool that is not known; export the labels"),
     ]:
         path.write_text(text)
         (line,) = faults_of(path)

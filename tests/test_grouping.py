@@ -143,6 +143,25 @@ def test_assign_is_the_best_of_all_assignments(axes, seed):
         assert (np.linalg.norm(off, axis=-1) <= reach[rows, kind]).all()
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_sure_keypoints_go_to_sure_objects(axes, seed):
+    """The largest Σ s · p · (1 − d / reach) of all choices."""
+    rng = np.random.default_rng(seed)
+    places, points = rng.random((3, 1, axes)) * 6, rng.random((4, axes)) * 6
+    sure, heat, reach = rng.random(3), rng.random(4), 5.0
+    away = np.linalg.norm(places - points, axis=-1)
+    gain = sure[:, None] * heat * (1 - away / reach)
+    found = assign(places, points, np.zeros(4, int), reach, (sure, heat))[:, 0]
+    best = max(
+        sum(gain[o, p] for o, p in enumerate(chosen) if p is not None and gain[o, p] > 0)
+        for chosen in permutations([*range(4), None, None, None], 3)
+    )
+    rows = np.flatnonzero(found != NOBODY)
+    assert len(set(found[rows])) == len(rows) and (away[rows, found[rows]] <= reach).all()
+    assert gain[rows, found[rows]].sum() == pytest.approx(best, abs=1e-12)
+
+
 def test_assign_does_not_ask_in_which_order_things_are():
     rng = np.random.default_rng(5)
     places, points = rng.random((6, 3, 2)) * 20, rng.random((15, 2)) * 20

@@ -92,7 +92,7 @@ def assign(
     points: FloatArray,
     kinds: NDArray[np.integer],
     reach: float | FloatArray,
-    sure: FloatArray | None = None,
+    sure: tuple[FloatArray, FloatArray] | None = None,
 ) -> Index:
     """Give keypoints that were found to the objects that predict a keypoint near there.
 
@@ -107,9 +107,10 @@ def assign(
         kinds: (m,) the kind of each, from 0.
         reach: how far a keypoint may be from its predicted place, in pixels: one number, or
             (objects,), or (objects, kinds).
-        sure: (objects,) how sure each object is there, 0..1, where some may be none: then the
-            choice with the largest Σ s (1 − d² / reach²) is taken, and an object that is there
-            loses no keypoint to one that hardly is.
+        sure: (objects,) and (m,): how sure each object and each keypoint is there, 0..1, where
+            some may be none. Then the choice with the largest Σ s · p · (1 − d / reach) is taken:
+            an object that is there loses no keypoint to one that hardly is, and takes a sure
+            keypoint rather than a doubtful one that is a little nearer.
 
     Returns:
         (objects, kinds) index into `points`; −1 where the object gets no such keypoint.
@@ -139,7 +140,8 @@ def assign(
         if sure is None:
             rows, columns = _pairs(squares, squares <= most)
         else:
-            gain = sure[:, None] * (1 - squares / np.maximum(most, 1e-12))
+            near = 1 - np.sqrt(squares / np.maximum(most, 1e-12))
+            gain = sure[0][:, None] * sure[1][own] * near
             rows, columns = _best(np.nan_to_num(gain))
         found[rows, kind] = own[columns]
     return found

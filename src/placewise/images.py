@@ -14,6 +14,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,12 +79,15 @@ _log = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
 
 
-def image_size(path: Path | str, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
+def image_size(
+    path: Path | str, limit: int = PIXEL_LIMIT, *, data: bytes | None = None
+) -> tuple[int, int]:
     """Size of an image as it is shown, from its header alone.
 
     Args:
         path: the file.
         limit: most pixels that it may have.
+        data: its bytes, where they are part of another file; `path` is then what it is called.
 
     Returns:
         (height, width) in pixels, EXIF orientation applied.
@@ -99,12 +103,12 @@ def image_size(path: Path | str, limit: int = PIXEL_LIMIT) -> tuple[int, int]:
         ...     image_size(path)
         (2, 3)
     """
-    with _opened(Path(path), limit) as image:
+    with _opened(Path(path), limit, data=data) as image:
         width, height = _stored_size(image)
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
-def read_image(path: Path, *, limit: int = PIXEL_LIMIT) -> ImageArray:
+def read_image(path: Path, *, limit: int = PIXEL_LIMIT, data: bytes | None = None) -> ImageArray:
     """Read an image the way it is shown.
 
     Alpha is laid over white. Of an animation the first frame is read. 16-bit grey stays 16-bit;
@@ -114,6 +118,7 @@ def read_image(path: Path, *, limit: int = PIXEL_LIMIT) -> ImageArray:
     Args:
         path: the file.
         limit: most pixels that it may have.
+        data: its bytes, where they are part of another file; `path` is then what it is called.
 
     Returns:
         (height, width, channels) uint8 or uint16; 1 channel for grey, 3 for everything else.
@@ -130,7 +135,7 @@ def read_image(path: Path, *, limit: int = PIXEL_LIMIT) -> ImageArray:
         [[97, 98, 99], [100, 101, 102]]
     """
     path = Path(path)
-    with _opened(path, limit, verify=True) as image:
+    with _opened(path, limit, verify=True, data=data) as image:
         # The TIFF reader turns the image itself while it loads.
         orientation = 1 if isinstance(image, TiffImagePlugin.TiffImageFile) else _orientation(image)
         image.load()
@@ -290,12 +295,14 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _opened(path: Path, limit: int, *, verify: bool = False) -> Iterator[ImageFile.ImageFile]:
+def _opened(
+    path: Path, limit: int, *, verify: bool = False, data: bytes | None = None
+) -> Iterator[ImageFile.ImageFile]:
     """The image with its header read; whatever goes wrong inside becomes a ImageError."""
-    if not path.is_file():
+    if data is None and not path.is_file():
         raise ImageError(f"{path}: there is no such file; needed an image; check the path")
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if data is None else BytesIO(data) as file:
             image = _header(file, path, limit)
             if verify and image.format == "PNG":
                 image.verify()  # decoding alone does not look at the checksums

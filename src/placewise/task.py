@@ -218,6 +218,9 @@ class Task(ABC, Generic[S, P]):
         control: name of the head that permutes places in front of another, for the place-use
             index of a comparison; None where there is none.
         demo: made data by which the task shows itself; None where there are none.
+        moves: whether predictions over the frames of a video are movements: their table has the
+            columns keypoint, x, y and score, and perhaps radius_90 and track.
+        follows: whether an image may have several objects, which over a video need identities.
     """
 
     noun: ClassVar[str]
@@ -234,6 +237,8 @@ class Task(ABC, Generic[S, P]):
     calibration: ClassVar[type[BaseModel]] = Calibration
     control: ClassVar[str | None] = None
     demo: ClassVar[Demo | None] = None
+    moves: ClassVar[bool] = False
+    follows: ClassVar[bool] = False
 
     # --- from labels to a training set ---------------------------------------------------------
 

@@ -28,6 +28,7 @@ _TOP = {
     "gamma": 3.0,
     "noise": 1.0,
     "blur": 10.0,
+    "colour": 0.95,
 }
 """Largest value of each range; the smallest is 0."""
 
@@ -76,6 +77,7 @@ class Augmentation:
         gamma: largest γ: the exponent is between 1 / (1 + γ) and 1 + γ.
         noise: largest standard deviation of normal noise, where white is 1.
         blur: largest standard deviation of a Gaussian blur in pixels.
+        colour: largest change of a factor on each channel by itself, where there are several.
         turns: whether images are also turned by 0, 90, 180 or 270 degrees, which blends nothing.
 
     Raises:
@@ -100,6 +102,7 @@ class Augmentation:
     gamma: float = 0.2
     noise: float = 0.02
     blur: float = 0.0
+    colour: float = 0.0
     turns: bool = False
 
     def __post_init__(self) -> None:
@@ -214,7 +217,7 @@ class Augmentation:
     def photometric(
         self, image: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Change blur, γ, contrast, brightness and noise, in this order.
+        """Change blur, γ, contrast, brightness, noise and colours, in this order.
 
         Args:
             image: (*size, channels) float32 in 0..1.
@@ -241,6 +244,9 @@ class Augmentation:
         if self.noise:
             grain = rng.standard_normal(shown.shape, dtype=np.float32)
             shown += np.float32(noise * self.noise) * grain
+        if self.colour and shown.shape[-1] > 1:  # drawn last: nothing else is drawn otherwise
+            changes = np.asarray(rng.uniform(-1, 1, shown.shape[-1]), np.float32)
+            shown *= 1 + np.float32(self.colour) * changes
         return shown.clip(0, 1, out=shown)
 
     def apply(

@@ -18,6 +18,7 @@ from placewise.cli._compare import compare
 from placewise.cli._images import check, convert, demo, evaluate, predict, train
 from placewise.cli._places import audit, mend
 from placewise.cli._show import show
+from placewise.cli._video import frames
 from placewise.errors import PlacewiseError
 from placewise.progress import console
 
@@ -46,6 +47,7 @@ Options and examples of a command: placewise COMMAND --help"""
 VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "convert": convert,
+    "frames": frames,
     "train": train,
     "predict": predict,
     "evaluate": evaluate,

@@ -31,6 +31,7 @@ from placewise.labels import (
     guess_symmetry,
 )
 from placewise.labels.names import has_control, normal, shown, why_unfit, why_unsafe
+from placewise.labels.sources import file_of
 from placewise.wording import PIXELS_OF, natural, sides_of
 
 COUNTED = {
@@ -180,7 +181,8 @@ class Collector:
         """The folders that hold the most of these images; none where no folder holds one."""
         looked = names[:: max(1, len(names) // LOOKED_AT)]
         safe = [normal(name) for name in looked if not why_unsafe(name)]
-        counts = {folder: sum(_is_file(folder / name) for name in safe) for folder in folders}
+        files = [file_of(name) for name in safe]
+        counts = {folder: sum(_is_file(folder / file) for file in files) for folder in folders}
         most = max(counts.values(), default=0)
         return [folder for folder, count in counts.items() if 0 < count == most]
 
@@ -219,9 +221,11 @@ class Collector:
         Blanks about it, capitals and composed letters may differ, where that means one file only:
         some systems do not tell such names apart, and spreadsheets add blanks.
         """
-        if _is_file(self.root / image):
+        file = file_of(image)
+        if _is_file(self.root / file):
             return image
-        folder, _, name = image.rpartition("/")
+        number = image[len(file) :]  # of a frame
+        folder, _, name = file.rpartition("/")
         if folder not in self._alike:
             self._alike[folder] = defaultdict(list)
             with contextlib.suppress(OSError):
@@ -231,13 +235,13 @@ class Collector:
         if len(alike) != 1:
             return image
         self.assume("names of images as the folder spells them")
-        return f"{folder}/{alike[0]}" if folder else alike[0]
+        return (f"{folder}/{alike[0]}" if folder else alike[0]) + number
 
     def _size(self, image: str, row: int, field: str) -> Size | None:
         """Size of an image under the root, or None and a fault."""
         real = self.root.resolve()
         try:
-            file = (self.root / image).resolve(strict=True)
+            file = (self.root / file_of(image)).resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: symlinks in a circle
             file = None
         if file is None or (file.is_relative_to(real) and not file.is_file()):

@@ -19,6 +19,8 @@ from placewise.formats._collect import Collector, coding_of, read_bytes, split_n
 from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
 from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
+from placewise.formats._text_tools import text_tool
+from placewise.formats._tools import named_like, tool_of, videos_in
 from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset, KeypointSample, Pixels, by_time
 from placewise.labels.names import shown
@@ -340,6 +342,8 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     _refuse_labels_below(path, tried)
     below = [one for one in subfolders(path) if any(m.recognises_folder(one) for m in tried)]
     todo = f"did you mean {below[0]}?" if below else "name the file, or call it points.csv"
+    if not below and (videos := videos_in(path)):
+        todo = f"label frames of {videos[0]} with 'placewise label {path}'"
     raise SettingsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )
@@ -353,7 +357,8 @@ def _generality(member: Format, path: Path) -> tuple[bool, bool]:
 def _instead(path: Path, found: _Found, tried: Sequence[Format], task: str | None) -> _Found | None:
     """What a folder as a whole is, where that counts more than the file of labels in it."""
     for member in tried:
-        if not (member.beside_files and member.recognises_folder(path)):
+        same = type(member) is type(found.member)
+        if same or not (member.beside_files and member.recognises_folder(path)):
             continue
         if member.choice(path) == "wins":
             return _Found(path, [path], member)
@@ -508,10 +513,12 @@ def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
             "--format class_folders"
         )
     if strange:
+        tool = named_like(strange[0].name)
+        said = f" ({strange[0].name} is {tool.what})" if tool else ""
         raise SettingsError(
             f"{folder}: there are files of another tool in it, so its folders are not classes: "
-            f"{_listed(folder, strange)}, …; export the labels as COCO keypoints or as CSV. If "
-            "the folders are classes, say --format class_folders"
+            f"{_listed(folder, strange)}, …{said}; export the labels as COCO keypoints or as CSV. "
+            "If the folders are classes, say --format class_folders"
         )
 
 
@@ -543,8 +550,10 @@ def _unrecognised(file: Path, head: str) -> NoReturn:
     collector = Collector(file)
     if not head:
         collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
-    elif "\0" in head or head.startswith("PK"):
-        collector.fault(0, "file", "it is no text", "save the table as CSV, or export COCO")
+    elif tool := tool_of(file):
+        collector.fault(0, "file", f"it is {tool.what}", tool.way.format(file=file))
+    elif tool := text_tool(head):
+        collector.fault(0, "file", f"it is {tool.what}", tool.way)
     elif head.startswith("[") and '"image_id"' in head:
         got = "it is a list of results, not a data set: it names no images and no keypoints"
         collector.fault(0, "file", got, "give the file with images, annotations and categories")

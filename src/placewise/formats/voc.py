@@ -14,6 +14,7 @@ column of pixels is a slip, and is left out.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from placewise.wording import natural, sides_of
 _BOXES = ("annotations", "annotation")
 _IMAGES = ("JPEGImages", "images", "Images", "imgs")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_BEGIN = re.compile(r"<annotation[\s>]")
 
 
 @dataclass
@@ -56,12 +58,13 @@ class Voc(Format):
 
     def recognises(self, path: Path, head: str) -> bool:
         """XML whose first element is an annotation."""
-        return path.suffix.lower() == ".xml" and "<annotation" in head[:400]
+        return path.suffix.lower() == ".xml" and _BEGIN.search(head[:400]) is not None
 
     def recognises_folder(self, path: Path) -> bool:
         """An XML file of annotations."""
         file = next(_files(path), None)
-        return file is not None and b"<annotation" in read_bytes(file, 400)
+        head = read_bytes(file, 400).decode("utf-8", "replace") if file else ""
+        return _BEGIN.search(head) is not None
 
     def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
         """Read labels; see `Format.read`."""

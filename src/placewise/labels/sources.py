@@ -53,6 +53,17 @@ def part_named(image: str, start: int, stop: int) -> str:
     return f"{image}[{start}:{stop}]"
 
 
+def file_of(image: str) -> str:
+    """The file that an image is in: the whole one of a frame or a part, else itself.
+
+    Example:
+        >>> file_of("clips/a.mp4[17]"), file_of("100.hea[0:432000]"), file_of("a.png")
+        ('clips/a.mp4', '100.hea', 'a.png')
+    """
+    match = _PART.fullmatch(image)
+    return match[1] if match else image
+
+
 def _same(digest: Any) -> Any:
     return digest
 

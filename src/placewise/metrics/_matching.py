@@ -6,6 +6,7 @@ F1 = 2 TP / (2 TP + FP + FN). An image without a true and without a found point 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -227,25 +228,38 @@ def _right(spots: SpotSet, tolerance: float) -> FloatArray:
 
 
 def best_score(images: Sequence[SpotSet], tolerance: float) -> float | None:
-    """The score from which on found points count that gives the largest F1.
+    """The score from which on found points count: in the middle of those with a large F1.
 
     Scores that some found point has are tried, `THRESHOLDS` of them at most, spread evenly over
-    their ranks; the answer lies in the middle between the best one and the score below it.
+    their ranks. Many thresholds beside the one with the largest F1 are as good, as far as so few
+    images can tell: those whose F1 is at most one standard error less, √(p (1 − p) / n) with
+    p = (n (1 − F1) + 1) / (n + 2) of n labelled points. The middle of their range, in log-odds, is
+    taken: the edge of the range would be the choice of a single point (the one-standard-error rule
+    of Breiman et al., Classification and Regression Trees, 1984).
 
     Returns:
         None where no point is labelled or found.
     """
     scores = np.unique(np.concatenate([np.empty(0), *(one.scores for one in images)]))
-    if not len(scores) or not any(len(one.truth) for one in images):
+    count = sum(len(one.truth) for one in images)
+    if not len(scores) or not count:
         return None
     ranks = np.unique(np.linspace(0, len(scores) - 1, THRESHOLDS).round().astype(int))
-    tried = scores[ranks]
-    values = []
-    for threshold in tried:
-        values.append(_f1([one.above(float(threshold)) for one in images], tolerance))
-    best = int(np.argmax(values))
-    below = scores[ranks[best] - 1] if ranks[best] else 0.0
-    return float((tried[best] + below) / 2)
+    values = np.array([_f1([one.above(s) for one in images], tolerance) for s in scores[ranks]])
+    missing = (count * (1 - values.max()) + 1) / (count + 2)
+    alike = values >= values.max() - math.sqrt(missing * (1 - missing) / count)
+    first, last = _run_about(alike, int(values.argmax()))
+    below = scores[ranks[first] - 1] if ranks[first] else 0.0
+    ends = np.array([(scores[ranks[first]] + below) / 2, scores[ranks[last]]]).clip(1e-9, 1 - 1e-9)
+    middle = np.log(ends / (1 - ends)).mean()
+    return float(1 / (1 + np.exp(-middle)))
+
+
+def _run_about(there: NDArray[np.bool_], place: int) -> tuple[int, int]:
+    """First and last place of the run of true values that holds a place."""
+    gaps = np.flatnonzero(~there)
+    first = gaps[gaps < place].max(initial=-1) + 1
+    return int(first), int(gaps[gaps > place].min(initial=len(there)) - 1)
 
 
 def _f1(images: Sequence[SpotSet], tolerance: float) -> float:

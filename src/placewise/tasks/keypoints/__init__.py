@@ -145,6 +145,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     chosen_by = VALIDATION
     calibration = Radii
     demo = DEMO
+    moves = True
     control = f"{permuted.__name__}:{permuted.PermutedKeypoints.__name__}"
 
     def target(self, dataset: Data, sample: KeypointSample) -> KeypointTarget:

@@ -147,6 +147,8 @@ class Poses(Task[KeypointSample, PosePrediction]):
     chosen_by = Metric("val_oks_map", "OKS-mAP", "", "OKS-mAP on the validation images", "higher")
     calibration = PoseThresholds
     demo = DEMO
+    moves = True
+    follows = True
 
     def target(self, dataset: Data, sample: KeypointSample) -> PoseTarget:
         """Objects, and which of their keypoints change places in a mirror."""

@@ -55,16 +55,17 @@ class PoseModel(Network[PosePrediction]):
         return [self._grouped(one, shown, size, image) for one, size, image in parts]
 
     def _grouped(self, one: Candidates, shown: Size, size: Size, image: str) -> PosePrediction:
-        """Objects of one image: each takes the peaks that are nearest to where it expects them."""
+        """Objects of one image: each takes sure peaks that are near where it expects them."""
         reach = SNAP * self.head.extent
-        index = assign(one.expected, one.peaks, one.kinds, reach, one.scores**2)
+        sure = one.scores**2, one.peak_scores
+        index = assign(one.expected, one.peaks, one.kinds, reach, sure)
         peaks = index >= 0
         places, scores = one.expected, one.heat
         if peaks.any():
             places = np.where(peaks[..., None], one.peaks[index], places)
             scores = np.where(peaks, one.peak_scores[index], scores)
-        sure = np.sqrt(one.scores * scores.mean(1)) if len(scores) else one.scores
-        order = np.argsort(-sure, kind="stable")
+        found = np.sqrt(one.scores * scores.mean(1)) if len(scores) else one.scores
+        order = np.argsort(-found, kind="stable")
         ratio, least = ratio_of(shown, size), float(self.calibration.get("instance", LEAST))
         return PosePrediction(
             self.names,
@@ -73,10 +74,10 @@ class PoseModel(Network[PosePrediction]):
             rescale(places, ratio),
             scores,
             peaks,
-            sure,
+            found,
             float(self.calibration.get("keypoint", LEAST)),
             least,
-            nearest=rescale(_nearest(one, sure >= least), ratio),
+            nearest=rescale(_nearest(one, found >= least), ratio),
         ).only(order)
 
 

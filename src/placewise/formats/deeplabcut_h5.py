@@ -1,0 +1,117 @@
+"""DeepLabCut's `.h5`: the table of its CSV as pandas writes it into HDF5.
+
+DeepLabCut itself reads the `.h5` and not the CSV beside it. Nothing in it is unpickled; see
+`_pandas`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from placewise.formats._collect import Collector
+from placewise.formats._deeplabcut import HEADER, SEVERAL, Rows, read_labels
+from placewise.formats._format import WrittenKeypoints
+from placewise.formats._hdf5 import is_file_of, reading
+from placewise.formats._losses import check_images, losses_of
+from placewise.formats._pandas import Frame, key_of, read_frame, written_frame
+from placewise.formats._tables import number
+from placewise.hdf5 import has_h5py, needs_h5py
+from placewise.labels import KeypointDataset
+from placewise.labels.sources import file_of
+
+SCORER = "placewise"
+
+
+class DeeplabcutH5(WrittenKeypoints):
+    """HDF5 of DeepLabCut (.h5): the same table as its CSV, of labels or of predictions.
+
+    Rows that are numbers are frames of a video, which is looked for near the file.
+    """
+
+    patterns = ("*.h5",)
+
+    def recognises(self, path: Path, head: str) -> bool:
+        """HDF5 with a table of pandas."""
+        if has_h5py():
+            return bool(key_of(path))
+        return is_file_of(path, (), (".h5", ".hdf5"))
+
+    def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
+        """Read labels; see `Format.read`."""
+        collector = Collector(path, root)
+        with reading(collector) as file:
+            frame = read_frame(file, key_of(path))
+        if frame.columns and len(frame.columns[0]) not in (len(HEADER), len(SEVERAL)):
+            got = f"the columns have {len(frame.columns[0])} levels of names"
+            todo = "give a file of DeepLabCut, whose columns have 3, or 4 with individuals"
+            collector.fault(0, "columns", got, todo)
+            collector.stop()
+        return read_labels(collector, _rows(frame), root)
+
+    def losses(self, labels: KeypointDataset) -> list[str]:
+        """Hidden and absent, identities, a split, a skeleton, areas, regions."""
+        return losses_of(labels, {"scores"})
+
+    def content(self, labels: KeypointDataset) -> bytes:
+        """The table in the fixed layout; see `Written.content`."""
+        check_images(labels, "DeepLabCut")
+        if not has_h5py():
+            needs_h5py("DeepLabCut's .h5")
+        several = labels.instances > 1
+        return written_frame(_frame(labels, several), SEVERAL if several else HEADER)
+
+
+def _rows(frame: Frame) -> Rows:
+    """The rows that the same table has as a CSV, with the numbers of its lines."""
+    words = SEVERAL if frame.columns and len(frame.columns[0]) == len(SEVERAL) else HEADER
+    width = len(frame.rows[0]) if frame.rows else 1
+    padded = 3 if width > 1 else 1
+    head = [
+        [word, *[""] * (padded - 1), *(name[level] for name in frame.columns)]
+        for level, word in enumerate(words)
+    ]
+    body = (
+        [*(name if width == padded else ("/".join(name), "", "")), *map(number, values)]
+        for name, values in zip(frame.rows, frame.values.tolist(), strict=True)
+    )
+    return list(enumerate([*head, *body], 1))
+
+
+def _frame(labels: KeypointDataset, several: bool) -> Frame:
+    """The table of labels; an individual without a keypoint on an image has empty cells."""
+    coords = ("x", "y", "likelihood") if labels.scored else ("x", "y")
+    count, parts = max(1, labels.instances), len(labels.names)
+    values = np.full((len(labels.samples), count, parts, len(coords)), np.nan)
+    for row, sample in enumerate(labels.samples):
+        values[row, : len(sample.points), :, :2] = sample.points
+        if sample.scores is not None:
+            values[row, : len(sample.points), :, 2] = sample.scores
+    columns = [
+        (SCORER, *([f"individual{i + 1}"] if several else []), name, coord)
+        for i in range(count)
+        for name in labels.names
+        for coord in coords
+    ]
+    names = row_names([sample.image for sample in labels.samples], labels.scored)
+    return Frame(tuple(columns), names, values.reshape(len(names), -1))
+
+
+def row_names(images: Sequence[str], scored: bool) -> tuple[tuple[str, ...], ...]:
+    """The names of rows: numbers of frames for predictions of a video, else paths.
+
+    Paths of three parts have one in each level, as DeepLabCut writes those of `labeled-data`.
+
+    Example:
+        >>> row_names(["clip.mp4[3]", "clip.mp4[4]"], scored=True)
+        (('3',), ('4',))
+        >>> row_names(["labeled-data/clip/a.png"], scored=False)
+        (('labeled-data', 'clip', 'a.png'),)
+    """
+    videos = {file_of(image) for image in images}
+    if scored and len(videos) == 1 and not videos & set(images):
+        return tuple((image[:-1].rpartition("[")[2],) for image in images)
+    split = [tuple(image.split("/")) for image in images]
+    return tuple(split) if {len(name) for name in split} == {3} else tuple((i,) for i in images)
