@@ -24,7 +24,7 @@ from placewise.report.traces import WIDTH, parts, rows_of
 from placewise.task import Scored
 from placewise.tasks import task_named
 from placewise.tasks.masks import scoring
-from placewise.tasks.masks.drawing import compared
+from placewise.tasks.masks.drawing import compared, outlined
 from placewise.tasks.masks.prediction import MaskPrediction
 from placewise.training import TrainingSettings, train
 
@@ -297,3 +297,34 @@ def test_shapes_tell_the_keypoints_of_several_animals() -> None:
         marks.append(canvas)
         assert canvas[20, 20].tolist() == [200, 0, 0]
     assert len({mark.tobytes() for mark in marks}) == 6
+
+
+def test_dots_of_two_colours_that_touch_are_two_spots(tmp_path: Path) -> None:
+    image(tmp_path / "images" / "a.png")
+    dots = np.zeros((40, 60, 3), np.uint8)
+    dots[10, 20], dots[10, 21] = (255, 0, 0), (0, 255, 0)  # side by side
+    dots[30, 40:42], dots[20, 5] = (255, 255, 0), (0, 255, 0)  # one yellow dot, and a green one
+    (tmp_path / "dots").mkdir()
+    Image.fromarray(dots).save(tmp_path / "dots" / "a.png")
+    read = read_dataset(tmp_path, task="spots")
+    points, kinds = read.kinds(read.samples[0])
+    found = {(read.names[kind], *at) for at, kind in zip(points.tolist(), kinds, strict=True)}
+    assert found == {
+        ("red", 20.0, 10.0),
+        ("green", 21.0, 10.0),
+        ("yellow", 40.5, 30.0),
+        ("green", 5.0, 20.0),
+    }
+
+
+@pytest.mark.parametrize("size", [(24, 40, 44), (3, 9, 60), (40, 8, 8)])
+@pytest.mark.parametrize("spacing", [None, (3.0, 1.0, 1.0)])
+def test_volumes_of_any_shape_are_compared(
+    size: tuple[int, ...], spacing: tuple[float, ...] | None
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.random((*size, 1)).astype(np.float32)
+    truth, found = (rng.random(size) > 0.8 for _ in range(2))
+    drawn = compared(pixels, found.astype(int), truth.astype(int), spacing)
+    alone = outlined(pixels, found.astype(int), None, spacing)
+    assert drawn.shape[0] > 1.9 * alone.shape[0] and drawn.shape[1] == alone.shape[1]

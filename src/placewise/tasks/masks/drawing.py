@@ -132,7 +132,7 @@ def _on_slices(
             own = [plane[number].image[..., 0] for plane in planes]
             wrong = _errors(as_rgb(one.image), *own)
             panel = panel_of(wrong, pixels, one.axes, spacing)
-            below.append((panel, "right, missed, invented"))
+            below.append((panel, one.title))
     return stacked([side_by_side(row) for row in (above, below) if row])
 
 
