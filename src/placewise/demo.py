@@ -1,6 +1,6 @@
 """The demo: a task makes images, learns from them, and shows what it has learnt.
 
-What is made and how it is judged stands in the task's own folder; see `placewise.task.Demo`.
+What is made and how it is judged stands in the task's own folder; see `placewise.made.Demo`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from placewise.errors import SettingsError
 from placewise.evaluation import evaluate, scores_text
 from placewise.formats import read_dataset, write_dataset
 from placewise.labelling.project import HOME
-from placewise.labels import KeypointDataset
+from placewise.made import Demo
 from placewise.prediction import predict
 from placewise.progress import Display
 from placewise.report.spoken import said
-from placewise.task import Demo
 from placewise.tasks import TASKS, task_named
 from placewise.training import train
 from placewise.wording import IMAGES_OF, PIXELS_OF, enumerated
@@ -95,8 +94,8 @@ def write_begun(out: Path, *, task: str = "keypoints", seed: int = 0, images: in
     if (out / HOME).is_dir():  # it was labelled before
         return out
     table = demo_of(task).made[2].write(out, images=images, seed=seed)
-    labels = read_dataset(table, task=task)
-    if not isinstance(labels, KeypointDataset):
+    labels: Any = read_dataset(table, task=task)
+    if not labels.has_keypoints:
         raise SettingsError(f"the page labels keypoints, and '{task}' learns {labels.what}")
     begun = replace(labels, samples=labels.samples[:BEGUN], source=None)
     write_dataset(begun, table, "long_csv", overwrite=True, lossy=True)

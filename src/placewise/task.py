@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -31,6 +31,7 @@ from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
 from placewise.items import Items, MeasuredItems
 from placewise.labels import Dataset, KeypointSample, S
+from placewise.made import Demo
 from placewise.metrics import Metric, in_unit
 from placewise.model import ModelSettings, Network, P, Scaled, Settings
 from placewise.report.marks import Overlay
@@ -171,47 +172,6 @@ class Calibration(BaseModel):
     """What `calibration.json` may hold: a task says its fields and their bounds."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
-
-class WriteImages(Protocol):
-    """Writes made images and their labels into a new folder."""
-
-    def __call__(self, folder: Path, *, images: int, seed: int) -> Path:
-        """The path of the labels; images are in the folder `images`, or that of `IMAGES_OF`."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """Made images, recordings or volumes.
-
-    Attributes:
-        what: they are, after their number, e.g. "images with digits".
-        count: number of them.
-        minutes: length of the training.
-        write: makes them, their labels, and a README.txt.
-    """
-
-    what: str
-    count: int
-    minutes: float
-    write: WriteImages
-
-
-@dataclass(frozen=True)
-class Demo:
-    """What a task shows in `placewise demo`: made images from which it learns in minutes.
-
-    Attributes:
-        made: what can be made, by the number of axes: 1 for recordings, 2 for images, 3 for
-            volumes.
-        results: what is predicted, which is the name of its folder too.
-        said: from `predictions.csv` of the test images and the labels to a sentence on how good
-            they are, and its numbers by name.
-    """
-
-    made: Mapping[int, Made]
-    results: str
-    said: Callable[[Path, Dataset[Any]], tuple[str, dict[str, float]]]
 
 
 class Task(ABC, Generic[S, P]):

@@ -268,14 +268,15 @@ def _keypoints(labels: Any) -> KeypointDataset:
     Raises:
         SettingsError: they are others.
     """
-    if not isinstance(labels, KeypointDataset) or not isinstance(labels.images, Files):
+    if not (labels.has_keypoints and isinstance(labels.images, Files)):
         raise SettingsError(
             f"{labels.source or labels.root} holds {labels.what}; the page labels keypoints on "
             "images in files: name a folder of images"
         )
     if any(len(sample.size) != 2 for sample in labels.samples):
         raise SettingsError(f"{labels.source} is of signals or volumes; the page shows images")
-    return labels
+    found: KeypointDataset = labels
+    return found
 
 
 def _is_labels(path: Path) -> bool:

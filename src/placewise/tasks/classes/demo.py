@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from placewise.files import write_text
 from placewise.geometry import FloatArray, Size
 from placewise.labels import Dataset
-from placewise.task import Demo, Made
+from placewise.made import Demo, Made
 from placewise.tasks._made import begin, save, split_of
 
 SIZES: tuple[Size, ...] = ((40, 48), (48, 48), (44, 52))

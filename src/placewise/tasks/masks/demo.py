@@ -18,8 +18,8 @@ from placewise.files import write_text
 from placewise.geometry import FloatArray, Size
 from placewise.labels import Dataset
 from placewise.labels.masks import InArray
+from placewise.made import Demo, Made
 from placewise.metrics import counted, dice, thin_recall
-from placewise.task import Demo, Made
 from placewise.tasks._made import RATE, begin, save, split_of
 from placewise.tasks.masks.prediction import FOLDER
 from placewise.wording import IMAGES_OF

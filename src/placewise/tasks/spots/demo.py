@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from placewise.files import write_text
 from placewise.geometry import FloatArray, Size
 from placewise.labels import Dataset
+from placewise.made import Demo, Made
 from placewise.metrics import match
-from placewise.task import Demo, Made
 from placewise.tasks._made import RATE, begin, save, split_of
 from placewise.wording import IMAGES_OF
 
