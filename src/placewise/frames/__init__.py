@@ -91,3 +91,8 @@ def frame_named(file: str, number: int) -> str:
 @lru_cache(maxsize=1)
 def _members() -> tuple[Frames, ...]:
     return tuple(FRAMES[name]() for name in FRAMES.names())
+
+
+def __getattr__(name: str) -> type:
+    """The members by their classes' names, loaded when they are asked for."""
+    return FRAMES.class_named(name)
