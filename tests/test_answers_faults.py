@@ -327,4 +327,4 @@ def test_volumes_of_any_shape_are_compared(
     truth, found = (rng.random(size) > 0.8 for _ in range(2))
     drawn = compared(pixels, found.astype(int), truth.astype(int), spacing)
     alone = outlined(pixels, found.astype(int), None, spacing)
-    assert drawn.shape[0] > 1.9 * alone.shape[0] and drawn.shape[1] == alone.shape[1]
+    assert drawn.shape[0] > 1.9 * alone.shape[0] and abs(drawn.shape[1] - alone.shape[1]) < 30
