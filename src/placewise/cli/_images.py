@@ -84,7 +84,7 @@ def convert(
 
       placewise convert my_folder/CollectedData.csv my_folder/points.csv
       placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
-      placewise convert my_folder/points.csv my_folder/annotations.xml --to-format cvat
+      placewise convert my_folder/points.csv my_folder/annotations.xml
       placewise convert folder_of_classes folder_of_classes/labels.csv
 
     Args:

@@ -65,6 +65,7 @@ class Cvat(KeypointText):
     """
 
     patterns = ("*.xml",)
+    endings = (".xml",)
 
     def recognises(self, path: Path, head: str) -> bool:
         """XML whose first element is a list of annotations."""
@@ -245,6 +246,7 @@ class _Frames:
         step = re.search(r"step=(\d+)", tree.findtext("meta/task/frame_filter") or "")
         self.step = max(1, int(step[1])) if step else 1
         self.listed: list[str] | None = None
+        self.numbered: dict[int, str] = {}
         self.find_root = find_root
 
     def image(self, frame: str, field: str) -> str | None:
@@ -256,14 +258,16 @@ class _Frames:
         if self.listed is None:
             self._list()
         listed = self.listed or []
-        numbered = {int(m[1]): name for name in listed if (m := _NUMBERED.search(name))}
         place = (number - self.start) // self.step
-        if numbered:
-            name = numbered.get(number, f"frame_{number:06d}.png")
+        if self.numbered:
+            name = self.numbered.get(number, f"frame_{number:06d}.png")
         elif self.video and not listed:
             name = frame_named(self.video, number)
+        elif 0 <= place < len(listed):
+            self.collector.assume("frames as the images of the folder in their order")
+            name = listed[place]
         else:
-            name = listed[place] if 0 <= place < len(listed) else f"frame_{number:06d}.png"
+            name = f"frame_{number:06d}.png"
         return self.collector.image(name, 0, field, once=False)
 
     def _list(self) -> None:
@@ -279,8 +283,8 @@ class _Frames:
             if self.listed:
                 self.collector.root = above
                 self.collector.assume(f"images in {above}")
-        if self.listed:
-            self.collector.assume("frames as the images of the folder in their order")
+        found = ((_NUMBERED.search(name), name) for name in self.listed)
+        self.numbered = {int(match[1]): name for match, name in found if match}
 
 
 def _image_names(element: Element) -> list[str]:
