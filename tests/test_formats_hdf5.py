@@ -140,7 +140,18 @@ def test_what_cannot_be_held_is_said(folder: Path, name: str) -> None:
     seen = HIDDEN if name == "nwb" else VISIBLE
     assert read.visibility.tolist() == [[VISIBLE, seen, UNLABELLED], [VISIBLE, VISIBLE, UNLABELLED]]
     np.testing.assert_array_equal(read.points, points)
-    assert read.tracks is None if name != "slp" else read.tracks.tolist() == [3, 1]
+    assert read.tracks is None if name != "slp" else read.tracks.tolist() == [1, 0]
+
+
+def test_names_that_nwb_cannot_hold_are_said(folder: Path) -> None:
+    labels = some_labels(folder, 0, scored=True)
+    for names in (("a/b", "a_b", "c"), ("skeleton", "b", "c")):
+        changed = PoseDataset(folder, names, labels.samples)
+        with pytest.raises(SettingsError, match="rename keypoints"):
+            write_dataset(changed, folder / "x.nwb")
+    good = PoseDataset(folder, ("a/b", "c:d", "e"), labels.samples)
+    write_dataset(good, folder / "x.nwb")
+    assert_same(good, read_dataset(folder / "x.nwb"))
 
 
 # --- SLEAP ----------------------------------------------------------------------------------------

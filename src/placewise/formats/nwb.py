@@ -19,7 +19,7 @@ from placewise.formats._collect import Collector
 from placewise.formats._format import WrittenKeypoints
 from placewise.formats._hdf5 import is_file_of, last_part, located, nearest, reading, video_there
 from placewise.formats._losses import check_images, losses_of
-from placewise.formats._nwb import COUNTED, written
+from placewise.formats._nwb import COUNTED, series_named, written
 from placewise.frames import frame_named
 from placewise.hdf5 import Hdf5, Hdf5Error, has_h5py, needs_h5py
 from placewise.images import is_image_name
@@ -251,7 +251,7 @@ class _Reader:
         """(frames, keypoints, 2) places, (frames, keypoints) scores, and the numbers of frames."""
         values, scores, numbers = [], [], list[int]()
         for name in self.names:
-            series = f"{where}/{name.replace('/', '_').replace(':', '_')}"
+            series = f"{where}/{series_named(name)}"
             data = self.file.array(f"{series}/data").astype(np.float64)
             if data.ndim != 2 or data.shape[1] != 2:
                 raise Hdf5Error(f"{series!r} has places of shape {data.shape}; (frames, 2) is read")
