@@ -170,8 +170,8 @@ class _Writer:
         """Predictions of a video: a group for each instance, with a series for each keypoint."""
         import h5py
 
-        series = {series_named(name) for name in self.labels.names}
-        if len(series) < len(self.labels.names) or series & _TAKEN:
+        called = {series_named(name) for name in self.labels.names}
+        if len(called) < len(self.labels.names) or called & _TAKEN:
             raise SettingsError(
                 f"the keypoints {', '.join(self.labels.names)} cannot be names in NWB, where / and "
                 f": are _, and {', '.join(sorted(_TAKEN))} are taken; rename keypoints"
