@@ -357,6 +357,41 @@ def test_files_of_the_user_stay_and_labels_are_written_beside_in_their_format(
         assert again.session.undoable == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("sleap/labels.slp", "labels-labelled.slp"),
+        ("label_studio", None),
+        ("cvat", None),
+        ("labelme", None),
+        ("dlc", None),
+        ("roboflow_coco", None),
+        ("via/via_project.json", "points-labelled.csv"),
+        ("matlab/points.mat", "points-labelled.csv"),
+    ],
+)
+def test_labels_of_other_tools_are_labelled_on_and_their_files_stay(
+    real_data: Path, tmp_path: Path, given: str, written: str | None
+) -> None:
+    folder = shutil.copytree(real_data / "formats" / "same_truth", tmp_path / "kit")
+    for path in folder.rglob("*"):
+        path.chmod(0o755)
+    before = digests(folder)
+    with open_project(folder / given) as project:
+        image, objects = next(iter(project.session.labelled()))
+        name = next(iter(objects[0].points))
+        points = {**objects[0].points, name: (3, 2.5, 3.25)}
+        project.session.edit(image, (Labelled(points=points), *objects[1:]))
+        project.save()
+        path, root = project.output.path, project.root
+    assert path.exists() and (written is None or path.name == written)
+    assert {k: v for k, v in digests(folder).items() if k in before} == before
+    found = read_dataset(path, root=root)
+    (sample,) = [one for one in found.samples if one.image == image]
+    place = sample.points[:, found.names.index(name)]
+    assert np.isclose(place, [2.5, 3.25], atol=0.01).all(1).any()
+
+
 def test_a_format_that_cannot_hold_the_labels_gives_way_to_a_table(
     squares: Path, tmp_path: Path
 ) -> None:

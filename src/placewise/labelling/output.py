@@ -165,7 +165,7 @@ class Output:
         """The name of a file that the labels would have if it were free."""
         if self.source is None:
             return "points.csv"
-        if form == TABLE != self.form:
+        if form == TABLE and (self.form != TABLE or self.source.suffix.lower() != ".csv"):
             return "points-labelled.csv"
         stem = self.source.name if "*" not in self.source.name else "labels"
         stem, dot, ending = stem.partition(".")

@@ -68,7 +68,8 @@ class Project:
         known = {name for name, _ in self.session.labelled()} | self._facts.keys()
         self.images = sorted({*images, *known}, key=natural)
         source = None if head["source"] is None else Path(head["source"])
-        folder = root if source is None else (root / source).parent
+        wild = source is not None and "*" in str(source)
+        folder = root if source is None or wild else (root / source).parent
         whole = None if source is None else root / source
         self.output = Output(folder, whole, head["format"], journal.lines)
         self._saved = -1
@@ -139,31 +140,33 @@ def open_project(path: Path | str, definition: Definition | None = None) -> Iter
     path = Path(path)
     if not path.exists() and "*" not in str(path):
         raise SettingsError(f"there is no {path}; name a folder of images, a video, or labels")
-    labels: KeypointDataset | None = None
+    former, labels, images = None, None, None
     if path.is_dir():
-        root, images = path, _images(path)
+        former = _former(path, None)
+        labels = None if former else _found(path, definition is not None)
     elif path.is_file() and frames_of(path) is not None and not _is_labels(path):
-        root, images = path.parent, _frames(path, path.parent)
+        former, images = _former(path.parent, None), _frames(path, path.parent)
+        labels = None if former else _found(path.parent, definition is not None)
     else:
         labels = _keypoints(read_dataset(path))
-        root, images = labels.root, []
-    journal = _journal(root, path, labels, definition)
+        former, images = _former(labels.root, labels.source), []
+    root = labels.root if labels else path if path.is_dir() else path.parent
+    if images is None:
+        images = _images(root, may_be_none=labels is not None)
+    journal = _begun(
+        former or _former_of(labels) or _unused(root, labels), root, labels, definition
+    )
     try:
         yield Project(root, images, journal)
     finally:
         journal.close()
 
 
-def _journal(
-    root: Path, path: Path, labels: KeypointDataset | None, definition: Definition | None
+def _begun(
+    path: Path, root: Path, labels: KeypointDataset | None, definition: Definition | None
 ) -> Journal:
-    """The journal of these labels, begun where there is none yet."""
-    found = _former(root, path if labels else None)
-    if found is None:
-        if labels is None:
-            labels = _found(root, definition is not None)
-        found = _unused(root, labels)
-    journal = Journal(found)
+    """A journal, whose first line says what was there before it."""
+    journal = Journal(path)
     if not journal.lines:
         head = _head(root, labels, definition)
         journal.append(head)
@@ -187,6 +190,11 @@ def _found(folder: Path, anew: bool) -> KeypointDataset | None:
             raise
         _LOG.warning(f"labels are begun anew: {error}")
         return None
+
+
+def _former_of(labels: KeypointDataset | None) -> Path | None:
+    """The journal in which labels that were found in a folder were kept before."""
+    return _former(labels.root, labels.source) if labels else None
 
 
 def _former(root: Path, file: Path | None) -> Path | None:
@@ -284,12 +292,19 @@ def _is_labels(path: Path) -> bool:
     return format_of(path) is not None
 
 
-def _images(folder: Path) -> list[str]:
-    """Images of a folder, or the frames of its videos where it holds no image."""
+def _images(folder: Path, may_be_none: bool) -> list[str]:
+    """Images of a folder, or the frames of its videos where it holds no image.
+
+    Raises:
+        ImageError: there are none, and there must be some.
+    """
     try:
         found = list_images(folder)
     except ImageError:
-        videos = [file for file in sorted(folder.iterdir()) if file.is_file() and frames_of(file)]
+        if may_be_none:
+            return []
+        files = (file for file in sorted(folder.iterdir()) if file.is_file())
+        videos = [file for file in files if frames_of(file) and not _is_labels(file)]
         if not videos:
             raise
         return [name for video in videos for name in _frames(video, folder)]
