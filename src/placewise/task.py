@@ -194,9 +194,8 @@ class Task(ABC, Generic[S, P]):
         control: name of the head that permutes places in front of another, for the place-use
             index of a comparison; None where there is none.
         demo: made data by which the task shows itself; None where there are none.
-        moves: whether predictions over the frames of a video are movements: their table has the
-            columns keypoint, x, y and score, and perhaps radius_90 and track.
-        follows: whether an image may have several objects, which over a video need identities.
+        moves: whether its table has keypoint, x, y and score, which over a video is a movement.
+        follows: whether an image may have several objects, which need identities over a video.
     """
 
     noun: ClassVar[str]
@@ -495,7 +494,8 @@ class Task(ABC, Generic[S, P]):
         best, worst = self.cards(held) if held else ([], [])
         sections = self.sections(scores, held, best, worst)
         if info and info.log:
-            (metric,) = in_unit([self.chosen_by or _logged(self.metric)], scores)
+            logged = replace(self.metric, name=f"val_{self.metric.name}")
+            (metric,) = in_unit([self.chosen_by or logged], scores)
             sections.append(training_section(info.log, metric))
         if info:
             sections.append(making_section(info.settings, info.versions, info.fingerprint))
@@ -557,7 +557,3 @@ class Task(ABC, Generic[S, P]):
 def _mean(values: FloatArray) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _logged(metric: Metric) -> Metric:
-    return replace(metric, name=f"val_{metric.name}")

@@ -179,8 +179,8 @@ def _task(runs: Sequence[Run], options: VideoOptions) -> Any:
         )
     if not task.moves:
         raise SettingsError(
-            f"the run predicts {task.noun} that are no keypoints, which is not followed over a "
-            "video; take its frames out with placewise frames, and predict their folder"
+            f"the run predicts {task.noun}, and only keypoints are followed over a video; take its "
+            "frames out with placewise frames, and predict their folder"
         )
     if len(runs) > 1 and task.follows:
         raise SettingsError(
