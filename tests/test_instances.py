@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from placewise.augment import Chain, Homography, crop, flip, rotate
+from placewise.augment import Augmentation, Chain, Homography, crop, flip, generator, rotate
 from placewise.checking import check
 from placewise.errors import DataError, SettingsError
 from placewise.evaluation import evaluate
@@ -94,6 +94,17 @@ def test_a_scaled_target_is_sampled_once() -> None:
     half = target_of(labels).scaled((0.5, 0.5))
     shown, _ = half.encode(rotate((16, 16), 90.0))
     assert (overlap(np.rot90(labels[::2, ::2], -1), shown.numpy()).iou == 1).all()
+
+
+@pytest.mark.parametrize("axes", SIZES)
+def test_images_are_turned_and_signals_keep_their_direction(axes: int) -> None:
+    labels = blocks(SIZES[axes])
+    sample = InstanceSample("a.npz", labels.shape, Coded(Held(labels)))
+    held = InstanceDataset(Path(), ("object",), (sample,))
+    ranges = task_named("instances").augmentation(held, [sample])
+    augmentation = Augmentation.of(**Augmentation.none().as_dict() | ranges)
+    warps = [augmentation.draw(generator(0, k, "a"), labels.shape, labels.shape) for k in range(8)]
+    assert any(warp.mirrors for warp in warps) == (axes > 1)
 
 
 # --- the head, and back to objects ----------------------------------------------------------------

@@ -73,6 +73,22 @@ def test_full_is_a_transposed_convolution_with_the_kernel_turned():
     assert torch.allclose(ours(given), nn.functional.conv_transpose2d(given, turned), atol=1e-12)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_weights_of_flat_volumes_learn_in_bfloat16_what_they_learn_in_float32(depth: int):
+    """Torch adds memory that nobody has written to the gradient of maps flatter than the window."""
+    ours = Convolution(16, 16, 3, bias=False, spatial_dims=3)
+    given = torch.randn(2, 16, depth, 5, 6, generator=torch.Generator().manual_seed(0))
+    found = []
+    for lower in (False, True, True, True, True):
+        dirty = [torch.full((count,), torch.nan) for count in (64, 512, 1000, 4096, 20000)]
+        del dirty  # what is taken next is not clean
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            loss = ours(given).float().square().sum()
+        found.append(*torch.autograd.grad(loss, [ours.weight]))
+    for one in found[1:]:
+        assert (one - found[0]).abs().max() < 0.05 * found[0].abs().max()
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("padding", PADDINGS.names())
 def test_of_copies_and_leaves_the_original(padding: str, bias: bool):

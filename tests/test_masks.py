@@ -73,17 +73,21 @@ def test_a_mirrored_image_has_mirrored_labels(axes: int) -> None:
     np.testing.assert_array_equal(warp_labels(labels, flip(SIZES[axes])), labels[..., ::-1])
 
 
-def test_quarter_turns_move_every_pixel_onto_another() -> None:
-    labels = labels_of((8, 8))
+@pytest.mark.parametrize("size", [(8,), (8, 8), (3, 8, 8)])
+def test_quarter_turns_move_every_pixel_onto_another(size: tuple[int, ...]) -> None:
+    """Volumes are turned in the plane of x and y; a signal cannot be turned, but mirrored."""
+    labels = labels_of(size)
     augmentation = Augmentation.of(**Augmentation.none().as_dict() | {"turns": True, "flip": True})
+    quarters = range(4) if len(size) > 1 else (0,)
     seen = set()
     for epoch in range(60):
-        warp = augmentation.draw(generator(0, epoch, "a"), (8, 8), (8, 8))
+        warp = augmentation.draw(generator(0, epoch, "a"), size, size)
         found = warp_labels(labels, warp)
-        turned = [np.rot90(m, k) for m, k in itertools.product((labels, labels[:, ::-1]), range(4))]
+        both = itertools.product((labels, labels[..., ::-1]), quarters)
+        turned = [np.rot90(m, k, (-2, -1)) if k else m for m, k in both]
         (which,) = [k for k, other in enumerate(turned) if (other == found).all()]
         seen.add(which)
-    assert seen == set(range(8))
+    assert seen == set(range(2 * len(quarters)))
 
 
 def test_turns_change_no_other_draw() -> None:

@@ -27,7 +27,7 @@ from placewise.run import Run
 from placewise.tasks import task_named
 from placewise.training import TrainingSettings, train
 from placewise.training.begin import TIMED, WARM_STEPS
-from placewise.training.step import learning_rate, move_average, optimiser
+from placewise.training.step import Objective, learning_rate, move_average, optimiser
 from survival import campaign
 
 QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch_size": 4}
@@ -247,6 +247,33 @@ def test_not_a_number_is_caught_before_it_is_learnt(
     for file in files:
         for name, tensor in load_file(file).items():
             assert torch.isfinite(tensor).all(), name
+
+
+def test_a_precision_with_which_the_loss_is_no_number_is_not_taken(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even if it is faster; a weight that the last step of the trial breaks counts too."""
+    begin = sys.modules["placewise.training.begin"]
+    timed, step = begin._time_steps, Objective.forward
+
+    def quicker(objective, *given):  # type: ignore[no-untyped-def]
+        seconds, loss = timed(objective, *given)
+        return seconds / (100 if objective.precision == "bfloat16" else 1), loss
+
+    calls = iter(range(1_000_000))
+
+    def broken(self, *given):  # type: ignore[no-untyped-def]
+        loss = step(self, *given)
+        if self.precision != "bfloat16" or next(calls) < WARM_STEPS + TIMED - 1:
+            return loss
+        return loss + 0 * torch.sqrt(0 * loss)  # a number, whose gradient is none
+
+    monkeypatch.setattr(begin, "_time_steps", quicker)
+    run = trained(squares, tmp_path / "sound", max_steps=1, precision="auto")
+    assert run.facts.training["precision"] == "bfloat16"
+    monkeypatch.setattr(Objective, "forward", broken)
+    run = trained(squares, tmp_path / "broken", max_steps=1, precision="auto")
+    assert run.facts.training["precision"] == "float32"
 
 
 @pytest.mark.slow

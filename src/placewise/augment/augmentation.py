@@ -78,7 +78,8 @@ class Augmentation:
         noise: largest standard deviation of normal noise, where white is 1.
         blur: largest standard deviation of a Gaussian blur in pixels.
         colour: largest change of a factor on each channel by itself, where there are several.
-        turns: whether images are also turned by 0, 90, 180 or 270 degrees, which blends nothing.
+        turns: whether images are also turned by 0, 90, 180 or 270 degrees, which blends nothing;
+            volumes in the plane of x and y, signals not at all.
 
     Raises:
         SettingsError: a range that cannot be.
@@ -208,7 +209,8 @@ class Augmentation:
             changes.insert(1, homographies.flip(size_out))
         if self.turns:
             quarter = int(away * 2**50) % 4  # digits that nothing else uses: no more is drawn
-            changes.insert(1, homographies.rotate(size_out, 90.0 * quarter))
+            quarters = [90.0 * quarter, 0.0, 0.0][: len(homographies.planes(axes))]
+            changes.insert(1, homographies.rotate(size_out, quarters))
         if axes == 2 or self.elastic:
             bend = elastic(size_out, rng, self.elastic * max(size_out))
             return Chain(*changes, bend) if self.elastic else Chain(*changes)

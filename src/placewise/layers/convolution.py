@@ -114,10 +114,20 @@ class Convolution(WindowLayer):
             if self.bias is None:
                 return result
             return result + self.bias.view(-1, *[1] * self.spatial_dims)
-        if windows.rule.adds_zeros and windows.same is not None:
+        if windows.rule.adds_zeros and windows.same is not None and not self._too_flat(maps):
             windows.size_after(maps.shape[2:])
             return convolve(maps, self.weight, self.bias, windows.stride, windows.same, *settings)
         return convolve(windows.pad(maps), self.weight, self.bias, windows.stride, 0, *settings)
+
+    def _too_flat(self, maps: Tensor) -> bool:
+        """Whether torch would get the gradient of the weights wrong if it added the zeros itself.
+
+        It does so on a CPU, in bfloat16, where a window of a volume is deeper than the map: what
+        nobody has written in memory is added, often nan (torch 2.13 with oneDNN 3.12).
+        """
+        lower = torch.is_autocast_enabled("cpu") or maps.dtype == torch.bfloat16
+        flat = self.spatial_dims == 3 and maps.shape[2] < self.windows.extents[0]
+        return flat and lower and maps.device.type == "cpu"
 
 
 def check_groups(in_channels: int, out_channels: int, groups: int) -> None:

@@ -188,7 +188,7 @@ def _measure(
 ) -> tuple[str, float]:
     """(precision, seconds of a step): the faster one, timed on copies that are thrown away.
 
-    One whose loss is no number is taken only if there is no other.
+    One with which the loss is no number is not taken where there is another.
     """
     order = Order(len(training), batch_size, settings.seed, start=0, stop=WARM_STEPS + TIMED)
     fast_memory()
@@ -196,22 +196,26 @@ def _measure(
         pass  # reads the images, which happens but once
     tried = ("float32", "bfloat16") if settings.precision == "auto" else (settings.precision,)
     seconds: dict[str, float] = {}
-    broken: set[str] = set()
+    faults: dict[str, bool] = {}
     for precision in tried:
         objective = Objective(copy.deepcopy(network), precision).to(device)
         shown = batches(training, order, 0)
         seconds[precision], loss = _time_steps(objective, shown, settings, device)
+        faults[precision] = not math.isfinite(loss)
         speed = batch_size / seconds[precision]
-        _LOG.info(f"{precision}: {speed:.1f} images/s, loss {loss:.3g}")
-        broken |= set() if math.isfinite(loss) else {precision}
-    fastest = min(seconds, key=lambda name: (name in broken, seconds[name]))
-    return fastest, seconds[fastest]
+        refused = ": it is not taken" if faults[precision] and len(tried) > 1 else ""
+        _LOG.info(f"{precision}: {speed:.1f} images/s, loss {loss:.3g}{refused}")
+    best = min(seconds, key=lambda name: (faults[name], seconds[name]))
+    return best, seconds[best]
 
 
 def _time_steps(
     objective: Objective, shown: Iterator[Batch], settings: TrainingSettings, device: torch.device
 ) -> tuple[float, float]:
-    """(seconds of a step, last loss): the median of the steps after the warm-up."""
+    """(seconds of a step, last loss): the median of the steps after the warm-up.
+
+    The loss is nan where a weight has become no number in the last step.
+    """
     optimizer = optimiser(objective, settings)
     taken: list[float] = []
     value = math.nan
@@ -224,7 +228,8 @@ def _time_steps(
         value = loss.item()
         taken.append(time.monotonic() - started)
         started = time.monotonic()
-    return statistics.median(taken[WARM_STEPS:]), value
+    sound = all(bool(torch.isfinite(weight).all()) for weight in objective.parameters())
+    return statistics.median(taken[WARM_STEPS:]), value if sound else math.nan
 
 
 def _steps(settings: TrainingSettings, seconds: float, spent: float) -> int:
