@@ -29,7 +29,7 @@ from placewise.report.marks import (
     draw_keypoint,
     draw_line,
 )
-from placewise.report.slices import grey_volume, slices
+from placewise.report.slices import grey_volume, shown_sides, slices
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, RGB, Theme, mark, object_shape
 from placewise.report.traces import TITLE, rows_of
 
@@ -95,7 +95,7 @@ def keypoints(
         legend: write the names on a strip below the image.
         side: least and most pixels of the longer side of the drawing.
         identities: number of each instance.
-        spacing: of a signal the seconds between two samples; None: not known.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
 
     Returns:
         (height, width, 3) uint8.
@@ -356,9 +356,17 @@ def _far_left_out(array: FloatArray) -> FloatArray:
     return np.where(np.abs(array) < FAR, array, np.nan)
 
 
-def panel_of(image: Overlay, volume: NDArray[np.generic]) -> Overlay:
-    """A slice enlarged by the whole number that suits all slices of its volume."""
-    zoom = max(1, round(PANEL / max(volume.shape[:3])))
+def panel_of(
+    image: Overlay, volume: NDArray[np.generic], spacing: Sequence[float] | None = None
+) -> Overlay:
+    """A slice enlarged by the whole number that suits all slices of its volume.
+
+    Args:
+        image: (rows, columns, channels) of a `Slice`.
+        volume: which it is cut from.
+        spacing: with which it was cut.
+    """
+    zoom = max(1, round(PANEL / max(shown_sides(volume.shape[:3], spacing))))
     return np.ascontiguousarray(as_rgb(image).repeat(zoom, 0).repeat(zoom, 1))
 
 
@@ -370,7 +378,7 @@ class Plane:
         canvas: (height, width, 3), which marks are drawn on.
         at: (n, axes) places on the image to (n, 2) of (x, y) on the canvas; NaN where a place is
             not on it.
-        ratio: pixels of the canvas for one of the image.
+        ratio: pixels of the canvas for one of the image, on average over its axes.
         title: of a slice.
         off: of a slice of a volume, (n, axes) places to their (n,) distances in voxels from it.
     """
@@ -394,7 +402,7 @@ def planes_of(
         image: (*size, channels) of 1, 2 or 3 axes.
         focus: (n, axes) places that parts and slices should show, the most important first.
         side: least and most pixels of the longer side of an image's canvas.
-        spacing: of a signal the seconds between two samples; None: not known.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
 
     Example:
         >>> (plane,) = planes_of(np.zeros((40, 80, 1), np.uint8), np.empty((0, 2)), (160, 160))
@@ -409,12 +417,15 @@ def planes_of(
         ratio = ratio_of(image.shape[:2], canvas.shape[:2])
         return [Plane(canvas, partial(rescale, ratio=ratio), _mean(ratio))]
     planes = []
-    for one in slices(grey_volume(image), focus.mean(0).tolist() if len(focus) else None):
-        canvas = panel_of(one.image, image)
-        ratio, axes = ratio_of(one.image.shape[:2], canvas.shape[:2]), list(one.axes)
+    place = focus.mean(0).tolist() if len(focus) else None
+    for one in slices(grey_volume(image), place, spacing):
+        canvas = panel_of(one.image, image, spacing)
+        ratio, axes = ratio_of(one.size, canvas.shape[:2]), list(one.axes)
         at = partial(_along, axes=axes, ratio=ratio)
         off = partial(_off, axis=one.through, at=one.at)
-        planes.append(Plane(canvas, at, _mean(ratio), one.title, off))
+        zoom = ratio_of(one.image.shape[:2], canvas.shape[:2])[0]
+        usual = zoom * _mean(ratio_of(image.shape[:3], shown_sides(image.shape[:3], spacing)))
+        planes.append(Plane(canvas, at, usual, one.title, off))
     return planes
 
 
@@ -427,7 +438,7 @@ def _along(places: FloatArray, axes: Sequence[int], ratio: tuple[float, ...]) ->
 
 
 def _mean(ratio: Sequence[float]) -> float:
-    return float(np.sqrt(ratio[0] * ratio[1]))
+    return float(np.prod(ratio) ** (1 / len(ratio)))
 
 
 def joined(planes: Sequence[Plane]) -> Overlay:
