@@ -659,6 +659,50 @@ def sweeps(content: dict) -> str:
     return "\n\n".join(parts)
 
 
+def video(found: dict) -> str:
+    rows = [
+        [name, "refused", "–", "–"]
+        if "refused" in one
+        else [name, one["frames"], one["wrong"], "yes" if one["jumps"] else "no"]
+        for name, one in found["seeks"].items()
+    ]
+    tries = max(one.get("tries", 0) for one in found["seeks"].values())
+    memory, share = found["memory"], found["share"]
+    return (
+        "## Videos\n\n`python benchmarks/video.py`: files whose frames carry their numbers, "
+        f"{tries} random frames of each.\n\n"
+        + table(["file", "frames", "wrong", "jumps"], rows)
+        + f"\n\nA prediction of {memory['frames']:,} frames added {memory['peak_grown_mb']:.0f} MB "
+        f"of resident memory at its peak. Decoding took {share['decoding_ms']} ms of CPU a frame, "
+        f"and a prediction with all its files\n{share['prediction_ms']} ms: "
+        f"{percent(share['share'])}."
+    )
+
+
+def tracks(found: dict) -> str:
+    rows = [
+        [
+            name,
+            f"1/{one['every']}",
+            part.replace("_", " "),
+            one[part]["frames"],
+            percent(one[part]["mota"]),
+            percent(one[part]["idf1"]),
+            one[part]["identity_switches"],
+            one[part]["missed"],
+            one[part]["extra"],
+        ]
+        for name, one in found.items()
+        for part in ("all", "behind_training")
+    ]
+    head = ["run", "frames", "part", "number", "MOTA", "IDF1", "switches", "missed", "extra"]
+    return (
+        "## Who is who over a video\n\n`python benchmarks/tracks.py RUN --data FOLDER/fly_pair`: "
+        "two flies, against known\nidentities (those of a network, corrected).\n\n"
+        + table(head, rows)
+    )
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     sections = [HEAD.rstrip()]
@@ -685,6 +729,8 @@ def main() -> None:
         remedies,
         intervals,
         sweeps,
+        video,
+        tracks,
     ):
         content = load(make.__name__)
         if content:

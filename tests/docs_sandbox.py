@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,21 @@ def furnish(folder: Path) -> Path:
     shutil.copy(TOY / "stripes.py", folder)
     (folder / "my_net.py").write_text(NETWORK, encoding="utf-8")
     (folder / "plan.toml").write_text(PLAN, encoding="utf-8")
+    _clip(folder / "clip.mp4")
     return folder
+
+
+def _clip(file: Path) -> None:
+    """A square that moves over 12 frames; none without PyAV."""
+    if find_spec("av") is None:
+        return
+    from placewise.frames import VideoWriter
+
+    with VideoWriter(file) as writer:
+        for number in range(12):
+            image = np.full((48, 56, 3), 110, np.uint8)
+            image[20:27, 3 * number : 3 * number + 7] = 230
+            writer.write(image, number / 25)
 
 
 def _keypoints(folder: Path, count: int, seed: int) -> None:

@@ -29,7 +29,9 @@ NOT_RUN = {
     "timm:": "timm is not among the packages of the tests",
     "torchrun": "starts several processes; tests/test_parallel.py does",
     "fish": "trains for a while; tests/test_poses.py goes through these verbs on drawn fish",
+    "placewise label": "serves a page until Ctrl+C; tests/test_labelling_page.py opens it",
     "placewise demo": "takes minutes; tests/test_demo.py runs it with few images",
+    "my_second_run": "needs another training; tests/test_predict_video.py predicts with two runs",
     "--heads": "trains many networks of full length; the plan on the page of compare is tiny here",
     "python -m studies": "measures for minutes; tests of each study run it at scale tiny",
 }
@@ -39,6 +41,7 @@ FIRST = {
     "placewise train my_folder --out my_run --minutes 8",
     "placewise train mnist --out digits --backbone lenet --head flatten --minutes 4",
     "placewise predict my_run new_images --out predictions",
+    "placewise predict my_run clip.mp4 --out clip_predicted --video --smooth median=5",
     "placewise train my_masks --out masks_run --minutes 15",
     "placewise train my_cells --out cells_run --minutes 12",
     "placewise train my_stripes/angles.csv --plugin stripes --format stripes:AngleCsv "
@@ -100,7 +103,7 @@ def test_there_are_commands_and_each_exception_stands_for_one() -> None:
     assert set(COMMANDS) >= FIRST | LONG
     assert len(RUN) >= 15
     assert [part for part in NOT_RUN if not any(part in line for line in COMMANDS)] == []
-    assert {words_of(line)[1] for line in RUN} == set(cli.VERBS) - {"demo"}
+    assert {words_of(line)[1] for line in RUN} == set(cli.VERBS) - {"demo", "label"}
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ def test_what_is_written_reads_back_the_same(folder: Path, name: str, scored: bo
         write_dataset(labels, path, name, overwrite=True, lossy=name == "deeplabcut_h5")
         read = read_dataset(path)
         assert_same(labels, read)
+        assert_same(labels, read_dataset(folder))  # it is found in its folder
         assert read.root == folder
         if name != "deeplabcut_h5":
             assert read.skeleton == labels.skeleton
@@ -139,7 +140,18 @@ def test_what_cannot_be_held_is_said(folder: Path, name: str) -> None:
     seen = HIDDEN if name == "nwb" else VISIBLE
     assert read.visibility.tolist() == [[VISIBLE, seen, UNLABELLED], [VISIBLE, VISIBLE, UNLABELLED]]
     np.testing.assert_array_equal(read.points, points)
-    assert read.tracks is None if name != "slp" else read.tracks.tolist() == [3, 1]
+    assert read.tracks is None if name != "slp" else read.tracks.tolist() == [1, 0]
+
+
+def test_names_that_nwb_cannot_hold_are_said(folder: Path) -> None:
+    labels = some_labels(folder, 0, scored=True)
+    for names in (("a/b", "a_b", "c"), ("skeleton", "b", "c")):
+        changed = PoseDataset(folder, names, labels.samples)
+        with pytest.raises(SettingsError, match="rename keypoints"):
+            write_dataset(changed, folder / "x.nwb")
+    good = PoseDataset(folder, ("a/b", "c:d", "e"), labels.samples)
+    write_dataset(good, folder / "x.nwb")
+    assert_same(good, read_dataset(folder / "x.nwb"))
 
 
 # --- SLEAP ----------------------------------------------------------------------------------------
@@ -400,7 +412,7 @@ def project(folder: Path, *, skeleton: str = "- [nose, tail]") -> Path:
             csv.writer(file).writerows(rows)
     (folder / "config.yaml").write_text(
         f"Task: t\nscorer: me\nbodyparts:\n- nose\n- tail\nvideo_sets:\n  D:\\a\\one.mp4:\n"
-        f"    crop: 0, 64, 0, 48\nskeleton:\n{skeleton}\n"
+        f"    crop: 0, 64, 0, 48\nskeleton:\n  {skeleton}\n"
     )
     return folder
 
@@ -458,8 +470,11 @@ def test_predictions_of_a_video_find_it_by_name(tmp_path: Path) -> None:
     samples = [a_sample(f"clip.h5[{i}]", rng, 1, [VISIBLE], True) for i in (0, 1, 3)]
     labels = KeypointDataset(tmp_path, NAMES, tuple(samples), (("left_ear", "right_ear"),))
     path = tmp_path / "clipplacewise.h5"
-    write_dataset(labels, path, "deeplabcut_h5")
+    write_dataset(labels, path)  # by its ending
     assert_same(read_dataset(path), labels)
+    write_dataset(labels, path.with_suffix(".csv"), "deeplabcut")
+    assert path.with_suffix(".csv").read_text().splitlines()[-1].startswith("3,")
+    assert_same(read_dataset(path.with_suffix(".csv")), labels)
     text = "scorer,net,net,net\nbodyparts,nose,nose,nose\ncoords,x,y,likelihood\n2,1.5,2.5,0.25\n"
     (tmp_path / "clipnet.csv").write_text(text)
     (sample,) = read_dataset(tmp_path / "clipnet.csv").samples

@@ -25,15 +25,14 @@ from placewise.report import parts, run
 from placewise.report.drawing import (
     as_rgb,
     keypoints,
-    legend_of,
     save_image,
-    sheet,
     to_jpeg,
     to_png,
 )
 from placewise.report.marks import draw_keypoint
 from placewise.report.parts import Report
 from placewise.report.run import making_section, training_section
+from placewise.report.sheets import legend_of, sheet
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, mark
 from placewise.report.text import table
 from placewise.tasks.classes import report as classes

@@ -60,10 +60,13 @@ if TYPE_CHECKING:
     from placewise.model import ModelSettings as ModelSettings
     from placewise.ops import rule as rule
     from placewise.prediction import predict as predict
+    from placewise.prediction.video import VideoOptions as VideoOptions
+    from placewise.prediction.video import predict_video as predict_video
     from placewise.remedies import convolutionalize as convolutionalize
     from placewise.remedies import mend as mend
     from placewise.run import Run as Run
     from placewise.run import load_model as load_model
+    from placewise.selection import select_frames as select_frames
     from placewise.tasks.classes.model import ClassModel as ClassModel
     from placewise.tasks.classes.prediction import ClassPrediction as ClassPrediction
     from placewise.tasks.keypoints.model import KeypointModel as KeypointModel
@@ -88,8 +91,10 @@ _NAMES = {
     "model": "InputSettings ModelSettings",
     "ops": "rule",
     "prediction": "predict",
+    "prediction.video": "VideoOptions predict_video",
     "remedies": "convolutionalize mend",
     "run": "Run load_model",
+    "selection": "select_frames",
     "tasks.classes.model": "ClassModel",
     "tasks.classes.prediction": "ClassPrediction",
     "tasks.keypoints.model": "KeypointModel",

@@ -1,24 +1,29 @@
 """The demo: a task makes images, learns from them, and shows what it has learnt.
 
-What is made and how it is judged stands in the task's own folder; see `placewise.task.Demo`.
+What is made and how it is judged stands in the task's own folder; see `placewise.made.Demo`.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from placewise.errors import SettingsError
 from placewise.evaluation import evaluate, scores_text
-from placewise.formats import read_dataset
+from placewise.formats import read_dataset, write_dataset
+from placewise.labelling.project import HOME
+from placewise.made import Demo
 from placewise.prediction import predict
 from placewise.progress import Display
 from placewise.report.spoken import said
-from placewise.task import Demo
 from placewise.tasks import TASKS, task_named
 from placewise.training import train
 from placewise.wording import IMAGES_OF, PIXELS_OF, enumerated
+
+BEGUN = 20
+"""Images of the demo of labelling that are labelled."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +74,32 @@ def run_demo(
     _log.info(f"report: {run_folder / 'evaluation' / 'report.html'}")
     _log.info(f"next, your own {several}: {data / 'README.txt'} describes a folder of them")
     return {**scores, **numbers}
+
+
+def write_begun(out: Path, *, task: str = "keypoints", seed: int = 0, images: int = 60) -> Path:
+    """Images of which the first 20 are labelled, as somebody has them who has begun to label.
+
+    Args:
+        out: new or empty folder, or one in which such images were labelled before.
+        task: whose demo.
+        seed: everything that is drawn follows from it.
+        images: number of images.
+
+    Returns:
+        The folder, which holds `points.csv`.
+
+    Raises:
+        SettingsError: the task has no demo, or does not label keypoints.
+    """
+    if (out / HOME).is_dir():  # it was labelled before
+        return out
+    table = demo_of(task).made[2].write(out, images=images, seed=seed)
+    labels: Any = read_dataset(table, task=task)
+    if not labels.has_keypoints:
+        raise SettingsError(f"the page labels keypoints, and '{task}' learns {labels.what}")
+    begun = replace(labels, samples=labels.samples[:BEGUN], source=None)
+    write_dataset(begun, table, "long_csv", overwrite=True, lossy=True)
+    return out
 
 
 def demo_of(task: str, axes: int = 2) -> Demo:

@@ -3,6 +3,7 @@
 ```
 PlacewiseError (ValueError)
 ├── SettingsError    a setting that cannot be
+│   └── NoLabelsError  a folder without labels, where some are needed
 ├── ShapeError       an array or a tensor of the wrong shape or type
 ├── DataError        data that nothing can be learnt or measured from
 │   └── LabelError   faults in a file of labels, all of them at once
@@ -27,6 +28,10 @@ class PlacewiseError(ValueError):
 
 class SettingsError(PlacewiseError):
     """A setting that cannot be: unknown name, impossible value, mismatch of parts."""
+
+
+class NoLabelsError(SettingsError):
+    """A folder in which there are no labels, nor anything that looks like them."""
 
 
 class ShapeError(PlacewiseError):

@@ -48,6 +48,7 @@ class Family(Generic[T]):
 
     def __init__(self, kind: str, contract: type[T], module: str) -> None:
         self.kind, self.contract, self.module = kind, contract, module
+        self._files: tuple[str, ...] | None = None
 
     def names(self) -> tuple[str, ...]:
         """Names of all members, sorted; those of plugins, "module:Class", come last."""
@@ -126,9 +127,11 @@ class Family(Generic[T]):
     def _own(self) -> tuple[str, ...]:
         """Names of the members in the family's own module, sorted."""
         if self._is_folder():
-            path = importlib.import_module(self.module).__path__
-            found = (info.name for info in pkgutil.iter_modules(path))
-            return tuple(sorted(name for name in found if not name.startswith("_")))
+            if self._files is None:  # listing a folder takes long, and it stays as it is
+                path = importlib.import_module(self.module).__path__
+                found = (info.name for info in pkgutil.iter_modules(path))
+                self._files = tuple(sorted(name for name in found if not name.startswith("_")))
+            return self._files
         return tuple(sorted(_snake(member.__name__) for member in self._members(self.module)))
 
     def _defined(self, module: ModuleType) -> list[type[T]]:

@@ -14,7 +14,7 @@ import math
 import os
 import reprlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -177,6 +177,40 @@ def claim_folder(out: Path, result: str, *, resume: bool | None = None) -> None:
     if used and not former:
         what = f" and holds no {result}" if result else ""
         raise SettingsError(f"{out} is not empty{what}; name a new or empty folder")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    r"""A file that is written bit by bit and takes its place once it is whole.
+
+    Args:
+        path: the file to write or replace; its folder must exist.
+
+    Yields:
+        Where to write it.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "a.csv")) as part:
+        ...         _ = part.write_text("frame\n0\n")
+        ...     [file.name for file in Path(folder).iterdir()]
+        ['a.csv']
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        _write_through(temporary, os.O_RDWR)
+        temporary.replace(path)
+        if os.name == "posix":
+            _write_through(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written: {error.strerror or error}; make sure that its folder is "
+            "writable and has free space, then try again"
+        ) from error
+    finally:
+        remove(temporary)
 
 
 def make_folder(path: Path) -> None:

@@ -94,7 +94,7 @@ class Findings(ABC):
             shown: what `cards` gave.
         """
         whole = Section("The whole dataset", [Table(["", ""], self.overview())])
-        names = dataset.names if dataset is not None else ()
+        names = dataset.names if dataset is not None else self.facts.names
         report = Report(
             self.facts.source,
             self.verdict,
@@ -116,6 +116,7 @@ class SetFacts:
 
     Attributes:
         source: the file or folder of labels.
+        names: of the dataset.
         images: number of images.
         splits: images of each split, as training would use them.
         split_drawn: whether some of the split is drawn by the seed.
@@ -128,6 +129,7 @@ class SetFacts:
     """
 
     source: str
+    names: tuple[str, ...]
     images: int
     splits: dict[str, int]
     split_drawn: bool
@@ -190,6 +192,7 @@ def set_facts(
     sizes = Counter("×".join(map(str, sample.size[::-1])) for sample in dataset.samples)
     return {
         "source": str(dataset.source or dataset.root),
+        "names": tuple(dataset.names),
         "alike": names_alike(dataset.names),
         "images": len(dataset.samples),
         "splits": {split: splits.count(split) for split in SPLITS if split in splits},

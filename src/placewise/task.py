@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -30,9 +30,10 @@ from placewise.findings import Advice, Findings, look_at_set
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
 from placewise.items import Items, MeasuredItems
-from placewise.labels import Dataset, S
+from placewise.labels import Dataset, KeypointSample, S
+from placewise.made import Demo
 from placewise.metrics import Metric, in_unit
-from placewise.model import ModelSettings, Network, P, Settings
+from placewise.model import ModelSettings, Network, P, Scaled, Settings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Photographs, Report, Section
 from placewise.report.run import (
@@ -151,51 +152,26 @@ class RunInfo:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """What a model suggests as labels of an image, on the labelling page.
+
+    Attributes:
+        sample: the objects that it finds, with scores.
+        radius: (instances, keypoints) px within which 90 % of truths lie, or how far the model
+            believes it may be off; NaN where nothing is known.
+        hills: (n, axes) px of the places at which the map of a keypoint has a maximum, by name.
+    """
+
+    sample: KeypointSample
+    radius: FloatArray
+    hills: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
 class Calibration(BaseModel):
     """What `calibration.json` may hold: a task says its fields and their bounds."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
-
-class WriteImages(Protocol):
-    """Writes made images and their labels into a new folder."""
-
-    def __call__(self, folder: Path, *, images: int, seed: int) -> Path:
-        """The path of the labels; images are in the folder `images`, or that of `IMAGES_OF`."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """Made images, recordings or volumes.
-
-    Attributes:
-        what: they are, after their number, e.g. "images with digits".
-        count: number of them.
-        minutes: length of the training.
-        write: makes them, their labels, and a README.txt.
-    """
-
-    what: str
-    count: int
-    minutes: float
-    write: WriteImages
-
-
-@dataclass(frozen=True)
-class Demo:
-    """What a task shows in `placewise demo`: made images from which it learns in minutes.
-
-    Attributes:
-        made: what can be made, by the number of axes: 1 for recordings, 2 for images, 3 for
-            volumes.
-        results: what is predicted, which is the name of its folder too.
-        said: from `predictions.csv` of the test images and the labels to a sentence on how good
-            they are, and its numbers by name.
-    """
-
-    made: Mapping[int, Made]
-    results: str
-    said: Callable[[Path, Dataset[Any]], tuple[str, dict[str, float]]]
 
 
 class Task(ABC, Generic[S, P]):
@@ -218,6 +194,8 @@ class Task(ABC, Generic[S, P]):
         control: name of the head that permutes places in front of another, for the place-use
             index of a comparison; None where there is none.
         demo: made data by which the task shows itself; None where there are none.
+        moves: whether its table has keypoint, x, y and score, which over a video is a movement.
+        follows: whether an image may have several objects, which need identities over a video.
     """
 
     noun: ClassVar[str]
@@ -234,6 +212,8 @@ class Task(ABC, Generic[S, P]):
     calibration: ClassVar[type[BaseModel]] = Calibration
     control: ClassVar[str | None] = None
     demo: ClassVar[Demo | None] = None
+    moves: ClassVar[bool] = False
+    follows: ClassVar[bool] = False
 
     # --- from labels to a training set ---------------------------------------------------------
 
@@ -420,6 +400,18 @@ class Task(ABC, Generic[S, P]):
                 image is in no file.
         """
 
+    def suggest(self, model: Any, shown: Scaled, size: Size) -> Suggestion:
+        """What a model suggests as labels of an image; refused where keypoints are not answered.
+
+        Args:
+            model: the model.
+            shown: the image at the network's scale.
+            size: of the image, in whose pixels to answer.
+        """
+        raise SettingsError(
+            f"the run predicts {self.noun}, and the page labels keypoints; name a run of keypoints"
+        )
+
     def follower(self, settings: ModelSettings) -> Follower[P]:
         """What follows objects over images, for `predict --track`; refused where there are none."""
         raise SettingsError(
@@ -502,7 +494,8 @@ class Task(ABC, Generic[S, P]):
         best, worst = self.cards(held) if held else ([], [])
         sections = self.sections(scores, held, best, worst)
         if info and info.log:
-            (metric,) = in_unit([self.chosen_by or _logged(self.metric)], scores)
+            logged = replace(self.metric, name=f"val_{self.metric.name}")
+            (metric,) = in_unit([self.chosen_by or logged], scores)
             sections.append(training_section(info.log, metric))
         if info:
             sections.append(making_section(info.settings, info.versions, info.fingerprint))
@@ -515,6 +508,8 @@ class Task(ABC, Generic[S, P]):
         )
         tables = [table for key, table in scores.items() if key.startswith("by_")]
         names = {name for table in tables if isinstance(table, Mapping) for name in table}
+        rows = [row for table in tables if isinstance(table, list) for row in table]
+        names |= {str(row["point"]) for row in rows if "point" in row}
         return spoken(report, str(scores.get("unit", "px")), names)
 
     def ranking(self, held: Scored[S, P]) -> tuple[list[int], list[int]]:
@@ -562,7 +557,3 @@ class Task(ABC, Generic[S, P]):
 def _mean(values: FloatArray) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _logged(metric: Metric) -> Metric:
-    return replace(metric, name=f"val_{metric.name}")

@@ -53,6 +53,19 @@ def sides_of(size: Sequence[int]) -> str:
     )
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things, which are named in the plural.
+
+    Example:
+        >>> counted(1, "kinds of spots"), counted(1, "classes"), counted(3, "keypoints")
+        ('1 kind of spots', '1 class', '3 keypoints')
+    """
+    first, *rest = what.split(" ")
+    if count == 1:
+        first = first.removesuffix("es" if first.endswith("sses") else "s")
+    return " ".join([f"{count:,}", first, *rest])
+
+
 def begun(sentence: str) -> str:
     """A sentence with its first letter large.
 

@@ -1,35 +1,87 @@
-"""What every format of points promises; those of classes are in test_class_formats.py."""
+"""What every format of keypoints promises; those of classes are in test_class_formats.py."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from placewise.errors import ImageError, LabelError, SettingsError
 from placewise.formats import FORMATS, read_dataset, write_dataset
-from placewise.formats._format import KeypointText
+from placewise.formats._format import KeypointFormat, Written
+from placewise.formats._roi import encoded, packed
 from placewise.images import image_size
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility, guess_symmetry
 
-NAMES = [name for name in FORMATS.names() if issubclass(FORMATS[name], KeypointText)]
+NAMES = [
+    name
+    for name in FORMATS.names()
+    if issubclass(FORMATS[name], Written) and "keypoints" in FORMATS[name].tasks
+]
+READ = [name for name in FORMATS.names() if issubclass(FORMATS[name], KeypointFormat)]
 IMAGES = {"a.png": (30, 40), "sub/b c.png": (24, 24), 'ü, "q".png': (20, 50), "語'.png": (9, 9)}
 
+HIDDEN, ABSENT = Visibility.HIDDEN, Visibility.ABSENT
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What a format holds beside an object of visible and unlabelled keypoints.
+
+    Attributes:
+        states: further states of a keypoint.
+        instances: several objects on an image.
+        pairs: a symmetry of its own, and a skeleton.
+        skeleton: the latter alone.
+        splits: of each image.
+        names: which names of keypoints: any, those that XML or a table can hold, those of
+            keypoints that lie on some image, or none: keypoints are numbered.
+        placed: every keypoint must lie on every image.
+        outside: keypoints outside of their image.
+        tolerance: largest difference of a place that is read back, in pixels.
+        path: name of the file; empty of a format that is a folder.
+    """
+
+    states: tuple[Visibility, ...] = ()
+    instances: bool = False
+    pairs: bool = False
+    skeleton: bool = False
+    splits: bool = True
+    names: Literal["any", "xml", "placed", "none"] = "any"
+    placed: bool = False
+    outside: bool = True
+    tolerance: float = 0.0
+    path: str = "written"
+
+
 HOLDS = {
-    "coco": {"instances", "states", "pairs"},
-    "long_csv": {"instances", "states"},
-    "wide_csv": {"states"},
+    "coco": Holds((ABSENT, HIDDEN), instances=True, pairs=True),
+    "cvat": Holds((ABSENT, HIDDEN), True, skeleton=True, names="xml", tolerance=1e-12),
+    "deeplabcut": Holds(),
+    "imagej": Holds((), True, splits=False, names="placed", tolerance=1e-5, path=""),
+    "label_studio": Holds((HIDDEN,), instances=True, tolerance=1e-11),
+    "labelme": Holds((HIDDEN,), instances=True, tolerance=1e-12, path=""),
+    "long_csv": Holds((ABSENT, HIDDEN), instances=True),
+    "napari": Holds((), splits=False, names="none", placed=True),
+    "tps": Holds((), True, splits=False, names="none", outside=False, tolerance=1e-12),
+    "wide_csv": Holds((ABSENT, HIDDEN)),
+    "yolo": Holds((HIDDEN,), True, True, outside=False, tolerance=1e-11, path=""),
 }
-"""What a format holds beside one instance of located and unlabelled points with a split."""
+"""A new format of keypoints needs a line here."""
 
 QUICK = settings(
-    max_examples=40,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -37,7 +89,7 @@ QUICK = settings(
 
 
 def test_there_are_formats() -> None:
-    assert set(NAMES) >= {"coco", "deeplabcut", "long_csv", "wide_csv"}
+    assert set(NAMES) == set(HOLDS), "a new format of keypoints needs a line in HOLDS"
     others = {name: FORMATS[name].tasks for name in FORMATS.names() if name not in NAMES}
     of_classes = {name for name, tasks in others.items() if "classes" in tasks}
     assert of_classes == {"class_csv", "class_folders", "idx", "npz", "spoken_digits"}, (
@@ -54,130 +106,274 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def fresh(folder: Path) -> Path:
+    """A new folder with the same images and nothing else."""
+    home = Path(tempfile.mkdtemp(dir=folder.parent)) / "home"
+    for name in IMAGES:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).hardlink_to(folder / name)
+    return home
+
+
 # Round trips
 
 
-def point_names() -> st.SearchStrategy[tuple[str, ...]]:
-    letters = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
+def point_names(kind: str) -> st.SearchStrategy[tuple[str, ...]]:
+    if kind == "none":
+        return st.integers(2, 4).map(lambda count: tuple(str(k) for k in range(1, 1 + count)))
+    unfit = "\ufffe\uffff" if kind == "xml" else ""
+    letters = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters=unfit)
     text = st.text(letters, min_size=1, max_size=8).map(str.strip).filter(bool)
     words = st.sampled_from(["left ear", "right ear", "x", "nose_x", "nose", "set", "a.state", "l"])
     return st.lists(text | words, min_size=1, max_size=4, unique=True).map(tuple)
 
 
 @st.composite
-def samples(draw: st.DrawFn, image: str, count: int, features: set[str]) -> KeypointSample:
+def samples(draw: st.DrawFn, image: str, count: int, holds: Holds) -> KeypointSample:
     height, width = IMAGES[image]
-    instances = draw(st.integers(1, 3)) if "instances" in features else 1
-    kinds = (
-        list(Visibility) if "states" in features else [Visibility.UNLABELLED, Visibility.VISIBLE]
-    )
-    drawn = draw(
-        st.lists(st.sampled_from(kinds), min_size=instances * count, max_size=instances * count)
-    )
+    instances = draw(st.integers(1, 3)) if holds.instances else 1
+    kinds = [Visibility.UNLABELLED, Visibility.VISIBLE, *holds.states]
+    kinds = [Visibility.VISIBLE] if holds.placed else kinds
+    size = instances * count
+    drawn = draw(st.lists(st.sampled_from(kinds), min_size=size, max_size=size))
     visibility = np.array(drawn, dtype=np.int8).reshape(instances, count)
-    far = 0.09 * np.hypot(height, width)
+    far = 0.09 * np.hypot(height, width) if holds.outside else 0.5
     points = np.full((instances, count, 2), np.nan)
     for place in zip(*np.nonzero(visibility >= Visibility.HIDDEN), strict=True):
         points[place] = [draw(st.floats(-far, side + far)) for side in (width - 1, height - 1)]
-    split = draw(st.sampled_from([None, *SPLITS]))
+    if holds.names == "placed":  # kept as 32-bit floats
+        points = points.astype(np.float32).astype(float)
+    split = draw(st.sampled_from([None, *SPLITS])) if holds.splits else None
     return KeypointSample(image, (height, width), points, visibility, split)
 
 
 @st.composite
-def all_labels(draw: st.DrawFn, root: Path, features: set[str]) -> KeypointDataset:
-    names = draw(point_names())
-    images = draw(st.lists(st.sampled_from(sorted(IMAGES)), min_size=1, unique=True))
-    found = tuple(draw(samples(image, len(names), features)) for image in images)
-    if "pairs" not in features:
-        return KeypointDataset(root, names, found, guess_symmetry(names))
+def all_labels(draw: st.DrawFn, root: Path, holds: Holds) -> KeypointDataset:
+    names = draw(point_names(holds.names))
+    least = 2 if holds.placed else 1
+    images = draw(st.lists(st.sampled_from(sorted(IMAGES)), min_size=least, unique=True))
+    found = tuple(draw(samples(image, len(names), holds)) for image in images)
+    skeleton = tuple(pairwise(names)) if holds.pairs or holds.skeleton else ()
+    if not holds.pairs:
+        return KeypointDataset(root, names, found, guess_symmetry(names), skeleton)
     mixed = draw(st.permutations(names))
     symmetry = tuple(zip(mixed[::2], mixed[1::2], strict=False))
-    skeleton = tuple(pairwise(names))
     return KeypointDataset(root, names, found, symmetry, skeleton)
 
 
-def assert_same(one: KeypointDataset, two: KeypointDataset) -> None:
-    assert (one.names, one.symmetry, one.skeleton) == (two.names, two.symmetry, two.skeleton)
+def by_image(labels: KeypointDataset) -> list[KeypointSample]:
+    return sorted(labels.samples, key=lambda sample: sample.image)
+
+
+def paired(pairs: Iterable[tuple[str, str]]) -> set[frozenset[str]]:
+    return {frozenset(pair) for pair in pairs}
+
+
+def assert_same(one: KeypointDataset, two: KeypointDataset, tolerance: float = 0.0) -> None:
+    assert (one.names, one.skeleton) == (two.names, two.skeleton)
+    assert paired(one.symmetry) == paired(two.symmetry)
     assert len(one.samples) == len(two.samples)
-    for a, b in zip(one.samples, two.samples, strict=True):
+    for a, b in zip(by_image(one), by_image(two), strict=True):
         assert (a.image, a.size, a.split) == (b.image, b.size, b.split)
         assert a.points.dtype == b.points.dtype == np.float64
         assert a.visibility.dtype == b.visibility.dtype == np.int8
         np.testing.assert_array_equal(a.visibility, b.visibility)
-        np.testing.assert_array_equal(a.points, b.points)
+        np.testing.assert_allclose(a.points, b.points, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 @QUICK
 def test_what_is_written_reads_back_the_same(folder: Path, name: str, data: st.DataObject) -> None:
-    labels = data.draw(all_labels(folder, HOLDS.get(name, set())))
-    path = folder / "written"
-    write_dataset(labels, path, name, overwrite=True)
-    read = read_dataset(path)
-    assert_same(labels, read)
-    assert read.source == path
-    assert read.root == folder
+    holds, home = HOLDS[name], fresh(folder)
+    labels = data.draw(all_labels(home, holds))
+    assume(FORMATS[name]().losses(labels) == [])
+    path = home / holds.path
+    write_dataset(labels, path, name)
+    read = read_dataset(path, root=home)
+    assert_same(labels, read, holds.tolerance)
+    if holds.path:
+        assert [s.image for s in read.samples] == [s.image for s in labels.samples]
+        assert read.source == path
+    assert read_dataset(path).root == home
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 @QUICK
 def test_only_its_own_files_are_recognised(folder: Path, name: str, data: st.DataObject) -> None:
-    labels = data.draw(all_labels(folder, HOLDS.get(name, set())))
-    path = folder / "file"
-    head = FORMATS[name]().text(labels)[: 1 << 16]
-    assert [n for n in FORMATS.names() if FORMATS[n]().recognises(path, head)] == [name]
+    labels = data.draw(all_labels(folder, HOLDS[name]))
+    home = fresh(folder)
+    content = FORMATS[name]().content(labels)
+    files = content if isinstance(content, Mapping) else {HOLDS[name].path: content}
+    known: set[str] = set()
+    for file, written in files.items():
+        (home / file).parent.mkdir(parents=True, exist_ok=True)
+        (home / file).write_bytes(written)
+        head = written[: 1 << 16].decode("utf-8-sig", errors="replace")
+        able = {n for n in FORMATS.names() if FORMATS[n]().recognises(home / file, head)}
+        assert able <= {name}
+        known |= able
+    assert known == {name} or not any(sample.located.any() for sample in labels.samples)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 @QUICK
 def test_what_cannot_be_held_is_refused(folder: Path, name: str, data: st.DataObject) -> None:
-    labels = data.draw(all_labels(folder, {"instances", "states", "pairs"}))
+    holds, home = HOLDS[name], fresh(folder)
+    everything = Holds((ABSENT, HIDDEN), True, True, names="xml")
+    labels = data.draw(all_labels(home, everything))
     losses = FORMATS[name]().losses(labels)
-    path = folder / "lossy"
-    path.unlink(missing_ok=True)
+    path = home / holds.path
     if losses:
         with pytest.raises(SettingsError, match="cannot hold"):
             write_dataset(labels, path, name)
-        assert not path.exists()
-    write_dataset(labels, path, name, lossy=True)
-    read = read_dataset(path)
+        assert not holds.path or not path.exists()
+    if holds.path == "" or any(sample.located.any() for sample in labels.samples):
+        write_dataset(labels, path, name, lossy=True)
+        check_what_is_left(labels, path, name, bool(losses))
+
+
+def check_what_is_left(labels: KeypointDataset, path: Path, name: str, lossy: bool) -> None:
+    """What is left is held, every place is one that was written, and names are kept."""
+    holds = HOLDS[name]
+    if not any(sample.located.any() for sample in labels.samples) and holds.names == "placed":
+        return  # then nothing is left
+    read = read_dataset(path, root=labels.root)
     assert FORMATS[name]().losses(read) == []
-    assert bool(losses) or read.instances == labels.instances
-    write_dataset(read, folder / "again", name, overwrite=True)
-    assert_same(read, read_dataset(folder / "again"))
-    assert read.names == labels.names
-    for kept, sample in zip(read.samples, labels.samples, strict=True):
-        assert (kept.image, kept.size, kept.split) == (sample.image, sample.size, sample.split)
-        first = int(sample.located.any(1).argmax()) if name == "deeplabcut" else 0
-        np.testing.assert_array_equal(kept.points[0], sample.points[first])
+    assert lossy or read.instances == labels.instances
+    again = fresh(labels.root)
+    moved = replace(read, root=again, source=None)
+    write_dataset(moved, again / holds.path, name)
+    assert_same(read, read_dataset(again / holds.path, root=again), holds.tolerance)
+    if holds.names in ("any", "xml"):
+        assert read.names == labels.names
+    were = {sample.image: sample for sample in labels.samples}
+    for kept in read.samples:
+        sample = were[kept.image]
+        assert (kept.size, kept.split) == (sample.size, sample.split if holds.splits else None)
+        first = slice(None) if holds.instances or name in ("deeplabcut", "napari") else slice(1)
+        places = sample.points[first][sample.located[first]]
+        if not holds.outside:
+            height, width = sample.size
+            inside = (places >= -0.5) & (places <= [width - 0.5, height - 0.5])
+            places = places[inside.all(-1)]
+        found, tolerance = kept.points[kept.located], max(holds.tolerance, 1e-12)
+        away = np.abs(found[:, None] - places[None]).max(-1)
+        assert len(found) == len(places)
+        assert not len(found) or max(away.min(0).max(), away.min(1).max()) <= tolerance
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_is_there_is_kept(folder: Path, tmp_path: Path, name: str) -> None:
     points = np.array([[[1.0, 2.0]]])
     sample = KeypointSample("a.png", (30, 40), points, np.array([[3]], dtype=np.int8))
-    labels, path = KeypointDataset(folder, ("nose",), (sample,)), tmp_path / "mine"
-    path.write_text("mine")
+    named = {"napari": "point", "tps": "1"}.get(name, "nose")
+    labels, path = KeypointDataset(folder, (named,), (sample,)), tmp_path / "mine"
+    content = FORMATS[name]().content(labels)
+    file = path if isinstance(content, bytes) else path / next(iter(content))
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
     with pytest.raises(SettingsError, match="exists"):
         write_dataset(labels, path, name)
+    if isinstance(content, Mapping):
+        with pytest.raises(SettingsError, match="is a file; this format is a folder"):
+            write_dataset(labels, file, name)
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(SettingsError, match="exists"):
-        write_dataset(labels, tmp_path / "link", name)
-    assert path.read_text() == "mine"
+    if isinstance(content, bytes):
+        with pytest.raises(SettingsError, match="exists"):
+            write_dataset(labels, tmp_path / "link", name)
+    assert file.read_text() == "mine"
     write_dataset(labels, path, name, overwrite=True)
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["link", "mine"]
     read = read_dataset(path, root=folder)
-    assert_same(labels, read)
-    with pytest.raises(SettingsError, match="read from"):
-        write_dataset(read, path, name, overwrite=True)
+    assert_same(labels, read, HOLDS[name].tolerance)
+    with pytest.raises(SettingsError, match=r"read from|exists"):
+        write_dataset(read, path, name)
 
 
 # Faults
 
-GOOD = {
+GOOD: dict[str, str | dict[str, str | bytes]] = {
+    "cvat": """\
+<annotations><version>1.1</version>
+<image id="0" name="a.png" subset="Train" width="40" height="30"><skeleton label="mouse">
+<points label="nose" outside="0" occluded="0" points="10.5,11.5"/>
+<points label="tail" outside="0" occluded="1" points="12.5,13.5"/></skeleton></image>
+<image id="1" name="b.png" subset="Validation" width="40" height="30"><skeleton label="mouse">
+<points label="nose" outside="0" occluded="0" points="14.5,15.5"/>
+<points label="tail" outside="1" occluded="0" points="0,0"/></skeleton></image></annotations>
+""",
+    "imagej": {
+        "a_RoiSet.zip": packed(
+            {"1.roi": encoded("nose", 10, 11), "2.roi": encoded("tail", 12, 13)}
+        ),
+        "b_RoiSet.zip": packed({"1.roi": encoded("nose", 14, 15)}),
+    },
+    "label_studio": """\
+[{"data": {"image": "/data/upload/2/0a1b2c3d-a.png"}, "meta": {"split": "train"},
+"annotations": [{"result": [
+{"id": "1", "type": "keypointlabels", "original_width": 40, "original_height": 30,
+"value": {"x": 26.25, "y": 38.333333333333336, "keypointlabels": ["nose"]}},
+{"id": "2", "type": "keypointlabels", "meta": {"text": ["hidden"]},
+"value": {"x": 31.25, "y": 45, "keypointlabels": ["tail"]}}]}]},
+{"data": {"image": "b.png"}, "meta": {"split": "val"}, "annotations": [{"result": [
+{"id": "1", "type": "keypointlabels",
+"value": {"x": 36.25, "y": 51.666666666666664, "keypointlabels": ["nose"]}}]}]}]
+""",
+    "labelme": {
+        "a.json": """\
+{"version": "5.5.0", "flags": {"train": true}, "shapes": [
+{"label": "nose", "shape_type": "point", "points": [[10.5, 11.5]], "group_id": null},
+{"label": "tail", "shape_type": "point", "points": [[12.5, 13.5]], "flags": {"hidden": true}}],
+"imagePath": "a.png", "imageData": null, "imageWidth": 40, "imageHeight": 30}
+""",
+        "b.json": """\
+{"version": "5.5.0", "flags": {"val": true}, "shapes": [
+{"label": "nose", "shape_type": "point", "points": [[14.5, 15.5]], "group_id": null}],
+"imagePath": "b.png", "imageData": null, "imageWidth": 40, "imageHeight": 30}
+""",
+    },
+    "stereomorph": {
+        "a.txt": "<landmarks.pixel type=matrix >\n\tnose\t10.5\t11.5\n\ttail\t12.5\t13.5\n",
+        "b.txt": "<landmarks.pixel type=matrix >\n\tnose\t14.5\t15.5\n\ttail\tNA\tNA\n",
+    },
+    "tps": """\
+LM=2
+10.5 18.5
+12.5 16.5
+IMAGE=a.png
+LM=2
+14.5 14.5
+-1 -1
+IMAGE=b.png
+""",
+    "via": """\
+filename,file_size,region_shape_attributes,region_attributes
+a.png,9,"{""name"":""point"",""cx"":10.5,""cy"":11.5}","{""keypoint"":""nose""}"
+a.png,9,"{""name"":""point"",""cx"":12.5,""cy"":13.5}","{""keypoint"":""tail""}"
+b.png,9,"{""name"":""point"",""cx"":14.5,""cy"":15.5}","{""keypoint"":""nose""}"
+""",
+    "napari": """\
+index,axis-0,axis-1,axis-2
+0.0,0.0,11,10
+1.0,0.0,13,12
+2.0,1.0,15,14
+3.0,1.0,17,16
+""",
+    "yolo": {
+        "data.yaml": """\
+train: train.txt
+val: val.txt
+kpt_shape: [2, 3]
+kpt_names: {0: [nose, tail]}
+""",
+        "train.txt": "a.png\n",
+        "val.txt": "b.png\n",
+        "a.txt": "0 .5 .5 1 1 0.2625 0.38333333333333336 2 0.3125 0.45 1\n",
+        "b.txt": "0 .5 .5 1 1 0.3625 0.5166666666666667 2 0 0 0\n",
+    },
     "long_csv": """\
 image,split,point,x,y,state
 a.png,train,nose,10,11,visible
@@ -300,6 +496,75 @@ FAULTS = [
         f", row 5, row: this is not CSV (unexpected end of data); {QUOTES}"]),
     ("no rows", "long_csv", GOOD["long_csv"][27:], "\n", [
         ", row 1, file: there is no label in it; label at least one image"]),
+    ("unknown image", "cvat", 'name="b.png"', 'name="x.png"', [
+        f", image 1: name: there is no image 'x.png'; {THERE}"]),
+    ("not a place", "cvat", "10.5,11.5", "ten,11.5", [
+        ", image 0, skeleton 0: 'ten,11.5' is not a place x,y; write two numbers with a comma "
+        "between"]),
+    ("size", "cvat", 'width="40" height="30"><skeleton label="mouse">\n<points label="nose" '
+     'outside="0" occluded="0" points="14', 'width="4" height="30"><skeleton label="mouse">\n'
+     '<points label="nose" outside="0" occluded="0" points="14', [
+        ", image 1: the width is said to be 4, and that of the image is 40; use the image that "
+        "was labelled, turned and scaled as it was then"]),
+    ("entities", "cvat", "<annotations>", '<!DOCTYPE a [<!ENTITY b "c">]><annotations>', [
+        ", file: it defines a document type; export the labels as CVAT 1.1 again"]),
+    ("unknown image", "label_studio", "b.png", "x.png", [
+        f", [1].data.image: there is no image 'x.png'; {THERE}"]),
+    ("not a number", "label_studio", '"y": 45', '"y": "45"', [
+        ", [0].result[1].value: x and y are 31.25 and '45'; write two finite numbers, in percent"]),
+    ("broken", "label_studio", "}]}]}]", "}]}]", [
+        f", file: the JSON is broken at line 10: Expecting ',' delimiter; {MEND}"]),
+    ("nameless", "label_studio", '["tail"]', "[]", [
+        ", [0].result[1].value.keypointlabels: '' is empty; write the [0].result[1].value."
+        "keypointlabels's name"]),
+    ("two points", "labelme", '"tail"', '"nose"', [
+        ", a.json: shapes[1]: 'nose' is on this object of the image already (a.json: shapes[0]); "
+        "give each object a group_id of its own, or delete one of the points"]),
+    ("nameless", "labelme", '"nose", "shape_type": "point", "points": [[14', '"", "shape_type": '
+     '"point", "points": [[14', [
+        ", b.json: shapes[0].label: '' is empty; write the b.json: shapes[0].label's name"]),
+    ("no place", "labelme", "[[12.5, 13.5]]", "[[12.5]]", [
+        ", a.json: shapes[1].points: [[12.5]] is not one point of two finite numbers; write "
+        "[[x, y]]"]),
+    ("too deep", "labelme", "[[12.5, 13.5]]", "[" * 100_000, [
+        f", a.json: the JSON is nested too deeply; {MEND}"]),
+    ("not numbers", "stereomorph", "10.5\t", "ten\t", [
+        ", a.txt, row 2: 'nose ten 11.5' is not a name and two finite numbers; write NAME, x and "
+        "y between tabs, NA where it is missing"]),
+    ("far outside", "stereomorph", "12.5\t13.5", "12.5\t135.2", [
+        f", a.txt, row 3: (12.5, 135.2) lies 106 px outside the image of 40×30; {MOVE}"]),
+    ("unknown image", "tps", "b.png", "x.png", [
+        f", row 8, IMAGE: there is no image 'x.png'; {THERE}"]),
+    ("not numbers", "tps", "12.5 16.5", "12.5", [
+        ", row 3, LM: '12.5' are not two finite numbers; write x and y with a blank between them, "
+        "-1 -1 where missing"]),
+    ("no image", "tps", "IMAGE=a.png\n", "", [
+        ", row 1, IMAGE: the specimen names no image; add a line IMAGE= after its landmarks"]),
+    ("other landmarks", "tps", "LM=2\n14.5 14.5\n", "LM=1\n", [
+        ", row 1, LM: specimens have 1, 2 landmarks; place the same landmarks on each"]),
+    ("unknown image", "via", "b.png", "x.png", [
+        f", row 4, filename: there is no image 'x.png'; {THERE}"]),
+    ("no number", "via", '""cx"":10.5,', "", [
+        ", row 2, region_shape_attributes: cx and cy are None and 11.5; write two finite numbers, "
+        "in pixels"]),
+    ("broken", "via", '""cx"":10.5,', '""cx"":', [
+        ", row 2, region_shape_attributes: the JSON is broken at line 1: Expecting ',' delimiter; "
+        f"{MEND}"]),
+    ("no such image", "napari", "3.0,1.0", "3.0,77", [
+        ", row 5, axis-0: '77' is no number of an image: there are 2 in the folder; put the file "
+        "beside the images of the stack, or name their folder with --root"]),
+    ("not a number", "napari", ",15,", ",up,", [
+        f", row 4, axis-1: 'up' is not a finite number; {NUMBER}"]),
+    ("numbers", "yolo", "0 .5 .5 1 1 0.2625", "0 .5 .5 1 1 .1 0.2625", [
+        ", a.txt, line 1: '0 .5 .5 1 1 .1 0.2625 0.38333333333333336 2 0.3125 0.45 1' is not "
+        "a class, a box and 2 × 3 numbers; export the labels as YOLO-pose again"]),
+    ("visibility", "yolo", "0.45 1", "0.45 3", [
+        ", a.txt, line 1: the visibility 3 is unknown; write 0, 1 or 2"]),
+    ("flip", "yolo", "kpt_names", "flip_idx: [1, 1]\nkpt_names", [
+        ", flip_idx: [1, 1] does not exchange 2 keypoints in pairs; write the number of each "
+        "keypoint's partner, from 0"]),
+    ("shape", "yolo", "[2, 3]", "[2, 4]", [
+        ", kpt_shape: it is [2, 4]; write the number of keypoints, and 2 or 3"]),
     ("unknown image", "wide_csv", "b.png", "x.png", [
         f", row 3, image: there is no image 'x.png'; {THERE}"]),
     ("nan", "wide_csv", "12,13", "NaN,13", [
@@ -412,9 +677,6 @@ FAULTS = [
       ", categories[0].symmetry: 'tail' is in two pairs; give a keypoint one partner"]),
     ("two points of one name", "coco", '["nose", "tail"], "sk', '["nose", "nose"], "sk', [
         ", categories[0].keypoints[1]: 'nose' is there twice; rename one"]),
-    ("several categories", "coco", '[{"id": 1, "k', '[{"id": 2, "keypoints": ["b"]}, {"id": 1, "k',
-     [", categories: 2 categories have different keypoints; keep exactly one with a list "
-      "'keypoints'"]),
     ("no keypoints", "coco", '"keypoints": ["nose", "tail"], "sk', '"sk', [
         ", categories: no category has a list 'keypoints'; export the labels as keypoints"]),
     ("unknown category", "coco", '"image_id": 1, "category_id": 1',
@@ -463,28 +725,62 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def told(folder: Path, text: str, name: str) -> list[str]:
-    """The faults of a file of this text, without the name of the file."""
-    path = folder / f"{name}.txt"
-    path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
+Good = str | Mapping[str, str | bytes]
+
+
+def put(folder: Path, name: str, good: Good) -> Path:
+    """A file of this text, or a folder of files with images a.png and b.png."""
+    if isinstance(good, str):
+        path = folder / f"{name}.txt"
+        if name == "napari":  # numbers the images of its folder
+            path = put(folder, name, {"labels.csv": ""}) / "labels.csv"
+        path.write_bytes(good.encode("utf-8", errors="surrogateescape"))
+        return path
+    home = folder / f"of_{name}"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    for image in ("a.png", "b.png"):
+        (home / image).hardlink_to(folder / image)
+    for file, content in good.items():
+        (home / file).write_bytes(content.encode() if isinstance(content, str) else content)
+    return home
+
+
+def replaced(good: Good, old: str, new: str) -> Good:
+    """The same with other words."""
+    if isinstance(good, str):
+        return good.replace(old, new)
+    return {f: t.replace(old, new) if isinstance(t, str) else t for f, t in good.items()}
+
+
+def told(folder: Path, good: Good, name: str) -> list[str]:
+    """The faults of a file or folder, without its name."""
+    path = put(folder, name, good)
     with pytest.raises(LabelError) as caught:
         read_dataset(path, format=name)
-    assert all(fault.file == str(path) for fault in caught.value.faults)
+    files = {fault.file for fault in caught.value.faults}
+    assert len(files) == 1
     lines = [str(fault) for fault in caught.value.faults]
     assert str(caught.value) == "\n".join(lines)
-    return [line.removeprefix(str(path)) for line in lines]
+    return [line.removeprefix(next(iter(files))) for line in lines]
 
 
 def test_the_good_files_are_good(faulty: Path) -> None:
-    assert set(GOOD) == set(NAMES), "a new format needs a good file and its faults here"
-    for name, text in GOOD.items():
-        path = faulty / "good"
-        path.write_text(text)
-        labels = read_dataset(path)
-        assert labels.samples[0].points.tolist() == [[[10, 11], [12, 13]]]
-        assert [sample.split for sample in labels.samples] == ["train", "val"]
-        absent = Visibility.UNLABELLED if name == "deeplabcut" else Visibility.ABSENT
-        assert labels.samples[1].visibility.tolist() == [[Visibility.VISIBLE, absent]]
+    assert set(GOOD) == set(READ) - {"beats"}, "a new format needs a good file and faults here"
+    for name, good in GOOD.items():
+        holds = HOLDS.get(name, Holds(splits=False))
+        labels = read_dataset(put(faulty, name, good))
+        first = labels.samples[0]
+        if name == "napari":
+            assert labels.samples[1].points.tolist() == [[[14, 15], [16, 17]]]
+        np.testing.assert_allclose(first.points, [[[10, 11], [12, 13]]], rtol=0, atol=1e-12)
+        splits = ["train", "val"] if holds.splits else [None, None]
+        assert [sample.split for sample in labels.samples] == splits
+        hidden = HIDDEN if HIDDEN in holds.states else Visibility.VISIBLE
+        assert first.visibility.tolist() == [[Visibility.VISIBLE, hidden]]
+        absent = ABSENT if ABSENT in holds.states else Visibility.UNLABELLED
+        second = Visibility.VISIBLE if name == "napari" else absent
+        assert labels.samples[1].visibility.tolist() == [[Visibility.VISIBLE, second]]
 
 
 @pytest.mark.parametrize(
@@ -493,40 +789,51 @@ def test_the_good_files_are_good(faulty: Path) -> None:
     ids=[f"{case[1]}-{case[0]}" for case in FAULTS],
 )
 def test_a_fault_is_one_line(faulty: Path, name: str, old: str, new: str, lines: list[str]) -> None:
-    text = GOOD[name].replace(old, new)
-    assert text != GOOD[name]
+    good = replaced(GOOD[name], old, new)
+    assert good != GOOD[name]
     for image in ("cut.png", "text.png", "bomb.png"):
         with pytest.raises(ImageError) as caught:
             image_size((faulty / image).resolve())
         lines = [line.replace(f"{{{image}}}", str(caught.value)) for line in lines]
-    assert told(faulty, text, name) == lines
+    assert told(faulty, good, name) == lines
 
 
 TOGETHER = {
+    "cvat": ["unknown image", "not a place"],
+    "label_studio": ["unknown image", "not a number", "nameless"],
+    "labelme": ["nameless", "no place"],
+    "stereomorph": ["not numbers", "far outside"],
+    "tps": ["unknown image", "not numbers"],
+    "via": ["unknown image", "no number"],
+    "napari": ["no such image", "not a number"],
+    "yolo": ["visibility", "flip"],
     "long_csv": ["unknown image", "far outside", "two splits", "nameless point"],
     "wide_csv": ["nan", "split"],
     "deeplabcut": ["nan", "unknown image", "split"],
     "coco": ["leaves the folder", "visibility", "absent stranger", "not pairs"],
 }
+"""Faults of a format of text that can be in one file."""
+
+TEXTS = [name for name, good in GOOD.items() if isinstance(good, str)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TOGETHER)
 def test_all_faults_come_at_once(faulty: Path, name: str) -> None:
-    text, lines = GOOD[name], []
+    good, lines = GOOD[name], []
     for kind, member, old, new, said in FAULTS:
         if member == name and kind in TOGETHER[name]:
-            assert old in text
-            text = text.replace(old, new)
+            assert replaced(good, old, new) != good
+            good = replaced(good, old, new)
             lines += said
     assert len(lines) >= 2
-    assert sorted(told(faulty, text, name)) == sorted(lines)
+    assert sorted(told(faulty, good, name)) == sorted(lines)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
 def test_an_empty_file_is_said_to_be_empty(faulty: Path, name: str, text: str) -> None:
     (line,) = told(faulty, text, name)
-    assert "empty" in line or "broken at line" in line
+    assert any(word in line for word in ("empty", "broken at line", "no XML", "no label in it"))
     path = faulty / "empty"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(
@@ -535,12 +842,11 @@ def test_an_empty_file_is_said_to_be_empty(faulty: Path, name: str, text: str) -
         read_dataset(path)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXTS)
 def test_byte_order_mark_and_line_ends_do_not_matter(faulty: Path, name: str) -> None:
-    path, plain = faulty / "marked", faulty / "plain"
-    plain.write_text(GOOD[name])
-    path.write_bytes(("\ufeff" + GOOD[name].replace("\n", "\r\n\r\n")).encode())
-    assert_same(read_dataset(plain), read_dataset(path))
+    plain = read_dataset(put(faulty, name, GOOD[name]))
+    text = "\ufeff" + str(GOOD[name]).replace("\n", "\r\n\r\n")
+    assert_same(plain, read_dataset(put(faulty, name, text)))
 
 
 def test_coco_is_json_with_its_convention(folder: Path) -> None:

@@ -247,8 +247,8 @@ class Augmentation:
             grain = rng.standard_normal(shown.shape, dtype=np.float32)
             shown += np.float32(noise * self.noise) * grain
         if self.colour and shown.shape[-1] > 1:  # drawn last: nothing else is drawn otherwise
-            changes = rng.uniform(-1, 1, shown.shape[-1])
-            shown *= (1 + self.colour * changes).astype(np.float32)
+            changes = np.asarray(rng.uniform(-1, 1, shown.shape[-1]), np.float32)
+            shown *= 1 + np.float32(self.colour) * changes
         return shown.clip(0, 1, out=shown)
 
     def apply(

@@ -8,7 +8,8 @@ from typing import Any
 from placewise.files import claim_folder, make_folder, write_bytes, write_json, write_text
 from placewise.findings import Findings
 from placewise.labels import Dataset
-from placewise.report.drawing import sheet, to_png
+from placewise.report.drawing import to_png
+from placewise.report.sheets import sheet
 from placewise.task import Progress
 from placewise.tasks import task_of
 

@@ -16,8 +16,10 @@ from tyro.conf import DisallowNone, PositionalMetavarFromFieldName
 from placewise import __version__
 from placewise.cli._compare import compare
 from placewise.cli._images import check, convert, demo, evaluate, predict, train
+from placewise.cli._label import label
 from placewise.cli._places import audit, mend
 from placewise.cli._show import show
+from placewise.cli._video import frames
 from placewise.errors import PlacewiseError
 from placewise.progress import console
 
@@ -46,6 +48,8 @@ Options and examples of a command: placewise COMMAND --help"""
 VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "convert": convert,
+    "frames": frames,
+    "label": label,
     "train": train,
     "predict": predict,
     "evaluate": evaluate,

@@ -84,11 +84,13 @@ def convert(
 
       placewise convert my_folder/CollectedData.csv my_folder/points.csv
       placewise convert my_folder/points.csv my_folder/coco.json --to-format coco
+      placewise convert my_folder/points.csv my_folder/annotations.xml
       placewise convert folder_of_classes folder_of_classes/labels.csv
 
     Args:
         data: file of labels, or the folder that holds one.
-        to: the file to write; it names images relative to the folder of the images.
+        to: the file to write, or the folder where the format is one (labelme, yolo, imagej); it
+            names images relative to the folder of the images.
         format: force the format that is read.
         to_format: format to write; by default the one that the ending of the name suggests.
         root: folder of the images, if it is not the folder of the file.
@@ -246,19 +248,24 @@ def _train_and_score(
 
 
 def predict(
-    run: Positional[Path],
-    images: Positional[Path],
+    runs_and_images: Positional[tuple[Path, ...]],
     /,
     out: Path,
     resume: bool = False,
     track: bool = False,
+    start: int | None = None,
+    stop: int | None = None,
+    step: int | None = None,
+    video: bool = False,
+    smooth: str | None = None,
+    gate: float | None = None,
     overlays: int = 200,
     threshold: float = 0.5,
     device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
 ) -> None:
-    """Predict keypoints or classes on new images.
+    """Predict keypoints or classes on new images, or keypoints on the frames of a video.
 
     Like this:
 
@@ -266,15 +273,25 @@ def predict(
       placewise predict my_run image.png --out predictions --overlays 0
       placewise predict my_run new_images --out predictions --resume
       placewise predict my_run frames_of_a_video --out predictions --track
+      placewise predict my_run clip.mp4 --out clip_predicted --video --smooth median=5
+      placewise predict my_run my_second_run clip.mp4 --out clip_predicted --smooth eks
 
     Args:
-        run: folder of the run.
-        images: an image, a folder that is searched with its subfolders, or arrays (.npz, idx).
+        runs_and_images: folder of the run, then an image, a folder that is searched with its
+            subfolders, arrays (.npz, idx), or a video; for a video also several runs, whose mean is
+            taken.
         out: new folder for predictions.csv and the images with drawings, outside of the folder of
             images; keypoints are also written for COCO and DeepLabCut.
         resume: continue the same prediction where it was interrupted.
         track: give animals or people their identities over the images, which are taken as frames
-            of a video in the natural order of their names.
+            of a video in the natural order of their names. On a video, animals always get them.
+        start: of a video: first frame, from 0.
+        stop: of a video: first frame that is not predicted.
+        step: of a video: every how many frames one is predicted.
+        video: of a video: write labelled.mp4 too, which browsers play.
+        smooth: of a video: median=5, or another odd number of frames; or eks, an ensemble Kalman
+            smoother over two or more runs.
+        gate: of a video: leave out keypoints with a lower score, e.g. 0.5.
         overlays: number of images that are drawn with their prediction, at most.
         threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
@@ -282,9 +299,25 @@ def predict(
         quiet: print nothing.
     """
     import_all(plugin)
+    from placewise.cli._video import predict_runs
+    from placewise.errors import SettingsError
     from placewise.prediction import predict as run_prediction
     from placewise.progress import Display
 
+    if len(runs_and_images) < 2:
+        raise SettingsError("name the folder of a run, then the images or the video")
+    *runs, images = runs_and_images
+    more = {
+        "start": start,
+        "stop": stop,
+        "step": step,
+        "draw": video or None,
+        "smooth": smooth,
+        "gate": gate,
+    }
+    if predict_runs(runs, images, out, more, device, resume, threshold, quiet):
+        return
+    (run,) = runs
     with Display("images", quiet) as progress:
         about = run_prediction(
             run,
@@ -382,6 +415,7 @@ def demo(
     minutes: float | None = None,
     seed: int = 0,
     images: int | None = None,
+    label: bool = False,
 ) -> None:
     """Make a folder of images with known answers, train on it, and show the result.
 
@@ -392,6 +426,7 @@ def demo(
       placewise demo --task spots --axes 1 --out recordings
       placewise demo --task masks --axes 3 --out volumes
       placewise demo --out digits --minutes 1
+      placewise demo --label
 
     Args:
         out: new folder for the images, the run, the scores and the predictions.
@@ -401,7 +436,14 @@ def demo(
         minutes: length of the training; by default as long as the task needs.
         seed: number that all random draws follow from.
         images: number of images; by default as many as the task needs.
+        label: open the labelling page on such images instead, the first 20 of which are labelled.
     """
+    if label:
+        from placewise.demo import write_begun
+        from placewise.labelling import label as open_page
+
+        open_page(write_begun(out, task=task, seed=seed, images=images or 60))
+        return
     from placewise.demo import run_demo
 
     run_demo(out, task=task, axes=axes, minutes=minutes, seed=seed, images=images)

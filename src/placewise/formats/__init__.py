@@ -13,6 +13,7 @@ path ── _files ──> files and their Format ── read ──> Dataset �
 
 from placewise.formats._files import convert, holds_arrays, read_dataset, write_dataset
 from placewise.formats._format import FORMATS, Format, Text, Written
+from placewise.formats.mask_folders import label_maps_in
 
 __all__ = [
     "FORMATS",
@@ -21,6 +22,7 @@ __all__ = [
     "Written",
     "convert",
     "holds_arrays",
+    "label_maps_in",
     "read_dataset",
     "write_dataset",
 ]

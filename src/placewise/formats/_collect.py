@@ -34,6 +34,13 @@ from placewise.labels.names import has_control, normal, shown, why_unfit, why_un
 from placewise.labels.sources import file_of
 from placewise.wording import PIXELS_OF, natural, sides_of
 
+COUNTED = {
+    1: "samples",
+    2: "pixels, x right, y down",
+    3: "voxels: x, y and z along width, height and depth",
+}
+"""What places are numbers of, by the number of axes."""
+
 FAR = 0.1
 """A keypoint further than this share of the diagonal beyond the edge is a fault; objects that the
 border cuts have keypoints a little outside."""
@@ -319,7 +326,7 @@ class Collector:
                 row,
                 fields,
                 f"({where}) lies {max(far):.0f} {PIXELS_OF[len(size)]} outside the {what}{sides}",
-                "correct it (0-based pixels, x right, y down), or label the keypoint as absent",
+                f"correct it (0-based {COUNTED[len(size)]}), or label the keypoint as absent",
             )
 
     def labels(
@@ -382,6 +389,10 @@ class Collector:
             self.fault(1, "file", "there is no label in it", "label at least one image")
         if self.faults:
             self.stop()
+        self.tell()
+
+    def tell(self) -> None:
+        """Say in one line what was taken for granted, if anything was."""
         if self._assumed:
             _log.warning("%s is read with %s", self.path, ", ".join(self._assumed))
 

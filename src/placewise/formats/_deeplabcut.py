@@ -23,6 +23,7 @@ from placewise.frames.package import parts as parts_of
 from placewise.hdf5 import is_hdf5
 from placewise.labels import KeypointDataset, Visibility
 from placewise.labels.names import shown
+from placewise.labels.sources import file_of
 from placewise.wording import natural
 
 HEADER = ("scorer", "bodyparts", "coords")
@@ -110,6 +111,24 @@ def _holds_frames(file: Path) -> bool:
     if not file.is_file() or frames_of(file) is None:
         return False
     return bool(parts_of(file)) if is_hdf5(file) else True
+
+
+def row_names(images: Sequence[str], scored: bool) -> tuple[tuple[str, ...], ...]:
+    """The names of rows: numbers of frames for predictions of a video, else paths.
+
+    Paths of three parts have one in each level, as DeepLabCut writes those of `labeled-data`.
+
+    Example:
+        >>> row_names(["clip.mp4[3]", "clip.mp4[4]"], scored=True)
+        (('3',), ('4',))
+        >>> row_names(["labeled-data/clip/a.png"], scored=False)
+        (('labeled-data', 'clip', 'a.png'),)
+    """
+    videos = {file_of(image) for image in images}
+    if scored and len(videos) == 1 and not videos & set(images):
+        return tuple((image[:-1].rpartition("[")[2],) for image in images)
+    split = [tuple(image.split("/")) for image in images]
+    return tuple(split) if {len(name) for name in split} == {3} else tuple((i,) for i in images)
 
 
 def _read_row(

@@ -12,14 +12,17 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from placewise.errors import DataError, Fault, LabelError, SettingsError
+import numpy as np
+
+from placewise.errors import DataError, Fault, LabelError, NoLabelsError, SettingsError
 from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
 from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
 from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
+from placewise.formats._text_tools import text_tool
 from placewise.formats._tools import named_like, tool_of, videos_in
 from placewise.images import is_hidden, is_image_name
-from placewise.labels import Dataset, KeypointDataset, Pixels, by_time
+from placewise.labels import Dataset, KeypointDataset, KeypointSample, Pixels, by_time
 from placewise.labels.names import shown
 from placewise.wording import natural
 
@@ -131,8 +134,42 @@ def _joined(labels: KeypointDataset, folder: Path) -> KeypointDataset:
                 found = member.joints(file)
                 if found and set(found.names) == set(labels.names):
                     _log.info("skeleton and symmetry pairs are those of %s", file)
-                    return replace(labels, symmetry=found.symmetry, skeleton=found.skeleton)
+                    joined = replace(labels, symmetry=found.symmetry, skeleton=found.skeleton)
+                    return _followed(joined, member, file)
     return labels
+
+
+def _followed(labels: KeypointDataset, member: KeypointFormat, file: Path) -> KeypointDataset:
+    """Labels without identities with those of a file that has the same keypoints at their places.
+
+    Args:
+        labels: with or without identities.
+        member: the format of the file.
+        file: that names the same keypoints.
+    """
+    several = any(len(one.points) > 1 for one in labels.samples)
+    if not several or any(one.tracks is not None for one in labels.samples):
+        return labels
+    with contextlib.suppress(DataError):
+        other = member.read(file, labels.root).ordered(labels.names)
+        told = {one.image: one for one in other.samples if one.tracks is not None}
+        samples = tuple(
+            replace(one, tracks=told[one.image].tracks)
+            if one.image in told and _same_places(one, told[one.image])
+            else one
+            for one in labels.samples
+        )
+        count = sum(one.tracks is not None for one in samples)
+        if count:
+            _log.info("identities on %d images are those of %s", count, file)
+            return replace(labels, samples=samples)
+    return labels
+
+
+def _same_places(one: KeypointSample, other: KeypointSample) -> bool:
+    """Whether the same keypoints are at the same places, instance by instance."""
+    same = one.points.shape == other.points.shape
+    return same and bool(np.allclose(one.points, other.points, atol=0.01, equal_nan=True))
 
 
 def write_dataset(
@@ -307,7 +344,7 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     todo = f"did you mean {below[0]}?" if below else "name the file, or call it points.csv"
     if not below and (videos := videos_in(path)):
         todo = f"label frames of {videos[0]} with 'placewise label {path}'"
-    raise SettingsError(
+    raise NoLabelsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )
 
@@ -320,7 +357,8 @@ def _generality(member: Format, path: Path) -> tuple[bool, bool]:
 def _instead(path: Path, found: _Found, tried: Sequence[Format], task: str | None) -> _Found | None:
     """What a folder as a whole is, where that counts more than the file of labels in it."""
     for member in tried:
-        if not (member.beside_files and member.recognises_folder(path)):
+        same = type(member) is type(found.member)
+        if same or not (member.beside_files and member.recognises_folder(path)):
             continue
         if member.choice(path) == "wins":
             return _Found(path, [path], member)
@@ -514,6 +552,8 @@ def _unrecognised(file: Path, head: str) -> NoReturn:
         collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
     elif tool := tool_of(file):
         collector.fault(0, "file", f"it is {tool.what}", tool.way.format(file=file))
+    elif tool := text_tool(head):
+        collector.fault(0, "file", f"it is {tool.what}", tool.way)
     elif head.startswith("[") and '"image_id"' in head:
         got = "it is a list of results, not a data set: it names no images and no keypoints"
         collector.fault(0, "file", got, "give the file with images, annotations and categories")

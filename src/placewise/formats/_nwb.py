@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise import __version__
+from placewise.errors import SettingsError
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
 from placewise.labels.sources import file_of
 
@@ -30,10 +31,23 @@ COUNTED = "timestamps are the numbers of frames"
 REFERENCE = "(0, 0) is the centre of the top left pixel; x to the right, y down"
 
 _HOME = "/processing/behavior"
+_TAKEN = set("skeleton original_videos dimensions description scorer source_software .".split())
+"""Names of other things in a group of predictions."""
+
 _DESCRIPTION = (
     "Keypoints on images, written by placewise. The start of the session is not known; 1970-01-01 "
     "takes its place."
 )
+
+
+def series_named(keypoint: str) -> str:
+    """What the series of a keypoint is called: names in NWB hold no / and no :.
+
+    Example:
+        >>> series_named("left/ear")
+        'left_ear'
+    """
+    return keypoint.replace("/", "_").replace(":", "_")
 
 
 def written(labels: KeypointDataset) -> bytes:
@@ -156,6 +170,12 @@ class _Writer:
         """Predictions of a video: a group for each instance, with a series for each keypoint."""
         import h5py
 
+        called = {series_named(name) for name in self.labels.names}
+        if len(called) < len(self.labels.names) or called & _TAKEN:
+            raise SettingsError(
+                f"the keypoints {', '.join(self.labels.names)} cannot be names in NWB, where / and "
+                f": are _, and {', '.join(sorted(_TAKEN))} are taken; rename keypoints"
+            )
         slots, count = _slots(samples)
         frames = np.array([_frame_of(s) if video else i for i, s in enumerate(samples)], np.float64)
         for slot in range(count):
@@ -173,7 +193,7 @@ class _Writer:
             software.attrs["version"] = __version__
             rows = [row.get(slot) for row in slots]
             for k, keypoint in enumerate(self.labels.names):
-                series = f"{where}/{keypoint.replace('/', '_').replace(':', '_')}"
+                series = f"{where}/{series_named(keypoint)}"
                 self._series(series, k, samples, rows, frames)
 
     def _series(
@@ -224,10 +244,13 @@ def _frame_of(sample: KeypointSample) -> int:
 
 def _slots(samples: Sequence[KeypointSample]) -> tuple[list[dict[int, int]], int]:
     """For each image which instance is in which slot: that of its track, else its place."""
+    told = [sample.tracks for sample in samples if sample.tracks is not None]
+    known = sorted({int(one) for tracks in told for one in tracks if one >= 0})
+    place = {identity: slot for slot, identity in enumerate(known)}
     found = []
     for sample in samples:
         tracks = None if sample.tracks is None else sample.tracks.tolist()
         good = tracks is not None and min(tracks) >= 0 and len(set(tracks)) == len(tracks)
-        order = tracks if tracks is not None and good else range(len(sample.points))
+        order = [place[one] for one in tracks] if tracks and good else range(len(sample.points))
         found.append({int(slot): row for row, slot in enumerate(order)})
     return found, 1 + max((slot for row in found for slot in row), default=0)

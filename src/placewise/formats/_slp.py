@@ -86,6 +86,8 @@ def joined(collector: Collector, skeletons: Sequence[Skeleton]) -> Skeleton:
             got = f"its instances have {len(skeletons)} skeletons with different nodes"
             collector.fault(0, "skeletons", got, "keep one of them in SLEAP, and save it anew")
             break
+    for name in first.names:
+        collector.name(name, 0, "nodes")
     if len(set(first.names)) < len(first.names):
         collector.fault(0, "skeletons", "two nodes have one name", "rename one in SLEAP")
     return first

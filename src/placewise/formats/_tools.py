@@ -31,12 +31,14 @@ class Tool(NamedTuple):
         way: what to do instead.
         endings: of names, without the dot.
         starts: bytes at an offset, one of which it has.
+        pattern: what the beginning of its text holds.
     """
 
     what: str
     way: str
     endings: str = ""
     starts: tuple[tuple[int, bytes], ...] = ()
+    pattern: str = ""
 
 
 VIDEO = Tool(

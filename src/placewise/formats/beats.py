@@ -55,6 +55,8 @@ class Beats(Format):
             except ImageError as error:
                 collector.fault(0, name, str(error), "write it again, or take it out")
                 continue
+            if not places and image is not None:
+                collector.mark(image, (0, BEAT, Visibility.ABSENT, np.nan, np.nan))
             for number, place in enumerate(places):
                 collector.within(image, (place,), 0, name)
                 collector.mark(image, (number, BEAT, Visibility.VISIBLE, place, np.nan))

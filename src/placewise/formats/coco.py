@@ -7,23 +7,23 @@ and an image's `split`. Several annotations of an image are its instances; one w
 keypoint is none, unless it has `absent`. An `area` that is not that of the box about the keypoints
 is kept. The box of a crowd (`iscrowd` 1) is a region in which keypoints are not labelled one by
 one; its `ignored`, beyond the standard, names them. Its corners are edges of pixels.
-Coordinates are taken as they are: 0-based, an integer is a pixel's centre.
+Coordinates are taken as they are: 0-based, an integer is a pixel's centre; files of Roboflow, CVAT
+and Label Studio count from the image's corner.
 
 Source: the data format page of cocodataset.org. Other tools deviate from it, and what they mean
 is read where it can be one thing only: ids as text, a skeleton from 0, places that are no numbers
-where v = 0, empty lists of keypoints, a category for each keypoint, images in a folder nearby.
+where v = 0, empty lists of keypoints, several categories, images in a folder nearby.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from placewise.formats._coco import is_coco, only_outlines
 from placewise.formats._coco_text import VISIBILITY, Json, text_of
 from placewise.formats._collect import Collector, subfolders
 from placewise.formats._format import Joints, KeypointText
+from placewise.formats._json import MEND, entry, finite, parsed, word
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.labels import (
     Ignored,
@@ -40,14 +41,14 @@ from placewise.labels import (
 )
 from placewise.labels.names import shown
 
-MAX_LISTS = 20_000_000
-"""Most lists and objects in a file; more would fill the memory."""
-
 SAME = 0.001
 """Share of an area by which it may differ from that of the box about the keypoints."""
 
 MAX_FOLDERS = 1000
 """Most folders that are searched for the images."""
+
+_INFO = ("contributor", "date_created", "description", "url", "version", "year")
+"""What `info` says of a file."""
 
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 _BESIDE = ("annotations", "annotation", "labels")
@@ -91,6 +92,15 @@ class Coco(KeypointText):
         return text_of(labels)
 
 
+class _Category(NamedTuple):
+    """A category with keypoints: what it says, where, its id, and the names."""
+
+    said: Json
+    path: str
+    key: str
+    names: tuple[str, ...]
+
+
 class Reader:
     """Walks through the JSON of one file, trusts nothing, and hands what it finds to a collector.
 
@@ -102,9 +112,10 @@ class Reader:
     def __init__(self, collector: Collector, *, find_root: bool) -> None:
         self.collector, self.find_root = collector, find_root
         self.names: tuple[str, ...] = ()
-        self.columns: dict[str, range] = {}
+        self.parts: dict[str, tuple[str, ...]] = {}
+        self.alone = False
         self.images: dict[str, str | None] = {}
-        self.instances: Counter[tuple[str, int]] = Counter()
+        self.instances: Counter[tuple[str, str]] = Counter()
         self.ignored: dict[str, list[Ignored]] = {}
 
     def labels(self) -> KeypointDataset:
@@ -117,17 +128,17 @@ class Reader:
         images = self._get(content, "images", list, "")
         annotations = self._get(content, "annotations", list, "")
         found = self._categories(content)
+        if tool := _corner_tool(content, self.collector.path.name):
+            self.collector.from_corner(tool)
         if self.find_root and images:
             self._find_root(images)
         for i, image in enumerate(images or ()):
             self._image(image, f"images[{i}]")
-        if found is None or images is None or annotations is None:
+        if not found or images is None or annotations is None:
             self.collector.stop()
-        category, path = found
         for i, annotation in enumerate(annotations):
             self._annotation(annotation, f"annotations[{i}]")
-        symmetry = self._symmetry(category, f"{path}.symmetry")
-        labels = self.collector.labels(self.names, symmetry, self._skeleton(category))
+        labels = self.collector.labels(self.names, self._symmetry(found), self._skeleton(found))
         return labels.ignoring(self.ignored)
 
     def joints(self) -> Joints | None:
@@ -137,11 +148,9 @@ class Reader:
             LabelError: the file is broken.
         """
         found = self._categories(self._content())
-        if found is None or self.collector.faults:
+        if not found or self.collector.faults:
             return None
-        category, path = found
-        symmetry = self._symmetry(category, f"{path}.symmetry")
-        skeleton = self._skeleton(category)
+        symmetry, skeleton = self._symmetry(found), self._skeleton(found)
         if self.collector.faults or not (symmetry or skeleton):
             return None
         return Joints(
@@ -156,22 +165,15 @@ class Reader:
         text = self.collector.text()
         if self.collector.faults:
             self.collector.stop()
-        if text.count("[") + text.count("{") > MAX_LISTS:
-            self._broken(f"the JSON holds more than {MAX_LISTS:,} lists", "split the file")
-        mend = "export it again, or mend it with an editor"
         try:
-            content = json.loads(text, object_pairs_hook=_unique)
-        except RecursionError:
-            self._broken("the JSON is nested too deeply", mend)
-        except json.JSONDecodeError as error:
-            self._broken(f"the JSON is broken at line {error.lineno}: {error.msg}", mend)
-        except ValueError as error:  # a number of thousands of digits, or a key that is there twice
-            self._broken(str(error).partition(";")[0], mend)
+            content = parsed(text)
+        except ValueError as error:
+            self._broken(str(error), MEND)
         if isinstance(content, list):
             got = "it is a list of results, not a data set: it names no images and no keypoints"
             self._broken(got, "give the file with images, annotations and categories")
         if not isinstance(content, dict):
-            self._broken("the JSON is not an object", mend)
+            self._broken("the JSON is not an object", MEND)
         info = content.get("info")
         said = info.get("pixel_convention") if isinstance(info, dict) else None
         if said not in (None, PIXEL_CONVENTION):
@@ -208,43 +210,38 @@ class Reader:
         self.fault(f"{path}.{key}", got, "write a whole number")
         return None
 
-    def _categories(self, content: Json) -> tuple[Json, str] | None:
-        """The first category with keypoints and its path; fills `names` and `columns`.
+    def _categories(self, content: Json) -> list[_Category]:
+        """The categories with keypoints, none where one is a fault; fills `names` and `parts`.
 
-        Several categories may have the same keypoints, or one keypoint each.
+        A keypoint of the same name in several categories is one keypoint. Where each category has
+        a keypoint of its own, those of an image are of one object.
         """
-        found: list[tuple[Json, str, str, tuple[str, ...]]] = []
+        found: list[_Category] = []
         for i, value in enumerate(self._get(content, "categories", list, "") or ()):
             path, category = f"categories[{i}]", value if isinstance(value, dict) else {}
             listed = category.get("keypoints")
             key = None
             if listed or "id" in category:
                 key = self._key(category, "id", path)
-            if key in self.columns:
+            if key in self.parts:
                 self.fault(f"{path}.id", f"{shown(key)} is the id of two categories", "number them")
             if key is not None:
-                self.columns[key] = range(0)
+                self.parts[key] = ()
             if listed:
                 names = self._typed(listed, list, f"{path}.keypoints") or []
                 good = self._names(names, f"{path}.keypoints")
                 if key is None or len(good) < max(1, len(names)):
-                    return None
-                found.append((category, path, key, good))
-        lists = list(dict.fromkeys(names for *_, names in found))
-        self.names = tuple(dict.fromkeys(name for names in lists for name in names))
-        if not found or (len(lists) > 1 and any(len(names) > 1 for names in lists)):
+                    return []
+                found.append(_Category(category, path, key, good))
+        self.names = tuple(dict.fromkeys(name for one in found for name in one.names))
+        if not found:
             got, todo = "no category has a list 'keypoints'", "export the labels as keypoints"
-            if found:
-                got = f"{len(found)} categories have different keypoints"
-                todo = "keep exactly one with a list 'keypoints'"
             self.fault("categories", got, todo)
-            return None
-        for _, _, key, good in found:
-            start = self.names.index(good[0])
-            self.columns[key] = range(start, start + len(good))
+        self.parts.update({one.key: one.names for one in found})
+        self.alone = len(self.names) > 1 and all(len(one.names) == 1 for one in found)
         if len(found) > 1:
             self.collector.assume(f"the keypoints of {len(found)} categories together")
-        return found[0][:2]
+        return found
 
     def _names(self, values: list[object], path: str) -> tuple[str, ...]:
         """The names that are good, each once."""
@@ -258,37 +255,43 @@ class Reader:
                 names[name] = None
         return tuple(names)
 
-    def _symmetry(self, category: Json, path: str) -> tuple[tuple[str, str], ...] | None:
+    def _symmetry(self, categories: Sequence[_Category]) -> tuple[tuple[str, str], ...] | None:
         """Pairs of names, None where the file has none."""
-        if category.get("symmetry") is None:
-            return None
-        pairs: list[tuple[str, str]] = []
-        for i, pair in enumerate(self._typed(category["symmetry"], list, path) or ()):
-            named = _pair(pair, {name: name for name in self.names})
-            if named is None:
-                got = f"{shown(pair)} is not a pair of keypoints"
-                self.fault(f"{path}[{i}]", got, "write two names of keypoints")
-            else:
-                pairs.append(named)
+        told = [one for one in categories if one.said.get("symmetry") is not None]
+        pairs: dict[tuple[str, str], str] = {}
+        for one in told:
+            path = f"{one.path}.symmetry"
+            for i, pair in enumerate(self._typed(one.said["symmetry"], list, path) or ()):
+                named = _pair(pair, {name: name for name in one.names})
+                if named is None:
+                    got = f"{shown(pair)} is not a pair of keypoints"
+                    self.fault(f"{path}[{i}]", got, "write two names of keypoints")
+                elif one is told[0] or named[::-1] not in pairs:
+                    pairs[named] = path
         for name, count in Counter(name for pair in pairs for name in pair).items():
             if count > 1:
+                path = next(path for pair, path in pairs.items() if name in pair)
                 self.fault(path, f"{shown(name)} is in two pairs", "give a keypoint one partner")
-        return tuple(pairs)
+        return tuple(pairs) if told else None
 
-    def _skeleton(self, category: Json) -> tuple[tuple[str, str], ...]:
+    def _skeleton(self, categories: Sequence[_Category]) -> tuple[tuple[str, str], ...]:
         """Pairs of names that are drawn joined; what cannot be understood is left out."""
-        listed = category.get("skeleton")
-        listed = listed if isinstance(listed, list) else []
-        first = 1
-        if any(isinstance(pair, list) and 0 in pair for pair in listed):
-            first = 0
-            self.collector.assume("a skeleton whose numbers begin at 0")
-        numbers: dict[Any, str] = {name: name for name in self.names}
-        numbers.update(enumerate(self.names, first))
-        pairs = [_pair(pair, numbers) for pair in listed]
-        if None in pairs:
-            self.collector.assume(f"{pairs.count(None)} of {len(pairs)} skeleton pairs left out")
-        return tuple(pair for pair in pairs if pair)
+        found: dict[tuple[str, str], None] = {}
+        for one in categories:
+            listed = one.said.get("skeleton")
+            listed = listed if isinstance(listed, list) else []
+            first = 1
+            if any(isinstance(pair, list) and 0 in pair for pair in listed):
+                first = 0
+                self.collector.assume("a skeleton whose numbers begin at 0")
+            numbers: dict[Any, str] = {name: name for name in one.names}
+            numbers.update(enumerate(one.names, first))
+            pairs = [_pair(pair, numbers) for pair in listed]
+            if None in pairs:
+                left = f"{pairs.count(None)} of {len(pairs)} skeleton pairs left out"
+                self.collector.assume(left)
+            found.update(dict.fromkeys(pair for pair in pairs if pair))
+        return tuple(found)
 
     def _find_root(self, images: list[object]) -> None:
         """Choose the folder that holds the most of the images."""
@@ -347,12 +350,12 @@ class Reader:
         annotation: Json | None = self._typed(value, dict, path)
         if annotation is None:
             return
-        columns = self._columns(annotation, path)
-        if columns and annotation.get("iscrowd") == 1 and not _labelled(annotation):
-            self._crowd(annotation, columns)
+        names = self._parts(annotation, path)
+        if names and annotation.get("iscrowd") == 1 and not _labelled(annotation):
+            self._crowd(annotation, names)
             return
         empty = not annotation.get("keypoints") and "absent" not in annotation
-        if not columns or (empty and {"keypoints", "bbox", "segmentation"} & set(annotation)):
+        if not names or (empty and {"keypoints", "bbox", "segmentation"} & set(annotation)):
             return  # of another category, or a box or a mask alone
         key = self._key(annotation, "image_id", path)
         if key is not None and key not in self.images:
@@ -360,22 +363,21 @@ class Reader:
             self.fault(f"{path}.image_id", got, "add the image or delete the annotation")
         image = self.images.get(key) if key is not None else None
         values = self._get(annotation, "keypoints", list, path)
-        names = self.names[columns.start : columns.stop]
         absent = self._absent(annotation, names, path)
         if values is not None and len(values) != 3 * len(names):
             got = f"{len(values)} numbers instead of 3 × {len(names)}"
             self.fault(f"{path}.keypoints", got, "write x, y, v for each keypoint of the category")
         elif values is not None:
             scores = _scores(annotation.get("scores"), len(names))
-            instance = self._points(values, image, columns, absent, scores, path)
+            instance = self._points(values, image, names, absent, scores, path)
             if instance is not None:
                 self._object(annotation, values, image, instance, path)
 
-    def _crowd(self, annotation: Json, columns: range) -> None:
+    def _crowd(self, annotation: Json, names: Sequence[str]) -> None:
         """Keep the box of a crowd, in which keypoints are not labelled one by one."""
         image = self.images.get(str(annotation.get("image_id"))) or ""
         box = annotation.get("bbox")
-        numbers = [_finite(value) for value in box] if isinstance(box, list) else []
+        numbers = [finite(value) for value in box] if isinstance(box, list) else []
         x, y, width, height = numbers if len(numbers) == 4 else (None,) * 4
         if x is None or y is None or not width or not height or min(width, height) <= 0:
             return
@@ -383,21 +385,17 @@ class Reader:
         said = listed if isinstance(listed, list) else list(self.names)
         low, high = (x - 0.5, y - 0.5), (x + width - 0.5, y + height - 0.5)
         held = self.ignored.setdefault(image, [])
-        held += [
-            Ignored(name, low, high)
-            for name in self.names[columns.start : columns.stop]
-            if name in said
-        ]
+        held += [Ignored(name, low, high) for name in names if name in said]
 
-    def _columns(self, annotation: Json, path: str) -> range | None:
+    def _parts(self, annotation: Json, path: str) -> tuple[str, ...] | None:
         """The keypoints of an annotation's category; None and a fault where there is none."""
-        keyed = [columns for columns in self.columns.values() if columns]
+        keyed = [names for names in self.parts.values() if names]
         if "category_id" not in annotation and len(keyed) == 1:
             return keyed[0]
         key = self._key(annotation, "category_id", path)
-        if key is None or key in self.columns:
-            return self.columns[key] if key is not None else None
-        known = ", ".join(islice(self.columns, 10))
+        if key is None or key in self.parts:
+            return self.parts[key] if key is not None else None
+        known = ", ".join(islice(self.parts, 10))
         got = f"there is no category with the id {shown(annotation['category_id'])}"
         todo = f"correct it: the ids of the categories are {known}"
         self.fault(f"{path}.category_id", got, todo)
@@ -407,16 +405,17 @@ class Reader:
         self,
         values: list[object],
         image: str | None,
-        columns: range,
+        names: Sequence[str],
         absent: set[str] | None,
         scores: list[float],
         path: str,
     ) -> int | None:
         """Mark the keypoints of the next instance on an image; its number, None if it has none."""
-        instance = self.instances[image or "", columns.start]
+        of = image or "", names[0] if self.alone else ""
+        instance = self.instances[of]
         marks = []
-        for i, column in enumerate(columns):
-            field, name = f"{path}.keypoints[{3 * i}]", self.names[column]
+        for i, name in enumerate(names):
+            field = f"{path}.keypoints[{3 * i}]"
             placed = self._point(values[3 * i : 3 * i + 3], image, field)
             if placed is None:
                 continue
@@ -429,7 +428,7 @@ class Reader:
         if absent is not None or any(mark[2] for mark in marks):
             for mark in marks:
                 self.collector.mark(image, mark)
-            self.instances[image or "", columns.start] += 1
+            self.instances[of] += 1
             return instance
         return None
 
@@ -443,7 +442,7 @@ class Reader:
             self.fault(f"{path}.track_id", got, "number the objects over the images from 0")
         elif isinstance(track, int):
             self.collector.track(image, instance, track)
-        area = _finite(annotation.get("area"))
+        area = finite(annotation.get("area"))
         if area is not None and area > 0 and abs(area - _box_area(values)) > SAME * area:
             self.collector.area(image, instance, area)
 
@@ -462,7 +461,7 @@ class Reader:
         self, values: list[object], image: str | None, field: str
     ) -> tuple[Visibility, float, float] | None:
         """Visibility and place from x, y, v, None where they are a fault."""
-        x, y, v = (_finite(value) for value in values)
+        x, y, v = (finite(value) for value in values)
         if v == 0 or values == [None] * 3:  # then x and y mean nothing
             return Visibility.UNLABELLED, math.nan, math.nan
         if x is None or y is None or v is None:
@@ -477,6 +476,23 @@ class Reader:
         return VISIBILITY[int(v)], x, y
 
 
+def _corner_tool(content: Json, name: str) -> str | None:
+    """The tool that wrote a file and counts from the image's corner; None: one that does not.
+
+    Label Studio and Roboflow say who they are. CVAT writes with Datumaro, which leaves all of
+    `info` empty. X-AnyLabeling cuts places off to whole pixels, which are those of the centres.
+    """
+    info = entry(content.get("info"))
+    if info.get("pixel_convention") is not None:
+        return None
+    said = {key: word(info.get(key)) for key in _INFO}
+    if "roboflow" in " ".join(said.values()).lower() or name == "_annotations.coco.json":
+        return "Roboflow"
+    if said["contributor"] == "Label Studio":
+        return "Label Studio"
+    return "CVAT" if set(_INFO) <= set(info) and not any(said.values()) else None
+
+
 def _pair(pair: object, names: Mapping[Any, str]) -> tuple[str, str] | None:
     """Two names, None where it is no pair of different keypoints."""
     if not isinstance(pair, list) or not all(type(end) in (int, str) for end in pair):
@@ -488,13 +504,13 @@ def _pair(pair: object, names: Mapping[Any, str]) -> tuple[str, str] | None:
 def _scores(listed: object, count: int) -> list[float]:
     """Scores from 0 to 1, NaN where there is none."""
     values = listed if isinstance(listed, list) and len(listed) == count else [None] * count
-    found = [_finite(value) for value in values]
+    found = [finite(value) for value in values]
     return [math.nan if s is None or not 0 <= s <= 1 else s for s in found]
 
 
 def _box_area(values: list[object]) -> float:
     """Area of the box about the keypoints x, y, v of which v is not 0."""
-    numbers = [_finite(value) or 0.0 for value in values]
+    numbers = [finite(value) or 0.0 for value in values]
     seen = [numbers[i : i + 2] for i in range(0, len(numbers) - 2, 3) if numbers[i + 2]]
     if not seen:
         return 0.0
@@ -511,26 +527,6 @@ def _below(folder: Path) -> Iterator[Path]:
 def _whole(value: object) -> object:
     """A float such as 640.0 as the whole number that it is; all else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _finite(value: object) -> float | None:
-    """A number of a JSON file, None if it is anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Json:
-    """An object whose keys are there once."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        key = next(key for key, count in Counter(k for k, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {shown(key)} is there twice in one object")
-    return found
 
 
 def _labelled(annotation: Json) -> bool:

@@ -12,6 +12,7 @@ half a pixel is taken off x and y. Source: the data format page of cocodataset.o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,13 @@ from placewise.geometry import FloatArray, Size
 from placewise.labels import InstanceDataset, InstanceSample
 from placewise.labels.names import shown
 from placewise.labels.shapes import Shape, Shapes, unpacked
-from placewise.wording import natural
+from placewise.wording import natural, sides_of
 
 CORNERS = 3
 """Fewest corners of an outline."""
+
+SMALL = 4.0
+"""Pixels across from which on an outline surely covers the centre of one, or nearly so."""
 
 
 class CocoMasks(Format):
@@ -52,6 +56,9 @@ class CocoMasks(Format):
 class _Objects(Reader):
     """Walks through the JSON of one file, and makes shapes of its annotations."""
 
+    tiny = 0
+    """Outlines that cover no pixel's centre."""
+
     def objects(self) -> InstanceDataset:
         """Read everything.
 
@@ -69,6 +76,8 @@ class _Objects(Reader):
         shapes: dict[str, list[Shape]] = {name: [] for name in self.collector.images}
         for i, annotation in enumerate(annotations or ()):
             self._shape(annotation, kinds, shapes, f"annotations[{i}]")
+        if self.tiny:
+            self.collector.assume(f"{self.tiny:,} outlines that cover no pixel's centre left out")
         used = {shape.kind for listed in shapes.values() for shape in listed} - {-1}
         if not used and not self.collector.faults:
             got, todo = "no annotation has an outline", "boxes make no masks; export polygons"
@@ -80,6 +89,7 @@ class _Objects(Reader):
     ) -> InstanceDataset:
         if self.collector.faults:
             self.collector.stop()
+        self.collector.tell()
         order = sorted(used, key=lambda kind: natural(names[kind]))
         number = {kind: place for place, kind in enumerate(order)} | {-1: -1}
         samples = []
@@ -145,7 +155,14 @@ class _Objects(Reader):
                 todo = f"write x0, y0, x1, y1, … of at least {CORNERS} corners, finite numbers"
                 self.fault(f"{path}[{i}]", got, todo)
                 return None
+            low, high = ring.min(0), ring.max(0)
+            if (high < -0.5).any() or (low > np.array(size[::-1]) - 0.5).any():
+                got = f"the outline lies outside the image of {sides_of(size)}"
+                self.fault(f"{path}[{i}]", got, "correct it, or use the image that was labelled")
+                return None
             rings.append(ring)
+        if rings and not _covers(rings, size):
+            self.tiny += 1
         return Shape(kind, tuple(rings)) if rings else None
 
     def _runs(self, value: Json, kind: int, size: Size, path: str) -> Shape | None:
@@ -165,6 +182,12 @@ class _Objects(Reader):
             self.fault(f"{path}.counts", got, "export the masks of this image again")
             return None
         return Shape(kind, runs=runs)
+
+
+def _covers(rings: Sequence[FloatArray], size: Size) -> bool:
+    """Whether a pixel's centre lies in an outline; only small ones are drawn to find out."""
+    wide = max(float(np.ptp(ring, axis=0).min()) for ring in rings)
+    return wide >= SMALL or bool(Shape(0, tuple(rings)).mask(size).any())
 
 
 def _ring(polygon: object) -> FloatArray | None:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from placewise.formats._collect import Collector
-from placewise.formats._deeplabcut import read_labels
+from placewise.formats._deeplabcut import read_labels, row_names
 from placewise.formats._format import KeypointText
 from placewise.formats._tables import (
     header_of,
@@ -83,8 +83,9 @@ class Deeplabcut(KeypointText):
             ["bodyparts", *parts * count, *[""] * split],
             ["coords", *coords * (len(labels.names) * count), *[""] * split],
         ]
-        for sample in labels.samples:
-            cells = [sample.image]
+        names = row_names([sample.image for sample in labels.samples], labels.scored)
+        for name, sample in zip(names, labels.samples, strict=True):
+            cells = ["/".join(name)]
             for i in range(count):
                 cells += _cells(sample, i, len(labels.names), labels.scored)
             rows.append([*cells, *[sample.split or ""] * split])

@@ -6,13 +6,12 @@ DeepLabCut itself reads the `.h5` and not the CSV beside it. Nothing in it is un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from placewise.formats._collect import Collector
-from placewise.formats._deeplabcut import HEADER, SEVERAL, Rows, read_labels
+from placewise.formats._deeplabcut import HEADER, SEVERAL, Rows, read_labels, row_names
 from placewise.formats._format import WrittenKeypoints
 from placewise.formats._hdf5 import is_file_of, reading
 from placewise.formats._losses import check_images, losses_of
@@ -20,7 +19,6 @@ from placewise.formats._pandas import Frame, key_of, read_frame, written_frame
 from placewise.formats._tables import number
 from placewise.hdf5 import has_h5py, needs_h5py
 from placewise.labels import KeypointDataset
-from placewise.labels.sources import file_of
 
 SCORER = "placewise"
 
@@ -31,6 +29,7 @@ class DeeplabcutH5(WrittenKeypoints):
     Rows that are numbers are frames of a video, which is looked for near the file.
     """
 
+    endings = (".h5",)
     patterns = ("*.h5",)
 
     def recognises(self, path: Path, head: str) -> bool:
@@ -97,21 +96,3 @@ def _frame(labels: KeypointDataset, several: bool) -> Frame:
     ]
     names = row_names([sample.image for sample in labels.samples], labels.scored)
     return Frame(tuple(columns), names, values.reshape(len(names), -1))
-
-
-def row_names(images: Sequence[str], scored: bool) -> tuple[tuple[str, ...], ...]:
-    """The names of rows: numbers of frames for predictions of a video, else paths.
-
-    Paths of three parts have one in each level, as DeepLabCut writes those of `labeled-data`.
-
-    Example:
-        >>> row_names(["clip.mp4[3]", "clip.mp4[4]"], scored=True)
-        (('3',), ('4',))
-        >>> row_names(["labeled-data/clip/a.png"], scored=False)
-        (('labeled-data', 'clip', 'a.png'),)
-    """
-    videos = {file_of(image) for image in images}
-    if scored and len(videos) == 1 and not videos & set(images):
-        return tuple((image[:-1].rpartition("[")[2],) for image in images)
-    split = [tuple(image.split("/")) for image in images]
-    return tuple(split) if {len(name) for name in split} == {3} else tuple((i,) for i in images)

@@ -134,7 +134,7 @@ def _dots(collector: Collector, file: Path) -> list[tuple[str, FloatArray, int]]
         got = f"{100 * bright.mean():.0f} % of its pixels are bright, too many for dots"
         collector.fault(0, file.name, got, "draw small bright dots on black")
         return []
-    labels, count = ndimage.label(bright, np.ones((3, 3), bool))
+    labels, count = _parted(image, bright)
     numbers = np.arange(1, count + 1)
     places = np.array(ndimage.center_of_mass(bright, labels, numbers)).reshape(-1, 2)[:, ::-1]
     pixels = ndimage.sum_labels(bright, labels, numbers).astype(int)
@@ -144,6 +144,31 @@ def _dots(collector: Collector, file: Path) -> list[tuple[str, FloatArray, int]]
     code = (strong > 0.5 * strong.max(0, initial=1e-9)).astype(int).T @ np.array([4, 2, 1])
     named = (COLOURS[number] for number in code.tolist())
     return list(zip(named, places, pixels.tolist(), strict=True))
+
+
+def _parted(image: NDArray[np.float32], bright: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Numbers of connected bright pixels, and how many there are.
+
+    Dots of two colours that touch would together have a third one, which no pixel of them has: they
+    are parted by colour.
+    """
+    from scipy import ndimage
+
+    touching = np.ones((3, 3), bool)
+    labels, count = ndimage.label(bright, touching)
+    lit = image > 0.5 * image.max(-1, keepdims=True)
+    own = lit @ (1 << np.arange(image.shape[-1]))
+    for number, box in enumerate(ndimage.find_objects(labels), 1):
+        here = labels[box] == number
+        colours = np.unique(own[box][here])
+        together = np.bitwise_or.reduce(colours)
+        if together in colours:
+            continue
+        for colour in colours[1:].tolist():
+            parts, more = ndimage.label(here & (own[box] == colour), touching)
+            labels[box][parts > 0] = count + parts[parts > 0]
+            count += more
+    return labels, count
 
 
 def _bright(image: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import KeypointText
+from placewise.formats._objects import many_of_a_kind
 from placewise.formats._tables import (
     Row,
     header_of,
@@ -48,12 +49,6 @@ KNOWN = {
     "state": "visibility",
     **dict.fromkeys(("recording", "signal", "volume"), "image"),
 }
-
-MANY = 0.1
-"""A keypoint that repeats in this share of the images that hold it is one of many of a kind."""
-
-SLIPS = 2
-"""Up to this many surplus rows of a keypoint are slips, however few images there are."""
 
 _Placed = tuple[Any, ...]
 """(visibility, x, y, …)."""
@@ -214,7 +209,7 @@ def _follow(collector: Collector, entries: list[_Entry]) -> None:
 
 def _number_instances(collector: Collector, entries: list[_Entry], column: str) -> None:
     """Make every row an instance where the file is of many of a kind, else refuse repetitions."""
-    if _many_of_a_kind(entries):
+    if many_of_a_kind((entry.image, entry.point) for entry in entries):
         _one_by_one(collector, entries)
         return
     first: dict[tuple[str, str], int] = {}
@@ -244,14 +239,3 @@ def _one_by_one(collector: Collector, entries: list[_Entry]) -> None:
                 lacking = True
     if lacking:
         collector.assume("keypoints without a row on an image as absent there")
-
-
-def _many_of_a_kind(entries: list[_Entry]) -> bool:
-    """Whether some keypoint repeats so often that repeating is what the file is about."""
-    counts = Counter((entry.image, entry.point) for entry in entries)
-    held = Counter(point for _, point in counts)
-    repeated = Counter(point for (_, point), count in counts.items() if count > 1)
-    surplus: Counter[str] = Counter()
-    for (_, point), count in counts.items():
-        surplus[point] += count - 1
-    return any(surplus[p] > SLIPS and repeated[p] >= MANY * held[p] for p in repeated)

@@ -56,7 +56,7 @@ from placewise.labels.masks import (
     Values,
 )
 from placewise.labels.names import normal, shown, why_unfit, why_unsafe
-from placewise.readers import list_files
+from placewise.readers import list_files, reader_of
 from placewise.readers.packed import SIGNALS, VOLUMES
 from placewise.wording import natural
 
@@ -68,6 +68,9 @@ SMALL = 64
 
 CONNECTED = 0.9
 """Share of numbers that are one connected piece in a mask of objects."""
+
+FRAME = 0.01
+"""Millimetres up to which the voxels of an image and of its mask may lie apart, about."""
 
 PEEK = 40
 """Masks whose pieces are counted."""
@@ -279,6 +282,22 @@ def _matched(collector: Collector, path: Path) -> Iterator[_Pair]:
                     collector.fault(0, missing, got, todo)
 
 
+def label_maps_in(folder: Path) -> frozenset[str]:
+    """Names of the files in a folder that are masks or fields of its images.
+
+    Args:
+        folder: that may hold images with their masks.
+    """
+    if not folder.is_dir():
+        return frozenset()
+    table = _table_of(folder)
+    with contextlib.suppress(DataError):
+        pairs = list(_rows(Collector(table, folder)) if table else _found(folder))
+        maps = {name for pair in pairs for name in (pair.mask, pair.field) if name}
+        return frozenset(maps - {pair.image for pair in pairs})
+    return frozenset()
+
+
 def _named(home: Path, names: Sequence[str]) -> Path | None:
     """The folder of one of these names that holds images, capitals or not; the first name wins."""
     below = {one.name.lower(): one for one in subfolders(home)}
@@ -355,8 +374,24 @@ def _look(collector: Collector, pair: _Pair) -> _Read | None:
         todo = "give the mask of this image at its own size"
         collector.fault(pair.row, pair.column, got, todo)
         return None
+    if not _one_frame(collector.root / pair.image, mask):
+        got = f"the voxels of {shown(pair.mask)} lie elsewhere than those of {shown(pair.image)}"
+        todo = "resample the mask to the image: their affines must be equal"
+        collector.fault(pair.row, pair.column, got, todo)
+        return None
     numbers = np.unique(found)
     return _Read(pair, found.shape, values, tuple(numbers[numbers > 0].tolist()))
+
+
+def _one_frame(image: Path, mask: Path) -> bool:
+    """Whether both files say that their voxels lie at the same places, where both say it."""
+    frames = []
+    for path in (image, mask):
+        reader = reader_of(path)
+        frame = None if reader is None else reader.frame(path)
+        if frame is not None:
+            frames.append(frame)
+    return len(frames) < 2 or bool(np.abs(frames[0] - frames[1]).max() < FRAME)
 
 
 def _packed(name: str) -> bool:

@@ -19,7 +19,7 @@ from placewise.formats._collect import Collector
 from placewise.formats._format import WrittenKeypoints
 from placewise.formats._hdf5 import is_file_of, last_part, located, nearest, reading, video_there
 from placewise.formats._losses import check_images, losses_of
-from placewise.formats._nwb import COUNTED, written
+from placewise.formats._nwb import COUNTED, series_named, written
 from placewise.frames import frame_named
 from placewise.hdf5 import Hdf5, Hdf5Error, has_h5py, needs_h5py
 from placewise.images import is_image_name
@@ -141,7 +141,8 @@ class _Reader:
         stored = self.file.texts(f"{where}/original_videos")
         stored = stored or self.file.texts(f"{where}/source_video/external_file")
         values, scores, numbers = self._places(where)
-        rows = np.flatnonzero(np.isfinite(values).all(-1).any(1)).tolist()
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(-1))
+        rows = np.flatnonzero(finite.any(1)).tolist()
         frames = [numbers[row] for row in rows]
         self.collector.root = nearest(self.collector, stored, self.root)
         named = self._namer(stored, frames)
@@ -250,7 +251,7 @@ class _Reader:
         """(frames, keypoints, 2) places, (frames, keypoints) scores, and the numbers of frames."""
         values, scores, numbers = [], [], list[int]()
         for name in self.names:
-            series = f"{where}/{name.replace('/', '_').replace(':', '_')}"
+            series = f"{where}/{series_named(name)}"
             data = self.file.array(f"{series}/data").astype(np.float64)
             if data.ndim != 2 or data.shape[1] != 2:
                 raise Hdf5Error(f"{series!r} has places of shape {data.shape}; (frames, 2) is read")

@@ -60,11 +60,12 @@ class SleapAnalysis(KeypointFormat):
                 raise Hdf5Error(f"'point_scores' has the shape {scores.shape}")
         for name in names:
             collector.name(name, 0, "node_names")
-        shown = np.flatnonzero(np.isfinite(places).all(-1).any(1).any(1))
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(places).all(-1))
+        shown = np.flatnonzero(finite.reshape(len(finite), -1).any(1))
         named = _namer(collector, stored, shown.tolist(), root)
         for frame in shown.tolist():
             image = collector.image(named(frame), 0, f"frame {frame}")
-            there = np.flatnonzero(np.isfinite(places[frame]).all(-1).any(1)).tolist()
+            there = np.flatnonzero(finite[frame].any(1)).tolist()
             for number, track in enumerate(there):
                 if tracked:
                     collector.track(image, number, track)

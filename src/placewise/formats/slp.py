@@ -8,6 +8,7 @@ means nothing, so it is read as not labelled. Instances are of type 0 (a person)
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from io import BytesIO
 from pathlib import Path
@@ -147,9 +148,7 @@ class Slp(WrittenKeypoints):
             group.attrs["json"] = np.bytes_(_metadata(labels))
             videos, places = _videos(labels)
             _write_texts(file, "videos_json", videos)
-            tracks = (int(s.tracks.max()) for s in labels.samples if s.tracks is not None)
-            named = [f'[0,"track_{i}"]' for i in range(max(tracks, default=-1) + 1)]
-            _write_texts(file, "tracks_json", named)
+            _write_texts(file, "tracks_json", [f'[0,"track_{i}"]' for i in _tracks(labels)])
             _write_texts(file, "suggestions_json", [])
             for name, table in _tables(labels, places).items():
                 file.create_dataset(name, data=table)
@@ -198,16 +197,15 @@ def _read_instance(
     if int(told["track"]) >= 0:
         collector.track(image, number, int(told["track"]))
     scored = points is tables.predicted
-    for name, point in zip(names, points[start:stop], strict=True):
-        x, y = float(point["x"]), float(point["y"])
-        seen = bool(point["visible"]) and np.isfinite(x) and np.isfinite(y)
-        if seen:
+    block = points[start:stop]
+    scores = block["score"].tolist() if scored else [np.nan] * len(block)
+    told_of = (block["x"].tolist(), block["y"].tolist(), block["visible"].tolist(), scores)
+    for name, x, y, visible, score in zip(names, *told_of, strict=True):
+        if visible and math.isfinite(x) and math.isfinite(y):
             collector.within(image, (x, y), 0, f"{field}, {name}")
-            score = float(point["score"]) if scored else np.nan
             collector.mark(image, (number, name, Visibility.VISIBLE, x, y, score))
         else:
-            nothing = np.nan, np.nan, np.nan
-            collector.mark(image, (number, name, Visibility.UNLABELLED, *nothing))
+            collector.mark(image, (number, name, Visibility.UNLABELLED, *[math.nan] * 3))
 
 
 def _metadata(labels: KeypointDataset) -> bytes:
@@ -301,6 +299,7 @@ def _tables(labels: KeypointDataset, places: dict[str, tuple[int, int]]) -> dict
     instances: list[tuple[Any, ...]] = []
     points: dict[int, list[tuple[Any, ...]]] = {USER: [], PREDICTED: []}
     kind = PREDICTED if labels.scored else USER
+    tracks = {-1: -1, **{identity: i for i, identity in enumerate(_tracks(labels))}}
     for number, sample in enumerate(labels.samples):
         start = len(instances)
         for i in np.flatnonzero(sample.located.any(1)).tolist():
@@ -310,7 +309,7 @@ def _tables(labels: KeypointDataset, places: dict[str, tuple[int, int]]) -> dict
                 points[kind].append((*row, scores[k]) if kind == PREDICTED else row)
             known = scores[np.isfinite(scores)]
             mean = float(known.mean()) if len(known) else 0.0
-            track = -1 if sample.tracks is None else int(sample.tracks[i])
+            track = -1 if sample.tracks is None else tracks[int(sample.tracks[i])]
             told = (len(instances), kind, number, 0, track, -1, mean)
             instances.append((*told, first, len(points[kind]), np.nan))
         frames.append((number, *places[sample.image], start, len(instances)))
@@ -320,6 +319,12 @@ def _tables(labels: KeypointDataset, places: dict[str, tuple[int, int]]) -> dict
         "points": np.array(points[USER], _POINTS),
         "pred_points": np.array(points[PREDICTED], [*_POINTS, ("score", "f8")]),
     }
+
+
+def _tracks(labels: KeypointDataset) -> list[int]:
+    """The identities, each of which becomes a track; in the file they have numbers from 0."""
+    told = [sample.tracks for sample in labels.samples if sample.tracks is not None]
+    return sorted({int(one) for tracks in told for one in tracks if one >= 0})
 
 
 def _scores(sample: KeypointSample, instance: int) -> NDArray[np.float64]:

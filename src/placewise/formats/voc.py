@@ -7,12 +7,15 @@ Annotations/a.xml   JPEGImages/a.jpg   ImageSets/Main/train.txt
 Corners are 1-based, and a box holds both of its corner pixels (the development kit of the PASCAL
 VOC challenge, Everingham et al.), so its middle lies at (xmin + xmax) / 2 − 1 in our coordinates.
 All objects of an image are labelled: a name without a box on an image is absent there. A box that
-is `difficult` is no spot but a region that is ignored.
+is `difficult` is no spot but a region that is ignored. A box that begins and ends in one row or
+column of pixels is a slip, and is left out.
 """
 
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +26,12 @@ from placewise.formats._format import Format
 from placewise.images import is_image_name
 from placewise.labels import Ignored, KeypointDataset, Visibility
 from placewise.labels.names import shown
-from placewise.wording import natural
+from placewise.wording import natural, sides_of
 
 _BOXES = ("annotations", "annotation")
 _IMAGES = ("JPEGImages", "images", "Images", "imgs")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_BEGIN = re.compile(r"<annotation[\s>]")
 
 
 @dataclass
@@ -38,6 +42,7 @@ class _Read:
     ignored: dict[str, list[Ignored]] = field(default_factory=dict)
     on_image: dict[str, int] = field(default_factory=dict)
     named: dict[str, set[str]] = field(default_factory=dict)
+    flat: Counter[str] = field(default_factory=Counter)
 
 
 class Voc(Format):
@@ -53,12 +58,13 @@ class Voc(Format):
 
     def recognises(self, path: Path, head: str) -> bool:
         """XML whose first element is an annotation."""
-        return path.suffix.lower() == ".xml" and "<annotation" in head[:400]
+        return path.suffix.lower() == ".xml" and _BEGIN.search(head[:400]) is not None
 
     def recognises_folder(self, path: Path) -> bool:
         """An XML file of annotations."""
         file = next(_files(path), None)
-        return file is not None and b"<annotation" in read_bytes(file, 400)
+        head = read_bytes(file, 400).decode("utf-8", "replace") if file else ""
+        return _BEGIN.search(head) is not None
 
     def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
         """Read labels; see `Format.read`."""
@@ -75,6 +81,9 @@ class Voc(Format):
                     mark = (0, name, Visibility.ABSENT, math.nan, math.nan, math.nan)
                     collector.mark(image, mark)
                     lacking = True
+        if read.flat:
+            counts = ", ".join(f"{name} ({count:,})" for name, count in read.flat.items())
+            collector.assume(f"boxes that begin and end in one row or column left out: {counts}")
         if lacking:
             collector.assume("names without a box on an image as absent there")
         labels = collector.labels(tuple(read.names), symmetry=()).for_task("spots")
@@ -112,6 +121,12 @@ def _read_file(collector: Collector, read: _Read, file: Path, split: str) -> Non
     collector.split(image, split, 0, file.name)
     if image is None:
         return
+    said = tuple(_number(_text(tree, f"size/{side}")) for side in ("height", "width"))
+    own = collector.images[image].size
+    if own is not None and all(side > 0 for side in said) and said != tuple(own):
+        got = f"it says {said[1]:g}×{said[0]:g} px, and {shown(image)} is of {sides_of(own)}"
+        collector.fault(0, file.name, got, "use the image that was labelled")
+        return
     read.named[image] = set()
     for element in tree.iter("object"):
         _read_box(collector, read, image, file.name, element)
@@ -128,10 +143,12 @@ def _read_box(
     left, top, right, bottom = corners
     if not all(map(math.isfinite, corners)) or right < left or bottom < top:
         got = f"the box of {shown(name)} is {', '.join(map(str, corners))}"
+        got += "; xmin is larger than xmax" if right < left else ""
+        got += "; ymin is larger than ymax" if bottom < top else ""
         collector.fault(0, where, got, "write xmin, ymin, xmax, ymax in pixels, each once")
         return
     if right == left or bottom == top:
-        collector.assume("boxes without an area left out")
+        read.flat[name] += 1
         return
     read.names[name] = None
     if _text(element, "difficult") == "1":

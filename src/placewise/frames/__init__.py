@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from placewise.family import Family
-from placewise.geometry import Size
+from placewise.frames._writer import VideoWriter
+from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
+
+__all__ = ["FRAMES", "Frames", "VideoWriter", "frame_named", "frames_of"]
 
 
 class Frames(ABC):
@@ -22,10 +25,12 @@ class Frames(ABC):
     Attributes:
         endings: of names, in small letters.
         what: what such a file is called in messages.
+        moving: whether its images follow each other in time.
     """
 
     endings: ClassVar[tuple[str, ...]]
     what: ClassVar[str]
+    moving: ClassVar[bool] = False
 
     def takes(self, path: Path) -> bool:
         """Whether a file is of this kind."""
@@ -55,6 +60,10 @@ class Frames(ABC):
             ImageError: the file cannot be read, or has no such image.
         """
 
+    def times(self, path: Path) -> FloatArray | None:
+        """(images,) seconds since the first image, of each; None where nothing says them."""
+        return None
+
 
 FRAMES = Family("frames", Frames, "placewise.frames")
 
@@ -82,3 +91,8 @@ def frame_named(file: str, number: int) -> str:
 @lru_cache(maxsize=1)
 def _members() -> tuple[Frames, ...]:
     return tuple(FRAMES[name]() for name in FRAMES.names())
+
+
+def __getattr__(name: str) -> type:
+    """The members by their classes' names, loaded when they are asked for."""
+    return FRAMES.class_named(name)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from torch import Tensor, nn
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family, Setting
-from placewise.geometry import Size
+from placewise.geometry import FloatArray, Size
 from placewise.labels import NOT_LABELLED
 
 
@@ -215,6 +216,19 @@ class KeypointHead(GridHead):
             output: what `forward` returned.
             size: of the image proper; what lies beyond is padding, and no keypoint is put there.
         """
+
+    def hills(self, output: Tensor, size: Size) -> list[FloatArray]:
+        """Places at which the map of each keypoint of one image has a maximum, the hottest first.
+
+        Args:
+            output: what `forward` returned for one image.
+            size: of the image proper.
+
+        Returns:
+            For each keypoint (n, axes) of (x, y, …) in pixels of the image; nothing of a head
+            without maps.
+        """
+        return [np.empty((0, self.spatial_dims)) for _ in range(self.keypoints)]
 
 
 def check_features(features: Tensor, in_channels: int, spatial_dims: int) -> None:

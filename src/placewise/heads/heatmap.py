@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from placewise.decoders import DECODERS, Decoder
-from placewise.geometry import Size, to_image
+from placewise.geometry import FloatArray, Size, to_image
 from placewise.heads import Decoded
-from placewise.heads._maps import MapHead, uncertainty
+from placewise.heads._maps import FAINT, MapHead, uncertainty
 from placewise.losses import LOSSES, Loss
+from placewise.peaks import find_peaks
+
+APART, MOST = 2.0, 20
+"""Pixels of a map between two of its maxima, and how many are told."""
 
 SIDE = 64
 """Length of each axis of a map that is assumed where the size of the images is not known."""
@@ -84,3 +88,12 @@ class Heatmap(MapHead):
         heat, scores = self.criterion.read(self.on_image(output.float(), size))
         points, stride = self.decoder(heat), self.map_stride[::-1]
         return Decoded(to_image(points, stride), scores, uncertainty(heat, points, stride))
+
+    def hills(self, output: Tensor, size: Size) -> list[FloatArray]:
+        """Maxima of the maps that are at least `FAINT` of the highest; see `KeypointHead.hills`."""
+        heat, _ = self.criterion.read(self.on_image(output.float(), size))
+        found, stride = find_peaks(heat[0], APART, most=MOST), self.map_stride[::-1]
+        return [
+            to_image(one.points[one.heat >= FAINT * one.heat.max(initial=0.0)], stride)
+            for one in found
+        ]

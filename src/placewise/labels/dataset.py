@@ -66,6 +66,9 @@ class Dataset(ABC, Generic[S]):
     what: ClassVar[str]
     """What the names are names of, in messages."""
 
+    has_keypoints: ClassVar[bool] = False
+    """Whether places of keypoints are labelled, whatever is learnt from them."""
+
     root: Path
     names: tuple[str, ...]
     samples: tuple[S, ...]

@@ -148,6 +148,7 @@ class KeypointDataset(Dataset[KeypointSample]):
 
     task = "keypoints"
     what = "keypoints"
+    has_keypoints = True
 
     root: Path
     names: tuple[str, ...]

@@ -186,6 +186,17 @@ F1 = Metric(
 
 SPOT_METRICS = (
     F1,
+    *(
+        Metric(
+            f"f1_at_ms/{time}",
+            f"F1 within {time} ms",
+            "%",
+            f"the same where a found event may be {time} ms from the labelled one, of all kinds "
+            "together",
+            "higher",
+        )
+        for time in (150, 50)
+    ),
     Metric(
         "precision", "precision", "%", "share of the found spots that are labelled ones", "higher"
     ),

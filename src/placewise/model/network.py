@@ -303,9 +303,18 @@ class Network(nn.Module, ABC, Generic[P]):
             images: their names.
         """
         size = tuple(shown.shape[1:-1])
-        padded = self.padding.pad(self.as_batch(shown), self.margins(size))
-        output = self.head(self._features(padded)).float()
-        return self.decode(output, size, sizes, images or [""] * len(sizes))
+        return self.decode(self.raw(shown), size, sizes, images or [""] * len(sizes))
+
+    @torch.inference_mode()
+    def raw(self, shown: Scaled) -> Tensor:
+        """Raw output of the head as float32 for images at the network's scale; see `decode`.
+
+        Args:
+            shown: (batch, *size, channels) in 0..1, each what `prepared` gave.
+        """
+        padded = self.padding.pad(self.as_batch(shown), self.margins(tuple(shown.shape[1:-1])))
+        output: Tensor = self.head(self._features(padded)).float()
+        return output
 
     def _features(self, images: Tensor) -> Tensor:
         """The features of images of any size: tile by tile where they are large."""

@@ -28,7 +28,8 @@ import numpy as np
 from placewise.devices import device_of
 from placewise.errors import ImageError, SettingsError, ShapeError
 from placewise.files import make_folder, write_json
-from placewise.formats import holds_arrays, read_dataset
+from placewise.formats import holds_arrays, label_maps_in, read_dataset
+from placewise.frames import frame_named, frames_of
 from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labels import Files, Source
@@ -69,6 +70,8 @@ def predict(
     threshold: float = 0.5,
     resume: bool = False,
     track: bool = False,
+    frames: slice | None = None,
+    others: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict images and write what was found; for arrays in memory see `load_model`.
@@ -79,8 +82,8 @@ def predict(
 
     Args:
         run: a trained run, or its folder.
-        images: an image, a folder that is searched with its subfolders, or arrays of images (.npz,
-            idx).
+        images: an image, a folder that is searched with its subfolders, arrays of images (.npz,
+            idx), or a video, whose frames are its images; see `predict_video` for more of it.
         out: a new or empty folder, outside of the folder of images; with `resume`, that of a
             prediction that was stopped.
         device: where the network runs.
@@ -88,6 +91,8 @@ def predict(
         threshold: predictions with a lower score are drawn as not sure.
         resume: go on where the same prediction was stopped.
         track: give objects their identities over the images, in the natural order of their names.
+        frames: of a video, which are predicted; by default all.
+        others: write files for other programs too.
         progress: called with (done, total).
 
     Returns:
@@ -105,7 +110,7 @@ def predict(
     run = run if isinstance(run, Run) else Run.open(run)
     out, images = Path(out), Path(images)
     axes = run.facts.model.input.image_axes
-    root, source, names = _listed(images, axes)
+    root, source, names = _listed(images, axes, frames)
     _check_place(out, images)
     if not (overlays >= 0 and 0 <= threshold <= 1):
         raise SettingsError(
@@ -137,7 +142,7 @@ def predict(
         journal.append(_finished(found, batch, header))
         if progress:
             progress(journal.done, len(names))
-    return _ended(task, run, journal, root, out, threshold)
+    return _ended(task, run, journal, root, out, threshold if others else None)
 
 
 def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
@@ -241,15 +246,16 @@ def _draw(
 
 
 def _ended(
-    task: Task[Any, Any], run: Run, journal: Journal, root: Path, out: Path, threshold: float
+    task: Task[Any, Any], run: Run, journal: Journal, root: Path, out: Path, threshold: float | None
 ) -> dict[str, Any]:
-    """Files for other programs, and about.json."""
+    """Files for other programs, unless there is no threshold for them; and about.json."""
     batches = list(journal.lines())
     sizes = {name: tuple(size) for batch in batches for name, *size in batch.images}
     skipped = [{"image": n, "reason": why} for batch in batches for n, why in batch.skipped]
     if not sizes:
         raise ImageError(f"no image could be predicted; {_first(skipped)}")
-    task.export(root, run.facts.model, _rows(out / "predictions.csv", sizes), out, threshold)
+    if threshold is not None:
+        task.export(root, run.facts.model, _rows(out / "predictions.csv", sizes), out, threshold)
     about: dict[str, Any] = {
         **task.about(),
         "run": str(run.path),
@@ -285,14 +291,27 @@ def _first(skipped: Sequence[Mapping[str, str]]) -> str:
     return f"the first, {shown(skipped[0]['image'])}: {skipped[0]['reason']}"
 
 
-def _listed(images: Path, axes: int) -> tuple[Path, Source, list[str]]:
+def _listed(images: Path, axes: int, frames: slice | None) -> tuple[Path, Source, list[str]]:
     """Folder, source and names of the images, signals or volumes that a path means."""
+    reader = frames_of(images) if images.is_file() and axes == 2 else None
+    if reader is not None:
+        chosen = range(reader.count(images))[frames or slice(None)]
+        if not chosen:
+            raise SettingsError(
+                f"{images} has {reader.count(images):,} frames, and none of them was asked for; "
+                "correct where they start and stop"
+            )
+        return images.parent, Files(images.parent), [frame_named(images.name, n) for n in chosen]
     if axes == 2 and holds_arrays(images):
         dataset = read_dataset(images)
         return dataset.root, dataset.images, [sample.image for sample in dataset.samples]
     files = list_files(images, axes)
     root = images if images.is_dir() else images.parent
-    return root, Files(root), [file.relative_to(root).as_posix() for file in files]
+    names, maps = [file.relative_to(root).as_posix() for file in files], label_maps_in(images)
+    shown_ = [name for name in names if name not in maps]
+    if len(shown_) < len(names):
+        _LOG.info(f"{len(names) - len(shown_):,} masks that lie with the images are left out")
+    return root, Files(root), shown_
 
 
 def _check_place(out: Path, images: Path) -> None:

@@ -73,6 +73,10 @@ class Reader(ABC):
     def values(self, path: Path) -> NDArray[Any]:
         """Its numbers, (*size) or (*size, channels); may raise anything on a damaged file."""
 
+    def frame(self, path: Path) -> NDArray[np.float64] | None:
+        """(4, 4) from voxels to where they lie in the body; None where the file does not say it."""
+        return None
+
     def alike(self, path: Path, labels: NDArray[np.integer]) -> bytes | None:
         """A file of this kind with other numbers at the same places, e.g. a mask of a volume.
 

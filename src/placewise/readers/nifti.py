@@ -44,6 +44,10 @@ class Nifti(Reader):
         values: NDArray[Any] = np.asanyarray(_loaded(path).dataobj).astype(np.float32)
         return values.reshape(*values.shape[:3], -1).transpose(2, 1, 0, 3)
 
+    def frame(self, path: Path) -> NDArray[np.float64]:
+        """The affine; see `Reader.frame`."""
+        return np.asarray(_loaded(path).affine, np.float64)
+
     def alike(self, path: Path, labels: NDArray[np.integer]) -> bytes | None:
         """Whole numbers with the affine and the units of the file; see `Reader.alike`."""
         source = _loaded(path)

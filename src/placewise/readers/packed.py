@@ -124,6 +124,8 @@ def _spacing(path: Path, names: tuple[str, ...], axes: int) -> tuple[float, ...]
             raise ImageError(f"{path}: {told} has the shape {header.shape}; needed {axes} numbers")
     with _opened(path, told) as file:
         numbers = np.lib.format.read_array(file, allow_pickle=False).astype(np.float64).ravel()
+    if not (np.isfinite(numbers) & (numbers > 0)).all():
+        raise ImageError(f"{path}: {told} is {numbers.tolist()}; needed are numbers above 0")
     if axes == 1:
         numbers = 1 / numbers
     return tuple(numbers.tolist())

@@ -32,7 +32,8 @@ def spoken(report: Report, unit: str, names: Iterable[str] = ()) -> Report:
         report: in words that suit images.
         unit: what its pixels are called: "px", "samples" or "voxels".
         names: what the user calls things (keypoints, classes): they stay as they are, and so do
-            names of files.
+            names of files. One that is itself such a word is known in a cell of its own, in
+            quotation marks, and before a colon or a number in brackets.
 
     Example:
         >>> spoken(Report("", "On 2 images the error is 3 px.", []), "voxels").verdict
@@ -40,6 +41,8 @@ def spoken(report: Report, unit: str, names: Iterable[str] = ()) -> Report:
         >>> report = Report("", "The border of 'left border' in image.npz.", [])
         >>> spoken(report, "samples", ["left border"]).verdict
         "The ends of 'left border' in image.npz."
+        >>> said(["px", "px: 3 px", "the tolerance is 3 px of 'px'"], "samples", ["px"])
+        ['px', 'px: 3 samples', "the tolerance is 3 samples of 'px'"]
     """
     return replace(said(report, unit, names), title=report.title)
 
@@ -53,10 +56,13 @@ def said(part: P, unit: str, names: Iterable[str] = ()) -> P:
     """
     if unit not in WORDS:
         return part
-    kept = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
     words = "|".join(WORDS[unit])
+    given = sorted(filter(None, names), key=len, reverse=True)
+    alike = [name for name in given if re.fullmatch(f"(?i:{words})s?", name)]
+    kept = "|".join(re.escape(name) for name in given if name not in alike) or "(?!)"
+    same = "|".join(map(re.escape, alike)) or "(?!)"
     pattern = re.compile(
-        rf"\b(?P<name>{kept or '(?!)'})\b"
+        rf"(?P<name>\b(?:{kept})\b|^(?:{same})$|'(?:{same})'|\b(?:{same})(?=: | \(\d))"
         rf"|(?<![\w./\\-])(?P<article>an )?(?P<word>(?i:{words}))(?P<plural>s?)(?![\w/\\-]|\.\w)"
     )
     changed: P = _changed(part, pattern, WORDS[unit])

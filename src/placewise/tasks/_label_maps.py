@@ -107,4 +107,4 @@ def volume_file(
     held = BytesIO()
     arrays: dict[str, Any] = {key: labels}
     np.savez_compressed(held, **arrays)
-    return f"{image}.npz", held.getvalue()
+    return f"{image.removesuffix('.npz')}.npz", held.getvalue()

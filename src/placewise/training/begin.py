@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from placewise.augment import Augmentation
-from placewise.errors import SettingsError
+from placewise.errors import DataError, SettingsError
 from placewise.family import validated
 from placewise.labels import SPLITS, Dataset, Sample, of_split, split_images
 from placewise.model import ModelSettings, Network, shown_size
@@ -25,7 +25,7 @@ from placewise.tasks import build, choose_model, reopened
 from placewise.training.dataset import TrainingSet
 from placewise.training.order import Batch, Order, batches
 from placewise.training.step import Objective, fast_memory, optimiser
-from placewise.wording import sides_of
+from placewise.wording import IMAGES_OF, counted, sides_of
 
 if TYPE_CHECKING:
     from placewise.training import TrainingSettings
@@ -65,7 +65,7 @@ def begin(
     started = time.monotonic()
     if settings.max_steps and settings.max_minutes:
         raise SettingsError("max_steps and max_minutes were both given; give one of them")
-    dataset, batch_size = task.usable(dataset), settings.batch_size or task.batch_size
+    dataset, batch_size = _usable(task, dataset), settings.batch_size or task.batch_size
     splits = split_images(dataset, settings.seed)
     parts = {split: of_split(dataset, splits, split) for split in SPLITS}
     task.check_splits(dataset, parts)
@@ -151,10 +151,30 @@ def fingerprint_of(
     return digest.hexdigest()
 
 
+def _usable(task: Task[Any, Any], dataset: Dataset[Any]) -> Dataset[Any]:
+    """The labels that a run is made with.
+
+    Raises:
+        DataError: nothing is left of a split that the labels name: others would be drawn for it.
+    """
+    kept = task.usable(dataset)
+    left = {sample.split for sample in kept.samples}
+    for split in ("train", "val"):
+        named = sum(sample.split == split for sample in dataset.samples)
+        if named and split not in left:
+            raise DataError(
+                f"none of the {named} images of the split '{split}' has a label of {task.noun}; "
+                "label some of them, or change the split"
+            )
+    return kept
+
+
 def _summary(dataset: Dataset[Any], splits: Sequence[str], model: ModelSettings) -> str:
     counts = ", ".join(f"{splits.count(s):,} {s}" for s in SPLITS if s in splits)
+    axes = len(dataset.samples[0].size)
     return (
-        f"{len(dataset.samples):,} images ({counts}), {len(dataset.names)} {dataset.what}; "
+        f"{len(dataset.samples):,} {IMAGES_OF[axes]} ({counts}), "
+        f"{counted(len(dataset.names), dataset.what)}; "
         f"the network sees {sides_of(model.input.size)} at scale {model.input.scale:.3g}"
     )
 

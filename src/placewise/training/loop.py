@@ -25,7 +25,8 @@ from placewise.labels import Dataset, Sample
 from placewise.model import Scaled
 from placewise.parallel import any_process, rank, share_batch_norms, world
 from placewise.progress import Display
-from placewise.report.drawing import sheet, to_png
+from placewise.report.drawing import to_png
+from placewise.report.sheets import sheet
 from placewise.run import Run, load_weights, prefixed
 from placewise.task import Task
 from placewise.tasks import build, first_model

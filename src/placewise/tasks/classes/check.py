@@ -21,9 +21,9 @@ from placewise.findings import (
     splits_of,
 )
 from placewise.labels import SPLITS, ClassDataset
-from placewise.report.drawing import sheet
 from placewise.report.parts import Card, Figure, Section, Table, Wide
 from placewise.report.run import kind_of
+from placewise.report.sheets import sheet
 from placewise.task import Progress
 from placewise.tasks.classes.evidence import answered
 from placewise.tasks.classes.report import class_counts

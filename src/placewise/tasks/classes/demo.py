@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from placewise.files import write_text
 from placewise.geometry import FloatArray, Size
 from placewise.labels import Dataset
-from placewise.task import Demo, Made
+from placewise.made import Demo, Made
 from placewise.tasks._made import begin, save, split_of
 
-SIZES: tuple[Size, ...] = ((56, 64), (64, 64), (56, 72))
+SIZES: tuple[Size, ...] = ((40, 48), (48, 48), (44, 52))
 NAMES = ("cross", "disc", "ring", "square", "triangle")
-RADII = (10.0, 15.0)
+RADII = (8.0, 12.0)
 """Least and greatest distance in pixels of a shape's outline from its middle, about."""
 
 README = """placewise demo images of classes

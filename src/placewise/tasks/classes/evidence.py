@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from placewise.geometry import FloatArray
-from placewise.report.drawing import GAP, SIDE, as_rgb, at_size, stacked
+from placewise.report.drawing import SIDE, as_rgb, at_size, stacked
 from placewise.report.letters import font_of, shortened
 from placewise.report.marks import Overlay
+from placewise.report.sheets import GAP
 from placewise.report.slices import grey_volume
 from placewise.report.style import LIGHT, Theme
 from placewise.report.traces import WIDTH, Row, rows_of

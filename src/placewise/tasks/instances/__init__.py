@@ -117,7 +117,7 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         return {name: value for name, value in told.items() if name in defaults}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Mirrored and turned every way: an object has no left or right. A signal has a direction."""
+        """Mirrored and turned every way: an object has no left or right. Time has a direction."""
         axes = len(samples[0].size) if samples else 2
         return {"flip": axes > 1, "turns": axes == 2}
 

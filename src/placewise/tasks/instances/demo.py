@@ -13,7 +13,7 @@ from PIL import Image
 from placewise.files import write_text
 from placewise.geometry import Size
 from placewise.labels import Dataset
-from placewise.task import Demo, Made
+from placewise.made import Demo, Made
 from placewise.tasks._made import begin, save, split_of
 
 SIZES: tuple[Size, ...] = ((128, 160), (144, 144), (120, 168))

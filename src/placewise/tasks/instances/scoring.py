@@ -91,4 +91,6 @@ def drawn(
     colours = [RIGHT if n in right else FALSE for n in range(1, int(found.max(initial=0)) + 1)]
     missed = np.where(np.isin(truth, list(hit)), 0, truth)
     count = int(truth.max(initial=0))
-    return outlined(pixels, [(missed, [MISSED] * count), (found, colours)], side=side, spacing=spacing)
+    return outlined(
+        pixels, [(missed, [MISSED] * count), (found, colours)], side=side, spacing=spacing
+    )

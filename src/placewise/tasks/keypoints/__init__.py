@@ -29,11 +29,20 @@ from placewise.labels import (
     unpaired,
 )
 from placewise.metrics import MEAN_ERROR, conformal_factor, errors, turns
-from placewise.model import ModelSettings, Settings, object_extent
+from placewise.model import ModelSettings, Scaled, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import (
+    Calibration,
+    Needs,
+    Progress,
+    Scored,
+    Suggestion,
+    Target,
+    Task,
+    Validation,
+)
 from placewise.tasks.keypoints import check, permuted, scoring
 from placewise.tasks.keypoints.demo import DEMO
 from placewise.tasks.keypoints.items import KeypointItems
@@ -50,6 +59,7 @@ from placewise.tasks.keypoints.report import (
     keypoint_sections,
     keypoint_tiles,
 )
+from placewise.tasks.keypoints.suggesting import suggestion
 from placewise.wording import PIXELS_OF
 
 LEAST_TURN, MOST_TURN = 5.0, 15.0
@@ -145,6 +155,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     chosen_by = VALIDATION
     calibration = Radii
     demo = DEMO
+    moves = True
     control = f"{permuted.__name__}:{permuted.PermutedKeypoints.__name__}"
 
     def target(self, dataset: Data, sample: KeypointSample) -> KeypointTarget:
@@ -310,6 +321,10 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     def columns(self, names: Sequence[str]) -> list[str]:
         """A row for each keypoint."""
         return columns_of(2)
+
+    def suggest(self, model: KeypointModel, shown: Scaled, size: Size) -> Suggestion:
+        """Each keypoint once, with its radius; see `Task.suggest`."""
+        return suggestion(model, shown, size)
 
     def header(self, model: Any) -> list[str]:
         """With as many coordinates as the images of the model have axes."""

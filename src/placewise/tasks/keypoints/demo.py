@@ -22,7 +22,7 @@ from placewise.errors import SettingsError
 from placewise.files import claim_folder, write_text
 from placewise.geometry import FloatArray, Size, inside
 from placewise.labels import Dataset
-from placewise.task import Demo, Made
+from placewise.made import Demo, Made
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIZES: tuple[Size, ...] = ((80, 128), (88, 120), (96, 128), (97, 113), (104, 136), (104, 112))

@@ -102,6 +102,16 @@ class Masks(Task[MaskSample, MaskPrediction]):
         known = _masks(dataset)
         return MaskTarget(lambda: self._store.truth(known, sample), sample.size)
 
+    def check_splits(self, dataset: Data, splits: Mapping[str, Samples]) -> None:
+        """Refuse training or validation images on which nothing is labelled."""
+        for split, use in (("train", "learn from"), ("val", "choose the weights by")):
+            truths = (self._truth(dataset, sample) for sample in splits.get(split, ()))
+            if not any((truth > 0).any() for truth in truths):
+                raise DataError(
+                    f"nothing is labelled on any image of the split '{split}', so there is nothing "
+                    f"to {use}; label some of its images, or change the split"
+                )
+
     def needs(self, dataset: Data, samples: Samples, head: str) -> Needs:
         """Full scale and a finer network where what is labelled is thin."""
         width = mean_width(_masks(dataset), samples)

@@ -222,7 +222,13 @@ def _unreadable(facts: MaskFacts) -> Iterator[Advice]:
 
 def _lost(facts: MaskFacts) -> Iterator[Advice]:
     lost = [one.name for one in facts.by_class if not one.training]
-    if lost and not facts.split_fault:
+    if len(lost) == len(facts.by_class) and not facts.split_fault:
+        yield (
+            Weight.STOPS,
+            "Nothing is labelled on the training images, so there is nothing to learn. Label some "
+            "of them, or change the split.",
+        )
+    elif lost and not facts.split_fault:
         yield (
             Weight.HARMS,
             f"No training image shows {listed(lost)}: it cannot be learnt. Add images, or take the "

@@ -18,8 +18,8 @@ from placewise.files import write_text
 from placewise.geometry import FloatArray, Size
 from placewise.labels import Dataset
 from placewise.labels.masks import InArray
+from placewise.made import Demo, Made
 from placewise.metrics import counted, dice, thin_recall
-from placewise.task import Demo, Made
 from placewise.tasks._made import RATE, begin, save, split_of
 from placewise.tasks.masks.prediction import FOLDER
 from placewise.wording import IMAGES_OF
@@ -27,7 +27,7 @@ from placewise.wording import IMAGES_OF
 SIZES: dict[int, tuple[Size, ...]] = {
     1: ((1200,), (1500,), (1350,)),
     2: ((128, 160), (144, 144), (120, 168)),
-    3: ((32, 48, 56), (36, 44, 52), (28, 56, 52)),
+    3: ((24, 40, 44), (28, 36, 44), (24, 44, 40)),
 }
 """Sizes by the number of axes."""
 
@@ -191,7 +191,7 @@ def _mask(file: Path) -> NDArray[np.bool_]:
     if file.suffix == ".png":
         with Image.open(file) as image:
             return np.asarray(image) > 0
-    return np.asarray(InArray(file.with_name(f"{file.name}.npz"), "mask").read() > 0)
+    return np.asarray(InArray(file, "mask").read() > 0)
 
 
 DEMO = Demo(

@@ -124,7 +124,7 @@ def _on_slices(
         above.append((canvas, one.title))
         if errors and labelled:
             wrong = _errors(as_rgb(one.image), found, labelled[0])
-            below.append((panel_of(wrong, pixels, spacing), "right, missed, invented"))
+            below.append((panel_of(wrong, pixels, spacing), one.title))
     return stacked([side_by_side(row) for row in (above, below) if row])
 
 

@@ -109,7 +109,7 @@ def score(
         truths: (*size,) of each image: 0 background, k a class, −1 ignored.
         found: what is predicted for each.
         spacings: distance of the pixels of each image along its axes; distances are in mm where all
-            are known, else in pixels.
+            are known, else in pixels. Those of recordings are times, and their distances samples.
     """
     lines = find_spec("skimage") is not None
     if not lines:
@@ -117,7 +117,7 @@ def score(
             "scikit-image is not installed, so clDice and the recall of thin parts are left out; "
             'run: pip install "placewise[masks]"'
         )
-    known = bool(spacings) and None not in spacings
+    known = bool(spacings) and None not in spacings and len(found[0].size) > 1
     steps = list(spacings) if known else [None] * len(found)
     fits = [
         [_fit(t, o, k + 1, step, lines=lines) for k in range(len(names))]

@@ -36,17 +36,32 @@ from placewise.metrics import (
     right_keypoints,
     turns,
 )
-from placewise.model import ModelSettings, Settings, object_extent
+from placewise.model import ModelSettings, Scaled, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Section
-from placewise.task import Calibration, Needs, Progress, Scored, Target, Task, Validation
+from placewise.task import (
+    Calibration,
+    Needs,
+    Progress,
+    Scored,
+    Suggestion,
+    Target,
+    Task,
+    Validation,
+)
 from placewise.tasks.poses import check, scoring
 from placewise.tasks.poses.demo import DEMO
 from placewise.tasks.poses.following import PoseFollower
 from placewise.tasks.poses.items import PoseItems
 from placewise.tasks.poses.model import PoseModel
-from placewise.tasks.poses.prediction import COLUMNS, PosePrediction, export, read_rows
+from placewise.tasks.poses.prediction import (
+    COLUMNS,
+    PosePrediction,
+    export,
+    read_rows,
+    sample_of,
+)
 from placewise.tasks.poses.report import POSE_WORDS, pose_sections, pose_tiles
 from placewise.tracking import Follower
 from placewise.wording import share
@@ -147,6 +162,8 @@ class Poses(Task[KeypointSample, PosePrediction]):
     chosen_by = Metric("val_oks_map", "OKS-mAP", "", "OKS-mAP on the validation images", "higher")
     calibration = PoseThresholds
     demo = DEMO
+    moves = True
+    follows = True
 
     def target(self, dataset: Data, sample: KeypointSample) -> PoseTarget:
         """Objects, and which of their keypoints change places in a mirror."""
@@ -299,6 +316,14 @@ class Poses(Task[KeypointSample, PosePrediction]):
     def columns(self, names: Sequence[str]) -> list[str]:
         """A row for each keypoint of each object."""
         return list(COLUMNS)
+
+    def suggest(self, model: PoseModel, shown: Scaled, size: Size) -> Suggestion:
+        """The objects that are there; see `Task.suggest`."""
+        (one,) = model.predict_scaled(shown[None], [size])
+        kept = one.kept
+        sample = sample_of(kept)
+        hills = {n: kept.places[:, k][kept.peaks[:, k]] for k, n in enumerate(one.names)}
+        return Suggestion(sample, np.full(sample.visibility.shape, np.nan), hills)
 
     def about(self) -> dict[str, str]:
         """The columns, and the convention of the coordinates."""

@@ -31,8 +31,8 @@ from placewise.report.parts import Card, Legend, Paragraph, Part, Photographs, S
 from placewise.task import Progress
 from placewise.wording import number, share
 
-NEAR = 0.5
-"""Distance of two objects' middles, as a share of their length, from which down they overlap."""
+ENDS: tuple[tuple[Any, float], ...] = ((np.min, np.inf), (np.max, -np.inf))
+"""What gives the lowest and the highest corner of a box, and what it begins with."""
 
 SHOWN = 12
 """Images on the sheet."""
@@ -51,7 +51,7 @@ class PoseFacts(SetFacts):
         labels: located keypoints.
         by_keypoint: for each keypoint, objects on which it is located, absent and not labelled.
         single: images with an object of which one keypoint alone is located.
-        overlapping: images on which two objects lie within half of their length.
+        overlapping: images on which the boxes about the keypoints of two animals overlap.
         swaps: (image, left, right) that would fit much better swapped.
         length: median length of an object in px; None where nothing says it.
         tracked: images on which objects have identities.
@@ -165,23 +165,23 @@ def _counted(dataset: PoseDataset) -> dict[str, Any]:
             for sample, there in zip(dataset.samples, located, strict=True)
             if (there.sum(1) == 1).any() and len(dataset.names) > 1
         ),
-        "overlapping": _overlapping(dataset, length),
+        "overlapping": _overlapping(dataset),
         "swaps": _swaps(dataset),
         "length": length,
         "tracked": sum(one.tracks is not None for one in dataset.samples),
     }
 
 
-def _overlapping(dataset: PoseDataset, length: float | None) -> tuple[str, ...]:
-    """Images on which the middles of two objects lie within half of the usual length."""
+def _overlapping(dataset: PoseDataset) -> tuple[str, ...]:
+    """Images on which the boxes about the keypoints of two animals overlap."""
     found = []
     for sample in dataset.samples:
         objects = sample.points[sample.located.any(1)]
-        if length and len(objects) > 1:
-            middles = np.nanmean(objects, axis=1)
-            apart = np.linalg.norm(middles[:, None] - middles[None], axis=-1)
-            if (apart + np.diag([np.inf] * len(apart)) < NEAR * length).any():
-                found.append(sample.image)
+        low, high = (end(objects, axis=1, initial=i, where=np.isfinite(objects)) for end, i in ENDS)
+        shared = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+        both = (shared > 0).all(-1) & ~np.eye(len(objects), dtype=bool)
+        if both.any():
+            found.append(sample.image)
     return tuple(found)
 
 
@@ -248,7 +248,7 @@ def _crowded(facts: PoseFacts) -> Iterator[Advice]:
         part = share(len(facts.overlapping) / facts.images)
         yield (
             Weight.NOTE,
-            f"Animals lie within half of their length of each other on {where} ({part}): "
+            f"The boxes about the keypoints of two animals overlap on {where} ({part}): "
             f"{listed(list(facts.overlapping))}. Look there first for keypoints in the wrong "
             "animal.",
         )

@@ -13,8 +13,8 @@ from PIL import Image
 from placewise.files import write_text
 from placewise.geometry import FloatArray, Size
 from placewise.labels import Dataset
+from placewise.made import Demo, Made
 from placewise.metrics import assigned, object_areas, oks_matrix
-from placewise.task import Demo, Made
 from placewise.tasks._made import begin
 
 NAMES = ("mouth", "fin_left", "fin_right", "back", "tail")

@@ -22,10 +22,20 @@ from placewise.heads.spots import NO_KIND
 from placewise.images import ImageArray
 from placewise.labels import Dataset, Ignored, KeypointSample, SpotDataset
 from placewise.metrics import F1, detection_scores
-from placewise.model import PIXELS, ModelSettings, Settings
+from placewise.model import PIXELS, ModelSettings, Scaled, Settings
 from placewise.report.marks import Overlay
 from placewise.report.parts import Card, Report, Section
-from placewise.task import Calibration, Needs, Progress, RunInfo, Scored, Target, Task, Validation
+from placewise.task import (
+    Calibration,
+    Needs,
+    Progress,
+    RunInfo,
+    Scored,
+    Suggestion,
+    Target,
+    Task,
+    Validation,
+)
 from placewise.tasks.spots import check, scoring
 from placewise.tasks.spots.demo import DEMO
 from placewise.tasks.spots.drawing import draw_spots
@@ -33,6 +43,7 @@ from placewise.tasks.spots.export import counts_table, export
 from placewise.tasks.spots.model import SpotModel
 from placewise.tasks.spots.prediction import SpotPrediction, columns, read_rows
 from placewise.tasks.spots.report import SPOT_WORDS, spot_sections, spot_tiles
+from placewise.tasks.spots.suggesting import suggestion_of
 from placewise.wording import PIXELS_OF, number, share
 
 APART = 32.0
@@ -256,6 +267,11 @@ class Spots(Task[KeypointSample, SpotPrediction]):
     def columns(self, names: Sequence[str]) -> list[str]:
         """A row for each spot."""
         return columns()
+
+    def suggest(self, model: SpotModel, shown: Scaled, size: Size) -> Suggestion:
+        """The spots that count, and as maxima those that do not; see `Task.suggest`."""
+        (one,) = model.predict_scaled(shown[None], [size])
+        return suggestion_of(one)
 
     def header(self, model: Any) -> list[str]:
         """With as many coordinates as the model's images have axes."""

@@ -17,20 +17,23 @@ from numpy.typing import NDArray
 from placewise.files import write_text
 from placewise.geometry import FloatArray, Size
 from placewise.labels import Dataset
+from placewise.made import Demo, Made
 from placewise.metrics import match
-from placewise.task import Demo, Made
 from placewise.tasks._made import RATE, begin, save, split_of
 from placewise.wording import IMAGES_OF
 
 SIZES: dict[int, tuple[Size, ...]] = {
     1: ((1200,), (1500,), (1350,)),
     2: ((128, 160), (144, 144), (120, 168)),
-    3: ((36, 56, 64), (40, 60, 56), (32, 64, 60)),
+    3: ((24, 44, 48), (28, 48, 44), (24, 48, 52)),
 }
 """Sizes by the number of axes."""
 
 KINDS = {1: ("pair", "dip"), 2: ("ring", "grain"), 3: ("shell", "grain")}
 """What is hollow and what is full, by the number of axes."""
+
+RADII = {1: (7.0, 10.0), 2: (7.0, 10.0), 3: (5.0, 7.0)}
+"""Least and greatest radius of what is hollow, in pixels."""
 
 NEAR = 4.0
 """Pixels within which a found spot is on its cell."""
@@ -139,7 +142,7 @@ def _scene(
     for _ in range(rng.integers(6, 22)):
         hollow, full = KINDS[axes]
         kind = full if rng.random() < 0.35 else hollow
-        radius = rng.uniform(7, 10) if kind == hollow else rng.uniform(3, 4)
+        radius = rng.uniform(*RADII[axes]) if kind == hollow else rng.uniform(3, 4)
         place = rng.uniform(-0.5, np.array(size[::-1]) - 0.5)
         if any(np.linalg.norm(place - other) < radius + 4 for _, other in spots):
             continue

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from placewise.geometry import FloatArray
 from placewise.images import ImageArray
 from placewise.metrics import match
-from placewise.report.drawing import SIDE, Plane, joined, legend_of, planes_of
+from placewise.report.drawing import SIDE, Plane, joined, planes_of
 from placewise.report.marks import (
     Overlay,
     draw_circle,
@@ -18,6 +18,7 @@ from placewise.report.marks import (
     draw_keypoint,
     draw_line,
 )
+from placewise.report.sheets import legend_of
 from placewise.report.style import mark
 
 MISSED = (255, 64, 64)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from placewise.errors import SettingsError
 from placewise.geometry import PIXEL_CONVENTION, FloatArray
 from placewise.labels import KeypointSample, SpotDataset
 from placewise.metrics import (
@@ -99,6 +101,10 @@ def f1_on_validation(
 def score(held: Scored[KeypointSample, SpotPrediction], dataset: SpotDataset) -> dict[str, Any]:
     """What `metrics.json` holds of spots."""
     asked = held.options.get("tolerance")
+    if asked is not None and not 0 < float(asked) < math.inf:
+        raise SettingsError(
+            f"got a tolerance of {asked:g}; needed are {PIXELS_OF[dataset.axes]}, more than 0"
+        )
     tolerance = float(asked or held.model.calibration.get("tolerance_px") or dataset.tolerance)
     candidates = spot_sets(dataset, held.samples, held.found)
     limits = dict(zip(held.model.names, held.found[0].thresholds.tolist(), strict=True))

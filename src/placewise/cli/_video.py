@@ -1,0 +1,113 @@
+"""What the verbs do with videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tyro.conf import Positional
+
+from placewise.cli._words import Pairs, import_all, teller
+
+
+def predict_runs(
+    runs: Sequence[Path],
+    images: Path,
+    out: Path,
+    given: Mapping[str, Any],
+    device: str,
+    resume: bool,
+    threshold: float,
+    quiet: bool,
+) -> bool:
+    """Predict a video; False where these are images, and one run.
+
+    Raises:
+        SettingsError: options of a video were given for images.
+    """
+    from placewise.errors import SettingsError
+    from placewise.frames import frames_of
+    from placewise.prediction.video import VideoOptions, predict_video
+    from placewise.progress import Display
+
+    named = {name: value for name, value in given.items() if value is not None}
+    reader = frames_of(images) if images.is_file() else None
+    if reader is None or not reader.moving:
+        if len(runs) != 1:
+            raise SettingsError(
+                f"got {len(runs)} runs and {images}; name one run, then the images, or several "
+                "runs and a video"
+            )
+        if named:
+            words = ", ".join(f"--{'video' if name == 'draw' else name}" for name in named)
+            raise SettingsError(f"{images} is no video, and {words} are for videos; leave it out")
+        return False
+    options = VideoOptions(**named, threshold=threshold)
+    with Display("frames", quiet) as progress:
+        about = predict_video(
+            runs, images, out, options, device=device, resume=resume, progress=progress
+        )
+    say = teller(quiet)
+    say(f"{about['frames']:,} frames predicted: {out / 'predictions.csv'}")
+    say(f"report: {out / 'report.html'}")
+    say(f"to correct the worst frames: {about['next']}")
+    return True
+
+
+def frames(
+    videos: Positional[tuple[Path, ...]],
+    /,
+    out: Path,
+    number: int = 20,
+    method: Literal["kmeans", "uniform", "random", "jumps", "uncertain"] = "kmeans",
+    run: Path | None = None,
+    predictions: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    plugin: Pairs = (),
+    quiet: bool = False,
+) -> None:
+    """Take frames out of videos to label them.
+
+    Like this:
+
+      placewise frames clip.mp4 --out my_frames
+      placewise frames clip.mp4 --out my_frames --method uncertain --predictions clip_predicted
+
+    Frames are written as my_frames/labeled-data/clip/img0123.png, where 0123 is the number of the
+    frame. Files that are there stay as they are, and other frames are added to them.
+
+    Args:
+        videos: one or more videos.
+        out: folder for the images.
+        number: of frames from each video.
+        method: kmeans (frames that look different), uniform (in even distances), random; and, with
+            --run or --predictions, jumps (where keypoints move far at once) and uncertain (where
+            they are not sure).
+        run: folder of the run that predicts the videos, for jumps and uncertain.
+        predictions: what placewise predict wrote for the video, instead of the run.
+        seed: number that all random draws follow from.
+        device: where the network of --run runs: auto, cpu, cuda, mps.
+        plugin: modules to import first, for tasks, heads and backbones of your own.
+        quiet: print nothing.
+    """
+    import_all(plugin)
+    from placewise.progress import Display
+    from placewise.selection import select_frames
+
+    with Display("frames", quiet) as progress:
+        chosen = select_frames(
+            videos,
+            out,
+            number=number,
+            method=method,
+            run=run,
+            predictions=predictions,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+    for video, files in chosen.items():
+        where = files[0].parent if files else out
+        teller(quiet)(f"{len(files)} frames of {video.name}: {where}")

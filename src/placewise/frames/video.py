@@ -1,0 +1,366 @@
+"""Videos, frame by frame; needs the package av (PyAV).
+
+What a video says of itself is not trusted: not its number of frames, not its rate, and not the
+times of its packets. One pass of decoding makes an index of the frames that there are, with their
+times and key frames. Frame 17 is then the 18th that decoding the file from its beginning gives,
+however it is reached. See docs/video.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from placewise.errors import ImageError, SettingsError
+from placewise.frames import Frames
+from placewise.geometry import FloatArray, Size
+from placewise.images import PIXEL_LIMIT, ImageArray
+
+DEMUXERS = ",".join(
+    "mov mp4 m4a 3gp 3g2 mj2 matroska webm avi mpegts mpeg asf ogg flv mpegvideo m4v mjpeg".split()
+)
+"""Containers that are opened. A list of other files, in the guise of a video, is none."""
+
+HELD = 4
+"""Frames that were decoded last and are kept: threads ask in nearly the right order."""
+
+OPEN = 4
+"""Videos that are kept open."""
+
+INDEXED = 64
+"""Videos whose index is kept."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Index:
+    """The frames of a video, as decoding from its beginning gives them.
+
+    Attributes:
+        pts: (frames,) int64 time of each in units of `unit`; empty where they do not rise strictly.
+        keys: numbers of the frames at which decoding can begin, rising.
+        unit: seconds.
+        sizes: (frames, 2) height and width of each as it is shown.
+        fault: what was found behind the last frame; empty: the end.
+    """
+
+    pts: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    unit: float
+    sizes: NDArray[np.int32]
+    fault: str = ""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def times(self) -> FloatArray | None:
+        """(frames,) seconds since the first frame; None where the file gives no times."""
+        return (self.pts - self.pts[0]) * self.unit if len(self.pts) else None
+
+    def key_before(self, number: int) -> int:
+        """The frame, at or before one, at which decoding can begin."""
+        place = int(np.searchsorted(self.keys, number, "right")) - 1
+        return int(self.keys[place]) if place >= 0 else 0
+
+
+class Video(Frames):
+    """Videos of any camera and codec that FFmpeg decodes.
+
+    Example:
+        >>> Video().takes(Path("clip.MP4"))
+        True
+    """
+
+    endings = tuple(
+        ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .wmv .flv .ogv .3gp".split()
+    )
+    what = "a video"
+    moving = True
+
+    def count(self, path: Path) -> int:
+        """How many frames can be read; see `Frames.count`."""
+        return len(index_of(path))
+
+    def size(self, path: Path, number: int) -> Size:
+        """(height, width) of a frame, turned as it is shown; see `Frames.size`."""
+        index = index_of(path)
+        _check_number(path, index, number)
+        high, wide = index.sizes[number].tolist()
+        return high, wide
+
+    def times(self, path: Path) -> FloatArray | None:
+        """Seconds since the first frame, of each; see `Frames.times`."""
+        return index_of(path).times
+
+    def read(self, path: Path, number: int) -> ImageArray:
+        """(height, width, channels) of a frame; see `Frames.read`.
+
+        1 channel where the video is grey, else 3 (RGB); uint16 where it has more than 8 bits.
+        """
+        index = index_of(path)
+        _check_number(path, index, number)
+        with _reading(path):
+            return _pixels(_cursor(*_stamp(path), os.getpid()).frame(number), path)
+
+
+def index_of(path: Path) -> Index:
+    """The index of a video, made where it is not known yet.
+
+    Raises:
+        ImageError: no frame of the file can be read.
+        SettingsError: PyAV is not there.
+    """
+    stamp = _stamp(path)
+    with _MAKING:
+        return _index(*stamp)
+
+
+_MAKING = threading.RLock()
+
+
+def _library() -> Any:
+    """PyAV."""
+    try:
+        return import_module("av")
+    except ImportError as error:
+        raise SettingsError(
+            'videos need the package av (PyAV); run: pip install "placewise[video]"'
+        ) from error
+
+
+def _stamp(path: Path) -> tuple[Path, int, int]:
+    """The file, its size and its time: a file that has changed is another one."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be opened: {error.strerror}; check the path") from error
+    return path, stat.st_size, stat.st_mtime_ns
+
+
+def _check_number(path: Path, index: Index, number: int) -> None:
+    """Refuse a frame that is not there."""
+    if not 0 <= number < len(index):
+        why = f" (behind them: {index.fault})" if index.fault else ""
+        raise ImageError(
+            f"{path} has {len(index):,} frames that can be read{why}, and frame {number:,} was "
+            f"asked for; they count from 0 to {len(index) - 1:,}"
+        )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what FFmpeg raises into an error of ours."""
+    try:
+        yield
+    except (ImageError, SettingsError):
+        raise
+    except (OSError, ValueError, LookupError, RuntimeError, ArithmeticError) as error:
+        raise ImageError(
+            f"{path}: cannot be read as a video ({_reason(error)}); needed a file that a player "
+            "shows; copy it again, or write it anew with a video program"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    said = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(said).split())[:200] or type(error).__name__
+
+
+def _opened(path: Path) -> tuple[Any, Any]:
+    """(container, stream) of a file and of nothing else: no network, no other file."""
+    options = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+    container = _library().open(f"file:{path.absolute()}", options=options)
+    stream = container.streams.best("video")
+    if stream is None or stream.codec_context is None:
+        raise ImageError(f"{path}: holds no video that can be decoded; needed a video")
+    stream.codec_context.thread_count = 1  # threads of FFmpeg do not survive a fork
+    return container, stream
+
+
+@lru_cache(maxsize=INDEXED)
+def _index(path: Path, size: int, time: int) -> Index:
+    """One pass of decoding."""
+    frames: list[tuple[int | None, bool, int, int]] = []
+    fault, unit = "", 0.0
+    with _reading(path):
+        container, stream = _opened(path)
+        with container:
+            unit = float(stream.time_base)
+            try:
+                for frame in container.decode(stream):
+                    if frame.is_corrupt:
+                        fault = "a damaged frame"
+                        break
+                    high, wide = _shown(frame, path)
+                    frames.append((frame.pts, frame.key_frame, high, wide))
+            except (OSError, ValueError) as error:
+                if not frames:
+                    raise
+                fault = _reason(error)
+    if not frames:
+        raise ImageError(f"{path}: holds no frame that can be read; copy the video again")
+    found = _as_index(frames, unit, fault)
+    if fault:
+        _log.warning(
+            "%s: %s frames can be read, and behind them is a fault (%s); only these are used",
+            path.name,
+            f"{len(found):,}",
+            fault,
+        )
+    if not len(found.pts):
+        _log.warning(
+            "%s: the times of its frames do not rise, so that no frame can be jumped to: it is "
+            "read from its beginning, and single frames come slowly; to change that, write it "
+            "anew with a video program",
+            path.name,
+        )
+    return found
+
+
+def _as_index(frames: list[tuple[int | None, bool, int, int]], unit: float, fault: str) -> Index:
+    times = [pts for pts, *_ in frames if pts is not None]
+    pts = np.array(times, np.int64)
+    if len(times) < len(frames) or (np.diff(pts) <= 0).any():
+        pts = pts[:0]
+    keys = np.array([number for number, (_, key, *_) in enumerate(frames) if key], np.int64)
+    sizes = np.array([size for *_, high, wide in frames for size in (high, wide)], np.int32)
+    return Index(pts, keys, unit, sizes.reshape(-1, 2), fault)
+
+
+def _shown(frame: Any, path: Path) -> tuple[int, int]:
+    """(height, width) of a frame as it is shown."""
+    if frame.height * frame.width > PIXEL_LIMIT:
+        raise ImageError(
+            f"{path}: its frames have {frame.width} × {frame.height} pixels; needed at most "
+            f"{PIXEL_LIMIT:,}; shrink the video"
+        )
+    size = (frame.height, frame.width)
+    return size[::-1] if _quarters(frame, path) % 2 else size
+
+
+def _quarters(frame: Any, path: Path) -> int:
+    """Turns by 90° counterclockwise with which a frame is shown."""
+    if frame.rotation % 90:
+        raise ImageError(
+            f"{path}: is shown turned by {frame.rotation}°; needed 0, 90, 180 or 270; write it "
+            "anew with a video program"
+        )
+    turns: int = frame.rotation // 90 % 4
+    return turns
+
+
+def _pixels(frame: Any, path: Path) -> ImageArray:
+    """(height, width, channels) of a decoded frame, turned as it is shown."""
+    deep = max(part.bits for part in frame.format.components) > 8
+    grey = len(frame.format.components) == 1 and not frame.format.has_palette
+    name = ("gray16le" if deep else "gray") if grey else ("rgb48le" if deep else "rgb24")
+    pixels = frame.to_ndarray(format=name)
+    pixels = pixels[..., None] if grey else pixels
+    return np.ascontiguousarray(np.rot90(pixels, _quarters(frame, path)))
+
+
+@lru_cache(maxsize=OPEN)
+def _cursor(path: Path, size: int, time: int, process: int) -> _Cursor:
+    """The reader of a video that is open; each process has its own place in the file."""
+    return _Cursor(path, index_of(path))
+
+
+class _Cursor:
+    """An open video: the next frame costs one decoding, another one a jump to a key frame.
+
+    A jump counts only where the key frame was met on the way; if it was missed, the jump goes to
+    an earlier one, and at last to the beginning.
+
+    Args:
+        path: the file.
+        index: its index.
+    """
+
+    def __init__(self, path: Path, index: Index) -> None:
+        self.path, self.index = path, index
+        self._lock = threading.Lock()
+        self._held: OrderedDict[int, Any] = OrderedDict()
+        self._restart()
+
+    def frame(self, number: int) -> Any:
+        """A decoded frame.
+
+        Raises:
+            ImageError: it is no longer what it was when the index was made.
+        """
+        with self._lock:
+            if number in self._held:
+                return self._held[number]
+            if not self._from_here(number):
+                self._jump(number)
+            while self._next <= number:
+                self._advance()
+            return self._held[number]
+
+    def _from_here(self, number: int) -> bool:
+        """Whether the frame lies ahead, and no key frame is between."""
+        if number < self._next:
+            return False
+        return not len(self.index.pts) or self.index.key_before(number) <= self._next
+
+    def _jump(self, number: int) -> None:
+        """Go to a place from which decoding leads to a frame."""
+        self._held.clear()
+        key = self.index.key_before(number)
+        while key > 0 and len(self.index.pts):
+            if self._lands_on(key):
+                return
+            key = self.index.key_before(key - 1)
+        self._restart()
+
+    def _lands_on(self, key: int) -> bool:
+        """Whether the key frame is met after a jump to it; then it is the last one decoded."""
+        goal = int(self.index.pts[key])
+        self._container.seek(goal, stream=self._stream)
+        self._frames = self._container.decode(self._stream)
+        for frame in self._frames:
+            if frame.pts is None or frame.pts > goal:
+                return False
+            if frame.pts == goal:
+                self._keep(key, frame)
+                return True
+        return False
+
+    def _restart(self) -> None:
+        """Go to the beginning."""
+        self._container, self._stream = _opened(self.path)
+        self._frames = self._container.decode(self._stream)
+        self._next = 0
+
+    def _advance(self) -> None:
+        """Decode the next frame."""
+        number = self._next
+        frame = next(self._frames, None)
+        times = self.index.pts
+        if frame is None or (len(times) and frame.pts != times[number]):
+            self._restart()
+            raise ImageError(
+                f"{self.path}: frame {number:,} is not where it was; the file was changed, so "
+                "begin again"
+            )
+        self._keep(number, frame)
+
+    def _keep(self, number: int, frame: Any) -> None:
+        self._next = number + 1
+        self._held[number] = frame
+        while len(self._held) > HELD:
+            self._held.popitem(last=False)

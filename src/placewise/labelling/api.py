@@ -1,0 +1,384 @@
+"""What the page can ask: plain values in, plain values out, and no word of HTTP but its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import math
+import secrets
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from placewise.errors import CheckpointError, ImageError, PlacewiseError, SettingsError
+from placewise.images import ImageArray
+from placewise.labelling.background import Training
+from placewise.labelling.objects import Definition, Name, checked, plain, read_objects
+from placewise.labelling.project import RUNS, Project
+from placewise.labelling.schedule import Schedule
+from placewise.labelling.session import ConflictError
+from placewise.labelling.suggesting import Suggester
+from placewise.report.style import mark
+
+QUIET = 1.5
+"""Seconds without a change after which the file of labels is written."""
+
+PATIENCE = 10.0
+"""Seconds that a suggestion is waited for."""
+
+LARGEST = 8192
+"""Pixels along a side from which on the page gets a smaller image."""
+
+FAR = 0.1
+"""How far beyond the image a keypoint may be, as a share of its diagonal; readers refuse more."""
+
+Keys = Literal["dlc", "sleap", "cvat"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class NoImageError(PlacewiseError):
+    """An id that no image has."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is answered: JSON, or the bytes of an image."""
+
+    status: int
+    content: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        """The bytes to send."""
+        if isinstance(self.content, bytes):
+            return self.content
+        return json.dumps(self.content, separators=(",", ":"), allow_nan=False).encode()
+
+    @property
+    def kind(self) -> str:
+        """Their media type."""
+        return "image/bmp" if isinstance(self.content, bytes) else "application/json"
+
+
+class _Write(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    objects: list[Any]
+
+
+class _Define(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    definition: Definition
+    renamed: Annotated[dict[Name, Name], Field(max_length=2000)] = {}
+
+
+class _Train(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    minutes: Annotated[float, Field(gt=0, le=600)] = 2.0
+
+
+class Api:
+    """Answers the page.
+
+    Args:
+        project: what is labelled.
+        schedule: the order of its images.
+        suggester: predicts them; None: nothing does yet.
+        keys: whose keys the page uses.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        schedule: Schedule,
+        suggester: Suggester | None = None,
+        keys: Keys = "dlc",
+    ) -> None:
+        self.project, self.schedule, self.keys = project, schedule, keys
+        self.training = Training(project.root / RUNS)
+        self._suggester, self._loading = suggester, Lock()
+        salt = secrets.token_bytes(16)
+        self._ids = {name: _opaque(salt, name) for name in project.images}
+        self._names: dict[str, str] = {id: name for name, id in self._ids.items()}
+        self._said: deque[str] = deque(maxlen=5)
+        self._changed, self._stopped = Event(), Event()
+        self._saver = Thread(target=self._save_when_quiet, name="saving", daemon=True)
+
+    def start(self) -> None:
+        """Begin to save, to put images in order, and to suggest."""
+        self._saver.start()
+        self.schedule.start(self.project.read, self.project.size)
+        if self._suggester:
+            self._suggester.start()
+
+    def stop(self) -> None:
+        """End all that goes on, and save."""
+        self._stopped.set()
+        self._changed.set()
+        self.schedule.stop()
+        self.training.stop()
+        if self._suggester:
+            self._suggester.stop()
+        if self._saver.is_alive():
+            self._saver.join()
+        said = self.project.save()
+        if said:
+            _LOG.warning(said)
+
+    # --- what is there -------------------------------------------------------------------------
+
+    def session(self) -> Answer:
+        """Everything that does not change by itself."""
+        session = self.project.session
+        images = [
+            {"id": self._ids[name], "name": name, "left": session.left(name)}
+            for name in self._order()
+        ]
+        marks = [
+            {"colour": f"#{r:02x}{g:02x}{b:02x}", "shape": shape}
+            for (r, g, b), shape in map(mark, range(21))
+        ]
+        return Answer(
+            200,
+            {
+                "folder": self.project.root.resolve().name,
+                "definition": self._definition(),
+                "images": images,
+                "marks": marks,
+                "keys": self.keys,
+                **self._state(),
+            },
+        )
+
+    def state(self) -> Answer:
+        """What changes by itself or by another tab."""
+        if self._suggester and self._suggester.error:
+            self._said.append(self._suggester.error)
+            self._suggester = None
+        finished = self.training.finished()
+        if finished:
+            self._load(finished)
+        return Answer(200, self._state())
+
+    def order(self) -> Answer:
+        """The order of the images."""
+        return Answer(200, {"order": [self._ids[name] for name in self._order()]})
+
+    def _order(self) -> list[str]:
+        labelled = [name for name, _ in self.project.session.labelled()]
+        unsure = self._suggester.unsure if self._suggester else {}
+        return self.schedule.names(labelled, dict(unsure))
+
+    def _definition(self) -> dict[str, Any] | None:
+        held = self.project.session.definition
+        return None if held is None else held.model_dump(mode="json")
+
+    def _state(self) -> dict[str, Any]:
+        session, suggester = self.project.session, self._suggester
+        done = sum(session.left(name) == 0 for name, _ in session.labelled())
+        undo, redo = session.undoable
+        predicted = None
+        if suggester:
+            ready, total = suggester.progress
+            predicted = {"run": suggester.run.path.name, "ready": ready, "total": total}
+        return {
+            "count": session.count,
+            "done": done,
+            "total": len(self._ids),
+            "undo": undo,
+            "redo": redo,
+            "file": self.project.output.path.name,
+            "saved": self.project.saved,
+            "said": list(self._said),
+            "training": self.training.state(),
+            "suggestions": predicted,
+            "version": self.schedule.version + (0 if not suggester else 1 + ready // 20),
+        }
+
+    # --- one image -----------------------------------------------------------------------------
+
+    def image(self, id: str) -> Answer:
+        """Labels and size of an image."""
+        name = self._name(id)
+        return Answer(200, {**self._labels(name), "size": list(self.project.size(name))})
+
+    def pixels(self, id: str) -> Answer:
+        """The pixels of an image as a bitmap, as a training sees them: turned, 8 bits."""
+        return Answer(200, bitmap(self.project.read(self._name(id))))
+
+    def suggestion(self, id: str) -> Answer:
+        """What the run suggests for an image; null where there is none."""
+        name = self._name(id)
+        found = self._suggester.of(name, PATIENCE) if self._suggester else None
+        return Answer(200, {"suggestion": found})
+
+    def write(self, id: str, content: Any, tag: str | None) -> Answer:
+        """Say what is labelled on an image.
+
+        Args:
+            id: of the image.
+            content: its objects.
+            tag: of what was labelled when the page read it.
+        """
+        name = self._name(id)
+        if not tag:
+            return Answer(428, {"error": "say with If-Match what was changed"})
+        objects = read_objects(checked(_Write, content, "labels").objects)
+        self._check_near(name, objects)
+        try:
+            self.project.session.edit(name, objects, tag)
+        except ConflictError as error:
+            return Answer(412, {"error": str(error), **self._labels(name)})
+        self._changed.set()
+        return Answer(200, {**self._tagged(name), **self._counts()})
+
+    def _check_near(self, name: str, objects: Any) -> None:
+        high, wide = self.project.size(name)
+        most = FAR * math.hypot(high, wide)
+        for one in objects:
+            for keypoint, known in one.points.items():
+                away = (
+                    max(-0.5 - min(known[1:]), known[1] - wide + 0.5, known[2] - high + 0.5)
+                    if len(known) == 3
+                    else 0.0
+                )
+                if away > most:
+                    raise SettingsError(
+                        f"{keypoint!r} at {known[1:]} is {away:.0f} px beyond the image; place it "
+                        "on the image, or say that it is absent"
+                    )
+
+    def _labels(self, name: str) -> dict[str, Any]:
+        return {"objects": plain(self.project.session.objects(name)), **self._tagged(name)}
+
+    def _tagged(self, name: str) -> dict[str, Any]:
+        session = self.project.session
+        return {"tag": session.tag(name), "left": session.left(name)}
+
+    def _counts(self) -> dict[str, Any]:
+        state = self._state()
+        return {key: state[key] for key in ("count", "done", "undo", "redo", "saved")}
+
+    # --- all of them ---------------------------------------------------------------------------
+
+    def define(self, content: Any) -> Answer:
+        """Say what the keypoints are."""
+        asked = checked(_Define, content, "keypoints")
+        self.project.session.define(asked.definition, asked.renamed)
+        self._changed.set()
+        return Answer(200, {"definition": self._definition(), **self._counts()})
+
+    def undo(self) -> Answer:
+        """Take back the last change."""
+        return self._moved(self.project.session.undo())
+
+    def redo(self) -> Answer:
+        """Do again what was taken back."""
+        return self._moved(self.project.session.redo())
+
+    def _moved(self, name: str | None) -> Answer:
+        self._changed.set()
+        if not name:
+            what = None if name is None else ""
+            return Answer(200, {"image": what, "definition": self._definition(), **self._counts()})
+        labels = self._labels(name) if name in self._ids else {}
+        return Answer(200, {"image": self._ids.get(name), **labels, **self._counts()})
+
+    def save(self) -> Answer:
+        """Write the file of labels now."""
+        self._save()
+        return Answer(200, self._state())
+
+    def train(self, content: Any) -> Answer:
+        """Begin to train on what is labelled."""
+        asked = checked(_Train, content, "training")
+        labels, _ = self.project.dataset()
+        self.training.start(labels, asked.minutes)
+        return Answer(200, self._state())
+
+    def halt(self) -> Answer:
+        """End the training."""
+        self.training.stop()
+        return Answer(200, self._state())
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _name(self, id: str) -> str:
+        if id not in self._names:
+            raise NoImageError("there is no such image")
+        return self._names[id]
+
+    def _load(self, run: Path) -> None:
+        """Suggest by another run from now on."""
+        with self._loading:
+            try:
+                project = self.project
+                found = Suggester(run, project.images, project.read, project.size)
+            except PlacewiseError as error:
+                self._said.append(str(error))
+                return
+            if self._suggester:
+                self._suggester.stop()
+            self._suggester = found
+            found.start()
+
+    def _save(self) -> None:
+        said = self.project.save()
+        if said:
+            self._said.append(said)
+            _LOG.warning(said)
+
+    def _save_when_quiet(self) -> None:
+        while not self._stopped.is_set():
+            self._changed.wait()
+            while self._changed.is_set() and not self._stopped.is_set():
+                self._changed.clear()
+                self._stopped.wait(QUIET)
+            try:
+                self._save()
+            except PlacewiseError as error:
+                self._said.append(str(error))
+
+
+def bitmap(image: ImageArray) -> bytes:
+    """An image as an uncompressed bitmap of 8 bits, which costs a browser next to nothing.
+
+    More than 8 bits are brought to the range from their 0.1 to their 99.9 percentile.
+
+    Args:
+        image: (height, width, channels).
+    """
+    step = -(-max(image.shape[:2]) // LARGEST)
+    if image.dtype != np.uint8:
+        low, high = np.percentile(image[::4, ::4], (0.1, 99.9)).tolist()
+        scaled = (image.astype(np.float32) - low) * (255 / max(high - low, 1e-9))
+        image = scaled.clip(0, 255).astype(np.uint8)
+    grey = image.shape[2] == 1
+    made = Image.fromarray(np.ascontiguousarray(image[..., 0] if grey else image[..., :3]))
+    made = made.reduce(step) if step > 1 else made
+    data = io.BytesIO()
+    made.save(data, "BMP")
+    return data.getvalue()
+
+
+def status_of(error: PlacewiseError) -> int:
+    """The number of HTTP that an error of ours is."""
+    if isinstance(error, NoImageError):
+        return 404
+    if isinstance(error, CheckpointError):
+        return 507
+    return 422 if isinstance(error, ImageError) else 400
+
+
+def _opaque(salt: bytes, name: str) -> str:
+    return hashlib.sha256(salt + name.encode("utf-8", "surrogatepass")).hexdigest()[:24]
