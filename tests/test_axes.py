@@ -26,6 +26,7 @@ from placewise.labels import (
 from placewise.model import InputSettings, as_input, choose_input, shown_size
 from placewise.model.inputs import CEILING, FLOOR, HIGH, LOW, normalised
 from placewise.model.spectrogram import RANGE, Spectrogram
+from placewise.report.drawing import planes_of
 from placewise.tasks import build, choose_model
 
 SIZES = [(90,), (40, 50), (24, 30, 28)]
@@ -394,3 +395,27 @@ def test_a_plain_module_of_one_or_three_axes_is_a_backbone() -> None:
         model = placewise.KeypointModel(layer(1, 4, 4, stride=4), head).eval()
         assert model.input.axes == axes
         assert model.predict(np.zeros((21,) * axes)).keypoints.shape == (2, axes)
+
+
+# --------------------------------------------------------------------------------------------------
+# Pictures
+
+
+def test_slices_of_a_volume_with_uneven_distances_are_true_to_scale() -> None:
+    """A ball is as wide as it is high on each, and a place is drawn on the voxel that it names."""
+    spacing, middle, radius = (3.0, 1.0, 1.5), (5, 22, 15), 12.0
+    axes = np.meshgrid(*map(np.arange, (12, 44, 32)), indexing="ij")
+    away = [(a - m) * step for a, m, step in zip(axes, middle, spacing, strict=True)]
+    ball = sum(one**2 for one in away) <= radius**2
+    volume = np.where(ball, 200, 20).astype(np.uint8)[..., None]
+    planes = planes_of(volume, np.array([middle[::-1]], float), spacing=spacing)
+    assert len(planes) == 3
+    for plane in planes:
+        bright = plane.canvas[..., 0] > 128
+        high, wide = (np.ptp(np.flatnonzero(bright.any(axis))) + 1 for axis in (1, 0))
+        assert high == pytest.approx(wide, rel=0.15)
+        for z, y, x in np.argwhere(ball)[::5]:
+            place = np.array([[x, y, z]], float)
+            if plane.off is not None and plane.off(place)[0] == 0:
+                column, row = np.rint(plane.at(place)[0]).astype(int)
+                assert bright[row, column]

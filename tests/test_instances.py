@@ -107,6 +107,20 @@ def test_images_are_turned_and_signals_keep_their_direction(axes: int) -> None:
     assert any(warp.mirrors for warp in warps) == (axes > 1)
 
 
+def test_objects_of_a_recording_are_coloured_stretches_of_it() -> None:
+    """Each has a colour, the white one too, and a line of ground is between two that touch."""
+    labels = np.zeros(400, np.int32)
+    for number in range(1, 9):
+        labels[40 * number : 40 * number + 20] = number
+    labels[60:70] = 9  # touches the first
+    drawn = outlined(np.zeros((400, 1)), [(labels, None)])
+    ground = drawn[30]
+    colour = ground[((np.arange(400) + 0.5) * ground.shape[0] / 400).astype(int)]
+    assert ((colour < 255).any(-1) == (labels > 0)).all()
+    touching = ground[: round(70 * ground.shape[0] / 400)]
+    assert (np.diff((touching < 255).any(-1).astype(int)) == 1).sum() == 2
+
+
 # --- the head, and back to objects ----------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ from placewise.report.marks import (
     draw_line,
 )
 from placewise.report.sheets import GAP, legend_of
-from placewise.report.slices import grey_volume, slices
+from placewise.report.slices import grey_volume, shown_sides, slices
 from placewise.report.style import DARK, LIGHT, POINT_COLOURS, RGB, Theme, mark, object_shape
 from placewise.report.traces import TITLE, rows_of
 
@@ -87,7 +87,7 @@ def keypoints(
         legend: write the names on a strip below the image.
         side: least and most pixels of the longer side of the drawing.
         identities: number of each instance.
-        spacing: of a signal the seconds between two samples; None: not known.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
 
     Returns:
         (height, width, 3) uint8.
@@ -147,10 +147,7 @@ def as_rgb(image: NDArray[np.generic]) -> Overlay:
         return stacked([row.canvas for row in rows_of(image)])
     if image.ndim == 4 and image.size:
         return side_by_side(
-            [
-                (panel_of(one.image, image, one.axes), one.title)
-                for one in slices(grey_volume(image))
-            ]
+            [(panel_of(one.image, image), one.title) for one in slices(grey_volume(image))]
         )
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise SettingsError(
@@ -283,24 +280,17 @@ def _far_left_out(array: FloatArray) -> FloatArray:
 
 
 def panel_of(
-    image: Overlay,
-    volume: NDArray[np.generic],
-    axes: tuple[int, int],
-    spacing: Sequence[float] | None = None,
+    image: Overlay, volume: NDArray[np.generic], spacing: Sequence[float] | None = None
 ) -> Overlay:
-    """A slice enlarged by whole numbers that suit all slices of its volume.
+    """A slice enlarged by the whole number that suits all slices of its volume.
 
     Args:
-        image: (rows, columns, channels) of the slice.
-        volume: (depth, height, width, channels) that it is of.
-        axes: coordinates along its columns and along its rows, as `Slice` has them.
-        spacing: distance of the voxels along the axes of the volume; None: alike. Voxels that are
-            farther apart along an axis are drawn longer along it.
+        image: (rows, columns, channels) of a `Slice`.
+        volume: which it is cut from.
+        spacing: with which it was cut.
     """
-    steps = np.ones(3) if spacing is None else np.array(spacing[::-1]) / min(spacing)
-    longest = max(side * step for side, step in zip(volume.shape[2::-1], steps, strict=True))
-    across, down = (max(1, round(float(steps[axis]) * PANEL / longest)) for axis in axes)
-    return np.ascontiguousarray(as_rgb(image).repeat(down, 0).repeat(across, 1))
+    zoom = max(1, round(PANEL / max(shown_sides(volume.shape[:3], spacing))))
+    return np.ascontiguousarray(as_rgb(image).repeat(zoom, 0).repeat(zoom, 1))
 
 
 @dataclass(frozen=True)
@@ -311,7 +301,7 @@ class Plane:
         canvas: (height, width, 3), which marks are drawn on.
         at: (n, axes) places on the image to (n, 2) of (x, y) on the canvas; NaN where a place is
             not on it.
-        ratio: pixels of the canvas for one of the image.
+        ratio: pixels of the canvas for one of the image, on average over its axes.
         title: of a slice.
         off: of a slice of a volume, (n, axes) places to their (n,) distances in voxels from it.
     """
@@ -335,8 +325,7 @@ def planes_of(
         image: (*size, channels) of 1, 2 or 3 axes.
         focus: (n, axes) places that parts and slices should show, the most important first.
         side: least and most pixels of the longer side of an image's canvas.
-        spacing: of a signal the seconds between two samples, of a volume the distances of its
-            voxels; None: not known.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
 
     Example:
         >>> (plane,) = planes_of(np.zeros((40, 80, 1), np.uint8), np.empty((0, 2)), (160, 160))
@@ -351,12 +340,15 @@ def planes_of(
         ratio = ratio_of(image.shape[:2], canvas.shape[:2])
         return [Plane(canvas, partial(rescale, ratio=ratio), _mean(ratio))]
     planes = []
-    for one in slices(grey_volume(image), focus.mean(0).tolist() if len(focus) else None):
-        canvas = panel_of(one.image, image, one.axes, spacing)
-        ratio, axes = ratio_of(one.image.shape[:2], canvas.shape[:2]), list(one.axes)
+    place = focus.mean(0).tolist() if len(focus) else None
+    for one in slices(grey_volume(image), place, spacing):
+        canvas = panel_of(one.image, image, spacing)
+        ratio, axes = ratio_of(one.size, canvas.shape[:2]), list(one.axes)
         at = partial(_along, axes=axes, ratio=ratio)
         off = partial(_off, axis=one.through, at=one.at)
-        planes.append(Plane(canvas, at, _mean(ratio), one.title, off))
+        zoom = ratio_of(one.image.shape[:2], canvas.shape[:2])[0]
+        usual = zoom * _mean(ratio_of(image.shape[:3], shown_sides(image.shape[:3], spacing)))
+        planes.append(Plane(canvas, at, usual, one.title, off))
     return planes
 
 
@@ -369,7 +361,7 @@ def _along(places: FloatArray, axes: Sequence[int], ratio: tuple[float, ...]) ->
 
 
 def _mean(ratio: Sequence[float]) -> float:
-    return float(np.sqrt(ratio[0] * ratio[1]))
+    return float(np.prod(ratio) ** (1 / len(ratio)))
 
 
 def joined(planes: Sequence[Plane]) -> Overlay:

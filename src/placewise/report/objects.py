@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from placewise.errors import SettingsError
 from placewise.geometry import Size
-from placewise.report.drawing import SIDE, as_rgb, at_size, side_by_side
+from placewise.report.drawing import SIDE, as_rgb, at_size, side_by_side, stacked
 from placewise.report.marks import Overlay
 from placewise.report.slices import fullest, grey_volume, slices
 from placewise.report.style import RGB
+from placewise.report.traces import rows_of
 
 Labels = NDArray[np.integer]
 
@@ -28,6 +29,9 @@ COLOURS: tuple[RGB, ...] = (
 )
 """Bright colours that can be told apart on dark and on light images."""
 
+DARKER: RGB = (140, 140, 140)
+"""What stands for white on white ground."""
+
 NEAR = 8
 """Pixels within which two objects are neighbours."""
 
@@ -37,17 +41,22 @@ def outlined(
     labels: Sequence[tuple[Labels, Sequence[RGB] | None]],
     *,
     side: tuple[int, int] = SIDE,
+    spacing: Sequence[float] | None = None,
 ) -> Overlay:
     """Draw the outlines of objects; of a volume on three slices where most is labelled.
+
+    A recording is drawn as lines, on ground that has the colours of the objects.
 
     The outline lies on the object's own outermost pixels, so nothing beside it is hidden. Small
     images are enlarged by a whole number first.
 
     Args:
-        image: (height, width, channels), or (depth, height, width, channels), of any numbers.
+        image: (height, width, channels), (length, channels), or (depth, height, width, channels),
+            of any numbers.
         labels: (*size) label maps, drawn one over the other, each with the colour of each of its
             objects 1 … n; None: colours by which neighbours differ.
         side: least and most pixels of the longer side of the drawing.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
 
     Raises:
         SettingsError: a label map of another size than the image.
@@ -66,22 +75,49 @@ def outlined(
                 "of one size"
             )
     painted = [(one, colours or _apart(one)) for one, colours in labels]
+    if image.ndim == 2:
+        return _on_rows(image, painted, spacing)
     if image.ndim == 4:
-        return _on_slices(image, painted, side)
+        return _on_slices(image, painted, side, spacing)
     canvas = at_size(as_rgb(image), side)
     for one, colours in painted:
         _paint(canvas, one, colours)
     return canvas
 
 
+def _on_rows(
+    signal: NDArray[np.generic],
+    painted: Sequence[tuple[Labels, Sequence[RGB]]],
+    spacing: Sequence[float] | None,
+) -> Overlay:
+    """Parts of a recording as lines, first those where the first map has objects.
+
+    Between two objects that touch a column is left white.
+    """
+    focus = np.concatenate([np.flatnonzero(one > 0) for one, _ in painted]).tolist()
+    rows = rows_of(signal, focus, spacing[0] if spacing else None)
+    for row in rows:
+        ground = np.full((row.canvas.shape[1], 3), 255)
+        for labels, colours in painted:
+            shown = np.maximum(labels[row.samples], 0)
+            shown[1:][(shown[1:] != shown[:-1]) & (shown[:-1] > 0)] = 0
+            seen = [DARKER if one == (255, 255, 255) else one for one in colours]
+            ground[shown > 0] = np.array(seen).reshape(-1, 3)[shown[shown > 0] - 1]
+        row.tint(ground)
+    return stacked([row.canvas for row in rows])
+
+
 def _on_slices(
-    volume: NDArray[np.generic], painted: Sequence[tuple[Labels, Sequence[RGB]]], side: Size
+    volume: NDArray[np.generic],
+    painted: Sequence[tuple[Labels, Sequence[RGB]]],
+    side: Size,
+    spacing: Sequence[float] | None,
 ) -> Overlay:
     """Three slices beside each other, each under its title, where most is labelled."""
     place = fullest(np.maximum.reduce([one for one, _ in painted]))
-    planes = [slices(one[..., None], place) for one, _ in painted]
+    planes = [slices(one[..., None], place, spacing) for one, _ in painted]
     panels = []
-    for number, one in enumerate(slices(grey_volume(volume), place)):
+    for number, one in enumerate(slices(grey_volume(volume), place, spacing)):
         canvas = at_size(as_rgb(one.image), (side[0] // 2, side[1]))
         for plane, (_, colours) in zip(planes, painted, strict=True):
             _paint(canvas, plane[number].image[..., 0], colours)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from placewise.geometry import Size
 from placewise.report.marks import Overlay
 
 VIEWS = ((0, 1), (0, 2), (1, 2))
@@ -16,13 +17,17 @@ VIEWS = ((0, 1), (0, 2), (1, 2))
 
 NAMES = "xyz"
 
+MOST = 1000
+"""Pixels to which a side may be stretched."""
+
 
 @dataclass(frozen=True)
 class Slice:
     """A plane of a volume.
 
     Attributes:
-        image: (rows, columns, channels).
+        image: (rows, columns, channels), stretched so that its pixels are as wide as they are high.
+        size: rows and columns of voxels in it.
         axes: coordinates along its columns and along its rows, by their numbers.
         title: where it lies, and what runs along its sides.
         through: coordinate at a right angle to it, by its number.
@@ -30,18 +35,54 @@ class Slice:
     """
 
     image: NDArray[Any]
+    size: Size
     axes: tuple[int, int]
     title: str
     through: int
     at: int
 
 
-def slices(volume: NDArray[Any], place: Sequence[float] | None = None) -> list[Slice]:
+def shown_sides(size: Sequence[int], spacing: Sequence[float] | None) -> Size:
+    """Pixels that a volume takes along each axis if each pixel is as wide, high and deep.
+
+    Args:
+        size: in voxels.
+        spacing: distance of the voxels along each axis; None: the same along all.
+
+    Example:
+        >>> shown_sides((12, 24, 28), (3.0, 1.0, 1.0)), shown_sides((12, 24, 28), None)
+        ((36, 24, 28), (12, 24, 28))
+    """
+    steps = np.ones(len(size)) if spacing is None else np.divide(spacing, min(spacing))
+    long = steps * size
+    shrunk = min(1.0, max(MOST, *size) / float(long.max()))
+    return tuple(max(1, round(float(side) * shrunk)) for side in long)
+
+
+def stretched(plane: NDArray[Any], size: Size) -> NDArray[Any]:
+    """A plane with each of its pixels repeated to fill (rows, columns).
+
+    Example:
+        >>> stretched(np.array([[1, 2]]), (2, 4)).tolist()
+        [[1, 1, 2, 2], [1, 1, 2, 2]]
+    """
+    for axis, side in enumerate(size):
+        at = (np.arange(side) + 0.5) * plane.shape[axis] / side
+        plane = np.take(plane, at.astype(int), axis)
+    return plane
+
+
+def slices(
+    volume: NDArray[Any],
+    place: Sequence[float] | None = None,
+    spacing: Sequence[float] | None = None,
+) -> list[Slice]:
     """Three slices through a place, each at right angles to an axis.
 
     Args:
         volume: (depth, height, width, channels).
         place: (x, y, z) in voxels; None: the middle.
+        spacing: distance of the voxels along each axis; None: the same along all.
 
     Example:
         >>> [one.image.shape for one in slices(np.zeros((3, 4, 5, 1)))]
@@ -49,7 +90,7 @@ def slices(volume: NDArray[Any], place: Sequence[float] | None = None) -> list[S
         >>> slices(np.zeros((3, 4, 5, 1)))[0].title
         'z = 1 · x right, y down'
     """
-    sides = volume.shape[2::-1]
+    sides, long = volume.shape[2::-1], shown_sides(volume.shape[:3], spacing)[::-1]
     middle = [(side - 1) // 2 for side in sides] if place is None else place
     found = []
     for across, down in VIEWS:
@@ -57,7 +98,8 @@ def slices(volume: NDArray[Any], place: Sequence[float] | None = None) -> list[S
         at = int(np.clip(round(middle[through]), 0, sides[through] - 1))
         title = f"{NAMES[through]} = {at} · {NAMES[across]} right, {NAMES[down]} down"
         plane = np.take(volume, at, axis=2 - through)
-        found.append(Slice(plane, (across, down), title, through, at))
+        shown = stretched(plane, (long[down], long[across]))
+        found.append(Slice(shown, plane.shape[:2], (across, down), title, through, at))
     return found
 
 

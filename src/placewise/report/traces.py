@@ -34,6 +34,9 @@ FINE = 3
 TITLE, AXIS = 22, 20
 """Pixels above a row for its words, and below it for the numbers of its axis."""
 
+TINT = 0.45
+"""How strongly the ground of a recording is coloured."""
+
 TICKS = 8
 """Numbers on the axis of a row, about."""
 
@@ -58,6 +61,22 @@ class Row:
     def ratio(self) -> float:
         """Pixels of the canvas for one sample."""
         return float(self.canvas.shape[1] / (self.stop - self.start))
+
+    @property
+    def samples(self) -> NDArray[np.intp]:
+        """(width,) the sample that each column of the canvas shows."""
+        at = self.start + (np.arange(self.canvas.shape[1]) + 0.5) / self.ratio
+        return at.astype(np.intp).clip(self.start, self.stop - 1)
+
+    def tint(self, colours: NDArray[np.integer]) -> None:
+        """Colour the ground.
+
+        Args:
+            colours: (width, 3) of 0..255 for each column; white leaves it as it is.
+        """
+        ground = self.canvas[TITLE : self.canvas.shape[0] - AXIS]
+        share = np.where((colours < 255).any(-1), TINT, 0.0)[None, :, None]
+        ground[:] = np.rint(ground * (1 - share * (1 - colours / 255)))
 
     def place(self, sample: float) -> FloatArray:
         """(x, y) on the canvas of a place in time, on the line of the first channel.

@@ -17,6 +17,7 @@ from placewise.items import Items
 from placewise.labels import Dataset, InstanceDataset, InstanceSample
 from placewise.metrics import image_ap
 from placewise.model import ModelSettings, Settings, choose_input
+from placewise.report.drawing import SIDE
 from placewise.report.marks import Overlay
 from placewise.report.objects import outlined
 from placewise.report.parts import Card, Section
@@ -166,10 +167,11 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         spacing: Sequence[float] | None = None,
     ) -> Overlay:
         """The image with outlines; on a report in colours of right, false and missed."""
-        side = {"side": CARD_SIDE} if card else {}
+        side = CARD_SIDE if card else SIDE
         if dataset is None or sample is None:
-            return outlined(pixels, [(one.labels, None)], **side)
-        return scoring.drawn(pixels, one.labels, self._truth(dataset, sample), **side)
+            return outlined(pixels, [(one.labels, None)], side=side, spacing=spacing)
+        truth = self._truth(dataset, sample)
+        return scoring.drawn(pixels, one.labels, truth, side=side, spacing=spacing)
 
     def caption(self, dataset: Data, sample: InstanceSample, one: InstancePrediction) -> str:
         """The image, its AP and its counts."""

@@ -191,7 +191,8 @@ class InstanceFindings(Findings):
         for sample in dataset.samples[:: max(1, len(dataset.samples) // SHOWN)][:SHOWN]:
             try:
                 labels = dataset.instances(sample)[0].clip(0)
-                drawn = outlined(dataset.image(sample.image), [(labels, None)])
+                pixels, spacing = dataset.reading(sample.image)
+                drawn = outlined(pixels, [(labels, None)], spacing=spacing)
             except PlacewiseError:
                 continue
             found.append((f"{sample.image}: {int(labels.max(initial=0))} objects", drawn))

@@ -68,7 +68,12 @@ def _only(labels: Labels, kinds: Any, kind: int) -> Labels:
 
 
 def drawn(
-    pixels: ImageArray, found: Labels, truth: Labels, *, side: tuple[int, int] = SIDE
+    pixels: ImageArray,
+    found: Labels,
+    truth: Labels,
+    *,
+    side: tuple[int, int] = SIDE,
+    spacing: Sequence[float] | None = None,
 ) -> Overlay:
     """The image with outlines in three colours: found, false, missed.
 
@@ -77,6 +82,7 @@ def drawn(
         found: predicted label map.
         truth: the labelled one.
         side: least and most pixels of the longer side of the drawing.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
     """
     pairs = overlap(truth, found)
     matched = pairs.matched()
@@ -85,4 +91,6 @@ def drawn(
     colours = [RIGHT if n in right else FALSE for n in range(1, int(found.max(initial=0)) + 1)]
     missed = np.where(np.isin(truth, list(hit)), 0, truth)
     count = int(truth.max(initial=0))
-    return outlined(pixels, [(missed, [MISSED] * count), (found, colours)], side=side)
+    return outlined(
+        pixels, [(missed, [MISSED] * count), (found, colours)], side=side, spacing=spacing
+    )

@@ -155,9 +155,15 @@ def cards(facts: Facts, dataset: KeypointDataset) -> list[Card]:
 
 
 def _drawn(dataset: KeypointDataset, sample: KeypointSample) -> Overlay:
-    image = dataset.image(sample.image)
+    image, spacing = dataset.reading(sample.image)
     return keypoints(
-        image, sample.points, dataset.names, skeleton=dataset.skeleton, crop=True, side=SIDE
+        image,
+        sample.points,
+        dataset.names,
+        skeleton=dataset.skeleton,
+        crop=True,
+        side=SIDE,
+        spacing=spacing,
     )
 
 

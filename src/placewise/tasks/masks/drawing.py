@@ -14,16 +14,13 @@ from placewise.report.marks import WHITE, Overlay
 from placewise.report.outlines import INVENTED, MISSED, draw_outline, error_map
 from placewise.report.slices import fullest, grey_volume, slices
 from placewise.report.style import RGB, mark
-from placewise.report.traces import AXIS, TITLE, Row, rows_of
+from placewise.report.traces import AXIS, Row, rows_of
 
 GAP = 6
 """Pixels between two panels."""
 
 LINE = 2.0
 """Pixels of an outline on a slice of a volume."""
-
-TINT = 0.45
-"""How strongly the ground of a recording is coloured where something is found."""
 
 BAR = 6
 """Pixels of the bar below a recording where something is labelled."""
@@ -49,7 +46,7 @@ def outlined(
         pixels: (*size, channels).
         mask: (*size,) of classes.
         truth: the same of the labels; None: none are known.
-        spacing: of a signal the seconds between two samples; None: not known.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
 
     Example:
         >>> outlined(np.zeros((60, 80, 1), np.uint8), np.zeros((60, 80), int)).shape
@@ -71,7 +68,7 @@ def compared(
         pixels: (*size, channels).
         mask: (*size,) of classes.
         truth: (*size,) of the labels, −1 ignored.
-        spacing: of a signal the seconds between two samples; None: not known.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
 
     Example:
         >>> compared(np.zeros((60, 80, 1), np.uint8), *np.zeros((2, 60, 80), int)).shape
@@ -118,27 +115,17 @@ def _on_slices(
     """Three slices at right angles through where most is masked, each under its title."""
     place = fullest(mask if truth is None else np.maximum(mask, truth))
     labels = [mask] if truth is None else [mask, truth]
-    planes = [slices(one[..., None], place) for one in labels]
+    planes = [slices(one[..., None], place, spacing) for one in labels]
     above, below = [], []
-    for number, one in enumerate(slices(grey_volume(pixels), place)):
+    for number, one in enumerate(slices(grey_volume(pixels), place, spacing)):
         found, *labelled = (plane[number].image[..., 0] for plane in planes)
-        canvas = panel_of(one.image, pixels, one.axes, spacing)
-        sides = canvas.shape[0] // found.shape[0], canvas.shape[1] // found.shape[1]
-        if sides[0] != sides[1]:  # an outline is drawn at one scale
-            found, *labelled = (_enlarged(one, sides) for one in (found, *labelled))
+        canvas = panel_of(one.image, pixels, spacing)
         _outline(canvas, found, labelled[0] if labelled else None, LINE)
         above.append((canvas, one.title))
         if errors and labelled:
-            own = [plane[number].image[..., 0] for plane in planes]
-            wrong = _errors(as_rgb(one.image), *own)
-            panel = panel_of(wrong, pixels, one.axes, spacing)
-            below.append((panel, one.title))
+            wrong = _errors(as_rgb(one.image), found, labelled[0])
+            below.append((panel_of(wrong, pixels, spacing), one.title))
     return stacked([side_by_side(row) for row in (above, below) if row])
-
-
-def _enlarged(labels: Numbers, sides: tuple[int, int]) -> Numbers:
-    """A label map whose pixels become so many rows and columns."""
-    return labels.repeat(sides[0], 0).repeat(sides[1], 1)
 
 
 def _on_rows(
@@ -161,18 +148,15 @@ def _on_rows(
 def _tint(row: Row, mask: Numbers, truth: Numbers | None, *, errors: bool) -> None:
     """Colour the ground where something is found, and draw bars where something is labelled."""
     high, width = row.canvas.shape[:2]
-    at = row.start + ((np.arange(width) + 0.5) / row.ratio).astype(int)
-    at = at.clip(row.start, row.stop - 1)
+    at = row.samples
     found, labelled = mask[at], None if truth is None else truth[at]
-    colours = np.full((width, 3), 255.0)
+    colours = np.full((width, 3), 255)
     for number in np.unique(found[found > 0]).tolist():
         colours[found == number] = mark(number - 1)[0]
     if errors and labelled is not None:
         colours[(found > 0) & (found == labelled)] = GREY
         colours[(labelled > 0) & (found != labelled)] = MISSED
         colours[(labelled == 0) & (found > 0)] = INVENTED
-    ground = row.canvas[TITLE : high - AXIS].astype(float)
-    share = np.where((colours < 255).any(-1), TINT, 0.0)[None, :, None]
-    row.canvas[TITLE : high - AXIS] = np.rint(ground * (1 - share * (1 - colours / 255)))
+    row.tint(colours)
     if labelled is not None:
         row.canvas[high - AXIS - BAR : high - AXIS, labelled > 0] = (27, 31, 36)

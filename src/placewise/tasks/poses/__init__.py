@@ -303,6 +303,7 @@ class Poses(Task[KeypointSample, PosePrediction]):
             crop=card and bool(len(keypoints)),
             legend=not card,
             side=CARD_SIDE if card else (480, 1280),
+            spacing=spacing,
         )
 
     def caption(self, dataset: Data, sample: KeypointSample, one: PosePrediction) -> str:

@@ -276,13 +276,15 @@ def _cards(dataset: PoseDataset, facts: PoseFacts) -> list[Card]:
         if sample.image in facts.damaged:
             continue
         objects = sample.points[sample.located.any(1)]
+        pixels, spacing = dataset.reading(sample.image)
         drawn = draw_keypoints(
-            dataset.image(sample.image),
+            pixels,
             objects,
             dataset.names,
             skeleton=dataset.skeleton,
             identities=range(len(objects)),
             side=SIDE,
+            spacing=spacing,
         )
         cards.append((sample.image, drawn))
     return cards

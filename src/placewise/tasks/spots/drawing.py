@@ -63,7 +63,7 @@ def draw_spots(
         tolerance: pixels within which a found spot is a labelled one of its kind.
         legend: write the names on a strip below the image.
         side: least and most pixels of the longer side of the drawing.
-        spacing: of a signal the seconds between two samples; None: not known.
+        spacing: distance of the pixels along the axes, of a signal in seconds; None: not known.
 
     Returns:
         (height, width, 3) uint8.
