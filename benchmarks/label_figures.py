@@ -78,7 +78,11 @@ def folder_of(home: Path) -> tuple[Path, dict[str, dict[str, list[float]]]]:
 
 def picture(page: Page, name: str) -> None:
     page.wait_for_timeout(500)
-    page.screenshot(path=FIGURES / f"label_{name}.png")
+    path = FIGURES / f"label_{name}.png"
+    page.screenshot(path=path)
+    with Image.open(path) as taken:
+        small = taken.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
 
 
 def click(page: Page, place: list[float]) -> None:
@@ -117,7 +121,8 @@ def suggested(page: Page, folder: Path, run: Path) -> None:
     with labelled(folder, "--order", "name", "--run", str(run)) as (address, _):
         page.goto(address)
         page.wait_for_function(
-            "() => document.getElementById('keypoints').textContent.includes('suggested')"
+            "() => document.getElementById('keypoints').textContent.includes('suggested')",
+            timeout=300_000,
         )
         page.mouse.move(640, 40)
         picture(page, "suggest")

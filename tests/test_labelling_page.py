@@ -35,6 +35,8 @@ class Suggests:
     def __init__(self) -> None:
         self.run = SimpleNamespace(path=Path("run"))
         self.unsure: dict[str, float] = {}
+        self.error = ""
+        self.asked: set[str] = set()
         self.progress = (0, 0)
 
     def start(self) -> None:
@@ -43,12 +45,19 @@ class Suggests:
     def stop(self) -> None:
         """Nothing to end."""
 
-    def of(self, image: str, patience: float = 0.0) -> dict[str, Any]:
-        """Four keypoints, of which the last is not sure, and maxima about the nose."""
+    def of(self, image: str, patience: float = 0.0) -> tuple[dict[str, Any] | None, bool]:
+        """Four keypoints, of which the last is not sure, and maxima about the nose.
+
+        Of each image they are not known when it is first asked for.
+        """
+        if image not in self.asked:
+            self.asked.add(image)
+            return None, False
         points = {name: [8.0 + 10 * i, 10.0, 0.95, 2.0] for i, name in enumerate(NAMES[:3])} | {
             NAMES[3]: [40.0, 30.0, 0.1, None]
         }
-        return {"objects": [{"points": points}], "hills": {"nose": [[8.0, 10.0], [20.0, 25.0]]}}
+        hills = {"nose": [[8.0, 10.0], [20.0, 25.0]]}
+        return {"objects": [{"points": points}], "hills": hills}, True
 
 
 @dataclass
@@ -126,10 +135,12 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def served(folder: Path, definition: Definition | None, suggester: Any = None) -> Iterator[Any]:
+def served(
+    folder: Path, definition: Definition | None, suggester: Any = None, keys: Any = "dlc"
+) -> Iterator[Any]:
     """A server in a thread; gives its address and the API behind it."""
     with bound("127.0.0.1", 0, None) as listening, open_project(folder, definition) as project:
-        api = Api(project, Schedule(project.images, "name"), suggester)
+        api = Api(project, Schedule(project.images, "name"), suggester, keys)
         server = server_of(api, listening, TOKEN)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -162,6 +173,7 @@ def desk(browser: Any, tmp_path: Path) -> Iterator[Open]:
             suggester: Any = None,
             folder: Path | None = None,
             objects: str = "one",
+            keys: str = "dlc",
             **how: Any,
         ) -> Desk:
             if folder is None:
@@ -176,7 +188,7 @@ def desk(browser: Any, tmp_path: Path) -> Iterator[Open]:
                 if names
                 else None
             )
-            api, host = stack.enter_context(served(folder, definition, suggester))
+            api, host = stack.enter_context(served(folder, definition, suggester, keys))
             context = browser.new_context(viewport={"width": 1000, "height": 700}, **how)
             stack.callback(context.close)
             page, asked = context.new_page(), []
@@ -420,6 +432,40 @@ def test_without_the_token_nothing_is_shown(desk: Open) -> None:
         "() => document.getElementById('message').textContent.includes('token')"
     )
     assert other.locator("#name").text_content() == "placewise"
+
+
+def test_a_dense_screen_is_drawn_sharp_at_rest_and_coarse_while_it_moves(desk: Open) -> None:
+    one = desk(device_scale_factor=2)
+    canvas = "document.getElementById('canvas')"
+    ratio = f"{canvas}.width / {canvas}.clientWidth"
+    one.page.wait_for_function(f"() => {ratio} === 2")
+    one.page.mouse.move(*one.at(20, 20))
+    moved = one.page.evaluate(
+        f"""async () => {{
+          const {{ pan }} = await import("/view.js");
+          pan(5, 5);
+          return {ratio};
+        }}"""
+    )
+    assert moved == 1
+    one.page.wait_for_function(f"() => {ratio} === 2")
+
+
+@pytest.mark.parametrize(
+    ("keys", "next_key", "back"), [("sleap", "ArrowRight", "ArrowLeft"), ("cvat", "f", "d")]
+)
+def test_keys_of_other_tools(desk: Open, keys: str, next_key: str, back: str) -> None:
+    one = desk(keys=keys)
+    one.press(next_key)
+    one.shown(2)
+    one.press(back)
+    one.shown(1)
+    one.press("o" if keys == "cvat" else "x")
+    assert one.points(0) == {"nose": (1,)}
+    one.click(20, 20)
+    one.press("Alt+ArrowRight" if keys == "sleap" else "ArrowRight")
+    one.page.wait_for_timeout(400)
+    assert one.points(0)["left ear"] == pytest.approx((3, 21, 20), abs=0.1)
 
 
 def test_fingers_find_targets_of_44_pixels_and_place_with_a_tap(desk: Open) -> None:

@@ -162,8 +162,9 @@ class Api:
 
     def state(self) -> Answer:
         """What changes by itself or by another tab."""
-        if self._suggester and self._suggester.error:
-            self._said.append(self._suggester.error)
+        suggester = self._suggester
+        if suggester and suggester.error:
+            self._said.append(suggester.error)
             self._suggester = None
         finished = self.training.finished()
         if finished:
@@ -176,7 +177,8 @@ class Api:
 
     def _order(self) -> list[str]:
         labelled = [name for name, _ in self.project.session.labelled()]
-        unsure = self._suggester.unsure if self._suggester else {}
+        suggester = self._suggester
+        unsure = suggester.unsure if suggester else {}
         return self.schedule.names(labelled, dict(unsure))
 
     def _definition(self) -> dict[str, Any] | None:
@@ -217,10 +219,11 @@ class Api:
         return Answer(200, bitmap(self.project.read(self._name(id))))
 
     def suggestion(self, id: str) -> Answer:
-        """What the run suggests for an image; null where there is none."""
+        """What the run suggests for an image, or null; `ready` once that is known."""
         name = self._name(id)
-        found = self._suggester.of(name, PATIENCE) if self._suggester else None
-        return Answer(200, {"suggestion": found})
+        suggester = self._suggester
+        found, ready = suggester.of(name, PATIENCE) if suggester else (None, True)
+        return Answer(200, {"suggestion": found, "ready": ready})
 
     def write(self, id: str, content: Any, tag: str | None) -> Answer:
         """Say what is labelled on an image.

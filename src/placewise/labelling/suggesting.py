@@ -104,8 +104,8 @@ class Suggester:
         with self._news:
             return len(self._found), len(self._found.keys() | set(self._rest))
 
-    def of(self, image: str, patience: float = 0.0) -> dict[str, Any] | None:
-        """The suggestion for an image; None where there is none yet, or none at all.
+    def of(self, image: str, patience: float = 0.0) -> tuple[dict[str, Any] | None, bool]:
+        """The suggestion for an image, None where there is none; and whether that is known yet.
 
         Args:
             image: its name.
@@ -116,7 +116,7 @@ class Suggester:
                 self._wanted.append(image)
                 self._news.notify_all()
                 self._news.wait_for(lambda: image in self._found or self._stopped, patience)
-            return self._found.get(image)
+            return self._found.get(image), image in self._found or self._stopped
 
     def _work(self) -> None:
         try:

@@ -326,7 +326,10 @@ export function snapped(name, x, y, reach) {
 export async function accept() {
   if (!state.shown || state.busy) return;
   const held = state.shown;
-  if (state.info.suggestions && !held.suggestion) await suggestionOf(held);
+  if (state.info.suggestions && !held.suggestion) {
+    say("Waiting for the suggestion.");
+    await suggestionOf(held);
+  }
   if (held !== state.shown) return;
   const found = ghosts().filter(sure);
   const spots = found.map((one) => ({ points: { [one.name]: [VISIBLE, ...inside(one.x, one.y)] } }));

@@ -54,6 +54,10 @@ export function suggestionOf(held) {
   if (!state.info.suggestions) return Promise.resolve(null);
   held.suggesting ??= ask("GET", `images/${held.id}/suggestion`)
     .then((answer) => {
+      if (!answer.ready) { // it takes longer: ask again, as long as the image is shown
+        held.suggesting = null;
+        return held === state.shown ? suggestionOf(held) : null;
+      }
       held.suggestion = answer.suggestion;
       held.links = {};
       held.fresh = held.objects.length === 0;
