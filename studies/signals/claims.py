@@ -40,7 +40,7 @@ def judged(found: Sequence[Found], paths: Mapping[str, FloatArray]) -> dict[str,
         "missed": judge(
             "In a recording the middle is not the most important part, so its ends suffer: a beat "
             "there is missed more often than the same beat inside.",
-            f"{strip}, {nearest}",
+            f"% of the beats missed near an end, minus the same beats inside, {nearest}",
             [_positive(one, rule, one.missed(rule, NEAREST)) for one in found for rule in RULES],
         ),
         "kept": judge(
