@@ -78,11 +78,7 @@ def folder_of(home: Path) -> tuple[Path, dict[str, dict[str, list[float]]]]:
 
 def picture(page: Page, name: str) -> None:
     page.wait_for_timeout(500)
-    path = FIGURES / f"label_{name}.png"
-    page.screenshot(path=path)
-    with Image.open(path) as taken:
-        small = taken.convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
+    page.screenshot(path=FIGURES / f"label_{name}.png")
 
 
 def click(page: Page, place: list[float]) -> None:
@@ -126,8 +122,6 @@ def suggested(page: Page, folder: Path, run: Path) -> None:
         )
         page.mouse.move(640, 40)
         picture(page, "suggest")
-        page.keyboard.press("z")
-        picture(page, "zoom")
 
 
 def main() -> None:
