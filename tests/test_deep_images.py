@@ -127,3 +127,14 @@ def test_images_of_another_depth_are_told_where_they_are_another_input(
     notes = unlike(images, view)
     assert bool(notes) == (off > 0.1)
     assert any("cut off" in note for note in notes) == (shown > 8 and WHITE[shown] > view.white)
+
+
+def test_flat_recordings_are_told_in_their_own_words() -> None:
+    """Those of a training on flat recordings are like them; no image, no bits are spoken of."""
+    rng, flat = np.random.default_rng(0), np.ones((50, 1), np.float32)
+    kind = {"scale": 1.0, "size": (50,), "channels": 1, "mean": (0.5,), "normalise": "each"}
+    assert not unlike([flat], InputSettings(**kind, std=(0.02,)))
+    view = InputSettings(**kind, std=(0.2,))
+    assert not unlike([rng.standard_normal((50, 1)).astype(np.float32)], view)
+    (note,) = unlike([flat], view)
+    assert "recordings" in note and "image" not in note and "bits" not in note

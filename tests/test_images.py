@@ -380,3 +380,24 @@ def test_what_placewise_wrote_is_no_input(
     assert len(list_images(tmp_path / "out")) == 2
     (tmp_path / "out" / RESULTS[kind][-1]).rename(tmp_path / "out" / "mine")
     assert len(list_images(tmp_path)) == 4, "one name alone is the user's"
+
+
+def test_pages_that_are_not_read_are_said_once_of_a_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pages = [Image.fromarray(np.full((4, 5), k, np.uint8)) for k in range(3)]
+    for name in ("a.tif", "b.tif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    pages[2].save(tmp_path / "one.tif")
+    assert read_image(tmp_path / "one.tif").max() == 2 and not caplog.messages
+    for name in ("a.tif", "b.tif"):
+        assert read_image(tmp_path / name).max() == 0
+    (said,) = caplog.messages
+    assert "a.tif has 3 pages" in said and "first page" in said
+
+
+def test_a_folder_of_other_files_is_said_to_be_one(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.npz", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(ImageError, match="it holds 2 files that end in npz"):
+        list_images(tmp_path)

@@ -260,3 +260,12 @@ def test_a_mask_of_one_bit_makes_a_skeleton() -> None:
     odd = raw.view(np.bool_)
     np.testing.assert_array_equal(skeleton(odd), skeleton(raw > 0))
     assert 0 < skeleton(odd).sum() < 21
+
+
+def test_what_thinning_wears_away_altogether_keeps_its_middle() -> None:
+    """A cube has no skeleton; a perfect mask of it has a clDice all the same, and a missed one."""
+    mask = np.zeros((12, 12, 12), bool)
+    mask[3:9, 3:9, 3:9] = True
+    assert not skeleton(mask).any(), "the library keeps something: the case is no longer one"
+    assert cldice(counted(mask, mask)) == 1.0
+    assert cldice(counted(mask, np.zeros_like(mask))) == 0.0

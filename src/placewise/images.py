@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -73,6 +74,9 @@ _READERS: dict[bytes, type[ImageFile.ImageFile]] = {
 _KINDS = "PNG, JPEG, TIFF, BMP, WebP, GIF or PPM"
 _ORIENTATION, _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 256, 257, 262, 339
 _log = logging.getLogger(__name__)
+
+_SAID: set[Path] = set()
+"""Folders of which it was said that pages of their files are not read."""
 
 # Pillow warns of damaged metadata that it skips. Where nobody has an opinion on such warnings they
 # stay quiet; where they are errors, the image is refused like any damaged one.
@@ -138,9 +142,22 @@ def read_image(path: Path, *, limit: int = PIXEL_LIMIT, data: bytes | None = Non
     with _opened(path, limit, verify=True, data=data) as image:
         # The TIFF reader turns the image itself while it loads.
         orientation = 1 if isinstance(image, TiffImagePlugin.TiffImageFile) else _orientation(image)
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and image.n_frames > 1:
+            _say_pages(path.parent, f"{path} has {image.n_frames:,} pages")
         image.load()
         pixels = _deep(image, path) if image.mode[0] in "IF" else _shallow(image)
         return _turned(pixels.reshape(*pixels.shape[:2], -1), orientation)
+
+
+def _say_pages(folder: Path, what: str) -> None:
+    """Say once of a folder that pages are left out."""
+    if folder not in _SAID:
+        _SAID.add(folder)
+        _log.warning(
+            "%s and names no axis Z, so its first page alone is read; a volume must name its axes, "
+            "e.g. as ImageJ and OME write them",
+            what,
+        )
 
 
 def is_grey(image: ImageArray) -> bool:
@@ -244,9 +261,19 @@ def list_images(
         named = " ".join(end[1:] for end in ends)
         raise ImageError(
             f"{where}: no {what} in it; needed at least one file that ends in {named}; "
-            "check the folder"
+            f"{_others(where)}"
         )
     return sorted(found, key=lambda path: natural(path.relative_to(where).as_posix()))
+
+
+def _others(where: Path) -> str:
+    """What to do about a folder without images, by the files that most of it is."""
+    endings = Counter(path.suffix[1:].lower() for path in _walk(where) if path.suffix)
+    if not endings:
+        return "check the folder"
+    ((end, count),) = endings.most_common(1)
+    most = "a file that ends" if count == 1 else f"{count:,} files that end"
+    return f"it holds {most} in {end}: check that it is the folder that you mean"
 
 
 def is_image_name(name: str) -> bool:

@@ -297,9 +297,9 @@ def measured_rows(measured: Measured) -> Iterator[Row]:
     """The measured findings, one per row."""
     yield from _sensitivity_rows(measured)
     if (crops := measured.consistency) is not None:
-        only = "; only one class is ever predicted" if crops.classes == 1 else ""
+        only = "; it is always the same one" if crops.classes == 1 else ""
         error = number(crops.standard_error, 2)
-        of = f"of pairs of shifted crops get the same class (± {error}){only}"
+        of = f"of pairs of shifted crops have one class, or strongest map (± {error}){only}"
         yield "consistency", f"{number(crops.percent)} %", of
     if (phases := measured.phases) is not None:
         most = share(float(phases.share.max()))

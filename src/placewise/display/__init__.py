@@ -14,7 +14,7 @@ from torch.export import ExportedProgram, unflatten
 
 from placewise import __version__
 from placewise.display._drawing import drawing
-from placewise.display._rows import HEADER, PATHS, Row, cells, maps_of, plain, rows_of
+from placewise.display._rows import Row, cells, header, maps_of, plain, rows_of
 from placewise.display.costs import products
 from placewise.files import claim_folder, write_bytes, write_json
 from placewise.graph import capture, capture_program, image_shape
@@ -77,9 +77,10 @@ class Shown:
     def table(self) -> str:
         """A line for each layer, then the total cost."""
         with_paths = any(row.paths is not None for row in self.rows)
-        header = HEADER + (PATHS if with_paths else [])
-        lines = [cells(row, with_paths) for row in self.rows]
-        body = text.table(header, lines, range(4, len(header)))
+        axes = len(self.shape) - 1
+        columns = header(axes, with_paths and axes in (1, 2, 3))
+        lines = [cells(row, with_paths)[: len(columns)] for row in self.rows]
+        body = text.table(columns, lines, range(4, len(columns)))
         return f"{self.name} at {maps_of(self.shape)}\n\n{body}\n\n{self._summary()}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,9 +158,9 @@ def show(
         >>> print(show(nn.Conv1d(1, 2, 3), (1, 8), paths=False).table())
         Conv1d at 1@8
         <BLANKLINE>
-        layer  what    maps  filters   parameters  multiply-adds  field px  stride
-        ──────────────────────────────────────────────────────────────────────────
-        –      Conv1d  2@6   2 of 3×1           8             36         3       1
+        layer  what    maps  filters   parameters  multiply-adds  field samples  stride
+        ───────────────────────────────────────────────────────────────────────────────
+        –      Conv1d  2@6   2 of 3×1           8             36              3       1
         <BLANKLINE>
         8 parameters, 36 multiply-adds for one image.
     """

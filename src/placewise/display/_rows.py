@@ -22,8 +22,14 @@ SILENT = {"contiguous", "dropout", "identity", "clone", "detach", "alias"}
 
 PRODUCTS = {"contraction", "attention"}
 
-HEADER = ["layer", "what", "maps", "filters", "parameters", "multiply-adds", "field px", "stride"]
-PATHS = ["centre/edge", "centre/corner"]
+HEADER = ["layer", "what", "maps", "filters", "parameters", "multiply-adds"]
+FIELDS = {1: "field samples", 2: "field px", 3: "field voxels"}
+PATHS = {
+    1: ["middle/end"],
+    2: ["centre/edge", "centre/corner"],
+    3: ["centre/face", "centre/corner"],
+}
+"""Columns of the table, some by the number of axes of the image."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +241,7 @@ def _times(sides: Sequence[object]) -> str:
 
 
 def cells(row: Row, with_paths: bool) -> list[str]:
-    """A line of the table: see `HEADER` and `PATHS`."""
+    """A line of the table: see `header`."""
     field = row.field
     made = [
         row.layer or "–",
@@ -248,6 +254,20 @@ def cells(row: Row, with_paths: bool) -> list[str]:
         "–" if field is None else _alike(["–" if s is None else s for s in field.stride]),
     ]
     return made + (list(_ratios(row)) if with_paths else [])
+
+
+def header(axes: int, with_paths: bool) -> list[str]:
+    """Columns of the table.
+
+    Args:
+        axes: of the image.
+        with_paths: whether paths were counted.
+
+    Example:
+        >>> header(1, True)[-3:]
+        ['field samples', 'stride', 'middle/end']
+    """
+    return [*HEADER, FIELDS.get(axes, "field"), "stride", *(PATHS.get(axes, []) * with_paths)]
 
 
 def _field(field: ReceptiveField | None) -> str:

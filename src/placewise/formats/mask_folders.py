@@ -58,7 +58,7 @@ from placewise.labels.masks import (
 from placewise.labels.names import normal, shown, why_unfit, why_unsafe
 from placewise.readers import list_files, reader_of
 from placewise.readers.packed import SIGNALS, VOLUMES
-from placewise.wording import natural
+from placewise.wording import IMAGES_OF, natural, sides_of
 
 CLASSES = 8
 """More different numbers than this are those of objects, if they are connected."""
@@ -368,10 +368,10 @@ def _look(collector: Collector, pair: _Pair) -> _Read | None:
         return None
     if found.shape != tuple(size):
         got = (
-            f"{shown(pair.mask)} is of {_times(found.shape)} px, and {shown(pair.image)} of "
-            f"{_times(size)}"
+            f"{shown(pair.mask)} is of {sides_of(found.shape)}, and {shown(pair.image)} of "
+            f"{sides_of(size)}"
         )
-        todo = "give the mask of this image at its own size"
+        todo = f"give the mask of this {IMAGES_OF[len(size)].removesuffix('s')} at its own size"
         collector.fault(pair.row, pair.column, got, todo)
         return None
     if not _one_frame(collector.root / pair.image, mask):
@@ -400,10 +400,6 @@ def _packed(name: str) -> bool:
 
 def _short(error: Exception) -> str:
     return str(error).split("; ")[0]
-
-
-def _times(size: Sequence[int]) -> str:
-    return "×".join(map(str, size[::-1]))
 
 
 def _look_closer(read: Sequence[_Read]) -> None:

@@ -256,7 +256,7 @@ def _lines(truth: Mask, found: Mask) -> dict[str, Mask]:
     """Skeletons of both masks, and the truth's where it is thin."""
     from scipy import ndimage
 
-    own, other = skeleton(truth), skeleton(found)
+    own, other = _line(truth), _line(found)
     parts = {
         "line_truth": own,
         "line_truth_hit": own & found,
@@ -269,6 +269,17 @@ def _lines(truth: Mask, found: Mask) -> dict[str, Mask]:
         thin = own & (inner <= most)
         parts |= {f"thin_{most}": thin, f"thin_{most}_hit": thin & found}
     return parts
+
+
+def _line(mask: Mask) -> Mask:
+    """The skeleton; of a mask that is worn away altogether, as a cube is, its middle."""
+    from scipy import ndimage
+
+    found = skeleton(mask)
+    if mask.any() and not found.any():
+        inner = ndimage.distance_transform_edt(np.pad(mask, 1))[(slice(1, -1),) * mask.ndim]
+        found[np.unravel_index(inner.argmax(), mask.shape)] = True
+    return found
 
 
 def border_bins(size: Size) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from placewise.images import PIXEL_LIMIT, as_float, is_grey, resize
 from placewise.labels import Dataset, KeypointSample, Sample
 from placewise.labels.names import shown
 from placewise.model.spectrogram import Spectrogram
+from placewise.wording import IMAGES_OF
 
 PIXELS = 320 * 240
 """Pixels of a training image, or of a window on it: trains in minutes on two cores."""
@@ -39,6 +40,9 @@ FINER = 4.0
 
 SMALLEST = 48.0
 """Pixels that the object keeps whatever that costs."""
+
+FLAT = 0.02
+"""Standard deviation that images are divided by where their own is less."""
 
 PALE = 0.3
 """Contrast, as a share of that of the training images, below which images are of another kind."""
@@ -271,7 +275,7 @@ def _values_of(images: Sequence[NDArray[np.generic]], axes: int, *, maps: bool) 
     return {
         "channels": channels,
         "mean": tuple(values.mean(0).round(5).tolist()),
-        "std": tuple(values.std(0).clip(0.02).round(5).tolist()),
+        "std": tuple(values.std(0).clip(FLAT).round(5).tolist()),
         "white": white,
         "normalise": normalise,
     }
@@ -339,11 +343,13 @@ def unlike(images: Iterable[NDArray[np.generic]], view: InputSettings) -> list[s
             largest = max(largest, int(image.max()))
     notes = []
     share = float(np.median(seen)) / float(np.mean(view.std)) if seen else 1.0
-    if share < PALE:
+    if share < PALE and max(view.std) > FLAT:  # else the training images were flat themselves
+        what = IMAGES_OF[view.axes]
+        like = "e.g. 12 bits stretched to 16, or 8 bits"
         notes.append(
-            f"the images have {share:.2g} times the contrast of the training images, so the "
-            "predictions are not to be trusted: give images of the same kind, e.g. 12 bits "
-            "stretched to 16, or 8 bits"
+            f"the {what} have {share:.2g} times the contrast of the training {what}, so the "
+            f"predictions are not to be trusted: give {what} of the same kind, "
+            + (like if view.axes == 2 else "whose values vary as much between their extremes")
         )
     if largest > view.white and view.normalise == "set":
         notes.append(

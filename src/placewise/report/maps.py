@@ -33,6 +33,10 @@ ACROSS = 3
 """Small maps in a row."""
 
 
+TICKS = 12
+"""Numbers below a small map, at most."""
+
+
 def path_map(shares: ArrayLike, theme: Theme = LIGHT) -> bytes:
     """How many paths lead from each pixel to the output, on a logarithmic scale.
 
@@ -57,7 +61,7 @@ def path_map(shares: ArrayLike, theme: Theme = LIGHT) -> bytes:
         _bar(figure, [axes], drawn, "paths, as a share of the best-served pixel’s", theme)
         _annotate(axes, values, theme)
     else:
-        axes.set_xlabel("pixel")
+        axes.set_xlabel("sample")
         axes.set_ylabel("paths, as a share of the best")
     return png(figure)
 
@@ -141,7 +145,7 @@ def field_map(
     figure, (axes,) = _panels(1, values, theme)
     drawn = _draw(axes, values, theme, (0.0, 1.0), log=False)
     if values.ndim == 1:
-        axes.set_xlabel("pixel")
+        axes.set_xlabel("sample")
         axes.set_ylabel("√ of the effect, as a share of the largest")
         return png(figure)
     _bar(figure, [axes], drawn, "√ of the effect, as a share of the largest", theme)
@@ -180,8 +184,12 @@ def grid_map(
     figure, (axes,) = _panels(1, found, theme)
     top = max(float(np.nanmax(found, initial=0.0)), 1e-9)
     drawn = _draw(axes, found, theme, (0.0, top), log=False)
-    axes.set_xticks(range(found.shape[-1]), [str(offset) for offset in offsets[-1]])
-    axes.set_xlabel(f"{axis_label}, to the right (px)")
+    every = -(-found.shape[-1] // TICKS)
+    named = [str(offset) for offset in offsets[-1]]
+    axes.set_xticks(range(0, found.shape[-1], every), named[::every])
+    axes.set_xlabel(
+        f"{axis_label} (samples)" if found.ndim == 1 else f"{axis_label}, to the right (px)"
+    )
     if found.ndim == 2:
         axes.set_yticks(range(found.shape[0]), [str(offset) for offset in offsets[-2]])
         axes.set_ylabel(f"{axis_label}, down (px)")

@@ -19,8 +19,16 @@ WORDS = {
         "px": "samples",
         "border": "ends",
         "shorter side": "length",
+        "side of its square": "length",
+        "a corner": "an end",
+        "corner": "end",
     },
-    "voxels": {"image": "volume", "pixel": "voxel", "px": "voxels"},
+    "voxels": {
+        "image": "volume",
+        "pixel": "voxel",
+        "px": "voxels",
+        "side of its square": "side of its cube",
+    },
 }
 """What is said instead, by what the pixels are called."""
 
@@ -53,6 +61,8 @@ def said(part: P, unit: str, names: Iterable[str] = ()) -> P:
     Example:
         >>> said([["field", "12 px of the image"]], "samples")
         [['field', '12 samples of the recording']]
+        >>> said("the middle has twice the paths of a corner; side of its square", "samples")
+        'the middle has twice the paths of an end; length'
     """
     if unit not in WORDS:
         return part
