@@ -142,21 +142,22 @@ def read_image(path: Path, *, limit: int = PIXEL_LIMIT, data: bytes | None = Non
     with _opened(path, limit, verify=True, data=data) as image:
         # The TIFF reader turns the image itself while it loads.
         orientation = 1 if isinstance(image, TiffImagePlugin.TiffImageFile) else _orientation(image)
-        if isinstance(image, TiffImagePlugin.TiffImageFile) and image.n_frames > 1:
-            _say_pages(path.parent, f"{path} has {image.n_frames:,} pages")
+        _say_pages(image, path)
         image.load()
         pixels = _deep(image, path) if image.mode[0] in "IF" else _shallow(image)
         return _turned(pixels.reshape(*pixels.shape[:2], -1), orientation)
 
 
-def _say_pages(folder: Path, what: str) -> None:
+def _say_pages(image: ImageFile.ImageFile, path: Path) -> None:
     """Say once of a folder that pages are left out."""
-    if folder not in _SAID:
-        _SAID.add(folder)
+    pages = image.n_frames if isinstance(image, TiffImagePlugin.TiffImageFile) else 1
+    if pages > 1 and path.parent not in _SAID:
+        _SAID.add(path.parent)
         _log.warning(
-            "%s and names no axis Z, so its first page alone is read; a volume must name its axes, "
-            "e.g. as ImageJ and OME write them",
-            what,
+            "%s has %d pages and names no axis Z, so its first page alone is read; a volume must "
+            "name its axes, e.g. as ImageJ and OME write them",
+            path,
+            pages,
         )
 
 
@@ -506,6 +507,7 @@ def read_values(path: Path, *, limit: int = PIXEL_LIMIT) -> NDArray[np.int32]:
     """
     path = Path(path)
     with _opened(path, limit, verify=True) as image:
+        _say_pages(image, path)
         if image.format in ("JPEG", "MPO"):
             raise ImageError(
                 f"{path}: is a JPEG, which changes values near every edge; a mask needs its exact "
