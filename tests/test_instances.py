@@ -279,7 +279,7 @@ def test_more_objects_than_16_bits_can_number(tmp_path: Path) -> None:
     assert (np.array(Image.open(tmp_path / "instances/folder/a.tif")) == labels).all()
     volume = np.ones((2, 3, 4), np.int32)
     one_prediction(volume).save(tmp_path)
-    with np.load(tmp_path / "instances/folder/a.npz") as arrays:
+    with np.load(tmp_path / "instances/folder/a.png.npz") as arrays:
         assert (arrays["instances"] == volume).all()
 
 

@@ -225,7 +225,7 @@ def test_pages_without_named_axes_are_an_image(tmp_path: Path) -> None:
         ({"signal": np.zeros((2, 900))}, "channels go to the end"),
         ({"image": np.zeros((4, 4))}, "D×H×W"),
         ({"signal": np.zeros(9), "fs": np.zeros(3)}, "needed 1 numbers"),
-        ({"signal": np.zeros(9), "fs": 0.0}, "places are"),
+        ({"signal": np.zeros(9), "fs": 0.0}, "needed are numbers above 0"),
         ({"signal": np.array([0, np.nan])}, "not finite"),
         ({"signal": np.array(["a", "b"])}, "needed whole numbers or floats"),
     ],

@@ -24,7 +24,7 @@ import numpy as np
 
 from placewise.errors import DataError, Fault, LabelError, SettingsError
 from placewise.formats._collect import read_bytes, subfolders
-from placewise.formats._format import KeypointFormat
+from placewise.formats._format import KeypointFormat, members
 from placewise.formats.deeplabcut import Deeplabcut
 from placewise.formats.deeplabcut_h5 import DeeplabcutH5
 from placewise.hdf5 import has_h5py
@@ -61,8 +61,9 @@ class DeeplabcutProject(KeypointFormat):
         return _config(path).is_file() or any(file.suffix == ".h5" for file in files)
 
     def choice(self, path: Path) -> Literal["wins", "asks", "yields"]:
-        """The project is meant, whatever else is in its folder."""
-        return "wins"
+        """The project is meant, unless a file is there that is named as placewise names its own."""
+        own = {name for member in members() for name in member.first}
+        return "yields" if any((path / name).is_file() for name in own) else "wins"
 
     def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
         """Read the labels of all its videos; see `Format.read`."""

@@ -114,7 +114,7 @@ class Video(Frames):
         index = index_of(path)
         _check_number(path, index, number)
         with _reading(path):
-            return _pixels(_cursor(*_stamp(path), os.getpid()).frame(number), path)
+            return _pixels(_cursor(*_stamp(path)).frame(number), path)
 
 
 def index_of(path: Path) -> Index:
@@ -273,10 +273,35 @@ def _pixels(frame: Any, path: Path) -> ImageArray:
     return np.ascontiguousarray(np.rot90(pixels, _quarters(frame, path)))
 
 
-@lru_cache(maxsize=OPEN)
-def _cursor(path: Path, size: int, time: int, process: int) -> _Cursor:
-    """The reader of a video that is open; each process has its own place in the file."""
-    return _Cursor(path, index_of(path))
+_CURSORS: OrderedDict[tuple[Path, int, int], _Cursor] = OrderedDict()
+"""Videos that are open, by file, size and time, the last one that was asked for last."""
+
+_INHERITED: list[_Cursor] = []
+"""Those of the process that this one was forked from: FFmpeg would wait for ever for its threads,
+which are not here, if they were freed."""
+
+
+def _cursor(path: Path, size: int, time: int) -> _Cursor:
+    """The reader of a video that is open."""
+    key = path, size, time
+    with _MAKING:
+        found = _CURSORS.pop(key, None) or _Cursor(path, index_of(path))
+        _CURSORS[key] = found
+        while len(_CURSORS) > OPEN:
+            _CURSORS.popitem(last=False)
+    return found
+
+
+def _forked() -> None:
+    """A process that was forked opens its videos anew: it has its own place in each file."""
+    global _MAKING
+    _MAKING = threading.RLock()
+    _INHERITED.extend(_CURSORS.values())
+    _CURSORS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class _Cursor:

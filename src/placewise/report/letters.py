@@ -41,8 +41,9 @@ def lines_of(caption: str, width: float, font: ImageFont.FreeTypeFont) -> list[s
         font: of the letters.
 
     Example:
-        >>> lines_of("cells/a_long_name_7.png (two spots?)", 150, font_of(13))
-        ['…_long_name_7.png', '(two spots?)']
+        >>> name, note = lines_of("cells/a_long_name_7.png (two spots?)", 150, font_of(13))
+        >>> name[0], name.endswith("name_7.png"), note
+        ('…', True, '(two spots?)')
     """
     words = printable(caption)[:500]
     if font.getlength(words) <= width:

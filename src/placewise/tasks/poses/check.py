@@ -173,13 +173,13 @@ def _counted(dataset: PoseDataset) -> dict[str, Any]:
 
 
 def _overlapping(dataset: PoseDataset) -> tuple[str, ...]:
-    """Images on which the boxes about the keypoints of two animals overlap."""
+    """Images on which the boxes about the keypoints of two animals overlap or touch."""
     found = []
     for sample in dataset.samples:
         objects = sample.points[sample.located.any(1)]
         low, high = (end(objects, axis=1, initial=i, where=np.isfinite(objects)) for end, i in ENDS)
         shared = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
-        both = (shared > 0).all(-1) & ~np.eye(len(objects), dtype=bool)
+        both = (shared >= 0).all(-1) & ~np.eye(len(objects), dtype=bool)
         if both.any():
             found.append(sample.image)
     return tuple(found)
