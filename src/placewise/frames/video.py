@@ -114,7 +114,7 @@ class Video(Frames):
         index = index_of(path)
         _check_number(path, index, number)
         with _reading(path):
-            return _pixels(_cursor(*_stamp(path)).frame(number), path)
+            return _cursor(*_stamp(path)).pixels(number)
 
 
 def index_of(path: Path) -> Index:
@@ -268,7 +268,8 @@ def _pixels(frame: Any, path: Path) -> ImageArray:
     deep = max(part.bits for part in frame.format.components) > 8
     grey = len(frame.format.components) == 1 and not frame.format.has_palette
     name = ("gray16le" if deep else "gray") if grey else ("rgb48le" if deep else "rgb24")
-    pixels = frame.to_ndarray(format=name)
+    alone = {"threads": 1} if "threads" in (type(frame).reformat.__doc__ or "") else {}
+    pixels = frame.to_ndarray(format=name, **alone)  # more threads would not survive a fork
     pixels = pixels[..., None] if grey else pixels
     return np.ascontiguousarray(np.rot90(pixels, _quarters(frame, path)))
 
@@ -317,23 +318,29 @@ class _Cursor:
 
     def __init__(self, path: Path, index: Index) -> None:
         self.path, self.index = path, index
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._held: OrderedDict[int, Any] = OrderedDict()
         self._restart()
 
-    def frame(self, number: int) -> Any:
-        """A decoded frame.
+    def pixels(self, number: int) -> ImageArray:
+        """(height, width, channels) of a frame.
+
+        One thread at a time: what converts the colours of a frame belongs to the frame.
 
         Raises:
             ImageError: it is no longer what it was when the index was made.
         """
         with self._lock:
-            if number in self._held:
-                return self._held[number]
-            if not self._from_here(number):
-                self._jump(number)
-            while self._next <= number:
-                self._advance()
+            return _pixels(self.frame(number), self.path)
+
+    def frame(self, number: int) -> Any:
+        """The same as it was decoded."""
+        with self._lock:
+            if number not in self._held:
+                if not self._from_here(number):
+                    self._jump(number)
+                while self._next <= number:
+                    self._advance()
             return self._held[number]
 
     def _from_here(self, number: int) -> bool:
