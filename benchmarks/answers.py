@@ -66,13 +66,9 @@ def apart(table: Path, column: str) -> tuple[str, ...]:
 
 
 def fold(train: tuple[str, ...], test: tuple[str, ...]) -> tuple[str, ...]:
-    """Records to train on, the last tenth of each chooses, and records to test on."""
-    learnt = [
-        f"{record}.npz,{split},{start},{stop}"
-        for record in train
-        for split, start, stop in (("train", 0, 585000), ("val", 585000, 650000))
-    ]
-    return *learnt, *(f"{record}.npz,test,0,650000" for record in test)
+    """Records to train on, the last of which chooses, and records to test on."""
+    parts = [*((r, "train") for r in train[:-1]), (train[-1], "val"), *((r, "test") for r in test)]
+    return tuple(f"{record}.npz,{split}" for record, split in parts)
 
 
 def without(speaker: str) -> tuple[str, ...]:
