@@ -116,9 +116,9 @@ def test_what_is_not_a_member_is_refused(planted: type, name: str):
         _ = Family("shape", planted, "planted_contract")[name]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_plugins(monkeypatch: pytest.MonkeyPatch) -> list:
-    """Plugins that are forgotten after the test."""
+    """Plugins that are forgotten after the test, and none of other tests before it."""
     monkeypatch.setattr(family_module, "PLUGINS", [])
     return family_module.PLUGINS
 
