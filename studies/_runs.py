@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from placewise import __version__
+from placewise.comparison import Plan, compare
 from placewise.engine import run_all
 from placewise.errors import SettingsError
 from placewise.files import read_json, write_json
@@ -31,6 +32,27 @@ class Run:
 
     name: str
     settings: dict[str, Any]
+
+
+def compared(
+    plan: Plan, out: Path, options: Options, *, plugins: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A comparison on the processes that the options say, or what is kept of it.
+
+    Args:
+        plan: of the comparison.
+        out: its folder.
+        options: how the study is run.
+        plugins: modules of the study that hold members.
+    """
+    return compare(
+        plan,
+        out,
+        n_jobs=options.n_jobs,
+        plugins=plugins,
+        quiet=options.quiet,
+        tell=lambda words: None,
+    )
 
 
 def run_each(

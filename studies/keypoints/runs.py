@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from placewise.comparison import compare, make_plan
+from placewise.comparison import make_plan
 from placewise.geometry import FloatArray
 from placewise.labels import KeypointDataset
 from studies import Options, Scale
+from studies._runs import compared
 from studies.keypoints import material
 from studies.keypoints.material import DIGITS, MICE
 
@@ -267,7 +268,7 @@ def _compare(
     """One comparison: the same backbone, steps, batches and augmentation for all arms."""
     budget = BUDGETS[options.scale]
     longer = material.longest(material.points_of(file))
-    return compare(
+    return compared(
         make_plan(
             data=file,
             arms=[
@@ -290,7 +291,5 @@ def _compare(
             place=False,
         ),
         out,
-        n_jobs=options.n_jobs,
-        quiet=options.quiet,
-        tell=lambda words: None,
+        options,
     )

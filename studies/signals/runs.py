@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from placewise.comparison import compare, make_plan
+from placewise.comparison import make_plan
 from studies import Options, Scale
+from studies._runs import compared
 from studies.signals import material
 from studies.signals.material import Amount
 
@@ -105,12 +106,5 @@ def train(name: str, fold: int, options: Options, folder: Path) -> Trained:
         unmatched=True,
         place=False,
     )
-    results = compare(
-        plan,
-        place / "compared",
-        n_jobs=options.n_jobs,
-        plugins=("studies.signals.net",),
-        quiet=options.quiet,
-        tell=lambda words: None,
-    )
+    results = compared(plan, place / "compared", options, plugins=("studies.signals.net",))
     return Trained(labels, place / "compared", results)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from placewise.comparison import compare, make_plan
+from placewise.comparison import make_plan
 from studies import Options, Scale
+from studies._runs import compared
 from studies.vessels import material
 from studies.vessels.material import LINES, VESSELS, Amount
 
@@ -172,12 +173,5 @@ def train(name: str, options: Options, folder: Path) -> Trained:
         unmatched=True,
         place=False,
     )
-    results = compare(
-        plan,
-        place / "compared",
-        n_jobs=options.n_jobs,
-        plugins=("studies.vessels.net",),
-        quiet=options.quiet,
-        tell=lambda words: None,
-    )
+    results = compared(plan, place / "compared", options, plugins=("studies.vessels.net",))
     return Trained(data, place / "compared", results)
