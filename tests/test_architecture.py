@@ -22,8 +22,8 @@ PACKAGE = Path(placewise.__file__).parent
 ROWS = """
 errors wording
 progress
-geometry family files devices images statistics ops parallel engine hdf5
-readers clusters
+geometry family files devices images statistics ops parallel engine
+readers clusters hdf5
 frames
 labels checkpoint metrics
  report paddings decoders losses mask_losses grouping formats graph tracking motion

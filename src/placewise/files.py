@@ -275,6 +275,16 @@ def _write_through(path: Path, flags: int, data: bytes = b"") -> None:
         os.close(handle)
 
 
+def file_stamp(path: Path) -> tuple[Path, int, int]:
+    """The file, its size and its time: a file that has changed is another one.
+
+    Raises:
+        OSError: there is no such file, or the system refuses.
+    """
+    facts = path.stat()
+    return path, facts.st_size, facts.st_mtime_ns
+
+
 def remove(path: Path) -> None:
     """Remove a file that is no longer needed; where that fails, the next save tries again."""
     with contextlib.suppress(OSError):

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import SettingsError
+from placewise.files import file_stamp
 
 MAX_BYTES = 1 << 30
 """Most bytes of an array that is read."""
@@ -74,8 +75,7 @@ def root_names(path: Path) -> frozenset[str]:
     """
     if not (has_h5py() and is_hdf5(path)):
         return frozenset()
-    stamp = path.stat()
-    return _root_names(path, stamp.st_size, stamp.st_mtime_ns)
+    return _root_names(*file_stamp(path))
 
 
 @lru_cache(maxsize=256)

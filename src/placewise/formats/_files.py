@@ -550,10 +550,8 @@ def _unrecognised(file: Path, head: str) -> NoReturn:
     collector = Collector(file)
     if not head:
         collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
-    elif tool := tool_of(file):
+    elif tool := tool_of(file) or text_tool(head):
         collector.fault(0, "file", f"it is {tool.what}", tool.way.format(file=file))
-    elif tool := text_tool(head):
-        collector.fault(0, "file", f"it is {tool.what}", tool.way)
     elif head.startswith("[") and '"image_id"' in head:
         got = "it is a list of results, not a data set: it names no images and no keypoints"
         collector.fault(0, "file", got, "give the file with images, annotations and categories")

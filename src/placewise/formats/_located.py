@@ -7,16 +7,28 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import ClassVar, final
 
-from placewise.formats._collect import LOOKED_AT, Collector, split_named, subfolders
+from placewise.formats._collect import (
+    LOOKED_AT,
+    Collector,
+    coding_of,
+    read_bytes,
+    split_named,
+    subfolders,
+)
+from placewise.formats._format import KeypointFormat
 from placewise.images import is_hidden, is_image_name
 from placewise.labels.names import normal, shown, why_unsafe
 from placewise.wording import natural
 
 MAX_FOLDERS = 1000
 """Most folders that are searched for images."""
+
+FIRST = 51
+"""Files that are looked at to see whether a folder is of a format with a file for each image."""
 
 _MARK = re.compile(rb"%([0-9A-Fa-f]{2})")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~/")
@@ -189,6 +201,34 @@ def files_below(folder: Path, *endings: str) -> Iterator[Path]:
         for file in sorted(files, key=lambda file: natural(file.name)):
             if file.is_file():
                 yield file
+
+
+class FileForEach(KeypointFormat):
+    """A format with a file of its own for each image: a folder of such files, or one of them.
+
+    Attributes:
+        ending: of their names, in small letters.
+    """
+
+    ending: ClassVar[str]
+    whole_folders = True
+    beside_files = True
+
+    @final
+    def recognises_folder(self, path: Path) -> bool:
+        """One of the first files of the ending is of the format."""
+        return any(map(self._is_one, islice(files_below(path, self.ending), FIRST)))
+
+    @final
+    def files(self, path: Path) -> list[Path]:
+        """The file itself; of a folder all files of the format."""
+        if not path.is_dir():
+            return [path]
+        return [file for file in files_below(path, self.ending) if self._is_one(file)]
+
+    def _is_one(self, file: Path) -> bool:
+        data = read_bytes(file, 1 << 16)
+        return self.recognises(file, data.decode(coding_of(data), errors="replace"))
 
 
 def beside(file: Path, root: Path, path: str) -> list[str]:

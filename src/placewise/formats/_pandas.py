@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from placewise.files import file_stamp
 from placewise.hdf5 import Hdf5, Hdf5Error, has_h5py, is_hdf5, opened
 
 LEVELS = 8
@@ -51,8 +52,7 @@ def key_of(path: Path) -> str:
     """Name of the first table of pandas in a file; empty where there is none."""
     if not (path.is_file() and has_h5py() and is_hdf5(path)):
         return ""
-    stamp = path.stat()
-    return _key_of(path, stamp.st_size, stamp.st_mtime_ns)
+    return _key_of(*file_stamp(path))
 
 
 @lru_cache(maxsize=256)

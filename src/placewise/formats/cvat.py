@@ -47,7 +47,7 @@ _NODE = re.compile(r"<circle\b[^>]*>")
 _VALUE = re.compile(r'data-(node-from|node-to|node-id|label-name)="([^"]*)"')
 _NUMBERED = re.compile(r"frame_(\d+)\.\w+", re.IGNORECASE)
 _QUOTE = {'"': "&quot;"}
-_TODO = "give each object a skeleton or a group of its own, or delete one of the points"
+_WAY_OUT = "give each object a skeleton or a group of its own, or delete one of the points"
 
 
 class _At(NamedTuple):
@@ -111,7 +111,7 @@ class _Reader:
 
     def __init__(self, collector: Collector, tree: Element, *, find_root: bool) -> None:
         self.collector, self.tree = collector, tree
-        self.objects = Objects(collector, _TODO)
+        self.objects = Objects(collector, _WAY_OUT)
         named = [_image_names(image) for image in tree.iter("image")]
         self.located = Located(collector, named, find_root=find_root)
         self.frames = _Frames(collector, tree, find_root=find_root)

@@ -58,7 +58,7 @@ _OWN_NAME = re.compile(r"\d{3,6}-\d{3,6}(-\d{3,6})?(-\d+)?")
 _SET = re.compile(r"(.*?)[ _-]?(roi[ _-]?sets?|rois?)?", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"(.+)_(\d{1,4})", re.DOTALL)
 _UNSAFE = re.compile(r'[\\/:*?"<>|]')
-_TODO = "give the ROIs of each object a group of their own, or delete one of them"
+_WAY_OUT = "give the ROIs of each object a group of their own, or delete one of them"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Imagej(WrittenKeypoints):
         found = [
             one for file in files for one in _read_file(collector, located, file, named[file], base)
         ]
-        objects = Objects(collector, _TODO)
+        objects = Objects(collector, _WAY_OUT)
         for one in _grouped(collector, found):
             _add(collector, objects, one)
         others = sum(not one.roi.points for one in found)

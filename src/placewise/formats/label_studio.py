@@ -39,7 +39,7 @@ _MARKED = re.compile(r"[0-9a-f]{8}-(.+)")
 _TASKS = re.compile(r'"(annotations|completions)"\s*:')
 _OURS = re.compile(r'"(data|was_cancelled|original_width|keypointlabels)"\s*:')
 _SHORT = re.compile(r'"(annotation_id|annotator)"\s*:')
-_TODO = "give each object a rectangle, and make it the parent of its keypoints; or delete one"
+_WAY_OUT = "give each object a rectangle, and make it the parent of its keypoints; or delete one"
 
 
 class LabelStudio(KeypointText):
@@ -60,7 +60,7 @@ class LabelStudio(KeypointText):
         tasks = list(_tasks(collector))
         named = [_names(task) for _, task in tasks]
         located = Located(collector, named, find_root=root is None)
-        objects = Objects(collector, _TODO)
+        objects = Objects(collector, _WAY_OUT)
         for (number, task), names in zip(tasks, named, strict=True):
             _read_task(collector, objects, located, task, names, f"[{number}]")
         return collector.labels(objects.settle())

@@ -24,11 +24,11 @@ from placewise.formats._format import WrittenKeypoints
 from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._json import MEND, entries, entry, finite, parsed, word
 from placewise.formats._located import (
+    FileForEach,
     Located,
     Stems,
     beside,
     check_size,
-    files_below,
     split_of,
 )
 from placewise.formats._objects import Objects
@@ -37,50 +37,34 @@ from placewise.labels.names import shown
 
 HOLDS = Holds(hidden=True, splits=True)
 
-LOOKED_AT = 50
-"""JSON files that are looked at to see whether a folder is of labelme."""
-
 _SHAPES = re.compile(r'"shapes"\s*:\s*\[')
 _MORE = re.compile(r'"(imagePath|flags|version)"\s*:')
-_TODO = "give each object a group_id of its own, or delete one of the points"
+_WAY_OUT = "give each object a group_id of its own, or delete one of the points"
 
 
-class Labelme(WrittenKeypoints):
+class Labelme(FileForEach, WrittenKeypoints):
     """labelme or X-AnyLabeling: a folder with a JSON file for each image, whose points count.
 
     Written as a folder: for each image the JSON file that labelme opens beside it.
     """
 
-    whole_folders = True
-    beside_files = True
+    ending = ".json"
 
     def recognises(self, path: Path, head: str) -> bool:
         """An object with a list of shapes."""
         named = bool(_SHAPES.search(head)) and bool(_MORE.search(head))
         return named and head.lstrip("\ufeff \t\r\n").startswith("{")
 
-    def recognises_folder(self, path: Path) -> bool:
-        """A JSON file with a list of shapes."""
-        for number, file in enumerate(files_below(path, ".json")):
-            if self._is_one(file):
-                return True
-            if number == LOOKED_AT:
-                break
-        return False
-
     def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
         """Read labels; see `Format.read`."""
         collector = Collector(path, root)
         collector.from_corner("labelme")
-        files = [path]
-        if path.is_dir():
-            files = [file for file in files_below(path, ".json") if self._is_one(file)]
-        read = [(file, _content(collector, file)) for file in files]
+        read = [(file, _content(collector, file)) for file in self.files(path)]
         base = path if path.is_dir() else path.parent
         stems = Stems(collector.root)
         named = {file: _images(stems, file, content) for file, content in read}
         located = Located(collector, list(named.values()), find_root=root is None)
-        objects = Objects(collector, _TODO)
+        objects = Objects(collector, _WAY_OUT)
         others = 0
         for file, content in read:
             where = file.relative_to(base).as_posix()
@@ -105,10 +89,6 @@ class Labelme(WrittenKeypoints):
         """A JSON file for each image, named after it."""
         files = one_file_each((sample.image for sample in labels.samples), ".json")
         return {files[s.image]: _written(s, labels.names).encode() for s in labels.samples}
-
-    def _is_one(self, file: Path) -> bool:
-        data = read_bytes(file, 1 << 16)
-        return self.recognises(file, data.decode(coding_of(data), errors="replace"))
 
 
 def _content(collector: Collector, file: Path) -> dict[str, Any]:

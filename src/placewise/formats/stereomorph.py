@@ -22,25 +22,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from placewise.formats._collect import Collector, coding_of, read_bytes
-from placewise.formats._format import KeypointFormat
-from placewise.formats._located import Located, Stems, beside, files_below, split_of
+from placewise.formats._located import FileForEach, Located, Stems, beside, split_of
 from placewise.formats._objects import Objects
 from placewise.labels import KeypointDataset, Visibility
 from placewise.labels.names import shown
-
-LOOKED_AT = 50
-"""Text files that are looked at to see whether a folder is of StereoMorph."""
 
 _BLOCK = re.compile(r"<landmarks\.pixel[^>]*>(.*?)(?:</landmarks\.pixel>|\Z)", re.DOTALL)
 _NAME = re.compile(r"<image\.name[^>]*>(.*?)</image\.name>", re.DOTALL)
 _ROW = re.compile(r"[^\t<>=,]+\t(NA|[-+]?[\d.]+(?:e[-+]?\d+)?)\t(NA|[-+]?[\d.]+(?:e[-+]?\d+)?)\s*")
 
 
-class Stereomorph(KeypointFormat):
+class Stereomorph(FileForEach):
     """StereoMorph: a text file for each image with a block landmarks.pixel, or rows NAME x y."""
 
-    whole_folders = True
-    beside_files = True
+    ending = ".txt"
 
     def recognises(self, path: Path, head: str) -> bool:
         """A block of landmarks in pixels, or rows of a name and two numbers between tabs."""
@@ -49,23 +44,12 @@ class Stereomorph(KeypointFormat):
         lines = [line for line in head.splitlines() if line.strip()]
         return path.suffix.lower() == ".txt" and len(lines) > 1 and all(map(_ROW.fullmatch, lines))
 
-    def recognises_folder(self, path: Path) -> bool:
-        """A text file of such landmarks."""
-        for number, file in enumerate(files_below(path, ".txt")):
-            if self._is_one(file):
-                return True
-            if number == LOOKED_AT:
-                break
-        return False
-
     def read(self, path: Path, root: Path | None = None) -> KeypointDataset:
         """Read labels; see `Format.read`."""
         collector = Collector(path, root)
         collector.from_corner("StereoMorph")
-        base, files = path.parent, [path]
-        if path.is_dir():
-            base, files = path, [one for one in files_below(path, ".txt") if self._is_one(one)]
-        texts = {file: _text(collector, file) for file in files}
+        base = path if path.is_dir() else path.parent
+        texts = {file: _text(collector, file) for file in self.files(path)}
         stems = Stems(collector.root)
         named = {file: _images(stems, file, text) for file, text in texts.items()}
         located = Located(collector, list(named.values()), find_root=root is None)
@@ -77,10 +61,6 @@ class Stereomorph(KeypointFormat):
             for row, words in _rows(text):
                 _add(collector, objects, image, words, f"{where}, row {row}")
         return collector.labels(objects.settle())
-
-    def _is_one(self, file: Path) -> bool:
-        data = read_bytes(file, 1 << 16)
-        return self.recognises(file, data.decode(coding_of(data), errors="replace"))
 
 
 def _text(collector: Collector, file: Path) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import ImageError
+from placewise.files import file_stamp
 from placewise.frames import Frames
 from placewise.geometry import Size
 from placewise.hdf5 import Hdf5, opened
@@ -100,8 +101,7 @@ def parts(path: Path) -> tuple[Part, ...]:
         ImageError: the file cannot be read.
     """
     with refusing(path, Package.what):
-        stamp = path.stat()
-        return _parts(path, stamp.st_size, stamp.st_mtime_ns)
+        return _parts(*file_stamp(path))
 
 
 @lru_cache(maxsize=16)

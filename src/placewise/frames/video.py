@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import ImageError, SettingsError
+from placewise.files import file_stamp
 from placewise.frames import Frames
 from placewise.geometry import FloatArray, Size
 from placewise.images import PIXEL_LIMIT, ImageArray
@@ -143,12 +144,11 @@ def _library() -> Any:
 
 
 def _stamp(path: Path) -> tuple[Path, int, int]:
-    """The file, its size and its time: a file that has changed is another one."""
+    """See `file_stamp`; refused in words."""
     try:
-        stat = path.stat()
+        return file_stamp(path)
     except OSError as error:
         raise ImageError(f"{path} cannot be opened: {error.strerror}; check the path") from error
-    return path, stat.st_size, stat.st_mtime_ns
 
 
 def _check_number(path: Path, index: Index, number: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import ImageError
+from placewise.files import file_stamp
 from placewise.frames import Frames, frames_of
 from placewise.geometry import Size
 from placewise.images import ImageArray, image_size, read_image
@@ -142,8 +143,7 @@ def _frames(path: Path) -> Frames:
 def _digest(files: Sequence[Path]) -> bytes:
     """SHA-256 of the bytes of files, one after the other; raises ImageError."""
     try:
-        stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-        return _digest_of(stamps)
+        return _digest_of(tuple(map(file_stamp, files)))
     except OSError as error:
         raise ImageError(f"{files[0]} cannot be opened: {error.strerror or error}") from error
 

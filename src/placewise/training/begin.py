@@ -96,10 +96,7 @@ def begin(
     spent = time.monotonic() - started
     steps = settings.max_steps or _steps(settings, seconds, spent)
     rest = _rest(model, parts["val"][: task.validated], seconds / batch_size)
-    every = settings.val_interval or _val_interval(steps, seconds, rest)
-    resolved = settings.model_copy(
-        update={"max_steps": steps, "precision": precision, "val_interval": every}
-    )
+    resolved = _resolved(settings, steps, precision, seconds, rest)
     held = {
         "versions": versions(),
         "data": str(dataset.source or dataset.root),
@@ -254,6 +251,15 @@ def _rest(model: ModelSettings, samples: Sequence[Sample], seconds: float) -> fl
     training = math.prod(model.input.size)
     shown = sum(math.prod(shown_size(sample.size, model.input)) for sample in samples)
     return max(LEAST_REST, shown / training * seconds / 3 / VALIDATING)
+
+
+def _resolved(
+    settings: TrainingSettings, steps: int, precision: str, seconds: float, rest: float
+) -> TrainingSettings:
+    """The settings with what was decided: steps, precision, steps between validations."""
+    every = settings.val_interval or _val_interval(steps, seconds, rest)
+    decided = {"max_steps": steps, "precision": precision, "val_interval": every}
+    return settings.model_copy(update=decided)
 
 
 def _val_interval(steps: int, seconds: float, rest: float) -> int:
