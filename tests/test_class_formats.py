@@ -6,6 +6,7 @@ import gzip
 import os
 import struct
 import tempfile
+import wave
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,31 @@ def test_one_class_is_not_enough(tmp_path: Path) -> None:
         read_dataset(tmp_path)
     (line,) = faults(lambda: read_dataset(tmp_path, format="class_folders"))
     assert line == "class: there is one class, 'cat'; label at least two classes"
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_recordings_in_a_folder_for_each_class(tmp_path: Path, split: str) -> None:
+    for name in ("yes/a.wav", "yes/b.wav", "no/deep/c.wav"):
+        path = tmp_path / split / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(np.arange(50, dtype="<i2").tobytes())
+    labels = read_dataset(tmp_path)
+    assert labels.names == ("no", "yes")
+    assert told(labels) == [(name, split[:-1] or None) for name in ("no", "yes", "yes")]
+    assert labels.samples[0].size == (50,)
+    np.testing.assert_allclose(labels.image(labels.samples[0].image).reshape(50) * 2**15, range(50))
+
+
+def test_arrays_in_folders_are_classes_only_where_the_user_says_so(tmp_path: Path) -> None:
+    for name in ("calm", "storm"):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "a.npz", volume=np.zeros((3, 4, 5), "f4"))
+    with pytest.raises(SettingsError, match="no folder for each of several classes"):
+        read_dataset(tmp_path)
+    labels = read_dataset(tmp_path, format="class_folders")
+    assert [sample.size for sample in labels.samples] == [(3, 4, 5)] * 2
 
 
 def test_links_out_of_the_folder_are_left_out(tmp_path: Path) -> None:

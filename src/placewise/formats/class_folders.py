@@ -1,8 +1,8 @@
-"""A folder of images for each class, in folders for the splits or without.
+"""A folder of images, recordings or volumes for each class, in folders for the splits or without.
 
 ```
-pets/cat/a.png               pets/train/cat/a.png
-pets/dog/b.png               pets/test/dog/b.png
+pets/cat/a.png               pets/train/cat/a.png            words/yes/a.wav
+pets/dog/b.png               pets/test/dog/b.png             words/no/b.wav
 ```
 """
 
@@ -15,18 +15,29 @@ from pathlib import Path
 from placewise.errors import ImageError
 from placewise.formats._collect import Collector, split_named, subfolders
 from placewise.formats._format import Format
-from placewise.images import is_image_name, list_images
+from placewise.images import is_image_name
 from placewise.labels import ClassDataset
 from placewise.labels.names import shown
+from placewise.readers import list_files
 
-_NO_CLASSES = ("images", "image", "imgs", "masks", "mask", "labels", "annotations", "overlays")
+_NO_CLASSES = (
+    *("images", "image", "imgs", "masks", "mask", "labels", "annotations", "overlays"),
+    *("imagestr", "imagests", "labelstr", "labelsts"),
+)
 """Names that folders of images have where they are something else, in small letters."""
+
+_AXES = {2: "image", 1: "recording", 3: "volume"}
+"""What the files of a class are, by their number of axes; the first that a folder holds counts."""
+
+_TELLING = (".wav", ".wave", ".hea", ".nii", ".nii.gz")
+"""Endings of recordings and volumes that are nothing else; others need `--format class_folders`."""
 
 
 class ClassFolders(Format):
     """A folder for each class: CLASS/images, or train/CLASS/images, test/CLASS/images.
 
-    The images may lie in subfolders of their class. Hidden folders are left out.
+    In place of images they may hold recordings (wav, WFDB, npz, csv) or volumes (NIfTI, npz). The
+    files may lie in subfolders of their class. Hidden folders are left out.
     """
 
     tasks = ("classes",)
@@ -37,7 +48,7 @@ class ClassFolders(Format):
         return False
 
     def recognises_folder(self, path: Path) -> bool:
-        """Images in two subfolders at least."""
+        """Images, or files that are surely recordings or volumes, in two subfolders at least."""
         folders = (folder for group, _ in _groups(path) for folder in subfolders(group))
         showing = (folder for folder in folders if _shows(folder))
         return len(list(islice(showing, 2))) == 2
@@ -63,27 +74,28 @@ class ClassFolders(Format):
             todo = "name the folder that holds a folder for each class"
             collector.fault(0, "folder", "this is a file", todo)
             collector.stop()
-        for group, split in _groups(path):
+        groups = _groups(path)
+        folders = [folder for group, _ in groups for folder in subfolders(group)]
+        axes = next((axes for axes in _AXES if any(_files(f, axes) for f in folders)), 2)
+        for group, split in groups:
             for folder in subfolders(group):
-                _read_class(collector, folder, split)
+                _read_class(collector, folder, split, axes)
             loose = sum(is_image_name(one.name) and one.is_file() for one in group.iterdir())
             if loose:
                 collector.assume(f"{loose} images outside of the folders of classes left out")
         return collector.class_labels()
 
 
-def _read_class(collector: Collector, folder: Path, split: str) -> None:
-    """The images of one class, in natural order."""
-    try:
-        files = list_images(folder)
-    except ImageError:
-        todo = "put images of this class there, or take the folder out"
+def _read_class(collector: Collector, folder: Path, split: str, axes: int) -> None:
+    """The files of one class, in natural order."""
+    files, what = _files(folder, axes), _AXES[axes]
+    if not files:
+        todo = f"put {what}s of this class there, or take the folder out"
         where = folder.relative_to(collector.root).as_posix()
-        collector.fault(0, shown(where), "the folder holds no image", todo)
-        return
+        collector.fault(0, shown(where), f"the folder holds no {what}", todo)
     for file in files:
         name = file.relative_to(collector.root).as_posix()
-        image = collector.image(name, 0, "image")
+        image = collector.image(name, 0, what)
         collector.label(image, folder.name, 0, "class")
         collector.split(image, split, 0, "split")
 
@@ -96,9 +108,15 @@ def _groups(path: Path) -> list[tuple[Path, str]]:
     return [(path, "")]
 
 
-def _shows(folder: Path) -> bool:
-    """Whether there is an image in a folder or below it."""
+def _files(folder: Path, axes: int) -> list[Path]:
+    """Images, signals or volumes of a folder and below it, in natural order."""
     try:
-        return bool(list_images(folder))
+        return list_files(folder, axes)
     except ImageError:
-        return False
+        return []
+
+
+def _shows(folder: Path) -> bool:
+    """Whether a folder, or one below it, holds an image or what is surely a recording or volume."""
+    others = (file for axes in (1, 3) for file in _files(folder, axes))
+    return bool(_files(folder, 2)) or any(f.name.lower().endswith(_TELLING) for f in others)
