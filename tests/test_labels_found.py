@@ -524,3 +524,8 @@ def test_a_format_outside_the_package_works_like_a_member(tmp_path: Path, outsid
         write_dataset(dataset, tmp_path / "x.txt")
     with pytest.raises(DataError, match="read one at a time"):
         read_dataset(tmp_path / "*.colons")
+
+
+def test_a_task_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no task is named 'mask'; .*Did you mean 'masks'\?"):
+        read_dataset(tmp_path, task="mask")

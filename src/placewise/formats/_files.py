@@ -24,7 +24,7 @@ from placewise.formats._tools import named_like, tool_of, videos_in
 from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset, KeypointSample, Pixels, by_time
 from placewise.labels.names import shown
-from placewise.wording import natural
+from placewise.wording import did_you_mean, natural
 
 HEAD_BYTES = 1 << 16
 """A format is judged by this much of a file."""
@@ -101,6 +101,7 @@ def read_dataset(
     if base is not None and not base.is_dir():
         raise SettingsError(f"there is no folder {base}; name the folder of the images (root)")
     forced = FORMATS[format]() if format else None
+    _known(task)
     try:
         found = _find(Path(path), forced, task)
         if len(found.files) == 1:
@@ -117,6 +118,16 @@ def read_dataset(
         raise DataError(
             f"{path} cannot be read: {reason}; check the path and its rights"
         ) from error
+
+
+def _known(task: str | None) -> None:
+    """Refuse a task that nothing holds labels for."""
+    names = sorted({name for member in members() for name in member.tasks})
+    if task is not None and ":" not in task and task not in names:
+        listed = ", ".join(names)
+        raise SettingsError(
+            f"no task is named '{task}'; there are: {listed}.{did_you_mean(task, names)}"
+        )
 
 
 def _joined(labels: KeypointDataset, folder: Path) -> KeypointDataset:
