@@ -120,7 +120,7 @@ def built(
 
 def worst(graph: Graph) -> str:
     found = {node.status for node in graph.nodes}
-    return next(s.value for s in (Status.UNKNOWN, Status.BOUND, Status.EXACT) if s in found)
+    return next(s.value for s in (Status.GUESSED, Status.AT_MOST, Status.EXACT) if s in found)
 
 
 def ways(graph: Graph) -> int:
@@ -140,7 +140,7 @@ def measured(build: Build) -> dict[str, Any]:
     counted = time.perf_counter()
     recorded = capture(model, shape, how="recorded")
     again = time.perf_counter()
-    bound = Counter(node.op for node in graph.nodes if node.status is Status.BOUND)
+    bound = Counter(node.op for node in graph.nodes if node.status is Status.AT_MOST)
     notes = {node.op: node.note for node in graph.nodes if node.note}
     return {
         "shape": shape,

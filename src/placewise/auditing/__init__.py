@@ -70,7 +70,7 @@ class Audit:
     Example:
         >>> found = audit(nn.Conv2d(3, 4, 3, padding=1), (3, 16, 16), measure=False)
         >>> found.verdict
-        'The best-served pixel has 2.2 times the paths of a corner.'
+        'To the output (16 × 16): the best-served pixel has 2.2 times the paths of a corner.'
     """
 
     name: str
@@ -90,7 +90,7 @@ class Audit:
 
     @property
     def status(self) -> str:
-        """How far to trust the counts: exact, bound or unknown; empirical if there are none."""
+        """How far to trust the counts, see `placewise.ops.Status`; empirical if there are none."""
         return "empirical" if self.counted is None else str(self.counted.graph.status)
 
     def __repr__(self) -> str:

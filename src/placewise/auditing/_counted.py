@@ -17,6 +17,7 @@ from placewise.auditing.paths import (
     count_paths,
     padding_paths,
     paths_by_layer,
+    paths_by_output,
 )
 from placewise.auditing.receptive_field import ReceptiveField, receptive_fields
 from placewise.auditing.unseen import Unseen, unseen
@@ -37,6 +38,7 @@ class Counted:
         unseen: pixels that no output reads, and activations that nothing reads.
         alignment: layers that drop padded rows or columns.
         padding: paths to the last feature map that begin in padding.
+        outputs: paths to each output, where there are several: those of a pyramid or a detector.
     """
 
     graph: Graph
@@ -48,6 +50,7 @@ class Counted:
     unseen: Unseen
     alignment: Alignment
     padding: PaddingPaths
+    outputs: tuple[LayerPaths, ...] = ()
 
     @property
     def field(self) -> ReceptiveField:
@@ -65,33 +68,35 @@ class Counted:
             "unseen": self.unseen.to_dict(),
             "evenness": self.alignment.to_dict(),
             "padding": self.padding.to_dict(),
-            "layers": [
-                {
-                    **layer.to_dict(),
-                    "map": self.sides(layer.node),
-                    "receptive_field": self.fields[layer.node].to_dict(),
-                }
-                for layer in self.layers
-            ],
+            "layers": [self._of_layer(layer) for layer in self.layers],
+            "outputs": [self._of_layer(layer) for layer in self.outputs],
         }
 
+    def _of_layer(self, layer: LayerPaths) -> dict[str, Any]:
+        sides, field = self.sides(layer.node), self.fields[layer.node]
+        return {**layer.to_dict(), "map": sides, "receptive_field": field.to_dict()}
+
     def sides(self, number: int) -> list[int]:
-        """Places of a node's map along each axis."""
-        return [int(side) for side in self.graph.nodes[number].layout.grid[2:]]
+        """Sides of a node's map along the axes of the image; its own shape if it is no map."""
+        dims, shape = self.graph.map_dims(number), self.graph.nodes[number].layout.shape
+        if dims is None:
+            return list(shape[1:])
+        return [1 if dim is None else shape[dim] for dim in dims]
 
     def name(self, number: int) -> str:
         """What a layer is called: its submodule, and its operation unless that says the same."""
         name, op = self.graph.label(number), self.graph.nodes[number].op.rstrip("_")
         return name if op in name or op.startswith("conv") else f"{name} ({op})"
 
-    def some_layers(self, most: int) -> Sequence[LayerPaths]:
-        """Layers from the first to the last at equal distances, no more than `most`."""
-        places = np.linspace(0, len(self.layers) - 1, min(most, len(self.layers)))
-        return [self.layers[place] for place in places.round().astype(int)]
+
+def some_of(layers: Sequence[LayerPaths], most: int) -> Sequence[LayerPaths]:
+    """Layers from the first to the last at equal distances, no more than `most`."""
+    places = np.linspace(0, len(layers) - 1, min(most, len(layers)))
+    return [layers[place] for place in places.round().astype(int)]
 
 
 COUNTED = (
-    "receptive_field paths paths_to_output paths_to_unit unseen evenness padding layers"
+    "receptive_field paths paths_to_output paths_to_unit unseen evenness padding layers outputs"
 ).split()
 """Keys of `Counted.to_dict`."""
 
@@ -113,4 +118,5 @@ def count(graph: Graph) -> Counted:
         unseen=unseen(graph),
         alignment=alignment(graph),
         padding=padding_paths(graph, last),
+        outputs=paths_by_output(graph),
     )

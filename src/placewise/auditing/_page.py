@@ -16,6 +16,7 @@ from placewise.auditing._words import (
     sides_of,
     unknown_names,
 )
+from placewise.auditing.receptive_field import GLOBAL
 from placewise.report.parts import (
     Figure,
     Paragraph,
@@ -85,10 +86,13 @@ AUDIT_WORDS = (
     ),
     ("stride", "Pixels of the image from one position of a feature map to the next."),
     (
-        "exact, bound, unknown",
-        "Exact: counted, for any weights. Bound: at most this number, perhaps fewer. Unknown: the "
-        "path contains an operation that the audit does not know; the audit assumes that it reads "
-        "everything.",
+        "exact, at least, at most, one run, guessed",
+        "Exact: counted, for any weights. At least: a normalisation also reads the mean and the "
+        "variance of all pixels, which is not counted. Masks ignored: a mask lets attention read "
+        "less. At most: perhaps fewer. One run: what one image made the network do, which chooses "
+        "by values. Guessed: the path contains an operation that the audit does not know; the "
+        "audit assumes that it reads everything. Reads all: a place reads the whole image at once, "
+        "by attention, pooling or a normalisation.",
     ),
     (
         "noise",
@@ -201,11 +205,16 @@ def _padding(audit: Audit) -> Iterable[Part]:
 
 def _layers(counted: Counted) -> Iterable[Part]:
     field = counted.field
-    yield Paragraph(
-        f"A place of the last feature map ({counted.name(field.node)}) can read "
-        f"{sides_of(field.size)} px of the image. It sees only parts of larger objects.",
-    )
-    rows = layer_rows(counted, ROWS)
+    place = f"A place of the last feature map ({counted.name(field.node)}) can read"
+    size = f"{sides_of(field.size)} px"
+    if field.status != GLOBAL:
+        yield Paragraph(f"{place} {size} of the image. It sees only parts of larger objects.")
+    else:
+        windows = f": {size} through windows, and the rest at once" if min(field.size) else ""
+        yield Paragraph(f"{place} the whole image{windows}.")
+    if outputs := layer_rows(counted, counted.outputs, ROWS):
+        yield Table(["output", *LAYER_HEADER[1:]], outputs, [5], "Each output of the network.")
+    rows = layer_rows(counted, counted.layers, ROWS)
     caption = "Best/corner: paths of the best-served pixel over those of the best corner."
     yield Table(LAYER_HEADER, rows, [5], caption, folded=f"Table of {len(rows)} layers")
     unread = [

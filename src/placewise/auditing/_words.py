@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
 
-from placewise.auditing._counted import Counted
+from placewise.auditing._counted import Counted, some_of
 from placewise.auditing._measured import Measured
+from placewise.auditing.paths import LayerPaths
+from placewise.auditing.receptive_field import GLOBAL, ReceptiveField
+from placewise.ops import Status
 from placewise.report import text
 from placewise.report.maps import fraction
 from placewise.report.spoken import said
@@ -31,7 +34,11 @@ SHOWN = 12
 
 LAYER_HEADER = ["layer", "map", "receptive field px", "stride", "status", "best/corner"]
 
-CAPTURED = {"export": "followed by torch.export", "recorded": "recorded while it ran"}
+CAPTURED = {
+    "export": "followed by torch.export",
+    "recorded": "recorded while it ran on shapes",
+    "run": "recorded while it ran on one image of noise",
+}
 
 SIDES = {
     1: (("first", "last"),),
@@ -114,10 +121,27 @@ def unknown_names(unknown: Mapping[str, int]) -> str:
 
 
 def verdict(counted: Counted) -> str:
-    """The finding in one or a few sentences."""
-    first = "; ".join(part for part in (_paths_said(counted), _size_said(counted)) if part)
-    sentences = [f"{begun(first)}.", _unseen_said(counted), _trust_said(counted)]
+    """The finding in one or a few sentences: how sure it is, of which map, and what was found."""
+    of = ", ".join([*(CAVEATS[one] for one in counted.graph.caveats), target_said(counted)])
+    found = "; ".join(part for part in (_paths_said(counted), _size_said(counted)) if part)
+    sentences = [f"{begun(of)}: {found}.", _unseen_said(counted), _unknown_said(counted)]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def target_said(counted: Counted) -> str:
+    """The map to which paths are counted, with its true sides.
+
+    Where the output is no map, it is the last one that the output reads.
+    """
+    last, outputs = counted.graph.last_map, counted.graph.outputs
+    sides = sides_of(counted.sides(last))
+    if not last:
+        return "no layer's output has a place for each pixel's, to the image itself"
+    if last not in outputs:
+        return f"to {_layer(counted.name(last))} ({sides}), the last feature map"
+    return (
+        f"to the {'output' if len(outputs) == 1 else f'first of {len(outputs)} outputs'} ({sides})"
+    )
 
 
 def verdict_without(measured: Measured | None) -> str:
@@ -132,21 +156,31 @@ def verdict_without(measured: Measured | None) -> str:
     )
 
 
+CAVEATS = {
+    Status.AT_LEAST: "at least (a normalisation reads all pixels, besides)",
+    Status.MASKED: "masks ignored (attention may read less)",
+    Status.AT_MOST: "at most (some layers may read less)",
+    Status.ONE_RUN: "in one run (for another image the network may choose otherwise)",
+    Status.GUESSED: "a guess (the network has unknown operations)",
+}
+"""How sure the counts are, for the start of a sentence."""
+
+
 def _paths_said(counted: Counted) -> str:
     paths = counted.paths
     names = corner_names(paths.counts.ndim)
     best, worst = max(paths.corners), min(paths.corners)
     what = "corner" if paths.counts.ndim > 1 else "pixel"
     if not paths.maximum:
-        return "no pixel has a path to the output"
+        return f"no pixel has a path to {_end(counted)}"
     if paths.maximum == paths.counts.min():
         return "every pixel has equally many paths"
     at = names[paths.corners.index(worst)]
     if not worst:
         blind = paths.corners.count(worst)
         if blind > 1:
-            return f"{blind} of {len(names)} {what}s have no path to the output"
-        return f"the {at} {what} has no path to the output"
+            return f"{blind} of {len(names)} {what}s have no path to {_end(counted)}"
+        return f"the {at} {what} has no path to {_end(counted)}"
     if paths.corner_ratio >= ALIKE:
         ratio = times(paths.corner_ratio)
         return f"the {names[paths.corners.index(best)]} {what} has {ratio} the paths of the {at}"
@@ -156,6 +190,14 @@ def _paths_said(counted: Counted) -> str:
     if over >= ALIKE:
         return f"the corners have {times(over)} the paths of the middle"
     return "the middle and the corners have about equally many paths"
+
+
+def _end(counted: Counted) -> str:
+    """Where the paths end: the output, or a map that is not all that the output reads."""
+    if counted.graph.last_map in counted.graph.outputs:
+        return "it"
+    read = min(counted.output_paths.corners) > 0
+    return "it, but the output reads them elsewhere" if read else "it"
 
 
 def _size_said(counted: Counted) -> str:
@@ -187,15 +229,9 @@ def _unseen_said(counted: Counted) -> str:
     return f"{found.pixels:,} {are} never seen{at}."
 
 
-def _trust_said(counted: Counted) -> str:
+def _unknown_said(counted: Counted) -> str:
     unknown = counted.graph.unknown
-    if unknown:
-        count = sum(unknown.values())
-        are = "operation is" if count == 1 else "operations are"
-        return f"{count} {are} unknown ({unknown_names(unknown)}): the numbers are guesses."
-    if counted.graph.status == "bound":
-        return "Some layers read less than is counted here, never more."
-    return ""
+    return f"Unknown: {unknown_names(unknown)}." if unknown else ""
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -213,8 +249,9 @@ def counted_rows(counted: Counted) -> list[Row]:
         f"{sum(graph.unknown.values())} unknown"
     )
     most = share(float(padding.share.max()))
+    status = ", ".join(graph.caveats) or str(graph.status)
     return [
-        ("followed", str(graph.status), captured),
+        ("followed", status, captured),
         ("paths: corners" if axes > 1 else "paths: ends", *corners),
         *([("paths: edges", *_of_best(counted, edges, ends))] if axes > 1 else []),
         ("receptive field", *_field_said(counted)),
@@ -271,13 +308,25 @@ def _field_said(counted: Counted) -> tuple[str, str]:
     if field.clipped and field.size == counted.paths.counts.shape:
         of += ", the whole image"
     concentric = "concentric" if field.concentric else "not concentric"
-    return (
-        f"{squared(field.size)} px",
-        f"{of}; stride {squared(field.stride)}, {concentric}, {field.status}",
-    )
+    about = f"stride {squared(field.stride)}, {concentric}"
+    if field.status != GLOBAL:
+        return f"{squared(field.size)} px", f"{of}; {about}, {field.status}"
+    return "the whole image", f"{of}; {windows_said(field)}{about}"
 
 
-def layer_rows(counted: Counted, most: int = SHOWN) -> list[list[str]]:
+def windows_said(field: ReceptiveField) -> str:
+    """What a place reads through windows, besides all that it reads at once.
+
+    Example:
+        >>> windows_said(ReceptiveField(1, "", "", (5,), (1,), (2,), (0,), True, False, "global"))
+        '5 px of it through windows; '
+    """
+    return f"{squared(field.size)} px of it through windows; " if min(field.size) else ""
+
+
+def layer_rows(
+    counted: Counted, layers: Sequence[LayerPaths], most: int = SHOWN
+) -> list[list[str]]:
     """Layers with their maps, receptive fields and paths: see `LAYER_HEADER`."""
     return [
         [
@@ -285,10 +334,10 @@ def layer_rows(counted: Counted, most: int = SHOWN) -> list[list[str]]:
             sides_of(counted.sides(layer.node)),
             squared(field.size),
             squared(field.stride),
-            field.status,
+            "reads all" if field.status == GLOBAL else field.status,
             number(layer.paths.max_over_corner),
         ]
-        for layer in counted.some_layers(most)
+        for layer in some_of(layers, most)
         for field in [counted.fields[layer.node]]
     ]
 
@@ -350,7 +399,10 @@ def table(audit: Audit) -> str:
     parts = [audit.verdict, f"{audit.name} at {sides_of(audit.shape)}"]
     if audit.counted is not None:
         parts.append(text.table(["", "", ""], said(list(counted_rows(audit.counted)), unit)))
-        parts.append(text.table(said(LAYER_HEADER, unit), layer_rows(audit.counted), [5]))
+        for first, layers in (("output", audit.counted.outputs), ("layer", audit.counted.layers)):
+            rows = layer_rows(audit.counted, layers)
+            header = [first, *LAYER_HEADER[1:]]
+            parts += [text.table(said(header, unit), rows, [5])] if rows else []
     if audit.measured is not None:
         parts.append(measured_table(audit.measured, unit))
     if audit.counted is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from placewise.auditing._counted import Counted
 from placewise.auditing._measured import Measured
+from placewise.auditing.receptive_field import GLOBAL
 from placewise.errors import SettingsError
 from placewise.wording import did_you_mean
 
@@ -22,6 +23,7 @@ SCALARS = {
     "even": "whether the size is stride-aligned: no layer drops a padded row or column",
     "uneven_layers": "layers that drop a padded row or column",
     "receptive_field": "longest side of the receptive field of the last map, in pixels",
+    "window_field": "the same through windows alone, without attention, pooling and gates",
     "stride": "largest stride of the last map, in pixels",
     "padding_share": "largest share of the paths to a place of the last map that begin in padding",
     "unknown": "operations that the audit does not know",
@@ -54,6 +56,7 @@ def scalars_of(counted: Counted | None, measured: Measured | None) -> dict[str, 
 
 def _of_counts(counted: Counted) -> dict[str, Scalar]:
     paths, field = counted.paths, counted.field
+    read = paths.counts.shape if field.status == GLOBAL else field.size
     return {
         "max_over_corner": paths.max_over_corner,
         "max_over_edge": max(side for pair in paths.max_over_edge for side in pair),
@@ -62,7 +65,8 @@ def _of_counts(counted: Counted) -> dict[str, Scalar]:
         "unseen_pixels": counted.unseen.pixels,
         "even": counted.alignment.aligned,
         "uneven_layers": len({left.node for left in counted.alignment.misaligned}),
-        "receptive_field": max(field.size),
+        "receptive_field": max(read),
+        "window_field": max(field.size),
         "stride": max((float(step) for step in field.stride if step is not None), default=None),
         "padding_share": float(counted.padding.share.max()),
         "unknown": sum(counted.graph.unknown.values()),

@@ -236,7 +236,8 @@ def paths_by_layer(
             distances between them are taken.
 
     Returns:
-        One for each depth, starting at 1; the last is the target if that is one node.
+        One for each depth, starting at 1; the last is the target if that is one node. Where no
+        layer moves places, the target alone.
 
     Raises:
         SettingsError: there is no such node.
@@ -258,6 +259,31 @@ def paths_by_layer(
     )
 
 
+def paths_by_output(graph: Graph, *, most: int = MOST_LAYERS) -> tuple[LayerPaths, ...]:
+    """Count the paths from each pixel to each of several outputs: the levels of a pyramid.
+
+    Args:
+        graph: of the network.
+        most: outputs that are counted, the first ones.
+
+    Returns:
+        One for each output; none where there is only one.
+
+    Example:
+        >>> from torch import nn
+        >>> from placewise.graph import capture
+        >>> class Two(nn.Module):
+        ...     def forward(self, image):
+        ...         return image + 1, image[..., ::2] + 1
+        >>> [int(one.paths.total) for one in paths_by_output(capture(Two(), (1, 8)))]
+        [8, 4]
+    """
+    outputs = graph.outputs[:most] if len(graph.outputs) > 1 else ()
+    return tuple(
+        LayerPaths(n, graph.label(n), graph.nodes[n].op, 0, count_paths(graph, n)) for n in outputs
+    )
+
+
 def _one_of_each_depth(graph: Graph, targets: Sequence[int]) -> list[tuple[int, int]]:
     """(depth, node) for each depth, of the maps on the longest paths to the targets."""
     nodes = sorted(graph.ancestors(targets))
@@ -273,7 +299,8 @@ def _one_of_each_depth(graph: Graph, targets: Sequence[int]) -> list[tuple[int, 
             height[edge.source] = max(height.get(edge.source, 0), after)
     longest = max(depth[number] for number in targets)
     found = {depth[n]: n for n in nodes if n in graph.maps and depth[n] + height[n] == longest}
-    return sorted((d, n) for d, n in found.items() if d)
+    moved = sorted((d, n) for d, n in found.items() if d)
+    return moved or [(1, number) for number in targets if number in graph.maps]
 
 
 def _moves(graph: Graph, number: int) -> bool:

@@ -43,10 +43,10 @@ class ReceptiveField(Finding):
         concentric: whether all paths from the image agree on stride and centre.
         clipped: whether the fields are not all alike and too many of them touch the border, so
             that `size` holds for this image and may be larger in a larger one.
-        status: "unknown" if an operation on some path is unknown; else "global" if a place also
-            reads all pixels, by a gate, a norm over the image, attention or pooling; else "bound"
-            if a rule on some path may claim more than is read, or the size is clipped; else
-            "exact".
+        status: "guessed" if an operation on some path is unknown; "one run" if the network was
+            followed in one run on numbers; else "global" if a place also reads all pixels, by a
+            gate, a norm over the image, attention or pooling; else "at most" if a rule on some
+            path may claim more than is read, or the size is clipped; else "exact".
         holes: pixels between the first and the last that the middle place does not read; None
             if they were not counted.
 
@@ -97,10 +97,12 @@ def receptive_fields(graph: Graph) -> tuple[ReceptiveField, ...]:
     intervals = _Intervals(graph)
     asked = {graph.last_map, *graph.find(OUTPUT)}
     trusted: list[Status] = []
+    least = Status.ONE_RUN if graph.capture == "run" else Status.EXACT
     found = []
     for number, fields in enumerate(_carried(graph)):
         node = graph.nodes[number]
-        trusted.append(Status.worst([node.status, *(trusted[e.source] for e in node.edges)]))
+        read = (trusted[edge.source] for edge in node.edges)
+        trusted.append(Status.worst([least, node.status, *read]))
         one = _report(graph, number, fields, intervals, trusted[number])
         if number in asked:
             one = replace(one, holes=pixels_read(graph, number).holes)
@@ -124,9 +126,9 @@ def _report(
                 dense, stride = True, None
         sizes.append(size)
         strides.append(stride)
-    status = GLOBAL if dense else Status.BOUND if clipped else Status.EXACT
-    if trusted is Status.UNKNOWN or (trusted is Status.BOUND and not dense):
-        status = trusted
+    status = GLOBAL if dense else Status.AT_MOST if clipped else Status.EXACT
+    if trusted in (Status.ONE_RUN, Status.GUESSED) or not dense:
+        status = trusted if dense else Status.worst([Status(status), trusted])
     alike = [field if field.size and not field.torn else None for field in fields]
     return ReceptiveField(
         node=number,
@@ -143,16 +145,17 @@ def _report(
 
 
 def _stride(graph: Graph, number: int, axis: int, field: Field) -> Fraction | None:
-    """From one place to the next; pixels over places if that could not be followed."""
+    """From one place to the next; pixels over places if that could not be followed.
+
+    Channels that lie between places, as a pixel shuffle leaves them, are places here.
+    """
     if not field.size:
         return None
-    if not field.torn or (field.period and not field.mixed):
-        return field.stride
-    dims = graph.map_dims(number)
+    dims, layout = graph.map_dims(number), graph.nodes[number].layout
     dim = dims[axis] if dims else None
-    return (
-        None if dim is None else Fraction(graph.sides[axis], graph.nodes[number].layout.grid[dim])
-    )
+    if not field.torn or (field.period and not field.mixed):
+        return field.stride if dim is None else field.stride * layout.grid[dim] / layout.shape[dim]
+    return None if dim is None else Fraction(graph.sides[axis], layout.shape[dim])
 
 
 # --- fields along one axis -----------------------------------------------------------------------

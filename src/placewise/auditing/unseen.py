@@ -96,6 +96,8 @@ class Unseen:
 def unseen(graph: Graph) -> Unseen:
     """Find what no output reads, with one pass back through the network.
 
+    What a normalisation takes its mean and variance from is read, though no path counts it.
+
     Args:
         graph: of the network.
 
@@ -106,7 +108,9 @@ def unseen(graph: Graph) -> Unseen:
         >>> [(layer.layer, layer.share) for layer in unseen(capture(net, (1, 8, 8))).layers]
         [('0', 0.75)]
     """
-    seeds = {n: graph.ones(n, EXISTS) for n in graph.find(OUTPUT)}
+    seen_by = {n for n in graph.ancestors(graph.find(OUTPUT)) if graph.nodes[n].global_statistics}
+    whole = {edge.source for number in seen_by for edge in graph.nodes[number].edges[:1]}
+    seeds = {n: graph.ones(n, EXISTS) for n in {*graph.find(OUTPUT), *whole}}
     image, *grids = graph.backward(seeds, EXISTS)
     seen = EXISTS.filled(graph.nodes[0].layout.grid) if image is None else image
     layers: list[Unread] = []

@@ -42,7 +42,7 @@ def audit(
 
     If a condition of --fail-if holds, the exit code is 1. Numbers for conditions are
     max_over_corner, max_over_edge, corner_ratio, gini, unseen_pixels, even, uneven_layers,
-    receptive_field, stride, padding_share, unknown; and, measured, effective_field,
+    receptive_field, window_field, stride, padding_share, unknown; and, measured, effective_field,
     sensitivity_ratio, consistency, phase_share, position. See docs/audit.md.
 
     Args:

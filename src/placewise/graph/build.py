@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from placewise.graph.graph import Graph, Node
 from placewise.ops import (
     EXISTS,
     Algebra,
+    Along,
     Call,
     Edge,
     Grid,
@@ -97,6 +99,7 @@ class Builder:
         self._nodes = [Node("image", "image", "image", "", layout, (), Status.EXACT)]
         self._names: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
+        self._sliced: dict[int, list[frozenset[tuple[int, int]]]] = {}
 
     def add(
         self, op: str, module: str, given: dict[str, Any], shape: Sequence[int], output: int = 0
@@ -110,9 +113,9 @@ class Builder:
             shape: of the tensor that it returns.
             output: the position of that tensor among its results.
         """
-        call = Call(op, given, tuple(shape), output, self.per_channel)
+        call = Call(op, given, tuple(shape), output, self.per_channel, self._axis_of_slices(given))
         role, found, note = self._by_the_table(call)
-        if found.status is Status.UNKNOWN:
+        if found.status is Status.GUESSED:
             self._unknown[op] += 1
         return self._node(op, role, module, found, note)
 
@@ -148,7 +151,7 @@ class Builder:
         if came.shape != part.layout.grid:
             self._unknown["write"] += 1
             call = Call("write", {"self": whole, "src": written}, whole.shape, 0, self.per_channel)
-            return self._node("write", "write", module, everything(call, Status.UNKNOWN))
+            return self._node("write", "write", module, everything(call, Status.GUESSED))
         steps = (*route.operator().steps, Reversed(part.operator))
         edges, layout = [Edge(written.node, Operator(steps))], whole.layout
         changed = part.operator.adjoint(EXISTS.filled(part.layout.grid, True), EXISTS)
@@ -157,13 +160,41 @@ class Builder:
             layout = _blurred(layout)
         elif not changed.all():
             edges.append(Edge(whole.node, Operator((Kept(~changed),))))
-        status = Status.EXACT if part.exact and not route.bound else Status.BOUND
+        status = Status.EXACT if part.exact and not route.bound else Status.AT_MOST
         return self._node("write", "write", module, Outcome(layout, tuple(edges), status))
 
     def graph(self, outputs: Sequence[int], capture: str, why: str = "") -> Graph:
         """The graph of all nodes up to here."""
         unknown = dict(self._unknown)
         return Graph(tuple(self._nodes), tuple(outputs), capture, unknown, why, self.per_channel)
+
+    def _axis_of_slices(self, given: dict[str, Any]) -> int | None:
+        """The axis of the image of which the tensors of a list are slices, in order or reversed.
+
+        Each may read the slices before it as well, as a recurrent network does.
+        """
+        parts = given.get("tensors")
+        if not isinstance(parts, list | tuple) or len(parts) < 2:
+            return None
+        if not all(isinstance(part, Operand) for part in parts):
+            return None
+        for axis, side in enumerate(self.image.shape[2:]):
+            if side > 1 and not any(a.axis == axis for p in parts for a in p.layout.places):
+                read = [self._slices(part.node, axis) for part in parts]
+                if _in_turn(read) or _in_turn(read[::-1]):
+                    return axis
+        return None
+
+    def _slices(self, node: int, axis: int) -> frozenset[tuple[int, int]]:
+        """(tensor, place) of all slices of one place along an axis that a node was made from."""
+        known = self._sliced.setdefault(axis, [])
+        for number in range(len(known), node + 1):
+            found: set[tuple[int, int]] = set()
+            for edge in self._nodes[number].edges:
+                one = _place_taken(edge, axis)
+                found |= known[edge.source] if one is None else {(edge.source, one)}
+            known.append(frozenset(found))
+        return known[node]
 
     def _guessed(self, shape: Sequence[int], part: Operand) -> Layout:
         """The layout of a tensor, guessed from that of a part."""
@@ -185,7 +216,7 @@ class Builder:
         """Role, outcome, and a note if no rule could be applied."""
         line = entry(call.op)
         if line is None:
-            return "unknown", everything(call, Status.UNKNOWN), ""
+            return "unknown", everything(call, Status.GUESSED), ""
         try:
             found = line.rule(call)
             if found.layout.shape != call.shape:
@@ -193,7 +224,7 @@ class Builder:
         except Exception as error:
             note = f"{type(error).__name__}: {error}"
             known = isinstance(error, PlacewiseError)
-            status = Status.BOUND if known else Status.UNKNOWN
+            status = Status.AT_MOST if known else Status.GUESSED
             return "everything", everything(call, status), note
         return line.role, found, ""
 
@@ -207,6 +238,28 @@ class Builder:
             )
         )  # fmt: skip
         return Operand(len(self._nodes) - 1, found.layout)
+
+
+def _place_taken(edge: Edge, axis: int) -> int | None:
+    """The one place along an axis of the image that an edge reads; None if it reads several."""
+    for step in edge.operator.steps:
+        if isinstance(step, Along) and step.axis == axis and len(step.map.ins) == 1:
+            return int(step.map.ins[0])
+    return None
+
+
+def _in_turn(read: Sequence[frozenset[tuple[int, int]]]) -> bool:
+    """Whether each reads one slice that none before it reads: of one tensor, at equal distances."""
+    known: set[tuple[int, int]] = set()
+    new = []
+    for one in read:
+        fresh = one - known
+        if len(fresh) != 1:
+            return False
+        known |= fresh
+        new += fresh
+    steps = {after - before for (_, before), (_, after) in pairwise(new)}
+    return len({tensor for tensor, _ in new}) == 1 and len(steps) == 1
 
 
 def _depth(layout: Layout) -> int:

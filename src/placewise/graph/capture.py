@@ -75,9 +75,10 @@ def capture(
     attempts: list[Attempt] = [
         ("torch.export", "export", lambda: _exported(model, image)),
         ("recording on shapes", "recorded", lambda: record(model, image, values=False)),
-        ("recording on numbers", "recorded", lambda: record(model, image, values=True)),
+        ("recording on numbers", "run", lambda: record(model, image, values=True)),
     ]
-    chosen = [attempt for attempt in attempts if how in ("auto", attempt[1])]
+    export = {"auto": [True, False], "export": [True], "recorded": [False]}[how]
+    chosen = [attempt for attempt in attempts if (attempt[1] == "export") in export]
     return _first_that_works(model, chosen, tuple(image.shape), per_channel)
 
 

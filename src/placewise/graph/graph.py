@@ -56,7 +56,8 @@ class Graph:
     Attributes:
         nodes: see `Node`.
         outputs: numbers of the nodes that the network returns.
-        capture: how the graph was found: "export" or "recorded".
+        capture: how the graph was found: "export", "recorded" (on shapes alone), or "run": one run
+            on numbers, by which the network may have chosen what to do.
         unknown: how often each operation occurs that the table of rules does not contain.
         why: why a better way of capture failed; empty if none did.
         per_channel: whether channels are counted apart, not only places.
@@ -84,10 +85,18 @@ class Graph:
         """Length of each axis of the image, in pixels."""
         return self.nodes[0].layout.shape[2:]
 
+    @cached_property
+    def caveats(self) -> tuple[Status, ...]:
+        """What keeps the counts of the outputs from being exact, the worst last."""
+        found = {self.nodes[number].status for number in self.ancestors(self.outputs)}
+        if self.capture == "run":
+            found.add(Status.ONE_RUN)
+        return tuple(status for status in Status if status in found and status != Status.EXACT)
+
     @property
     def status(self) -> Status:
-        """The status of the least certain node."""
-        return Status.worst(node.status for node in self.nodes)
+        """How far the counts can be trusted: the worst of the caveats."""
+        return Status.worst(self.caveats)
 
     @cached_property
     def touches(self) -> list[list[tuple[int, Chains]]]:

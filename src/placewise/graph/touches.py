@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from placewise.ops import Along, Atom, AxisMap, Edge, Layout, Step, Unplaced
-from placewise.ops.route import Scale, Shape
+from placewise.ops.route import Scale, Shape, through
 
 
 class Effect(Enum):
@@ -75,6 +75,10 @@ class _Tracker:
 
     def _along(self, step: Along) -> None:
         atoms = self.layout.dims[step.dim]
+        after = through(atoms, step.map) if atoms else ()
+        if len(after) > 1 or any(atom.runs for atom in after):  # a class token comes or goes
+            self.layout = self.layout.with_dim(step.dim, after)
+            return
         axis = atoms[0].axis if len(atoms) == 1 else step.axis
         if axis is not None and self._of(axis) == list(atoms):
             effect = Effect.DENSE if step.map.dense else Effect.ALONG

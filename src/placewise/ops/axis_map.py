@@ -71,6 +71,21 @@ class AxisMap:
         """Whether every written place reads something."""
         return len(self._written[1]) == self.written
 
+    def kept(self, first: int, size: int) -> int | None:
+        """Where a run of places is written in its order and apart from all others; else None.
+
+        Example:
+            >>> from placewise.ops.axes import part, place
+            >>> place(4, 1, 0).kept(0, 4), part(5, 1, 5).kept(1, 4), part(5, 2, 5).kept(1, 4)
+            (1, 0, None)
+        """
+        inside = (self.ins >= first) & (self.ins < first + size)
+        outs = self.outs[inside]
+        if len(outs) != size or not np.array_equal(self.ins[inside], first + np.arange(size)):
+            return None
+        apart = np.count_nonzero((self.outs >= outs[0]) & (self.outs <= outs[-1])) == size
+        return int(outs[0]) if apart and outs[-1] - outs[0] == size - 1 else None
+
     def forward(self, grid: Grid, axis: int, algebra: Algebra, fill: object = None) -> Grid:
         """What each written place joins of the places that it reads.
 

@@ -25,12 +25,15 @@ class Atom:
         axis: which axis of the image they come from, 0 the first; None if several or none.
         blurred: channels that read different places, as those of a concatenation do, or the
             second tokens of a matrix of attention; what separates them later is a bound.
+        runs: of places of several axes, those that are still whole: where each begins, and what
+            it is made of. So the axes are known again when a class token is dropped.
     """
 
     size: int
     place: bool
     axis: int | None = None
     blurred: bool = False
+    runs: tuple[tuple[int, tuple[Atom, ...]], ...] = ()
 
 
 Dimension = tuple[Atom, ...]
@@ -47,8 +50,8 @@ class Layout:
         >>> image.grid, image.shape
         ((1, 1, 8, 6), (1, 3, 8, 6))
         >>> image.viewed((1, 3, 48)).dims[2]
-        (Atom(size=8, place=True, axis=0, blurred=False),
-         Atom(size=6, place=True, axis=1, blurred=False))
+        (Atom(size=8, place=True, axis=0, blurred=False, runs=()),
+         Atom(size=6, place=True, axis=1, blurred=False, runs=()))
     """
 
     dims: tuple[Dimension, ...]
@@ -162,8 +165,20 @@ def axis_of(atoms: Sequence[Atom]) -> int | None:
 
 
 def merged(atoms: Sequence[Atom]) -> Dimension:
-    """One place atom in the stead of several, of the axis that they share."""
-    return dimension(size_of(atoms), place=True, axis=axis_of(atoms))
+    """One place atom in the stead of several, of the axis that they share.
+
+    Example:
+        >>> rows, columns = Atom(2, True, 0), Atom(3, True, 1)
+        >>> merged((rows, columns))[0].runs == ((0, (rows, columns)),)
+        True
+    """
+    if len(atoms) == 1 and atoms[0].place:
+        return atoms
+    axis, size = axis_of(atoms), size_of(atoms)
+    if axis is not None or size == 1:
+        return dimension(size, place=True, axis=axis)
+    places = tuple(replace(atom, place=True, blurred=False) for atom in atoms)
+    return (Atom(size, True, runs=((0, places),)),)
 
 
 def refined(first: Dimension, second: Dimension) -> tuple[Dimension, Dimension] | None:
@@ -190,6 +205,7 @@ def _split(atoms: Dimension, sizes: Sequence[int]) -> Dimension:
     for size in sizes:
         atom = rest.pop()
         if atom.size > size:
+            atom = replace(atom, runs=())
             rest.append(replace(atom, size=atom.size // size))
         pieces.insert(0, replace(atom, size=size))
     return tuple(pieces)
@@ -212,4 +228,7 @@ def _either(first: Atom, second: Atom) -> Atom:
     place = first.place or second.place
     axes = {atom.axis for atom in (first, second) if atom.place and atom.axis is not None}
     axis = axes.pop() if len(axes) == 1 else None
-    return Atom(first.size, place, axis, not place and (first.blurred or second.blurred))
+    runs = first.runs or second.runs
+    if first.runs and second.runs and first.runs != second.runs:
+        runs = ()
+    return Atom(first.size, place, axis, not place and (first.blurred or second.blurred), runs)

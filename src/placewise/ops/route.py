@@ -160,6 +160,28 @@ class Operator:
         return grid
 
 
+def through(atoms: Dimension, relation: AxisMap) -> Dimension:
+    """What a dimension of places is made of after a relation along it.
+
+    Example:
+        >>> from placewise.ops.axes import part, place
+        >>> rows, columns = Atom(2, True, 0), Atom(3, True, 1)
+        >>> tokens = through((rows, columns), place(6, 1, 0))  # after a class token
+        >>> through(tokens, part(7, 1, 7)) == (rows, columns)
+        True
+    """
+    axis = axis_of(atoms)
+    found: list[tuple[int, Dimension]] = []
+    if axis is None and not relation.dense:
+        for first, run in (run for atom in merged(atoms) for run in atom.runs):
+            at = relation.kept(first, math.prod(atom.size for atom in run))
+            found += [] if at is None else [(at, run)]
+    if len(found) == 1 and math.prod(atom.size for atom in found[0][1]) == relation.written:
+        return found[0][1]
+    whole = dimension(relation.written, place=True, axis=axis)
+    return tuple(replace(atom, runs=tuple(found)) for atom in whole)
+
+
 class Route:
     """Builds an operator while it keeps track of the layout.
 
@@ -186,10 +208,16 @@ class Route:
         """All steps up to here."""
         return Operator(tuple(self._steps))
 
-    def along(self, dim: int, relation: AxisMap) -> Route:
+    def along(self, dim: int, relation: AxisMap, axis: int | None = None) -> Route:
         """A relation along one dimension, all of which become places.
 
         Channels that count as one stay so, whatever is done along them.
+
+        Args:
+            dim: of the tensor.
+            relation: between its places.
+            axis: of the image that the written places come from, where those that are read have
+                none: slices that are put together again.
         """
         atoms = self.layout.dims[dim]
         if atoms and not any(atom.place for atom in atoms):
@@ -197,9 +225,11 @@ class Route:
             written = dimension(relation.written, blurred=blurred)
         else:
             self.places(dim)
-            axis = axis_of(self.layout.dims[dim])
-            self._steps.append(Along(dim, relation, axis))
-            written = dimension(relation.written, place=True, axis=axis)
+            places = self.layout.dims[dim]
+            self._steps.append(Along(dim, relation, axis_of(places) if axis is None else axis))
+            written = through(places, relation)
+            if axis is not None:
+                written = dimension(relation.written, place=True, axis=axis)
         self.layout = self.layout.with_dim(dim, written)
         return self
 

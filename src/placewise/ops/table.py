@@ -12,11 +12,23 @@ from placewise.ops.route import Operator, Route
 
 
 class Status(StrEnum):
-    """How far a relation between places can be trusted."""
+    """How far a relation between places can be trusted, the most first.
+
+    Attributes:
+        EXACT: this is what is read.
+        AT_LEAST: more is read besides: a normalisation reads the mean and variance of all places.
+        MASKED: a mask of attention, whose numbers are not followed, lets less be read.
+        AT_MOST: less may be read.
+        ONE_RUN: what one run read; another image may be treated in another way.
+        GUESSED: the operation is not known, and is taken to read everything.
+    """
 
     EXACT = "exact"
-    BOUND = "bound"
-    UNKNOWN = "unknown"
+    AT_LEAST = "at least"
+    MASKED = "masks ignored"
+    AT_MOST = "at most"
+    ONE_RUN = "one run"
+    GUESSED = "guessed"
 
     @classmethod
     def worst(cls, found: Iterable[Status]) -> Status:
@@ -85,6 +97,8 @@ class Call:
         shape: of the tensor that it gives.
         output: which of its tensors that is, where it gives several.
         per_channel: whether channels are counted apart.
+        axis: of the image whose slices the operands are, one after the other; None if they are
+            none.
     """
 
     op: str
@@ -92,6 +106,7 @@ class Call:
     shape: tuple[int, ...]
     output: int
     per_channel: bool
+    axis: int | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.given[name]
@@ -186,8 +201,8 @@ def outcome(
 ) -> Outcome:
     """The outcome of routes from operands to one tensor; the first says its layout."""
     edges = tuple(Edge(operand.node, route.operator()) for operand, route in routes)
-    if status is Status.EXACT and any(route.bound for _, route in routes):
-        status = Status.BOUND
+    if any(route.bound for _, route in routes):
+        status = Status.worst([status, Status.AT_MOST])
     return Outcome(routes[0][1].layout, edges, status)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from placewise.ops.route import Route
 from placewise.ops.rules.dense import before
 from placewise.ops.rules.everything import everything
-from placewise.ops.rules.pointwise import together
+from placewise.ops.rules.pointwise import hides, masked, together
 from placewise.ops.table import Call, Operand, Outcome, outcome, rule
 
 
@@ -39,7 +39,8 @@ def attention(call: Call) -> Outcome:
     mask = call.get("attn_mask", "attn_bias")
     if isinstance(mask, Operand):
         routes.append((mask, call.route(mask).broadcast(call.shape).reduce(channel)))
-    return together(call, routes)
+    found = together(call, routes)
+    return masked(found) if mask is not None and hides(mask) else found
 
 
 def _heads(route: Route, shape: Sequence[int]) -> Route:

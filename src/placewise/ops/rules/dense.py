@@ -78,7 +78,7 @@ def cumulative(call: Call) -> Outcome:
 
 def chosen(call: Call) -> Status:
     """Second outputs say which place was taken, of which there may be no choice."""
-    return Status.BOUND if call.output > 0 else Status.EXACT
+    return Status.AT_MOST if call.output > 0 else Status.EXACT
 
 
 def before(route: Route, dim: int) -> Route:
@@ -101,4 +101,4 @@ def recurrent(call: Call) -> Outcome:
     route = call.route().reduce(2)
     both = call.get("bidirectional", default=False) or call.get("reverse", default=False)
     route = (route.dense(time) if both else before(route, time)).spread(2, call.shape[2])
-    return alone(call, route, Status.BOUND if both and call.per_channel else Status.EXACT)
+    return alone(call, route, Status.AT_MOST if both and call.per_channel else Status.EXACT)

@@ -17,7 +17,7 @@ torchvision::ps_roi_pool torchvision::roi_align torchvision::roi_pool trace
 
 
 @rule("everything", *UNFOLLOWED)
-def everything(call: Call, status: Status = Status.BOUND) -> Outcome:
+def everything(call: Call, status: Status = Status.AT_MOST) -> Outcome:
     """Every place reads all places of all operands: what holds of any operation.
 
     Where the places of the result are is guessed: where those of an operand of the same number of
@@ -25,13 +25,13 @@ def everything(call: Call, status: Status = Status.BOUND) -> Outcome:
 
     Args:
         call: of any operation.
-        status: "unknown" where the operation is not in the table.
+        status: "guessed" where the operation is not in the table.
 
     Example:
         >>> image = Operand(0, Layout.image((1, 3, 8, 8)))
         >>> found = everything(Call("any_op", {"self": image}, (1, 5, 8, 4), 0, False))
         >>> found.layout.grid, found.status.value
-        ((1, 1, 8, 4), 'bound')
+        ((1, 1, 8, 4), 'at most')
     """
     target = guessed(call)
     routes = [(o, call.route(o).everywhere(target)) for o in call.operands]

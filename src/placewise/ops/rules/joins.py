@@ -16,6 +16,8 @@ from placewise.ops.table import Call, Operand, Outcome, rule
 def concatenation(call: Call) -> Outcome:
     """A sum along channels that count as one; along places, each tensor has its own part.
 
+    Slices of the image that were treated one by one become places of their axis again.
+
     Example:
         >>> from placewise.ops.layout import Layout
         >>> left, right = Layout.image((1, 3, 8, 4)), Layout.image((1, 3, 8, 2))
@@ -34,10 +36,11 @@ def concatenation(call: Call) -> Outcome:
             if call.op == "stack":
                 route.view((*tensor.shape[:dim], 1, *tensor.shape[dim:]))
             routes.append((tensor, route, sum(sizes[:number])))
-    if call.per_channel or any(route.layout.grid[dim] > 1 for _, route, _ in routes):
+    apart = any(route.layout.grid[dim] > 1 for _, route, _ in routes)
+    if call.per_channel or call.axis is not None or apart:
         for _, route, first in routes:
             have = route.layout.shape[dim]
-            route.along(dim, place(have, first, call.shape[dim] - first - have))
+            route.along(dim, place(have, first, call.shape[dim] - first - have), call.axis)
     else:
         segments = _segments([r.layout.dims[dim] for _, r, _ in routes], sizes)
         for _, route, _ in routes:

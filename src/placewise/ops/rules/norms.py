@@ -44,7 +44,7 @@ def by_layer(call: Call) -> Outcome:
 
 
 def normalised(call: Call, dims: Sequence[int]) -> Outcome:
-    """The identity; a bound if places are among what is averaged.
+    """The identity; more is read than that if places are among what is averaged.
 
     Args:
         call: of a normalisation.
@@ -54,7 +54,7 @@ def normalised(call: Call, dims: Sequence[int]) -> Outcome:
         return everything(call)
     route = call.route()
     over = [atom for dim in dims for atom in route.layout.dims[dim] if atom.place]
-    found = alone(call, route, Status.BOUND if over else Status.EXACT)
+    found = alone(call, route, Status.AT_LEAST if over else Status.EXACT)
     edges = list(found.edges)
     for other in call.operands[1:]:
         edges.append(Edge(other.node, _settings(call, other).like(found.layout).operator()))

@@ -85,6 +85,40 @@ def multiplied(call: Call) -> Outcome:
     return replace(found, edges=(Edge(edge.source, operator),))
 
 
+@rule("pointwise", "add", "masked_fill", "where")
+def chosen(call: Call) -> Outcome:
+    """Pointwise; a constant mask that hides places is not followed, and is said to be ignored."""
+    found = pointwise(call)
+    constants = [given for given in call.given.values() if hasattr(given, "is_meta")]
+    return masked(found) if any(map(hides, constants)) else found
+
+
+HIDDEN = -100
+"""What is added to hide a place from a softmax, or less."""
+
+
+def hides(mask: Any) -> bool:
+    """Whether a constant hides some places and not others: a mask of booleans, or of -inf.
+
+    Example:
+        >>> import torch
+        >>> hides(torch.tensor([0.0, -torch.inf])), hides(torch.tensor([True, False]))
+        (True, True)
+        >>> hides(torch.zeros(2)), hides(torch.tensor([0.3, -2.0]))
+        (False, False)
+    """
+    numbers = values(mask)
+    if numbers is None or numbers.size < 2 or numbers.dtype.kind not in "bf":
+        return False
+    low = ~numbers if numbers.dtype.kind == "b" else numbers <= HIDDEN
+    return bool(low.any() and not low.all())
+
+
+def masked(found: Outcome) -> Outcome:
+    """An outcome that reads what a mask hides."""
+    return replace(found, status=Status.worst([found.status, Status.MASKED]))
+
+
 def shares(constant: Any, layout: Layout) -> Grid | None:
     """Weights of places as fractions, where a constant is such; else None.
 
@@ -124,7 +158,7 @@ def shares(constant: Any, layout: Layout) -> Grid | None:
 def paired(call: Call) -> Outcome:
     """Pointwise, with a second output that may say less: a mask, an exponent."""
     found = pointwise(call)
-    return replace(found, status=Status.BOUND) if call.output > 0 else found
+    return replace(found, status=Status.AT_MOST) if call.output > 0 else found
 
 
 @rule("pointwise", "to", "type_as")

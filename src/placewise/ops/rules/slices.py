@@ -164,7 +164,7 @@ def bags(call: Call) -> Outcome:
         rows = index[first:end][index[first:end] != call.get("padding_idx")]
         matrix[bag, rows] = True
         if len(np.unique(rows)) < len(rows):
-            status = Status.BOUND
+            status = Status.AT_MOST
     return alone(call, call.route().along(0, taps(matrix, "bags")), status)
 
 

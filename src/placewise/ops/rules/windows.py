@@ -74,7 +74,7 @@ def convolution(call: Call) -> Outcome:
         return found
     edges = [Edge(o.node, call.route(o).everywhere(found.layout).operator()) for o in others]
     placed = any(o.layout.places for o in others)
-    return Outcome(found.layout, (*found.edges, *edges), Status.BOUND if placed else found.status)
+    return Outcome(found.layout, (*found.edges, *edges), Status.AT_MOST if placed else found.status)
 
 
 def _windows(call: Call, kernel: Kernel) -> Route:
