@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from placewise.auditing._counted import Counted
+from placewise.auditing._counted import Counted, some_of
 from placewise.auditing._measured import Measured
 from placewise.auditing._numbers import block_means, cells, ratio, relative
 from placewise.auditing._words import corner_names, sides_of
@@ -96,9 +96,9 @@ def _by_layer(counted: Counted) -> Iterator[Drawing]:
             f"{counted.name(layer.node)}\n{sides_of(counted.sides(layer.node))}",
             relative(layer.paths.counts),
         )
-        for layer in counted.some_layers(DEPTHS)
+        for layer in some_of(counted.layers, DEPTHS)
     ]
-    said = ", ".join(counted.name(layer.node) for layer in counted.some_layers(DEPTHS))
+    said = ", ".join(counted.name(layer.node) for layer in some_of(counted.layers, DEPTHS))
     yield Drawing(
         "paths_by_layer",
         "The same for the paths to earlier layers, from the first to the last. The border gets "

@@ -139,9 +139,8 @@ def target_said(counted: Counted) -> str:
         return "no layer's output has a place for each pixel's, to the image itself"
     if last not in outputs:
         return f"to {_layer(counted.name(last))} ({sides}), the last feature map"
-    return (
-        f"to the {'output' if len(outputs) == 1 else f'first of {len(outputs)} outputs'} ({sides})"
-    )
+    first = "output" if len(outputs) == 1 else f"first of {len(outputs)} outputs"
+    return f"to the {first} ({sides})"
 
 
 def verdict_without(measured: Measured | None) -> str:

@@ -251,7 +251,7 @@ def _place_taken(edge: Edge, axis: int) -> int | None:
 def _in_turn(read: Sequence[frozenset[tuple[int, int]]]) -> bool:
     """Whether each reads one slice that none before it reads: of one tensor, at equal distances."""
     known: set[tuple[int, int]] = set()
-    new = []
+    new: list[tuple[int, int]] = []
     for one in read:
         fresh = one - known
         if len(fresh) != 1:

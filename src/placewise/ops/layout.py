@@ -173,7 +173,7 @@ def merged(atoms: Sequence[Atom]) -> Dimension:
         True
     """
     if len(atoms) == 1 and atoms[0].place:
-        return atoms
+        return tuple(atoms)
     axis, size = axis_of(atoms), size_of(atoms)
     if axis is not None or size == 1:
         return dimension(size, place=True, axis=axis)
