@@ -128,7 +128,7 @@ def test_the_scalars_are_those_of_the_json(found: Audit) -> None:
     content, scalars = found.to_dict(), found.scalars()
     assert list(scalars) == list(SCALARS)
     assert scalars["max_over_corner"] == pytest.approx(content["paths"]["max_over_corner"], 1e-5)
-    assert scalars["receptive_field"] == max(content["receptive_field"]["size"])
+    assert scalars["window_field"] == max(content["receptive_field"]["size"])
     assert scalars["unseen_pixels"] == content["unseen"]["pixels"]
     assert scalars["even"] is content["evenness"]["aligned"] is False
     dropping = {one["node"] for one in content["evenness"]["layers"] if one["unused"]}
@@ -143,8 +143,8 @@ def test_a_resnet_has_its_known_figures() -> None:
     net = resnet([2, 2, 2, 2], bottleneck=False)
     found = audit(net, (1, 224, 224), measure=False)
     assert found.verdict == (
-        "The top-left corner has 24 times the paths of the bottom-right; "
-        "225 would be stride-aligned."
+        "To layer4.1 (relu) (7 × 7), the last feature map: the top-left corner has 24 times the "
+        "paths of the bottom-right; 225 would be stride-aligned."
     )
     paths = found.to_dict()["paths"]
     assert paths["total"] == "21371777627496398075"
@@ -199,11 +199,11 @@ def tall(*layers: nn.Module) -> Callable[[], nn.Module]:
         (
             classifier,
             (3, 33, 33),
-            "The best-served pixel has .* of a corner; 33 is stride-aligned.",
+            "the best-served pixel has .* of a corner; 33 is stride-aligned.",
         ),
-        (classifier, (3, 32, 32), "The top-left corner has .* of the bottom-right; 33 would"),
+        (classifier, (3, 32, 32), "the top-left corner has .* of the bottom-right; 33 would"),
         (classifier, (3, 33, 44), "paths of the .*; 33 × 45 would be stride-aligned."),
-        (nn.Identity, (3, 8, 8), "Every pixel has equally many paths."),
+        (nn.Identity, (3, 8, 8), r"^To the output \(8 × 8\): every pixel has equally many paths."),
         (
             tall(nn.Conv2d(3, 1, 4, 4)),
             (3, 9, 8),
@@ -211,19 +211,23 @@ def tall(*layers: nn.Module) -> Callable[[], nn.Module]:
         ),
         (tall(nn.Conv2d(3, 1, 4, 4)), (3, 9, 8), r"8 pixels are never seen \(row 8\)."),
         (tall(nn.Conv2d(3, 1, 1, 2)), (3, 4, 4), r"12 .* \(rows 1, 3 and columns 1, 3\)."),
-        (tall(nn.Conv1d(1, 1, 5, 2)), (1, 10), r"The last sample has no path .*\(sample 9\)."),
+        (tall(nn.Conv1d(1, 1, 5, 2)), (1, 10), r"the last sample has no path .*\(sample 9\)."),
         (
             tall(nn.Conv3d(1, 1, 5, 2, 2), nn.Conv3d(1, 1, 5, 2, 2)),
             (1, 8, 8, 8),
-            "The front-top-left corner has 64 times the paths of the back-bottom-right;",
+            "the front-top-left corner has 64 times the paths of the back-bottom-right;",
         ),
         (
             tall(nn.Conv2d(1, 1, 5, padding=2, padding_mode="replicate")),
             (1, 9, 9),
-            "The corners have 1.4 times the paths of the middle.",
+            "the corners have 1.4 times the paths of the middle.",
         ),
-        (Attention, (3, 16, 16), "Every pixel has equally many paths; 16 is stride-aligned."),
-        (Odd, (3, 8, 8), r"1 operation is unknown \(placewise_tests::odd\): .* guesses."),
+        (Attention, (3, 16, 16), "every pixel has equally many paths; 16 is stride-aligned."),
+        (
+            Odd,
+            (3, 8, 8),
+            r"^A guess \(.* unknown operations\), to .* Unknown: placewise_tests::odd\.",
+        ),
     ],
 )
 def test_the_verdict_says_what_was_found(
@@ -239,7 +243,7 @@ def test_the_verdict_says_what_was_found(
 
 def test_unknown_operations_are_named_and_counted() -> None:
     found = audit(nn.Sequential(Odd(), Odd()), (3, 8, 8), measure=False)
-    assert found.status == "unknown"
+    assert found.status == "guessed"
     assert found.to_dict()["unknown"] == {"placewise_tests::odd": 2}
     assert found.scalars()["unknown"] == 2
 

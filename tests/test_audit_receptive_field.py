@@ -282,7 +282,7 @@ def test_a_field_that_the_border_cuts_is_a_bound():
         return at_last_map(graph(net(), 1, side))
 
     assert (field(128).status, field(128).clipped) == ("exact", False)
-    assert (field(24).status, field(24).clipped) == ("bound", True)
+    assert (field(24).status, field(24).clipped) == ("at most", True)
     assert field(24).size[0] <= 24 < field(128).size[0] == field(256).size[0]
 
 
@@ -304,7 +304,7 @@ def test_a_split_axis_is_never_called_exact():
             return x.view(1, 1, 8, 2).transpose(2, 3).reshape(1, 1, 16)
 
     net = nn.Sequential(Turned(), nn.Conv1d(1, 1, 3, 1, 1))
-    assert at_last_map(graph(net, 1, 16)).status == "bound"
+    assert at_last_map(graph(net, 1, 16)).status == "at most"
 
 
 def test_own_weights_at_every_place_read_no_more_than_their_windows():
@@ -316,7 +316,7 @@ def test_own_weights_at_every_place_read_no_more_than_their_windows():
     assert len(boxes) == 25
     field = receptive_fields(found)[number]
     assert field.size == tuple(max(b - a for a, b in axis) + 1 for axis in zip(*boxes, strict=True))
-    assert (field.size, field.status) == ((5, 5), "bound")
+    assert (field.size, field.status) == ((5, 5), "at most")
 
 
 def test_places_that_were_merged_and_then_all_read_are_global():
@@ -356,7 +356,7 @@ def test_mirrored_borders_do_not_turn_the_stride_round(halvings: int):
 def test_a_map_keeps_its_stride_where_every_place_reads_the_whole_image():
     layers = [Mirrored(2), nn.Conv1d(1, 1, 5, 2), Mirrored(2), nn.Conv1d(1, 1, 5)]
     field = at_last_map(graph(nn.Sequential(*layers, *layers[2:] * 3), 1, 8))
-    assert (field.size, field.stride, field.status) == ((8,), (2,), "bound")
+    assert (field.size, field.stride, field.status) == ((8,), (2,), "at most")
 
 
 # --- sets of pixels ------------------------------------------------------------------------------

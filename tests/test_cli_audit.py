@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -242,7 +243,9 @@ def test_an_exported_program_is_measured(home: Path, call: Call) -> None:
     torch.export.save(exported, home / "net.pt2")
     done = call("net.pt2", "--data", "images", "--out", "program")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("The best-served pixel has 4.0 times the paths of a corner; 25 ")
+    assert re.match(
+        r"To .* \(12 × 12\), .*: the best-served pixel has 4.0 times .*; 25 ", done.stdout
+    )
     found = content(home / "program")["measured"]
     assert found["sensitivity"] and found["occlusion"] and found["consistency"]
     (home / "torn.pt2").write_bytes((home / "net.pt2").read_bytes()[:900])

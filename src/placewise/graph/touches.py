@@ -93,10 +93,11 @@ class _Tracker:
 
     def _mixed(self, atoms: tuple[Atom, ...], relation: AxisMap) -> None:
         """A relation along places of several axes, of a part of one, or of unknown axes."""
+        runs = tuple(atom for one in atoms for _, run in one.runs for atom in run)
         for axis in range(len(self.found)):
-            here = [atom for atom in atoms if atom.axis == axis]
+            here = [atom for atom in (*atoms, *runs) if atom.axis == axis]
             if here:
-                whole = relation.dense and here == self._of(axis)
+                whole = relation.dense and (here == self._of(axis) or not self._of(axis))
                 self.found[axis].append(Touch(Effect.DENSE) if whole else TORN)
             elif not self._of(axis) and all(atom.axis is None for atom in atoms):
                 self.found[axis].append(Touch(Effect.MAYBE) if relation.dense else TORN)
