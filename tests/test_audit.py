@@ -143,8 +143,8 @@ def test_a_resnet_has_its_known_figures() -> None:
     net = resnet([2, 2, 2, 2], bottleneck=False)
     found = audit(net, (1, 224, 224), measure=False)
     assert found.verdict == (
-        "To layer4.1 (relu) (7 × 7), the last feature map: the top-left corner has 24 times the "
-        "paths of the bottom-right; 225 would be stride-aligned."
+        "To the output (7 × 7): the top-left corner has 24 times the paths of the bottom-right; "
+        "225 would be stride-aligned."
     )
     paths = found.to_dict()["paths"]
     assert paths["total"] == "21371777627496398075"

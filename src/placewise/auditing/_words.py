@@ -135,8 +135,8 @@ def target_said(counted: Counted) -> str:
     """
     last, outputs = counted.graph.last_map, counted.graph.outputs
     sides = sides_of(counted.sides(last))
-    if not last:
-        return "no layer's output has a place for each pixel's, to the image itself"
+    if not last and last not in outputs:
+        return "to the image itself, as no layer gives a map"
     if last not in outputs:
         return f"to {_layer(counted.name(last))} ({sides}), the last feature map"
     first = "output" if len(outputs) == 1 else f"first of {len(outputs)} outputs"
