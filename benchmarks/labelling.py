@@ -1,11 +1,12 @@
 """How fast the labelling page is, in a real browser with a scripted mouse.
 
-    python benchmarks/labelling.py [--clicks 60] [--chromium /usr/bin/chromium]
+    python benchmarks/labelling.py [--clicks 60] [--data openfield_mouse] [--chromium /usr/bin/chromium]
 
 Makes folders of drawn images, runs `placewise label` on them as a user would, and measures from the
 command to the first keypoint, from a click to the drawn keypoint and to the edit that is on the disk
 and acknowledged, from a key to the next image, and CPU seconds of all processes of the browser for a
-frame. Run it alone on the machine. Results: benchmarks/results/labelling.json.
+frame; with --data also from 20 labelled images, with the page's own training, to the first suggestions
+on others. Run it alone on the machine. Results: benchmarks/results/labelling.json.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from placewise.formats import read_dataset
 
 RESULTS = Path(__file__).resolve().parent / "results" / "labelling.json"
 TOKEN = "b" * 40
@@ -184,6 +188,35 @@ def frames(browser: Browser, folder: Path, count: int) -> dict[str, float]:
     return {"cpu_ms_per_frame": round(1000 * used / count, 1), "frames_per_second": round(rate, 1)}
 
 
+def suggestions(browser: Browser, data: Path, folder: Path) -> dict[str, float]:
+    """Seconds from the request to train on 20 labelled images until an image has suggestions."""
+    dataset: Any = read_dataset(data)
+    learnt = [sample for sample in dataset.samples if sample.split != "test"][:60]
+    folder.mkdir()
+    rows = ["image,keypoint,x,y"]
+    for number, sample in enumerate(learnt):
+        name = f"{number:03d}.png"
+        Image.fromarray(dataset.image(sample.image)).save(folder / name)
+        if number < 20:
+            named = zip(dataset.names, sample.points[0], sample.located[0], strict=True)
+            rows += [f"{name},{one},{x:.2f},{y:.2f}" for one, (x, y), there in named if there]
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+    with labelled(folder, "--order", "name") as (address, _):
+        page = ready(browser, address)
+        begun = time.monotonic()
+        page.click("#train")
+        page.get_by_role("button", name="Start training").click()
+        for _ in range(30):
+            page.keyboard.press("d")
+        page.wait_for_function(
+            "() => document.getElementById('keypoints').textContent.includes('suggested')",
+            timeout=900_000,
+        )
+        taken = time.monotonic() - begun
+        page.close()
+    return {"20_labels_to_suggestions_s": round(taken, 1)}
+
+
 def keystrokes(points: int, share: float | None = None) -> float:
     """Seconds for an image by the keystroke-level model (Card, Moran and Newell 1980).
 
@@ -200,6 +233,7 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=60)
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
+    parser.add_argument("--data", type=Path, help="labelled images to train on from the page")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, sync_playwright() as started:
         browser = started.chromium.launch(
@@ -222,6 +256,8 @@ def main() -> None:
                 for s in (None, 0.7, 0.9)
             },
         }
+        if given.data:
+            content |= suggestions(browser, given.data, Path(home, "box"))
         browser.close()
     RESULTS.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(content, indent=2))

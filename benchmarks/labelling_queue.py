@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--steps", type=int)
     given = parser.parse_args()
-    content: dict[str, Any] = {}
+    content: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for data in given.data:
         dataset, trials = pw.read_dataset(data), []
         for seed in range(given.seeds):
