@@ -3,7 +3,7 @@
     python benchmarks/video.py --frames 200 --tries 60 --minutes 60
 
 Makes files of 15 kinds whose frames carry their numbers (tests/videos.py), reads random frames of each
-and counts wrong ones. Then predicts a made video of the given length with a tiny
+and counts wrong ones. Then predicts a made video of the given length, of 320 × 240 px, with a tiny
 network, and reads the resident memory on the way: it should not grow after the first minute. Last,
 the same video is only decoded; its share of the CPU time of a prediction with the default network
 is measured on `--share` frames. Results: benchmarks/results/video.json.
@@ -68,16 +68,16 @@ def run_of(folder: Path, width: int | None) -> Path:
     return folder / f"run{width}"
 
 
-def long_video(file: Path, frames: int) -> Path:
+def long_video(file: Path, frames: int, size: tuple[int, int] = SIZE) -> Path:
     from placewise.frames import VideoWriter
 
     rng = np.random.default_rng(0)
-    noise = rng.normal(110, 8, (*SIZE, 3)).clip(0, 255).astype(np.uint8)
+    noise = rng.normal(110, 8, (*size, 3)).clip(0, 255).astype(np.uint8)
     with VideoWriter(file) as writer:
         for number in range(frames):
-            image = np.roll(noise, number % 640, 1)
-            x = number * 3 % 600
-            image[200:230, x : x + 30] = 230
+            image = np.roll(noise, number % size[1], 1)
+            x = number * 3 % (size[1] - 40)
+            image[100:130, x : x + 30] = 230
             writer.write(image, number / RATE)
     return file
 
@@ -137,7 +137,8 @@ def main() -> None:
         short = write(folder / "warm.mp4", 5)  # loads the libraries before memory is read
         tiny = run_of(folder, 16)
         predict_video([tiny], short, folder / "warm", device="cpu")
-        video = long_video(folder / "long.mp4", int(given.minutes * 60 * RATE))
+        half = (SIZE[0] // 2, SIZE[1] // 2)
+        video = long_video(folder / "long.mp4", int(given.minutes * 60 * RATE), half)
         results["memory"] = memory(tiny, video, folder / "long")
         part = long_video(folder / "part.mp4", given.share)
         results["share"] = share(run_of(folder, None), part, folder / "part", given.share)
