@@ -303,6 +303,7 @@ def predict(
     from placewise.errors import SettingsError
     from placewise.prediction import predict as run_prediction
     from placewise.progress import Display
+    from placewise.wording import IMAGES_OF, counted
 
     if len(runs_and_images) < 2:
         raise SettingsError("name the folder of a run, then the images or the video")
@@ -330,7 +331,8 @@ def predict(
             track=track,
             progress=progress,
         )
-    teller(quiet)(f"{about['images']:,} images predicted: {out / 'predictions.csv'}")
+    count = counted(about["images"], IMAGES_OF[about["axes"]])
+    teller(quiet)(f"{count} predicted: {out / 'predictions.csv'}")
 
 
 def evaluate(

@@ -261,6 +261,7 @@ def _ended(
         "run": str(run.path),
         "versions": run.facts.versions,
         "images": len(sizes),
+        "axes": run.facts.model.input.image_axes,
         "skipped": skipped,
         "order": journal.order,
     }

@@ -302,37 +302,55 @@ function lines(points, opacity) {
   context.globalAlpha = 1;
 }
 
-function path(x, y, shape, r) {
-  context.beginPath();
-  if (shape === "square") context.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8);
+function path(on, x, y, shape, r) {
+  on.beginPath();
+  if (shape === "square") on.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8);
   else if (shape === "diamond") {
-    context.moveTo(x, y - r * 1.25);
-    context.lineTo(x + r * 1.25, y);
-    context.lineTo(x, y + r * 1.25);
-    context.lineTo(x - r * 1.25, y);
-    context.closePath();
-  } else context.arc(x, y, r, 0, 7);
+    on.moveTo(x, y - r * 1.25);
+    on.lineTo(x + r * 1.25, y);
+    on.lineTo(x, y + r * 1.25);
+    on.lineTo(x - r * 1.25, y);
+    on.closePath();
+  } else on.arc(x, y, r, 0, 7);
+}
+
+// Each kind of mark is drawn once and stamped where it is wanted: a thousand of them move as fast as one.
+const stamps = new Map();
+
+function mark(x, y, style, hidden, r) {
+  const key = [style.colour, style.shape, hidden, r, ratio].join();
+  const half = Math.ceil(r * 1.25 + 3);
+  if (!stamps.has(key)) {
+    const made = new OffscreenCanvas(Math.ceil(2 * half * ratio), Math.ceil(2 * half * ratio));
+    const on = made.getContext("2d");
+    on.scale(ratio, ratio);
+    inked(on, half, style, hidden, r);
+    stamps.set(key, made);
+  }
+  const made = stamps.get(key);
+  const corner = (v) => Math.round((v - half) * ratio) / ratio;
+  context.drawImage(made, corner(x), corner(y), made.width / ratio, made.height / ratio);
 }
 
 // Visible: filled; hidden: a ring with a point in its middle.
-function mark(x, y, { colour, shape }, hidden, r) {
-  path(x, y, shape, r);
-  context.lineWidth = hidden ? 4 : 2.5;
-  context.strokeStyle = "#000000b0";
-  context.stroke();
+function inked(on, half, { colour, shape }, hidden, r) {
+  path(on, half, half, shape, r);
+  on.lineWidth = hidden ? 4 : 2.5;
+  on.strokeStyle = "#000000b0";
+  on.stroke();
   if (hidden) {
-    context.lineWidth = 2;
-    context.strokeStyle = colour;
-    context.stroke();
+    on.lineWidth = 2;
+    on.strokeStyle = colour;
+    on.stroke();
   } else {
-    context.fillStyle = colour;
-    context.fill();
-    context.lineWidth = 1;
-    context.strokeStyle = "#ffffff";
-    context.stroke();
+    on.fillStyle = colour;
+    on.fill();
+    on.lineWidth = 1;
+    on.strokeStyle = "#ffffff";
+    on.stroke();
   }
-  context.fillStyle = hidden ? colour : "#000000";
-  context.fillRect(x - 1, y - 1, 2, 2);
+  on.fillStyle = hidden ? colour : "#000000";
+  on.fillRect(half - 1, half - 1, 2, 2);
 }
 
 // A suggestion: hollow, with the circle that holds the truth in nine of ten cases.
@@ -350,7 +368,7 @@ function ghostMark(one, style) {
     context.stroke();
   }
   context.setLineDash(good ? [] : [2, 2]);
-  path(vx, vy, style.shape, SIZE);
+  path(context, vx, vy, style.shape, SIZE);
   context.lineWidth = 3.5;
   context.strokeStyle = "#00000090";
   context.stroke();

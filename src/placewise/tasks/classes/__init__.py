@@ -27,7 +27,7 @@ from placewise.tasks.classes.items import ClassItems
 from placewise.tasks.classes.model import ClassModel
 from placewise.tasks.classes.prediction import NAMED, ClassPrediction, columns
 from placewise.tasks.classes.report import CLASS_WORDS, VALIDATION, class_sections, class_tiles
-from placewise.wording import percent
+from placewise.wording import number, percent
 
 WIDE = 1.5
 """Width of the drawing of a spectrogram for its height, at least about."""
@@ -246,7 +246,21 @@ def drawn(
     wide = round(WIDE * shown.shape[0] / shown.shape[1]) if model.input.spectrogram else 1
     if wide > 1:  # short sounds have maps that are too narrow to see
         shown, evidence = shown.repeat(wide, 1), evidence.repeat(wide, 1)
-    return card(shown, evidence, lines, spacing=spacing)
+    axes = _axes_said(len(pixels), spacing) if model.input.spectrogram else ""
+    return card(shown, evidence, lines, spacing=spacing, axes=axes)
+
+
+def _axes_said(samples: int, spacing: Sequence[float] | None) -> str:
+    """What the axes of a spectrogram are.
+
+    Example:
+        >>> _axes_said(4000, (1 / 8000,)), _axes_said(4000, None)
+        ('up: frequency, to 4,000 Hz; right: time, 0.5 s', 'up: frequency; right: 4,000 samples')
+    """
+    if spacing is None:
+        return f"up: frequency; right: {samples:,} samples"
+    top, long = 0.5 / spacing[0], samples * spacing[0]
+    return f"up: frequency, to {top:,.0f} Hz; right: time, {number(long, 2)} s"
 
 
 def _classes(dataset: Data) -> ClassDataset:

@@ -51,6 +51,7 @@ def card(
     lines: Sequence[Line],
     theme: Theme = LIGHT,
     spacing: Sequence[float] | None = None,
+    axes: str = "",
 ) -> Overlay:
     """An image, the same with the evidence on it, and the likeliest classes below.
 
@@ -62,6 +63,7 @@ def card(
         lines: classes, the likeliest first.
         theme: colours.
         spacing: of a signal the seconds between two samples; None: not known.
+        axes: what runs up and to the right, where that is not the image's height and width.
 
     Returns:
         (height, width, 3) uint8.
@@ -75,13 +77,15 @@ def card(
         halves.insert(0, answered(image, side=HALF))
     height, width = halves[0].shape[:2]
     wide = len(halves) * (width + GAP) - GAP
-    page = Image.new("RGB", (wide, height + ROW * len(lines) + 8), theme.paper)
+    below = height + (ROW if axes else 0)
+    page = Image.new("RGB", (wide, below + ROW * len(lines) + 8), theme.paper)
     for number, half in enumerate(halves):
         page.paste(Image.fromarray(half), (number * (width + GAP), 0))
     draw, font = ImageDraw.Draw(page), font_of(14)
+    draw.text((4, height + ROW // 2 + 2), axes, theme.muted, font, anchor="lm")
     start = (wide + GAP) // 2
     for number, line in enumerate(lines):
-        middle = height + ROW * number + ROW // 2 + 6
+        middle = below + ROW * number + ROW // 2 + 6
         words = percent(line.probability)
         name = shortened(line.name, start - GAP - 8, font)
         draw.text((4, middle), name, theme.ink, font, anchor="lm")
