@@ -102,7 +102,7 @@ def ready(browser: Browser, address: str) -> Page:
     """The page with its first image."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto(address)
-    page.wait_for_function("() => document.getElementById('place').textContent.startsWith('1 of')")
+    page.wait_for_function("() => / of /.test(document.getElementById('place').textContent)")
     return page
 
 
