@@ -679,6 +679,70 @@ def video(found: dict) -> str:
     )
 
 
+def formats_oracle(found: dict) -> str:
+    rows = [[name, f"{value:.2g}"] for name, value in found.items() if name != "versions"]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return (
+        "## Files that others read\n\n`python benchmarks/peers/formats_oracle.py`: what we write, "
+        "read by the tools' own readers.\n"
+        + versions
+        + ".\n\n"
+        + table(["reader: file", "largest difference, px"], rows)
+    )
+
+
+def labelling(found: dict) -> str:
+    sides = [side for side in ("640", "4096") if side in found]
+    first = ["the command to the first keypoint"]
+    rows = [[*first, *(f"{found[side]['command_to_first_keypoint_s']} s" for side in sides)]]
+    for key, name in (
+        ("click_to_drawn", "a click to the drawn keypoint"),
+        ("click_to_acknowledged", "a click to the edit on disk and acknowledged"),
+        ("next_image", "a key to the next image"),
+    ):
+        rows.append([name, *(f"{found[side][key]['p95_ms']} ms" for side in sides)])
+    spots = found["keypoints_1000_on_4096"]
+    model = found["keystroke_model_50_images_min"]
+    learnt = found.get("20_labels_to_suggestions_s")
+    after = "" if learnt is None else f" From 20 labelled images to suggestions: {learnt:.0f} s."
+    return (
+        "## Labelling\n\n`python benchmarks/labelling.py`: Chromium and a scripted mouse; the 95th "
+        "percentile where it is ms.\n\n"
+        + table(["from", *(f"{side}² images" for side in sides)], rows)
+        + f"\n\n1,000 keypoints on 4096²: {spots['cpu_ms_per_frame']} ms of CPU in all processes of "
+        f"the browser for each\nframe that moves and zooms, without a graphics card.{after}\n\n"
+        "Minutes for 50 images by the keystroke-level model (Card, Moran and Newell 1980):\n\n"
+        + table(["images with", "minutes"], [[name, value] for name, value in model.items()])
+    )
+
+
+def labelling_queue(found: dict) -> str:
+    parts = [
+        "## Suggestions, and the queue\n\n`python benchmarks/labelling_queue.py`: a run on 20 images "
+        "chosen by k-means, its suggestions on all\nother training images; then 20 more images, "
+        "chosen by the queue of that run or at random."
+    ]
+    for name, content in found.items():
+        rows = [
+            [
+                one["seed"],
+                percent(one["within_5_px"]),
+                one["error_20_px"],
+                one["error_40_by_queue_px"],
+                one["error_40_at_random_px"],
+            ]
+            for one in content["trials"]
+        ]
+        gains = content["gains_px"]
+        more = ""
+        if len(gains) > 1:
+            error = stdev(gains) / len(gains) ** 0.5
+            more = f" The queue gains {fmean(gains):+.2f} ± {error:.2f} px (standard error)."
+        header = ["seed", "within 5 px", "20 images, px", "40 by queue", "40 at random"]
+        parts.append(f"{name}:{more}\n\n" + table(header, rows))
+    return "\n\n".join(parts)
+
+
 def tracks(found: dict) -> str:
     rows = [
         [
@@ -729,6 +793,9 @@ def main() -> None:
         remedies,
         intervals,
         sweeps,
+        formats_oracle,
+        labelling,
+        labelling_queue,
         video,
         tracks,
     ):
