@@ -273,3 +273,10 @@ def test_each_of_several_outputs_has_a_row() -> None:
     totals = [int(row["total"]) for row in rows]
     assert sum(totals) == int(found.to_dict()["paths_to_output"]["total"])
     assert len(graph.outputs) == 3 and np.all(np.array(totals) > 0)
+
+
+def test_an_axis_of_one_pixel_that_padding_makes_longer_counts() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 1, 3, padding=(2, 1)))
+    found = counted(net, (1, 1, 64))
+    assert found.verdict.startswith("To the output (3 × 64): ")
+    assert found.counted.padding.share.shape == (3, 64)  # type: ignore[union-attr]

@@ -160,16 +160,19 @@ class Graph:
         """The dimension that holds each axis of the image, if the node is a map.
 
         Returns:
-            A dimension for each axis, None for an axis of length 1; None instead of the tuple if
-            the node is no map, i.e. if some axis has no dimension of its own.
+            A dimension for each axis, None for an axis of length 1 that padding has not made
+            longer; None instead of the tuple if the node is no map, i.e. if some axis has no
+            dimension of its own.
         """
         axes = [[atom.axis for atom in dim if atom.place] for dim in self.nodes[number].layout.dims]
+        usual = len(axes) == len(self.sides) + 2
         found: list[int | None] = []
         for axis, side in enumerate(self.sides):
             dims = [d for d, here in enumerate(axes) if axis in here]
             if side > 1 and (len(dims) != 1 or set(axes[dims[0]]) != {axis}):
                 return None
-            found.append(dims[0] if side > 1 else None)
+            longer = usual and side == 1 and axes[2 + axis] == [None]
+            found.append(2 + axis if longer else dims[0] if side > 1 else None)
         return tuple(found)
 
     @cached_property
