@@ -369,6 +369,7 @@ def test_the_cheapest_set_that_works_is_recommended():
         small()[:5], (1, 32, 32), ["corner_ratio<1.01", "max_over_corner<1.01", "gini<.01"]
     )
     assert [one.remedy for one in easy.tried] == ["nothing", "aligned size"]
+    assert easy.best is not None and not easy.best.exchanged
     assert easy.best is not None and hard.best is not None
     assert hard.tried[-1].remedy == "padding symmetric, blur"
     assert all(one.missed for one in hard.tried[:-1])

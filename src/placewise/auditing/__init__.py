@@ -29,6 +29,7 @@ from torch.export import ExportedProgram
 from placewise import __version__
 from placewise.auditing._counted import COUNTED, Counted, count
 from placewise.auditing._drawings import NAMES, Drawing, all_drawings
+from placewise.auditing._draws import noise_images
 from placewise.auditing._measured import ROOM, Hints, Measured
 from placewise.auditing._measured import measure as run_measurements
 from placewise.auditing._numbers import plain, relative
@@ -46,7 +47,7 @@ from placewise.report.spoken import said
 from placewise.report.style import LIGHT
 from placewise.wording import PIXELS_OF
 
-__all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Condition", "audit"]
+__all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Condition", "audit", "noise_images"]
 
 RESULT = "audit.json"
 

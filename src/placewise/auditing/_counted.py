@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from placewise.auditing._numbers import rounded
-from placewise.auditing.advice import Advice, Capture, advise
+from placewise.auditing.advice import NO_ADVICE, Advice, Capture, advise
 from placewise.auditing.alignment import Alignment, alignment
 from placewise.auditing.paths import (
     LayerPaths,
@@ -53,7 +53,7 @@ class Counted:
     alignment: Alignment
     padding: PaddingPaths
     outputs: tuple[LayerPaths, ...] = ()
-    advice: Advice = Advice()
+    advice: Advice = NO_ADVICE
 
     @property
     def field(self) -> ReceptiveField:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from placewise.auditing._numbers import plain, rounded
+from placewise.auditing._walks import Walks
 from placewise.auditing.alignment import (
     Alignment,
     SizeAlignment,
@@ -19,7 +20,6 @@ from placewise.auditing.alignment import (
     alignment_over,
     candidates,
 )
-from placewise.auditing._walks import Walks
 from placewise.auditing.paths import Paths, count_paths
 from placewise.errors import PlacewiseError
 from placewise.graph import Graph
@@ -103,6 +103,9 @@ class Advice:
         }
 
 
+NO_ADVICE = Advice()
+
+
 def advise(graph: Graph, found: Alignment, paths: Paths, capture: Capture) -> Advice:
     """Try sizes near this one, the nearest first, until one can be recommended.
 
@@ -126,7 +129,7 @@ def advise(graph: Graph, found: Alignment, paths: Paths, capture: Capture) -> Ad
         (33, 33)
     """
     if found.aligned:
-        return Advice()
+        return NO_ADVICE
     trials: list[Trial] = []
     for size in candidates(graph, TRIED):
         trials.append(_tried(size, paths, capture))

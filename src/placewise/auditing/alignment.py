@@ -2,9 +2,9 @@
 
 A window that reaches over k places and moves by s, on an axis of n places, padding included, leaves
 the last (n − k) mod s places unread, unless sizes are rounded up. If it does, padding is used more
-at one side than at the other, and all that follows is shifted. A resize to a given size leans, too,
-if it repeats some places more often than others. A size at which all strided windows reach equally
-far beyond both ends, and all resizes treat both ends alike, is stride-aligned, or aligned for short.
+at one side than at the other, and all that follows is shifted. A resize leans, too, if it repeats
+some places more often than their mirror images. A size at which all strided windows reach equally
+far beyond both ends, and all resizes treat both ends alike, is stride-aligned; aligned for short.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def candidates(graph: Graph, most: int) -> list[tuple[int, ...]]:
 
 
 def _around(walk: Walks, most: int) -> list[int]:
-    """The aligned sizes below and above, as many on each side; at least half as long, at most twice."""
+    """The aligned sizes below and above, as many on each side, from half as long to twice."""
     reach, side = most * walk.period, walk.side
     below = _aligned(walk, range(side - 1, max(side // 2, side - reach - 1), -1))
     above = _aligned(walk, range(side + 1, min(2 * side, side + reach) + 1))
