@@ -420,4 +420,5 @@ def test_both_audits_stand_side_by_side():
     mended = mend(small(), (1, 32, 32), padding="symmetric", blur=True)
     assert isinstance(mended, Mended)
     words = str(mended)
-    assert "corner_ratio" in words and "before: The" in words and "after: " in words
+    assert "corner_ratio" in words and "before: To the output" in words and "after: " in words
+    assert "the output changes by" in words and "train the copy further" in words

@@ -325,13 +325,13 @@ class _Turning:
         shapes = {one: _vector(one, flat) for one, flat in flats.items()}
         with _evaluating(self.net):
             probe = Probe(self.net, node, shapes)
-            pointwise = len(set(flats.values())) == 1 and probe.pointwise()
-            if not pointwise and not probe.by_row():
+            if not probe.by_row():
                 raise self._refuse(
                     node,
                     "after the flattening it mixes the images of a batch, so that it cannot run on "
                     "each place apart; remove it, or move it before the flattening",
                 )
+            pointwise = len(set(flats.values())) == 1 and probe.pointwise()
         if pointwise:
             self.flat[node] = next(iter(flats.values()))
         else:
