@@ -189,6 +189,15 @@ class Walks:
         )
 
     @property
+    def padded(self) -> set[int]:
+        """Lengths to which the image itself is padded, e.g. to a multiple, before any window."""
+        rows = [row for row in self._own.values() if row.length]
+        found = {
+            row.length or 0 for row in rows if (row.length or 0) - row.head - row.tail == self.side
+        }
+        return found - {self.side}
+
+    @property
     def period(self) -> int:
         """Number of sizes after which the leftovers of windows repeat."""
         strides = {0: 1}

@@ -161,7 +161,8 @@ def candidates(graph: Graph, most: int) -> list[tuple[int, ...]]:
     """Sizes that may be stride-aligned, the nearest first; of two equally near, the larger.
 
     An axis that is aligned keeps its length. The others are walked, with the paddings of the graph
-    and, where some may be computed from the size, with those of TensorFlow's rule "same".
+    and, where some may be computed from the size, with those of TensorFlow's rule "same". If that
+    finds none, and the image itself is padded, e.g. to a multiple, that length is the candidate.
 
     Args:
         graph: of the network.
@@ -180,7 +181,7 @@ def candidates(graph: Graph, most: int) -> list[tuple[int, ...]]:
         if walk.at(side).aligned:
             found.append([side] * most)
         else:
-            near = sorted({size for one in both for size in _around(one, most)})
+            near = {size for one in both for size in _around(one, most)} or walk.padded
             found.append(sorted(near, key=lambda n: (abs(n - side), -n))[:most])
     return [tuple(sizes) for sizes in zip(*found, strict=False)]
 
