@@ -118,7 +118,8 @@ class Walk:
     @property
     def misaligned(self) -> list[Leftover | Resized]:
         """What treats the two ends of the axis differently."""
-        return [one for one in (*self.left, *self.resized) if not one.aligned]
+        layers: tuple[Leftover | Resized, ...] = (*self.left, *self.resized)
+        return [layer for layer in layers if not layer.aligned]
 
     @property
     def aligned(self) -> bool:

@@ -77,7 +77,8 @@ class Alignment:
     @property
     def misaligned(self) -> list[Leftover | Resized]:
         """The layers that treat the two ends of an axis differently, axis by axis."""
-        return [layer for layer in (*self.layers, *self.resizes) if not layer.aligned]
+        layers: tuple[Leftover | Resized, ...] = (*self.layers, *self.resizes)
+        return [layer for layer in layers if not layer.aligned]
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON can hold it."""

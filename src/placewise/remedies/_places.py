@@ -72,7 +72,7 @@ def to_places(rows: Tensor, maps: Tensor, axes: int) -> Tensor:
         True
     """
     places = maps.shape[maps.ndim - axes :]
-    found = rows.unflatten(0, (maps.shape[0], *places))
+    found = rows.reshape(maps.shape[0], *places, *rows.shape[1:])
     rank = rows.ndim - 1
     order = (0, *range(1 + axes, 1 + axes + rank), *range(1, 1 + axes))
     return found.permute(order)
@@ -130,7 +130,7 @@ class Probe:
     def by_row(self) -> bool:
         """Whether each row of the result comes from its own row alone."""
         whole = self._flat(lambda value: value)
-        rows = [self._flat(lambda value, row=row: value[row : row + 1]) for row in range(ROWS)]
+        rows = [self._flat(_one_row(row)) for row in range(ROWS)]
         if whole is None or len(whole) != ROWS or any(row is None for row in rows):
             return False
         return _alike(torch.cat([row for row in rows if row is not None]), whole)
@@ -168,6 +168,10 @@ class Probe:
         for name in str(node.target).split("."):
             found = getattr(found, name)
         return found
+
+
+def _one_row(row: int) -> Callable[[Tensor], Tensor]:
+    return lambda value: value[row : row + 1]
 
 
 def _changed(value: Tensor, places: Tensor) -> Tensor:
