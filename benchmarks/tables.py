@@ -498,6 +498,47 @@ def remedies(content: dict) -> str:
     )
 
 
+def mended(content: dict) -> str:
+    def said(found: dict, digits: int = 1) -> str:
+        seeds = found["seeds"]
+        return f"{found['mean']:.{digits}f} ({min(seeds):.{digits}f}–{max(seeds):.{digits}f})"
+
+    rows = [
+        [
+            network,
+            remedy,
+            said(found["change on noise"], 2),
+            said(found["at once"]),
+            said(found["fine-tuned"]),
+            len(found["at once"]["seeds"]),
+        ]
+        for network, remedied in content["networks"].items()
+        for remedy, found in remedied.items()
+    ]
+    header = [
+        "network", "remedy", "output changes by", "accuracy % at once", "% fine-tuned", "seeds"
+    ]  # fmt: skip
+    return (
+        f"## What a remedy costs a trained network\n\n`{content['command']}`: digits anywhere on images "
+        f"of {content['image'][1]} × {content['image'][2]}, {content['steps']} steps, then "
+        f"{content['fine-tuning steps']} more at a tenth of the rate; {content['test images']} test "
+        "images; mean, and least and most of the seeds.\n\n" + table(header, rows)
+    )
+
+
+def mended_files(content: dict) -> str:
+    rows = [
+        [name, found["remedy"], found["images"], f"{found['largest difference']:.0e}", found["MB"]]
+        for name, found in content["networks"].items()
+    ]
+    header = ["network", "remedy", "images", "largest difference", "program, MB"]
+    return (
+        f"## Mended copies in a fresh process\n\n`{content['command']}`, torchvision "
+        f"{content['torchvision']}: `mended.pt2`, loaded where neither torchvision nor placewise can be "
+        "imported, against the copy.\n\n" + table(header, rows)
+    )
+
+
 def location_toy(content: dict) -> str:
     rows = [
         [
@@ -791,6 +832,8 @@ def main() -> None:
         shift,
         borders,
         remedies,
+        mended,
+        mended_files,
         intervals,
         sweeps,
         formats_oracle,

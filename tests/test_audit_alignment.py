@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
+from placewise.auditing._walks import same_padding
 from placewise.auditing.alignment import alignment, alignment_over
 from placewise.auditing.paths import count_paths
 from placewise.graph import capture
@@ -61,6 +62,7 @@ def test_resnet_at_224_is_misaligned_at_all_its_strided_layers():
     ]
     assert rows[0].layer == "0"
     assert all(left.unused == 0 for left in alignment(graph_of("resnet18", 225, 225)).layers)
+    assert [(left.before, left.after) for left in rows[:2]] == [(3, 2), (1, 0)]
 
 
 def test_an_even_size_is_its_own_neighbour():
@@ -110,10 +112,35 @@ class Crossed(nn.Module):
         return self.padded(x)[..., 1:, 1:] + self.valid(x)[..., :, :]
 
 
+class Pyramid(nn.Module):
+    """The coarser map is resized to the size of the finer one."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode, self.down, self.last = mode, conv(3, 2, 1), conv(3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.down(x)
+        coarse = nn.functional.interpolate(self.down(fine), size=fine.shape[2:], mode=self.mode)
+        return self.last(fine + coarse)
+
+
+class Same(nn.Module):
+    """Pads as TensorFlow does, then strides."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        widths = [same_padding(side, 3, 2) for side in (x.shape[3], x.shape[2])]
+        return nn.functional.max_pool2d(nn.functional.pad(x, widths[0] + widths[1]), 3, 2)
+
+
 NETS: dict[str, Callable[[], nn.Module]] = {
+    "nearest to a size": lambda: Pyramid("nearest"),
+    "bilinear to a size": lambda: Pyramid("bilinear"),
+    "same": lambda: nn.Sequential(Same(), Same()),
+    "enlarged": lambda: nn.Sequential(conv(3, 2, 1), nn.ConvTranspose2d(1, 1, 3, 2, 1)),
     "chain": lambda: nn.Sequential(conv(5, 3, 1), conv(3, 2, 1), conv(2, 2)),
     "padding before": lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), conv(3, 2), conv(3, 2, 1)),
-    "reflected": lambda: nn.Sequential(nn.ReflectionPad2d((2, 1, 1, 2)), conv(4, 3), conv(1, 2)),
+    "reflected": lambda: nn.Sequential(nn.ReflectionPad2d((1, 2, 1, 2)), conv(4, 3), conv(1, 2)),
     "residual": lambda: Residual([conv(3, 2, 1), conv(3, 2, 1)], conv(1, 4)),
     "rounded up": lambda: nn.Sequential(conv(3, 2, 1), nn.MaxPool2d(3, 2, ceil_mode=True)),
     "gated": lambda: nn.Sequential(conv(3, 2, 1), Gated(), conv(3, 3, 1)),
@@ -141,15 +168,16 @@ def test_the_walk_says_what_a_capture_at_each_size_says(name: str):
     start = next(size for size in SIZES if size > 30 and runs(net, size))
     found = graph(net, 1, start, start)
     assert alignment(found).stopped is None
-    compared = 0
-    for one in alignment_over(found, SIZES):
+    compared, aligned = 0, 0
+    for one in alignment_over(found, SIZES, computed=name == "same"):
         assert one.possible == runs(net, one.size)
         if one.possible:
             real = alignment(graph(net, 1, one.size, one.size))
-            misaligned = {left.node for left in real.layers if not left.aligned}
+            misaligned = {left.node for left in real.misaligned}
             assert (one.aligned, one.misaligned_layers) == (real.aligned, len(misaligned)), one.size
-            compared += one.aligned
-    assert compared
+            compared, aligned = compared + 1, aligned + one.aligned
+    assert compared > 5
+    assert bool(aligned) == (name != "nearest to a size")
 
 
 def test_leftovers_are_those_of_the_shapes_that_layers_meet():
@@ -187,7 +215,8 @@ def test_slices_that_were_perhaps_calculated_stop_the_walk_where_maps_do_not_fit
 
     found = alignment(graph(Cropped(), 1, 12, 13))
     assert found.stopped is not None
-    assert found.nearest_aligned == ((12, 12), (12, 14))
+    assert [(one.axis, one.aligned) for one in found.resizes if one.op == "add"] == [(0, False)]
+    assert found.nearest_aligned[1] == (12, 14)
 
 
 def test_an_axis_that_is_cut_stops_the_walk():
@@ -202,23 +231,47 @@ def test_an_axis_that_is_cut_stops_the_walk():
     assert [left.layer for left in found.layers if not left.aligned] == ["2", "2"]
 
 
-def test_what_the_last_window_overhangs_is_told_and_drops_nothing():
+def test_what_the_last_window_overhangs_leans():
+    """Rounded up, it reads fewer places than the first one: the rows are not aligned."""
     found = alignment(graph(nn.MaxPool2d(3, 2, ceil_mode=True), 1, 12, 13))
     rows, columns = found.layers
     assert (rows.overhang, columns.overhang) == (1, 0)
-    assert (rows.unused, columns.unused, found.aligned) == (0, 0, True)
+    assert (rows.unused, rows.before, rows.after) == (0, 0, 1)
+    assert [left.axis for left in found.misaligned] == [0]
 
 
-def test_a_resize_to_a_given_size_stops_the_walk_where_maps_do_not_fit():
-    class Pyramid(nn.Module):
+def test_a_resize_to_a_given_size_follows_the_map_that_it_meets():
+    class Pooled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             x = nn.functional.avg_pool2d(x, 4)
             small = nn.functional.adaptive_avg_pool2d(x, 2)
             return x + nn.functional.interpolate(small, size=x.shape[2:], mode="nearest")
 
-    found = alignment(graph(Pyramid(), 1, 24, 26))
-    assert found.stopped is not None
-    assert found.nearest_aligned == ((24, 24), (24, 28))
+    found = alignment(graph(Pooled(), 1, 24, 26))
+    assert found.stopped is None
+    assert found.nearest_aligned == ((24, 24), (24, 32))
+
+
+def test_a_nearest_resize_leans_where_it_repeats_unequally():
+    found = alignment(graph(Pyramid("nearest"), 1, 21, 19))
+    assert [(one.axis, one.length, one.written, one.aligned) for one in found.resizes] == [
+        (0, 6, 11, False),
+        (1, 5, 10, True),
+    ]
+
+
+def test_an_uneven_crop_of_a_transposed_convolution_leans():
+    for more, aligned in ((0, True), (1, False)):
+        found = alignment(graph(nn.ConvTranspose2d(1, 1, 3, 2, 1, more), 1, 8, 8))
+        assert [one.aligned for one in found.resizes] == [aligned] * 2
+        assert found.aligned == aligned
+
+
+def test_padding_at_one_end_alone_leans():
+    found = alignment(graph(nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), conv(3, 2)), 1, 12, 13))
+    rows, columns = found.layers
+    assert (rows.before, rows.after, rows.aligned) == (0, 1, False)
+    assert (columns.before, columns.after, columns.unused, columns.aligned) == (0, 0, 1, True)
 
 
 def test_real_rows_and_padding_are_told_apart():
@@ -249,7 +302,7 @@ def test_a_network_without_strides_is_even_everywhere():
 def test_findings_are_plain():
     found = alignment(graph_of("resnet18", 224, 224)).to_dict()
     assert json.loads(json.dumps(found)) == found
-    assert (found["aligned"], found["nearest_aligned"], found["step"]) == (
+    assert (found["aligned"], found["candidates"], found["step"]) == (
         False,
         [[193, 225], [193, 225]],
         [32, 32],

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from audit_backbones import resnet
@@ -21,10 +28,12 @@ from placewise.graph import capture
 from placewise.layers.blur import BlurPool
 from placewise.layers.convolution import Convolution
 from placewise.paddings import PADDINGS
-from placewise.remedies import Mended, Remedy, mend, recommend
+from placewise.remedies import Mended, Remedy, loading_said, mend, recommend
+from placewise.remedies._effect import effect_of
 from placewise.remedies._exchange import Exchange, exchanged
 from placewise.remedies._layers import blur_sizes
 from placewise.remedies._meeting import Meet
+from placewise.target._program import read_program
 
 KEEPING = [name for name in PADDINGS.names() if PADDINGS[name].keeps_size]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -360,19 +369,143 @@ def test_a_mended_network_learns_and_is_saved(tmp_path: Path):
         mended.save(Path(__file__).parent)
 
 
+# --- the files of a copy -------------------------------------------------------------------------
+
+FRESH = """
+import sys, torch
+assert not any(name.startswith("placewise") for name in sys.modules)
+images, expected = torch.load(sys.argv[2], weights_only=True)
+network = torch.export.load(sys.argv[1]).module()
+for given in (images, images[:1]):
+    found = network(given)
+    torch.testing.assert_close(found, expected[: len(given)], rtol=0, atol=1e-6)
+assert not any(name.startswith("placewise") for name in sys.modules)
+"""
+
+COPIES: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
+    "blurred": (small, {"padding": "symmetric", "blur": True}),
+    "grown residual": (lambda: resnet([1, 1], bottleneck=False), {"padding": "full"}),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_program_runs_in_a_fresh_process_without_our_classes(name: str, tmp_path: Path):
+    build, settings = COPIES[name]
+    mended = mend(build(), (1, 32, 32), **settings)
+    folder = mended.save(tmp_path / "out").parent
+    images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(2))
+    mended.model.eval()
+    with torch.no_grad():
+        torch.save((images, mended.model(images)), tmp_path / "pair.pt")
+    where = [str(folder / "mended.pt2"), str(tmp_path / "pair.pt")]
+    command = [sys.executable, "-I", "-c", FRESH, *where]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    program, shape = read_program(folder / "mended.pt2")  # nothing in it would be executed
+    assert shape == (1, 32, 32) and program is not None
+
+
+def test_weights_of_a_copy_are_refused_by_the_network_as_it_was(tmp_path: Path):
+    mended = mend(small(), (1, 32, 32), padding="symmetric", blur=True)
+    folder = mended.save(tmp_path / "out").parent
+    tensors = load_file(folder / "mended.safetensors")
+    with pytest.raises(RuntimeError, match=r"of a mended copy: placewise.mend\(network, \(1, 32"):
+        small().load_state_dict(tensors)
+    with safe_open(folder / "mended.safetensors", "pt") as file:
+        metadata = file.metadata()["placewise"]
+    assert '"symmetric"' in metadata and '"blur":true' in metadata and "Sequential" in metadata
+
+
+def test_the_lines_that_load_a_copy_do_so(tmp_path: Path):
+    """As they stand in mend.json, on a network whose weights are others."""
+    mended = mend(small(), (1, 32, 32), padding="circular")
+    mended.model.eval()
+    with torch.no_grad():
+        for value in mended.model.parameters():
+            value.mul_(1.5)
+    folder = mended.save(tmp_path / "out").parent
+    lines = json.loads((folder / "mend.json").read_text())["load"]
+    assert lines["program"][1] == 'network = torch.export.load("mended.pt2").module()'
+    call = re.fullmatch(r"mended = placewise.mend\((.*)\)  # .*", lines["weights"][1])
+    assert call and call[1] == "network, (1, 32, 32), padding='circular'"
+    again = mend(small(), (1, 32, 32), padding="circular")
+    again.load(folder / "mended.safetensors")
+    x = torch.rand(1, 1, 32, 32)
+    assert torch.equal(again.model.eval()(x), mended.model(x))
+    for other in ({"padding": "symmetric"}, {"padding": "circular", "blur": True}):
+        with pytest.raises(CheckpointError, match="another copy"):
+            mend(small(), (1, 32, 32), **other).load(folder / "mended.safetensors")
+    wider = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        mend(wider, (1, 32, 32), padding="circular").load(folder / "mended.safetensors")
+
+
+def test_weights_of_an_aligned_network_are_its_own(tmp_path: Path):
+    """No layer is changed: the network as it was takes them."""
+    folder = mend(small(), (1, 32, 32), align=True).save(tmp_path / "out").parent
+    small().load_state_dict(load_file(folder / "mended.safetensors"))
+
+
+def test_a_copy_that_cannot_be_exported_says_why(tmp_path: Path):
+    class Choosy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x) if x.sum().item() > 0 else x
+
+    path = mend(Choosy(), (1, 8, 8), padding="circular").save(tmp_path / "out")
+    found = json.loads(path.read_text())["load"]
+    assert found["program"] == [] and "torch.export: " in found["no_program"]
+    assert not (path.parent / "mended.pt2").exists()
+    assert "could not be written as a program" in loading_said(path)
+    assert "mended.load" in loading_said(path)
+
+
+# --- what a remedy does to the output ------------------------------------------------------------
+
+
+def test_the_effect_is_the_difference_of_both_outputs():
+    net, images = small(), torch.rand(3, 1, 32, 32)
+    mended = mend(net, (1, 32, 32), padding="symmetric", images=images)
+    with torch.no_grad():
+        old, new = net.eval()(images).double(), mended.model.eval()(images).double()
+    effect = mended.effect
+    assert effect.change == pytest.approx(float((new - old).norm() / old.norm()))
+    assert effect.agreement == float((new.argmax(1) == old.argmax(1)).double().mean())
+    assert (effect.images, effect.source) == (3, "images")
+    assert mend(net, (1, 32, 32)).effect.change == 0
+    moved = mend(net, (1, 32, 32), align=True).effect
+    assert moved.change is not None and moved.source == "noise"
+
+
+def test_a_network_that_does_not_run_on_images_has_no_effect():
+    class Blind(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.sum() != 0:
+                raise RuntimeError("only black images")
+            return super().forward(x)
+
+    found = effect_of(Blind(1, 1, 3), nn.Identity(), torch.ones(1, 1, 4, 4), "noise", (4, 4))
+    assert found.change is None and found.said().endswith("RuntimeError: only black images")
+
+
 # --- what is recommended -------------------------------------------------------------------------
 
 
-def test_the_cheapest_set_that_works_is_recommended():
+def test_what_works_and_changes_the_output_least_is_recommended():
     easy = recommend(small(), (1, 32, 32), ["corner_ratio<1.01"])
-    hard = recommend(
-        small()[:5], (1, 32, 32), ["corner_ratio<1.01", "max_over_corner<1.01", "gini<.01"]
-    )
     assert [one.remedy for one in easy.tried] == ["nothing", "aligned size"]
-    assert easy.best is not None and hard.best is not None
-    assert hard.tried[-1].remedy == "padding symmetric, blur"
-    assert all(one.missed for one in hard.tried[:-1])
-    assert "gini" in hard.table()
+    assert easy.best is not None and not easy.best.exchanged
+    wanted = ["corner_ratio<1.01", "max_over_corner<1.01", "gini<.01"]
+    hard = recommend(small()[:5], (1, 32, 32), wanted)
+    assert hard.best is not None and all(one.missed for one in hard.tried[:-1])
+    given = [one.mended for one in hard.tried if one.mended and not one.mended.remedy.align]
+    changes = [one.effect.change or 0 for one in given]
+    assert len(changes) > 3 and changes == sorted(changes)
+    assert "gini" in hard.table() and "train the copy further" in hard.table()
+    assert all("change" in one["effect"] for one in hard.to_dict()["tried"] if one["effect"])
 
 
 def test_conditions_that_nothing_meets():
@@ -406,7 +539,12 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     main([*target, "--padding", "circular", "--blur", "--out", str(out)])
     told = capsys.readouterr().out
     assert "window 3, circular 1, blur 4, stride 2" in told
-    assert (out / "mend.json").is_file() and (out / "mended.safetensors").is_file()
+    assert {file.name for file in out.iterdir()} == {
+        "mend.json",
+        "mended.pt2",
+        "mended.safetensors",
+    }
+    assert 'torch.export.load("mended.pt2")' in told and "mended.load(" in told
     main([*target, "--recommend", "corner_ratio<1.01", "--quiet"])
     assert capsys.readouterr().out == ""
     for wrong, code in ([], 2), (["--recommend", "gini<0", "--quiet"], 1):
@@ -419,4 +557,5 @@ def test_both_audits_stand_side_by_side():
     mended = mend(small(), (1, 32, 32), padding="symmetric", blur=True)
     assert isinstance(mended, Mended)
     words = str(mended)
-    assert "corner_ratio" in words and "before: The" in words and "after: " in words
+    assert "corner_ratio" in words and "before: To the output" in words and "after: " in words
+    assert "the output changes by" in words and "train the copy further" in words

@@ -4,7 +4,8 @@
 paths            how many paths lead from each pixel, and from padding, to the output, exactly
 receptive_field  which pixels a place can read
 unseen           pixels that no output reads, features that nothing reads
-alignment        layers that drop padded rows or columns, and the sizes at which none does
+alignment        layers that treat both ends of an axis differently, and sizes at which none may
+advice           which size to use instead, tried on the network
 effective        which pixels really change a place           (measured, as all below)
 sensitivity      how much the output changes with each place
 shift            how a shift changes the output
@@ -28,23 +29,25 @@ from torch.export import ExportedProgram
 from placewise import __version__
 from placewise.auditing._counted import COUNTED, Counted, count
 from placewise.auditing._drawings import NAMES, Drawing, all_drawings
+from placewise.auditing._draws import noise_images
 from placewise.auditing._measured import ROOM, Hints, Measured
 from placewise.auditing._measured import measure as run_measurements
 from placewise.auditing._numbers import plain, relative
 from placewise.auditing._page import audit_page
 from placewise.auditing._run import Program
 from placewise.auditing._words import measured_table, sides_of, table, verdict, verdict_without
-from placewise.auditing.alignment import SizeAlignment, alignment_over
+from placewise.auditing.advice import sizes_near
+from placewise.auditing.alignment import SizeAlignment
 from placewise.auditing.conditions import SCALARS, Condition, scalars_of
 from placewise.errors import CaptureError, SettingsError
 from placewise.files import claim_folder, write_bytes, write_json, write_text
 from placewise.geometry import PIXEL_CONVENTION
-from placewise.graph import capture, capture_program, image_shape
+from placewise.graph import Graph, capture, capture_program, image_shape
 from placewise.report.spoken import said
 from placewise.report.style import LIGHT
 from placewise.wording import PIXELS_OF
 
-__all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Condition", "audit"]
+__all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Condition", "audit", "noise_images"]
 
 RESULT = "audit.json"
 
@@ -257,15 +260,19 @@ def _counted(
 ) -> Audit:
     """Everything that can be found without running the network on images."""
     name = type(model).__name__
-    try:
+
+    def captured(sides: Sequence[int]) -> Graph:
+        image = (shape[0], *sides)
         if isinstance(model, ExportedProgram):
-            graph = capture_program(model, shape, per_channel=per_channel)
-        else:
-            graph = capture(model, shape, per_channel=per_channel)
+            return capture_program(model, image, per_channel=per_channel)
+        return capture(model, image, per_channel=per_channel)
+
+    try:
+        graph = captured(shape[1:])
     except CaptureError as error:
         return Audit(name, shape, None, why=str(error))
-    found = count(graph)
-    near = alignment_over(graph, sizes or _near(found))
+    found = count(graph, captured)
+    near = sizes_near(graph, sizes or _near(found), found.advice)
     return Audit(name, shape, found, sizes=near, why=graph.why)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from placewise.auditing._numbers import rounded
+from placewise.auditing.advice import NO_ADVICE, Advice, Capture, advise
 from placewise.auditing.alignment import Alignment, alignment
 from placewise.auditing.paths import (
     LayerPaths,
@@ -36,9 +37,10 @@ class Counted:
         layers: paths to each layer that moves places.
         fields: receptive field of each node.
         unseen: pixels that no output reads, and activations that nothing reads.
-        alignment: layers that drop padded rows or columns.
+        alignment: layers that treat both ends of an axis differently.
         padding: paths to the last feature map that begin in padding.
         outputs: paths to each output, where there are several: those of a pyramid or a detector.
+        advice: which other size to use, tried on the network.
     """
 
     graph: Graph
@@ -51,6 +53,7 @@ class Counted:
     alignment: Alignment
     padding: PaddingPaths
     outputs: tuple[LayerPaths, ...] = ()
+    advice: Advice = NO_ADVICE
 
     @property
     def field(self) -> ReceptiveField:
@@ -66,7 +69,7 @@ class Counted:
             "paths_to_output": self.output_paths.numbers(),
             "paths_to_unit": {"unit": unit, **self.unit_paths.to_dict()},
             "unseen": self.unseen.to_dict(),
-            "evenness": self.alignment.to_dict(),
+            "evenness": {**self.alignment.to_dict(), **self.advice.to_dict()},
             "padding": self.padding.to_dict(),
             "layers": [self._of_layer(layer) for layer in self.layers],
             "outputs": [self._of_layer(layer) for layer in self.outputs],
@@ -101,22 +104,25 @@ COUNTED = (
 """Keys of `Counted.to_dict`."""
 
 
-def count(graph: Graph) -> Counted:
+def count(graph: Graph, again: Capture) -> Counted:
     """Count everything that can be counted.
 
     Args:
         graph: of the network.
+        again: captures the network at other sizes, to try those that may be recommended.
     """
     last = graph.last_map
+    paths, aligned = count_paths(graph, last), alignment(graph)
     return Counted(
         graph=graph,
-        paths=count_paths(graph, last),
+        paths=paths,
         output_paths=count_paths(graph, OUTPUT),
         unit_paths=count_paths(graph, last, place=graph.middle(last)),
         layers=paths_by_layer(graph, last),
         fields=receptive_fields(graph),
         unseen=unseen(graph),
-        alignment=alignment(graph),
+        alignment=aligned,
         padding=padding_paths(graph, last),
         outputs=paths_by_output(graph),
+        advice=advise(graph, aligned, paths, again),
     )

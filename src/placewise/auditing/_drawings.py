@@ -129,10 +129,11 @@ def _size_chart(sizes: Sequence[SizeAlignment], own: Sequence[int]) -> Drawing:
     said = ", ".join(map(str, aligned[:12])) or "none"
     return Drawing(
         "sizes",
-        "How many layers drop a padded row or column at each size of the image. The audited size "
-        "is highlighted, and green lines are stride-aligned sizes. Use one of these: at any other "
-        "size, the network treats left and right, or top and bottom, differently.",
-        f"Bars of misaligned layers by size; stride-aligned sizes: {said}",
+        "How many layers treat left and right, or top and bottom, differently at each size of the "
+        "image. The audited size is highlighted. Green lines are sizes that may be stride-aligned, "
+        "by the strides of the audited size; only those in the table above were tried on the "
+        "network, which may refuse others.",
+        f"Bars of misaligned layers by size; sizes that may be stride-aligned: {said}",
         _drawn(layers.sizes_chart, rows, own[-1] if len(set(own)) == 1 else None),
     )
 

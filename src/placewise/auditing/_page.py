@@ -70,9 +70,9 @@ AUDIT_WORDS = (
     ),
     (
         "stride-aligned size",
-        "A size at which no layer drops a padded row or column. At other sizes "
-        "padding is used more on one side than on the other, and the network treats the two sides "
-        "differently.",
+        "A size at which every layer that strides or resizes treats both ends of an axis alike. At "
+        "other sizes a layer drops a padded row or column at one end, or repeats places unequally, "
+        "and the network treats the two sides differently.",
     ),
     (
         "receptive field",
@@ -172,29 +172,69 @@ def _notes(audit: Audit) -> list[str]:
 def _sizes(audit: Audit, counted: Counted) -> Iterable[Part]:
     found = counted.alignment
     yield Paragraph(f"{begun(aligned_sizes(counted))}.")
+    yield from _tried(counted)
     if found.stopped:
         yield Paragraph(
             f"Other sizes can be followed only as far as {found.stopped}; layers beyond it are "
-            "not considered.",
+            "not considered in the figure.",
             muted=True,
         )
     yield from _figures(audit, "sizes")
-    if found.misaligned:
-        rows = [
-            [
-                left.layer,
-                "/".join(SIDES[len(found.size)][left.axis]),
-                f"{left.length:,}",
-                str(left.kernel),
-                str(left.stride),
-                str(left.unused),
-                "features" if left.real else "padding",
-            ]
-            for left in found.misaligned
+    yield from _misaligned(counted)
+
+
+def _tried(counted: Counted) -> Iterable[Part]:
+    """The sizes that were tried on the network."""
+    rows = [
+        [
+            sides_of(trial.size),
+            "no" if trial.refused else "yes",
+            str(trial.misaligned) if trial.paths else "",
+            number(trial.paths.corner_ratio) if trial.paths else "",
+            number(trial.paths.max_over_corner) if trial.paths else "",
         ]
-        header = ["layer", "axis", "length", "window", "stride", "dropped", "of"]
-        caption = "Layers whose windows leave something at the end of an axis, padding included."
-        yield Table(header, rows, range(2, 6), caption)
+        for trial in counted.advice.trials
+    ]
+    if rows:
+        header = ["size", "accepted", "misaligned layers", "best corner/worst", "best/corner"]
+        yield Table(header, rows, range(2, 5), "Other sizes, tried on the network itself.")
+    for trial in counted.advice.trials:
+        if trial.refused:
+            yield Paragraph(f"{sides_of(trial.size)}: {trial.refused}", muted=True)
+
+
+def _misaligned(counted: Counted) -> Iterable[Part]:
+    found = counted.alignment
+    names = SIDES[len(found.size)]
+    left = [
+        [
+            one.layer,
+            "/".join(names[one.axis]),
+            f"{one.length:,}",
+            str(one.kernel),
+            str(one.stride),
+            str(one.before),
+            str(one.after),
+        ]
+        for one in found.layers
+        if not one.aligned
+    ]
+    if left:
+        header = ["layer", "axis", "length", "window", "stride", "before", "after"]
+        caption = (
+            "Layers whose windows reach further beyond one end of an axis than beyond the other: "
+            "places of padding that they read before the first feature and after the last. A "
+            "negative number means that they read none, and leave out so many features."
+        )
+        yield Table(header, left, range(2, 7), caption)
+    resized = [
+        [one.layer, "/".join(names[one.axis]), f"{one.length:,}", f"{one.written:,}"]
+        for one in found.resizes
+        if not one.aligned
+    ]
+    if resized:
+        caption = "Resizes, or crops and paddings after them, that treat both ends differently."
+        yield Table(["layer", "axis", "from", "to"], resized, range(2, 4), caption)
 
 
 def _padding(audit: Audit) -> Iterable[Part]:

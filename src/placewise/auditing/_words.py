@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from placewise.auditing._counted import Counted, some_of
 from placewise.auditing._measured import Measured
-from placewise.auditing.paths import LayerPaths
+from placewise.auditing.paths import LayerPaths, Paths
 from placewise.auditing.receptive_field import GLOBAL, ReceptiveField
 from placewise.ops import Status
 from placewise.report import text
@@ -124,7 +124,12 @@ def verdict(counted: Counted) -> str:
     """The finding in one or a few sentences: how sure it is, of which map, and what was found."""
     of = ", ".join([*(CAVEATS[one] for one in counted.graph.caveats), target_said(counted)])
     found = "; ".join(part for part in (_paths_said(counted), _size_said(counted)) if part)
-    sentences = [f"{begun(of)}: {found}.", _unseen_said(counted), _unknown_said(counted)]
+    sentences = [
+        f"{begun(of)}: {found}.",
+        _advice_said(counted),
+        _unseen_said(counted),
+        _unknown_said(counted),
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -201,16 +206,47 @@ def _end(counted: Counted) -> str:
 
 def _size_said(counted: Counted) -> str:
     """Whether the size is stride-aligned, and which would be; empty if no layer strides."""
-    found = counted.alignment
-    if not found.layers:
+    found, advised = counted.alignment, counted.advice.size
+    if not found.strides:
         return ""
     if found.aligned:
         return f"{squared(found.size)} is stride-aligned"
-    if found.missed:
+    if advised is None:
         return f"{squared(found.size)} is not stride-aligned"
-    if None in found.nearest:
-        return "no size near it is stride-aligned"
-    return f"{squared(found.nearest)} would be stride-aligned"
+    return f"{squared(advised)} would be stride-aligned"
+
+
+def _advice_said(counted: Counted) -> str:
+    """What remains uneven at the size that is recommended, or why none is; empty if aligned."""
+    advice = counted.advice
+    if counted.alignment.aligned:
+        return ""
+    if advice.best is not None and advice.best.paths is not None:
+        return f"At {squared(advice.best.size)} {_remains_said(advice.best.paths)}."
+    if not advice.trials:
+        return "No size near it was found to be stride-aligned."
+    tried = ", ".join(squared(trial.size) for trial in advice.trials)
+    if all(trial.refused for trial in advice.trials):
+        return f"The network refuses the sizes near it that might be ({tried})."
+    return f"No size near it was found to be stride-aligned (tried: {tried})."
+
+
+def _remains_said(paths: Paths) -> str:
+    """What is uneven in paths at a size at which no layer is misaligned."""
+    names = corner_names(paths.counts.ndim)
+    ends = "corners" if paths.counts.ndim > 1 else "ends"
+    best, worst = max(paths.corners), min(paths.corners)
+    if paths.maximum == paths.counts.min():
+        return "every pixel has equally many paths"
+    if not worst:
+        return f"{paths.corners.count(worst)} of {len(names)} {ends} have no path to the last map"
+    if paths.corner_ratio >= ALIKE:
+        first, last = names[paths.corners.index(best)], names[paths.corners.index(worst)]
+        return f"the {first} still has {times(paths.corner_ratio)} the paths of the {last}"
+    if paths.max_over_corner < ALIKE:
+        return f"all {ends} have about as many paths as the best-served pixel"
+    more = times(paths.max_over_corner)
+    return f"all {ends} have equally many paths; the best-served pixel still has {more} as many"
 
 
 def _unseen_said(counted: Counted) -> str:
@@ -281,24 +317,24 @@ def _of_best(
 
 
 def aligned_sizes(counted: Counted) -> str:
-    """The stride-aligned sizes next to this one, in words."""
-    found = counted.alignment
-    if not found.layers:
+    """Whether this size is stride-aligned, and which one next to it is, in words."""
+    found, advice = counted.alignment, counted.advice
+    if not found.strides:
         return "no layer strides, so that every size is stride-aligned"
+    own = f"{squared(found.size)} is {'' if found.aligned else 'not '}stride-aligned"
+    if advice.size is not None:
+        return f"{own}; {squared(advice.size)} was tried on the network, and is"
+    if not found.aligned:
+        refused = [trial for trial in advice.trials if trial.refused]
+        tried = ", ".join(squared(trial.size) for trial in advice.trials)
+        why = f": {len(refused)} of them are refused" if refused else ""
+        return f"{own}; no other was found (tried: {tried}{why})" if tried else own
     if found.missed:
-        own = f"{squared(found.size)} is {'' if found.aligned else 'not '}stride-aligned"
         return f"{own}; other sizes cannot be followed beyond {found.stopped}"
     if set(found.step) == {1}:
-        return "every size near it is stride-aligned"
-    said = []
-    for axis, (pair, step) in enumerate(zip(found.nearest_aligned, found.step, strict=True)):
-        known = [str(size) for size in dict.fromkeys(pair) if size]
-        every = f", then every {step}" if step else ""
-        name = "/".join(SIDES[len(found.size)][axis])
-        said.append((name, f"{' and '.join(known)}{every}" if known else "none near"))
-    if len({words for _, words in said}) == 1:
-        return f"stride-aligned sizes: {said[0][1]}"
-    return "stride-aligned sizes: " + "; ".join(f"{name} {words}" for name, words in said)
+        return f"{own}; by the strides, every size near it may be"
+    every = squared([step or "–" for step in found.step])
+    return f"{own}; by the strides, every {every} px may be" if any(found.step) else own
 
 
 def _field_said(counted: Counted) -> tuple[str, str]:

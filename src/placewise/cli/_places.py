@@ -125,6 +125,7 @@ def mend(
     recommend: Pairs = (),
     size: str | None = None,
     in_channels: int | None = None,
+    data: Path | None = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -136,7 +137,9 @@ def mend(
       placewise mend my_net.py:build --align --out mended
       placewise mend my_net.py:build --recommend "max_over_corner<2" "corner_ratio<=1.1"
 
-    With --recommend the exit code is 1 if no remedy meets the conditions. See docs/mend.md.
+    The output of the copy is compared with that of the network, and is another one: train the copy
+    further. With --recommend the exit code is 1 if no remedy meets the conditions. See
+    docs/mend.md.
 
     Args:
         target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, or the folder of
@@ -144,10 +147,13 @@ def mend(
         padding: rule for all padded layers: symmetric, circular, replicate, reflect, partial, …
         blur: blur before each stride.
         align: use the nearest stride-aligned size; no layer is changed.
-        recommend: conditions that must hold; the cheapest remedy that meets them is chosen.
+        recommend: conditions that must hold; of the remedies that meet them, the one that
+            changes the output least is chosen.
         size: sides of the image, e.g. 224 or 240x320 (height x width).
         in_channels: channels of the image; by default those of the first convolution.
-        out: folder for mend.json and mended.safetensors; by default nothing is written.
+        data: image or folder of images on which outputs are compared; by default noise.
+        out: folder for mend.json, the copy as a program (mended.pt2) and its weights
+            (mended.safetensors); by default nothing is written.
         quiet: print nothing.
     """
     from torch import nn
@@ -155,7 +161,8 @@ def mend(
     from placewise import remedies
     from placewise.errors import SettingsError
     from placewise.files import claim_folder
-    from placewise.target import find_target, parse_size
+    from placewise.progress import Display
+    from placewise.target import find_target, parse_size, read_images
 
     if bool(recommend) == bool(padding or blur or align):
         raise SettingsError(
@@ -172,14 +179,22 @@ def mend(
             f"{target} is an exported program, whose layers cannot be replaced; give the network "
             "itself, e.g. as file.py:function"
         )
+    images = None
+    if data is not None:
+        network = network.normalised("auto")
+        with Display("images", quiet) as progress:
+            images = read_images(data, shape, network.mean, network.std, progress=progress)
     if recommend:
-        found = remedies.recommend(model, shape, recommend, name=name)
+        found = remedies.recommend(model, shape, recommend, name=name, images=images)
         say(f"{found.table()}\n")
         made = found.best
     else:
-        made = remedies.mend(model, shape, padding=padding, blur=blur, align=align, name=name)
+        made = remedies.mend(
+            model, shape, padding=padding, blur=blur, align=align, name=name, images=images
+        )
     if made is None:
         raise SystemExit(1)
     say(made.table())
     if out is not None:
-        say(f"\nmended: {made.save(out)}")
+        path = made.save(out)
+        say(f"\nmended: {path}\n\n{remedies.loading_said(path)}")

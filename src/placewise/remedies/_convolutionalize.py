@@ -14,17 +14,19 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
 from placewise.errors import SettingsError
-from placewise.remedies._layers import AVERAGES, CONVOLUTIONS, MAXIMA
+from placewise.remedies._layers import AVERAGES, CONVOLUTIONS, CONVOLVE, MAXIMA
 from placewise.remedies._nodes import (
     BATCH,
     Flat,
     Tracer,
     asks_for_shape,
+    flattened,
     flattens,
-    is_mean,
-    is_pointwise,
+    is_view,
+    reduces,
     shape_of,
 )
+from placewise.remedies._places import Probe, makers_of_maps, to_places, to_rows, windows
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ADAPTIVE_AVERAGES = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
@@ -37,13 +39,6 @@ ADAPTIVE_FUNCTIONS = {
     if function is not None
 }
 
-POINTWISE_MODULES = tuple(
-    getattr(nn, name)
-    for name in (
-        "Identity Dropout AlphaDropout ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Hardswish "
-        "Hardsigmoid Hardtanh Tanh Sigmoid LogSigmoid Softplus Softsign"
-    ).split()
-)
 SOFT_MODULES = (nn.Softmax, nn.LogSoftmax)
 
 
@@ -57,6 +52,10 @@ def convolutionalize(model: nn.Module, size: int | Sequence[int]) -> nn.Module:
     flattening becomes pooling over windows as large as those at this size; it is removed if that is
     one place. Adaptive pooling elsewhere, e.g. in a squeeze-and-excitation, still reads the whole
     map.
+
+    Whatever else comes after the flattening runs unchanged, for each place apart: a layer norm, for
+    example, takes the mean and the variance of the vector at one place. It must treat the images of
+    a batch apart, which is tried on random vectors.
 
     Args:
         model: (batch, channels, *size) to (batch, classes); it is left unchanged.
@@ -113,10 +112,10 @@ def _traced(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
     """A copy of the network as a graph whose nodes know their shapes."""
     try:
         own = copy.deepcopy(model)
+        weight = next(t for t in own.parameters())
+        images = torch.zeros(BATCH, *shape, dtype=weight.dtype, device=weight.device)
         with _evaluating(own), torch.no_grad():
-            traced = fx.GraphModule(own, Tracer().trace(own))
-            weight = next(t for t in own.parameters())
-            images = torch.zeros(BATCH, *shape, dtype=weight.dtype, device=weight.device)
+            traced = fx.GraphModule(own, _followed(own, images))
             ShapeProp(traced).propagate(images)
     except Exception as error:
         first = str(error).strip().split("\n")[0]
@@ -127,6 +126,18 @@ def _traced(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
         ) from error
     traced.training = model.training
     return traced
+
+
+def _followed(model: nn.Module, images: Tensor) -> fx.Graph:
+    """The network as a graph.
+
+    Layers that cannot be followed stay whole if they make a map from a map: what is looked for
+    comes after them.
+    """
+    try:
+        return Tracer().trace(model)
+    except Exception:  # torch.fx can fail with any error
+        return Tracer(makers_of_maps(model, images)).trace(model)
 
 
 @contextmanager
@@ -186,15 +197,14 @@ class _Turning:
 
     def _drop_flattening(self, node: fx.Node, flat: Flat) -> None:
         """Keep the map, pooled over windows instead of over shares of the map."""
-        before = node.all_input_nodes[0]
-        if is_mean(node):
-            windows = shape_of(before)[2:]
-            before = self._pooled_before(
-                node, before, _pooling(AVERAGES, windows, (1,) * len(windows))
-            )
+        before = flattened(node)
+        if kind := reduces(node):
+            window = shape_of(before)[2:]
+            family = AVERAGES if kind == "average" else MAXIMA
+            before = self._pooled_before(node, before, _pooling(family, window, (1,) * len(window)))
         else:
             self._pool_windows(before)
-            before = node.all_input_nodes[0]
+            before = flattened(node)
         node.replace_all_uses_with(before)
         self.flat[before] = flat
 
@@ -259,30 +269,100 @@ class _Turning:
         """Replace one node that reads a flattened map."""
         flat, module = self.flat[read], self._module(node)
         if node.op == "output":
-            if max(flat.sides) > 1:
-                raise SettingsError(
-                    "the flattened map itself is an output, so that there are no classes; end the "
-                    "network with a fully connected layer"
-                )
-        elif isinstance(module, nn.Linear):
+            self._check_output(node)
+        elif isinstance(module, nn.Linear) and flat.vector == 1:
             self._exchange(node, flat, _convolution(module, flat))
             self.flat[node] = Flat(module.out_features, (1,) * len(flat.sides))
-        elif isinstance(module, nn.BatchNorm1d) and max(flat.sides) == 1:
+        elif isinstance(module, nn.BatchNorm1d) and max(flat.sides) == 1 == flat.vector:
             self._exchange(node, flat, _norm(module, len(flat.sides)))
             self.flat[node] = flat
-        elif isinstance(module, SOFT_MODULES) and max(flat.sides) == 1:
+        elif isinstance(module, SOFT_MODULES) and max(flat.sides) == 1 == flat.vector:
             module.dim = 1
             self.flat[node] = flat
-        elif isinstance(module, nn.Flatten) or flattens(node):
+        elif self._repeats(node, read):
             node.replace_all_uses_with(read)
-        elif isinstance(module, POINTWISE_MODULES) or is_pointwise(node):
-            self.flat[node] = flat
+        elif node.target is functional.linear and max(flat.sides) > 1:
+            self._convolve(node, read, flat)
         elif not asks_for_shape(node):
+            self._by_place(node)
+
+    def _check_output(self, node: fx.Node) -> None:
+        if any(max(self.flat[one].sides) > 1 for one in node.all_input_nodes if one in self.flat):
+            raise SettingsError(
+                "the flattened map itself is an output, so that there are no classes; end the "
+                "network with a fully connected layer"
+            )
+
+    def _repeats(self, node: fx.Node, read: fx.Node) -> bool:
+        """Whether a node flattens what is flat already."""
+        flat = self.flat[read]
+        size = flat.channels * math.prod(flat.sides)
+        return is_view(node) and flat.vector == 1 and shape_of(node) == (BATCH, size)
+
+    def _convolve(self, node: fx.Node, read: fx.Node, flat: Flat) -> None:
+        """Make a convolution of a fully connected layer that is called as a function."""
+        given = dict(zip(("input", "weight", "bias"), node.args, strict=False)) | node.kwargs
+        weight = cast(fx.Node, given["weight"])
+        features = shape_of(node)[-1]
+        graph = self.net.graph
+        with graph.inserting_before(node):
+            shape = (features, flat.channels, *flat.sides)
+            kernel = graph.call_method("reshape", (weight, shape))
+            convolve = CONVOLVE[len(flat.sides) - 1]
+            made = graph.call_function(convolve, (read, kernel, given.get("bias")))
+        self._put(node, made, Flat(features, (1,) * len(flat.sides)))
+
+    def _by_place(self, node: fx.Node) -> None:
+        """Let a node run as it is: on all numbers alike, or on the vector of each place apart."""
+        flats = {one: self.flat[one] for one in node.all_input_nodes if one in self.flat}
+        others = [one for one in node.all_input_nodes if one not in flats and one.op != "get_attr"]
+        if others or not shape_of(node)[1:]:
             raise self._refuse(
                 node,
-                "after the flattening, only fully connected layers, batch normalisation, dropout "
-                "and activations are possible; remove it, or move it before the flattening",
+                "after the flattening it also reads something that is not flattened, or it gives "
+                "no vector for each image; remove it, or move it before the flattening",
             )
+        shapes = {one: _vector(one, flat) for one, flat in flats.items()}
+        with _evaluating(self.net):
+            probe = Probe(self.net, node, shapes)
+            if not probe.by_row():
+                raise self._refuse(
+                    node,
+                    "after the flattening it mixes the images of a batch, so that it cannot run on "
+                    "each place apart; remove it, or move it before the flattening",
+                )
+            pointwise = len(set(flats.values())) == 1 and probe.pointwise()
+        if pointwise:
+            self.flat[node] = next(iter(flats.values()))
+        else:
+            self._run_on_rows(node, flats)
+
+    def _run_on_rows(self, node: fx.Node, flats: dict[fx.Node, Flat]) -> None:
+        """Make rows of the places before a node, and places of the rows after it."""
+        graph, axes = self.net.graph, len(next(iter(flats.values())).sides)
+        rows: dict[fx.Node, fx.Node] = {}
+        with graph.inserting_before(node):
+            for read, flat in flats.items():
+                maps = read
+                if max(flat.sides) > 1:
+                    maps = graph.call_function(windows, (read, flat.sides))
+                rows[read] = graph.call_function(to_rows, (maps, axes))
+        with graph.inserting_after(node):
+            placed = graph.call_function(to_places, (node, maps, axes))
+        shape = shape_of(node)
+        flat = Flat(shape[1], (1,) * axes, len(shape) - 1)
+        self._put(node, placed, flat, erase=False)
+        placed.args = (node, maps, axes)
+        node.args = fx.map_arg(node.args, lambda one: rows.get(one, one))
+        node.kwargs = fx.map_arg(node.kwargs, lambda one: rows.get(one, one))
+
+    def _put(self, node: fx.Node, made: fx.Node, flat: Flat, *, erase: bool = True) -> None:
+        """Let others read a new node instead."""
+        made.meta = dict(node.meta)
+        node.replace_all_uses_with(made)
+        if erase:
+            self.net.graph.erase_node(node)
+        self.flat[made] = flat
 
     def _exchange(self, node: fx.Node, flat: Flat, made: nn.Module) -> None:
         """Replace a module by another under the same name."""
@@ -291,6 +371,13 @@ class _Turning:
             raise self._refuse(node, "it is used on maps of different sizes; use two layers")
         parent, _, child = name.rpartition(".")
         setattr(self.net.get_submodule(parent), child, made)
+
+
+def _vector(node: fx.Node, flat: Flat) -> tuple[int, ...]:
+    """Shape of the vector that a flattened map was, without the batch."""
+    if flat.vector > 1:
+        return shape_of(node)[1:]
+    return (flat.channels * math.prod(flat.sides),)
 
 
 def _pooling(family: Sequence[Any], window: Sequence[int], stride: Sequence[int]) -> nn.Module:

@@ -1,30 +1,41 @@
-"""A mended copy of a network, with both audits; and the cheapest remedy that works."""
+"""A mended copy of a network, with both audits, and its files."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from placewise import __version__
-from placewise.auditing import Audit, Condition, audit
-from placewise.checkpoint import save
-from placewise.errors import CaptureError, SettingsError, ShapeError
-from placewise.files import claim_folder, write_json
+from placewise.auditing import Audit, audit
+from placewise.auditing.advice import Trial
+from placewise.checkpoint import load, save
+from placewise.errors import CaptureError, CheckpointError, SettingsError
+from placewise.files import claim_folder, write_bytes, write_json
 from placewise.graph import Graph, Node
 from placewise.ops import Along
 from placewise.paddings import PADDINGS
+from placewise.remedies._effect import Effect, effect_of, probes
 from placewise.remedies._exchange import Change, Exchange, Remedy, Unchanged, exchanged
+from placewise.remedies._files import (
+    MARK,
+    PROGRAM,
+    WEIGHTS,
+    NotExported,
+    how_to_load,
+    marker,
+    program_of,
+)
 from placewise.remedies._meeting import meeting
 from placewise.report.text import table
-from placewise.wording import number
+from placewise.wording import begun, number
 
 RESULT = "mend.json"
-WEIGHTS = "mended.safetensors"
 
 COMPARED = (
     "max_over_corner max_over_edge corner_ratio gini unseen_pixels even uneven_layers "
@@ -32,11 +43,16 @@ COMPARED = (
 ).split()
 """Numbers of both audits in the table: those that are counted."""
 
+IMAGE = "image"
+"""Name of a change of the image's size."""
+
 SHOWN = 40
 """Changes in the table."""
 
-PADDINGS_TRIED = ("symmetric", "replicate", "circular", "partial")
-"""Padding rules in the order in which `recommend` tries them; the most natural border is first."""
+TRAIN = (
+    "The weights were trained with the old layers: train the copy further before you use it. "
+    "docs/mend.md shows what that does to the accuracy of trained networks."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +66,7 @@ class Mended:
         unchanged: layers to which the remedy applies but that could not be changed, and why.
         before: audit of the network.
         after: audit of the copy.
+        effect: how much the output changes before the copy is trained further.
 
     Example:
         >>> net = nn.Sequential(nn.Conv1d(1, 2, 3, padding=1), nn.ReLU())
@@ -66,6 +83,12 @@ class Mended:
     unchanged: tuple[Unchanged, ...]
     before: Audit
     after: Audit
+    effect: Effect
+
+    @property
+    def exchanged(self) -> bool:
+        """Whether any layer was changed, not only the size of the image."""
+        return any(change.name != IMAGE for change in self.changes)
 
     def table(self) -> str:
         """What was changed, what was not, and both audits in one table."""
@@ -82,8 +105,11 @@ class Mended:
             parts.append(table(["not changed", "why"], [[o.name, o.why] for o in self.unchanged]))
         rows = [[name, _said(old[name]), _said(new[name])] for name in COMPARED]
         parts.append(table(["audit", "before", "after"], rows, numbers=[1, 2]))
-        verdicts = f"before: {self.before.verdict}\nafter: {self.after.verdict}"
-        return "\n\n".join([*parts, verdicts])
+        parts.append(f"before: {self.before.verdict}\nafter: {self.after.verdict}")
+        if self.changes:
+            train = f" {TRAIN}" if self.exchanged else ""
+            parts.append(f"{begun(self.effect.said())}.{train}")
+        return "\n\n".join(parts)
 
     def __str__(self) -> str:
         return self.table()
@@ -98,16 +124,23 @@ class Mended:
             "unchanged": [vars(one) for one in self.unchanged],
             "before": _facts(self.before),
             "after": _facts(self.after),
+            "effect": self.effect.to_dict(),
+            "train_further": self.exchanged,
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write mend.json and the weights of the copy, mended.safetensors.
+        """Write mend.json, the copy as a program (mended.pt2), and its weights.
+
+        The program loads and runs without the class of the network and without placewise. The
+        weights (mended.safetensors) fit the copy alone: a strict load into the network as it was
+        fails with a message that says what to do. If torch.export cannot follow the copy,
+        mend.json says why there is no program.
 
         Args:
             folder: a new or empty folder, or that of an earlier run, whose files are replaced.
 
         Returns:
-            Path of mend.json.
+            Path of mend.json, with the lines that load both files.
 
         Raises:
             SettingsError: the folder contains something else.
@@ -116,10 +149,55 @@ class Mended:
         folder = Path(folder)
         claim_folder(folder, RESULT)
         folder.mkdir(parents=True, exist_ok=True)
-        facts = {"network": self.before.name, **vars(self.remedy)}
-        save(folder / WEIGHTS, self.model.state_dict(), facts)
-        write_json(folder / RESULT, self.to_dict())
+        tensors = dict(self.model.state_dict())
+        if self.exchanged:
+            tensors[marker(self.remedy, self.before.shape)] = torch.zeros(1)
+        facts = {
+            "network": self.before.name,
+            **vars(self.remedy),
+            "image": list(self.before.shape),
+            "placewise": __version__,
+        }
+        save(folder / WEIGHTS, tensors, facts)
+        program, batches = "", False
+        try:
+            data, batches = program_of(self.model, self.after.shape)
+            write_bytes(folder / PROGRAM, data)
+        except NotExported as error:
+            (folder / PROGRAM).unlink(missing_ok=True)
+            program = str(error)
+        shapes = self.before.shape, self.after.shape
+        load = how_to_load(self.remedy, self.before.name, *shapes, batches=batches)
+        if program:
+            load |= {"program": [], "no_program": program}
+        write_json(folder / RESULT, {**self.to_dict(), "load": load})
         return folder / RESULT
+
+    def load(self, file: str | Path) -> None:
+        """Load weights that `save` wrote, or that were trained further, into the copy.
+
+        Args:
+            file: mended.safetensors.
+
+        Raises:
+            CheckpointError: the file is damaged, or of another copy.
+        """
+        file = Path(file)
+        found = load(file)
+        if any(found.facts.get(key) != getattr(self.remedy, key) for key in ("padding", "blur")):
+            raise CheckpointError(
+                f"{file} belongs to another copy ({_said_facts(found.facts)}), and this one is of "
+                f"{self.before.name}, {self.remedy}; mend the network in the same way, or choose "
+                "the file of this copy"
+            )
+        tensors = {key: t for key, t in found.tensors.items() if not key.startswith(MARK)}
+        try:
+            self.model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the weights in {file} do not fit this network ({error}); mend the network of "
+                "the class that they were saved from"
+            ) from error
 
 
 def mend(
@@ -131,6 +209,7 @@ def mend(
     blur: bool = False,
     align: bool = False,
     name: str = "",
+    images: Tensor | None = None,
 ) -> Mended:
     """Make a copy of a network that treats the border better, with the same weights.
 
@@ -142,10 +221,11 @@ def mend(
 
     Blur: strided convolutions and maxima get a blur first; an average is a blur already.
 
-    Align: no layer is changed; the copy is audited at the nearest stride-aligned size.
+    Align: no layer is changed; the copy is audited at the nearest stride-aligned size that the
+    network accepts and at which the corners are no less equal than before.
 
-    The weights were trained with the old padding: train the copy further if its output near the
-    border matters.
+    The weights were trained with the old layers, and the output changes, by as much as `effect`
+    says: train the copy further before you use it.
 
     Args:
         model: any network that takes one batch of images; it is left unchanged.
@@ -155,10 +235,12 @@ def mend(
         blur: whether to blur before each stride.
         align: whether to use the nearest stride-aligned size.
         name: of the network; by default its class.
+        images: (N, channels, *space) on which the outputs of both are compared; None: noise.
 
     Raises:
         CaptureError: the network cannot be followed, so that it cannot be audited.
-        SettingsError: it cannot be copied, or does not run with this padding rule.
+        SettingsError: it cannot be copied, does not run with this padding rule, or no other size
+            is better.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 7, stride=2, padding=3), nn.MaxPool2d(3, 2, 1))
@@ -166,27 +248,25 @@ def mend(
         >>> mended.before.verdict.partition(";")[0]
         'The top-left corner has 2.2 times the paths of the bottom-right'
         >>> mended.after.verdict
-        'Every pixel has equally many paths; 32 is stride-aligned.'
+        'To the output (8 × 8): every pixel has equally many paths; 32 is stride-aligned.'
     """
     before = audit(model, shape, in_channels=in_channels, measure=False, name=name)
-    return _mended(model, before, Remedy(padding, blur, align))
+    return mended(model, before, Remedy(padding, blur, align), images)
 
 
-def _mended(model: nn.Module, before: Audit, remedy: Remedy) -> Mended:
+def mended(model: nn.Module, before: Audit, remedy: Remedy, images: Tensor | None) -> Mended:
     """`mend`, for a network whose audit is known."""
-    rule = PADDINGS[remedy.padding] if remedy.padding is not None else None
-    made, changes, unchanged = _changed(model, remedy)
-    if rule is not None and not rule.keeps_size:
-        made, met = meeting(made, grows=rule.adds_zeros)
-        changes += met
+    made, changes, unchanged = changed(model, remedy)
     after = _audited(made, before.shape, before.name, remedy)
     known = {one.name for one in changes} | {one.name for one in unchanged}
     unchanged += _unreached(after, remedy, known)
     if remedy.align and after.counted is not None and not after.counted.alignment.aligned:
-        shape = (before.shape[0], *_nearest(after))
+        shape = (before.shape[0], *_advised(after))
         after = _audited(made, shape, before.name, remedy)
-        changes.append(Change("image", _sides(before.shape), _sides(shape)))
-    return Mended(made, remedy, tuple(changes), tuple(unchanged), before, after)
+        changes.append(Change(IMAGE, _sides(before.shape), _sides(shape)))
+    tried, source = probes(model, before.shape, images)
+    effect = effect_of(model, made, tried, source, after.shape[1:])
+    return Mended(made, remedy, tuple(changes), tuple(unchanged), before, after, effect)
 
 
 def _audited(model: nn.Module, shape: Sequence[int], name: str, remedy: Remedy) -> Audit:
@@ -203,8 +283,18 @@ def _audited(model: nn.Module, shape: Sequence[int], name: str, remedy: Remedy) 
         raise SettingsError(f"with {remedy} the network does not run: {error}{why}") from error
 
 
-def _changed(model: nn.Module, remedy: Remedy) -> tuple[nn.Module, list[Change], list[Unchanged]]:
+def changed(model: nn.Module, remedy: Remedy) -> tuple[nn.Module, list[Change], list[Unchanged]]:
     """A copy with other layers, what was changed, and what could not be changed."""
+    rule = PADDINGS[remedy.padding] if remedy.padding is not None else None
+    made, changes, unchanged = _exchanged(model, remedy)
+    if rule is not None and not rule.keeps_size:
+        made, met = meeting(made, grows=rule.adds_zeros)
+        changes += met
+    return made, changes, unchanged
+
+
+def _exchanged(model: nn.Module, remedy: Remedy) -> tuple[nn.Module, list[Change], list[Unchanged]]:
+    """A copy with other layers."""
     try:
         made = copy.deepcopy(model)
     except Exception as error:
@@ -263,21 +353,36 @@ def _borders(graph: Graph, remedy: Remedy) -> Iterator[tuple[Node, str]]:
             yield node, "it strides"
 
 
-def _nearest(found: Audit) -> tuple[int, ...]:
-    """The nearest stride-aligned size."""
-    nearest = found.counted.alignment.nearest if found.counted is not None else (None,)
-    sides = tuple(side for side in nearest if side is not None)
-    if len(sides) < len(nearest):
-        raise SettingsError(
-            f"no size near {_sides(found.shape[1:])} is stride-aligned for this network; choose "
-            "another remedy: with a blur, a layer is aligned if its stride divides the size"
-        )
-    return sides
+def _advised(found: Audit) -> tuple[int, ...]:
+    """The stride-aligned size that was tried on the network."""
+    advice, own = found.counted and found.counted.advice, _sides(found.shape[1:])
+    if advice and advice.size is not None:
+        return advice.size
+    trials = advice.trials if advice else ()
+    why = "; ".join(f"{_sides(one.size)}: {one.refused or _uneven(one)}" for one in trials)
+    tried = f" (tried: {why})" if why else ""
+    raise SettingsError(
+        f"no size near {own} is better for this network{tried}; keep {own}, or choose another "
+        "remedy: with --blur, a layer is aligned if its stride divides the size"
+    )
+
+
+def _uneven(trial: Trial) -> str:
+    """Why a size that the network accepts is not recommended."""
+    if trial.misaligned:
+        return f"{trial.misaligned} layers are misaligned there"
+    return "the corners are less equal there"
 
 
 def _facts(found: Audit) -> dict[str, Any]:
     facts = found.to_dict()
     return {name: facts[name] for name in ("input_shape", "verdict", "status", "scalars")}
+
+
+def _said_facts(facts: Mapping[str, Any]) -> str:
+    """Which copy weights belong to, in words."""
+    remedy = Remedy(facts.get("padding"), bool(facts.get("blur")), bool(facts.get("align")))
+    return f"{facts.get('network')}, {remedy}, image {_sides(facts.get('image') or ())}"
 
 
 def _said(value: float | bool | None) -> str:
@@ -286,122 +391,3 @@ def _said(value: float | bool | None) -> str:
 
 def _sides(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
-
-
-# --- the cheapest remedy -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """One remedy that was tried.
-
-    Attributes:
-        remedy: in words.
-        missed: conditions that do not hold, with the numbers, or why it is impossible.
-        mended: the copy; None if it is impossible.
-    """
-
-    remedy: str
-    missed: tuple[str, ...]
-    mended: Mended | None
-
-    @property
-    def works(self) -> bool:
-        """Whether all conditions hold."""
-        return self.mended is not None and not self.missed
-
-
-@dataclass(frozen=True, eq=False)
-class Recommendation:
-    """Which remedy meets the conditions.
-
-    Attributes:
-        conditions: as they were given.
-        tried: remedies in the order of their cost, up to the first that works.
-    """
-
-    conditions: tuple[str, ...]
-    tried: tuple[Tried, ...]
-
-    @property
-    def best(self) -> Mended | None:
-        """The cheapest that works; None if none does."""
-        return self.tried[-1].mended if self.tried[-1].works else None
-
-    def table(self) -> str:
-        """What was tried, and which conditions it missed."""
-        rows = [[one.remedy, "; ".join(one.missed) or "meets all conditions"] for one in self.tried]
-        found = f"{self.tried[-1].remedy} meets" if self.best else "none of these meets"
-        return f"{table(['remedy', 'misses'], rows)}\n\n{found} {', '.join(self.conditions)}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as JSON can hold it."""
-        return {
-            "placewise": __version__,
-            "conditions": list(self.conditions),
-            "tried": [{"remedy": one.remedy, "missed": list(one.missed)} for one in self.tried],
-            "best": self.tried[-1].remedy if self.best else None,
-        }
-
-
-def recommend(
-    model: nn.Module,
-    shape: Sequence[int],
-    conditions: Sequence[str],
-    *,
-    in_channels: int | None = None,
-    name: str = "",
-) -> Recommendation:
-    """Try remedies, the cheapest first, until one meets all conditions.
-
-    The order is by cost: nothing; an aligned size (a few pixels); another padding rule (no time,
-    but the weights were trained with the old one), alone and at an aligned size; blur (a filter
-    before each stride, and fine details are lost); blur with a padding rule.
-
-    Args:
-        model: any network that takes one batch of images; it is left unchanged.
-        shape: (channels, *space) of one image; or only (*space), if `in_channels` is given.
-        conditions: what must hold, e.g. "max_over_corner<2" or "even==true", for numbers that
-            are counted; see `placewise.auditing.SCALARS`.
-        in_channels: channels of the image.
-        name: of the network.
-
-    Raises:
-        CaptureError: the network cannot be followed.
-        SettingsError: a condition cannot be read, or is about a number that is measured.
-
-    Example:
-        >>> net = nn.Sequential(nn.Conv2d(3, 4, 7, stride=2, padding=3), nn.Conv2d(4, 4, 3))
-        >>> recommend(net, (3, 32, 32), ["even==true"]).tried[-1].remedy
-        'aligned size'
-    """
-    wanted = [Condition.parse(condition) for condition in conditions]
-    if not wanted:
-        raise SettingsError('no condition was given; say what must hold, e.g. "max_over_corner<2"')
-    before = audit(model, shape, in_channels=in_channels, measure=False, name=name)
-    tried: list[Tried] = []
-    for remedy in _by_cost():
-        if remedy.align and tried[-1].mended and tried[-1].mended.after.scalars()["even"]:
-            continue
-        tried.append(_tried(model, before, remedy, wanted))
-        if tried[-1].works:
-            break
-    return Recommendation(tuple(map(str, wanted)), tuple(tried))
-
-
-def _by_cost() -> Iterator[Remedy]:
-    """Remedies, the cheapest first."""
-    for blur in (False, True):
-        for padding in (None, *PADDINGS_TRIED):
-            for align in (False, True):
-                yield Remedy(padding, blur, align)
-
-
-def _tried(model: nn.Module, before: Audit, remedy: Remedy, wanted: Sequence[Condition]) -> Tried:
-    try:
-        mended = _mended(model, before, remedy)
-    except (SettingsError, ShapeError) as error:
-        return Tried(str(remedy), (str(error),), None)
-    scalars = mended.after.scalars()
-    missed = [condition.said(scalars) for condition in wanted if not condition.holds(scalars)]
-    return Tried(str(remedy), tuple(missed), mended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,24 +11,25 @@ from torch import fx, nn
 
 from placewise.geometry import from_cells, to_cells
 
-POINTWISE_NAMES = frozenset(
-    "relu relu_ relu6 leaky_relu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh tanh "
-    "sigmoid logsigmoid softplus softsign dropout alpha_dropout contiguous clone float".split()
-)
-"""Functions and methods that treat all numbers alike."""
-
 BATCH = 2
 """Images in the run that finds shapes; not 1, which could be mistaken for a side of 1."""
 
 
 class Tracer(fx.Tracer):
-    """Does not look inside layers of torch and of placewise."""
+    """Does not look inside layers of torch and of placewise.
 
-    def __init__(self) -> None:
+    Args:
+        whole: other modules that are not looked into.
+    """
+
+    def __init__(self, whole: Iterable[nn.Module] = ()) -> None:
         super().__init__(autowrap_functions=(to_cells, from_cells))
+        self._whole = set(whole)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the inside of the module is not traced."""
+        if m in self._whole:
+            return True
         if isinstance(m, nn.Sequential):
             return False
         return m.__module__.startswith(("torch.nn", "placewise.layers", "placewise.remedies"))
@@ -60,10 +61,12 @@ class Flat:
     Attributes:
         channels: of the map.
         sides: of the map, at the training size.
+        vector: number of axes of what each image is; 1 for a vector.
     """
 
     channels: int
     sides: tuple[int, ...]
+    vector: int = 1
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
@@ -77,13 +80,26 @@ def flattens(node: fx.Node) -> Flat | None:
     inputs = [one for one in node.all_input_nodes if shape_of(one)]
     if not inputs or node.op not in ("call_module", "call_function", "call_method"):
         return None
-    before, after = shape_of(inputs[0]), shape_of(node)
-    if is_mean(node):
+    before, after = shape_of(flattened(node)), shape_of(node)
+    if reduces(node):
         return Flat(before[1], (1,) * len(before[2:])) if after == before[:2] else None
     if not is_view(node) or len(before) < 3:
         return None
     found = Flat(before[1], before[2:])
     return found if after == (BATCH, math.prod(before[1:])) else None
+
+
+def flattened(node: fx.Node) -> fx.Node:
+    """The map that a flattening reads, before any views on the way, e.g. a first squeeze."""
+    found = node.all_input_nodes[0]
+    while is_view(found) and found.all_input_nodes:
+        before = found.all_input_nodes[0]
+        if math.prod(shape_of(before)) != math.prod(shape_of(found)):
+            break
+        if reduces(node) and shape_of(before)[:2] != shape_of(found)[:2]:
+            break
+        found = before
+    return found
 
 
 def called(node: fx.Node) -> str:
@@ -97,18 +113,15 @@ def is_view(node: fx.Node) -> bool:
         owner = node.graph.owning_module
         module = owner.get_submodule(str(node.target)) if owner is not None else None
         return isinstance(module, nn.Flatten)
-    return called(node) in ("flatten", "view", "reshape", "squeeze")
+    names = ("flatten", "view", "reshape", "squeeze", "getitem")
+    return node.op in ("call_method", "call_function") and called(node) in names
 
 
-def is_mean(node: fx.Node) -> bool:
-    """Whether a node calls `mean`."""
-    return node.op in ("call_method", "call_function") and called(node) == "mean"
-
-
-def is_pointwise(node: fx.Node) -> bool:
-    """Whether a node calls a function of one tensor that treats all numbers alike."""
-    calls = node.op in ("call_method", "call_function") and len(node.all_input_nodes) == 1
-    return calls and called(node) in POINTWISE_NAMES
+def reduces(node: fx.Node) -> str | None:
+    """The kind of pooling that a call of `mean` or `amax` is; None for another node."""
+    if node.op not in ("call_method", "call_function"):
+        return None
+    return {"mean": "average", "amax": "maximum"}.get(called(node))
 
 
 def asks_for_shape(node: fx.Node) -> bool:

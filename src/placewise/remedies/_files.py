@@ -1,0 +1,159 @@
+"""Files of a mended copy: a program that runs anywhere, and weights that only the copy takes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram, export
+from torch.utils._pytree import tree_leaves
+
+from placewise.files import read_json
+from placewise.graph.undisturbed import undisturbed
+from placewise.remedies._exchange import Remedy
+
+PROGRAM = "mended.pt2"
+WEIGHTS = "mended.safetensors"
+
+MARK = "of a mended copy: "
+"""Beginning of the name of `marker`."""
+
+TOLERANCE = 1e-6
+"""Largest difference of a program's output from the copy's, relative to the largest output."""
+
+
+class NotExported(Exception):
+    """Why there is no program of a copy."""
+
+
+def program_of(model: nn.Module, shape: Sequence[int]) -> tuple[bytes, bool]:
+    """The copy as an exported program, which runs without its class and without placewise.
+
+    The program is read back and compared with the copy before it is given.
+
+    Args:
+        model: the copy.
+        shape: (channels, *space) of one image; the program takes this size alone.
+
+    Returns:
+        The file, and whether it takes batches of any size.
+
+    Raises:
+        NotExported: torch.export cannot follow the copy, or the program gives other numbers.
+    """
+    tensor = next((t for t in model.parameters() if t.is_floating_point()), torch.empty(0))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand((2, *shape), generator=generator).to(tensor.device, tensor.dtype)
+    failed: Exception | None = None
+    for batch, dims in ((images, ({0: Dim.DYNAMIC},)), (images[:1], None)):
+        try:
+            with undisturbed(model), warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+                warnings.simplefilter("ignore")
+                data = _written(export(model, (batch,), dynamic_shapes=dims, strict=False))
+                _compare(model, data, [batch, batch[:1]])
+        except NotExported:
+            raise
+        except Exception as error:  # torch.export can fail with any error
+            failed = error
+        else:
+            return data, dims is not None
+    first = str(failed).strip().split("\n")[0]
+    raise NotExported(f"torch.export: {type(failed).__name__}: {first}") from failed
+
+
+def _written(program: ExportedProgram) -> bytes:
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    return file.getvalue()
+
+
+def _compare(model: nn.Module, data: bytes, batches: Sequence[Tensor]) -> None:
+    again = torch.export.load(io.BytesIO(data)).module()
+    for images in batches:
+        with torch.no_grad():
+            pairs = zip(_tensors(model(images)), _tensors(again(images)), strict=True)
+            for own, read in pairs:
+                most = float(own.abs().max()) if own.numel() else 0.0
+                if not torch.allclose(own, read, 0, TOLERANCE * max(1.0, most), equal_nan=True):
+                    raise NotExported("the exported program gives other numbers than the copy")
+
+
+def _tensors(output: object) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def call_of(remedy: Remedy, shape: Sequence[int]) -> str:
+    """The call that makes the copy again.
+
+    Example:
+        >>> call_of(Remedy("circular", True), (3, 32, 32))
+        "placewise.mend(network, (3, 32, 32), padding='circular', blur=True)"
+    """
+    settings = [f"padding={remedy.padding!r}"] if remedy.padding is not None else []
+    settings += ["blur=True"] * remedy.blur + ["align=True"] * remedy.align
+    return f"placewise.mend({', '.join(['network', str(tuple(shape)), *settings])})"
+
+
+def marker(remedy: Remedy, shape: Sequence[int]) -> str:
+    """A name among the weights that no network has, so that only the copy takes them.
+
+    A strict load into the network as it was fails, and its message contains this name.
+
+    Example:
+        >>> marker(Remedy("circular"), (3, 8, 8)).partition(";")[0]
+        "of a mended copy: placewise.mend(network, (3, 8, 8), padding='circular')"
+    """
+    return f"{MARK}{call_of(remedy, shape)}; not for the network as it was, see mend.json"
+
+
+def how_to_load(
+    remedy: Remedy, name: str, before: Sequence[int], after: Sequence[int], *, batches: bool
+) -> dict[str, Any]:
+    """The lines of Python that load the two files.
+
+    Args:
+        remedy: what was done.
+        name: of the network.
+        before: shape of the image for which the copy was made.
+        after: shape of the image that the copy takes.
+        batches: whether the program takes batches of any size.
+    """
+    batch = "batch" if batches else 1
+    return {
+        "program": [
+            "import torch",
+            f'network = torch.export.load("{PROGRAM}").module()',
+            f"outputs = network(images)  # images: ({', '.join(map(str, (batch, *after)))})",
+        ],
+        "weights": [
+            "import placewise",
+            f"mended = {call_of(remedy, before)}  # network: {name}, as it was",
+            f'mended.load("{WEIGHTS}")  # the copy is mended.model',
+        ],
+    }
+
+
+def loading_said(path: Path) -> str:
+    """The lines that load a copy, for the console.
+
+    Args:
+        path: of a mend.json that `Mended.save` wrote.
+    """
+    found = read_json(path)["load"]
+    parts = [
+        "\n".join([f"{title}:", *(f"    {line}" for line in found[key])])
+        for title, key in (
+            (f"{PROGRAM} runs without the network's class and without placewise", "program"),
+            (f"{WEIGHTS}, to train the copy further", "weights"),
+        )
+        if found[key]
+    ]
+    if "no_program" in found:
+        parts.insert(0, f"The copy could not be written as a program: {found['no_program']}")
+    return "\n\n".join(parts)
