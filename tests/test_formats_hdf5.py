@@ -181,6 +181,7 @@ def test_places_of_old_files_count_from_the_corner(folder: Path, caplog) -> None
     for a, b in zip(old.samples, new.samples, strict=True):
         np.testing.assert_array_equal(a.points, b.points - 0.5)
     centred = read_dataset(path, pixels="center")
+    assert "places count from the centre of the first pixel, as --pixels says" in caplog.text
     assert_same(centred, new)
 
 
@@ -644,8 +645,10 @@ def test_a_file_that_is_cut_off_is_refused(folder: Path, name: str) -> None:
     rng = np.random.default_rng(0)
     for stop in [len(data) // 3, len(data) - 100]:
         path.write_bytes(data[:stop])
-        with pytest.raises(ValueError, match=path.name):
+        with pytest.raises(ValueError, match=f"{path.name}.*damaged"):
             read_dataset(path)
+        with pytest.raises(ValueError, match=f"{path.name}.*damaged"):
+            read_dataset(folder)
     for _ in range(6):  # bytes that are wrong: labels or an error of ours
         damaged = bytearray(data)
         for at in rng.integers(0, len(data), 8):

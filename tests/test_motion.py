@@ -159,9 +159,19 @@ def test_the_worst_frames_have_low_scores_or_jumps_and_lie_apart() -> None:
     one = track(np.zeros((100, 2, 2)))
     one.scores[40:45] = 0.1
     one.places[80, 0] = 60
-    doubts = doubt([one, track(np.full((100, 2, 2), 9.0))], 100, 0.5)
+    doubts = doubt([one, track(np.full((100, 2, 2), 9.0))], 100, 0.5, 20.0)
     assert worst_frames(doubts, 2) == [40, 80]
     assert len(worst_frames(doubts, 30)) == 30 and len(worst_frames(doubts, 200)) == 100
+
+
+def test_a_wide_circle_is_no_sure_keypoint() -> None:
+    """A run that has hardly learnt gives high scores and circles of half the image."""
+    one = track(np.zeros((6, 2, 2)))
+    one.radii[:] = 1.0
+    one.radii[2:4, 1] = 60.0
+    assert one.unsure(0.5, far=40.0)[:, 1].tolist() == [False, False, True, True, False, False]
+    doubts = doubt([one], 6, 0.5, far=40.0)
+    assert (doubts[2:4] > doubts[:2].max()).all() and (doubts[4:] == doubts[0]).all()
 
 
 def test_a_gate_empties_what_is_not_sure() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 import placewise.cli as cli
 from conftest import draw_squares
 from placewise.errors import SettingsError
-from placewise.files import read_json
+from placewise.files import read_json, write_json
 from placewise.formats import read_dataset
 from placewise.frames import VideoWriter
 from placewise.frames.video import Video, index_of
@@ -137,7 +137,8 @@ def test_two_runs_are_smoothed_together(folder: Path, tmp_path: Path) -> None:
         device="cpu",
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert about["runs"] == [str(run) for run in runs] and seen[-1] == (12, 12)
+    assert about["runs"] == [str(run) for run in runs]
+    assert seen[-1] == (6, 6) and [done for done, _ in seen] == sorted(done for done, _ in seen)
     with pytest.raises(SettingsError, match="eks needs two runs"):
         predict_video(runs[:1], clip, tmp_path / "one", VideoOptions(smooth="eks"))
 
@@ -279,6 +280,17 @@ def test_frames_where_keypoints_jump_are_found_by_predictions(
     with pytest.raises(SystemExit):
         cli.main([*base[:2], "--method", "uncertain", "--out", str(tmp_path / "k")])
     assert "name a run with --run" in capsys.readouterr().err
+
+
+def test_predictions_of_another_video_are_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "frames.csv").write_text("frame,time,doubt,jumps\n3,0.1,0.9,1\n")
+    write_json(tmp_path / "about.json", {"video": "/somewhere/other.mp4"})
+    words = ["frames", str(folder / "clip.mp4"), "--method", "jumps", "--out", str(tmp_path / "o")]
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--predictions", str(tmp_path)])
+    assert "predictions of other.mp4, and the frames are of clip.mp4" in capsys.readouterr().err
 
 
 def test_predictions_say_which_folder_they_are_not(folder: Path, tmp_path: Path) -> None:

@@ -78,6 +78,22 @@ def root_names(path: Path) -> frozenset[str]:
     return _root_names(*file_stamp(path))
 
 
+def is_damaged(path: Path) -> bool:
+    """Whether a file begins as HDF5 and cannot be opened, as one that was cut off.
+
+    Example:
+        >>> is_damaged(Path("nowhere.h5"))
+        False
+    """
+    if not (has_h5py() and is_hdf5(path)):
+        return False
+    try:
+        with opened(path):
+            return False
+    except (OSError, ValueError, RuntimeError, KeyError):
+        return True
+
+
 @lru_cache(maxsize=256)
 def _root_names(path: Path, size: int, modified: int) -> frozenset[str]:
     try:

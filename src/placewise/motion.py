@@ -27,6 +27,9 @@ NOISE = 1e-6
 WANDERING = np.logspace(-4, 2, 13)
 """How much an object moves, in units of the variance of its seen steps, that are tried."""
 
+FAR = 0.1
+"""A radius of this share of the image's diagonal says as little as can be."""
+
 APART = 10
 """Frames between two of the worst frames at least, where there are enough."""
 
@@ -58,6 +61,22 @@ class Track:
     def there(self) -> NDArray[np.bool_]:
         """(T, K) which keypoints have a place."""
         return np.asarray(np.isfinite(self.places).all(-1))
+
+    def unsure(self, threshold: float, far: float) -> NDArray[np.bool_]:
+        """(T, K) which keypoints have no place, a low score, or a place that may be far off.
+
+        Args:
+            threshold: score below which a keypoint is not sure.
+            far: pixels of the radius above which it is not, see `FAR`.
+
+        Example:
+            >>> scores, radii = np.array([[0.9], [0.2], [0.9]]), np.array([[1.0], [1.0], [70.0]])
+            >>> one = Track(np.zeros((3, 1, 2)), scores, radii)
+            >>> one.unsure(0.5, far=40).ravel().tolist()
+            [False, True, True]
+        """
+        low = ~(self.scores >= threshold)
+        return np.asarray(~self.there | low | (self.radii > far))
 
     def moved(self, places: FloatArray) -> Track:
         """The same at other places, for which the radii do not hold."""
@@ -260,22 +279,24 @@ def longest(missing: NDArray[np.bool_]) -> tuple[int, int]:
     return int(starts[best]), int(stops[best] - starts[best])
 
 
-def doubt(tracks: Sequence[Track], count: int, threshold: float) -> FloatArray:
+def doubt(tracks: Sequence[Track], count: int, threshold: float, far: float) -> FloatArray:
     """(count,) how much each frame needs a look.
 
-    That is the mean over its keypoints of 1 − score, and 1 more for each that is below the
-    threshold, and for each that has jumped there.
+    That is the mean over its keypoints of 1 − score, and 1 more for each that is not sure, and for
+    each that has jumped there.
 
     Args:
         tracks: of all objects.
         count: number of frames.
         threshold: score below which a keypoint is not sure.
+        far: pixels of the radius above which it is not.
     """
     total, known = np.zeros(count), np.zeros(count)
     for one in tracks:
         told = np.isfinite(one.scores)
         scores = np.where(told, one.scores, 0.0)
-        part = (1 - scores) + (scores < threshold) + jumps_of(one.places)
+        low = (scores < threshold) | (one.radii > far)
+        part = (1 - scores) + low + jumps_of(one.places)
         total[one.start : one.stop] += np.where(told, part, 0).sum(1)
         known[one.start : one.stop] += told.sum(1)
     mean: FloatArray = total / np.where(known, known, 1)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from placewise.clusters import k_means
 from placewise.errors import SettingsError
-from placewise.files import make_folder, write_bytes
+from placewise.files import make_folder, read_json, write_bytes
 from placewise.frames import Frames
 from placewise.geometry import FloatArray
 from placewise.images import ImageArray, resize
@@ -223,8 +223,20 @@ def _doubts(
                 f"{predictions} holds no frames.csv; name a folder that placewise predict wrote "
                 "for a video"
             )
+        _check_video(video, Path(predictions or "", "about.json"))
         rows = read_doubts(file)
     return {n: float(jumps) if method == "jumps" else doubt for n, (doubt, jumps) in rows.items()}
+
+
+def _check_video(video: Path, about: Path) -> None:
+    """Refuse the predictions of another video."""
+    told = read_json(about) if about.is_file() else {}
+    named = Path(told.get("video", video.name)).name
+    if named != video.name:
+        raise SettingsError(
+            f"{about.parent} holds predictions of {named}, and the frames are of {video.name}; "
+            "name the folder that placewise predict wrote for this video"
+        )
 
 
 def _write(reader: Frames, video: Path, folder: Path, numbers: Sequence[int]) -> list[Path]:

@@ -51,7 +51,7 @@ def predict_runs(
     say = teller(quiet)
     say(f"{about['frames']:,} frames predicted: {out / 'predictions.csv'}")
     say(f"report: {out / 'report.html'}")
-    say(f"to correct the worst frames: {about['next']}")
+    say(f"to add the worst frames to the folder that you labelled: {about['next']}")
     return True
 
 
@@ -76,7 +76,8 @@ def frames(
       placewise frames clip.mp4 --out my_frames --method uncertain --predictions clip_predicted
 
     Frames are written as my_frames/labeled-data/clip/img0123.png, where 0123 is the number of the
-    frame. Files that are there stay as they are, and other frames are added to them.
+    frame, with as many digits as the last frame needs. Files that are there stay as they are, and
+    other frames are added to them.
 
     Args:
         videos: one or more videos.

@@ -20,7 +20,8 @@ from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, 
 from placewise.formats._splits import with_splits
 from placewise.formats._tables import header_of
 from placewise.formats._text_tools import text_tool
-from placewise.formats._tools import named_like, tool_of, videos_in
+from placewise.formats._tools import DAMAGED, named_like, tool_of, videos_in
+from placewise.hdf5 import is_damaged
 from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset, KeypointSample, Pixels, by_time
 from placewise.labels.names import shown
@@ -34,7 +35,8 @@ LISTED = 8
 
 _SIDECARS = (".json", ".txt", ".xml", ".csv")
 _OTHER_TOOLS = tuple(
-    f".{ending}" for ending in "h5 hdf5 slp mat tps nts pts xls xlsx ods pkl pickle parquet".split()
+    f".{ending}"
+    for ending in "h5 hdf5 slp nwb mat tps nts pts xls xlsx ods pkl pickle parquet".split()
 )
 _LABEL_FOLDERS = ("labels", "annotations", "annotation")
 _log = logging.getLogger(__name__)
@@ -111,13 +113,21 @@ def read_dataset(
         if Path(path).is_dir() and isinstance(labels, KeypointDataset):
             labels = _joined(labels, Path(path))
         labels = labels if task is None else labels.for_task(task)
-        labels = labels if pixels is None else labels.counted_from(pixels)
+        labels = labels if pixels is None else _recounted(labels, pixels)
         return by_time(labels) if splits is None else with_splits(labels, Path(splits))
     except OSError as error:
         reason = error.strerror or error
         raise DataError(
             f"{path} cannot be read: {reason}; check the path and its rights"
         ) from error
+
+
+def _recounted(labels: Dataset[Any], pixels: Pixels) -> Dataset[Any]:
+    """The labels with places that count from what the user says."""
+    found = labels.counted_from(pixels)
+    what = {"center": "the centre of the first pixel", "corner": "the image's corner"}[pixels]
+    _log.warning("places count from %s, as --pixels says", what)
+    return found
 
 
 def _known(task: str | None) -> None:
@@ -523,6 +533,8 @@ def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
             f"'{together}' (in quotation marks). If the folders are classes, say "
             "--format class_folders"
         )
+    if strange and is_damaged(strange[0]):
+        raise SettingsError(f"{strange[0]} is {DAMAGED.what}; {DAMAGED.way}")
     if strange:
         tool = named_like(strange[0].name)
         said = f" ({strange[0].name} is {tool.what})" if tool else ""

@@ -89,7 +89,7 @@ def _beside(labels: KeypointDataset, holds: Holds, read: tuple[str, ...]) -> lis
     if regions := sum(len(sample.ignored) for sample in labels.samples):
         found.append(f"{regions} regions that are ignored")
     if labels.skeleton and not holds.skeleton:
-        found.append(f"the skeleton of {len(labels.skeleton)} joints")
+        found.append("the skeleton")
     told = {frozenset(pair) for pair in guess_symmetry(read)}
     if not holds.symmetry and {frozenset(pair) for pair in labels.symmetry} != told:
         found.append(f"the {len(labels.symmetry)} symmetry pairs (the names tell {len(told)})")

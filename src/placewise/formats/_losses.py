@@ -38,7 +38,7 @@ def losses_of(labels: KeypointDataset, keeps: Collection[str]) -> list[str]:
         "tracks": "identities over images ({} images)",
         "scores": "scores ({} images)",
         "empty": "objects without a located keypoint ({})",
-        "skeleton": "the skeleton of {} joints",
+        "skeleton": "the skeleton",
         "regions": "{} regions that are ignored",
         "areas": "areas of objects ({} images)",
         "symmetry": f"the {len(labels.symmetry)} symmetry pairs (the names tell {len(told)})",

@@ -329,7 +329,7 @@ def table_losses(labels: KeypointDataset) -> list[str]:
     if regions := sum(len(sample.ignored) for sample in labels.samples):
         losses.append(f"{regions} regions that are ignored")
     if labels.skeleton:
-        losses.append(f"the skeleton of {len(labels.skeleton)} joints")
+        losses.append("the skeleton")
     told = {frozenset(pair) for pair in guess_symmetry(labels.names)}
     if {frozenset(pair) for pair in labels.symmetry} != told:
         losses.append(f"the {len(labels.symmetry)} symmetry pairs (the names tell {len(told)})")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from placewise.formats._collect import coding_of, read_bytes
-from placewise.hdf5 import has_h5py, is_hdf5, needs_h5py, root_names
+from placewise.hdf5 import has_h5py, is_damaged, is_hdf5, needs_h5py, root_names
 
 HEAD = 600
 """Bytes by which a file is known."""
@@ -175,6 +175,7 @@ IN_ZIP = {
 
 ARCHIVE = Tool("an archive", UNPACK, "zip")
 HDF5 = Tool("an HDF5 file of a tool that is not known", CSV)
+DAMAGED = Tool("a damaged HDF5 file", "copy it again from where it came from")
 UNKNOWN = Tool("no text, and of a tool that is not known", CSV)
 
 
@@ -231,6 +232,8 @@ def is_binary(data: bytes) -> bool:
 def _in_hdf5(path: Path, ending: str) -> Tool:
     if not has_h5py():
         needs_h5py(path)
+    if is_damaged(path):
+        return DAMAGED
     names = root_names(path)
     found = next((tool for name, tool in IN_HDF5.items() if name in names), None)
     matlab = named_like(path.name) if ending in ("mat", "lbl") else None

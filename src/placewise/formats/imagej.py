@@ -203,7 +203,10 @@ def _by_slice(
         name = beside(file, collector.root, listed[roi.slice - 1])
         return located.image(name, 0, field, once=False)
     got = f"nothing says which of {len(listed)} images it belongs to"
-    todo = "name the file after its image, as in a_RoiSet.zip beside a.png"
+    todo = (
+        "name the file after its image, as in a_RoiSet.zip beside a.png, and name the folder of "
+        "the images with --root (root=) where they lie elsewhere"
+    )
     collector.fault(0, field, got, todo)
     return None
 

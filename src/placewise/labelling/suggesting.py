@@ -17,12 +17,10 @@ from placewise.errors import PlacewiseError
 from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labelling.order import spread
+from placewise.motion import FAR
 from placewise.run import Run
 from placewise.task import Suggestion
 from placewise.tasks import task_named
-
-FAR = 0.1
-"""A radius of this share of the image's diagonal says as little as can be."""
 
 _LOG = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from placewise.frames import Frames, frame_named
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
 from placewise.labels import KeypointDataset, KeypointSample, Visibility
-from placewise.motion import Track, doubt, jumps_of, longest, steps_of
+from placewise.motion import FAR, Track, doubt, jumps_of, longest, steps_of
 
 _LOG = logging.getLogger("placewise")
 
@@ -65,6 +65,11 @@ class Movement:
     tracks: tuple[Track, ...]
     skeleton: tuple[tuple[str, str], ...] = ()
     task: str = "keypoints"
+
+    @property
+    def far(self) -> float:
+        """Pixels of a radius above which a keypoint is not sure, as on the labelling page."""
+        return FAR * float(np.hypot(*self.size))
 
     @property
     def followed(self) -> bool:
@@ -178,7 +183,7 @@ def write_table(movement: Movement, file: Path) -> None:
 
 def write_doubts(movement: Movement, file: Path, threshold: float) -> FloatArray:
     """`frame,time,doubt,jumps`: which frames need a look; (T,) the doubts."""
-    doubts = doubt(movement.tracks, len(movement.numbers), threshold)
+    doubts = doubt(movement.tracks, len(movement.numbers), threshold, movement.far)
     jumps = np.zeros(len(doubts), np.int64)
     for track in movement.tracks:
         jumps[track.start : track.stop] += jumps_of(track.places).sum(1)
@@ -244,8 +249,8 @@ def changed(movement: Movement, tracks: Sequence[Track], **more: Any) -> Movemen
 
 def facts_of(movement: Movement, track: Track, threshold: float) -> list[Mapping[str, Any]]:
     """What a report says of each keypoint of a track: shares, jumps, gaps."""
-    there, steps = track.there, steps_of(track.places)
-    unsure = ~there | ~(track.scores >= threshold)
+    steps = steps_of(track.places)
+    unsure = track.unsure(threshold, movement.far)
     jumps = jumps_of(track.places)
     rows: list[Mapping[str, Any]] = []
     for k, name in enumerate(movement.names):

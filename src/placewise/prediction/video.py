@@ -83,9 +83,10 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         if self.start < 0 or self.step < 1 or (self.stop is not None and self.stop <= self.start):
+            end = "the end" if self.stop is None else self.stop
             raise SettingsError(
-                f"got frames from {self.start} to {self.stop} by {self.step}; they count from 0, "
-                "the stop is behind the start, and the step is 1 or more"
+                f"got frames from {self.start} to {end} by {self.step}; they count from 0, the "
+                "stop is behind the start, and the step is 1 or more"
             )
         if self.gate is not None and not 0 <= self.gate <= 1:
             raise SettingsError(f"got a gate of {self.gate}; a score is from 0 to 1")
@@ -204,11 +205,11 @@ def _check_out(out: Path, resume: bool) -> None:
 
 
 def _part(progress: Progress | None, stage: int, stages: int) -> Progress | None:
-    """Progress of one of several stages of the same length."""
+    """Progress of one of several stages of the same length, in frames of the whole."""
     if progress is None:
         return None
     whole: Callable[[int, int], None] = progress
-    return lambda done, total: whole(stage * total + done, stages * total)
+    return lambda done, total: whole((stage * total + done) // stages, total)
 
 
 def _movement(

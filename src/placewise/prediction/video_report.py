@@ -25,6 +25,7 @@ from placewise.report.parts import (
     Table,
 )
 from placewise.report.style import Theme
+from placewise.wording import counted
 
 WORST = 12
 """Frames that are shown."""
@@ -36,7 +37,11 @@ CARD = (480, 640)
 """Least and most pixels of the longer side of a shown frame."""
 
 WORDS = (
-    ("not sure", "the keypoint has no place, or a score below the threshold"),
+    (
+        "not sure",
+        "the keypoint has no place, a score below the threshold, or a radius_90 above a tenth of "
+        "the image's diagonal",
+    ),
     ("jump", "a movement of more than 20 px and five times the median from one frame to the next"),
     ("gap", "frames one after another in which a keypoint is not sure"),
     ("doubt", "of a frame: the mean of 1 − score, and 1 more for what is not sure or has jumped"),
@@ -71,7 +76,7 @@ def report_of(
     report = Report(
         seen.video.name,
         f"On {count:,} frames of {seen.video.name}, {100 * unsure:.1f} % of keypoints are not "
-        f"sure, and there are {jumps:,} jumps.",
+        f"sure; {counted(jumps, 'jumps')}.",
         [
             _frames_section(seen, doubts, threshold),
             _next_section(seen, out),
@@ -123,9 +128,9 @@ def _caption(seen: Movement, at: int, tracks: Sequence[Track], threshold: float)
     when = "" if seen.times is None else f", {seen.seconds(at):.2f} s"
     low: list[str] = []
     for track in tracks:
-        row = at - track.start
+        row, unsure = at - track.start, track.unsure(threshold, seen.far)
         for k, name in enumerate(seen.names):
-            if not track.scores[row, k] >= threshold:
+            if unsure[row, k]:
                 low.append(name)
             elif jumps_of(track.places[max(0, row - 1) : row + 1])[-1, k]:
                 low.append(f"{name} moves far")
@@ -134,14 +139,20 @@ def _caption(seen: Movement, at: int, tracks: Sequence[Track], threshold: float)
 
 
 def command(seen: Movement, out: Path) -> str:
-    """What puts the frames that need a look into a folder for labelling."""
-    words = ["placewise", "frames", str(seen.video), "--out", "frames_to_label"]
+    """What puts the frames that need a look into a folder for labelling.
+
+    It is the one that is labelled already where the user names it: frames are added to it.
+    """
+    words = ["placewise", "frames", str(seen.video), "--out", "my_folder"]
     words += ["--number", "20", "--method", "uncertain", "--predictions", str(out)]
     return shlex.join(words)
 
 
 def _next_section(seen: Movement, out: Path) -> Section:
-    words = "Take these frames out, label them, and train again: "
+    words = (
+        "Take these frames out into the folder that you labelled (here: my_folder), label them "
+        "with placewise label my_folder, and train again on all of it: "
+    )
     return Section("Correct the worst frames", [Paragraph(words + command(seen, out))])
 
 
@@ -157,7 +168,7 @@ def _curves_section(written: Movement, tracks: Sequence[Track], threshold: float
 
 def _figure(movement: Movement, track: Track, seen: Track, threshold: float) -> Figure:
     """Those keypoints of a track that are least often sure."""
-    unsure = ~track.there | ~(track.scores >= threshold)
+    unsure = seen.unsure(threshold, movement.far) | ~track.there
     chosen = np.sort(np.argsort(-unsure.mean(0), kind="stable")[:SHOWN])
     span = slice(track.start, track.stop)
     frames = np.array(movement.numbers[span], np.float64)
