@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ class Movement:
     @property
     def far(self) -> float:
         """Pixels of a radius above which a keypoint is not sure, as on the labelling page."""
-        return FAR * float(np.hypot(*self.size))
+        return FAR * math.hypot(*self.size)
 
     @property
     def followed(self) -> bool:
