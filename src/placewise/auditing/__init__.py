@@ -28,18 +28,27 @@ from torch.export import ExportedProgram
 
 from placewise import __version__
 from placewise.auditing._counted import COUNTED, Counted, count
-from placewise.auditing._drawings import NAMES, Drawing, all_drawings
+from placewise.auditing._drawings import NAMES, Drawing, counted_drawings, measured_drawings
 from placewise.auditing._draws import noise_images
-from placewise.auditing._measured import ROOM, Hints, Measured
+from placewise.auditing._measured import ROOM, Hints, MapOf, Measured
 from placewise.auditing._measured import measure as run_measurements
 from placewise.auditing._numbers import plain, relative
 from placewise.auditing._page import audit_page
 from placewise.auditing._run import Program
-from placewise.auditing._words import measured_table, sides_of, table, verdict, verdict_without
+from placewise.auditing._words import (
+    measured_rows,
+    measured_table,
+    missing_said,
+    sides_of,
+    table,
+    verdict,
+    verdict_without,
+)
 from placewise.auditing.advice import sizes_near
 from placewise.auditing.alignment import SizeAlignment
 from placewise.auditing.conditions import SCALARS, Condition, scalars_of
-from placewise.errors import CaptureError, SettingsError
+from placewise.auditing.receptive_field import ReceptiveField
+from placewise.errors import CaptureError
 from placewise.files import claim_folder, write_bytes, write_json, write_text
 from placewise.geometry import PIXEL_CONVENTION
 from placewise.graph import Graph, capture, capture_program, image_shape
@@ -69,6 +78,7 @@ class Audit:
         notes: sentences that the reader has to know.
         why: why the network could not be followed, or not in the best way.
         seed: for all that was drawn at random.
+        before: the same audit before anything was measured, whose figures are not drawn again.
 
     Example:
         >>> found = audit(nn.Conv2d(3, 4, 3, padding=1), (3, 16, 16), measure=False)
@@ -84,6 +94,13 @@ class Audit:
     notes: tuple[str, ...] = ()
     why: str = ""
     seed: int = 0
+    before: Audit | None = None
+
+    @property
+    def missing(self) -> list[str]:
+        """What this audit lacks of what was asked for, and why; empty if it is complete."""
+        lacking = [] if self.counted is not None else [f"not counted: {self.why}"]
+        return [*lacking, *(missing_said(self.measured) if self.measured else [])]
 
     @property
     def verdict(self) -> str:
@@ -113,7 +130,12 @@ class Audit:
     @cached_property
     def drawings(self) -> dict[str, Drawing]:
         """All figures by name, the most important first."""
-        found = all_drawings(self.counted, self.measured, self.sizes)
+        if self.before is not None:
+            found = list(self.before.drawings.values())
+        else:
+            found = list(counted_drawings(self.counted, self.sizes)) if self.counted else []
+        if self.measured is not None:
+            found += measured_drawings(self.measured, self.counted)
         return {drawing.name: drawing for drawing in found}
 
     def scalars(self) -> dict[str, float | bool | None]:
@@ -197,6 +219,7 @@ def audit(
     seed: int = 0,
     name: str = "",
     notes: Sequence[str] = (),
+    out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -218,6 +241,8 @@ def audit(
         seed: for all random draws.
         name: of the network; by default its class.
         notes: sentences that the reader has to know.
+        out: folder to save the findings in, see `Audit.save`: what was counted before anything is
+            measured, so that no failure loses it, and everything at the end.
         say: called with the table of what was counted before anything is measured, and with the
             rest of the table at the end.
         progress: called with (done, total) runs of the network, approximately.
@@ -236,17 +261,34 @@ def audit(
     found = replace(found, name=name or found.name, notes=tuple(notes), seed=seed)
     if found.counted is None and not measure:
         raise CaptureError(found.why)
-    if say and found.counted is not None:
-        say(found.table())
-    if not measure:
-        return found
+    if found.counted is not None:
+        if say:
+            say(found.table())
+        if out is not None:
+            found.save(out)
+    if measure:
+        found = _with_measurements(found, model, images, say, progress)
+        if out is not None:
+            found.save(out)
+    return found
+
+
+def _with_measurements(
+    found: Audit,
+    model: nn.Module | ExportedProgram,
+    images: Tensor | None,
+    say: Callable[[str], None] | None,
+    progress: Callable[[int, int], None] | None,
+) -> Audit:
+    """The audit with what can be measured."""
     module = Program(model) if isinstance(model, ExportedProgram) else model
     hints = _hints(found.counted)
-    try:
-        measured = run_measurements(module, shape, images, hints, seed=seed, progress=progress)
-    except SettingsError as error:
-        raise error if found.counted else CaptureError(f"{found.why}; {error}") from error
-    whole = replace(found, measured=measured)
+    measured = run_measurements(
+        module, found.shape, images, hints, seed=found.seed, progress=progress
+    )
+    if found.counted is None and not any(measured_rows(measured)):
+        raise CaptureError(f"{found.why}; {'; '.join(missing_said(measured))}")
+    whole = replace(found, measured=measured, before=found)
     if say:
         say(f"\n{measured_table(measured)}" if found.counted else whole.table())
     return whole
@@ -290,10 +332,28 @@ def _hints(counted: Counted | None) -> Hints:
         return Hints()
     known = [math.ceil(step) for step in counted.field.stride if step is not None]
     return Hints(
-        theoretical=counted.field.size,
+        fields=_fields_of_maps(counted),
         prediction=relative(counted.paths.counts),
         stride=known if len(known) == len(counted.field.size) else None,
     )
+
+
+def _fields_of_maps(counted: Counted) -> dict[MapOf, ReceptiveField]:
+    """Receptive fields of maps by the submodule that returns them and their sides.
+
+    Of the maps of one size that are made in a submodule or in those inside it, the last counts.
+    """
+    graph = counted.graph
+    found: dict[MapOf, ReceptiveField] = {}
+    for number in sorted(graph.maps):
+        parts = graph.nodes[number].module.split(".")
+        sides = tuple(counted.sides(number))
+        for length in range(1, len(parts) + 1):
+            found[".".join(parts[:length]), sides] = counted.fields[number]
+    for number in reversed(graph.outputs):
+        if number in graph.maps:
+            found["", tuple(counted.sides(number))] = counted.fields[number]
+    return found
 
 
 def _sorted(value: Any) -> Any:

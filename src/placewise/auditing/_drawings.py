@@ -55,21 +55,21 @@ def _drawn(figure: Callable[..., bytes], *values: object) -> Callable[[Theme], b
     return cache(partial(figure, *values))
 
 
-def all_drawings(
-    counted: Counted | None, measured: Measured | None, sizes: Sequence[SizeAlignment]
-) -> Iterator[Drawing]:
-    """All figures, the most important first."""
-    if counted is not None:
-        yield _path_map(counted)
-        if len(counted.layers) > 1:
-            yield from _by_layer(counted)
-        if not counted.alignment.missed and any(one.misaligned_layers for one in sizes):
-            yield _size_chart(sizes, counted.alignment.size)
-        yield from _padding_maps(counted)
-    if measured is not None:
-        yield from _sensitivity(measured, counted)
-        yield from _shifts(measured)
-        yield from _borders(measured)
+def counted_drawings(counted: Counted, sizes: Sequence[SizeAlignment]) -> Iterator[Drawing]:
+    """Figures of what was counted, the most important first."""
+    yield _path_map(counted)
+    if len(counted.layers) > 1:
+        yield from _by_layer(counted)
+    if not counted.alignment.missed and any(one.misaligned_layers for one in sizes):
+        yield _size_chart(sizes, counted.alignment.size)
+    yield from _padding_maps(counted)
+
+
+def measured_drawings(measured: Measured, counted: Counted | None) -> Iterator[Drawing]:
+    """Figures of what was measured, the most important first."""
+    yield from _sensitivity(measured, counted)
+    yield from _shifts(measured)
+    yield from _borders(measured)
 
 
 def _path_map(counted: Counted) -> Drawing:
@@ -197,17 +197,17 @@ def _shifts(measured: Measured) -> Iterator[Drawing]:
     if (phases := measured.phases) is not None:
         yield Drawing(
             "phases",
-            "How much the output changes when the image moves a little, by the size of the shift; "
-            "100 is as much as between two unrelated images. The last row and column are a whole "
-            "stride. If the numbers before them are large, the output "
-            "depends on the grid at which the network samples: blur before striding, or train on "
-            "shifted images.",
-            f"Map of the output’s change by shift, up to {share(float(phases.share.max()))}",
+            "How much of the output’s variance is made by a shift below a stride, by the size of "
+            f"the shift, beyond the {share(phases.control)} that a whole stride makes by new "
+            "content at the border; 100: two crops of one image differ as much as two images. If "
+            "the numbers are large, the output depends on the grid at which the network samples: "
+            "blur before striding, or train on shifted images.",
+            f"Map of the share of variance by shift, up to {share(float(phases.share.max()))}",
             _drawn(
                 maps.grid_map,
                 100 * phases.share,
                 phases.offsets,
-                "change (% of that between images)",
+                "share of the variance (%)",
                 "moved by",
             ),
         )

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from placewise.auditing._draws import noise_images
 from placewise.auditing._numbers import Finding
-from placewise.auditing._run import Strides, common_shift, crop, find_layers, room
+from placewise.auditing._run import (
+    OUTPUT,
+    MapOf,
+    Strides,
+    as_input,
+    common_shift,
+    crop,
+    find_layers,
+    forward,
+    map_sizes,
+    reporting,
+    room,
+    run,
+)
 from placewise.auditing.borders import BorderSwap, Equivariance, border_swap, equivariance
 from placewise.auditing.effective import EffectiveField, effective_field
 from placewise.auditing.position import PositionProbe, position_probe
+from placewise.auditing.receptive_field import GLOBAL, ReceptiveField
 from placewise.auditing.sensitivity import (
     Comparison,
     Sensitivity,
@@ -35,7 +50,7 @@ from placewise.auditing.shift import (
 )
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
-from placewise.graph import undisturbed
+from placewise.graph import uncompiled, undisturbed
 
 MANY, SOME, FEW = 32, 8, 4
 """Images for what is cheap, for what is not, and for what runs the network at many places."""
@@ -49,20 +64,32 @@ PLACES = {1: 16, 2: 5, 3: 3}
 GRADIENTS = 4
 """Gradients for each image, for the effective field and for the sensitivity."""
 
+BATCH = 16
+"""Most images in one run."""
+
 
 @dataclass(frozen=True, eq=False)
 class Hints:
     """What is known from counting.
 
     Attributes:
-        theoretical: sides of the receptive field of the last map, in pixels.
+        fields: receptive fields of maps, by the submodule that returns them and their sides.
         prediction: (*space) what the sensitivity is compared with: the path counts.
         stride: pixels per axis after which phases repeat, used if no layer shows it.
     """
 
-    theoretical: Sequence[int] | None = None
+    fields: Mapping[MapOf, ReceptiveField] = field(default_factory=dict)
     prediction: FloatArray | None = None
     stride: Sequence[int] | None = None
+
+    def strides(self) -> dict[MapOf, Strides]:
+        """Strides of maps along the axes: those that are whole, or one over a whole number."""
+        found: dict[MapOf, Strides] = {}
+        for name, one in self.fields.items():
+            steps = [step for step in one.stride if step and 1 in step.as_integer_ratio()]
+            if len(steps) == len(one.stride):
+                found[name] = tuple(steps)
+        return found
 
 
 @dataclass(frozen=True)
@@ -131,33 +158,40 @@ def measure(
             larger images counts as several, and so does a gradient.
 
     Raises:
-        SettingsError: the images do not fit, or nothing can be measured with them.
+        SettingsError: the images do not fit.
     """
     space, hints = tuple(shape[1:]), hints or Hints()
     source = "noise" if images is None else "images"
     if images is None:
         images = noise_images((shape[0], *(ROOM * side for side in space)), MANY, seed)
-    with undisturbed(model):
-        layers = _layers(model, shape)
-    bench = _Bench(model, _fitted(images, shape), space, layers, hints, seed)
+    bench = _Bench(uncompiled(model), _fitted(images, shape), space, {}, hints, seed)
+    try:
+        bench = bench.prepared()
+    except SettingsError as error:
+        found, missing = {}, dict.fromkeys(bench.runs(), str(error))
+    else:
+        found, missing = _measurements(bench, _Meter(math.prod(shape), progress))
+    pairs = {"sensitivity": "comparison", "occlusion": "occlusion_comparison"}
+    if hints.prediction is not None:
+        for name in found.keys() & pairs.keys():
+            found[pairs[name]] = compare(found[name], hints.prediction)
+    return Measured(source, min(MANY, len(images)), **found, missing=missing)
+
+
+def _measurements(bench: _Bench, meter: _Meter) -> tuple[dict[str, Any], dict[str, str]]:
+    """What each measurement found, or why it was not possible."""
     planned = bench.runs()
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    meter = _Meter(math.prod(shape), sum(planned.values()), progress)
-    with meter.on(model):
+    meter.total = sum(planned.values())
+    with reporting(meter.ran):
         for name, runs in planned.items():
             with meter.during(runs):
                 try:
                     found[name] = getattr(bench, name)()
                 except SettingsError as error:
                     missing[name] = str(error)
-    if not found:
-        raise SettingsError(f"nothing could be measured: {next(iter(missing.values()))}")
-    pairs = {"sensitivity": "comparison", "occlusion": "occlusion_comparison"}
-    if hints.prediction is not None:
-        for name in found.keys() & pairs.keys():
-            found[pairs[name]] = compare(found[name], hints.prediction)
-    return Measured(source, min(MANY, len(images)), **found, missing=missing)
+    return found, missing
 
 
 def _fitted(images: Tensor, shape: Sequence[int]) -> Tensor:
@@ -175,31 +209,17 @@ def _fitted(images: Tensor, shape: Sequence[int]) -> Tensor:
     return images[:MANY]
 
 
-def _layers(model: nn.Module, shape: Sequence[int]) -> dict[str, Strides]:
-    """Layers that give maps; empty if none does."""
-    try:
-        return find_layers(model, tuple(shape))
-    except SettingsError:
-        return {}
-
-
 class _Meter:
-    """Counts the runs of a network while it runs, and reports how many are done."""
+    """Counts the runs of a network, and reports how many are done.
 
-    def __init__(
-        self, values: int, total: int, report: Callable[[int, int], None] | None = None
-    ) -> None:
-        self.values, self.total, self.report = values, total, report
+    Args:
+        values: of one image.
+        report: called with (done, total).
+    """
+
+    def __init__(self, values: int, report: Callable[[int, int], None] | None = None) -> None:
+        self.values, self.total, self.report = values, 0, report
         self.done, self.end = 0.0, 0
-
-    @contextmanager
-    def on(self, model: nn.Module) -> Iterator[None]:
-        """Count the runs of a network; the hook is removed afterwards."""
-        handle = model.register_forward_hook(self._ran)
-        try:
-            yield
-        finally:
-            handle.remove()
 
     @contextmanager
     def during(self, runs: int) -> Iterator[None]:
@@ -208,8 +228,9 @@ class _Meter:
         yield
         self._reach(self.end)
 
-    def _ran(self, _model: nn.Module, inputs: tuple[Any, ...], _output: object) -> None:
-        self._reach(min(self.done + inputs[0].numel() / self.values, self.end))
+    def ran(self, images: Tensor) -> None:
+        """The network has run on images."""
+        self._reach(min(self.done + images.numel() / self.values, self.end))
 
     def _reach(self, done: float) -> None:
         self.done = done
@@ -226,6 +247,26 @@ def _few_phases(stride: int, most: int) -> list[int]:
     return [0, *(powers[one] for one in chosen), stride]
 
 
+def _at_once(model: nn.Module, images: Tensor) -> int:
+    """How many images the network takes at once: many, or one.
+
+    Raises:
+        SettingsError: it takes no image, or its output has no axis for images.
+    """
+    one = run(model, images[:1])[OUTPUT]
+    try:
+        forward(model, images)
+    except SettingsError:
+        return 1
+    two = run(model, images)[OUTPUT]
+    if one.shape[1:] != two.shape[1:]:
+        raise SettingsError(
+            f"the output has the shape {tuple(one.shape)} for one image and {tuple(two.shape)} for "
+            "two; wrap the network so that it returns the same for each image"
+        )
+    return BATCH
+
+
 @dataclass(frozen=True)
 class _Bench:
     """One network with its images, ready to be measured."""
@@ -236,6 +277,37 @@ class _Bench:
     layers: dict[str, Strides]
     hints: Hints
     seed: int
+    theoretical: Sequence[int] | None = None
+    at_once: int = BATCH
+
+    def prepared(self) -> _Bench:
+        """The same with the layers that give maps, and the number of images for one run.
+
+        Raises:
+            SettingsError: the network does not run, or its output cannot be measured.
+        """
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        if any(tensor.is_meta for tensor in tensors):
+            raise SettingsError(
+                "the network's weights have no values: they are on the meta device; load them"
+            )
+        shape = (self.wide.shape[1], *self.space)
+        with undisturbed(self.model), torch.no_grad():
+            at_once = _at_once(self.model, as_input(self.model, self.middle(2)))
+            try:
+                layers = find_layers(self.model, shape, known=self.hints.strides())
+                last = list(layers)[-1]
+                read = self._read(last, map_sizes(self.model, shape, [last])[last])
+            except SettingsError:
+                layers, read = {}, None
+        return replace(self, layers=layers, theoretical=read, at_once=at_once)
+
+    def _read(self, layer: str, sides: tuple[int, ...]) -> Sequence[int] | None:
+        """Pixels along each axis that a place of a map can read; None if they were not counted."""
+        found = self.hints.fields.get((layer, sides))
+        if found is None:
+            return None
+        return self.space if found.status == GLOBAL else found.size
 
     def middle(self, count: int, spare: Sequence[int] | None = None) -> Tensor:
         """Middles of images, with the network's size and so many pixels more."""
@@ -261,52 +333,83 @@ class _Bench:
         }
 
     def effective_field(self) -> EffectiveField:
+        layer = list(self.layers)[-1] if self.layers else OUTPUT
         return effective_field(
             self.model,
             self.middle(SOME),
-            layer=list(self.layers)[-1] if self.layers else "",
+            layer=layer,
             channels=GRADIENTS,
-            theoretical=self.hints.theoretical if self.layers else None,
+            theoretical=self.theoretical,
             seed=self.seed,
+            batch_size=self.at_once,
         )
 
     def sensitivity(self) -> Sensitivity:
         """By differentiation; by perturbation for networks that cannot be differentiated."""
+        several, few = self.middle(SOME), self.middle(FEW)
+        alike: dict[str, int] = {"seed": self.seed, "batch_size": self.at_once}
         try:
-            images = self.middle(SOME)
-            return gradient_sensitivity(self.model, images, projections=GRADIENTS, seed=self.seed)
+            return gradient_sensitivity(self.model, several, projections=GRADIENTS, **alike)
         except SettingsError:
-            cells = PLACES[len(self.space)]
-            return perturbation(self.model, self.middle(FEW), grid=cells, seed=self.seed)
+            return perturbation(self.model, few, grid=PLACES[len(self.space)], **alike)
 
     def occlusion(self) -> Sensitivity:
-        return occlusion(self.model, self.middle(FEW), grid=PLACES[len(self.space)])
+        cells = PLACES[len(self.space)]
+        return occlusion(self.model, self.middle(FEW), grid=cells, batch_size=self.at_once)
 
     def position(self) -> tuple[PositionProbe, ...]:
-        return position_probe(self.model, self.middle(MANY), layers=self._named(), seed=self.seed)
+        return position_probe(
+            self.model,
+            self.middle(MANY),
+            layers=self._named(),
+            seed=self.seed,
+            batch_size=self.at_once,
+        )
 
     def equivariance(self) -> tuple[Equivariance, ...]:
-        wide = self.middle(SOME, self._shift())
-        return equivariance(self.model, wide, size=self.space, layers=self._named())
+        wide, layers = self.middle(SOME, self._shift()), self._named()
+        return equivariance(
+            self.model, wide, size=self.space, layers=layers, batch_size=self.at_once
+        )
 
     def border_swap(self) -> tuple[BorderSwap, ...]:
-        return border_swap(self.model, self.wide[:SOME], size=self.space, layers=self._named())
+        wide, layers = self.wide[:SOME], self._named()
+        return border_swap(
+            self.model, wide, size=self.space, layers=layers, batch_size=self.at_once
+        )
 
     def consistency(self) -> Consistency:
         """As with 256 pixels for 224, and a whole stride at least."""
         spare = [max(s, side // 7) for s, side in zip(self._shift(), self.space, strict=True)]
-        wide = self.middle(MANY, spare)
-        return consistency(self.model, wide, size=self.space, pairs=1, seed=self.seed)
+        return consistency(
+            self.model,
+            self.middle(MANY, spare),
+            size=self.space,
+            pairs=1,
+            seed=self.seed,
+            batch_size=self.at_once,
+        )
 
     def phases(self) -> PhaseMap:
         stride = self._shift()
         few = [_few_phases(step, PLACES[len(stride)]) for step in stride]
-        wide = self.middle(FEW, stride)
-        return phase_map(self.model, wide, size=self.space, stride=stride, offsets=few)
+        return phase_map(
+            self.model,
+            self.middle(FEW, stride),
+            size=self.space,
+            stride=stride,
+            offsets=few,
+            batch_size=self.at_once,
+        )
 
     def places(self) -> PlaceMap:
-        at = PLACES[len(self.space)]
-        return place_map(self.model, self.middle(FEW), stride=self._shift(), places=at)
+        return place_map(
+            self.model,
+            self.middle(FEW),
+            stride=self._shift(),
+            places=PLACES[len(self.space)],
+            batch_size=self.at_once,
+        )
 
     def _named(self) -> dict[str, Strides]:
         if not self.layers:

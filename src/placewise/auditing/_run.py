@@ -9,7 +9,9 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -128,8 +130,12 @@ def room(
 
 
 def _first_tensor(output: object) -> Tensor | None:
-    """The first floating-point tensor of an output, in the order of its entries."""
-    return next((one for one in tensors_of(output) if one.is_floating_point()), None)
+    """The first dense floating-point tensor of an output, in the order of its entries."""
+    return next((one for one in tensors_of(output) if _is_dense(one)), None)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_nested
 
 
 def first_tensor(output: object) -> Tensor:
@@ -186,6 +192,11 @@ def tapped(
                 f"the network has no layer '{name}'; choose a name from its named_modules(), or '' "
                 f"for its output.{did_you_mean(name, modules, 3)}"
             )
+        if isinstance(modules[name], torch.jit.ScriptModule):
+            raise SettingsError(
+                f"layer '{name}' is compiled by TorchScript, which does not show the outputs of "
+                "layers; give the network as it was before torch.jit.script"
+            )
     seen: dict[str, T] = {}
     handles = []
     try:
@@ -218,26 +229,69 @@ def run(model: nn.Module, images: Tensor, names: Sequence[str] = (OUTPUT,)) -> d
         names: of submodules; '' is the network's own output.
 
     Raises:
-        SettingsError: the network fails on these images, or a layer returns no tensor.
+        SettingsError: the network fails on these images, or the output of a layer is nothing that
+            can be measured.
 
     Example:
         >>> run(nn.ReLU(), torch.tensor([[-1.0, 2.0]]))[""]
         tensor([[0., 2.]])
     """
-    with tapped(model, names, Tensor.clone) as seen:
+    with tapped(model, [name for name in names if name != OUTPUT], Tensor.clone) as seen:
         output = forward(model, images)
     if OUTPUT in names:
-        first_tensor(output)
+        seen[OUTPUT] = first_tensor(output)
     for name in names:
         if name not in seen:
             raise SettingsError(
                 f"layer '{name}' returned no tensor when the network ran; choose another layer"
             )
+        _check(seen[name], len(images), f"layer '{name}'" if name else "the network's output")
     return seen
+
+
+def _check(output: Tensor, count: int, what: str) -> None:
+    """Refuse an output without an entry for each image, or without finite numbers."""
+    if not output.ndim or len(output) != count:
+        raise SettingsError(
+            f"{what} has the shape {tuple(output.shape)} for {count} image{'s'[: count - 1]}; only "
+            "tensors whose first axis is that of the images are measured: wrap the network so "
+            "that it returns one"
+        )
+    if not output.numel():
+        raise SettingsError(f"{what} is empty: its shape is {tuple(output.shape)}")
+    if output.is_meta:
+        raise SettingsError(f"{what} has no values: it is on the meta device")
+    low, high = output.detach().aminmax()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise SettingsError(f"{what} contains NaN or infinite numbers")
+
+
+_ran: ContextVar[Callable[[Tensor], None] | None] = ContextVar("_ran", default=None)
+
+
+@contextmanager
+def reporting(ran: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call a function with the images after each run of a network.
+
+    Example:
+        >>> counts = []
+        >>> with reporting(lambda images: counts.append(len(images))):
+        ...     _ = run(nn.ReLU(), torch.zeros(3, 1, 2))
+        >>> counts
+        [3]
+    """
+    token = _ran.set(ran)
+    try:
+        yield
+    finally:
+        _ran.reset(token)
 
 
 def forward(model: nn.Module, images: Tensor) -> object:
     """A network's raw output on a copy of images.
+
+    This and `gradient` are the only places where the user's code runs. They turn whatever it
+    raises into an error of ours, so that any other exception is a mistake of our own.
 
     Raises:
         SettingsError: the network fails on these images.
@@ -247,14 +301,63 @@ def forward(model: nn.Module, images: Tensor) -> object:
         tensor([1.])
     """
     try:
-        return model(images.clone())
+        output: object = model(images.clone())
     except SettingsError:
         raise
     except Exception as error:
         raise SettingsError(
-            f"the network fails on images of shape {tuple(images.shape)}: {error}; give "
-            "images of a size and with channels that it takes"
+            f"the network fails on images of shape {tuple(images.shape)}: {first_line(error)}; "
+            "give images of a size and with channels that it takes"
         ) from error
+    if (ran := _ran.get()) is not None:
+        ran(images)
+    return output
+
+
+def gradient(total: Tensor, leaf: Tensor, *, again: bool) -> Tensor:
+    """The gradient of a sum of outputs by the images.
+
+    Args:
+        total: a single number.
+        leaf: the images from which it was computed.
+        again: whether other gradients of the same run are to follow.
+
+    Raises:
+        SettingsError: the network cannot be differentiated by the images.
+
+    Example:
+        >>> leaf = torch.ones(2, requires_grad=True)
+        >>> gradient((3 * leaf).sum(), leaf, again=False)
+        tensor([3., 3.])
+    """
+    why = "nothing connects the output with the image"
+    try:
+        (found,) = torch.autograd.grad(total, leaf, retain_graph=again, allow_unused=True)
+    except Exception as error:
+        found, why = None, first_line(error)
+    if found is None:
+        raise SettingsError(
+            f"the network cannot be differentiated by the image: {why}; choose a layer before a "
+            "detach or an argmax"
+        )
+    _check(found, len(leaf), "the gradient by the image")
+    return found
+
+
+LONGEST = 200
+"""Characters of a foreign message that are shown."""
+
+
+def first_line(error: Exception) -> str:
+    r"""What a foreign error says, on one line.
+
+    Example:
+        >>> first_line(RuntimeError("shapes differ\nat layer 3")), first_line(KeyError())
+        ('RuntimeError: shapes differ', 'KeyError')
+    """
+    said = str(error).strip().partition("\n")[0].rstrip(". ")
+    said = said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def batches(
@@ -269,7 +372,7 @@ def batches(
     for start in range(0, len(images), batch_size):
         with torch.no_grad():
             seen = run(model, images[start : start + batch_size], names)
-        yield seen
+        yield {name: output.detach() for name, output in seen.items()}
 
 
 def outputs(model: nn.Module, images: Tensor, layer: str = OUTPUT, batch_size: int = 8) -> Tensor:
@@ -280,6 +383,11 @@ def outputs(model: nn.Module, images: Tensor, layer: str = OUTPUT, batch_size: i
         [[0.0], [2.0]]
     """
     parts = [seen[layer].double().cpu() for seen in batches(model, images, (layer,), batch_size)]
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise SettingsError(
+            "the shape of the output depends on what the images show, so that outputs cannot be "
+            "compared; wrap the network so that it returns a tensor of one shape"
+        )
     return torch.cat(parts)
 
 
@@ -288,20 +396,27 @@ def outputs(model: nn.Module, images: Tensor, layer: str = OUTPUT, batch_size: i
 Strides = tuple[Fraction, ...]
 """Pixels of the image per cell of a map, for each axis; below 1 if the map is the finer one."""
 
+MapOf = tuple[str, tuple[int, ...]]
+"""A map: the name of the submodule that returns it, and its sides."""
+
 Layers = Sequence[str] | Mapping[str, Sequence[int | Fraction]] | None
 """Names of submodules, or names with the stride of each per axis, or None to find them."""
 
 
 def find_layers(
-    model: nn.Module, shape: Sequence[int], layers: Layers = None
+    model: nn.Module,
+    shape: Sequence[int],
+    layers: Layers = None,
+    known: Mapping[MapOf, Strides] = MappingProxyType({}),
 ) -> dict[str, Strides]:
-    """Layers that give a map, with their strides, measured from the sizes of maps.
+    """Layers that give a map, with their strides.
 
     The network runs on an empty image of this size and on one that is n ≥ max(size, 64) pixels
-    larger per axis (32 for a volume). A map that grows by m cells has the stride n / m, to the
-    nearest whole number or to one over a whole number. What does not grow is no map: a vector, a
-    grid of fixed size, channels in the last dimension. If the network refuses the larger image, the
-    stride is size / cells, and only what has the same stride along all axes is a map.
+    larger per axis (32 for a volume). What does not grow is no map: a vector, a grid of fixed size,
+    channels in the last dimension. A map that grows by m cells has the stride that was counted, or
+    else n / m, to the nearest whole number or to one over a whole number. If the network refuses
+    the larger image, only maps whose stride was counted are taken. If none was, the stride is
+    size / cells, and only what has the same stride along all axes is a map.
 
     Args:
         model: a network inside `undisturbed`.
@@ -309,6 +424,7 @@ def find_layers(
         layers: names to measure; a mapping gives the strides and nothing is measured; None
             chooses the last layer before each change of the map's size, in the order in which
             layers finish, and of each size the first and the last of these.
+        known: strides that were counted.
 
     Returns:
         Name → stride per axis.
@@ -323,9 +439,10 @@ def find_layers(
     """
     if isinstance(layers, Mapping):
         return {name: tuple(map(Fraction, strides)) for name, strides in layers.items()}
-    names = tuple(dict(model.named_modules(remove_duplicate=False))) if layers is None else layers
-    sizes = _map_sizes(model, tuple(shape), names)
-    strides = _measured_strides(model, tuple(shape), sizes)
+    names = _observable(model) if layers is None else layers
+    sizes = map_sizes(model, tuple(shape), names)
+    counted = {name: known[name, sizes[name]] for name in sizes if (name, sizes[name]) in known}
+    strides = _strides(model, tuple(shape), sizes, counted if known else None)
     missing = [name for name in layers or () if name not in strides]
     if missing or not strides:
         raise SettingsError(
@@ -337,37 +454,49 @@ def find_layers(
     return {name: strides[name] for name in _stages({name: sizes[name] for name in strides})}
 
 
-def _map_sizes(
+def _observable(model: nn.Module) -> tuple[str, ...]:
+    """Names of the submodules whose outputs can be seen, and of the output."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    seen = [name for name, one in modules.items() if not isinstance(one, torch.jit.ScriptModule)]
+    return tuple(dict.fromkeys([OUTPUT, *seen]))
+
+
+def map_sizes(
     model: nn.Module, shape: tuple[int, ...], names: Sequence[str]
 ) -> dict[str, tuple[int, ...]]:
     """Sizes of outputs (1, C, *size), in the order in which layers finish."""
     image = as_input(model, torch.zeros(1, *shape))
-    with torch.no_grad(), tapped(model, names, lambda tensor: tuple(tensor.shape)) as seen:
-        forward(model, image)
+    inner = [name for name in names if name != OUTPUT]
+    with torch.no_grad(), tapped(model, inner, lambda tensor: tuple(tensor.shape)) as seen:
+        output = _first_tensor(forward(model, image))
+    if OUTPUT in names and output is not None:
+        seen[OUTPUT] = tuple(output.shape)
     maps = {name: found for name, found in seen.items() if len(found) == len(shape) + 1}
     return {name: found[2:] for name, found in maps.items() if found[0] == 1}
 
 
-def _measured_strides(
-    model: nn.Module, shape: tuple[int, ...], sizes: dict[str, tuple[int, ...]]
+def _strides(
+    model: nn.Module,
+    shape: tuple[int, ...],
+    sizes: dict[str, tuple[int, ...]],
+    counted: Mapping[str, Strides] | None,
 ) -> dict[str, Strides]:
     """Strides of the layers whose output is a map."""
+    large = {name: size for name, size in sizes.items() if max(size) > 1}
     least = 64 if len(shape) < 4 else 32
     pixels = [math.ceil(max(size, least) / 32) * 32 for size in shape[1:]]
-    larger = (shape[0], *map(sum, zip(shape[1:], pixels, strict=True)))
-    measured = True
     try:
-        far = _map_sizes(model, larger, tuple(sizes))
-        cells = {name: np.subtract(far[name], sizes[name]) for name in sizes if name in far}
+        larger = (shape[0], *map(sum, zip(shape[1:], pixels, strict=True)))
+        far = map_sizes(model, larger, tuple(large))
     except SettingsError:
-        measured, pixels = False, list(shape[1:])
-        cells = {name: np.array(size) for name, size in sizes.items()}
-    strides = {
-        name: tuple(map(_stride, pixels, map(int, grown)))
-        for name, grown in cells.items()
-        if (grown > 0).all() and max(sizes[name]) > 1
-    }
-    return {name: each for name, each in strides.items() if measured or len(set(each)) == 1}
+        if counted is not None:
+            return {name: counted[name] for name in large if name in counted}
+        whole = {name: tuple(map(_stride, shape[1:], size)) for name, size in large.items()}
+        return {name: stride for name, stride in whole.items() if len(set(stride)) == 1}
+    cells = {name: np.subtract(far[name], size) for name, size in large.items() if name in far}
+    grown = {name: map(int, more) for name, more in cells.items() if (more > 0).all()}
+    found = {name: tuple(map(_stride, pixels, more)) for name, more in grown.items()}
+    return found | {name: counted[name] for name in found if counted and name in counted}
 
 
 def _stride(pixels: int, cells: int) -> Fraction:

@@ -386,9 +386,11 @@ def measured_rows(measured: Measured) -> Iterator[Row]:
         of = f"of pairs of shifted crops have one class, or strongest map (± {error}){only}"
         yield "consistency", f"{number(crops.percent)} %", of
     if (phases := measured.phases) is not None:
-        most = share(float(phases.share.max()))
-        of = "largest change of the output by a shift below a stride; 100 %: as between two images"
-        yield "phase", most, of
+        of = (
+            "of the output's variance is made by a shift below a stride, at most, beyond the "
+            f"{share(phases.control)} that a whole stride makes"
+        )
+        yield "phase", share(float(phases.share.max())), of
     if measured.equivariance:
         last = measured.equivariance[-1]
         of = f"of {_layer(last.layer)} when the image moves, in spreads of its features"
@@ -452,11 +454,12 @@ def measured_table(measured: Measured, unit: str = "px") -> str:
         measured: the numbers.
         unit: what pixels are called.
     """
-    of = " of noise" if measured.source == "noise" else ""
     rows = said(list(measured_rows(measured)), unit)
-    found = [text.table(["", "", ""], rows)] if rows else []
+    if not rows:
+        return "\n".join(missing_said(measured))
+    of = " of noise" if measured.source == "noise" else ""
     head = said(f"Measured on {measured.images} images{of}:", unit)
-    return "\n".join([head, *found, *missing_said(measured)])
+    return "\n".join([head, text.table(["", "", ""], rows), *missing_said(measured)])
 
 
 def missing_said(measured: Measured) -> list[str]:
@@ -464,4 +467,6 @@ def missing_said(measured: Measured) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for name, why in measured.missing.items():
         reasons.setdefault(why, []).append(name.replace("_", " "))
+    if len(reasons) == 1 and not any(measured_rows(measured)):
+        return [f"not measured: {why}" for why in reasons]
     return [f"not measured: {', '.join(names)}: {why}" for why, names in reasons.items()]

@@ -180,6 +180,11 @@ def border_swap(
                 cells = padded[name].shape[2:]
                 starts = [int(m / stride) for m, stride in zip(margin, strides, strict=True)]
                 cut = whole[name][crop(starts, cells)]
+                if cut.shape != padded[name].shape:
+                    raise SettingsError(
+                        f"the map of layer '{name}' does not grow with the image, so that it "
+                        "cannot be cut; choose layers before it"
+                    )
                 gathered[name].add(cut, padded[name], border_distances(cells))
     return tuple(
         BorderSwap(name, found[name], margin, each.relative(), each.overall())
@@ -197,6 +202,8 @@ def _matched(
     still: Tensor, moved: Tensor, cells: int, axis: int
 ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
     """The cells that two maps share, and their distance from the nearer border."""
+    if still.shape != moved.shape:
+        raise SettingsError("the size of a map depends on what the images show")
     distance = border_distances(still.shape[2:])
     length = still.shape[axis + 2] - cells
     if length < 1:

@@ -30,7 +30,7 @@ SCALARS = {
     "effective_field": "side of the effective receptive field, in pixels (measured)",
     "sensitivity_ratio": "sensitivity of the middle over that of the corners (measured)",
     "consistency": "percent of shifted crops that get the same class (measured)",
-    "phase_share": "largest change by a shift below a stride; 1 is that between images (measured)",
+    "phase_share": "largest share of the output's variance by a shift below a stride (measured)",
     "position": "largest share of the place's variance that a layer's features tell (measured)",
 }
 """Numbers on which conditions can be set, with their meaning."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from placewise.auditing._draws import generator
 from placewise.auditing._numbers import Finding
-from placewise.auditing._run import OUTPUT, as_input, run
+from placewise.auditing._run import OUTPUT, as_input, gradient, run
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import undisturbed
@@ -174,11 +174,11 @@ def _gradients(
     """Absolute gradients, summed over images, drawn channels and the input's channels."""
     total = torch.zeros(leaf.shape[2:], dtype=torch.float64)
     rows = torch.arange(len(leaf))
-    for column in torch.from_numpy(drawn).T:
+    columns = torch.from_numpy(drawn).T
+    for number, column in enumerate(columns, 1):
         units = output[(rows, column, *place)].sum()
-        (gradient,) = torch.autograd.grad(units, leaf, retain_graph=True, allow_unused=True)
-        if gradient is not None:
-            total += gradient.abs().double().sum((0, 1)).cpu()
+        found = gradient(units, leaf, again=number < len(columns))
+        total += found.abs().double().sum((0, 1)).cpu()
     return total.numpy()
 
 

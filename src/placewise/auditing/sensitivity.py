@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from placewise.auditing._draws import generator
 from placewise.auditing._numbers import Finding, block_means, block_sums, cells, ratio, spearman
-from placewise.auditing._run import OUTPUT, as_input, outputs, run
+from placewise.auditing._run import OUTPUT, as_input, gradient, outputs, run
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import undisturbed
@@ -423,11 +423,10 @@ def projected_changes(
         draws = [generator(seed, number, turn) for number in numbers]
         drawn = [torch.randn(count, generator=draw, dtype=torch.float64) for draw in draws]
         weights = torch.stack([one / one.norm() for one in drawn]).reshape(output.shape)
-        (gradients,) = torch.autograd.grad(
-            (output * weights.to(output)).sum(), leaf, retain_graph=True, allow_unused=True
-        )
-        for gradient, draw in zip(() if gradients is None else gradients, draws, strict=False):
-            total += _signed(gradient.double().cpu(), starts, draw)
+        projected = (output * weights.to(output)).sum()
+        gradients = gradient(projected, leaf, again=turn < projections - 1)
+        for found, draw in zip(gradients, draws, strict=True):
+            total += _signed(found.double().cpu(), starts, draw)
     return total / (projections * mean_cosine(count) * math.sqrt(count))
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from placewise.auditing._draws import generator
@@ -38,8 +37,8 @@ class Consistency(Finding):
         images: number of images.
         pairs: number of pairs in all.
         classes: number of different classes in the predictions. With 1, `percent` means nothing.
-        share: share of the output's variance that comes from the shift. 0: the shift changes
-            nothing; 1: two crops of one image differ as much as crops of two images.
+        share: share of the output's variance that comes from the shift, 0 to 1: see
+            `shift_share`.
         offsets: greatest offset of a crop in pixels, per axis.
 
     Example:
@@ -64,9 +63,12 @@ class PhaseMap(Finding):
         stride: pixels per axis after which the phases repeat.
         offsets: of the crops in pixels, per axis; the last one is a whole stride.
         changed: (*offsets) share of the images whose class is not that of offset 0.
-        share: (*offsets) share of the output's variance that comes from the shift.
-        control: `share` at a whole stride along each axis. There the phase is 0 again, so this is
-            the effect of new content at the borders; anything above it is the effect of the phase.
+        moved: (*offsets) share of the output's variance that comes from the shift, 0 to 1: see
+            `shift_share`.
+        share: (*offsets) the part of it that comes from the phase, 0 to `moved`: what the shift
+            changes beyond what a whole stride changes along the same axes.
+        control: `moved` at a whole stride along each axis. There the phase is 0 again, so this is
+            the effect of new content at the borders.
 
     Example:
         >>> found = phase_map(nn.Flatten(), torch.rand(2, 1, 6), size=(4,), stride=(2,))
@@ -77,6 +79,7 @@ class PhaseMap(Finding):
     stride: tuple[int, ...]
     offsets: tuple[tuple[int, ...], ...]
     changed: FloatArray
+    moved: FloatArray
     share: FloatArray
     control: float
 
@@ -120,8 +123,7 @@ def consistency(
 
     Two crops of an image, at offsets drawn uniformly from all that fit, are consistent if argmax f
     is equal. As in the paper, 224 of 256 pixels means offsets 0 … 32; here each pair of each image
-    has its own offsets. The share is Σ (f(a) − f(b))² / 2 over pairs, over the variance of all
-    outputs.
+    has its own offsets.
 
     Args:
         model: a classifier.
@@ -161,7 +163,7 @@ def consistency(
         images=len(images),
         pairs=pairs * len(images),
         classes=len(set(classes.tolist())),
-        share=float(_shares(first, second, logits)),
+        share=float(shift_share(first, second)),
         offsets=free,
     )
 
@@ -177,8 +179,12 @@ def phase_map(
 ) -> PhaseMap:
     """Compare outputs of crops at offsets within the stride with those at offset 0.
 
-    A layer of stride s samples one of s phases of the image. The map shows which of them change
-    the output; the share is mean (f(offset) − f(0))² / 2 over the variance of all outputs.
+    A layer of stride s samples one of s phases of the image. With S(o) and T(o) of `shift_share`
+    for the pair of offsets 0 and o, and c(o) the offset of whole strides along the axes along
+    which o moves at all, share(o) = max(0, S(o) − S(c(o))) / max(S(o), T(o)): at c(o) the phase is
+    0 again, so that only new content at the borders changes the output. A shift below a stride
+    brings in less new content than a whole stride, so that the share is rather too small than too
+    large.
 
     Args:
         model: a classifier.
@@ -191,7 +197,8 @@ def phase_map(
         batch_size: crops at a time.
 
     Raises:
-        SettingsError: the images are too small, or no stride can be measured.
+        SettingsError: the images are too small or there are fewer than 2, or no stride can be
+            measured.
 
     Example:
         >>> net = nn.Sequential(nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(1), nn.Flatten())
@@ -200,6 +207,8 @@ def phase_map(
         ((2,), 0.0)
     """
     room(images, size)
+    if len(images) < 2:
+        raise SettingsError(f"{len(images)} image is too few to compare with; give at least 2")
     with undisturbed(model):
         if stride is None:
             stride = common_shift(find_layers(model, (images.shape[1], *size)))
@@ -210,17 +219,21 @@ def phase_map(
         logits = _by_class(
             outputs(model, as_input(model, torch.stack(crops)), batch_size=batch_size)
         )
-    by_place = logits.reshape(len(places), len(images), -1)
-    classes = by_place.argmax(2)
-    changed = (classes != classes[:1]).double().mean(1).numpy()
-    share = _shares(by_place, by_place[:1].expand_as(by_place), logits)
     shape = [len(axis) for axis in offsets]
+    by_place = logits.reshape(*shape, len(images), -1)
+    still = by_place[(0,) * len(shape)].expand_as(by_place)
+    changed = (by_place.argmax(-1) != still.argmax(-1)).double().mean(-1).numpy()
+    made, variance = _variances(still, by_place)
+    moved = _ratios(made, variance)
+    ends = np.ix_(*[[0, *[length - 1] * (length - 1)] for length in shape])
+    share = _ratios(np.maximum(made - made[ends], 0), np.maximum(made, variance))
     return PhaseMap(
         stride=tuple(stride),
         offsets=tuple(map(tuple, offsets)),
-        changed=changed.reshape(shape),
-        share=share.reshape(shape),
-        control=float(share[-1]),
+        changed=changed,
+        moved=moved,
+        share=share,
+        control=float(moved.flat[-1]),
     )
 
 
@@ -293,25 +306,61 @@ def _place_findings(
         classes = by_place.argmax(2)
         agreement = (classes == classes[middle]).double().mean(1).numpy().reshape(shape)
         within = by_place.var(0, correction=0).mean()
-        share = float(within / by_place.flatten(0, 1).var(0, correction=0).mean())
+        whole = by_place.flatten(0, 1).var(0, correction=0).mean()
+        share = float(_ratios(*_above_rounding(by_place.square().mean(), within, whole)))
     return PlaceMap(sides, offsets, response / response.mean(), agreement, share)
 
 
 def _by_class(output: Tensor) -> Tensor:
     """(N, classes): outputs with places are averaged over the places."""
-    if output.ndim < 2:
-        raise SettingsError(
-            f"the output has shape {tuple(output.shape)}; give a network whose output is (N, "
-            "classes) or (N, classes, *map)"
-        )
-    return output if output.ndim == 2 else output.flatten(2).mean(2)
+    return output.reshape(len(output), -1) if output.ndim <= 2 else output.flatten(2).mean(2)
 
 
-def _shares(first: Tensor, second: Tensor, logits: Tensor) -> NDArray[np.float64]:
-    """Mean over pairs and outputs of (a − b)² / 2, over the variance of all outputs."""
-    halves = ((first - second).square() / 2).mean((-2, -1)).numpy()
-    variance = float(logits.var(0, correction=0).mean())
-    return halves / variance if variance > 0 else np.zeros_like(halves)
+def shift_share(first: Tensor, second: Tensor) -> FloatArray:
+    """Share of the output's variance that comes from a shift, 0 to 1.
+
+    For pairs (a, b) of outputs of one image at two places, S = mean (a − b)² / 2 is the variance
+    that the shift makes, and T the variance of all a and b about their mean. With C the covariance
+    of a and b, T = S + C, so that S / T is one minus the correlation of the pairs (Fisher's
+    intraclass correlation). Where that is negative, by chance or because the output depends on the
+    shift alone, the share is 1: it is S / max(S, T), which is S / (S + max(0, C)).
+
+    0: the shift changes nothing. 1: two crops of one image differ as much as crops of two images.
+
+    Args:
+        first: (..., pairs, classes).
+        second: the same.
+
+    Returns:
+        (...), averaged over pairs and classes.
+
+    Example:
+        >>> images = torch.tensor([[0.0], [2.0]])
+        >>> [float(shift_share(images, images + shift)) for shift in (0, 1, 9)]
+        [0.0, 0.4, 1.0]
+    """
+    return _ratios(*_variances(first, second))
+
+
+def _variances(first: Tensor, second: Tensor) -> tuple[FloatArray, FloatArray]:
+    """S and T of `shift_share`; less than rounding errors of the outputs counts as nothing."""
+    both = torch.stack([first, second], -2).flatten(-3, -2)
+    made = ((first - second).square() / 2).mean((-2, -1))
+    variance = both.var(-2, correction=0).mean(-1)
+    above, whole = _above_rounding(both.square().mean((-2, -1)), made, variance)
+    return above, whole
+
+
+def _above_rounding(square: Tensor, *variances: Tensor) -> list[FloatArray]:
+    """Variances of outputs of this mean square; 0 where rounding errors may have made them."""
+    least = (8 * torch.finfo(torch.float32).eps) ** 2 * square
+    return [torch.where(one > least, one, 0.0).numpy() for one in variances]
+
+
+def _ratios(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Part / max(part, whole), which is at most 1; 0 where both are 0."""
+    most = np.maximum(part, whole)
+    return np.asarray(np.divide(part, most, out=np.zeros_like(most), where=most > 0))
 
 
 def _phases(stride: Sequence[int]) -> list[list[int]]:

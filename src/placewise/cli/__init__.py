@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from placewise.cli._label import label
 from placewise.cli._places import audit, mend
 from placewise.cli._show import show
 from placewise.cli._video import frames
+from placewise.cli._words import silence
 from placewise.errors import PlacewiseError
 from placewise.progress import console
 
@@ -64,6 +64,20 @@ VERBS: dict[str, Callable[..., None]] = {
 def main(args: Sequence[str] | None = None) -> None:
     """Run a verb; errors of ours are one message and exit code 2."""
     given = list(sys.argv[1:] if args is None else args)
+    try:
+        _run(given)
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        pass
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:  # else Python complains when it ends
+                silence(stream)
+
+
+def _run(given: list[str]) -> None:
+    """Run a verb, with its errors as exit codes."""
     if given == ["--version"]:
         print(f"placewise {__version__}")
         return
@@ -81,8 +95,6 @@ def main(args: Sequence[str] | None = None) -> None:
     except PlacewiseError as error:
         print(f"placewise: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("placewise: stopped", file=sys.stderr)
         raise SystemExit(130) from None

@@ -40,7 +40,9 @@ def audit(
       placewise audit my_net.py:build --size 240x320 --data my_images
       placewise audit timm:resnet50 --no-measure --fail-if "max_over_corner>150" "even==false"
 
-    If a condition of --fail-if holds, the exit code is 1. Numbers for conditions are
+    Exit codes: 0 if all was audited; 1 if a condition of --fail-if holds; 2 if the network cannot
+    be audited or an option is wrong; 3 if it was audited partly: something could not be measured,
+    or nothing could be counted. Numbers for conditions are
     max_over_corner, max_over_edge, corner_ratio, gini, unseen_pixels, even, uneven_layers,
     receptive_field, window_field, stride, padding_share, unknown; and, measured, effective_field,
     sensitivity_ratio, consistency, phase_share, position. See docs/audit.md.
@@ -89,16 +91,20 @@ def audit(
             seed=seed,
             name=network.name,
             notes=notes,
+            out=out,
             say=say,
             progress=progress,
         )
     if out is not None:
-        say(f"\nreport: {found.save(out)}")
+        say(f"\nreport: {out / 'report.html'}")
     scalars = found.scalars()
     failed = [f"{one.said(scalars)}: --fail-if {one}" for one in conditions if one.holds(scalars)]
     if failed:
         print("\n".join(failed), file=sys.stderr)
         raise SystemExit(1)
+    if found.missing:
+        print("\n".join(["audited partly (exit code 3):", *found.missing]), file=sys.stderr)
+        raise SystemExit(3)
 
 
 def _images(network: Target, data: Path | None, quiet: bool) -> tuple[Tensor | None, list[str]]:

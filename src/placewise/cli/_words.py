@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from placewise.errors import PlacewiseError
 
@@ -38,5 +39,17 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def teller(quiet: bool) -> Callable[[str], None]:
-    """What prints, or does not."""
-    return (lambda text: None) if quiet else print
+    """What prints, or does not; a reader that has left, e.g. `head`, is no reason to stop."""
+
+    def tell(text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            silence(sys.stdout)
+
+    return (lambda text: None) if quiet else tell
+
+
+def silence(stream: TextIO) -> None:
+    """Send whatever a stream still holds, and all that is written to it later, nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,7 +3,7 @@
 from placewise.graph._record import tensors_of
 from placewise.graph.capture import capture, capture_program, image_shape
 from placewise.graph.graph import OUTPUT, Graph, Node, Target
-from placewise.graph.undisturbed import running_modules, undisturbed
+from placewise.graph.undisturbed import running_modules, uncompiled, undisturbed
 
 __all__ = [
     "OUTPUT",
@@ -15,5 +15,6 @@ __all__ = [
     "image_shape",
     "running_modules",
     "tensors_of",
+    "uncompiled",
     "undisturbed",
 ]

@@ -19,7 +19,7 @@ from placewise.errors import CaptureError, PlacewiseError, SettingsError
 from placewise.graph._follow import follow
 from placewise.graph._record import Recording, image_of, record, record_program, whole_attention
 from placewise.graph.graph import Graph
-from placewise.graph.undisturbed import check_shapes_known, undisturbed
+from placewise.graph.undisturbed import check_shapes_known, uncompiled, undisturbed
 
 How = Literal["auto", "export", "recorded"]
 
@@ -63,7 +63,7 @@ def capture(
     """
     if how not in ("auto", "export", "recorded"):
         raise SettingsError(f"how is '{how}'; use auto, export or recorded")
-    model = getattr(model, "_orig_mod", model)
+    model = uncompiled(model)
     if not isinstance(model, nn.Module):
         raise SettingsError(
             f"the network is a {type(model).__name__}; give a torch.nn.Module, or a program from "

@@ -63,6 +63,17 @@ def undisturbed(model: nn.Module, seed: int = 0) -> Iterator[nn.Module]:
             _put_flags_back(*flags)
 
 
+def uncompiled(model: Any) -> Any:
+    """The network that torch.compile has wrapped; any other is returned as it is.
+
+    Example:
+        >>> net = nn.ReLU()
+        >>> uncompiled(torch.compile(net)) is net, uncompiled(net) is net
+        (True, True)
+    """
+    return getattr(model, "_orig_mod", model)
+
+
 def _cuda_runs() -> bool:
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
