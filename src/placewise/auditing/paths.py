@@ -186,7 +186,8 @@ def count_paths(
         ([2, 3, 3, 3, 2], [1, 1, 0, 0, 0])
     """
     numbers = graph.find(target) if place is None else graph.find(target)[:1]
-    seeds = {n: graph.ones(n, COUNTS, place) * graph.unit for n in numbers}
+    ones = {n: graph.ones(n, COUNTS, place) for n in numbers}
+    seeds = {n: np.asarray(one * graph.unit, one.dtype) for n, one in ones.items()}
     counts = np.asarray(graph.to_image(seeds, COUNTS).sum(axis=(0, 1)))
     convention = PER_CHANNEL if graph.per_channel else SPATIAL
     return Paths(convention, graph.label(target), in_units(counts, graph.unit))

@@ -17,7 +17,7 @@ from placewise.display._drawing import drawing
 from placewise.display._rows import Row, cells, header, maps_of, plain, rows_of
 from placewise.display.costs import products
 from placewise.files import claim_folder, write_bytes, write_json
-from placewise.graph import capture, capture_program, image_shape
+from placewise.graph import capture, capture_program, image_shape, uncompiled
 from placewise.report import text
 from placewise.report.style import LIGHT
 
@@ -169,8 +169,8 @@ def show(
     if isinstance(model, ExportedProgram):
         graph, network = capture_program(model, shape), _modules(model)
     else:
-        graph, network = capture(model, shape), model
-    floats = [p for p in model.parameters() if p.is_floating_point()]
+        graph, network = capture(model, shape), uncompiled(model)
+    floats = [p for p in network.parameters() if p.is_floating_point()]
     image = torch.zeros(1, *shape).to(floats[0] if floats else torch.float32)
     rows = rows_of(graph, network, products(network, image), paths=paths)
     return Shown(name or type(model).__name__, shape, rows)

@@ -66,7 +66,7 @@ def volumes(shape: Sequence[int], rows: Sequence[Row]) -> list[Volume]:
             alike = filters if filters == last.filters else _window(filters, last.filters)
             made[-1] = last._replace(times=last.times + 1, filters=alike)
         else:
-            made.append(Volume(row.shape, type_, filters, 1))
+            made.append(Volume(row.shape or (1,), type_, filters, 1))
     return made
 
 

@@ -144,7 +144,8 @@ def _folded(
 def _only_changes_values(
     graph: Graph, group: _Group, before: _Group, modules: Mapping[str, nn.Module]
 ) -> bool:
-    if group.leaf and any(True for _ in modules[group.module].parameters()):
+    module = modules.get(group.module) if group.leaf else None
+    if module is not None and any(True for _ in module.parameters()):
         return False
     nodes = [graph.nodes[number] for number in group.nodes]
     reads = {edge.source for node in nodes for edge in node.edges} - {*group.nodes}
@@ -229,10 +230,10 @@ def maps_of(shape: Sequence[int]) -> str:
     """Channels and size as people write them.
 
     Example:
-        >>> maps_of((6, 5, 5)), maps_of((100,))
-        ('6@5×5', '100')
+        >>> maps_of((6, 5, 5)), maps_of((100,)), maps_of(())
+        ('6@5×5', '100', '1')
     """
-    channels, *sides = shape
+    channels, *sides = shape or (1,)
     return f"{channels}@{_times(sides)}" if sides else str(channels)
 
 

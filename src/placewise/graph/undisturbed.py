@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ def undisturbed(model: nn.Module, seed: int = 0) -> Iterator[nn.Module]:
     This restores the training flags of all submodules; values, devices, types, `requires_grad`
     and gradients of parameters and buffers; hooks, attributes, and the entries of dictionaries,
     lists and sets that are attributes; torch's random state (CPU and CUDA), grad mode, and the
-    flags of determinism. A tensor is written to only if it has changed.
+    flags of determinism. A tensor is written to only if it has changed. Inside the block, parts
+    that torch.compile has wrapped run uncompiled.
 
     Args:
         model: any network. Its flags are set directly; its `train` and `eval` are not called.
@@ -43,7 +45,12 @@ def undisturbed(model: nn.Module, seed: int = 0) -> Iterator[nn.Module]:
     """
     check_shapes_known(model)
     devices = range(torch.cuda.device_count()) if _cuda_runs() else ()
-    with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
+    with (
+        torch.random.fork_rng(devices),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        _uncompiled_parts(),
+    ):
         flags = _flags()
         modules = [_Module(module) for module in model.modules()]
         tensors = [_Tensor(tensor) for tensor in (*model.parameters(), *model.buffers())]
@@ -68,10 +75,17 @@ def uncompiled(model: Any) -> Any:
 
     Example:
         >>> net = nn.ReLU()
-        >>> uncompiled(torch.compile(net)) is net, uncompiled(net) is net
+        >>> uncompiled(torch.compile(net, backend="eager")) is net, uncompiled(net) is net
         (True, True)
     """
     return getattr(model, "_orig_mod", model)
+
+
+def _uncompiled_parts() -> AbstractContextManager[Any]:
+    """Run functions and submodules of the network that torch.compile wraps as they were before."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and to load it takes a second
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def _cuda_runs() -> bool:
