@@ -202,7 +202,7 @@ def _shifts(measured: Measured) -> Iterator[Drawing]:
             "content at the border; 100: two crops of one image differ as much as two images. If "
             "the numbers are large, the output depends on the grid at which the network samples: "
             "blur before striding, or train on shifted images.",
-            f"Map of the share of variance by shift, up to {share(float(phases.share.max()))}",
+            f"Map of the share of variance by shift, up to {share(phases.largest)}",
             _drawn(
                 maps.grid_map,
                 100 * phases.share,

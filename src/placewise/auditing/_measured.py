@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,20 @@ from placewise.auditing._run import (
     MapOf,
     Strides,
     as_input,
+    batches,
     common_shift,
     crop,
     find_layers,
     forward,
     map_sizes,
+    outputs,
     reporting,
     room,
     run,
 )
 from placewise.auditing.borders import BorderSwap, Equivariance, border_swap, equivariance
 from placewise.auditing.effective import EffectiveField, effective_field
-from placewise.auditing.position import PositionProbe, position_probe
+from placewise.auditing.position import PlacesRead, PositionProbe
 from placewise.auditing.receptive_field import GLOBAL, ReceptiveField
 from placewise.auditing.sensitivity import (
     Comparison,
@@ -44,7 +47,8 @@ from placewise.auditing.shift import (
     Consistency,
     PhaseMap,
     PlaceMap,
-    consistency,
+    compared,
+    crop_pairs,
     phase_map,
     place_map,
 )
@@ -52,20 +56,24 @@ from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import uncompiled, undisturbed
 
-MANY, SOME, FEW = 32, 8, 4
-"""Images for what is cheap, for what is not, and for what runs the network at many places."""
+MANY, PAIRS, SOME, FEW, PAINTED = 32, 16, 8, 4, 2
+"""Images for the position, for the consistency, for the sensitivity, for what averages over many
+places of a map, and for what runs the network for each of many places."""
 
 ROOM = 2
 """Sides of the images over those of the network's input, so that real image surrounds it."""
 
-PLACES = {1: 16, 2: 5, 3: 3}
-"""Occluded cells, places of an object, and phases along each axis, by the number of axes."""
+CELLS = {1: 16, 2: 5, 3: 3}
+"""Occluded cells along each axis, by the number of axes."""
 
-GRADIENTS = 4
+PLACES = {1: 16, 2: 3, 3: 3}
+"""Places of an object, and phases, along each axis."""
+
+GRADIENTS = 2
 """Gradients for each image, for the effective field and for the sensitivity."""
 
-BATCH = 16
-"""Most images in one run."""
+BATCH = 8
+"""Most images in one run: more of 224 pixels do not fit into the cache of a processor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,11 +168,10 @@ def measure(
     Raises:
         SettingsError: the images do not fit.
     """
-    space, hints = tuple(shape[1:]), hints or Hints()
+    hints = hints or Hints()
     source = "noise" if images is None else "images"
-    if images is None:
-        images = noise_images((shape[0], *(ROOM * side for side in space)), MANY, seed)
-    bench = _Bench(uncompiled(model), _fitted(images, shape), space, {}, hints, seed)
+    given = None if images is None else _fitted(images, shape)
+    bench = _Bench(uncompiled(model), given, tuple(shape), {}, hints, seed)
     try:
         bench = bench.prepared()
     except SettingsError as error:
@@ -175,7 +182,8 @@ def measure(
     if hints.prediction is not None:
         for name in found.keys() & pairs.keys():
             found[pairs[name]] = compare(found[name], hints.prediction)
-    return Measured(source, min(MANY, len(images)), **found, missing=missing)
+    count = MANY if given is None else len(given)
+    return Measured(source, count, **found, missing=missing)
 
 
 def _measurements(bench: _Bench, meter: _Meter) -> tuple[dict[str, Any], dict[str, str]]:
@@ -243,8 +251,8 @@ def _few_phases(stride: int, most: int) -> list[int]:
     if stride < most:
         return list(range(stride + 1))
     powers = [2**n for n in range(stride.bit_length()) if 2**n < stride]
-    chosen = np.linspace(0, len(powers) - 1, min(most - 2, len(powers))).round().astype(int)
-    return [0, *(powers[one] for one in chosen), stride]
+    chosen = np.linspace(len(powers) - 1, 0, min(most - 2, len(powers))).round().astype(int)
+    return [0, *(powers[one] for one in reversed(chosen)), stride]
 
 
 def _at_once(model: nn.Module, images: Tensor) -> int:
@@ -268,17 +276,45 @@ def _at_once(model: nn.Module, images: Tensor) -> int:
 
 
 @dataclass(frozen=True)
+class _FirstCrops:
+    """What one run on many crops showed: features at places, and the output in float64."""
+
+    places: PlacesRead
+    output: Tensor
+
+
+@dataclass(frozen=True)
 class _Bench:
     """One network with its images, ready to be measured."""
 
     model: nn.Module
-    wide: Tensor
-    space: tuple[int, ...]
+    given: Tensor | None
+    shape: tuple[int, ...]
     layers: dict[str, Strides]
     hints: Hints
     seed: int
     theoretical: Sequence[int] | None = None
     at_once: int = BATCH
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Sides of the network's input."""
+        return self.shape[1:]
+
+    @cached_property
+    def wide(self) -> Tensor:
+        """A few images with surroundings: of `ROOM` times the size if they are noise."""
+        if self.given is not None:
+            return self.given[:FEW]
+        return noise_images((self.shape[0], *(ROOM * side for side in self.space)), FEW, self.seed)
+
+    @cached_property
+    def many(self) -> Tensor:
+        """Many images; if they are noise, with room for shifts alone, which saves half a second."""
+        if self.given is not None:
+            return self.given
+        sides = map(sum, zip(self.space, self._spare(), strict=True))
+        return noise_images((self.shape[0], *sides), MANY, self.seed)
 
     def prepared(self) -> _Bench:
         """The same with the layers that give maps, and the number of images for one run.
@@ -291,13 +327,13 @@ class _Bench:
             raise SettingsError(
                 "the network's weights have no values: they are on the meta device; load them"
             )
-        shape = (self.wide.shape[1], *self.space)
+        two = noise_images(self.shape, 2, self.seed) if self.given is None else self.middle(2)
         with undisturbed(self.model), torch.no_grad():
-            at_once = _at_once(self.model, as_input(self.model, self.middle(2)))
+            at_once = _at_once(self.model, as_input(self.model, two))
             try:
-                layers = find_layers(self.model, shape, known=self.hints.strides())
+                layers = find_layers(self.model, self.shape, known=self.hints.strides())
                 last = list(layers)[-1]
-                read = self._read(last, map_sizes(self.model, shape, [last])[last])
+                read = self._read(last, map_sizes(self.model, self.shape, [last])[last])
             except SettingsError:
                 layers, read = {}, None
         return replace(self, layers=layers, theoretical=read, at_once=at_once)
@@ -313,30 +349,30 @@ class _Bench:
         """Middles of images, with the network's size and so many pixels more."""
         spare = (0,) * len(self.space) if spare is None else spare
         sides = tuple(map(sum, zip(self.space, spare, strict=True)))
-        free = room(self.wide, sides)
-        return self.wide[:count][crop([left // 2 for left in free], sides)]
+        free = room(self.many, sides)
+        return self.many[:count][crop([left // 2 for left in free], sides)]
 
     def runs(self) -> dict[str, int]:
         """Planned runs of the network for each measurement; its method has the same name."""
         axes = len(self.space)
-        places = PLACES[axes] ** axes
+        cells, places = CELLS[axes] ** axes, PLACES[axes] ** axes
         return {
-            "effective_field": (1 + GRADIENTS) * SOME,
-            "sensitivity": (2 + GRADIENTS) * SOME,
+            "effective_field": (1 + GRADIENTS) * FEW,
+            "sensitivity": (1 + GRADIENTS) * SOME,
             "position": MANY,
-            "equivariance": (1 + axes) * SOME,
-            "border_swap": (1 + ROOM**axes) * SOME,
-            "consistency": 2 * MANY,
+            "consistency": PAIRS,
+            "equivariance": (1 + axes) * FEW,
+            "border_swap": (1 + ROOM**axes) * FEW,
             "phases": places * FEW,
-            "places": places * FEW,
-            "occlusion": (1 + places) * FEW,
+            "places": places * PAINTED,
+            "occlusion": (1 + cells) * PAINTED,
         }
 
     def effective_field(self) -> EffectiveField:
         layer = list(self.layers)[-1] if self.layers else OUTPUT
         return effective_field(
             self.model,
-            self.middle(SOME),
+            self.middle(FEW),
             layer=layer,
             channels=GRADIENTS,
             theoretical=self.theoretical,
@@ -346,49 +382,71 @@ class _Bench:
 
     def sensitivity(self) -> Sensitivity:
         """By differentiation; by perturbation for networks that cannot be differentiated."""
-        several, few = self.middle(SOME), self.middle(FEW)
+        several, few = self.middle(SOME), self.middle(PAINTED)
         alike: dict[str, int] = {"seed": self.seed, "batch_size": self.at_once}
         try:
             return gradient_sensitivity(self.model, several, projections=GRADIENTS, **alike)
         except SettingsError:
-            return perturbation(self.model, few, grid=PLACES[len(self.space)], **alike)
+            return perturbation(self.model, few, grid=CELLS[len(self.space)], **alike)
 
     def occlusion(self) -> Sensitivity:
-        cells = PLACES[len(self.space)]
-        return occlusion(self.model, self.middle(FEW), grid=cells, batch_size=self.at_once)
+        cells = CELLS[len(self.space)]
+        return occlusion(self.model, self.middle(PAINTED), grid=cells, batch_size=self.at_once)
 
     def position(self) -> tuple[PositionProbe, ...]:
-        return position_probe(
-            self.model,
-            self.middle(MANY),
-            layers=self._named(),
-            seed=self.seed,
-            batch_size=self.at_once,
-        )
+        self._named()
+        return self._first_crops.places.probes()
 
     def equivariance(self) -> tuple[Equivariance, ...]:
-        wide, layers = self.middle(SOME, self._shift()), self._named()
+        wide, layers = self.middle(FEW, self._shift()), self._named()
         return equivariance(
             self.model, wide, size=self.space, layers=layers, batch_size=self.at_once
         )
 
     def border_swap(self) -> tuple[BorderSwap, ...]:
-        wide, layers = self.wide[:SOME], self._named()
+        wide, layers = self.wide, self._named()
         return border_swap(
             self.model, wide, size=self.space, layers=layers, batch_size=self.at_once
         )
 
     def consistency(self) -> Consistency:
-        """As with 256 pixels for 224, and a whole stride at least."""
-        spare = [max(s, side // 7) for s, side in zip(self._shift(), self.space, strict=True)]
-        return consistency(
-            self.model,
-            self.middle(MANY, spare),
-            size=self.space,
-            pairs=1,
-            seed=self.seed,
-            batch_size=self.at_once,
-        )
+        second = self._pairs()[1][:PAIRS]
+        with undisturbed(self.model):
+            found = outputs(self.model, as_input(self.model, second), batch_size=self.at_once)
+        first = self._first_crops.output[: len(found)]
+        return compared(first, found, images=len(found), offsets=self._spare())
+
+    def _pairs(self) -> tuple[Tensor, Tensor]:
+        """Two crops of each image."""
+        wide = self.middle(MANY, self._spare())
+        return crop_pairs(wide, self.space, seed=self.seed)
+
+    def _spare(self) -> tuple[int, ...]:
+        """Offsets of crops as with 256 pixels for 224, and a whole stride at least."""
+        try:
+            shift = self._shift()
+        except SettingsError:  # it gives no map
+            shift = (1,) * len(self.space)
+        return tuple(max(step, side // 7) for step, side in zip(shift, self.space, strict=True))
+
+    @cached_property
+    def _first_crops(self) -> _FirstCrops:
+        """One run on the first crops of pairs, for all that needs many images.
+
+        Where the images have no room for shifts, on their middles.
+        """
+        try:
+            images = self._pairs()[0]
+        except SettingsError:
+            images = self.middle(MANY)
+        places, seen = PlacesRead(seed=self.seed), []
+        with undisturbed(self.model):
+            images = as_input(self.model, images)
+            names = dict.fromkeys([*self.layers, OUTPUT])
+            for maps in batches(self.model, images, tuple(names), self.at_once):
+                places.add(images, {name: maps[name] for name in self.layers})
+                seen.append(maps[OUTPUT].double().cpu())
+        return _FirstCrops(places, torch.cat(seen))
 
     def phases(self) -> PhaseMap:
         stride = self._shift()
@@ -405,7 +463,7 @@ class _Bench:
     def places(self) -> PlaceMap:
         return place_map(
             self.model,
-            self.middle(FEW),
+            self.middle(PAINTED),
             stride=self._shift(),
             places=PLACES[len(self.space)],
             batch_size=self.at_once,

@@ -390,7 +390,7 @@ def measured_rows(measured: Measured) -> Iterator[Row]:
             "of the output's variance is made by a shift below a stride, at most, beyond the "
             f"{share(phases.control)} that a whole stride makes"
         )
-        yield "phase", share(float(phases.share.max())), of
+        yield "phase", share(phases.largest), of
     if measured.equivariance:
         last = measured.equivariance[-1]
         of = f"of {_layer(last.layer)} when the image moves, in spreads of its features"

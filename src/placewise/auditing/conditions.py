@@ -79,7 +79,7 @@ def _of_measurements(measured: Measured) -> dict[str, Scalar]:
         "effective_field": None if field is None else field.size,
         "sensitivity_ratio": None if sensitivity is None else sensitivity.places.centre_over_corner,
         "consistency": None if measured.consistency is None else measured.consistency.percent,
-        "phase_share": None if phases is None else float(phases.share.max()),
+        "phase_share": None if phases is None else phases.largest,
         "position": max((r2 for one in measured.position or () for r2 in one.r2), default=None),
     }
 

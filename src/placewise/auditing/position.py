@@ -6,7 +6,7 @@ effect of padding on the features themselves see `placewise.auditing.borders`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,16 @@ from torch import Tensor, nn
 from placewise.auditing._draws import generator
 from placewise.auditing._numbers import Finding, spearman
 from placewise.auditing._run import Layers, as_input, batches, find_layers
+from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import undisturbed
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1.0, 100.0)
 """Strengths of the ridge to choose from, for features of variance 1."""
+
+
+LEAST = 4
+"""Images of which a half, a quarter and a quarter can be taken."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +98,50 @@ def position_probe(
         1.0
     """
     with undisturbed(model):
-        images = as_input(model, images, least=4)
+        images = as_input(model, images, least=LEAST)
         names = tuple(find_layers(model, tuple(images.shape[1:]), layers))
-        samples: dict[str, list[_Sample]] = {name: [] for name in names}
+        gathered = PlacesRead(places, seed)
         for seen in batches(model, images, names, batch_size):
-            first = len(samples[names[0]])
-            for name, maps in seen.items():
-                parts = images[first : first + len(maps)]
-                samples[name] += _samples(maps, parts, places, seed, first)
-    return tuple(_probe(name, samples[name], seed) for name in names)
+            gathered.add(images, {name: seen[name] for name in names})
+    return gathered.probes()
+
+
+class PlacesRead:
+    """Features of layers at places, gathered batch by batch; see `position_probe`.
+
+    Args:
+        places: largest number per image.
+        seed: for the choice of places and of the parts of images.
+
+    Example:
+        >>> images, gathered = torch.rand(8, 1, 16), PlacesRead()
+        >>> gathered.add(images, {"layer": images.cumsum(2)})
+        >>> [probe.layer for probe in gathered.probes()]
+        ['layer']
+    """
+
+    def __init__(self, places: int = 256, seed: int = 0) -> None:
+        self._places, self._seed = places, seed
+        self._samples: dict[str, list[_Sample]] = {}
+
+    def add(self, images: Tensor, seen: Mapping[str, Tensor]) -> None:
+        """Add maps (N, channels, *size) of the next N of all images, by the names of layers."""
+        for name, maps in seen.items():
+            samples = self._samples.setdefault(name, [])
+            first = len(samples)
+            parts = images[first : first + len(maps)]
+            samples += _samples(maps, parts, self._places, self._seed, first)
+
+    def probes(self) -> tuple[PositionProbe, ...]:
+        """The probe of each layer.
+
+        Raises:
+            SettingsError: there are too few images.
+        """
+        fewest = min(map(len, self._samples.values()), default=0)
+        if fewest < LEAST:
+            raise SettingsError(f"{fewest} images are too few; give at least {LEAST}")
+        return tuple(_probe(name, samples, self._seed) for name, samples in self._samples.items())
 
 
 @dataclass(frozen=True)
@@ -119,11 +159,11 @@ def _samples(maps: Tensor, images: Tensor, places: int, seed: int, first: int) -
     size = tuple(maps.shape[2:])
     axes = [(2 * np.arange(n) + 1) / n - 1 for n in size]
     grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], 1)
-    raw = _resized(images, size).flatten(2).double().cpu()
+    raw = _resized(images, size).flatten(2).cpu()
     found = []
-    for number, features in enumerate(maps.flatten(2).double().cpu()):
+    for number, features in enumerate(maps.flatten(2).cpu()):
         order = torch.randperm(len(grid), generator=generator(seed, first + number))[:places]
-        chosen = (features[:, order].T.numpy(), raw[number][:, order].T.numpy())
+        chosen = [one[:, order].T.double().numpy() for one in (features, raw[number])]
         found.append(_Sample(size, *chosen, grid[order.numpy()]))
     return found
 

@@ -263,12 +263,14 @@ def gradient_sensitivity(
     total: FloatArray = np.zeros([len(start) for start in starts])
     with undisturbed(model):
         images = as_input(model, images, least=2)
-        spread = _spread(outputs(model, images, layer, batch_size))
+        seen = []
         for start in range(0, len(images), batch_size):
             numbers = range(start, min(start + batch_size, len(images)))
             leaf = images[numbers.start : numbers.stop].clone().requires_grad_()
             output = run(model, leaf, (layer,))[layer]
             total += projected_changes(output, leaf, numbers, starts, projections, seed)
+            seen.append(output.detach().double().cpu())
+    spread = _spread(torch.cat(seen))
     values = total / len(images) * unit / spread
     return _finding("gradient", layer, len(images), None, spread, values)
 

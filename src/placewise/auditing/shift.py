@@ -83,6 +83,12 @@ class PhaseMap(Finding):
     share: FloatArray
     control: float
 
+    @property
+    def largest(self) -> float:
+        """Largest share of the phase, of the shifts below a stride along all axes."""
+        below = self.share[(slice(0, -1),) * self.share.ndim]
+        return float(below.max())
+
 
 @dataclass(frozen=True, eq=False)
 class PlaceMap(Finding):
@@ -141,6 +147,30 @@ def consistency(
         >>> consistency(net, torch.rand(4, 2, 9), size=(8,), pairs=3).pairs
         12
     """
+    first, second = crop_pairs(images, size, pairs=pairs, seed=seed)
+    with undisturbed(model):
+        found = [outputs(model, as_input(model, a), batch_size=batch_size) for a in (first, second)]
+    return compared(*found, images=len(images), offsets=room(images, size))
+
+
+def crop_pairs(
+    images: Tensor, size: Sequence[int], *, pairs: int = 1, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Pairs of crops of images at random offsets: the first and the second of each pair.
+
+    Args:
+        images: (N, C, *space).
+        size: of the crops, in pixels per axis.
+        pairs: number for each image.
+        seed: for the offsets.
+
+    Raises:
+        SettingsError: the images are smaller than the crops, or `pairs` is below 1.
+
+    Example:
+        >>> crop_pairs(torch.rand(4, 2, 9), (8,), pairs=3)[0].shape
+        torch.Size([12, 2, 8])
+    """
     if pairs < 1:
         raise SettingsError(f"pairs={pairs}: give at least 1")
     free = room(images, size)
@@ -149,22 +179,37 @@ def consistency(
         draws = generator(seed, number)
         drawn = [torch.randint(0, most + 1, (2 * pairs,), generator=draws) for most in free]
         crops += [image[crop(offset, size)] for offset in torch.stack(drawn, 1).tolist()]
-    with undisturbed(model):
-        logits = _by_class(
-            outputs(model, as_input(model, torch.stack(crops)), batch_size=batch_size)
-        )
-    classes = logits.argmax(1)
-    first, second = logits.reshape(-1, 2, logits.shape[1]).unbind(1)
-    same = (classes[::2] == classes[1::2]).double().reshape(-1, pairs).mean(1).numpy()
+    return torch.stack(crops[::2]), torch.stack(crops[1::2])
+
+
+def compared(
+    first: Tensor, second: Tensor, *, images: int, offsets: tuple[int, ...]
+) -> Consistency:
+    """The consistency of outputs for pairs of crops.
+
+    Args:
+        first: (images · pairs, ...) outputs for the first crops.
+        second: the same for the second crops.
+        images: number of images.
+        offsets: greatest offset of a crop in pixels, per axis.
+
+    Example:
+        >>> outputs = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> compared(outputs, outputs, images=2, offsets=(1,)).percent
+        100.0
+    """
+    logits = [_by_class(output) for output in (first, second)]
+    classes = [one.argmax(1) for one in logits]
+    same = (classes[0] == classes[1]).double().reshape(images, -1).mean(1).numpy()
     error = 100 * float(same.std(ddof=1) / len(same) ** 0.5) if len(same) > 1 else math.nan
     return Consistency(
         percent=100 * float(same.mean()),
         standard_error=error,
-        images=len(images),
-        pairs=pairs * len(images),
-        classes=len(set(classes.tolist())),
-        share=float(shift_share(first, second)),
-        offsets=free,
+        images=images,
+        pairs=len(first),
+        classes=len(set(torch.cat(classes).tolist())),
+        share=float(shift_share(*logits)),
+        offsets=offsets,
     )
 
 
@@ -179,12 +224,12 @@ def phase_map(
 ) -> PhaseMap:
     """Compare outputs of crops at offsets within the stride with those at offset 0.
 
-    A layer of stride s samples one of s phases of the image. With S(o) and T(o) of `shift_share`
+    A layer of stride s samples one of s phases of the image. With S(o) and C(o) of `shift_share`
     for the pair of offsets 0 and o, and c(o) the offset of whole strides along the axes along
-    which o moves at all, share(o) = max(0, S(o) − S(c(o))) / max(S(o), T(o)): at c(o) the phase is
-    0 again, so that only new content at the borders changes the output. A shift below a stride
-    brings in less new content than a whole stride, so that the share is rather too small than too
-    large.
+    which o moves at all, share(o) = max(0, S(o) − S(c(o))) / (S(o) + max(0, C(o))): at c(o) the
+    phase is 0 again, so that only new content at the borders changes the output. A shift below a
+    stride brings in less new content than a whole stride, so that the share is rather too small
+    than too large.
 
     Args:
         model: a classifier.
@@ -223,10 +268,10 @@ def phase_map(
     by_place = logits.reshape(*shape, len(images), -1)
     still = by_place[(0,) * len(shape)].expand_as(by_place)
     changed = (by_place.argmax(-1) != still.argmax(-1)).double().mean(-1).numpy()
-    made, variance = _variances(still, by_place)
-    moved = _ratios(made, variance)
+    made, kept = _variances(still, by_place)
+    moved = _ratios(made, made + kept)
     ends = np.ix_(*[[0, *[length - 1] * (length - 1)] for length in shape])
-    share = _ratios(np.maximum(made - made[ends], 0), np.maximum(made, variance))
+    share = _ratios(np.maximum(made - made[ends], 0), made + kept)
     return PhaseMap(
         stride=tuple(stride),
         offsets=tuple(map(tuple, offsets)),
@@ -320,35 +365,37 @@ def shift_share(first: Tensor, second: Tensor) -> FloatArray:
     """Share of the output's variance that comes from a shift, 0 to 1.
 
     For pairs (a, b) of outputs of one image at two places, S = mean (a − b)² / 2 is the variance
-    that the shift makes, and T the variance of all a and b about their mean. With C the covariance
-    of a and b, T = S + C, so that S / T is one minus the correlation of the pairs (Fisher's
-    intraclass correlation). Where that is negative, by chance or because the output depends on the
-    shift alone, the share is 1: it is S / max(S, T), which is S / (S + max(0, C)).
+    that the shift makes, and the covariance of a and b over images, C = Σ (a − ā)(b − b̄) / (n − 1),
+    is the variance that the images make. The share is S / (S + max(0, C)), which is one minus the
+    correlation of the pairs (the intraclass correlation of Fisher).
 
-    0: the shift changes nothing. 1: two crops of one image differ as much as crops of two images.
+    0: the shift changes nothing. 1: two crops of one image differ as much as crops of two images,
+    or the output depends on the shift alone.
 
     Args:
-        first: (..., pairs, classes).
+        first: (..., pairs, classes), at least 2 pairs.
         second: the same.
 
     Returns:
-        (...), averaged over pairs and classes.
+        (...); S and C are averaged over classes.
 
     Example:
         >>> images = torch.tensor([[0.0], [2.0]])
-        >>> [float(shift_share(images, images + shift)) for shift in (0, 1, 9)]
-        [0.0, 0.4, 1.0]
+        >>> [float(shift_share(images, images + shift)) for shift in (0, 2)]
+        [0.0, 0.5]
     """
-    return _ratios(*_variances(first, second))
+    made, kept = _variances(first, second)
+    return _ratios(made, made + kept)
 
 
 def _variances(first: Tensor, second: Tensor) -> tuple[FloatArray, FloatArray]:
-    """S and T of `shift_share`; less than rounding errors of the outputs counts as nothing."""
-    both = torch.stack([first, second], -2).flatten(-3, -2)
+    """S and max(0, C) of `shift_share`."""
+    apart = [one - one.mean(-2, keepdim=True) for one in (first, second)]
+    kept = (apart[0] * apart[1]).sum(-2).mean(-1) / (first.shape[-2] - 1)
     made = ((first - second).square() / 2).mean((-2, -1))
-    variance = both.var(-2, correction=0).mean(-1)
-    above, whole = _above_rounding(both.square().mean((-2, -1)), made, variance)
-    return above, whole
+    square = (first.square() + second.square()).mean((-2, -1)) / 2
+    above, between = _above_rounding(square, made, kept)
+    return above, between
 
 
 def _above_rounding(square: Tensor, *variances: Tensor) -> list[FloatArray]:
@@ -358,9 +405,9 @@ def _above_rounding(square: Tensor, *variances: Tensor) -> list[FloatArray]:
 
 
 def _ratios(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """Part / max(part, whole), which is at most 1; 0 where both are 0."""
-    most = np.maximum(part, whole)
-    return np.asarray(np.divide(part, most, out=np.zeros_like(most), where=most > 0))
+    """Shares of a whole; 0 where it is 0, and at most 1 in spite of rounding."""
+    found = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return np.minimum(found, 1.0)
 
 
 def _phases(stride: Sequence[int]) -> list[list[int]]:
