@@ -12,7 +12,7 @@ from torch import nn
 from placewise.auditing._draws import noise_images
 from placewise.auditing._run import find_layers
 from placewise.auditing.borders import equivariance
-from placewise.auditing.shift import consistency, phase_map, place_map
+from placewise.auditing.shift import consistency, phase_map, place_map, shift_share
 from placewise.errors import SettingsError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -133,10 +133,9 @@ def test_what_an_offset_changes_is_counted():
     found = phase_map(FirstPixels(3), ramp, size=(2,), stride=(4,))
     assert found.offsets == ((0, 1, 2, 3, 4),)
     assert found.changed.tolist() == [0, 0, 1, 1, 1]
-    answers = np.eye(3)[[0, 0, 1, 1, 2]]
-    variance = answers.var(0).mean()
-    assert np.allclose(found.share, ((answers - answers[0]) ** 2 / 2).mean(1) / variance)
-    assert found.control == found.share[-1]
+    assert found.moved.tolist() == [0, 0, 1, 1, 1], "the images are alike: only the shift counts"
+    assert found.control == 1
+    assert found.share.tolist() == [0, 0, 0, 0, 0], "a whole stride changes as much"
 
 
 def test_many_phases_are_thinned_to_powers_of_two():
@@ -148,6 +147,93 @@ def test_many_phases_are_thinned_to_powers_of_two():
     assert chosen.changed[1, 2] == found.changed[-1, -1]
     with pytest.raises(SettingsError, match="larger images"):
         phase_map(net, images, size=(30, 16), stride=(12, 8))
+
+
+def shares_slowly(still: np.ndarray, moved: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
+    """(share of the shift, share of the phase) of outputs (images, classes), number by number."""
+    images, classes = still.shape
+    made = control = kept = 0.0
+    for c in range(classes):
+        middles = [float(np.mean(one[:, c])) for one in (still, moved)]
+        for i in range(images):
+            made += (still[i, c] - moved[i, c]) ** 2 / 2 / images / classes
+            control += (still[i, c] - whole[i, c]) ** 2 / 2 / images / classes
+            apart = (still[i, c] - middles[0]) * (moved[i, c] - middles[1])
+            kept += apart / (images - 1) / classes
+    total = made + max(kept, 0.0)
+    return made / total, max(made - control, 0.0) / total
+
+
+def test_shares_of_phases_like_their_slow_twin() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 5, 3, (2, 3), 1), nn.Tanh(), nn.Flatten(), nn.Linear(120, 4))
+    net, images = net.double(), noise_images((1, 14, 15), 5).double()
+    found = phase_map(net, images, size=(12, 12), stride=(2, 3))
+    with torch.no_grad():
+        outputs = {
+            (y, x): net(images[..., y : y + 12, x : x + 12]).numpy()
+            for y in range(3)
+            for x in range(4)
+        }
+    for (y, x), moved in list(outputs.items())[1:]:
+        whole = outputs[2 * (y > 0), 3 * (x > 0)]
+        shift, phase = shares_slowly(outputs[0, 0], moved, whole)
+        assert found.moved[y, x] == pytest.approx(shift, abs=1e-12)
+        assert found.share[y, x] == pytest.approx(phase, abs=1e-12)
+    assert found.share.max() > 0 and found.control == found.moved[-1, -1] > 0
+    assert found.largest == found.share[:2, :3].max()
+
+
+class Phase(nn.Module):
+    """Answers the phase of a grid of 4 pixels and nothing else."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.one_hot(x.flatten(1)[:, 0].long() % 4, 4).to(x)
+
+
+def test_the_share_of_the_phase_is_none_or_all_where_it_must_be() -> None:
+    """The image is a ramp, so that its first pixel tells the offset of a crop."""
+    ramp = torch.arange(12.0).expand(6, 1, 12)
+    only = phase_map(Phase(), ramp, size=(8,), stride=(4,))
+    assert only.share.tolist() == [0, 1, 1, 1, 0] and (only.control, only.largest) == (0, 1)
+    content = phase_map(FirstPixels(12), ramp, size=(8,), stride=(4,))
+    assert content.control == 1 and content.largest == 0, "a whole stride does the same"
+    same = phase_map(classifier(2), objects(2, size=21), size=(18, 18), stride=(3, 3))
+    assert same.largest < 1e-20 and same.moved.max() < 1e-20
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("images", [2, 3, 8])
+def test_no_share_is_above_one(seed: int, images: int) -> None:
+    """The image of another seed is the shifted one, so that shares of 1 and more are expected."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(2, 6, 5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(54, 3))
+    noisy = torch.randn(images, 2, 20, 20, generator=torch.Generator().manual_seed(seed))
+    phases = phase_map(net, noisy, size=(16, 16), stride=(4, 4))
+    for shares in (phases.share, phases.moved):
+        assert shares.min() >= 0 and shares.max() <= 1
+    assert (phases.share <= phases.moved).all() and phases.share.max() > 0
+    pairs = consistency(net, noisy, size=(16, 16), pairs=1, seed=seed)
+    assert 0 < pairs.share <= 1
+    places = place_map(net, noisy[..., :16, :16], stride=(4, 4))
+    assert places.share is not None and 0 < places.share <= 1
+
+
+def test_the_share_of_a_shift_is_that_of_its_variance() -> None:
+    """Outputs made of a part for the image and one for the shift, of known variances."""
+    draws = torch.Generator().manual_seed(0)
+    image, *shifts = torch.randn(3, 20_000, 2, generator=draws, dtype=torch.float64)
+    for part in (0.0, 0.5, 1.0, 2.0):
+        made = [image + part * shift for shift in shifts]
+        assert float(shift_share(*made)) == pytest.approx(part**2 / (1 + part**2), abs=0.01)
+    assert float(shift_share(shifts[0], shifts[1])) == pytest.approx(1, abs=0.02)
+    tiny = 1 + 1e-9 * image
+    assert float(shift_share(tiny, tiny.flip(0))) == 0, "rounding errors are no variance"
+
+
+def test_one_image_is_too_few_for_phases() -> None:
+    with pytest.raises(SettingsError, match="at least 2"):
+        phase_map(classifier(1), objects(1, count=1), size=(18,), stride=(3,))
 
 
 # --- places --------------------------------------------------------------------------------------

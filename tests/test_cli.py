@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -139,3 +140,42 @@ def test_a_head_of_the_users_own(squares: Path, tmp_path: Path, monkeypatch) -> 
     assert trained.returncode == 0, trained.stderr
     opened = run("evaluate", "two", str(squares))
     assert opened.returncode == 2 and "--plugin my_heads" in opened.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["audit", "--help"],
+        ["audit", "no_such.py:net"],
+        ["show", "lenet+flatten", "--size", "32", "--no-paths"],
+    ],
+)
+def test_a_reader_that_leaves_early_is_no_error(words: list[str]) -> None:
+    """As `placewise audit … | head -1`: the pipe is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "placewise", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120)
+    both = subprocess.run(command, stdout=writing, stderr=writing, timeout=120)
+    os.close(writing)
+    refused = words[1:] == ["no_such.py:net"]
+    assert done.returncode == (2 if refused else 0)
+    assert done.stderr.startswith("placewise: ") if refused else not done.stderr, done.stderr
+    assert both.returncode == done.returncode
+
+
+def test_what_is_left_to_say_to_a_closed_pipe_stops_nothing(tmp_path: Path) -> None:
+    """The audit goes on, is written whole, and its exit code is that of the condition."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    (tmp_path / "net.py").write_text("from torch import nn\n\nnet = nn.AvgPool2d(2)\n", "utf-8")
+    words = ["audit", "net.py:net", "--size", "8", "--in-channels", "1", "--no-measure"]
+    command = [sys.executable, "-m", "placewise", *words, "--out", "o", "--fail-if", "gini<2"]
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, cwd=tmp_path
+    )
+    os.close(writing)
+    assert done.returncode == 1 and done.stderr == "gini is 0: --fail-if gini<2\n", done.stderr
+    assert (tmp_path / "o" / "report.html").is_file()

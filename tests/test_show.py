@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from placewise.cli import main
@@ -234,3 +236,79 @@ def test_what_cannot_be_shown_is_told(text: str, settings: dict, says: str) -> N
 def test_a_network_that_does_not_run_is_told() -> None:
     with pytest.raises(ValueError, match=r"cannot be followed on an image of shape \(3, 8, 8\)"):
         show(nn.Conv2d(1, 2, 3), (3, 8, 8))
+
+
+class After(nn.Module):
+    """A convolution, and a function of its map."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, 4, 3, padding=1), function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self.conv(x))
+
+
+class Often(nn.Module):
+    """One module that runs several times, and one that never does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Conv2d(3, 3, 3, padding=1)] * 3)
+        self.unused, self.own = nn.Linear(4, 4), nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> list[Any]:
+        for layer in self.layers:
+            x = layer(x)
+        return [x, {"mean": x.mean()}]
+
+
+def block() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU()).eval()
+
+
+AWKWARD: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]]]] = {
+    "divided by one number": (
+        lambda: After(lambda maps: maps / maps.abs().mean()),
+        [(4, 8, 8), (), (4, 8, 8)],
+    ),
+    "times one number": (
+        lambda: After(lambda maps: maps * maps.sum()),
+        [(4, 8, 8), (), (4, 8, 8)],
+    ),
+    "one number each": (lambda: After(lambda maps: maps.mean((1, 2, 3))), [(4, 8, 8), ()]),
+    "one number": (lambda: After(torch.mean), [(4, 8, 8), ()]),
+    "integers": (lambda: After(lambda maps: maps.argmax(1)), [(4, 8, 8), (8, 8)]),
+    "numbers in a dictionary": (
+        lambda: After(lambda maps: {"mean": maps.mean(), "most": maps.amax()}),
+        [(4, 8, 8), (), ()],
+    ),
+    "compiled": (lambda: torch.compile(block(), backend="eager"), [(8, 4, 4), (8, 4, 4)]),
+    "compiled in part": (
+        lambda: nn.Sequential(block(), torch.compile(nn.Conv2d(8, 2, 1), backend="eager")),
+        [(8, 4, 4), (8, 4, 4), (2, 4, 4)],
+    ),
+    "scripted": (lambda: torch.jit.script(block()), [(8, 4, 4)]),
+    "traced": (lambda: torch.jit.trace(block(), torch.zeros(1, 3, 8, 8)), [(8, 4, 4)]),
+    "run several times": (Often, [(3, 8, 8), (3, 8, 8), (3, 8, 8), ()]),
+    "without parameters": (nn.Flatten, [(192,)]),
+    "without anything": (nn.Identity, []),
+    "half precision": (lambda: block().half(), [(8, 4, 4), (8, 4, 4)]),
+    "a pool to one vector without a batch": (
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(0)),
+        [(3, 1, 1), ()],
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of scripts
+@pytest.mark.parametrize("name", AWKWARD)
+def test_an_awkward_network_has_a_table_and_a_drawing(name: str) -> None:
+    build, shapes = AWKWARD[name]
+    shown = show(build(), (3, 8, 8), name=name)
+    assert [row.shape for row in shown.rows] == shapes
+    lines = shown.table().splitlines()
+    assert lines[0] == f"{name} at 3@8×8" and len(lines) == len(shapes) + 6
+    assert shown.parameters == sum(parameter.numel() for parameter in build().parameters())
+    assert shown.figure().startswith(b"\x89PNG")
+    assert show(build(), (3, 8, 8), paths=False).multiply_adds == shown.multiply_adds

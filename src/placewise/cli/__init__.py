@@ -19,7 +19,7 @@ from placewise.cli._label import label
 from placewise.cli._places import audit, mend
 from placewise.cli._show import show
 from placewise.cli._video import frames
-from placewise.cli._words import silence
+from placewise.cli._words import complain, silence
 from placewise.errors import PlacewiseError
 from placewise.progress import console
 
@@ -93,10 +93,10 @@ def _run(given: list[str]) -> None:
                 config=(DisallowNone, PositionalMetavarFromFieldName),
             )
     except PlacewiseError as error:
-        print(f"placewise: {error}", file=sys.stderr)
+        complain(f"placewise: {error}")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("placewise: stopped", file=sys.stderr)
+        complain("placewise: stopped")
         raise SystemExit(130) from None
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from placewise.cli._words import Pairs, teller
+from placewise.cli._words import Pairs, complain, teller
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,10 +99,10 @@ def audit(
     scalars = found.scalars()
     failed = [f"{one.said(scalars)}: --fail-if {one}" for one in conditions if one.holds(scalars)]
     if failed:
-        print("\n".join(failed), file=sys.stderr)
+        complain("\n".join(failed))
         raise SystemExit(1)
     if found.missing:
-        print("\n".join(["audited partly (exit code 3):", *found.missing]), file=sys.stderr)
+        complain("\n".join(["audited partly (exit code 3):", *found.missing]))
         raise SystemExit(3)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from placewise.cli._words import Pairs, parse_settings
+from placewise.cli._words import Pairs, parse_settings, tell
 
 
 def show(
@@ -54,6 +54,6 @@ def show(
         paths=paths,
     )
     if not quiet:
-        print(shown.table())
+        tell(shown.table())
     if out is not None:
         shown.save(out)

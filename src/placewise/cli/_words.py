@@ -39,17 +39,29 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def teller(quiet: bool) -> Callable[[str], None]:
-    """What prints, or does not; a reader that has left, e.g. `head`, is no reason to stop."""
-
-    def tell(text: str) -> None:
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:
-            silence(sys.stdout)
-
+    """What prints, or does not."""
     return (lambda text: None) if quiet else tell
+
+
+def tell(text: str) -> None:
+    """Print; a reader that has left, e.g. `head`, is no reason to stop."""
+    _print(text, sys.stdout)
+
+
+def complain(text: str) -> None:
+    """The same on standard error."""
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        silence(stream)
 
 
 def silence(stream: TextIO) -> None:
     """Send whatever a stream still holds, and all that is written to it later, nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
