@@ -30,7 +30,7 @@ EVERYTHING = (
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few images and coarse figures: it is only to be seen what is there."""
-    for name, count in (("MANY", 4), ("SOME", 2), ("FEW", 2)):
+    for name, count in (("MANY", 4), ("FEW", 2)):
         monkeypatch.setattr(_measured, name, count)
     for name in ("CELLS", "PLACES"):
         monkeypatch.setattr(_measured, name, {1: 3, 2: 2, 3: 2})

@@ -56,9 +56,9 @@ from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import uncompiled, undisturbed
 
-MANY, PAIRS, SOME, FEW, PAINTED = 32, 16, 8, 4, 2
-"""Images for the position, for the consistency, for the sensitivity, for what averages over many
-places of a map, and for what runs the network for each of many places."""
+MANY, PAIRS, FEW, PAINTED = 32, 16, 4, 2
+"""Images for the position, for the consistency, for what averages over many places or directions,
+and for what runs the network for each of many places."""
 
 ROOM = 2
 """Sides of the images over those of the network's input, so that real image surrounds it."""
@@ -69,8 +69,8 @@ CELLS = {1: 16, 2: 5, 3: 3}
 PLACES = {1: 16, 2: 3, 3: 3}
 """Places of an object, and phases, along each axis."""
 
-GRADIENTS = 2
-"""Gradients for each image, for the effective field and for the sensitivity."""
+CHANNELS, PROJECTIONS = 4, 8
+"""Gradients for each image: for the effective field, and for the sensitivity."""
 
 BATCH = 8
 """Most images in one run: more of 224 pixels do not fit into the cache of a processor."""
@@ -295,6 +295,7 @@ class _Bench:
     seed: int
     theoretical: Sequence[int] | None = None
     at_once: int = BATCH
+    moved: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -357,13 +358,13 @@ class _Bench:
         axes = len(self.space)
         cells, places = CELLS[axes] ** axes, PLACES[axes] ** axes
         return {
-            "effective_field": (1 + GRADIENTS) * FEW,
-            "sensitivity": (1 + GRADIENTS) * SOME,
+            "effective_field": (1 + CHANNELS) * FEW,
+            "sensitivity": (1 + PROJECTIONS) * FEW,
             "position": MANY,
             "consistency": PAIRS,
             "equivariance": (1 + axes) * FEW,
             "border_swap": (1 + ROOM**axes) * FEW,
-            "phases": places * FEW,
+            "phases": (places - 1 - axes) * FEW,
             "places": places * PAINTED,
             "occlusion": (1 + cells) * PAINTED,
         }
@@ -374,7 +375,7 @@ class _Bench:
             self.model,
             self.middle(FEW),
             layer=layer,
-            channels=GRADIENTS,
+            channels=CHANNELS,
             theoretical=self.theoretical,
             seed=self.seed,
             batch_size=self.at_once,
@@ -382,10 +383,10 @@ class _Bench:
 
     def sensitivity(self) -> Sensitivity:
         """By differentiation; by perturbation for networks that cannot be differentiated."""
-        several, few = self.middle(SOME), self.middle(PAINTED)
+        several, few = self.middle(FEW), self.middle(PAINTED)
         alike: dict[str, int] = {"seed": self.seed, "batch_size": self.at_once}
         try:
-            return gradient_sensitivity(self.model, several, projections=GRADIENTS, **alike)
+            return gradient_sensitivity(self.model, several, projections=PROJECTIONS, **alike)
         except SettingsError:
             return perturbation(self.model, few, grid=CELLS[len(self.space)], **alike)
 
@@ -398,10 +399,19 @@ class _Bench:
         return self._first_crops.places.probes()
 
     def equivariance(self) -> tuple[Equivariance, ...]:
+        """It runs on crops of which `phases` needs the outputs, too."""
         wide, layers = self.middle(FEW, self._shift()), self._named()
-        return equivariance(
-            self.model, wide, size=self.space, layers=layers, batch_size=self.at_once
+        kept: dict[tuple[int, ...], list[Tensor]] = {}
+        found = equivariance(
+            self.model,
+            wide,
+            size=self.space,
+            layers=layers,
+            batch_size=self.at_once,
+            keep=lambda offset, output: kept.setdefault(offset, []).append(output.double().cpu()),
         )
+        self.moved.update({offset: torch.cat(parts) for offset, parts in kept.items()})
+        return found
 
     def border_swap(self) -> tuple[BorderSwap, ...]:
         wide, layers = self.wide, self._named()
@@ -458,6 +468,7 @@ class _Bench:
             stride=stride,
             offsets=few,
             batch_size=self.at_once,
+            known=self.moved,
         )
 
     def places(self) -> PlaceMap:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from placewise.auditing._numbers import Finding
 from placewise.auditing._run import (
+    OUTPUT,
     Layers,
     Strides,
     as_input,
@@ -30,6 +31,9 @@ from placewise.auditing._run import (
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import undisturbed
+
+Keep = Callable[[tuple[int, ...], Tensor], None]
+"""(offset of the crop, output for a batch of its images)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +97,7 @@ def equivariance(
     size: Sequence[int],
     layers: Layers = None,
     batch_size: int = 4,
+    keep: Keep | None = None,
 ) -> tuple[Equivariance, ...]:
     """Compare the maps of a crop with those of the crop moved by whole strides in a larger image.
 
@@ -106,6 +111,7 @@ def equivariance(
         size: of the crops, in pixels per axis.
         layers: names of submodules, or names with strides per axis; found by default.
         batch_size: images at a time.
+        keep: called with the network's output for each batch of each crop, for other uses.
 
     Raises:
         SettingsError: the images are too small, or a layer gives no map.
@@ -122,11 +128,15 @@ def equivariance(
         found = find_layers(model, (images.shape[1], *size), layers)
         shift = common_shift(found)
         room(images, size, shift)
-        here = images[crop([0] * len(size), size)]
-        moved = [images[crop(offset, size)] for offset in np.diag(shift).tolist()]
+        offsets = [(0,) * len(size), *map(tuple, np.diag(shift).tolist())]
+        names = tuple(dict.fromkeys([*found, *([OUTPUT] if keep else [])]))
         gathered = {name: Differences() for name in found}
-        runs = [batches(model, each, tuple(found), batch_size) for each in (here, *moved)]
-        for still, *others in zip(*runs, strict=True):
+        crops = [images[crop(offset, size)] for offset in offsets]
+        for seen in zip(*(batches(model, each, names, batch_size) for each in crops), strict=True):
+            still, *others = seen
+            for offset, maps in zip(offsets, seen, strict=True):
+                if keep:
+                    keep(offset, maps[OUTPUT])
             for axis, other in enumerate(others):
                 for name, strides in found.items():
                     cells = int(shift[axis] / strides[axis])

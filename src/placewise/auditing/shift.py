@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -221,6 +221,7 @@ def phase_map(
     stride: Sequence[int] | None = None,
     offsets: Sequence[Sequence[int]] | None = None,
     batch_size: int = 16,
+    known: Mapping[tuple[int, ...], Tensor] | None = None,
 ) -> PhaseMap:
     """Compare outputs of crops at offsets within the stride with those at offset 0.
 
@@ -240,6 +241,7 @@ def phase_map(
             are at most 81 in all, else 0, powers of two (each affects the layers of the strides
             above it) and the stride.
         batch_size: crops at a time.
+        known: offset → outputs for the crops there, where the network has run on them before.
 
     Raises:
         SettingsError: the images are too small or there are fewer than 2, or no stride can be
@@ -259,12 +261,13 @@ def phase_map(
             stride = common_shift(find_layers(model, (images.shape[1], *size)))
         room(images, size, stride)
         offsets = _phases(stride) if offsets is None else offsets
-        places = list(itertools.product(*offsets))
-        crops = [image[crop(place, size)] for place in places for image in images]
-        logits = _by_class(
-            outputs(model, as_input(model, torch.stack(crops)), batch_size=batch_size)
-        )
+        places, found = list(itertools.product(*offsets)), dict(known or {})
+        new = [place for place in places if place not in found]
+        crops = torch.cat([images[crop(place, size)] for place in new])
+        logits = outputs(model, as_input(model, crops), batch_size=batch_size)
+        found |= dict(zip(new, logits.split(len(images)), strict=True))
     shape = [len(axis) for axis in offsets]
+    logits = torch.stack([_by_class(found[place]) for place in places])
     by_place = logits.reshape(*shape, len(images), -1)
     still = by_place[(0,) * len(shape)].expand_as(by_place)
     changed = (by_place.argmax(-1) != still.argmax(-1)).double().mean(-1).numpy()

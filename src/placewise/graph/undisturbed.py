@@ -85,7 +85,8 @@ def _uncompiled_parts() -> AbstractContextManager[Any]:
     """Run functions and submodules of the network that torch.compile wraps as they were before."""
     if "torch._dynamo" not in sys.modules:  # nothing is compiled, and to load it takes a second
         return nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _cuda_runs() -> bool:
