@@ -239,14 +239,31 @@ def run(model: nn.Module, images: Tensor, names: Sequence[str] = (OUTPUT,)) -> d
     with tapped(model, [name for name in names if name != OUTPUT], Tensor.clone) as seen:
         output = forward(model, images)
     if OUTPUT in names:
-        seen[OUTPUT] = first_tensor(output)
+        seen[OUTPUT] = measurable(output, len(images))
     for name in names:
         if name not in seen:
             raise SettingsError(
                 f"layer '{name}' returned no tensor when the network ran; choose another layer"
             )
-        _check(seen[name], len(images), f"layer '{name}'" if name else "the network's output")
+        if name != OUTPUT:
+            _check(seen[name], len(images), f"layer '{name}'")
     return seen
+
+
+def measurable(output: object, count: int) -> Tensor:
+    """The tensor of a network's raw output that is measured.
+
+    Raises:
+        SettingsError: there is none, or it has no entry for each of so many images, or is empty or
+            not finite.
+
+    Example:
+        >>> measurable({"out": torch.zeros(2, 1)}, 2).shape
+        torch.Size([2, 1])
+    """
+    found = first_tensor(output)
+    _check(found, count, "the network's output")
+    return found
 
 
 def _check(output: Tensor, count: int, what: str) -> None:
@@ -411,12 +428,15 @@ def find_layers(
 ) -> dict[str, Strides]:
     """Layers that give a map, with their strides.
 
-    The network runs on an empty image of this size and on one that is n ≥ max(size, 64) pixels
-    larger per axis (32 for a volume). What does not grow is no map: a vector, a grid of fixed size,
-    channels in the last dimension. A map that grows by m cells has the stride that was counted, or
-    else n / m, to the nearest whole number or to one over a whole number. If the network refuses
-    the larger image, only maps whose stride was counted are taken. If none was, the stride is
-    size / cells, and only what has the same stride along all axes is a map.
+    The network runs on an empty image of this size and on a larger one. What does not grow is no
+    map: a vector, a grid of fixed size, channels in the last dimension. A map that grows by m cells
+    for n pixels has the stride that was counted, or else n / m, to the nearest whole number or to
+    one over a whole number. If the network refuses the larger image, only maps whose stride was
+    counted are taken. If nothing was counted, the stride is then size / cells, and only what has
+    the same stride along all axes is a map.
+
+    n is at least 64 (32 for a volume) and at least the size or, where all strides were counted, the
+    largest of them.
 
     Args:
         model: a network inside `undisturbed`.
@@ -483,19 +503,25 @@ def _strides(
 ) -> dict[str, Strides]:
     """Strides of the layers whose output is a map."""
     large = {name: size for name, size in sizes.items() if max(size) > 1}
+    if not large:
+        return {}
     least = 64 if len(shape) < 4 else 32
-    pixels = [math.ceil(max(size, least) / 32) * 32 for size in shape[1:]]
+    steps = [(counted or {}).get(name, shape[1:]) for name in large]
+    pixels = [math.ceil(max(least, *axis) / 32) * 32 for axis in zip(*steps, strict=True)]
     try:
         larger = (shape[0], *map(sum, zip(shape[1:], pixels, strict=True)))
-        far = map_sizes(model, larger, tuple(large))
+        grown = map_sizes(model, larger, tuple(large))
     except SettingsError:
         if counted is not None:
             return {name: counted[name] for name in large if name in counted}
         whole = {name: tuple(map(_stride, shape[1:], size)) for name, size in large.items()}
         return {name: stride for name, stride in whole.items() if len(set(stride)) == 1}
-    cells = {name: np.subtract(far[name], size) for name, size in large.items() if name in far}
-    grown = {name: map(int, more) for name, more in cells.items() if (more > 0).all()}
-    found = {name: tuple(map(_stride, pixels, more)) for name, more in grown.items()}
+    cells = {name: np.subtract(grown[name], size) for name, size in large.items() if name in grown}
+    found = {
+        name: tuple(map(_stride, pixels, map(int, more)))
+        for name, more in cells.items()
+        if (more > 0).all()
+    }
     return found | {name: counted[name] for name in found if counted and name in counted}
 
 
