@@ -229,7 +229,8 @@ def audit(
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 7, stride=2, padding=3), nn.ReLU())
         >>> audit(net, (64, 64), in_channels=3, measure=False).verdict.partition(": ")[2]
-        'the best-served pixel has 4.0 times the paths of a corner; 65 would be stride-aligned. At ...'
+        'the best-served pixel has 4.0 times the paths of a corner; 65 would be stride-aligned.
+        At 65 all corners are equal; the best-served pixel still has 4.0 times their paths.'
     """
     shape = image_shape(shape, in_channels)
     found = _counted(model, shape, per_channel, sizes)
