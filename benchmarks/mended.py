@@ -27,7 +27,7 @@ from placewise.remedies import mend
 
 RESULTS = Path(__file__).parent / "results" / "mended.json"
 SIDE, DIGIT = 32, 16
-SEEDS, STEPS, MORE, BATCH, RATE = 2, 300, 60, 32, 3e-3
+SEEDS, STEPS, MORE, BATCH, RATE = 1, 300, 60, 32, 3e-3
 TESTED, PLACES = 597, 2
 """Digits that no network learns from, each put at two places."""
 
@@ -89,7 +89,9 @@ def placed(digits: Tensor, generator: torch.Generator) -> Tensor:
     return images
 
 
-def learn(net: nn.Module, digits: Tensor, classes: Tensor, steps: int, rate: float, seed: int):
+def learn(
+    net: nn.Module, digits: Tensor, classes: Tensor, steps: int, rate: float, seed: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(net.parameters(), rate)
     net.train()

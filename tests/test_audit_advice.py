@@ -213,7 +213,9 @@ def test_the_verdict_says_what_remains_uneven():
     assert found.counted is not None and found.counted.advice.best is not None
     there = audit(nn.Sequential(conv(7, 2, 3), conv(stride=2)), (1, 33, 33), measure=False)
     most = there.scalars()["max_over_corner"]
-    said = re.search(r"At 33 all corners .* still has ([\d.]+) times as many", found.verdict)
+    said = re.search(
+        r"At 33 all corners are equal; .* has ([\d.]+) times their paths", found.verdict
+    )
     assert said and float(said[1]) == pytest.approx(most, rel=0.06)
     assert found.to_dict()["evenness"]["tried"][-1]["max_over_corner"] == pytest.approx(most, 1e-5)
 

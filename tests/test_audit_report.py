@@ -141,7 +141,7 @@ def test_a_page_shows_every_figure_once_with_its_words(found: Audit, page: str) 
 
 def test_a_page_names_what_is_misaligned_and_what_the_layers_are(found: Audit, page: str) -> None:
     shown = Tags(page).shown
-    assert "Stride-aligned sizes: 29 and 33, then every 4." in shown
+    assert "32 is not stride-aligned; 33 was tried on the network, and is." in shown
     assert "Table of 2 layers" in shown
     assert all(left.layer in shown for left in found.counted.alignment.misaligned)
     assert "receptive field" in shown and "border swap" not in shown

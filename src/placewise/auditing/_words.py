@@ -246,7 +246,7 @@ def _remains_said(paths: Paths) -> str:
     if paths.max_over_corner < ALIKE:
         return f"all {ends} have about as many paths as the best-served pixel"
     more = times(paths.max_over_corner)
-    return f"all {ends} have equally many paths; the best-served pixel still has {more} as many"
+    return f"all {ends} are equal; the best-served pixel still has {more} their paths"
 
 
 def _unseen_said(counted: Counted) -> str:

@@ -246,7 +246,7 @@ def mend(
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 7, stride=2, padding=3), nn.MaxPool2d(3, 2, 1))
         >>> mended = mend(net, (3, 32, 32), padding="symmetric", blur=True)
         >>> mended.before.verdict.partition(";")[0]
-        'The top-left corner has 2.2 times the paths of the bottom-right'
+        'To the output (8 × 8): the top-left corner has 2.2 times the paths of the bottom-right'
         >>> mended.after.verdict
         'To the output (8 × 8): every pixel has equally many paths; 32 is stride-aligned.'
     """
