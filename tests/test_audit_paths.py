@@ -26,7 +26,7 @@ from placewise.auditing.receptive_field import pixels_read, receptive_fields
 from placewise.auditing.unseen import unseen
 from placewise.errors import SettingsError
 from placewise.graph import capture
-from placewise.ops import COUNTS
+from placewise.ops import COUNTS, Packed
 
 
 def plain(layers: int, side: int, **settings) -> list[int]:
@@ -278,7 +278,7 @@ def test_a_turned_network_has_turned_counts():
 
 
 def some_counts(*rows: list[int]) -> Paths:
-    return Paths("spatial", "made up", np.array(rows, dtype=object))
+    return Paths("spatial", "made up", Packed.of(np.array(rows, dtype=object)))
 
 
 def test_figures_of_counts():

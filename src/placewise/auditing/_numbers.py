@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.geometry import FloatArray
-from placewise.ops import Grid
+from placewise.ops import Grid, Packed
 
 LONGEST_AXIS = 64
 """Cells per axis of the largest map in JSON; larger maps are averaged over blocks."""
@@ -117,6 +117,11 @@ def relative(counts: Grid) -> FloatArray:
     return np.array([float(count / most) for count in counts.flat]).reshape(counts.shape)
 
 
+def relative_of(counts: Packed) -> FloatArray:
+    """`relative` of packed counts."""
+    return counts.with_core(relative(counts.core)).whole()
+
+
 # --- blocks --------------------------------------------------------------------------------------
 
 
@@ -170,7 +175,7 @@ def block_lists(grid: Grid) -> list[Any]:
     return found
 
 
-def logarithms(counts: Grid, unit: int = 1) -> list[Any]:
+def logarithms(counts: Packed, unit: int = 1) -> list[Any]:
     """log₁₀ of the mean of each block of counts, as nested lists; None if all are zero.
 
     Args:
@@ -178,17 +183,33 @@ def logarithms(counts: Grid, unit: int = 1) -> list[Any]:
         unit: what one is in them.
 
     Example:
-        >>> logarithms(np.array([10**400, 0, 2], dtype=object))
+        >>> logarithms(Packed.of(np.array([10**400, 0, 2], dtype=object)))
         [400.0, None, 0.30103]
     """
-    sums, sizes = counts, np.ones(counts.shape, dtype=object)
+    sums, sizes = counts.core, np.ones((), dtype=object)
     for axis, first in enumerate(_starts(counts.shape)):
-        sums = np.add.reduceat(sums, first, axis=axis)
-        sizes = np.add.reduceat(sizes, first, axis=axis)
-    means = [Fraction(s) / (n * unit) for s, n in zip(sums.flat, sizes.flat, strict=True)]
+        ends = [*first[1:], counts.shape[axis]]
+        held = [counts.held(axis, range(a, b)) for a, b in zip(first, ends, strict=True)]
+        sums = _blocks(sums, held, axis)
+        sizes = np.multiply.outer(
+            sizes, np.array([b - a for a, b in zip(first, ends, strict=True)])
+        )
+    means = [Fraction(s) / (int(n) * unit) for s, n in zip(sums.flat, sizes.flat, strict=True)]
     logs = np.array([_log10(mean) for mean in means], dtype=object)
     found: list[Any] = logs.reshape(sums.shape).tolist()
     return found
+
+
+def _blocks(core: Grid, held: Sequence[NDArray[np.int64]], axis: int) -> Grid:
+    """Sums of kinds along an axis, each so many times as a block holds it."""
+    found = []
+    for times in held:
+        kinds = np.flatnonzero(times)
+        shape = [1] * core.ndim
+        shape[axis] = -1
+        weights = times[kinds].astype(object).reshape(shape)
+        found.append((np.take(core, kinds, axis=axis) * weights).sum(axis=axis))
+    return np.stack(found, axis=axis)
 
 
 def _log10(value: Fraction) -> float | None:

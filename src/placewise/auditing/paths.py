@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy as np
 from placewise.auditing._numbers import block_lists, in_units, logarithms, plain, ratio, rounded
 from placewise.geometry import FloatArray
 from placewise.graph import Graph, Target
-from placewise.ops import COUNTS, Grid
+from placewise.ops import COUNTS, Grid, Packed, refined
 from placewise.ops.algebra import whole
 
 SPATIAL, PER_CHANNEL = "spatial", "per channel"
@@ -34,8 +34,8 @@ class Paths:
         convention: "spatial": all channels of a tensor count as one; "per channel": each counts
             apart, so that a convolution has as many paths as weights.
         target: where the paths lead.
-        counts: (*image) exact integers, or fractions if a layer scales what it reads. If
-            counted per channel, the sum over the image's channels.
+        packed: (*image) exact integers, or fractions if a layer scales what it reads, with equal
+            rows and columns kept once. If counted per channel, the sum over the image's channels.
 
     Example:
         >>> from torch import nn
@@ -48,36 +48,53 @@ class Paths:
 
     convention: str
     target: str
-    counts: Grid
+    packed: Packed
 
     @cached_property
-    def _in_parts(self) -> tuple[Grid, int]:
+    def counts(self) -> Grid:
+        """The count of each pixel, (*image)."""
+        return self.packed.whole()
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Length of each axis of the image."""
+        return self.packed.shape
+
+    @cached_property
+    def _in_parts(self) -> tuple[Packed, int]:
         """The counts as integers, which are fast to add, and the number that means 1."""
-        unit = math.lcm(*{count.denominator for count in self.counts.flat})
-        return self.counts if unit == 1 else whole(self.counts * unit), unit
+        core = self.packed.core
+        unit = math.lcm(*{count.denominator for count in core.flat})
+        return self.packed if unit == 1 else self.packed.with_core(whole(core * unit)), unit
 
     @cached_property
     def total(self) -> Any:
         """All paths from all pixels."""
         parts, unit = self._in_parts
-        return in_units(parts.sum(keepdims=True), unit).item()
+        return _in_unit(parts.total, unit)
 
     @cached_property
     def maximum(self) -> Any:
         """The largest count of a pixel."""
         parts, unit = self._in_parts
-        return in_units(parts.max(keepdims=True), unit).item()
+        return _in_unit(parts.core.max(), unit)
+
+    @cached_property
+    def minimum(self) -> Any:
+        """The smallest count of a pixel."""
+        parts, unit = self._in_parts
+        return _in_unit(parts.core.min(), unit)
 
     @property
     def centre(self) -> Any:
         """The count of the middle pixel; of two middle pixels, the second."""
-        return self.counts[tuple(side // 2 for side in self.counts.shape)]
+        return self.packed.at([side // 2 for side in self.sides])
 
     @property
     def corners(self) -> tuple[Any, ...]:
         """The counts of the corners; for an image: top left, top right, bottom left and right."""
-        ends = itertools.product((0, -1), repeat=self.counts.ndim)
-        return tuple(self.counts[end] for end in ends)
+        ends = itertools.product((0, -1), repeat=len(self.sides))
+        return tuple(self.packed.at(end) for end in ends)
 
     @property
     def corner_ratio(self) -> float:
@@ -87,11 +104,13 @@ class Paths:
     @property
     def edges(self) -> tuple[tuple[Any, Any], ...]:
         """For each axis the counts of the middle pixels of its first and of its last side."""
-        middle = [side // 2 for side in self.counts.shape]
+        middle = [side // 2 for side in self.sides]
         return tuple(
-            (self.counts[(*middle[:axis], 0, *rest)], self.counts[(*middle[:axis], -1, *rest)])
-            for axis in range(self.counts.ndim)
-            for rest in [middle[axis + 1 :]]
+            (
+                self.packed.at([*middle[:axis], 0, *middle[axis + 1 :]]),
+                self.packed.at([*middle[:axis], -1, *middle[axis + 1 :]]),
+            )
+            for axis in range(len(middle))
         )
 
     @property
@@ -115,8 +134,13 @@ class Paths:
         found = []
         parts, _ = self._in_parts
         for axis, side in enumerate(parts.shape):
-            first = np.take(parts, range(side // 2), axis).sum()
-            last = np.take(parts, range(side - side // 2, side), axis).sum()
+            first, last = (
+                parts.weighed([*parts.weights[:axis], half, *parts.weights[axis + 1 :]])
+                for half in (
+                    parts.held(axis, range(side // 2)),
+                    parts.held(axis, range(side - side // 2, side)),
+                )
+            )
             found.append(ratio(first - last, first + last))
         return tuple(found)
 
@@ -129,14 +153,19 @@ class Paths:
         if not self.maximum:
             return 0.0
         parts, _ = self._in_parts
-        values = np.sort((parts / parts.max()).astype(np.float64), axis=None)
-        ranks = 2 * np.arange(1, len(values) + 1) - len(values) - 1
-        return float(ranks @ values / (len(values) * values.sum()))
+        values = (parts.core / parts.core.max()).astype(np.float64).ravel()
+        times = reduce(np.multiply.outer, parts.weights).ravel().astype(np.float64)
+        order = np.argsort(values)
+        values, times = values[order], times[order]
+        n = times.sum()
+        ranks = 2 * np.cumsum(times) - times - n  # mean of 2i − n − 1 over equal values
+        return float((ranks * times) @ values / (n * (times @ values)))
 
     @property
     def zeros(self) -> int:
         """Number of pixels without a path."""
-        return int((self.counts == 0).sum())
+        blind = np.asarray(self.packed.core == 0, dtype=bool)
+        return int(self.packed.with_core(blind).total)
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON can hold it: counts as text, the map as log₁₀ of block means.
@@ -186,11 +215,11 @@ def count_paths(
         ([2, 3, 3, 3, 2], [1, 1, 0, 0, 0])
     """
     numbers = graph.find(target) if place is None else graph.find(target)[:1]
-    ones = {n: graph.ones(n, COUNTS, place) for n in numbers}
-    seeds = {n: np.asarray(one * graph.unit, one.dtype) for n, one in ones.items()}
-    counts = np.asarray(graph.to_image(seeds, COUNTS).sum(axis=(0, 1)))
+    seeds = {n: graph.ones(n, COUNTS, place, graph.unit) for n in numbers}
+    counts = graph.to_image(seeds, COUNTS).summed((0, 1))
     convention = PER_CHANNEL if graph.per_channel else SPATIAL
-    return Paths(convention, graph.label(target), in_units(counts, graph.unit))
+    exact = counts.with_core(in_units(counts.core, graph.unit))
+    return Paths(convention, graph.label(target), exact)
 
 
 # --- layer by layer ------------------------------------------------------------------------------
@@ -208,6 +237,8 @@ class LayerPaths:
         op: its operation.
         depth: number of windows, pads, slices and resizes on the longest path to it.
         paths: the paths to all its places.
+        mover: number of the node with which its depth begins: the window itself, where the layer is
+            what follows it at each place.
     """
 
     node: int
@@ -215,6 +246,7 @@ class LayerPaths:
     op: str
     depth: int
     paths: Paths
+    mover: int
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON can hold it."""
@@ -255,8 +287,8 @@ def paths_by_layer(
         kept = np.linspace(0, len(chosen) - 1, most).round().astype(int)
         chosen = [chosen[index] for index in kept]
     return tuple(
-        LayerPaths(n, graph.label(n), graph.nodes[n].op, depth, count_paths(graph, n))
-        for depth, n in chosen
+        LayerPaths(n, graph.label(n), graph.nodes[n].op, depth, count_paths(graph, n), first)
+        for depth, n, first in chosen
     )
 
 
@@ -281,12 +313,13 @@ def paths_by_output(graph: Graph, *, most: int = MOST_LAYERS) -> tuple[LayerPath
     """
     outputs = graph.outputs[:most] if len(graph.outputs) > 1 else ()
     return tuple(
-        LayerPaths(n, graph.label(n), graph.nodes[n].op, 0, count_paths(graph, n)) for n in outputs
+        LayerPaths(n, graph.label(n), graph.nodes[n].op, 0, count_paths(graph, n), n)
+        for n in outputs
     )
 
 
-def _one_of_each_depth(graph: Graph, targets: Sequence[int]) -> list[tuple[int, int]]:
-    """(depth, node) for each depth, of the maps on the longest paths to the targets."""
+def _one_of_each_depth(graph: Graph, targets: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(depth, last node, first node) of each depth, of maps on the longest paths to the targets."""
     nodes = sorted(graph.ancestors(targets))
     moves = {number: _moves(graph, number) for number in nodes}
     depth: dict[int, int] = {}
@@ -299,9 +332,12 @@ def _one_of_each_depth(graph: Graph, targets: Sequence[int]) -> list[tuple[int, 
             after = height[number] + moves[number]
             height[edge.source] = max(height.get(edge.source, 0), after)
     longest = max(depth[number] for number in targets)
-    found = {depth[n]: n for n in nodes if n in graph.maps and depth[n] + height[n] == longest}
-    moved = sorted((d, n) for d, n in found.items() if d)
-    return moved or [(1, number) for number in targets if number in graph.maps]
+    found: dict[int, list[int]] = {}
+    for n in nodes:
+        if n in graph.maps and depth[n] + height[n] == longest:
+            found.setdefault(depth[n], []).append(n)
+    moved = sorted((d, own[-1], own[0]) for d, own in found.items() if d)
+    return moved or [(1, number, number) for number in targets if number in graph.maps]
 
 
 def _moves(graph: Graph, number: int) -> bool:
@@ -324,9 +360,9 @@ class PaddingPaths:
 
     Attributes:
         target: where the paths lead.
-        padded: exact number of paths that begin in padding, by place: over the image's axes if
-            the target is a map, else over the dimensions of its grid.
-        imaged: exact number of paths that begin in the image.
+        parts: exact number of paths that begin in padding, and in the image, by place: over the
+            image's axes if the target is a map, else over the dimensions of its grid; with equal
+            rows and columns kept once, and for both the same.
 
     Example:
         >>> from torch import nn
@@ -337,20 +373,30 @@ class PaddingPaths:
     """
 
     target: str
-    padded: Grid
-    imaged: Grid
+    parts: tuple[Packed, Packed]
+
+    @cached_property
+    def padded(self) -> Grid:
+        """Exact number of paths to each place that begin in padding."""
+        return self.parts[0].whole()
+
+    @cached_property
+    def imaged(self) -> Grid:
+        """Exact number of paths to each place that begin in the image."""
+        return self.parts[1].whole()
 
     @cached_property
     def share(self) -> FloatArray:
         """Share of the paths to each place that begin in padding; 0 if there is no path."""
-        pairs = zip(self.padded.flat, self.imaged.flat, strict=True)
-        values = [float(_share(padded, imaged)) for padded, imaged in pairs]
-        return np.array(values).reshape(self.padded.shape)
+        padded, imaged = self.parts
+        pairs = zip(padded.core.flat, imaged.core.flat, strict=True)
+        values = np.array([float(_share(*pair)) for pair in pairs]).reshape(padded.core.shape)
+        return padded.with_core(values).whole()
 
     @property
     def overall(self) -> Fraction:
         """Share of all paths to all places that begin in padding."""
-        return _share(self.padded.sum(), self.imaged.sum())
+        return _share(*(part.total for part in self.parts))
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON can hold it, the map as means over blocks."""
@@ -361,6 +407,11 @@ class PaddingPaths:
             "max": rounded(float(self.share.max())),
             "share": block_lists(self.share),
         }
+
+
+def _in_unit(count: Any, unit: int) -> Any:
+    """One count that was made in multiples of a unit."""
+    return count if unit == 1 else in_units(np.array([count], dtype=object), unit)[0]
 
 
 def _share(padded: Any, imaged: Any) -> Fraction:
@@ -391,10 +442,9 @@ def padding_paths(graph: Graph, target: Target = None) -> PaddingPaths:
     """
     number = graph.find(target)[0]
     image, unit = graph.nodes[0].layout.grid, graph.unit
-    padded = graph.forward(COUNTS.filled(image), COUNTS, fill=unit)[number]
-    imaged = graph.forward(COUNTS.filled(image, unit), COUNTS)[number]
-    return PaddingPaths(
-        graph.label(target),
-        in_units(graph.over_image(padded, number), unit),
-        in_units(graph.over_image(imaged, number), unit),
-    )
+    starts = (Packed.filled(image, COUNTS), unit), (Packed.filled(image, COUNTS, unit), None)
+    found = [graph.forward(start, COUNTS, fill, to=number)[number] for start, fill in starts]
+    first, second = (graph.over_image(one, number) for one in found)
+    cores, index = refined(first, second)
+    padded, imaged = (Packed(in_units(core, unit), index) for core in cores)
+    return PaddingPaths(graph.label(target), (padded, imaged))

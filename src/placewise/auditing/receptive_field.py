@@ -19,8 +19,8 @@ import numpy as np
 from placewise.auditing._numbers import Finding, block_lists, plain
 from placewise.graph import OUTPUT, Graph, Target
 from placewise.graph.touches import Effect, Touch
-from placewise.ops import EXISTS, HIGHEST, LOWEST, AxisMap, Grid, Status
-from placewise.ops.axis_map import Affine
+from placewise.ops import EXISTS, HIGHEST, LOWEST, AxisMap, Grid, Packed, Status, refined
+from placewise.ops.axis_map import Affine, Indices
 
 GLOBAL = "global"
 
@@ -289,7 +289,7 @@ class _Intervals:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._walks: dict[int, tuple[list[Grid], list[Grid]]] = {}
+        self._walks: dict[int, tuple[dict[int, Packed], ...]] = {}
 
     def size(self, number: int, axis: int, wanted: Fraction) -> tuple[int, bool]:
         """The largest field of a node, and whether it is free of the border's influence.
@@ -300,38 +300,41 @@ class _Intervals:
             wanted: how many places have to read neither the first nor the last pixel for these
                 places alone to decide; 0 if no number is enough.
         """
-        first, last = self._ends(number, axis)
+        first, last, index = self._ends(number, axis)
         sizes = np.where(first <= last, last - first + 1, 0)
         inside = (first > 0) & (last < self._graph.sides[axis] - 1)
         dims = self._graph.map_dims(number)
         dim = dims[axis] if dims else None
         if dim is None or not wanted:
             return int(sizes.max()), False
-        alike = inside.all(axis=tuple(d for d in range(inside.ndim) if d != dim))
-        free = int(alike.sum()) >= wanted
+        alike = np.asarray(inside.all(axis=tuple(d for d in range(inside.ndim) if d != dim)))
+        kinds = index[dim]
+        free = int((alike if kinds is None else alike[kinds]).sum()) >= wanted
         return int(sizes[inside].max() if free else sizes.max()), free
 
     def whole(self, number: int, axis: int) -> bool:
         """Whether each place that reads anything reads from the first pixel to the last."""
-        first, last = self._ends(number, axis)
+        first, last, _ = self._ends(number, axis)
         read = first <= last
         every = (first == 0) & (last == self._graph.sides[axis] - 1)
         return bool(read.any() and every[read].all())
 
-    def _ends(self, number: int, axis: int) -> tuple[Grid, Grid]:
-        """First and last pixel of each place of a node."""
+    def _ends(self, number: int, axis: int) -> tuple[Grid, Grid, tuple[Indices | None, ...]]:
+        """First and last pixel of each kind of place of a node, and the kinds."""
         if axis not in self._walks:
-            self._walks[axis] = self._walked(axis)
-        first, last = self._walks[axis]
-        return first[number], last[number]
+            start = self._start(axis)
+            self._walks[axis] = tuple(self._graph.forward(start, a) for a in (LOWEST, HIGHEST))
+        first, last = (walk[number] for walk in self._walks[axis])
+        cores, index = refined(first, last)
+        return *cores, index
 
-    def _walked(self, axis: int) -> tuple[list[Grid], list[Grid]]:
-        grid = self._graph.nodes[0].layout.grid
-        shape = [1] * len(grid)
-        shape[2 + axis] = grid[2 + axis]
-        places = np.arange(grid[2 + axis], dtype=np.int64).reshape(shape)
-        start = np.broadcast_to(places, grid)
-        return self._graph.forward(start, LOWEST), self._graph.forward(start, HIGHEST)
+    def _start(self, axis: int) -> Packed:
+        """Each pixel's own coordinate along an axis."""
+        found = Packed.filled(self._graph.nodes[0].layout.grid, LOWEST, 0)
+        places = np.arange(self._graph.sides[axis], dtype=np.int64)
+        shape = [-1 if dim == 2 + axis else 1 for dim in range(len(found.shape))]
+        index = (None if dim == 2 + axis else one for dim, one in enumerate(found.index))
+        return Packed(places.reshape(shape), tuple(index))
 
 
 # --- the pixels of one unit ----------------------------------------------------------------------
@@ -411,4 +414,4 @@ def pixels_read(
     number = graph.find(target)[0]
     index = graph.middle(number) if place is None else tuple(place)
     read = graph.to_image({number: graph.ones(number, EXISTS, index)}, EXISTS)
-    return PixelsRead(number, index, np.asarray(read.any(axis=(0, 1))))
+    return PixelsRead(number, index, read.summed((0, 1)).whole())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from placewise.auditing._numbers import Finding, block_lists, plain
 from placewise.graph import OUTPUT, Graph
-from placewise.ops import EXISTS, Grid
+from placewise.ops import EXISTS, Grid, Packed
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,16 @@ def unseen(graph: Graph) -> Unseen:
     seen_by = {n for n in graph.ancestors(graph.find(OUTPUT)) if graph.nodes[n].global_statistics}
     whole = {edge.source for number in seen_by for edge in graph.nodes[number].edges[:1]}
     seeds = {n: graph.ones(n, EXISTS) for n in {*graph.find(OUTPUT), *whole}}
-    image, *grids = graph.backward(seeds, EXISTS)
-    seen = EXISTS.filled(graph.nodes[0].layout.grid) if image is None else image
     layers: list[Unread] = []
     idle: list[Unread] = []
-    for number, grid in enumerate(grids, 1):
+    seen = Packed.filled(graph.nodes[0].layout.grid, EXISTS)
+    for number, grid in graph.packed_backward(seeds, EXISTS):
         node = graph.nodes[number]
-        places = int(np.prod(node.layout.grid))
-        read = 0 if grid is None else int(grid.sum())
-        if read < places:
+        places = math.prod(node.layout.grid)
+        read = 0 if grid is None else int(grid.total)
+        if not number:
+            seen = seen if grid is None else grid
+        elif read < places:
             one = Unread(number, graph.label(number), node.op, places, places - read)
-            (layers if read else idle).append(one)
-    return Unseen(np.asarray(~seen.any(axis=(0, 1))), tuple(layers), tuple(idle))
+            (layers if read else idle).insert(0, one)
+    return Unseen(~seen.summed((0, 1)).whole(), tuple(layers), tuple(idle))

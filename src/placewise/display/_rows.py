@@ -204,7 +204,7 @@ def _window(graph: Graph, number: int) -> str:
     """Window of a pooling: the places that its middle place reads, along each axis."""
     node = graph.nodes[number]
     middle = [side // 2 for side in node.layout.grid]
-    unit = graph.ones(number, COUNTS, middle)
+    unit = graph.ones(number, COUNTS, middle).whole()
     reads = node.edges[0].operator.adjoint(unit, COUNTS).nonzero()[2:]
     return "×".join(str(len(np.unique(places))) for places in reads)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from placewise.errors import SettingsError
 from placewise.graph.touches import Chains, touches
-from placewise.ops import Algebra, Edge, Grid, Layout, Status
+from placewise.ops import Algebra, Edge, Grid, Layout, Packed, Status, carried, together
 from placewise.wording import did_you_mean
 
 Target = int | str | None
@@ -192,7 +192,7 @@ class Graph:
                 return number
         return max(self.ancestors(self.outputs[:1]) & self.maps, default=0)
 
-    def over_image(self, grid: Grid, number: int) -> Grid:
+    def over_image(self, grid: Packed, number: int) -> Packed:
         """A node's grid with the image's axes in order, summed over all other dimensions.
 
         The grid of a node that is no map is returned unchanged.
@@ -201,11 +201,11 @@ class Graph:
         if dims is None:
             return grid
         kept = [dim for dim in dims if dim is not None]
-        rest = tuple(dim for dim in range(grid.ndim) if dim not in kept)
-        summed = np.asarray(grid.sum(axis=rest))
-        moved = summed.transpose([sorted(kept).index(dim) for dim in kept])
+        summed = grid.summed([dim for dim in range(len(grid.shape)) if dim not in kept])
+        moved = summed.permuted([sorted(kept).index(dim) for dim in kept])
         lengths = iter(moved.shape)
-        return moved.reshape([1 if dim is None else next(lengths) for dim in dims])
+        sides = [1 if dim is None else next(lengths) for dim in dims]
+        return moved.moved(moved.shape, range(len(kept)), sides)
 
     def middle(self, number: int) -> tuple[int, ...]:
         """The middle place of a node: an index for each axis if it is a map, else for each dim."""
@@ -214,7 +214,9 @@ class Graph:
             return tuple(side // 2 for side in grid)
         return tuple(0 if dim is None else grid[dim] // 2 for dim in dims)
 
-    def ones(self, number: int, algebra: Algebra, place: Sequence[int] | None = None) -> Grid:
+    def ones(
+        self, number: int, algebra: Algebra, place: Sequence[int] | None = None, value: Any = 1
+    ) -> Packed:
         """Ones from which a backward pass starts: at all places of a node, or at one place.
 
         Args:
@@ -222,32 +224,31 @@ class Graph:
             algebra: of the ones.
             place: an index for each axis of the image (all channels) if the node is a map; or an
                 index for each dimension of its grid.
+            value: instead of one.
 
         Raises:
             SettingsError: there is no such place.
         """
-        layout = self.nodes[number].layout
+        grid = self.nodes[number].layout.grid
         if place is None:
-            return algebra.filled(layout.grid, 1)
+            return Packed.filled(grid, algebra, value)
         dims = self.map_dims(number)
-        index: list[Any] = list(place)
+        index: list[int | None] = list(place)
         if dims is not None and len(place) == len(dims):
-            index = [slice(None)] * len(layout.grid)
+            index = [None] * len(grid)
             for dim, wanted in zip(dims, place, strict=True):
                 if dim is not None:
                     index[dim] = wanted
-        grid = algebra.filled(layout.grid)
-        try:
-            if len(index) != grid.ndim:
-                raise IndexError
-            grid[tuple(index)] = 1
-        except IndexError:
+        inside = len(index) == len(grid) and all(
+            at is None or -side <= at < side for at, side in zip(index, grid, strict=True)
+        )
+        if not inside:
             axes = "" if dims is None else f", in which the image's axes are dimensions {dims}"
             raise SettingsError(
-                f"'{self.label(number)}' has no place {tuple(place)}; its grid is {layout.grid}"
-                f"{axes}; choose a place inside it"
-            ) from None
-        return grid
+                f"'{self.label(number)}' has no place {tuple(place)}; its grid is {grid}{axes}; "
+                "choose a place inside it"
+            )
+        return Packed.filled(grid, algebra, value, index)
 
     # --- passes ----------------------------------------------------------------------------------
 
@@ -264,7 +265,9 @@ class Graph:
         return math.lcm(*units)
 
     def backward(self, seeds: Mapping[int, Grid], algebra: Algebra) -> list[Grid | None]:
-        """Carry numbers from some nodes back to all that they read; the image comes last.
+        """Carry numbers from some nodes back to all that they read, as plain grids.
+
+        `packed_backward` does the same in less memory.
 
         Args:
             seeds: numbers to start with, by node.
@@ -278,7 +281,7 @@ class Graph:
             >>> from placewise.graph import capture
             >>> from placewise.ops import COUNTS
             >>> graph = capture(nn.Conv1d(1, 1, 3), (1, 5))
-            >>> paths = graph.backward({1: graph.ones(1, COUNTS)}, COUNTS)
+            >>> paths = graph.backward({1: COUNTS.filled((1, 1, 3), 1)}, COUNTS)
             >>> paths[0].ravel().tolist()
             [1, 2, 3, 2, 1]
         """
@@ -293,27 +296,85 @@ class Graph:
                 grids[edge.source] = _join(grids[edge.source], back, algebra)
         return grids
 
-    def to_image(self, seeds: Mapping[int, Grid], algebra: Algebra) -> Grid:
-        """What `backward` gives for the image: zeros if nothing reaches it."""
-        found = self.backward(seeds, algebra)[0]
-        return algebra.filled(self.nodes[0].layout.grid) if found is None else found
+    def packed_backward(
+        self, seeds: Mapping[int, Packed], algebra: Algebra
+    ) -> Iterator[tuple[int, Packed | None]]:
+        """Carry numbers from some nodes back to all that they read.
 
-    def forward(self, start: Grid, algebra: Algebra, fill: object = None) -> list[Grid]:
-        """Carry numbers from the image forward to all nodes.
+        Only what is still to be read is held, so that memory does not grow with depth.
+
+        Args:
+            seeds: numbers to start with, by node; see `ones`.
+            algebra: of the numbers.
+
+        Yields:
+            Each node, the last first, with its numbers; None for a node that none reach.
+
+        Example:
+            >>> from torch import nn
+            >>> from placewise.graph import capture
+            >>> from placewise.ops import COUNTS
+            >>> graph = capture(nn.Conv1d(1, 1, 3), (1, 5))
+            >>> [(n, grid.whole().ravel().tolist())
+            ...  for n, grid in graph.packed_backward({1: graph.ones(1, COUNTS)}, COUNTS)]
+            [(1, [1, 1, 1]), (0, [1, 2, 3, 2, 1])]
+        """
+        held: dict[int, Packed | None] = dict(seeds)
+        for number in range(len(self.nodes) - 1, -1, -1):
+            grid = held.pop(number, None)
+            yield number, grid
+            if grid is None:
+                continue
+            for edge in self.nodes[number].edges:
+                back = carried(grid, edge.operator, algebra, back=True)
+                held[edge.source] = together(held.get(edge.source), back, algebra)
+
+    def to_image(self, seeds: Mapping[int, Packed], algebra: Algebra) -> Packed:
+        """What `packed_backward` gives for the image: zeros if nothing reaches it."""
+        found = next((grid for n, grid in self.packed_backward(seeds, algebra) if n == 0), None)
+        return Packed.filled(self.nodes[0].layout.grid, algebra) if found is None else found
+
+    def forward(
+        self,
+        start: Packed,
+        algebra: Algebra,
+        fill: object = None,
+        *,
+        to: int | None = None,
+        statistics: bool = False,
+    ) -> dict[int, Packed]:
+        """Carry numbers from the image forward to all nodes, or to one.
 
         Args:
             start: numbers of the image's places.
             algebra: of the numbers.
             fill: number of each place that zero padding adds; by default the algebra's zero.
+            to: the only node whose numbers are wanted; others are dropped as soon as they were
+                read.
+            statistics: whether each place of a normalisation joins all places, from which its
+                mean and variance come.
+
+        Returns:
+            The numbers by node: of all nodes, or of those that were not dropped.
         """
-        grids: list[Grid] = [start]
-        for node in self.nodes[1:]:
-            grid: Grid | None = None
-            for edge in node.edges:
-                read = edge.operator.forward(grids[edge.source], algebra, fill)
-                grid = _join(grid, read, algebra)
-            grids.append(algebra.filled(node.layout.grid) if grid is None else grid)
-        return grids
+        needed = range(len(self.nodes)) if to is None else sorted(self.ancestors([to]) | {0})
+        last = {edge.source: n for n in needed for edge in self.nodes[n].edges}
+        held = {0: start}
+        for n in needed[1:]:
+            grid: Packed | None = None
+            for edge in self.nodes[n].edges:
+                read = held[edge.source]
+                found = carried(read, edge.operator, algebra, back=False, fill=fill)
+                grid = together(grid, found, algebra)
+            if statistics and grid is not None and self.nodes[n].global_statistics:
+                grid = Packed.filled(grid.shape, algebra, algebra.join.reduce(grid.core, axis=None))
+            if grid is None:
+                grid = Packed.filled(self.nodes[n].layout.grid, algebra)
+            held[n] = grid
+            for source in {edge.source for edge in self.nodes[n].edges}:
+                if to is not None and last[source] == n and source != to:
+                    del held[source]
+        return held
 
 
 def _join(first: Grid | None, second: Grid | None, algebra: Algebra) -> Grid | None:

@@ -96,11 +96,15 @@ class AxisMap:
             fill: number of places that zero padding adds; by default the algebra's zero.
         """
         padding = fill if self.fills else None
-        return _joined(grid, axis, algebra, self._written, self.written, padding)
+        return joined(grid, axis, algebra, self._written, self.written, padding)
 
     def adjoint(self, grid: Grid, axis: int, algebra: Algebra) -> Grid:
         """What each read place joins of the places that read it: the transposed relation."""
-        return _joined(grid, axis, algebra, self._read, self.read, None)
+        return joined(grid, axis, algebra, self._read, self.read, None)
+
+    def gathering(self, *, back: bool) -> Gathering:
+        """What each place joins: in the tensor that is read, or else in that which is written."""
+        return self._read if back else self._written
 
     def transposed(self, name: str) -> AxisMap:
         """What is written reads, and what is read is written.
@@ -126,10 +130,19 @@ def _gathering(sources: Indices, targets: Indices) -> Gathering:
     return sources, present, starts
 
 
-def _joined(
+def joined(
     grid: Grid, axis: int, algebra: Algebra, gathering: Gathering, length: int, fill: object
 ) -> Grid:
-    """Join what the sources hold into their targets, which rise."""
+    """Join what the sources hold into their targets, which rise.
+
+    Args:
+        grid: the numbers that are read.
+        axis: along which.
+        algebra: of the numbers.
+        gathering: the sources of each target.
+        length: of the axis that is written.
+        fill: number of a target without sources; by default the algebra's zero.
+    """
     sources, present, starts = gathering
     shape = (*grid.shape[:axis], length, *grid.shape[axis + 1 :])
     if not len(sources):
