@@ -18,8 +18,11 @@ Every message says what was got, what is needed and what to do.
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class PlacewiseError(ValueError):
@@ -100,3 +103,43 @@ class LabelError(DataError):
         if len(self.faults) > self.shown:
             lines.append(f"... and {len(self.faults) - self.shown} more")
         super().__init__("\n".join(lines))
+
+
+def own_line(error: BaseException) -> str:
+    """The last line of the user's own code that an error went through, as "file:line".
+
+    Lines of torch, of Python and of placewise are passed over; lines of other installed packages
+    count if there are none of the user's. Empty if there are neither.
+
+    Args:
+        error: with its traceback.
+
+    Example:
+        >>> own_line(ValueError("never raised"))
+        ''
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_file()]
+    foreign = [f for f in frames if not _inside(f.filename, _PASSED_OVER)]
+    own = [f for f in foreign if not _inside(f.filename, _INSTALLED)]
+    last = (own or foreign)[-1:]
+    return f"{last[0].filename}:{last[0].lineno}" if last else ""
+
+
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+_PASSED_OVER = (
+    *(str(Path(place, name)) for place in _INSTALLED for name in ("torch", "numpy")),
+    str(Path(__file__).parent),
+)
+
+
+def _inside(file: str, folders: Sequence[str]) -> bool:
+    """Whether a file is in one of these folders or belongs to Python itself."""
+    python = sysconfig.get_path("stdlib")
+    inside = Path(file).is_relative_to(python) and not _below(file, _INSTALLED)
+    return inside or _below(file, folders)
+
+
+def _below(file: str, folders: Sequence[str]) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in folders)

@@ -20,10 +20,13 @@ def audit(
     /,
     size: str | None = None,
     in_channels: int | None = None,
+    axes: int | None = None,
+    input: str | None = None,
     data: Path | None = None,
     normalise: Literal["auto", "imagenet", "none"] = "auto",
     out: Path | None = None,
     fail_if: Pairs = (),
+    against: Path | None = None,
     sizes: str | None = None,
     per_channel: bool = False,
     measure: bool = True,
@@ -38,26 +41,37 @@ def audit(
       placewise audit torchvision:resnet18 --out findings
       placewise audit my_net.py:build --size 240x320 --data my_images
       placewise audit timm:resnet50 --no-measure --fail-if "max_over_corner>150" "even==false"
+      placewise audit my_net.py:build --fail-if "max_over_corner>1.05*baseline" --against old.json
+      placewise audit my_tagger.py:build --axes 1 --size 16000 --in-channels 1
+      placewise audit my_net.py:build --input my_net.py:example
 
     Exit codes: 0 if all was audited; 1 if a condition of --fail-if holds; 2 if the network cannot
     be audited or an option is wrong; 3 if it was audited partly: something could not be measured,
     or nothing could be counted. Numbers for conditions are
     max_over_corner, max_over_edge, corner_ratio, gini, unseen_pixels, even, uneven_layers,
-    receptive_field, window_field, stride, padding_share, unknown; and, measured, effective_field,
-    sensitivity_ratio, consistency, phase_share, position. See docs/audit.md.
+    receptive_field, window_field, stride, padding_share, padding_only_places, unknown; and,
+    measured, effective_field, sensitivity_ratio, consistency, phase_share, position. See
+    docs/audit.md.
 
     Args:
         target: torchvision:NAME, timm:NAME, module:callable, file.py:callable, a program.pt2 that
             torch.export.save wrote, or the folder of a run.
         size: sides of the image, e.g. 224, 240x320 (height x width) or 32x64x64; by default
-            the network's own size, or else 224 (64 for a volume).
+            that of --input, the network's own size, or else 224 (64 for a volume).
         in_channels: channels of the image; by default those of the first convolution.
+        axes: of space: 1 for signals, 2 for images, 3 for volumes; by default those of --input or
+            of the first convolution.
+        input: an example of what the network takes, if that is not one batch of images: a tensor,
+            a tuple or a dictionary of inputs, or a function that returns one, as module:name or
+            file.py:name. The first tensor that is an image of --size is the image; other inputs
+            are constants.
         data: image or folder of images to measure with, read at twice the size; by default noise.
         normalise: auto normalises images for networks of torchvision and timm, and keeps 0..1 for
             others.
         out: folder for audit.json, figures and report.html; by default nothing is written.
         fail_if: conditions, e.g. "max_over_corner>150"; a name, one of > >= < <= == != and a
-            number, true or false.
+            number, true or false, or FACTOR*baseline for the number of --against.
+        against: audit.json of an earlier audit, or its folder: both are shown side by side.
         sizes: range of sides to check for stride alignment, e.g. 192:256; by default those near
             --size.
         per_channel: count the channels of a layer apart; by default they count as one.
@@ -66,23 +80,33 @@ def audit(
         device: auto (cuda, mps or cpu, whichever is there), or cpu, cuda, cuda:1, mps.
         quiet: print only conditions that hold.
     """
-    from placewise.auditing import RESULT, Condition
+    from placewise.auditing import RESULT, Baseline, Condition
     from placewise.auditing import audit as run_audit
     from placewise.files import claim_folder
     from placewise.progress import Display
     from placewise.target import find_target, parse_size, parse_sizes
 
     conditions = [Condition.parse(text) for text in fail_if]
+    earlier = None if against is None else Baseline.read(against)
+    was = None if earlier is None else earlier.scalars
     say = teller(quiet)
     if out is not None:
         claim_folder(out, RESULT)
-    network = find_target(target, size=parse_size(size), in_channels=in_channels, notice=say)
+    network = find_target(
+        target,
+        size=parse_size(size),
+        in_channels=in_channels,
+        axes=axes,
+        example=input,
+        notice=say,
+    )
     network = network.normalised(normalise).on(device)
     images, notes = _images(network, data, quiet) if measure else (None, [])
     with Display("runs of the network", quiet) as progress:
         found = run_audit(
             network.model,
             network.shape,
+            example=network.example,
             per_channel=per_channel,
             images=images,
             measure=measure,
@@ -90,6 +114,7 @@ def audit(
             seed=seed,
             name=network.name,
             notes=notes,
+            against=earlier,
             out=out,
             say=say,
             progress=progress,
@@ -97,7 +122,8 @@ def audit(
     if out is not None:
         say(f"\nreport: {out / 'report.html'}")
     scalars = found.scalars()
-    failed = [f"{one.said(scalars)}: --fail-if {one}" for one in conditions if one.holds(scalars)]
+    broken = [one for one in conditions if one.holds(scalars, was)]
+    failed = [f"{one.said(scalars, was)}: --fail-if {one}" for one in broken]
     if failed:
         complain("\n".join(failed))
         raise SystemExit(1)
@@ -131,6 +157,7 @@ def mend(
     size: str | None = None,
     in_channels: int | None = None,
     data: Path | None = None,
+    axes: int | None = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -156,6 +183,8 @@ def mend(
             changes the output least is chosen.
         size: sides of the image, e.g. 224 or 240x320 (height x width).
         in_channels: channels of the image; by default those of the first convolution.
+        axes: of space: 1 for signals, 2 for images, 3 for volumes; by default those of the first
+            convolution.
         data: image or folder of images on which outputs are compared; by default noise.
         out: folder for mend.json, the copy as a program (mended.pt2) and its weights
             (mended.safetensors); by default nothing is written.
@@ -177,7 +206,8 @@ def mend(
     say = teller(quiet)
     if out is not None:
         claim_folder(out, remedies.RESULT)
-    network = find_target(target, size=parse_size(size), in_channels=in_channels, notice=say)
+    sides = parse_size(size)
+    network = find_target(target, size=sides, in_channels=in_channels, axes=axes, notice=say)
     model, shape, name = network.model, network.shape, network.name
     if not isinstance(model, nn.Module):
         raise SettingsError(

@@ -14,6 +14,8 @@ def show(
     /,
     size: str | None = None,
     in_channels: int | None = None,
+    axes: int | None = None,
+    input: str | None = None,
     classes: int = 10,
     backbone_set: Pairs = (),
     head_set: Pairs = (),
@@ -28,12 +30,16 @@ def show(
       placewise show lenet+flatten --size 32 --in-channels 1 --classes 10
       placewise show resnet+palm_tree --backbone-set blocks=1 --head-set hidden=4
       placewise show torchvision:resnet18 --size 224 --no-paths
+      placewise show my_tagger.py:build --axes 1 --size 16000 --in-channels 1
 
     Args:
         model: BACKBONE+HEAD of placewise, a backbone alone, or what placewise audit takes:
             torchvision:NAME, timm:NAME, module:callable, file.py:callable, a program.pt2, a run.
         size: sides of the image, e.g. 224 or 240x320 (height x width).
         in_channels: channels of the image; by default 3, or those of the first convolution.
+        axes: of space: 1 for signals, 2 for images, 3 for volumes; by default those of --input or
+            of the first convolution.
+        input: an example of what the network takes, as for placewise audit.
         classes: number of classes, or of keypoints if the head is for keypoints.
         backbone_set: settings of a backbone of placewise as KEY=VALUE, e.g. padding_mode=symmetric.
         head_set: settings of a head of placewise as KEY=VALUE, e.g. hidden=84.
@@ -48,6 +54,8 @@ def show(
         model,
         size=size,
         in_channels=in_channels,
+        axes=axes,
+        example=input,
         classes=classes,
         backbone=parse_settings(backbone_set),
         head=parse_settings(head_set),

@@ -27,6 +27,8 @@ def show_target(
     *,
     size: str | None = None,
     in_channels: int | None = None,
+    axes: int | None = None,
+    example: str | None = None,
     classes: int = 10,
     backbone: Settings | None = None,
     head: Settings | None = None,
@@ -38,6 +40,8 @@ def show_target(
         text: a backbone of placewise, BACKBONE+HEAD, or what `placewise.target.find_target` takes.
         size: sides of the image, see `placewise.target.parse_size`.
         in_channels: channels of the image.
+        axes: of space, of a network that is not one of placewise.
+        example: of what such a network takes, see `placewise.target.find_target`.
         classes: number of classes, or of keypoints if the head is for keypoints.
         backbone: settings of a backbone of placewise.
         head: settings of a head of placewise.
@@ -58,8 +62,20 @@ def show_target(
                 f"'{text}' has no backbone and head of placewise, so that it takes no settings for "
                 "them; give BACKBONE+HEAD, e.g. lenet+flatten"
             )
-        found = find_target(text, size=sides, in_channels=in_channels, notice=lambda words: None)
-        return show(found.model, found.shape, name=found.name, paths=paths)
+        found = find_target(
+            text,
+            size=sides,
+            in_channels=in_channels,
+            axes=axes,
+            example=example,
+            notice=lambda words: None,
+        )
+        named: Any = {"example": found.example, "name": found.name, "paths": paths}
+        return show(found.model, found.shape, **named)
+    if example is not None or axes not in (None, 2):
+        raise SettingsError(
+            f"'{text}' takes images; leave --input out, and --axes, or give --axes 2"
+        )
     member: Any = BACKBONES[first]
     given = complete_settings(member, "backbone", backbone or {})
     trunk: Backbone = member(in_channels or 3, **given)

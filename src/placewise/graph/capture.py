@@ -15,13 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram, export
 
-from placewise.errors import CaptureError, PlacewiseError, SettingsError
+from placewise.errors import CaptureError, PlacewiseError, SettingsError, own_line
 from placewise.graph._follow import follow
 from placewise.graph._record import Recording, image_of, record, record_program, whole_attention
 from placewise.graph.graph import Graph
 from placewise.graph.undisturbed import check_shapes_known, uncompiled, undisturbed
 
 How = Literal["auto", "export", "recorded"]
+
+EXAMPLE = "--input file.py:example on the command line, example=... from Python"
+"""How a network is given anything but one image."""
 
 Attempt = tuple[str, str, Callable[[], Recording]]
 """Its name in messages, the value of `Graph.capture`, and a function that tries it."""
@@ -121,10 +124,12 @@ def _first_that_works(
             return follow(recording, shape, per_channel=per_channel, capture=capture, why=why)
         except Exception as error:
             failed.append(f"{name}: {_first_line(error)}")
+    what = {1: "a recording", 2: "an image", 3: "a volume"}[len(shape) - 2]
     raise CaptureError(
-        f"the network cannot be followed on an image of shape {shape[1:]}. {'. '.join(failed)}. "
-        "Give an image that the network takes, or repair what failed; without that, the network "
-        "can only be measured from outside"
+        f"the network cannot be followed on {what} of shape {shape[1:]}. {'. '.join(failed)}. "
+        "Give a size and channels that the network takes, or an example of what it takes "
+        f"({EXAMPLE}), or repair what failed; without that, the network can only be measured from "
+        "outside"
     )
 
 
@@ -136,7 +141,10 @@ def _exported(model: nn.Module, image: Tensor) -> Recording:
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip().split("\n")[0].rstrip(".")
-    return text if isinstance(error, PlacewiseError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, PlacewiseError):
+        return text
+    where = own_line(error)
+    return f"{type(error).__name__}: {text}" + (f" (at {where})" if where else "")
 
 
 def _takes_one_image(model: nn.Module) -> None:
@@ -154,7 +162,7 @@ def _takes_one_image(model: nn.Module) -> None:
     if len(needed) > 1:
         raise CaptureError(
             f"the network's forward needs {', '.join(needed)}, but an audit gives it one image; "
-            "wrap it in a module that takes the image and makes the rest"
+            f"give an example of all inputs ({EXAMPLE}), of which all but the image are constants"
         )
 
 

@@ -6,9 +6,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +18,8 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from placewise.devices import device_of
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, own_line
+from placewise.graph import Inputs
 from placewise.run import Run
 from placewise.target._program import read_program
 from placewise.wording import did_you_mean
@@ -29,6 +29,9 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 SIDE = {1: 224, 2: 224, 3: 64}
 """Pixels of a side if the size of images is not known, by the number of axes."""
+
+DEPTH = {1: 1, 2: 3, 3: 1}
+"""Channels of a signal, an image and a volume if no layer says otherwise."""
 
 UNTRAINED = (
     "The weights are random: the measurements do not describe a trained network. Give yours as "
@@ -49,6 +52,7 @@ class Target:
         mean: of each channel, to subtract from images; None: images stay in 0..1.
         std: of each channel, to divide images by.
         note: what the reader of an audit has to know; may be empty.
+        example: of what the network takes, if it was given; see `placewise.graph.Inputs`.
 
     Example:
         >>> Target("mine.py:net", nn.Identity(), (3, 224, 224)).mean is None
@@ -61,6 +65,7 @@ class Target:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     note: str = ""
+    example: object = None
 
     @property
     def said(self) -> str:
@@ -119,16 +124,21 @@ def find_target(
     *,
     size: Sequence[int] = (),
     in_channels: int | None = None,
+    axes: int | None = None,
+    example: str | None = None,
     notice: Callable[[str], None] = print,
 ) -> Target:
     """Find and build a network that is named on the command line.
 
     Args:
         text: see `placewise.target`.
-        size: sides of the image in pixels; one number holds for all axes that the network's
-            convolutions have. Empty: the network's own size, or else 224 (64 for a volume).
-        in_channels: channels of the image; None: those of the network's first convolution, or
-            else 3.
+        size: sides of the image in pixels; one number holds for all axes. Empty: those of the
+            example, the network's own, or else 224 (64 for a volume).
+        in_channels: channels of the image; None: those of the example, of the network's first
+            convolution, if it has as many axes, or else 3 of an image and 1 of a signal or volume.
+        axes: of space; None: those of the example, or of the network's first convolution.
+        example: of what the network takes: module:name or file.py:name of a tensor, a tuple or
+            dictionary of inputs, or of a function without arguments that returns one.
         notice: called with what the user should know.
 
     Raises:
@@ -138,7 +148,20 @@ def find_target(
         >>> find_target("torch.nn:Identity", size=(32, 48)).shape
         (3, 32, 48)
     """
+    if axes not in (None, 1, 2, 3):
+        raise SettingsError(f"--axes is {axes}; give 1 for signals, 2 for images, 3 for volumes")
+    found, modules = _named(text, notice)
+    if example is None:
+        return _shaped(found, tuple(size), in_channels, axes)
+    inputs = _example(example, modules)
+    shape = Inputs.of(inputs, axes=axes, size=size, in_channels=in_channels).shape
+    return replace(found, shape=shape, example=inputs)
+
+
+def _named(text: str, notice: Callable[[str], None]) -> tuple[Target, dict[str, ModuleType]]:
+    """The network of a name, and the user's modules that were imported for it."""
     library, _, name = text.partition(":")
+    modules: dict[str, ModuleType] = {}
     if Path(text).is_dir():
         found = _of_run(text, notice)
     elif text.endswith(".pt2"):
@@ -146,13 +169,13 @@ def find_target(
     elif library in _LIBRARIES and name:
         found = _LIBRARIES[library](name)
     elif name:
-        found = _of_callable(text)
+        found = _of_callable(text, modules)
     else:
         raise SettingsError(
             f"'{text}' is neither a folder nor a network; give torchvision:NAME, timm:NAME, "
             "module:callable, file.py:callable, a program.pt2, or the folder of a run"
         )
-    return _shaped(found, tuple(size), in_channels)
+    return found, modules
 
 
 def parse_size(text: str | None) -> tuple[int, ...]:
@@ -200,10 +223,20 @@ def parse_sizes(text: str | None) -> range:
     return range(int(first), int(last) + 1)
 
 
-def _shaped(found: Target, size: tuple[int, ...], in_channels: int | None) -> Target:
-    """The target with the size and the channels that the user chose."""
+def _shaped(
+    found: Target, size: tuple[int, ...], in_channels: int | None, axes: int | None
+) -> Target:
+    """The target with the size, the channels and the axes that the user chose."""
     own = found.shape or _guessed(found.model)
-    sides = size * (len(own) - 1) if len(size) == 1 else size or own[1:]
+    axes = axes or (len(size) if len(size) > 1 else len(own) - 1)
+    if axes != len(own) - 1:  # the first convolution reads something else than the input
+        own = (DEPTH[axes], *(SIDE[axes],) * axes)
+    sides = size * axes if len(size) == 1 else size or own[1:]
+    if len(sides) != axes:
+        raise SettingsError(
+            f"--size has {len(sides)} sides, but --axes is {axes}; give one side for each axis, or "
+            "one number for all of them"
+        )
     return replace(found, shape=(in_channels or own[0], *sides))
 
 
@@ -212,8 +245,21 @@ def _guessed(model: nn.Module | ExportedProgram) -> tuple[int, ...]:
     for module in model.modules() if isinstance(model, nn.Module) else ():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             axes = len(module.kernel_size)
-            return module.in_channels or 3, *(SIDE[axes],) * axes
-    return 3, SIDE[2], SIDE[2]
+            return module.in_channels or DEPTH[2], *(SIDE[axes],) * axes
+    return DEPTH[2], SIDE[2], SIDE[2]
+
+
+def _example(text: str, modules: dict[str, ModuleType]) -> object:
+    """What a network takes, from the user's own code."""
+    where, _, name = text.rpartition(":")
+    if not (where and name):
+        raise SettingsError(f"--input is '{text}'; {_EXAMPLE}")
+    made = _found_in(where, name, modules)
+    if callable(made) and not isinstance(made, torch.Tensor):
+        made = _called(made, text)
+    if not isinstance(made, torch.Tensor | tuple | list | Mapping):
+        raise SettingsError(f"'{text}' is a {type(made).__name__}; {_EXAMPLE}")
+    return made
 
 
 def _of_run(text: str, notice: Callable[[str], None]) -> Target:
@@ -273,26 +319,52 @@ def _known(name: str, names: Sequence[str], package: str) -> None:
         )
 
 
-def _of_callable(text: str) -> Target:
+def _of_callable(text: str, modules: dict[str, ModuleType]) -> Target:
     """A network from the user's own code."""
     where, _, name = text.rpartition(":")
-    module = _own_module(where)
-    made: Any = module
-    for part in name.split("."):
-        if not hasattr(made, part):
-            names = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
-            raise SettingsError(f"{where} has no '{name}'.{did_you_mean(name, names)}")
-        made = getattr(made, part)
+    made = _found_in(where, name, modules)
     if not isinstance(made, nn.Module):
         if not callable(made):
             raise SettingsError(f"'{text}' is a {type(made).__name__}; {_NEEDED}")
-        made = _trying(made, f"'{text}' cannot be called without arguments")
+        made = _called(made, text)
     if not isinstance(made, nn.Module):
         raise SettingsError(f"'{text}' returns a {type(made).__name__}; {_NEEDED}")
     return Target(text, made, ())
 
 
 _NEEDED = "give a torch.nn.Module, its class, or a function without arguments that returns one"
+_EXAMPLE = (
+    "give module:name or file.py:name of a tensor, a tuple or dictionary of inputs, or of a "
+    "function without arguments that returns one"
+)
+
+
+def _found_in(where: str, name: str, modules: dict[str, ModuleType]) -> Any:
+    """What a module of the user calls so; the module is imported once."""
+    if where not in modules:
+        modules[where] = _own_module(where)
+    made: Any = modules[where]
+    for part in name.split("."):
+        if not hasattr(made, part):
+            found = vars(modules[where]).items()
+            names = [n for n, value in found if n[0] != "_" and not isinstance(value, ModuleType)]
+            raise SettingsError(f"{where} has no '{name}'.{did_you_mean(name, names)}")
+        made = getattr(made, part)
+    return made
+
+
+def _called(made: Callable[[], Any], text: str) -> Any:
+    """What the user's function or class gives."""
+    try:
+        inspect.signature(made).bind()
+    except TypeError as error:
+        raise SettingsError(
+            f"'{text}' cannot be called without arguments ({error}); give a function without "
+            "arguments that calls it"
+        ) from None
+    except ValueError:  # its parameters are not known
+        pass
+    return _trying(made, f"'{text}' fails when it is called")
 
 
 def _own_module(where: str) -> ModuleType:
@@ -316,13 +388,12 @@ def _own_module(where: str) -> ModuleType:
 
 
 def _trying(run: Callable[[], T], what: str) -> T:
-    """Run the user's code; an error names the line at which it happened."""
+    """Run the user's code; an error names the last line of it."""
     try:
         return run()
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if frame.filename != __file__]
-        where = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+        where = own_line(error)
+        at = f" at {where}" if where else ""
         raise SettingsError(
-            f"{what} ({type(error).__name__}: {error}{where}); correct it there"
+            f"{what} ({type(error).__name__}: {error}{at}); correct it there"
         ) from error
