@@ -13,13 +13,17 @@ from torch import nn
 from torch.export import ExportedProgram, unflatten
 
 from placewise import __version__
+from placewise.auditing.memory import check_memory
 from placewise.display._drawing import drawing
 from placewise.display._rows import Row, cells, header, maps_of, plain, rows_of
 from placewise.display.costs import products
+from placewise.errors import CaptureError
 from placewise.files import claim_folder, write_bytes, write_json
-from placewise.graph import capture, capture_program, image_shape, uncompiled
+from placewise.graph import Graph, Inputs, capture, capture_program, fed, feed, taken, uncompiled
 from placewise.report import text
+from placewise.report.spoken import said
 from placewise.report.style import LIGHT
+from placewise.wording import PIXELS_OF, enumerated
 
 __all__ = ["Row", "Shown", "show"]
 
@@ -34,6 +38,7 @@ class Shown:
         name: of the network.
         shape: (channels, *space) of the image.
         rows: its layers in the order in which they run.
+        uncounted: operations that multiply and whose products are not counted.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 3, 5), nn.ReLU(), nn.MaxPool2d(2))
@@ -47,6 +52,7 @@ class Shown:
     name: str
     shape: tuple[int, ...]
     rows: tuple[Row, ...]
+    uncounted: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -91,6 +97,7 @@ class Shown:
             "input_shape": list(self.shape),
             "parameters": self.parameters,
             "multiply_adds": self.multiply_adds,
+            "not_counted": list(self.uncounted),
             "layers": [plain(row) for row in self.rows],
         }
 
@@ -118,6 +125,8 @@ class Shown:
 
     def _summary(self) -> str:
         lines = [f"{self._costs()} for one image."]
+        if self.uncounted:
+            lines.append(f"The products of {enumerated(self.uncounted)} are not counted.")
         for type_ in ("fully connected", "locally connected", "proximity"):
             parameters, multiply_adds = self.shares(type_)
             if parameters or multiply_adds:
@@ -125,14 +134,15 @@ class Shown:
                     f"{type_.capitalize()} layers have {100 * parameters:.0f} % of the parameters "
                     f"and {100 * multiply_adds:.0f} % of the multiply-adds."
                 )
-        return "\n".join(lines)
+        return "\n".join(said(lines, PIXELS_OF.get(len(self.shape) - 1, "px")))
 
 
 def show(
     model: nn.Module | ExportedProgram,
-    shape: Sequence[int],
+    shape: Sequence[int] | None = None,
     *,
     in_channels: int | None = None,
+    example: object = None,
     name: str = "",
     paths: bool = True,
 ) -> Shown:
@@ -144,8 +154,11 @@ def show(
 
     Args:
         model: any network, or an exported program.
-        shape: (channels, *space) of one image; or only (*space), if `in_channels` is given.
+        shape: (channels, *space) of one image; or only (*space), if `in_channels` is given; may be
+            left out if there is an example.
         in_channels: channels of the image.
+        example: of what the network takes, if that is not one batch (N, channels, *space), see
+            `placewise.audit`.
         name: of the network; by default its class.
         paths: whether to count paths from the image's middle, edges and corners to each layer,
             which takes most of the time.
@@ -162,18 +175,36 @@ def show(
         ───────────────────────────────────────────────────────────────────────────────
         –      Conv1d  2@6   2 of 3×1           8             36              3       1
         <BLANKLINE>
-        8 parameters, 36 multiply-adds for one image.
+        8 parameters, 36 multiply-adds for one recording.
     """
-    network: nn.Module
-    shape = image_shape(shape, in_channels)
-    if isinstance(model, ExportedProgram):
-        graph, network = capture_program(model, shape), _modules(model)
+    given, shape, inputs = fed(model, shape, in_channels, example)
+    if isinstance(given, ExportedProgram):
+        graph, network = capture_program(given, shape), _modules(given)
     else:
-        graph, network = capture(model, shape), uncompiled(model)
+        graph, network = _captured(given, shape, inputs)
     floats = [p for p in network.parameters() if p.is_floating_point()]
     image = torch.zeros(1, *shape).to(floats[0] if floats else torch.float32)
-    rows = rows_of(graph, network, products(network, image), paths=paths)
-    return Shown(name or type(model).__name__, shape, rows)
+    if paths:
+        check_memory(graph)
+    found = products(network, image)
+    counted = [one for one in found if one.type != "not counted"]
+    uncounted = dict.fromkeys(one.filters for one in found if one.type == "not counted")
+    rows = rows_of(graph, network, counted, paths=paths)
+    return Shown(name or type(model).__name__, shape, rows, tuple(uncounted))
+
+
+def _captured(
+    model: nn.Module, shape: tuple[int, ...], inputs: Inputs | None
+) -> tuple[Graph, nn.Module]:
+    """The graph of a network, and the network in the order of dimensions that it takes."""
+    try:
+        return capture(model, shape), uncompiled(model)
+    except CaptureError:
+        found = taken(model, shape) if inputs is None else None
+        if found is None:
+            raise
+    network = feed(model, found)
+    return capture(network, shape), network
 
 
 def _modules(program: ExportedProgram) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from placewise.display._rows import Row, maps_of
 from placewise.report.canvas import canvas, png
 from placewise.report.style import Theme
+from placewise.wording import IMAGES_OF
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,8 @@ def volumes(shape: Sequence[int], rows: Sequence[Row]) -> list[Volume]:
         >>> [volume.times for volume in volumes((1, 8), [Row("a", "b", "convolution", (2, 8))] * 3)]
         [1, 3]
     """
-    made = [Volume(tuple(shape), "image", "", 1)]
+    image = IMAGES_OF.get(len(shape) - 1, "images").removesuffix("s")
+    made = [Volume(tuple(shape), image, "", 1)]
     for row in rows:
         last = made[-1]
         if row.type not in WORDS and math.prod(row.shape) == math.prod(last.shape):
@@ -106,7 +108,8 @@ def _draw(axes: Axes, middle: float, volume: Volume, longest: int, theme: Theme)
     """One volume, with its name above and its shape below."""
     from matplotlib.patches import Rectangle
 
-    colour = {"image": theme.muted, "pooling": theme.muted, "fully\nconnected": theme.second}
+    colour = {one.removesuffix("s"): theme.muted for one in IMAGES_OF.values()}
+    colour |= {"pooling": theme.muted, "fully\nconnected": theme.second}
     own = colour.get(volume.type, theme.third if volume.type in WORDS.values() else theme.first)
     own = theme.first if volume.type == "convolution" else own
     wide, high = _sides(volume.shape, longest)
