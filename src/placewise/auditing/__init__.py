@@ -30,12 +30,13 @@ from placewise import __version__
 from placewise.auditing._counted import COUNTED, Counted, count
 from placewise.auditing._drawings import NAMES, Drawing, counted_drawings, measured_drawings
 from placewise.auditing._draws import noise_images
-from placewise.auditing._measured import ROOM, Hints, MapOf, Measured
+from placewise.auditing._measured import MANY, ROOM, Hints, MapOf, Measured
 from placewise.auditing._measured import measure as run_measurements
-from placewise.auditing._numbers import plain, relative
+from placewise.auditing._numbers import plain, relative_of
 from placewise.auditing._page import audit_page
 from placewise.auditing._run import Program
 from placewise.auditing._words import (
+    compared_table,
     measured_rows,
     measured_table,
     missing_said,
@@ -46,19 +47,29 @@ from placewise.auditing._words import (
 )
 from placewise.auditing.advice import sizes_near
 from placewise.auditing.alignment import SizeAlignment
+from placewise.auditing.baseline import RESULT, SCHEMA, Baseline, written
 from placewise.auditing.conditions import SCALARS, Condition, scalars_of
+from placewise.auditing.memory import LIMIT, bytes_to_measure, check_memory
 from placewise.auditing.receptive_field import ReceptiveField
 from placewise.errors import CaptureError
 from placewise.files import claim_folder, write_bytes, write_json, write_text
 from placewise.geometry import PIXEL_CONVENTION
-from placewise.graph import Graph, capture, capture_program, image_shape
+from placewise.graph import Graph, Inputs, capture, capture_program, fed, feed, taken
 from placewise.report.spoken import said
 from placewise.report.style import LIGHT
 from placewise.wording import PIXELS_OF
 
-__all__ = ["RESULT", "ROOM", "SCALARS", "Audit", "Condition", "audit", "noise_images"]
-
-RESULT = "audit.json"
+__all__ = [
+    "RESULT",
+    "ROOM",
+    "SCALARS",
+    "SCHEMA",
+    "Audit",
+    "Baseline",
+    "Condition",
+    "audit",
+    "noise_images",
+]
 
 NEAR, FAR = 16, 256
 """By default, sizes up to this far from the audited one are checked for alignment: `NEAR` pixels
@@ -78,6 +89,7 @@ class Audit:
         notes: sentences that the reader has to know.
         why: why the network could not be followed, or not in the best way.
         seed: for all that was drawn at random.
+        against: an earlier audit that this one is compared with.
         before: the same audit before anything was measured, whose figures are not drawn again.
 
     Example:
@@ -94,6 +106,7 @@ class Audit:
     notes: tuple[str, ...] = ()
     why: str = ""
     seed: int = 0
+    against: Baseline | None = None
     before: Audit | None = None
 
     @property
@@ -130,12 +143,13 @@ class Audit:
     @cached_property
     def drawings(self) -> dict[str, Drawing]:
         """All figures by name, the most important first."""
+        unit = PIXELS_OF[len(self.shape) - 1]
         if self.before is not None:
             found = list(self.before.drawings.values())
         else:
-            found = list(counted_drawings(self.counted, self.sizes)) if self.counted else []
+            found = list(counted_drawings(self.counted, self.sizes, unit)) if self.counted else []
         if self.measured is not None:
-            found += measured_drawings(self.measured, self.counted)
+            found += measured_drawings(self.measured, self.counted, unit)
         return {drawing.name: drawing for drawing in found}
 
     def scalars(self) -> dict[str, float | bool | None]:
@@ -161,22 +175,27 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `audit.json`: plain values with sorted keys; large integers are text."""
-        counted = self.counted
+        counted, unit = self.counted, PIXELS_OF[len(self.shape) - 1]
+        measured = plain(self.measured)
+        if measured is not None:
+            measured["missing"] = {n: said(why, unit) for n, why in measured["missing"].items()}
         found = {
+            "schema": SCHEMA,
             "placewise": __version__,
             "network": self.name,
             "input_shape": list(self.shape),
-            "pixel_convention": PIXEL_CONVENTION,
+            "pixel_convention": _convention(len(self.shape) - 1),
             "verdict": self.verdict,
-            "notes": list(self.notes),
+            "notes": said(list(self.notes), unit),
             "capture": "empirical" if counted is None else counted.graph.capture,
-            "why": self.why,
+            "why": said(self.why, unit),
             "status": self.status,
             "unknown": {} if counted is None else dict(counted.graph.unknown),
             **(dict.fromkeys(COUNTED) if counted is None else counted.to_dict()),
             "sizes": plain(self.sizes),
-            "measured": plain(self.measured),
-            "scalars": plain(self.scalars()),
+            "measured": measured,
+            "scalars": written(self.scalars()),
+            "against": None if self.against is None else self.against.to_dict(),
         }
         made: dict[str, Any] = _sorted(found)
         return made
@@ -209,9 +228,10 @@ class Audit:
 
 def audit(
     model: nn.Module | ExportedProgram,
-    shape: Sequence[int],
+    shape: Sequence[int] | None = None,
     *,
     in_channels: int | None = None,
+    example: object = None,
     per_channel: bool = False,
     images: Tensor | None = None,
     measure: bool = True,
@@ -219,6 +239,7 @@ def audit(
     seed: int = 0,
     name: str = "",
     notes: Sequence[str] = (),
+    against: str | Path | Baseline | None = None,
     out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -231,8 +252,13 @@ def audit(
         model: any network that takes one batch of images, signals or volumes; or a program from
             `torch.export`.
         shape: (channels, *space) of one image, with one to three axes of space; or only (*space),
-            if `in_channels` is given.
+            if `in_channels` is given; may be left out if there is an example.
         in_channels: channels of the image.
+        example: of what the network takes if that is not one batch (N, channels, *space): a tensor
+            in another order or of whole numbers, a tuple of inputs, or a dictionary of inputs by
+            name. The first tensor of this shape is the image, the others are constants; see
+            `placewise.graph.Inputs`. A network that takes (N, *space) or (N, *space, channels), and
+            fails otherwise, needs none.
         per_channel: whether to count the channels of a layer apart; by default they count as one.
         images: (N, channels, *space) to measure with, normalised as the network expects. The
             network gets the middle of larger ones; twice the size is a good choice. None: noise.
@@ -241,6 +267,7 @@ def audit(
         seed: for all random draws.
         name: of the network; by default its class.
         notes: sentences that the reader has to know.
+        against: the audit.json of an earlier audit, or its folder, to compare with.
         out: folder to save the findings in, see `Audit.save`: what was counted before anything is
             measured, so that no failure loses it, and everything at the end.
         say: called with the table of what was counted before anything is measured, and with the
@@ -256,9 +283,19 @@ def audit(
         >>> audit(net, (64, 64), in_channels=3, measure=False).verdict.partition("; ")[0]
         'To the output (32 × 32): the best-served pixel has 4.0 times the paths of a corner'
     """
-    shape = image_shape(shape, in_channels)
+    if isinstance(against, str | Path):
+        against = Baseline.read(against)
+    model, shape, inputs = fed(model, shape, in_channels, example)
     found = _counted(model, shape, per_channel, sizes)
-    found = replace(found, name=name or found.name, notes=tuple(notes), seed=seed)
+    if found.counted is None and isinstance(model, nn.Module) and inputs is None:
+        inputs = taken(model, shape)
+        if inputs is not None:
+            model = feed(model, inputs)
+            found = _counted(model, shape, per_channel, sizes)
+    unmeasured = _unmeasured(shape, inputs) if measure else ""
+    notes = (*notes, *filter(None, (inputs.said if inputs else "", unmeasured)))
+    measure = measure and not unmeasured
+    found = replace(found, name=name or found.name, notes=tuple(notes), seed=seed, against=against)
     if found.counted is None and not measure:
         raise CaptureError(found.why)
     if found.counted is not None:
@@ -286,12 +323,38 @@ def _with_measurements(
     measured = run_measurements(
         module, found.shape, images, hints, seed=found.seed, progress=progress
     )
+    unit = PIXELS_OF[len(found.shape) - 1]
     if found.counted is None and not any(measured_rows(measured)):
-        raise CaptureError(f"{found.why}; {'; '.join(missing_said(measured))}")
+        raise CaptureError(f"{found.why}; {'; '.join(said(missing_said(measured), unit))}")
     whole = replace(found, measured=measured, before=found)
     if say:
-        say(f"\n{measured_table(measured)}" if found.counted else whole.table())
+        say(f"\n{measured_table(measured, unit)}" if found.counted else whole.table())
+        if found.counted and found.against:
+            say(f"\n{compared_table(whole)}")
     return whole
+
+
+def _convention(axes: int) -> str:
+    """How coordinates are counted, in the words of what was audited."""
+    found = said(PIXEL_CONVENTION, PIXELS_OF[axes])
+    return found if axes > 1 else found.removeprefix("x right, y down, ")
+
+
+def _unmeasured(shape: tuple[int, ...], inputs: Inputs | None) -> str:
+    """Why nothing is measured, in a sentence; empty if all can be."""
+    if inputs is not None and inputs.whole_numbers:
+        return (
+            "Nothing is measured: the image consists of whole numbers (classes or tokens), which "
+            "cannot be changed a little."
+        )
+    needed = bytes_to_measure(shape, MANY, ROOM)
+    if needed > LIMIT:
+        return (
+            f"Nothing is measured: {MANY} images of {ROOM} times this size would take about "
+            f"{needed / 1e9:.0f} GB of memory, more than {LIMIT / 1e9:.0f} GB; audit a smaller "
+            "size to measure."
+        )
+    return ""
 
 
 def _counted(
@@ -313,6 +376,7 @@ def _counted(
         graph = captured(shape[1:])
     except CaptureError as error:
         return Audit(name, shape, None, why=str(error))
+    check_memory(graph)
     found = count(graph, captured)
     near = sizes_near(graph, sizes or _near(found), found.advice)
     return Audit(name, shape, found, sizes=near, why=graph.why)
@@ -333,7 +397,7 @@ def _hints(counted: Counted | None) -> Hints:
     known = [math.ceil(step) for step in counted.field.stride if step is not None]
     return Hints(
         fields=_fields_of_maps(counted),
-        prediction=relative(counted.paths.counts),
+        prediction=relative_of(counted.paths.packed),
         stride=known if len(known) == len(counted.field.size) else None,
     )
 

@@ -11,6 +11,8 @@ import numpy as np
 from placewise.auditing._numbers import rounded
 from placewise.auditing.advice import NO_ADVICE, Advice, Capture, advise
 from placewise.auditing.alignment import Alignment, alignment
+from placewise.auditing.arising import RATIOS, Arising, arising
+from placewise.auditing.padding_only import PaddingOnly, padding_only
 from placewise.auditing.paths import (
     LayerPaths,
     PaddingPaths,
@@ -41,6 +43,7 @@ class Counted:
         padding: paths to the last feature map that begin in padding.
         outputs: paths to each output, where there are several: those of a pyramid or a detector.
         advice: which other size to use, tried on the network.
+        padding_only: places of the outputs that read nothing but padding.
     """
 
     graph: Graph
@@ -54,6 +57,7 @@ class Counted:
     padding: PaddingPaths
     outputs: tuple[LayerPaths, ...] = ()
     advice: Advice = NO_ADVICE
+    padding_only: tuple[PaddingOnly, ...] = ()
 
     @property
     def field(self) -> ReceptiveField:
@@ -71,9 +75,18 @@ class Counted:
             "unseen": self.unseen.to_dict(),
             "evenness": {**self.alignment.to_dict(), **self.advice.to_dict()},
             "padding": self.padding.to_dict(),
+            "padding_only": [one.to_dict() for one in self.padding_only],
+            "arises": {ratio: self._of_arising(self.arises(ratio)) for ratio in RATIOS},
             "layers": [self._of_layer(layer) for layer in self.layers],
             "outputs": [self._of_layer(layer) for layer in self.outputs],
         }
+
+    def arises(self, ratio: str) -> Arising | None:
+        """The layer that adds most to one of the `RATIOS` of paths."""
+        return arising(self.layers, ratio)
+
+    def _of_arising(self, found: Arising | None) -> dict[str, Any] | None:
+        return None if found is None else {**found.to_dict(), "layer": self.name(found.node)}
 
     def _of_layer(self, layer: LayerPaths) -> dict[str, Any]:
         sides, field = self.sides(layer.node), self.fields[layer.node]
@@ -99,7 +112,8 @@ def some_of(layers: Sequence[LayerPaths], most: int) -> Sequence[LayerPaths]:
 
 
 COUNTED = (
-    "receptive_field paths paths_to_output paths_to_unit unseen evenness padding layers outputs"
+    "receptive_field paths paths_to_output paths_to_unit unseen evenness padding "
+    "padding_only arises layers outputs"
 ).split()
 """Keys of `Counted.to_dict`."""
 
@@ -125,4 +139,5 @@ def count(graph: Graph, again: Capture) -> Counted:
         padding=padding_paths(graph, last),
         outputs=paths_by_output(graph),
         advice=advise(graph, aligned, paths, again),
+        padding_only=padding_only(graph),
     )

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from placewise.auditing._counted import Counted
 from placewise.auditing._words import (
+    COMPARED_HEADER,
     LAYER_HEADER,
     SIDES,
+    against_said,
     aligned_sizes,
+    arises_said,
     layer_rows,
     missing_said,
     sides_of,
@@ -47,7 +50,7 @@ TILES = {
 MEASURED = {
     "What the output depends on": ("sensitivity", "effective_field"),
     "How a shift changes the output": ("phases", "places"),
-    "How the border changes the features": ("equivariance", "border_swap", "position"),
+    "Features near the border": ("equivariance", "border_swap", "position"),
 }
 """Sections of measured figures, with the names of their figures."""
 
@@ -71,8 +74,8 @@ AUDIT_WORDS = (
     (
         "stride-aligned size",
         "A size at which every layer that strides or resizes treats both ends of an axis alike. At "
-        "other sizes a layer drops a padded row or column at one end, or repeats places unequally, "
-        "and the network treats the two sides differently.",
+        "other sizes a layer drops padding at one end, or repeats places unequally, and the "
+        "network treats the two sides differently.",
     ),
     (
         "receptive field",
@@ -96,13 +99,12 @@ AUDIT_WORDS = (
     ),
     (
         "noise",
-        "Generated images of smooth noise that look alike everywhere. Differences between "
+        "Generated images of smooth noise that are alike everywhere. Differences between "
         "positions then come from the network and not from what the images show.",
     ),
     (
         "sensitivity",
-        "How much the output changes when one place of the image is changed a little or painted "
-        "over.",
+        "How much the output changes when one place of the image is changed a little or covered.",
     ),
     (
         "phase",
@@ -127,14 +129,20 @@ def audit_page(audit: Audit) -> str:
     counted, scalars = audit.counted, audit.scalars()
     sections = []
     if counted is not None:
-        figures = _figures(audit, "paths", "paths_by_layer", "ratio_by_layer")
+        figures: list[Part] = [*_figures(audit, "paths", "paths_by_layer", "ratio_by_layer")]
+        if arises := arises_said(counted):
+            figures.insert(0, Paragraph(arises))
         sections = [
             Section("How many paths each pixel has", figures),
             Section("Which sizes are stride-aligned", [*_sizes(audit, counted)]),
             Section("What the last map depends on", [*_padding(audit)]),
-            Section("How far each layer sees", [*_layers(counted)]),
+            Section("How far each layer reads", [*_layers(counted)]),
         ]
     sections += [Section(title, _figures(audit, *names)) for title, names in MEASURED.items()]
+    if (old := audit.against) is not None:
+        said = Paragraph(f"Then: {against_said(old)}. {old.verdict}")
+        rows = Table(COMPARED_HEADER, old.rows(scalars), [1, 2], "Numbers of both audits.")
+        sections.append(Section("Compared with an earlier audit", [said, rows]))
     sections.append(Section("How it was found", [settings_table(audit.settings())]))
     facts = [(name, _said(scalars[key], unit)) for name, (key, unit) in TILES.items()]
     tiles = [(name, shown) for name, shown in facts if shown]
@@ -196,7 +204,13 @@ def _tried(counted: Counted) -> Iterable[Part]:
         for trial in counted.advice.trials
     ]
     if rows:
-        header = ["size", "accepted", "misaligned layers", "best corner/worst", "best/corner"]
+        header = [
+            "size",
+            "accepted",
+            "misaligned layers",
+            "best over worst corner",
+            "best over corner",
+        ]
         yield Table(header, rows, range(2, 5), "Other sizes, tried on the network itself.")
     for trial in counted.advice.trials:
         if trial.refused:
@@ -248,14 +262,14 @@ def _layers(counted: Counted) -> Iterable[Part]:
     place = f"A place of the last feature map ({counted.name(field.node)}) can read"
     size = f"{sides_of(field.size)} px"
     if field.status != GLOBAL:
-        yield Paragraph(f"{place} {size} of the image. It sees only parts of larger objects.")
+        yield Paragraph(f"{place} {size} of the image. It reads only parts of what is larger.")
     else:
         windows = f": {size} through windows, and the rest at once" if min(field.size) else ""
         yield Paragraph(f"{place} the whole image{windows}.")
     if outputs := layer_rows(counted, counted.outputs, ROWS):
         yield Table(["output", *LAYER_HEADER[1:]], outputs, [5], "Each output of the network.")
     rows = layer_rows(counted, counted.layers, ROWS)
-    caption = "Best/corner: paths of the best-served pixel over those of the best corner."
+    caption = "Best over corner: paths of the best-served pixel over those of the best corner."
     yield Table(LAYER_HEADER, rows, [5], caption, folded=f"Table of {len(rows)} layers")
     unread = [
         [one.layer, one.op, f"{one.unread:,}", f"{one.places:,}"] for one in counted.unseen.layers

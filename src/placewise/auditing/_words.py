@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from placewise.auditing._counted import Counted, some_of
 from placewise.auditing._measured import Measured
+from placewise.auditing.arising import Arising
+from placewise.auditing.baseline import Baseline
+from placewise.auditing.padding_only import PaddingOnly
 from placewise.auditing.paths import LayerPaths, Paths
 from placewise.auditing.receptive_field import GLOBAL, ReceptiveField
 from placewise.ops import Status
@@ -32,7 +35,7 @@ ALIKE = 1.05
 SHOWN = 12
 """Layers in the table on the console."""
 
-LAYER_HEADER = ["layer", "map", "receptive field px", "stride", "status", "best/corner"]
+LAYER_HEADER = ["layer", "map", "receptive field px", "stride", "status", "best over corner"]
 
 CAPTURED = {
     "export": "followed by torch.export",
@@ -128,6 +131,7 @@ def verdict(counted: Counted) -> str:
         f"{begun(of)}: {found}.",
         _advice_said(counted),
         _unseen_said(counted),
+        *map(padding_only_said, counted.padding_only),
         _unknown_said(counted),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -172,12 +176,12 @@ CAVEATS = {
 
 def _paths_said(counted: Counted) -> str:
     paths = counted.paths
-    names = corner_names(paths.counts.ndim)
+    names = corner_names(len(paths.sides))
     best, worst = max(paths.corners), min(paths.corners)
-    what = "corner" if paths.counts.ndim > 1 else "pixel"
+    what = "corner" if len(paths.sides) > 1 else "pixel"
     if not paths.maximum:
         return f"no pixel has a path to {_end(counted)}"
-    if paths.maximum == paths.counts.min():
+    if paths.maximum == paths.minimum:
         return "every pixel has equally many paths"
     at = names[paths.corners.index(worst)]
     if not worst:
@@ -233,10 +237,10 @@ def _advice_said(counted: Counted) -> str:
 
 def _remains_said(paths: Paths) -> str:
     """What is uneven in paths at a size at which no layer is misaligned."""
-    names = corner_names(paths.counts.ndim)
-    ends = "corners" if paths.counts.ndim > 1 else "ends"
+    names = corner_names(len(paths.sides))
+    ends = "corners" if len(paths.sides) > 1 else "ends"
     best, worst = max(paths.corners), min(paths.corners)
-    if paths.maximum == paths.counts.min():
+    if paths.maximum == paths.minimum:
         return "every pixel has equally many paths"
     if not worst:
         return f"{paths.corners.count(worst)} of {len(names)} {ends} have no path to the last map"
@@ -253,15 +257,68 @@ def _unseen_said(counted: Counted) -> str:
     found = counted.unseen
     if not found.pixels:
         return ""
-    names = {1: ["pixel"], 2: ["row", "column"], 3: ["slice", "row", "column"]}[found.mask.ndim]
-    lines = [
-        f"{name}{'s' if len(whole) > 1 else ''} {ranges(whole)}"
-        for name, whole in zip(names, found.whole, strict=True)
-        if whole
-    ]
-    at = f" ({' and '.join(lines)})" if lines else ""
+    at = _lines_said(found.whole, {1: "pixel"}.get(found.mask.ndim, "column"))
     are = "pixel is" if found.pixels == 1 else "pixels are"
     return f"{found.pixels:,} {are} never seen{at}."
+
+
+def _lines_said(whole: Sequence[Sequence[int]], last: str) -> str:
+    """Whole rows, columns and slices in brackets; empty if there are none."""
+    names = ["slice", "row", last][-len(whole) :]
+    lines = [
+        f"{name}{'s' if len(found) > 1 else ''} {ranges(found)}"
+        for name, found in zip(names, whole, strict=True)
+        if found
+    ]
+    return f" ({' and '.join(lines)})" if lines else ""
+
+
+def padding_only_said(found: PaddingOnly) -> str:
+    """That places of a map read nothing but padding; empty if none does."""
+    if not found.count:
+        return ""
+    last = "place" if len(found.whole) == 1 else "column"
+    at = _lines_said(found.whole, last)
+    places = "place reads" if found.count == 1 else "places read"
+    part = share(found.count / found.places)
+    return f"{found.count:,} {places} nothing but padding: {part} of {_layer(found.layer)}{at}."
+
+
+def arises_said(counted: Counted) -> str:
+    """The layer that adds most to the ratio of the best-served pixel to a corner, or of corners."""
+    sentences = []
+    for ratio, name in RATIO_NAMES.items():
+        found = counted.arises(ratio)
+        if found is not None:
+            what, where, span = _arises(counted, found)
+            sentences.append(f"{begun(what)} of {name} arises {where}: {span}.")
+    return " ".join(sentences)
+
+
+RATIO_NAMES = {
+    "max_over_corner": "the lead of the best-served pixel over the best corner",
+    "corner_ratio": "the lead of the best corner over the worst",
+}
+
+
+def _arises(counted: Counted, found: Arising) -> tuple[str, str, str]:
+    """How much of a ratio arises, where, and from which ratio to which."""
+    name = counted.name(found.node)
+    where = f"in {_layer(name)}"
+    if found.after is not None:
+        where = f"between {counted.name(found.after)} and {name}"
+    if found.share is None:
+        return "all", where, f"from {number(found.before)} to infinite"
+    what = "most" if found.share > 0.5 else "the largest part"
+    return what, where, f"from {number(found.before)} to {number(found.reached)}"
+
+
+def _arises_rows(counted: Counted) -> Iterator[Row]:
+    for ratio, name in RATIO_NAMES.items():
+        found = counted.arises(ratio)
+        if found is not None:
+            what, where, span = _arises(counted, found)
+            yield "arises", span.removeprefix("from "), f"{where}: {what} of {name}"
 
 
 def _unknown_said(counted: Counted) -> str:
@@ -275,9 +332,10 @@ def _unknown_said(counted: Counted) -> str:
 def counted_rows(counted: Counted) -> list[Row]:
     """The structural findings, one per row."""
     paths, graph, padding = counted.paths, counted.graph, counted.padding
-    axes = paths.counts.ndim
+    axes = len(paths.sides)
     corners = _of_best(counted, paths.corners, corner_names(axes))
     edges = [edge for pair in paths.edges for edge in pair]
+    sides = "edges" if axes == 2 else "faces"
     ends = [f"middle {name}" for pair in SIDES[axes] for name in pair]
     captured = (
         f"{CAPTURED[graph.capture]}, {len(graph.nodes) - 1} operations, "
@@ -288,7 +346,8 @@ def counted_rows(counted: Counted) -> list[Row]:
     return [
         ("followed", status, captured),
         ("paths: corners" if axes > 1 else "paths: ends", *corners),
-        *([("paths: edges", *_of_best(counted, edges, ends))] if axes > 1 else []),
+        *([(f"paths: {sides}", *_of_best(counted, edges, ends))] if axes > 1 else []),
+        *_arises_rows(counted),
         ("receptive field", *_field_said(counted)),
         (
             "misaligned layers",
@@ -340,7 +399,7 @@ def aligned_sizes(counted: Counted) -> str:
 def _field_said(counted: Counted) -> tuple[str, str]:
     field = counted.field
     of = f"of {_layer(counted.name(field.node))}"
-    if field.clipped and field.size == counted.paths.counts.shape:
+    if field.clipped and field.size == counted.paths.sides:
         of += ", the whole image"
     concentric = "concentric" if field.concentric else "not concentric"
     about = f"stride {squared(field.stride)}, {concentric}"
@@ -418,7 +477,7 @@ def _sensitivity_rows(measured: Measured) -> Iterator[Row]:
         of = f"rank correlation with the path counts, which predict {predicted}"
         yield "sensitivity, paths", number(against.spearman), of
     if (painted := measured.occlusion) is not None:
-        of = "of the middle over that of the corners, to painted-over cells"
+        of = "of the middle over that of the corners, to cells that are covered"
         if (cells := measured.occlusion_comparison) is not None:
             predicted = number(cells.predicted.centre_over_corner)
             of += f"; the path counts predict {predicted}"
@@ -444,7 +503,31 @@ def table(audit: Audit) -> str:
         parts.append(measured_table(audit.measured, unit))
     if audit.counted is None:
         parts.append(f"Not followed: {audit.why}")
+    if audit.against is not None:
+        parts.append(compared_table(audit))
     return "\n\n".join([*parts, *said(list(audit.notes), unit)])
+
+
+COMPARED_HEADER = ["number", "then", "now", "change"]
+
+
+def compared_table(audit: Audit) -> str:
+    """The numbers of this audit and of the earlier one; empty without an earlier one."""
+    old = audit.against
+    if old is None:
+        return ""
+    rows = text.table(COMPARED_HEADER, old.rows(audit.scalars()), [1, 2])
+    return f"Compared with {old.file}: {against_said(old)}\n{rows}"
+
+
+def against_said(old: Baseline) -> str:
+    """What an earlier audit was of.
+
+    Example:
+        >>> against_said(Baseline("old.json", "net", (3, 8, 8), "0.1.0", "", {}))
+        'net at 3 × 8 × 8, audited by placewise 0.1.0'
+    """
+    return f"{old.network} at {sides_of(old.shape)}, audited by placewise {old.placewise}"
 
 
 def measured_table(measured: Measured, unit: str = "px") -> str:
@@ -456,10 +539,10 @@ def measured_table(measured: Measured, unit: str = "px") -> str:
     """
     rows = said(list(measured_rows(measured)), unit)
     if not rows:
-        return "\n".join(missing_said(measured))
+        return "\n".join(said(missing_said(measured), unit))
     of = " of noise" if measured.source == "noise" else ""
     head = said(f"Measured on {measured.images} images{of}:", unit)
-    return "\n".join([head, text.table(["", "", ""], rows), *missing_said(measured)])
+    return "\n".join([head, text.table(["", "", ""], rows), *said(missing_said(measured), unit)])
 
 
 def missing_said(measured: Measured) -> list[str]:

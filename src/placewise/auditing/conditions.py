@@ -26,6 +26,7 @@ SCALARS = {
     "window_field": "the same through windows alone, without attention, pooling and gates",
     "stride": "largest stride of the last map, in pixels",
     "padding_share": "largest share of the paths to a place of the last map that begin in padding",
+    "padding_only_places": "places of the outputs that read nothing but padding",
     "unknown": "operations that the audit does not know",
     "effective_field": "side of the effective receptive field, in pixels (measured)",
     "sensitivity_ratio": "sensitivity of the middle over that of the corners (measured)",
@@ -56,7 +57,7 @@ def scalars_of(counted: Counted | None, measured: Measured | None) -> dict[str, 
 
 def _of_counts(counted: Counted) -> dict[str, Scalar]:
     paths, field = counted.paths, counted.field
-    read = paths.counts.shape if field.status == GLOBAL else field.size
+    read = paths.sides if field.status == GLOBAL else field.size
     return {
         "max_over_corner": paths.max_over_corner,
         "max_over_edge": max(side for pair in paths.max_over_edge for side in pair),
@@ -69,6 +70,7 @@ def _of_counts(counted: Counted) -> dict[str, Scalar]:
         "window_field": max(field.size),
         "stride": max((float(step) for step in field.stride if step is not None), default=None),
         "padding_share": float(counted.padding.share.max()),
+        "padding_only_places": sum(one.count for one in counted.padding_only),
         "unknown": sum(counted.graph.unknown.values()),
     }
 
@@ -93,6 +95,7 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
 }
 _FORM = re.compile(r"\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*(\S+)\s*")
+_BASELINE = re.compile(r"(?:([^*]+)\*)?baseline")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Condition:
         name: one of `SCALARS`.
         sign: ">", ">=", "<", "<=", "==" or "!=".
         value: a number, or true or false.
+        relative: whether the value is a factor of what an earlier audit has.
 
     Example:
         >>> condition = Condition.parse("max_over_corner>150")
@@ -110,15 +114,19 @@ class Condition:
         True
         >>> condition.said({"max_over_corner": 190.96})
         'max_over_corner is 190.96'
+        >>> worse = Condition.parse("max_over_corner>1.05*baseline")
+        >>> worse.holds({"max_over_corner": 110.0}, {"max_over_corner": 100.0})
+        True
     """
 
     name: str
     sign: str
     value: float | bool
+    relative: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read a name, a sign, and a number or true or false.
+        """Read a name, a sign, and a number, true or false, `baseline` or `FACTOR*baseline`.
 
         Raises:
             SettingsError: the text has another form.
@@ -126,8 +134,9 @@ class Condition:
         found = _FORM.fullmatch(text)
         if not found:
             raise SettingsError(
-                f"'{text}' is not a condition; give a name, one of > >= < <= == != and a number "
-                'or true or false, e.g. "max_over_corner>150"'
+                f"'{text}' is not a condition; give a name, one of > >= < <= == != and a number, "
+                'true or false, or FACTOR*baseline, e.g. "max_over_corner>150" or '
+                '"max_over_corner>1.05*baseline"'
             )
         name, sign, value = found.groups()
         if name not in SCALARS:
@@ -137,36 +146,60 @@ class Condition:
             )
         if value.lower() in ("true", "false"):
             return cls(name, sign, value.lower() == "true")
+        factor = _BASELINE.fullmatch(value)
         try:
-            return cls(name, sign, float(value))
+            number = float((factor[1] or 1) if factor else value)
         except ValueError:
             raise SettingsError(
-                f"'{value}' in the condition '{text}' is neither a number nor true or false"
+                f"'{value}' in the condition '{text}' is neither a number nor true or false, nor "
+                "FACTOR*baseline"
             ) from None
+        return cls(name, sign, number, factor is not None)
 
-    def holds(self, scalars: Mapping[str, Scalar]) -> bool:
+    def holds(
+        self, scalars: Mapping[str, Scalar], baseline: Mapping[str, Scalar] | None = None
+    ) -> bool:
         """Whether the condition holds for an audit.
 
         Args:
             scalars: see `placewise.auditing.Audit.scalars`.
+            baseline: those of the earlier audit, for a condition that is relative to it.
 
         Raises:
-            SettingsError: this audit has no such number.
+            SettingsError: an audit has no such number, or there is no earlier one.
         """
+        value = self._known(scalars, "this audit")
+        if not self.relative:
+            return _SIGNS[self.sign](value, self.value)
+        if baseline is None:
+            raise SettingsError(
+                f"the condition {self} needs an earlier audit; give it with --against audit.json"
+            )
+        was = self._known(baseline, "the earlier audit")
+        limit = was if self.value == 1 else was * self.value
+        return _SIGNS[self.sign](value, limit)
+
+    def _known(self, scalars: Mapping[str, Scalar], whose: str) -> float | bool:
         value = scalars.get(self.name)
         if value is None:
             raise SettingsError(
-                f"the condition {self} cannot be checked: this audit has no '{self.name}' "
+                f"the condition {self} cannot be checked: {whose} has no '{self.name}' "
                 f"({SCALARS[self.name]}); leave the condition out, or measure what it needs"
             )
-        return _SIGNS[self.sign](value, self.value)
+        return value
 
-    def said(self, scalars: Mapping[str, Scalar]) -> str:
+    def said(
+        self, scalars: Mapping[str, Scalar], baseline: Mapping[str, Scalar] | None = None
+    ) -> str:
         """The number that it is about, in words."""
-        return f"{self.name} is {_said(scalars.get(self.name))}"
+        was = f", and was {_said((baseline or {}).get(self.name))}" if self.relative else ""
+        return f"{self.name} is {_said(scalars.get(self.name))}{was}"
 
     def __str__(self) -> str:
-        return f"{self.name}{self.sign}{_said(self.value)}"
+        value = _said(self.value)
+        if self.relative:
+            value = "baseline" if self.value == 1 else f"{value}*baseline"
+        return f"{self.name}{self.sign}{value}"
 
 
 def _said(value: Scalar) -> str:

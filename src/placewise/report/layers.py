@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from placewise.geometry import FloatArray
 from placewise.report.canvas import canvas, png, whole_ticks
+from placewise.report.spoken import said
 from placewise.report.style import LIGHT, Theme
 from placewise.wording import printable
 
@@ -61,13 +62,17 @@ def depth_curves(
 
 
 def sizes_chart(
-    rows: Sequence[tuple[int, int]], own: int | None = None, theme: Theme = LIGHT
+    rows: Sequence[tuple[int, int]],
+    own: int | None = None,
+    unit: str = "px",
+    theme: Theme = LIGHT,
 ) -> bytes:
-    """How many layers drop a padded row or column at each size of the image.
+    """How many layers treat both sides differently at each size of the image.
 
     Args:
-        rows: (size in pixels, layers that drop one).
+        rows: (size in pixels, layers that do so).
         own: the size that was audited.
+        unit: what pixels are called.
         theme: colours.
 
     Example:
@@ -95,17 +100,20 @@ def sizes_chart(
     axes.set_ylim(bottom=0)
     whole_ticks(axes.yaxis)
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("side of the image (px)")
+    axes.set_xlabel(said("size of the image (px)", unit))
     axes.set_ylabel("misaligned layers")
     return png(figure)
 
 
-def border_curves(rows: Sequence[tuple[str, ArrayLike]], label: str, theme: Theme = LIGHT) -> bytes:
+def border_curves(
+    rows: Sequence[tuple[str, ArrayLike]], label: str, unit: str = "px", theme: Theme = LIGHT
+) -> bytes:
     """A figure by distance from the border, a curve for each layer.
 
     Args:
         rows: (name, figures at distance 0, 1, 2, … cells) of each.
         label: what the figure is.
+        unit: what pixels are called.
         theme: colours.
 
     Example:
@@ -130,17 +138,18 @@ def border_curves(rows: Sequence[tuple[str, ArrayLike]], label: str, theme: Them
     longest = max((np.size(values) for _, values in rows), default=1)
     axes.set_xticks([t for t in (0, 1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512) if t < longest])
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("distance from the border (cells of the layer's map)")
+    axes.set_xlabel(said("distance from the border (cells of the layer's map)", unit))
     axes.set_ylabel(label)
     axes.legend(frameon=False, fontsize=8.5, labelcolor=theme.ink, loc="upper right")
     return png(figure)
 
 
-def probe_bars(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes:
+def probe_bars(rows: Sequence[Mapping[str, Any]], unit: str = "px", theme: Theme = LIGHT) -> bytes:
     """How well the place can be read off each layer, beside what the image itself tells.
 
     Args:
         rows: {"layer", "read", "image"} of each layer; shares of the variance of the place.
+        unit: what pixels are called.
         theme: colours.
 
     Example:
@@ -151,7 +160,7 @@ def probe_bars(rows: Sequence[Mapping[str, Any]], theme: Theme = LIGHT) -> bytes
     places = np.arange(len(rows))[::-1]
     for key, name, colour, shift in (
         ("read", "from the features", theme.first, 0.19),
-        ("image", "from the image itself", theme.muted, -0.19),
+        ("image", said("from the image itself", unit), theme.muted, -0.19),
     ):
         values = [max(0.0, 100 * (row[key] or 0.0)) for row in rows]
         axes.barh(places + shift, values, height=0.36, color=colour, label=name)

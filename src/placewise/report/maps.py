@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from placewise.geometry import FloatArray
-from placewise.report.canvas import WIDTH, canvas, png
+from placewise.report.canvas import WIDTH, canvas, png, whole_ticks
 from placewise.report.layers import short_name
 from placewise.report.style import LIGHT, Theme
 from placewise.wording import number
@@ -28,6 +28,9 @@ COLOURS = "viridis"
 
 FAINTEST = 1e-9
 """Share below which a logarithmic map does not go on."""
+
+MOST = 2048
+"""Places along an axis that are drawn; of a longer one, so many at equal distances."""
 
 ACROSS = 3
 """Small maps in a row."""
@@ -165,6 +168,7 @@ def grid_map(
     offsets: Sequence[Sequence[int]],
     label: str,
     axis_label: str,
+    unit: str = "px",
     theme: Theme = LIGHT,
 ) -> bytes:
     """A small map whose cells stand for offsets in pixels, with its numbers written in.
@@ -174,6 +178,7 @@ def grid_map(
         offsets: in pixels, for each axis.
         label: what the values are.
         axis_label: what the offsets are, e.g. "moved by"; what follows is the direction.
+        unit: what pixels are called.
         theme: colours.
 
     Example:
@@ -188,11 +193,11 @@ def grid_map(
     named = [str(offset) for offset in offsets[-1]]
     axes.set_xticks(range(0, found.shape[-1], every), named[::every])
     axes.set_xlabel(
-        f"{axis_label} (samples)" if found.ndim == 1 else f"{axis_label}, to the right (px)"
+        f"{axis_label} ({unit})" if found.ndim == 1 else f"{axis_label}, to the right ({unit})"
     )
     if found.ndim == 2:
         axes.set_yticks(range(found.shape[0]), [str(offset) for offset in offsets[-2]])
-        axes.set_ylabel(f"{axis_label}, down (px)")
+        axes.set_ylabel(f"{axis_label}, down ({unit})")
         _bar(figure, [axes], drawn, label, theme)
         _write_in(axes, found, top)
     else:
@@ -259,11 +264,22 @@ def _draw(
             axes.set_ylim(0, high * 1.05)
         return None
     colours = colormaps[COLOURS].with_extremes(bad=theme.second)
+    high_side, wide_side = values.shape
+    values = _thinned(values)
     shown: NDArray[Any] = np.where(values > 0, np.maximum(values, low), np.nan) if log else values
     norm = LogNorm(low, high) if log else Normalize(low, high)
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
-    return axes.imshow(shown, cmap=colours, norm=norm, interpolation="nearest")
+    extent = (-0.5, wide_side - 0.5, high_side - 0.5, -0.5)
+    whole_ticks(axes.xaxis)
+    whole_ticks(axes.yaxis)
+    return axes.imshow(shown, cmap=colours, norm=norm, interpolation="nearest", extent=extent)
+
+
+def _thinned(values: FloatArray) -> FloatArray:
+    """A map of at most `MOST` places along each axis, the first and the last included."""
+    kept = [np.linspace(0, side - 1, min(side, MOST)).round().astype(int) for side in values.shape]
+    return values if max(values.shape) <= MOST else values[np.ix_(*kept)]
 
 
 def _small(maps: Sequence[tuple[str, ArrayLike]], theme: Theme, label: str, *, log: bool) -> bytes:
