@@ -90,6 +90,7 @@ class Audit:
         why: why the network could not be followed, or not in the best way.
         seed: for all that was drawn at random.
         against: an earlier audit that this one is compared with.
+        unmeasured: why nothing was measured though it was asked for.
         before: the same audit before anything was measured, whose figures are not drawn again.
 
     Example:
@@ -107,12 +108,14 @@ class Audit:
     why: str = ""
     seed: int = 0
     against: Baseline | None = None
+    unmeasured: str = ""
     before: Audit | None = None
 
     @property
     def missing(self) -> list[str]:
         """What this audit lacks of what was asked for, and why; empty if it is complete."""
         lacking = [] if self.counted is not None else [f"not counted: {self.why}"]
+        lacking += [self.unmeasured] if self.unmeasured else []
         return [*lacking, *(missing_said(self.measured) if self.measured else [])]
 
     @property
@@ -292,15 +295,22 @@ def audit(
         if inputs is not None:
             model = feed(model, inputs)
             found = _counted(model, shape, per_channel, sizes)
-    unmeasured = _unmeasured(shape, inputs) if measure else ""
+    unmeasured = _unmeasured(shape, inputs, images) if measure else ""
     notes = (*notes, *filter(None, (inputs.said if inputs else "", unmeasured)))
     measure = measure and not unmeasured
-    found = replace(found, name=name or found.name, notes=tuple(notes), seed=seed, against=against)
+    found = replace(
+        found,
+        name=name or found.name,
+        notes=tuple(notes),
+        seed=seed,
+        against=against,
+        unmeasured=unmeasured,
+    )
     if found.counted is None and not measure:
         raise CaptureError(found.why)
     if found.counted is not None:
         if say:
-            say(found.table())
+            say((replace(found, against=None) if measure else found).table())
         if out is not None:
             found.save(out)
     if measure:
@@ -340,7 +350,7 @@ def _convention(axes: int) -> str:
     return found if axes > 1 else found.removeprefix("x right, y down, ")
 
 
-def _unmeasured(shape: tuple[int, ...], inputs: Inputs | None) -> str:
+def _unmeasured(shape: tuple[int, ...], inputs: Inputs | None, images: Tensor | None) -> str:
     """Why nothing is measured, in a sentence; empty if all can be."""
     if inputs is not None and inputs.whole_numbers:
         return (
@@ -348,7 +358,7 @@ def _unmeasured(shape: tuple[int, ...], inputs: Inputs | None) -> str:
             "cannot be changed a little."
         )
     needed = bytes_to_measure(shape, MANY, ROOM)
-    if needed > LIMIT:
+    if images is None and needed > LIMIT:
         return (
             f"Nothing is measured: {MANY} images of {ROOM} times this size would take about "
             f"{needed / 1e9:.0f} GB of memory, more than {LIMIT / 1e9:.0f} GB; audit a smaller "

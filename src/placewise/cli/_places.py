@@ -135,11 +135,12 @@ def audit(
 def _images(network: Target, data: Path | None, quiet: bool) -> tuple[Tensor | None, list[str]]:
     """Images to measure with, and what the reader has to know about the measurement."""
     from placewise.auditing import ROOM
+    from placewise.auditing.memory import LIMIT, bytes_to_measure
     from placewise.progress import Display
-    from placewise.target import read_images
+    from placewise.target import MOST, read_images
 
     notes = [network.note] if network.note else []
-    if data is None:
+    if data is None or bytes_to_measure(network.shape, MOST, ROOM) > LIMIT:
         return None, notes
     wide = (network.shape[0], *(ROOM * side for side in network.shape[1:]))
     with Display("images", quiet) as progress:

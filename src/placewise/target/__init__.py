@@ -9,6 +9,6 @@ RUN                                         a folder of placewise train
 """
 
 from placewise.target._find import Target, find_target, parse_size, parse_sizes
-from placewise.target._images import read_images
+from placewise.target._images import MOST, read_images
 
-__all__ = ["Target", "find_target", "parse_size", "parse_sizes", "read_images"]
+__all__ = ["MOST", "Target", "find_target", "parse_size", "parse_sizes", "read_images"]
