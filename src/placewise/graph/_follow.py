@@ -200,8 +200,7 @@ class _Run:
                 self._keep(call, made, output, content, written)
         for number in written - {made.number for made in call.made if made is not None}:
             seen = self._at(number)
-            op = f"{_name(call)} (what it writes)"
-            content = self.builder.add(op, call.module, given, _shape(seen.content))
+            content = self.builder.side(_name(call), call.module, given, _shape(seen.content))
             self._write(number, content, call.module)
         return None
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._ops import HigherOrderOperator
+from torch._decomp import decomposition_table
+from torch._ops import HigherOrderOperator, OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
@@ -20,6 +21,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from placewise.errors import CaptureError
 from placewise.graph.undisturbed import running_modules
+from placewise.ops import entry
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,48 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if read and not known(func):
+            result = self._in_parts(func, args, kwargs)
+            if result is not NotImplemented:
+                return result
+        if func in STRIDED and not _in_one_piece(args[0]):
+            order = sorted(range(args[0].dim()), key=args[0].stride, reverse=True)
+            if _in_one_piece(args[0].permute(order)):
+                with self:
+                    return func(args[0].permute(order), *args[1:], **kwargs)
         memories = {_memory(tensor): self.number(tensor) for tensor in reversed(read)}
         given, named = tree_map(self._by_number, (args, kwargs))
+        if func in STRIDED and not _in_one_piece(args[0]):
+            given, named = given[:3], {"storage_offset": -1}
         result = func(*args, **kwargs)
         made = tuple(self._made(leaf, memories) for leaf in tree_leaves(result))
         if any(made) or func._schema.is_mutable:
             self.calls.append(Recorded(func, given, named, made, self.path[-1]))
         return result
+
+    def _in_parts(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation as torch composes it of others, and record those.
+
+        What torch writes in Python for its compilers is used if all of its parts are known; then,
+        and where it fails, nothing of it is recorded.
+
+        Returns:
+            What the operation returns; `NotImplemented` if it cannot be taken apart.
+        """
+        before = len(self.calls)
+        composite = False
+        try:
+            composite = func._can_decompose()
+            parts = func.decompose if composite else decomposition_table[func]
+            if composite or not func._schema.is_mutable:
+                with self:
+                    result = parts(*args, **kwargs)
+                if composite or all(known(call.function) for call in self.calls[before:]):
+                    return result
+        except Exception:
+            pass
+        del self.calls[before:]
+        return NotImplemented
 
     def _by_number(self, leaf: Any) -> Any:
         return Ref(self.number(leaf)) if isinstance(leaf, Tensor) else leaf
@@ -143,6 +180,27 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         base = None if memory is None else memories.get(memory)
         number = self.number(leaf) if leaf in self._numbers else self.begin(leaf)
         return Made(number, base, tuple(leaf.shape), leaf.dtype)
+
+
+LIKENESS = "expand_as reshape_as to.other type_as view_as".split()
+"""Calls that read no more than the shape or the type of a second tensor; their parts say so."""
+
+
+def known(func: Any) -> bool:
+    """Whether the table of rules has an operation."""
+    name = str(func._schema.name).removeprefix("aten::")
+    overload = f"{name}.{func._schema.overload_name}".removesuffix(".")
+    return entry(name) is not None and overload not in LIKENESS
+
+
+STRIDED = (torch.ops.aten.as_strided.default, torch.ops.aten.as_strided_copy.default)
+"""They read the memory of a tensor; if it is no piece of its own, an offset of −1 says so."""
+
+
+def _in_one_piece(tensor: Tensor) -> bool:
+    """Whether a tensor is all of its memory, in the order of its dimensions."""
+    held = tensor.untyped_storage().nbytes() // max(1, tensor.element_size())
+    return tensor.is_contiguous() and tensor.storage_offset() == 0 and held == tensor.numel()
 
 
 def _memory(tensor: Tensor) -> int | None:
