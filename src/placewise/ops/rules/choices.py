@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.ops.axes import gather, pad, place
+from placewise.ops.axes import gather, place
 from placewise.ops.axis_map import AxisMap, related
 from placewise.ops.layout import Layout
 from placewise.ops.route import Route
@@ -79,7 +79,9 @@ def _cropped(route: Route, shape: Sequence[int], dim: int) -> Route:
     return route
 
 
-@rule("slice", "index_add", "index_copy", "index_reduce", "scatter", "scatter_add", "scatter_reduce")
+@rule(
+    "slice", "index_add", "index_copy", "index_reduce", "scatter", "scatter_add", "scatter_reduce"
+)
 def scattering(call: Call) -> Outcome:
     """Some places of one dimension come from a second tensor, or have it added."""
     index, source = call["index"], call.get("src", "source")

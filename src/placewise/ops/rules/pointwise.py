@@ -40,7 +40,8 @@ special_sinc special_spherical_bessel_j0 sqrt square tan tanh threshold tril tri
 """Of one operand; what else they take are settings."""
 
 SEVERAL = """
-__ilshift__ __irshift__ __lshift__ __rshift__ _add_relu _prelu_kernel add addcdiv addcmul arctan2 atan2 bitwise_and bitwise_left_shift
+__ilshift__ __irshift__ __lshift__ __rshift__ _add_relu _prelu_kernel add addcdiv addcmul arctan2
+atan2 bitwise_and bitwise_left_shift
 bitwise_or bitwise_right_shift bitwise_xor clamp clamp_max clamp_min clip complex copysign div
 divide eq float_power floor_divide fmax fmin fmod gcd ge greater greater_equal gt heaviside hypot
 igamma igammac isclose lcm ldexp le lerp less less_equal logaddexp logaddexp2 logical_and

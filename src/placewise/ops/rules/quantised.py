@@ -67,7 +67,7 @@ def rounding_by_range(call: Call) -> Outcome:
     found = _rounded(call, tensor, by_product=call.output > 0)
     observes = call.get("observer_on")
     flags = None if isinstance(observes, Operand | None) else values(observes)
-    off = flags is not None and not flags.any() and len(call.operands) == 1
+    off = flags is not None and not flags.any()
     return found if off else ranged(call, found)
 
 
@@ -162,7 +162,9 @@ NORMS = {
 """Operations whose arguments have the names of their counterparts."""
 
 
-BATCH_NORMS = [f"batch_norm{space}{end}" for space in ("", "1d", "2d", "3d") for end in ("", "_relu")]
+BATCH_NORMS = [
+    f"batch_norm{space}{end}" for space in ("", "1d", "2d", "3d") for end in ("", "_relu")
+]
 
 
 @rule("dense", *_quantised("softmax"))
