@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
+from placewise import audit
 from placewise.graph import Graph, capture
 from placewise.ops import EXISTS, TABLE, Status, entry
 
@@ -268,3 +269,16 @@ def test_an_operation_that_nothing_explains_is_unknown():
 
     graph = followed(lambda x: odd(x) + 1)
     assert dict(graph.unknown) == {name: 1} and graph.status is Status.GUESSED
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_output_without_dimensions_is_counted(first: bool):
+    def both(x: Tensor) -> Any:
+        loss = x[..., 1:].mean()
+        return (loss, x) if first else loss
+
+    found = audit(Net(both), (1, 4, 6), measure=False)
+    assert found.counted is not None
+    assert [found.counted.graph.nodes[n].layout.shape for n in found.counted.graph.outputs][0] == ()
+    assert found.counted.output_paths.counts.reshape(4, 6)[:, 0].tolist() == [int(first)] * 4
+    assert found.counted.output_paths.counts.reshape(4, 6)[:, 1].tolist() == [1 + int(first)] * 4
