@@ -622,8 +622,8 @@ def torchaudio_cases() -> Iterator[Case]:
     yield (
         "hdemucs",
         lambda: (
-            models.HDemucs(["a", "b"], audio_channels=1, channels=8, depth=3, nfft=512),
-            (1, 8192),
+            models.HDemucs(["a", "b"], audio_channels=1, channels=4),
+            (1, 16384),
         ),
     )
     yield "wav2letter", lambda: (models.Wav2Letter(num_features=1, input_type="waveform"), SOUND)
@@ -634,7 +634,7 @@ def torchaudio_cases() -> Iterator[Case]:
     yield "wavernn", lambda: (
         Takes(models.WaveRNN(upsample_scales=[2, 2], n_classes=8, hop_length=4, n_rnn=8, n_fc=8,
                              n_res_block=1, n_hidden=8, n_freq=16, n_output=8),
-              layout=lambda x: x[:, None], waveform=torch.zeros(1, 1, 32)),
+              "specgram", lambda x: x[:, None], waveform=torch.zeros(1, 1, 32)),
         (16, 12),
     )  # fmt: skip
     yield "conformer", lambda: (Timed(models.Conformer(32, 4, 64, 2, 7)), (32, 40))

@@ -279,6 +279,6 @@ def test_an_output_without_dimensions_is_counted(first: bool):
 
     found = audit(Net(both), (1, 4, 6), measure=False)
     assert found.counted is not None
-    assert [found.counted.graph.nodes[n].layout.shape for n in found.counted.graph.outputs][0] == ()
+    assert found.counted.graph.nodes[found.counted.graph.outputs[0]].layout.shape == ()
     assert found.counted.output_paths.counts.reshape(4, 6)[:, 0].tolist() == [int(first)] * 4
     assert found.counted.output_paths.counts.reshape(4, 6)[:, 1].tolist() == [1 + int(first)] * 4

@@ -125,7 +125,8 @@ def shares(constant: Any, layout: Layout) -> Grid | None:
 
     A partial convolution multiplies each place by k/valid, of the k places of its window those that
     lie within the map: ratios of small numbers that are never below 1 and not all alike. All other
-    constants are weights, and path counts take weights for 1.
+    constants are weights, and path counts take weights for 1; so are whole numbers without a 1
+    among them, as the strides of a detector's maps are.
 
     Args:
         constant: what a map is multiplied by.
@@ -137,6 +138,8 @@ def shares(constant: Any, layout: Layout) -> Grid | None:
         >>> [str(f) for f in shares(torch.tensor([1.5, 1.0, 1.0, 1.5]), line).ravel()]
         ['3/2', '1', '1', '3/2']
         >>> shares(torch.tensor([0.1, 0.9, 0.9, 0.1]), line) is None
+        True
+        >>> shares(torch.tensor([8.0, 8.0, 16.0, 32.0]), line) is None
         True
     """
     numbers = values(constant) if hasattr(constant, "shape") else None
@@ -150,6 +153,8 @@ def shares(constant: Any, layout: Layout) -> Grid | None:
     if len(distinct) < 2 or distinct[0] < 1 or not np.isfinite(distinct).all():
         return None
     ratios = [Fraction(float(number)).limit_denominator(SMALL) for number in distinct]
+    if distinct[0] > 1 and all(ratio.denominator == 1 for ratio in ratios):
+        return None
     if not np.allclose(distinct, [float(ratio) for ratio in ratios], rtol=1e-6, atol=0):
         return None
     return np.array(ratios, dtype=object)[where.reshape(numbers.shape)]
