@@ -161,6 +161,52 @@ def test_a_moment_reads_what_came_before_it(dynamic: bool):
         assert found[1].all() and found[2].all()
 
 
+OPS = torch.ops.quantized
+FIXED = {"output_scale": 0.05, "output_zero_point": 100}
+SINGLE: dict[str, Any] = {
+    "matmul": lambda q: OPS.matmul(q[:, :, :3, :3], q[:, :, :3, 1:], 0.1, 0),
+    "cat_relu": lambda q: OPS.cat_relu([q, q[:, :, :1]], 2, 0.05, 0),
+    "mul": lambda q: OPS.mul(q, q[:, :1], 0.05, 0),
+    "add_scalar": lambda q: OPS.add_scalar(q, 0.5),
+    "batch_norm2d": lambda q: OPS.batch_norm2d(
+        q, *(torch.ones(2), torch.zeros(2), torch.zeros(2), torch.ones(2)), 1e-5, 0.05, 0
+    ),
+    "layer_norm": lambda q: OPS.layer_norm(q, [4], None, None, 1e-5, **FIXED),
+    "group_norm": lambda q: OPS.group_norm(q, 1, None, None, 1e-5, **FIXED),
+    "instance_norm": lambda q: OPS.instance_norm(q, None, None, 1e-5, **FIXED),
+    "softmax": lambda q: OPS.softmax(q, 3, 1 / 256, 0),
+    "max_pool2d": lambda q: torch.max_pool2d(q, 2, 2),
+}
+
+
+class One(nn.Module):
+    """One operation on quantised numbers."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(torch.quantize_per_tensor(x, 0.02, 10, torch.quint8)).dequantize()
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_single_operation_reads_what_it_says(name: str):
+    shape = (2, 4, 4)
+    net = One(SINGLE[name])
+    graph = capture(net, shape, per_channel=True)
+    assert not graph.unknown and not any(node.note for node in graph.nodes)
+    assert any(name in node.op for node in graph.nodes)
+    everywhere = any(node.global_statistics for node in graph.nodes)
+    changes = [changed(net, shape, pixel)[0] for pixel in range(32)]
+    assert np.any(changes)
+    for pixel, real in enumerate(changes):
+        said = reached(graph, shape, pixel)[0]
+        assert everywhere or "norm" in name or not (real & ~said).any()
+        assert name != "batch_norm2d" or not (real & ~said).any()
+    assert everywhere == (name in ("layer_norm", "group_norm", "instance_norm"))
+
+
 def test_what_sets_its_steps_by_its_range_reads_more():
     class Dynamic(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
