@@ -675,7 +675,9 @@ def torchvision_cases() -> Iterator[Case]:
 
         def detector(name: str = name) -> Built:
             sizes = {"min_size": 96, "max_size": 128} if name.split("_")[0] in small else {}
-            net = models.get_model(name, weights=None, weights_backbone=None, **sizes)
+            every = "box_score_thresh" if "rcnn" in name else "score_thresh"
+            more = sizes | {every: 0.0}
+            net = models.get_model(name, weights=None, weights_backbone=None, **more)
             return net, (3, 96, 128)
 
         yield f"det: {name}", detector

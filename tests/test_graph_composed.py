@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from placewise import audit
+from placewise.errors import CaptureError
 from placewise.graph import Graph, capture
 from placewise.ops import EXISTS, TABLE, Status, entry
 
@@ -282,3 +283,8 @@ def test_an_output_without_dimensions_is_counted(first: bool):
     assert found.counted.graph.nodes[found.counted.graph.outputs[0]].layout.shape == ()
     assert found.counted.output_paths.counts.reshape(4, 6)[:, 0].tolist() == [int(first)] * 4
     assert found.counted.output_paths.counts.reshape(4, 6)[:, 1].tolist() == [1 + int(first)] * 4
+
+
+def test_a_detector_that_finds_nothing_is_told_so():
+    with pytest.raises(CaptureError, match="found nothing"):
+        capture(Net(lambda x: x.flatten()[x.flatten() > 9]), (1, 4, 6))

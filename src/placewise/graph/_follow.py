@@ -99,6 +99,12 @@ def follow(
         run.step(call)
     ends = [run.read(number) for number in recording.outputs]
     nodes = dict.fromkeys(end.node for end in ends if isinstance(end, Operand))
+    if not nodes and any(0 in _shape(end) for end in ends):
+        raise CaptureError(
+            "the network returned tensors without elements: it found nothing in the image that it "
+            "was run on; let it return all that it scores (a threshold of 0), or audit the part "
+            "before it chooses"
+        )
     if not nodes:
         raise CaptureError(
             "the network returns no tensor that torch made from the image; return tensors, alone "
