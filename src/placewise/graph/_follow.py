@@ -99,6 +99,12 @@ def follow(
         run.step(call)
     ends = [run.read(number) for number in recording.outputs]
     nodes = dict.fromkeys(end.node for end in ends if isinstance(end, Operand))
+    if not nodes and any(0 in _shape(end) for end in ends):
+        raise CaptureError(
+            "the network returned tensors without elements: it found nothing in the image that it "
+            "was run on; let it return all that it scores (a threshold of 0), or audit the part "
+            "before it chooses"
+        )
     if not nodes:
         raise CaptureError(
             "the network returns no tensor that torch made from the image; return tensors, alone "
@@ -200,8 +206,7 @@ class _Run:
                 self._keep(call, made, output, content, written)
         for number in written - {made.number for made in call.made if made is not None}:
             seen = self._at(number)
-            op = f"{_name(call)} (what it writes)"
-            content = self.builder.add(op, call.module, given, _shape(seen.content))
+            content = self.builder.side(_name(call), call.module, given, _shape(seen.content))
             self._write(number, content, call.module)
         return None
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._decomp import decomposition_table
 from torch._ops import HigherOrderOperator
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,6 +21,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from placewise.errors import CaptureError
 from placewise.graph.undisturbed import running_modules
+from placewise.ops import entry
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records every ATen call while it is active.
 
     Under inference mode calls arrive as the network makes them ("conv2d"), not yet decomposed.
+    Those that the table of rules lacks are taken apart as torch composes them, so that only what
+    nothing explains remains unknown.
 
     Attributes:
         calls: in the order in which they ran.
@@ -100,6 +104,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.path = [""]
         self._numbers = WeakTensorKeyDictionary()
         self._count = 0
+        self._memories: dict[int, int | None] = {}
+        self._makers: dict[int, tuple[Recorded, int]] = {}
+        self._written: set[int | None] = {None}
 
     def number(self, tensor: Tensor, stands_for: Tensor | None = None) -> int:
         """The number of a tensor; a tensor that no call has made is a constant.
@@ -117,6 +124,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def begin(self, tensor: Tensor) -> int:
         """A number for a new tensor that is no constant."""
         self._numbers[tensor] = self._count
+        self._memories[self._count] = _memory(tensor)
         self._count += 1
         return self._count - 1
 
@@ -124,14 +132,84 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        result = NotImplemented
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
+            if not known(func):
+                result = self._in_parts(func, args, kwargs)
+            elif func in STRIDED:
+                result = self._in_order(func, args, kwargs)
+        if func is ASKS and isinstance(args[0], FakeTensor):
+            with suppress(LookupError), unset_fake_temporarily():
+                return self._value(self.number(args[0])).item()
+        return self._whole(func, args, kwargs) if result is NotImplemented else result
+
+    def _whole(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation and record it."""
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         memories = {_memory(tensor): self.number(tensor) for tensor in reversed(read)}
         given, named = tree_map(self._by_number, (args, kwargs))
+        if func in STRIDED and not _in_one_piece(args[0]):
+            given, named = given[:3], {"storage_offset": -1}
         result = func(*args, **kwargs)
         made = tuple(self._made(leaf, memories) for leaf in tree_leaves(result))
+        if func._schema.is_mutable:
+            self._written |= {_memory(tensor) for tensor in read}
         if any(made) or func._schema.is_mutable:
-            self.calls.append(Recorded(func, given, named, made, self.path[-1]))
+            call = Recorded(func, given, named, made, self.path[-1])
+            self.calls.append(call)
+            self._makers |= {one.number: (call, n) for n, one in enumerate(made) if one}
         return result
+
+    def _value(self, number: int) -> Tensor:
+        """A tensor that depends on nothing but what the network holds, computed.
+
+        Raises:
+            LookupError: it depends on the image or on chance, or was written to.
+        """
+        if self._memories[number] in self._written:
+            raise LookupError
+        if number in self.constants:
+            return self.constants[number]
+        call, output = self._makers[number]
+        if torch.Tag.nondeterministic_seeded in call.function.tags:
+            raise LookupError
+
+        def held(leaf: Any) -> Any:
+            return self._value(leaf.number) if isinstance(leaf, Ref) else leaf
+
+        args, kwargs = tree_map(held, (call.args, call.kwargs))
+        found: Tensor = tree_leaves(call.function(*args, **kwargs))[output]
+        return found
+
+    def _in_parts(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation as torch composes it of others, and record those.
+
+        What torch has in Python for its compilers is used only if all of its parts are known.
+        Where an operation cannot be taken apart, nothing of the attempt is kept.
+
+        Returns:
+            What the operation returns; `NotImplemented` if it cannot be taken apart.
+        """
+        before = len(self.calls)
+        with suppress(Exception):
+            composite = func._can_decompose()
+            parts = func.decompose if composite else decomposition_table[func]
+            if composite or not func._schema.is_mutable:
+                with self:
+                    result = parts(*args, **kwargs)
+                if composite or all(known(call.function) for call in self.calls[before:]):
+                    return result
+        del self.calls[before:]
+        return NotImplemented
+
+    def _in_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`as_strided` of a tensor whose dimensions lie in memory in another order: put them so."""
+        source = args[0]
+        order = sorted(range(source.dim()), key=source.stride, reverse=True)
+        if _in_one_piece(source) or not _in_one_piece(source.permute(order)):
+            return NotImplemented
+        with self:
+            return func(source.permute(order), *args[1:], **kwargs)
 
     def _by_number(self, leaf: Any) -> Any:
         return Ref(self.number(leaf)) if isinstance(leaf, Tensor) else leaf
@@ -143,6 +221,30 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         base = None if memory is None else memories.get(memory)
         number = self.number(leaf) if leaf in self._numbers else self.begin(leaf)
         return Made(number, base, tuple(leaf.shape), leaf.dtype)
+
+
+ASKS = torch.ops.aten._local_scalar_dense.default
+"""What `.item()` and conditions ask a tensor for."""
+
+LIKENESS = "expand_as reshape_as to.other type_as view_as".split()
+"""Calls that read no more than the shape or the type of a second tensor; their parts say so."""
+
+
+def known(func: Any) -> bool:
+    """Whether the table of rules has an operation."""
+    name = str(func._schema.name).removeprefix("aten::")
+    overload = f"{name}.{func._schema.overload_name}".removesuffix(".")
+    return entry(name) is not None and overload not in LIKENESS
+
+
+STRIDED = (torch.ops.aten.as_strided.default, torch.ops.aten.as_strided_copy.default)
+"""They read the memory of a tensor; if it is no piece of its own, an offset of −1 says so."""
+
+
+def _in_one_piece(tensor: Tensor) -> bool:
+    """Whether a tensor is all of its memory, in the order of its dimensions."""
+    held = tensor.untyped_storage().nbytes() // max(1, tensor.element_size())
+    return tensor.is_contiguous() and tensor.storage_offset() == 0 and held == tensor.numel()
 
 
 def _memory(tensor: Tensor) -> int | None:
@@ -160,7 +262,7 @@ def record(model: nn.Module, image: Tensor, *, values: bool) -> Recording:
         model: a network inside `undisturbed`.
         image: (batch, channels, *space).
         values: whether to compute values; if not, only shapes are found, and whatever asks for a
-            value raises an error.
+            value raises an error, unless the network holds it or makes it of what it holds.
     """
     recorder = Recorder()
     with ExitStack() as active:

@@ -119,6 +119,13 @@ class Builder:
             self._unknown[op] += 1
         return self._node(op, role, module, found, note)
 
+    def side(self, op: str, module: str, given: dict[str, Any], shape: Sequence[int]) -> Operand:
+        """Add the node of a tensor that a call writes to besides what it gives: a bound."""
+        status = Status.AT_MOST if entry(op) is not None else Status.GUESSED
+        self._unknown.update([op] if status is Status.GUESSED else [])
+        call = Call(op, given, tuple(shape), 0, self.per_channel)
+        return self._node(f"{op} (what it writes)", "everything", module, everything(call, status))
+
     def follow(self, op: str, given: dict[str, Any], shape: Sequence[int], output: int) -> Outcome:
         """The outcome of a call, without a node."""
         return self._by_the_table(Call(op, given, tuple(shape), output, self.per_channel))[1]

@@ -379,5 +379,6 @@ class Graph:
 
 def _join(first: Grid | None, second: Grid | None, algebra: Algebra) -> Grid | None:
     if first is None or second is None:
-        return second if first is None else first
+        found = second if first is None else first  # arithmetic makes numbers of grids of no axis
+        return None if found is None else np.asarray(found, dtype=algebra.dtype)
     return np.asarray(algebra.join(first, second), dtype=algebra.dtype)

@@ -2,12 +2,16 @@
 
 from placewise.ops.rules import (  # noqa: F401
     attention,
+    choices,
     contractions,
     dense,
+    frames,
     joins,
     norms,
     pads,
     pools,
+    quantised,
+    recurrent,
     resizes,
     shapes,
     slices,

@@ -88,17 +88,3 @@ def before(route: Route, dim: int) -> Route:
         return route.along(dim, prefix(size))
     route.bound |= route.layout.grid[dim] > 1
     return route.dense(dim)
-
-
-@rule("recurrent", "gru", "lstm", "mkldnn_rnn_layer", "rnn_relu", "rnn_tanh")
-def recurrent(call: Call) -> Outcome:
-    """Each moment reads those before it, or all if the network runs in both directions."""
-    operand = call.operand
-    moments = len(call.shape) == len(operand.shape) == 3 and call.output == 0
-    if not moments or len(call.operands) > 1:
-        return everything(call)
-    time = 1 if call.get("batch_first", default=False) else 0
-    route = call.route().reduce(2)
-    both = call.get("bidirectional", default=False) or call.get("reverse", default=False)
-    route = (route.dense(time) if both else before(route, time)).spread(2, call.shape[2])
-    return alone(call, route, Status.AT_MOST if both and call.per_channel else Status.EXACT)

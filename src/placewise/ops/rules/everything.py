@@ -6,12 +6,13 @@ from placewise.ops.layout import Layout, axis_of, dimension
 from placewise.ops.table import Call, Operand, Outcome, Status, outcome, rule
 
 UNFOLLOWED = """
-_pdist_forward _trilinear as_strided as_strided_copy corrcoef cov cross diag diag_embed dist
-fractional_max_pool2d fractional_max_pool3d gather histc index_add index_copy index_reduce kron
-linalg_cholesky linalg_cross linalg_det linalg_eigh linalg_inv linalg_qr linalg_solve linalg_svd
-masked_scatter masked_select max_unpool2d max_unpool3d nonzero renorm scatter scatter_add
-scatter_reduce take torchvision::deform_conv2d torchvision::nms torchvision::ps_roi_align
-torchvision::ps_roi_pool torchvision::roi_align torchvision::roi_pool trace
+_linalg_eigvals _linalg_slogdet _linalg_solve_ex _linalg_svd _trilinear _unique2 bincount
+fractional_max_pool2d fractional_max_pool3d histc histogram linalg_cholesky linalg_cholesky_ex
+linalg_det linalg_eig linalg_eigh linalg_inv linalg_inv_ex linalg_lstsq linalg_lu_factor_ex
+linalg_matrix_exp linalg_qr linalg_solve linalg_solve_triangular linalg_svd masked_scatter
+max_unpool2d max_unpool3d multinomial nonzero put renorm torchvision::deform_conv2d
+torchvision::nms torchvision::ps_roi_align torchvision::ps_roi_pool torchvision::roi_align
+torchvision::roi_pool unique_consecutive unique_dim
 """.split()
 """What they read depends on numbers, or is not worth following."""
 

@@ -40,7 +40,8 @@ special_sinc special_spherical_bessel_j0 sqrt square tan tanh threshold tril tri
 """Of one operand; what else they take are settings."""
 
 SEVERAL = """
-_add_relu _prelu_kernel add addcdiv addcmul arctan2 atan2 bitwise_and bitwise_left_shift
+__ilshift__ __irshift__ __lshift__ __rshift__ _add_relu _prelu_kernel add addcdiv addcmul arctan2
+atan2 bitwise_and bitwise_left_shift
 bitwise_or bitwise_right_shift bitwise_xor clamp clamp_max clamp_min clip complex copysign div
 divide eq float_power floor_divide fmax fmin fmod gcd ge greater greater_equal gt heaviside hypot
 igamma igammac isclose lcm ldexp le lerp less less_equal logaddexp logaddexp2 logical_and
@@ -124,7 +125,8 @@ def shares(constant: Any, layout: Layout) -> Grid | None:
 
     A partial convolution multiplies each place by k/valid, of the k places of its window those that
     lie within the map: ratios of small numbers that are never below 1 and not all alike. All other
-    constants are weights, and path counts take weights for 1.
+    constants are weights, and path counts take weights for 1; so are whole numbers without a 1
+    among them, as the strides of a detector's maps are.
 
     Args:
         constant: what a map is multiplied by.
@@ -136,6 +138,8 @@ def shares(constant: Any, layout: Layout) -> Grid | None:
         >>> [str(f) for f in shares(torch.tensor([1.5, 1.0, 1.0, 1.5]), line).ravel()]
         ['3/2', '1', '1', '3/2']
         >>> shares(torch.tensor([0.1, 0.9, 0.9, 0.1]), line) is None
+        True
+        >>> shares(torch.tensor([8.0, 8.0, 16.0, 32.0]), line) is None
         True
     """
     numbers = values(constant) if hasattr(constant, "shape") else None
@@ -149,6 +153,8 @@ def shares(constant: Any, layout: Layout) -> Grid | None:
     if len(distinct) < 2 or distinct[0] < 1 or not np.isfinite(distinct).all():
         return None
     ratios = [Fraction(float(number)).limit_denominator(SMALL) for number in distinct]
+    if distinct[0] > 1 and all(ratio.denominator == 1 for ratio in ratios):
+        return None
     if not np.allclose(distinct, [float(ratio) for ratio in ratios], rtol=1e-6, atol=0):
         return None
     return np.array(ratios, dtype=object)[where.reshape(numbers.shape)]

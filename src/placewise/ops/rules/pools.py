@@ -19,6 +19,8 @@ def _space(op: str) -> int:
     *"""
     avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool1d_with_indices max_pool2d
     max_pool2d_with_indices max_pool3d max_pool3d_with_indices mkldnn_max_pool2d mkldnn_max_pool3d
+    quantized_max_pool1d quantized_max_pool2d quantized_max_pool3d
+    quantized::max_pool1d quantized::max_pool2d
     """.split(),
 )
 def pooling(call: Call) -> Outcome:

@@ -65,16 +65,26 @@ def convolution(call: Call) -> Outcome:
     if not isinstance(operand, Operand):
         return everything(call)
     kernel = Kernel.of(call, weight.shape[2:])
-    turned = "transpose" in call.op or call.get("transposed", default=False)
-    route = (_spread if turned else _windows)(call, kernel)
-    depth = call.shape[kernel.channel]
-    found = alone(call, channels_written(route, kernel.channel, depth, kernel.groups))
+    turned = bool("transpose" in call.op or call.get("transposed", default=False))
+    found = alone(call, convolved(call, kernel, turned=turned))
     others = [o for o in call.operands if o is not operand]
     if not others:
         return found
     edges = [Edge(o.node, call.route(o).everywhere(found.layout).operator()) for o in others]
     placed = any(o.layout.places for o in others)
     return Outcome(found.layout, (*found.edges, *edges), Status.AT_MOST if placed else found.status)
+
+
+def convolved(call: Call, kernel: Kernel, *, turned: bool) -> Route:
+    """The route from the first operand of a convolution to its result.
+
+    Args:
+        call: gives the padding, of one that is turned around also its output padding.
+        kernel: sizes and steps.
+        turned: whether windows are written instead of read.
+    """
+    route = (_spread if turned else _windows)(call, kernel)
+    return channels_written(route, kernel.channel, call.shape[kernel.channel], kernel.groups)
 
 
 def _windows(call: Call, kernel: Kernel) -> Route:
