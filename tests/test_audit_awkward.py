@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import audit_awkward
 from audit_awkward import NETS, SHAPE
-from placewise.auditing import RESULT, Audit, _measured, audit
+from placewise.auditing import RESULT, Audit, _drawings, _measured, audit
 from placewise.cli import main
 from placewise.errors import PlacewiseError
 from placewise.report import canvas
@@ -37,11 +39,20 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canvas, "DPI", 20)
 
 
+@pytest.fixture
+def blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty figures: to draw them takes most of the time."""
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "PNG")
+    monkeypatch.setattr(_drawings, "_drawn", lambda *_given: lambda _theme: file.getvalue())
+
+
 def code_of(out: Path, name: str) -> Any:
     """Exit code of the command for a network of the collection."""
     file = Path(audit_awkward.__file__)
+    words = ["audit", f"{file}:{name}", "--size", "16", "--in-channels", "3", "--quiet"]
     try:
-        main(["audit", f"{file}:{name}", "--size", "16", "--out", str(out), "--quiet"])
+        main([*words, "--out", str(out)])
     except SystemExit as ended:
         return ended.code
     return 0
@@ -49,7 +60,7 @@ def code_of(out: Path, name: str) -> Any:
 
 @pytest.mark.parametrize("name", NETS)
 def test_an_awkward_network_gives_findings_or_one_message(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], blank: None
 ) -> None:
     expected = NETS[name]
     code = code_of(tmp_path / "out", name)
@@ -78,7 +89,7 @@ class Wrong(Exception):
 
 
 def test_a_mistake_of_our_own_is_not_taken_for_the_networks(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blank: None
 ) -> None:
     def broken(*_args: Any, **_settings: Any) -> None:
         raise Wrong
@@ -99,7 +110,7 @@ class Stopped(nn.Module):
         return x
 
 
-def test_what_was_counted_is_there_before_anything_is_measured(tmp_path: Path) -> None:
+def test_what_was_counted_is_there_before_anything_is_measured(tmp_path: Path, blank: None) -> None:
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         audit(Stopped(), (1, 16, 16), out=out)
@@ -115,8 +126,6 @@ def test_what_was_counted_is_there_before_anything_is_measured(tmp_path: Path) -
 def test_figures_of_what_was_counted_are_drawn_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from placewise.auditing import _drawings
-
     drawn: list[int] = []
     draw = _drawings.maps.path_map
     monkeypatch.setattr(_drawings.maps, "path_map", lambda *given: drawn.append(1) or draw(*given))
@@ -192,7 +201,7 @@ def test_the_share_of_the_receptive_field_is_of_the_layer_that_was_measured() ->
     assert 0.5 < field.ratio <= 1
 
 
-def test_shares_are_at_most_one_and_the_control_is_shown(tmp_path: Path) -> None:
+def test_shares_are_at_most_one_and_the_control_is_shown(tmp_path: Path, blank: None) -> None:
     found = audit(NETS["plain"].build(), SHAPE, out=tmp_path / "out")
     assert found.measured is not None and found.measured.phases is not None
     phases = found.measured.phases

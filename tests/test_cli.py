@@ -157,8 +157,8 @@ def test_a_reader_that_leaves_early_is_no_error(words: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "placewise", *words]
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120)
-    both = subprocess.run(command, stdout=writing, stderr=writing, timeout=120)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300)
+    both = subprocess.run(command, stdout=writing, stderr=writing, timeout=300)
     os.close(writing)
     refused = words[1:] == ["no_such.py:net"]
     assert done.returncode == (2 if refused else 0)
@@ -174,7 +174,7 @@ def test_what_is_left_to_say_to_a_closed_pipe_stops_nothing(tmp_path: Path) -> N
     words = ["audit", "net.py:net", "--size", "8", "--in-channels", "1", "--no-measure"]
     command = [sys.executable, "-m", "placewise", *words, "--out", "o", "--fail-if", "gini<2"]
     done = subprocess.run(
-        command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, cwd=tmp_path
+        command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300, cwd=tmp_path
     )
     os.close(writing)
     assert done.returncode == 1 and done.stderr == "gini is 0: --fail-if gini<2\n", done.stderr

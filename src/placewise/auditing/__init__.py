@@ -30,11 +30,11 @@ from placewise import __version__
 from placewise.auditing._counted import COUNTED, Counted, count
 from placewise.auditing._drawings import NAMES, Drawing, counted_drawings, measured_drawings
 from placewise.auditing._draws import noise_images
-from placewise.auditing._measured import MANY, ROOM, Hints, MapOf, Measured
+from placewise.auditing._measured import MANY, ROOM, Hints, Measured
 from placewise.auditing._measured import measure as run_measurements
 from placewise.auditing._numbers import plain, relative_of
 from placewise.auditing._page import audit_page
-from placewise.auditing._run import Program
+from placewise.auditing._run import MapOf, Program
 from placewise.auditing._words import (
     compared_table,
     measured_rows,

@@ -173,10 +173,11 @@ def measure(
     source = "noise" if images is None else "images"
     given = None if images is None else _fitted(images, shape)
     bench = _Bench(uncompiled(model), given, tuple(shape), {}, hints, seed)
+    found: dict[str, Any] = {}
     try:
         bench = bench.prepared()
     except SettingsError as error:
-        found, missing = {}, dict.fromkeys(bench.runs(), str(error))
+        missing = dict.fromkeys(bench.runs(), str(error))
     else:
         found, missing = _measurements(bench, _Meter(math.prod(shape), progress))
     pairs = {"sensitivity": "comparison", "occlusion": "occlusion_comparison"}
@@ -384,12 +385,22 @@ class _Bench:
 
     def sensitivity(self) -> Sensitivity:
         """By differentiation; by perturbation for networks that cannot be differentiated."""
-        several, few = self.middle(FEW), self.middle(PAINTED)
-        alike: dict[str, int] = {"seed": self.seed, "batch_size": self.at_once}
         try:
-            return gradient_sensitivity(self.model, several, projections=PROJECTIONS, **alike)
+            return gradient_sensitivity(
+                self.model,
+                self.middle(FEW),
+                projections=PROJECTIONS,
+                seed=self.seed,
+                batch_size=self.at_once,
+            )
         except SettingsError:
-            return perturbation(self.model, few, grid=CELLS[len(self.space)], **alike)
+            return perturbation(
+                self.model,
+                self.middle(PAINTED),
+                grid=CELLS[len(self.space)],
+                seed=self.seed,
+                batch_size=self.at_once,
+            )
 
     def occlusion(self) -> Sensitivity:
         cells = CELLS[len(self.space)]

@@ -163,8 +163,8 @@ def _samples(maps: Tensor, images: Tensor, places: int, seed: int, first: int) -
     found = []
     for number, features in enumerate(maps.flatten(2).cpu()):
         order = torch.randperm(len(grid), generator=generator(seed, first + number))[:places]
-        chosen = [one[:, order].T.double().numpy() for one in (features, raw[number])]
-        found.append(_Sample(size, *chosen, grid[order.numpy()]))
+        here, pixels = (one[:, order].T.double().numpy() for one in (features, raw[number]))
+        found.append(_Sample(size, here, pixels, grid[order.numpy()]))
     return found
 
 

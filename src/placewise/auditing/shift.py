@@ -265,7 +265,7 @@ def phase_map(
         new = [place for place in places if place not in found]
         crops = torch.cat([images[crop(place, size)] for place in new])
         logits = outputs(model, as_input(model, crops), batch_size=batch_size)
-        found |= dict(zip(new, logits.split(len(images)), strict=True))
+        found |= dict(zip(new, torch.split(logits, len(images)), strict=True))
     shape = [len(axis) for axis in offsets]
     logits = torch.stack([_by_class(found[place]) for place in places])
     by_place = logits.reshape(*shape, len(images), -1)
