@@ -28,8 +28,8 @@ from placewise.remedies import mend
 RESULTS = Path(__file__).parent / "results" / "mended.json"
 SIDE, DIGIT = 32, 16
 SEEDS, STEPS, MORE, BATCH, RATE = 1, 300, 60, 32, 3e-3
-TESTED, PLACES = 597, 2
-"""Digits that no network learns from, each put at two places."""
+TESTED, PLACES, SHOWN = 597, 2, 64
+"""Digits that no network learns from, each put at two places; those on which outputs are compared."""
 
 REMEDIES: dict[str, dict[str, Any]] = {
     "unchanged": {},
@@ -122,14 +122,21 @@ def one_seed(name: str, seed: int, data: tuple[Tensor, Tensor]) -> dict[str, dic
     rows: dict[str, dict[str, float]] = {}
     for remedy, settings in REMEDIES.items():
         made = copy.deepcopy(net)
-        change = 0.0
+        changes = {"on noise": 0.0, "on images": 0.0}
         if settings:
             mended = mend(net.eval(), (1, SIDE, SIDE), **settings)
-            made, change = mended.model, mended.effect.change
+            made = mended.model
+            seen = placed(digits[:SHOWN], torch.Generator().manual_seed(2000))
+            given = mend(net, (1, SIDE, SIDE), images=seen, **settings).effect
+            changes = {"on noise": mended.effect.change, "on images": given.change}
         at_once = accuracy(made, digits[tested], classes[tested])
         learn(made, digits[learnt], classes[learnt], MORE, RATE / 10, 100 + seed)
         after = accuracy(made, digits[tested], classes[tested])
-        rows[remedy] = {"change on noise": change, "at once": at_once, "fine-tuned": after}
+        rows[remedy] = {
+            **{f"change {where}": change for where, change in changes.items()},
+            "at once": at_once,
+            "fine-tuned": after,
+        }
         print(name, seed, remedy, rows[remedy], flush=True)
     return rows
 
