@@ -377,8 +377,11 @@ def test_an_edit_needs_the_tag_of_what_was_there(call: Caller) -> None:
     [
         ([{"points": {"nose": [3, 1000, 2]}}], "px beyond the image"),
         ([{"points": {"ear": [1]}}], "no keypoint 'ear'"),
-        ([{"points": {"nose": [3, 1]}}], "points.nose"),
-        ([{"points": {}, "x": 1}], "x"),
+        ([{"points": {"nose": [3, 1]}}], "the keypoint 'nose' is not understood"),
+        ([{"points": {"nose": [3, "1", 2]}}], "with numbers in pixels"),
+        ([{"points": {"n" * 300: [1]}}], "has 300 characters; a name has 255 at most"),
+        ([{"points": {}, "track": "1"}], "a whole number"),
+        ([{"points": {}, "x": 1}], "'x' is not known"),
     ],
 )
 def test_labels_that_cannot_be_are_refused_in_one_line(
@@ -388,6 +391,7 @@ def test_labels_that_cannot_be_are_refused_in_one_line(
     tag = call.json("GET", f"images/{image}")["tag"]
     answer = call.json("PUT", f"images/{image}", {"objects": objects}, tag)
     assert answer["status"] == 400 and says in answer["error"] and "\n" not in answer["error"]
+    assert "literal" not in answer["error"] and "uple" not in answer["error"]
 
 
 def test_pixels_are_those_that_a_training_sees(call: Caller, api: Api) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import FlagCreatePairsOff, Positional
 
 from placewise.cli._words import Pairs, import_all
 
@@ -18,10 +18,12 @@ def label(
     order: Literal["kmeans", "worst", "name", "random"] = "kmeans",
     keys: Literal["dlc", "sleap", "cvat"] = "dlc",
     port: int = 0,
-    no_browser: bool = False,
+    no_browser: Annotated[bool, FlagCreatePairsOff] = False,
     seed: int = 0,
     host: str = "127.0.0.1",
     token: str | None = None,
+    out: Path | None = None,
+    accept_replaced: Annotated[bool, FlagCreatePairsOff] = False,
     plugin: Pairs = (),
 ) -> None:
     """Place keypoints on images in the browser, with suggestions of a run.
@@ -46,6 +48,9 @@ def label(
         host: address of this computer that is served. Other computers reach the page only if you
             name another one than 127.0.0.1, and choose a token.
         token: what the page must know, 32 characters or more; by default it is drawn.
+        out: folder that labels and everything else are written to; by default beside the images.
+        accept_replaced: labels of a video or an image that was replaced by another file hold for
+            that one too.
         plugin: modules to import first, for formats and heads of your own.
     """
     import_all(plugin)
@@ -62,4 +67,6 @@ def label(
         token=token,
         browser=not no_browser,
         seed=seed,
+        out=out,
+        accept_replaced=accept_replaced,
     )

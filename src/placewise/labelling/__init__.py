@@ -2,6 +2,7 @@
 
 ```
 project     images of a folder, their labels, and the file that these go to
+presence    which images are there, and whether they are those that were labelled
 session     edits with undo; journal: each on the disk before it is acknowledged
 objects     the keypoints' definition, and the objects on an image
 output      points.csv, or the format in which the labels came
@@ -45,6 +46,8 @@ def label(
     token: str | None = None,
     browser: bool = True,
     seed: int = 0,
+    out: Path | str | None = None,
+    accept_replaced: bool = False,
 ) -> None:
     """Show a page on which keypoints are labelled, until Ctrl+C.
 
@@ -63,6 +66,9 @@ def label(
         token: what requests must carry; None: 256 random bits.
         browser: open the page in the browser.
         seed: of what is drawn for the order.
+        out: folder that labels and everything else are written to; None: beside the images.
+        accept_replaced: whether labels of a video or an image that was replaced by another file
+            hold for that one too.
 
     Raises:
         SettingsError: there is nothing to label, or a setting cannot be.
@@ -78,17 +84,20 @@ def label(
     definition = Definition.of(keypoints) if keypoints else None
     listening = bound(host, port, token)
     secret = token or secrets.token_urlsafe(32)
-    with listening, open_project(data, definition) as project:
+    opened = open_project(data, definition, out=out, accept=accept_replaced)
+    with listening, opened as project:
         suggester = None
         if run is not None:
             suggester = Suggester(run, project.images, project.read, project.size)
             if project.session.definition is None:
                 project.session.define(_definition_of(suggester))
         schedule = Schedule(project.images, order, seed)
-        api = Api(project, schedule, suggester, keys)
+        api = Api(project, schedule, suggester, keys, secret)
 
         def ready(address: str) -> None:
             _LOG.info(f"{len(project.images):,} images; labels go to {project.output.path}")
+            if out is not None:
+                _LOG.info(f"name the images when you use these labels: --root {project.root}")
             _LOG.info(f"page: {address}\nCtrl+C ends it; all that is labelled is kept")
             if browser:
                 webbrowser.open(address)

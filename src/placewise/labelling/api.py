@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import hmac
 import io
 import json
 import logging
 import math
 import secrets
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from placewise.errors import CheckpointError, ImageError, PlacewiseError, SettingsError
+from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labelling.background import Training
 from placewise.labelling.objects import Definition, Name, checked, plain, read_objects
@@ -37,6 +40,9 @@ PATIENCE = 10.0
 
 LARGEST = 8192
 """Pixels along a side from which on the page gets a smaller image."""
+
+LOOK = 5.0
+"""Seconds after which it is seen again which images are there."""
 
 FAR = 0.1
 """How far beyond the image a keypoint may be, as a share of its diagonal; readers refuse more."""
@@ -71,9 +77,13 @@ class Answer:
         return "image/bmp" if isinstance(self.content, bytes) else "application/json"
 
 
+Strict = Annotated[int, Field(strict=True)]
+
+
 class _Write(BaseModel):
     model_config = ConfigDict(extra="forbid")
     objects: list[Any]
+    size: Annotated[list[Strict], Field(min_length=2, max_length=2)] | None = None
 
 
 class _Define(BaseModel):
@@ -84,7 +94,7 @@ class _Define(BaseModel):
 
 class _Train(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    minutes: Annotated[float, Field(gt=0, le=600)] = 2.0
+    minutes: Annotated[float, Field(gt=0, le=600, strict=True)] = 2.0
 
 
 class Api:
@@ -95,6 +105,8 @@ class Api:
         schedule: the order of its images.
         suggester: predicts them; None: nothing does yet.
         keys: whose keys the page uses.
+        secret: names images by it, so that a page goes on with a server that was started again
+            with the same one; None: it is drawn.
     """
 
     def __init__(
@@ -103,19 +115,23 @@ class Api:
         schedule: Schedule,
         suggester: Suggester | None = None,
         keys: Keys = "dlc",
+        secret: str | None = None,
     ) -> None:
         self.project, self.schedule, self.keys = project, schedule, keys
-        self.training = Training(project.root / RUNS)
+        self.training = Training(project.home / RUNS)
         self._suggester, self._loading = suggester, Lock()
-        salt = secrets.token_bytes(16)
-        self._ids = {name: _opaque(salt, name) for name in project.images}
+        key = (secret or secrets.token_urlsafe(32)).encode()
+        root = f"{project.root.resolve()}\0"
+        self._ids = {name: _opaque(key, root + name) for name in project.images}
         self._names: dict[str, str] = {id: name for name, id in self._ids.items()}
         self._said: deque[str] = deque(maxlen=5)
+        self._heard, self._trouble, self._looked = 0, "", 0.0
         self._changed, self._stopped = Event(), Event()
         self._saver = Thread(target=self._save_when_quiet, name="saving", daemon=True)
 
     def start(self) -> None:
         """Begin to save, to put images in order, and to suggest."""
+        self._tell(self.project.news())
         self._saver.start()
         self.schedule.start(self.project.read, self.project.size)
         if self._suggester:
@@ -144,6 +160,7 @@ class Api:
             {"id": self._ids[name], "name": name, "left": session.left(name)}
             for name in self._order()
         ]
+        lost = self._lost()
         marks = [
             {"colour": f"#{r:02x}{g:02x}{b:02x}", "shape": shape}
             for (r, g, b), shape in map(mark, range(21))
@@ -154,6 +171,7 @@ class Api:
                 "folder": self.project.root.resolve().name,
                 "definition": self._definition(),
                 "images": images,
+                "lost": lost,
                 "marks": marks,
                 "keys": self.keys,
                 **self._state(),
@@ -164,19 +182,33 @@ class Api:
         """What changes by itself or by another tab."""
         suggester = self._suggester
         if suggester and suggester.error:
-            self._said.append(suggester.error)
+            self._tell(suggester.error)
             self._suggester = None
+        if time.monotonic() - self._looked > LOOK:
+            self._look()
         finished = self.training.finished()
         if finished:
             self._load(finished)
         return Answer(200, self._state())
 
     def order(self) -> Answer:
-        """The order of the images."""
-        return Answer(200, {"order": [self._ids[name] for name in self._order()]})
+        """The order of the images, and those that cannot be labelled."""
+        order = [self._ids[name] for name in self._order()]
+        return Answer(200, {"order": order, "lost": self._lost()})
+
+    def _lost(self) -> list[str]:
+        return [self._ids[name] for name in self.project.files.away]
+
+    def _look(self) -> None:
+        """See which images are there, and save if there are others than before."""
+        version = self.project.files.version
+        self.project.files.look()
+        self._looked = time.monotonic()
+        if version != self.project.files.version:
+            self._changed.set()
 
     def _order(self) -> list[str]:
-        labelled = [name for name, _ in self.project.session.labelled()]
+        labelled = [name for name, _ in self.project.session.labelled() if name in self._ids]
         suggester = self._suggester
         unsure = suggester.unsure if suggester else {}
         return self.schedule.names(labelled, dict(unsure))
@@ -187,7 +219,9 @@ class Api:
 
     def _state(self) -> dict[str, Any]:
         session, suggester = self.project.session, self._suggester
-        done = sum(session.left(name) == 0 for name, _ in session.labelled())
+        away = self.project.files.away
+        names = [name for name, _ in session.labelled() if name in self._ids and name not in away]
+        done = sum(session.left(name) == 0 for name in names)
         undo, redo = session.undoable
         predicted = None
         if suggester:
@@ -196,15 +230,19 @@ class Api:
         return {
             "count": session.count,
             "done": done,
-            "total": len(self._ids),
+            "total": len(self._ids) - len(away),
             "undo": undo,
             "redo": redo,
             "file": self.project.output.path.name,
             "saved": self.project.saved,
             "said": list(self._said),
+            "heard": self._heard,
+            "trouble": self._trouble,
             "training": self.training.state(),
             "suggestions": predicted,
-            "version": self.schedule.version + (0 if not suggester else 1 + ready // 20),
+            "version": self.schedule.version
+            + self.project.files.version
+            + (0 if not suggester else 1 + ready // 20),
         }
 
     # --- one image -----------------------------------------------------------------------------
@@ -212,11 +250,22 @@ class Api:
     def image(self, id: str) -> Answer:
         """Labels and size of an image."""
         name = self._name(id)
-        return Answer(200, {**self._labels(name), "size": list(self.project.size(name))})
+        return Answer(200, {**self._labels(name), "size": list(self._size(name))})
+
+    def _size(self, name: str) -> Size:
+        """The size of an image that can be labelled; raises ImageError where it cannot."""
+        try:
+            self.project.files.check(name)
+            return self.project.size(name)
+        except ImageError:
+            self._look()
+            raise
 
     def pixels(self, id: str) -> Answer:
         """The pixels of an image as a bitmap, as a training sees them: turned, 8 bits."""
-        return Answer(200, bitmap(self.project.read(self._name(id))))
+        name = self._name(id)
+        self._size(name)
+        return Answer(200, bitmap(self.project.read(name)))
 
     def suggestion(self, id: str) -> Answer:
         """What the run suggests for an image, or null; `ready` once that is known."""
@@ -230,36 +279,24 @@ class Api:
 
         Args:
             id: of the image.
-            content: its objects.
+            content: its objects, and the size of the image as the page shows it.
             tag: of what was labelled when the page read it.
         """
         name = self._name(id)
         if not tag:
             return Answer(428, {"error": "say with If-Match what was changed"})
-        objects = read_objects(checked(_Write, content, "labels").objects)
-        self._check_near(name, objects)
+        asked = checked(_Write, content, "labels")
+        objects, size = read_objects(asked.objects), self._size(name)
+        if asked.size is not None and tuple(asked.size) != size:
+            told = f"{name} was replaced by an image of {size[1]} × {size[0]} pixels, and is shown"
+            return Answer(409, {"error": f"{told} anew; do the last step again on this one"})
+        _check_near(size, objects)
         try:
-            self.project.session.edit(name, objects, tag)
+            self.project.session.edit(name, objects, tag, size)
         except ConflictError as error:
             return Answer(412, {"error": str(error), **self._labels(name)})
         self._changed.set()
         return Answer(200, {**self._tagged(name), **self._counts()})
-
-    def _check_near(self, name: str, objects: Any) -> None:
-        high, wide = self.project.size(name)
-        most = FAR * math.hypot(high, wide)
-        for one in objects:
-            for keypoint, known in one.points.items():
-                away = (
-                    max(-0.5 - min(known[1:]), known[1] - wide + 0.5, known[2] - high + 0.5)
-                    if len(known) == 3
-                    else 0.0
-                )
-                if away > most:
-                    raise SettingsError(
-                        f"{keypoint!r} at {known[1:]} is {away:.0f} px beyond the image; place it "
-                        "on the image, or say that it is absent"
-                    )
 
     def _labels(self, name: str) -> dict[str, Any]:
         return {"objects": plain(self.project.session.objects(name)), **self._tagged(name)}
@@ -328,18 +365,28 @@ class Api:
                 project = self.project
                 found = Suggester(run, project.images, project.read, project.size)
             except PlacewiseError as error:
-                self._said.append(str(error))
+                self._tell(str(error))
                 return
             if self._suggester:
                 self._suggester.stop()
             self._suggester = found
             found.start()
 
+    def _tell(self, line: str) -> None:
+        """Say something on the page and in the terminal."""
+        if line:
+            self._said.append(line)
+            self._heard += 1
+            _LOG.warning(line)
+
     def _save(self) -> None:
-        said = self.project.save()
-        if said:
-            self._said.append(said)
-            _LOG.warning(said)
+        try:
+            said = self.project.save()
+        except PlacewiseError as error:
+            self._trouble = str(error)
+            raise
+        self._trouble = ""
+        self._tell(said)
 
     def _save_when_quiet(self) -> None:
         while not self._stopped.is_set():
@@ -347,10 +394,26 @@ class Api:
             while self._changed.is_set() and not self._stopped.is_set():
                 self._changed.clear()
                 self._stopped.wait(QUIET)
-            try:
+            with contextlib.suppress(PlacewiseError):  # the page is told
                 self._save()
-            except PlacewiseError as error:
-                self._said.append(str(error))
+
+
+def _check_near(size: Size, objects: Any) -> None:
+    """Refuse keypoints that are far beyond an image."""
+    high, wide = size
+    most = FAR * math.hypot(high, wide)
+    for one in objects:
+        for keypoint, known in one.points.items():
+            away = (
+                max(-0.5 - min(known[1:]), known[1] - wide + 0.5, known[2] - high + 0.5)
+                if len(known) == 3
+                else 0.0
+            )
+            if away > most:
+                raise SettingsError(
+                    f"{keypoint!r} at {known[1:]} is {away:.0f} px beyond the image; place it "
+                    "on the image, or say that it is absent"
+                )
 
 
 def bitmap(image: ImageArray) -> bytes:
@@ -383,5 +446,5 @@ def status_of(error: PlacewiseError) -> int:
     return 422 if isinstance(error, ImageError) else 400
 
 
-def _opaque(salt: bytes, name: str) -> str:
-    return hashlib.sha256(salt + name.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+def _opaque(key: bytes, name: str) -> str:
+    return hmac.new(key, name.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:24]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from placewise.errors import CheckpointError, SettingsError
-from placewise.files import make_folder, write_bytes
+from placewise.errors import CheckpointError, PlacewiseError, SettingsError
+from placewise.files import write_bytes
 
 
 class Journal:
@@ -43,15 +43,16 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.exists():
-            make_folder(path.parent)
-            write_bytes(path, b"")
         try:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(path, b"")
             self._file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        except OSError as error:
+        except (OSError, PlacewiseError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise SettingsError(
-                f"{path} cannot be written: {error.strerror or error}; labels are kept beside the "
-                "images, so make their folder writable, or copy it"
+                f"{path} cannot be written: {reason}. Labels are kept beside the images; to keep "
+                "them elsewhere, name a folder with --out FOLDER"
             ) from error
         try:
             _hold(self._file, path)

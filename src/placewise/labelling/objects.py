@@ -13,9 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from placewise.errors import DataError, SettingsError
 from placewise.labels import KeypointDataset, KeypointSample, Visibility, guess_symmetry
+from placewise.labels.names import shown
 
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-Place = Annotated[float, Field(ge=-1e6, le=1e6)]
+LONGEST = 255
+"""Characters of a name at most."""
+
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST)]
+Place = Annotated[float, Field(ge=-1e6, le=1e6, strict=True)]
 Pair = tuple[Name, Name]
 
 Absent = tuple[Literal[1]]
@@ -86,8 +90,8 @@ class Labelled(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     points: Annotated[dict[Name, Point], Field(max_length=2000)] = {}
-    track: Annotated[int, Field(ge=0, lt=2**53)] | None = None
-    area: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    track: Annotated[int, Field(ge=0, lt=2**53, strict=True)] | None = None
+    area: Annotated[float, Field(ge=0, le=1e12, strict=True)] | None = None
 
 
 Objects = tuple[Labelled, ...]
@@ -229,7 +233,48 @@ def sample_of(
 
 
 def _told(error: ValidationError, what: str) -> str:
-    """The first fault of a model in one line."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join([what, *(str(part) for part in first["loc"])])
-    return f"{where[:200]}: {first['msg'].removeprefix('Value error, ')[:300]}"
+    """The first fault of a model in one line of plain words."""
+    first = error.errors(include_url=False)[0]
+    place, kind, got = first["loc"], first["type"], first.get("input")
+    if kind == "value_error":
+        return first["msg"].removeprefix("Value error, ")[:300]
+    if kind in ("string_too_long", "string_too_short") or place[-1:] == ("[key]",):
+        if not isinstance(got, str) or not got:
+            return "a name is empty; write at least one letter"
+        return (
+            f"the name {shown(got)} has {len(got)} characters; a name has {LONGEST} at most: "
+            "choose a shorter one"
+        )
+    if "points" in place[:-1]:
+        name = place[place.index("points") + 1]
+        return (
+            f"the keypoint {shown(name)} is not understood; expected [1] where it is absent, or "
+            "[3, x, y] where it is visible and [2, x, y] where it is hidden, with numbers in pixels"
+        )
+    field = next((str(part) for part in reversed(place) if isinstance(part, str)), what)
+    if kind == "missing":
+        return f"{shown(field)} is missing in what was sent as {what}"
+    if kind == "extra_forbidden":
+        return f"{shown(field)} is not known in what was sent as {what}; leave it out"
+    if kind in ("too_long", "too_short"):
+        few = "many" if kind == "too_long" else "few"
+        return f"there are too {few} {field}; {_limits(first)}"
+    return f"{what}: got {shown(got)} for {shown(field)}, which it cannot be; {_limits(first)}"
+
+
+def _limits(fault: Any) -> str:
+    """What a value may be, as far as the fault says it."""
+    limits = fault.get("ctx", {})
+    words = {
+        "min_length": "at least",
+        "max_length": "at most",
+        "ge": "at least",
+        "gt": "more than",
+        "le": "at most",
+        "lt": "less than",
+        "expected": "one of",
+    }
+    said = [f"{word} {limits[key]}" for key, word in words.items() if key in limits]
+    kinds = {"float": "a number", "int": "a whole number", "string": "a text", "bool": "yes or no"}
+    kind = kinds.get(fault["type"].split("_")[0], "a value of another kind")
+    return f"expected {' and '.join(said) or kind}"

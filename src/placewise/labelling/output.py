@@ -12,6 +12,7 @@ from typing import Any
 from placewise.errors import SettingsError
 from placewise.files import remove, write_bytes
 from placewise.formats import FORMATS, Written
+from placewise.geometry import Size
 from placewise.labelling.objects import Definition, Objects, sample_of
 from placewise.labels import Ignored, KeypointDataset, guess_symmetry
 from placewise.wording import natural
@@ -30,7 +31,7 @@ def dataset_of(
     definition: Definition,
     labelled: Iterable[tuple[str, Objects]],
     facts: Mapping[str, Mapping[str, Any]],
-    size: Any,
+    sizes: Mapping[str, Size],
 ) -> KeypointDataset:
     """Labels as a dataset: images of the file that was read in its order, then by name.
 
@@ -38,16 +39,15 @@ def dataset_of(
         root: folder of the images.
         definition: of the keypoints.
         labelled: images and their objects.
-        facts: size, split and ignored boxes of images, as far as they are known.
-        size: from the name of an image to its size.
+        facts: split and ignored boxes of images, as far as they are known.
+        sizes: of the images that are written; others are left out.
     """
     held = dict(labelled)
     names = [*facts, *sorted(held.keys() - facts.keys(), key=natural)]
     samples = []
-    for name in names:
+    for name in (name for name in names if name in sizes):
         known = facts.get(name, {})
-        sides = tuple(known["size"]) if known else size(name)
-        sample = sample_of(name, sides, held.get(name, ()), definition.names)
+        sample = sample_of(name, sizes[name], held.get(name, ()), definition.names)
         boxes = tuple(Ignored(n, tuple(a), tuple(b)) for n, a, b in known.get("ignored", ()))
         samples.append(replace(sample, split=known.get("split"), ignored=boxes))
     made = KeypointDataset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -27,8 +27,11 @@ from placewise.labelling.objects import (
     read_objects,
 )
 from placewise.labelling.output import SKELETON, Output, dataset_of, format_of
+from placewise.labelling.presence import GONE, REPLACED, Presence, fingerprint
 from placewise.labelling.session import Session
 from placewise.labels import Files, KeypointDataset, as_told
+from placewise.labels.names import shown, why_unsafe
+from placewise.labels.sources import file_of
 from placewise.wording import natural
 
 HOME = ".placewise"
@@ -40,6 +43,16 @@ RUNS = "placewise-runs"
 FRAMES = 500
 """Frames of a video that are offered, spread evenly over it."""
 
+RESIZED = "has another size than when it was labelled"
+
+_KEPT = {
+    GONE: "the labels are kept, and are written when it is there again; all others are written",
+    REPLACED: "its labels are kept, and not written for the new file. Put the old one back, or "
+    "give the new one another name; if the labels fit it too, start again with --accept-replaced",
+    RESIZED: "look at it, and move what is wrong; its labels are written after the next edit of it",
+}
+"""What is done with the labels of images that cannot be labelled now, and what the user can do."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -48,89 +61,210 @@ class Project:
 
     Args:
         root: folder that the names of images are relative to.
-        images: their names in natural order.
+        images: their names.
         journal: of the labels; its first line says what they were before.
+        out: folder that everything is written to; None: beside the images or the labels.
+        accept: whether labels of a file that was replaced by another hold for that one too.
 
     Attributes:
+        home: folder of what is written.
+        images: their names in natural order; those that no file of labels can hold are left out.
+        files: which images can be labelled now.
         session: the labels.
         output: the file that they go to.
     """
 
-    def __init__(self, root: Path, images: Sequence[str], journal: Journal) -> None:
+    def __init__(
+        self,
+        root: Path,
+        images: Sequence[str],
+        journal: Journal,
+        out: Path | None = None,
+        accept: bool = False,
+    ) -> None:
         head = journal.lines[0]
-        self.root, self._journal, self._lock = root, journal, Lock()
-        self._files, self._sizes = Files(root), dict[str, Size]()
+        self.root, self.home, self._accept = root, out or root, accept
+        self._journal, self._lock = journal, Lock()
         self._facts: dict[str, Mapping[str, Any]] = head["images"]
         held = {name: read_objects(fact["objects"]) for name, fact in self._facts.items()}
+        sizes: dict[str, Size] = {name: tuple(fact["size"]) for name, fact in self._facts.items()}
         said = head["definition"]
         definition = checked(Definition, said, "keypoints") if said else None
-        self.session = Session(journal, definition, held)
+        self.session = Session(journal, definition, held, sizes)
         known = {name for name, _ in self.session.labelled()} | self._facts.keys()
-        self.images = sorted({*images, *known}, key=natural)
-        source = None if head["source"] is None else Path(head["source"])
-        wild = source is not None and "*" in str(source)
-        folder = root if source is None or wild else (root / source).parent
-        whole = None if source is None else root / source
-        self.output = Output(folder, whole, head["format"], journal.lines)
-        self._saved = -1
+        found = sorted({*images, *known}, key=natural)
+        unfit = {name: why for name in found if (why := _why_unfit(name))}
+        self.images = [name for name in found if name not in unfit]
+        self._news = _left_out(unfit)
+        self.files = Presence(root, self.images, _fingerprints(journal))
+        self._note_files()
+        self._told: set[str] = set()
+        self.output = _output(root, out, head, journal)
+        self._saved: tuple[int, frozenset[str]] | None = None
 
     def size(self, image: str) -> Size:
         """(height, width) of an image; raises ImageError where it cannot be read."""
-        if image not in self._sizes:
-            known = self._facts.get(image)
-            self._sizes[image] = tuple(known["size"]) if known else self._files.size(image)
-        return self._sizes[image]
+        return self.files.size(image)
 
     def read(self, image: str) -> ImageArray:
         """(height, width, channels) of an image; raises ImageError where it cannot be read."""
-        return self._files.read(image)
+        return self.files.read(image)
 
     def dataset(self) -> tuple[KeypointDataset, int]:
-        """The labels as they are, and the number of changes that they hold.
+        """The labels of the images that are there, and the number of changes that they hold.
 
         Raises:
             SettingsError: nobody has said what the keypoints are.
         """
+        labels, count, _ = self._able()
+        return labels, count
+
+    def _able(self) -> tuple[KeypointDataset, int, dict[str, str]]:
+        """Labels that can be written, the number of changes, and images whose labels cannot be."""
         definition, labelled, count = self.session.snapshot()
         if definition is None:
             raise SettingsError("there are no keypoints yet; name them first")
-        return dataset_of(self.root, definition, labelled, self._facts, self.size), count
+        sizes, faults = self._sizes({**dict.fromkeys(self._facts), **dict(labelled)})
+        labels = dataset_of(self.root, definition, labelled, self._facts, sizes)
+        return labels, count, faults
+
+    def _sizes(self, names: Iterable[str]) -> tuple[dict[str, Size], dict[str, str]]:
+        """Sizes of images whose labels can be written, and why those of others cannot."""
+        self.files.look()
+        sizes, faults, able = {}, {}, set(self.images)
+        for name in names:
+            why = self.files.away.get(name, "")
+            if not why and name not in able:
+                why = "has a name that no file of labels can hold"
+            try:
+                size = () if why else self.size(name)
+            except ImageError:
+                why = "cannot be read"
+            then = self.session.sizes.get(name)
+            if not why and then and then != size and not self._accept:
+                why = RESIZED
+            if why:
+                faults[name] = why
+            else:
+                sizes[name] = size
+        return sizes, faults
+
+    def _note_files(self) -> None:
+        """Keep by what videos are known, while nothing is labelled on them or the user says so."""
+        labelled = {self.files.within(name) for name, _ in self.session.labelled()}
+        for file in self.files.many():
+            now, then = fingerprint(self.root / file), self.files.known.get(file)
+            if now and now != then and (self._accept or then is None or file not in labelled):
+                self.session.note({"file": file, "content": now})
+                self.files.known[file] = now
+
+    def news(self) -> str:
+        """What the user should know of images that cannot be labelled; each is told once."""
+        _, labelled, _ = self.session.snapshot()
+        _, faults = self._sizes(dict(labelled))
+        return self._tell(faults)
+
+    def _tell(self, faults: Mapping[str, str]) -> str:
+        able = set(self.images)
+        self._told &= faults.keys()
+        fresh = {k: why for k, why in faults.items() if k not in self._told and k in able}
+        self._told |= fresh.keys()
+        said, self._news = [self._news, *_kept(fresh)], ""
+        return " ".join(one for one in said if one)
 
     def save(self) -> str:
         """Write the file of labels if anything has changed.
+
+        Labels of images that cannot be labelled now stay in the journal, and are written when the
+        images are there again.
 
         Returns:
             What the user should know; empty if nothing.
         """
         with self._lock:
-            if self.session.count == self._saved or self.session.definition is None:
+            if self.session.definition is None:
+                return self.news()
+            labels, count, faults = self._able()
+            if (count, frozenset(faults)) == self._saved:
                 return ""
-            labels, count = self.dataset()
-            said = ""
+            said = self._tell(faults)
             if labels.samples:
-                said = self.output.write(labels, self.session.note)
-            else:
+                said = " ".join(filter(None, [said, self.output.write(labels, self.session.note)]))
+            elif not faults:
                 self.output.clear()
-            self._saved = count
+            self._saved = count, frozenset(faults)
             return said
 
     @property
     def saved(self) -> bool:
         """Whether the file holds all that is labelled."""
-        return self.session.count == self._saved
+        return self._saved is not None and self.session.count == self._saved[0]
 
     def close(self) -> None:
         """Let go of the journal."""
         self._journal.close()
 
 
+def _why_unfit(name: str) -> str:
+    """Why no file of labels can hold the name of an image; empty if one can."""
+    if "\\" in name:
+        return "holds a backslash"
+    return why_unsafe(name)
+
+
+def _left_out(unfit: Mapping[str, str]) -> str:
+    """Names the images that cannot be labelled, because of their names."""
+    if not unfit:
+        return ""
+    names = _listed([f"{shown(name)} ({why})" for name, why in unfit.items()])
+    return f"left out, because of the names: {names}. Rename these images to label them."
+
+
+def _kept(faults: Mapping[str, str]) -> list[str]:
+    """Says of images whose labels are not written what is the matter."""
+    told = []
+    for why in dict.fromkeys(faults.values()):
+        names = [name for name, reason in faults.items() if reason == why]
+        if why == REPLACED:
+            names = list(dict.fromkeys(map(file_of, names)))
+        told.append(f"{_listed(names)} {why}: {_KEPT.get(why, _KEPT[GONE])}.")
+    return told
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _fingerprints(journal: Journal) -> dict[str, str]:
+    """By what videos were known when they were labelled."""
+    return {line["file"]: line["content"] for line in journal.lines if "content" in line}
+
+
+def _output(root: Path, out: Path | None, head: Mapping[str, Any], journal: Journal) -> Output:
+    """The file of labels: in `out`, else beside the labels that were read, else the images."""
+    source = None if head["source"] is None else Path(head["source"])
+    wild = source is not None and "*" in str(source)
+    beside = root if source is None or wild else (root / source).parent
+    whole = None if source is None else root / source
+    return Output(out or beside, whole, head["format"], journal.lines)
+
+
 @contextmanager
-def open_project(path: Path | str, definition: Definition | None = None) -> Iterator[Project]:
+def open_project(
+    path: Path | str,
+    definition: Definition | None = None,
+    *,
+    out: Path | str | None = None,
+    accept: bool = False,
+) -> Iterator[Project]:
     """Open images with their labels, and what was labelled before.
 
     Args:
         path: a folder of images, a video, or a file of labels.
         definition: of the keypoints where there are no labels; None: the user says it.
+        out: folder that labels and everything else are written to; None: beside the images.
+        accept: whether labels of a file that was replaced by another hold for that one too.
 
     Raises:
         SettingsError: there is nothing to label, or somebody labels it at this moment.
@@ -138,39 +272,52 @@ def open_project(path: Path | str, definition: Definition | None = None) -> Iter
         ImageError: there is no image.
     """
     path = Path(path)
+    aside = None if out is None else Path(out)
     if not path.exists() and "*" not in str(path):
         raise SettingsError(f"there is no {path}; name a folder of images, a video, or labels")
     former, labels, images = None, None, None
     if path.is_dir():
-        former = _former(path, None)
+        former = _former(path, None, aside)
         labels = None if former else _found(path, definition is not None)
     elif path.is_file() and frames_of(path) is not None and not _is_labels(path):
-        former, images = _former(path.parent, None), _frames(path, path.parent)
+        former, images = _former(path.parent, None, aside), _frames(path, path.parent)
         labels = None if former else _found(path.parent, definition is not None)
     else:
         labels = _keypoints(read_dataset(path))
-        former, images = _former(labels.root, labels.source), []
+        former, images = _former(labels.root, labels.source, aside), []
     root = labels.root if labels else path if path.is_dir() else path.parent
     if images is None:
         images = _images(root, may_be_none=labels is not None)
-    journal = _begun(
-        former or _former_of(labels) or _unused(root, labels), root, labels, definition
-    )
+    if labels and former is None:
+        former = _former(labels.root, labels.source, aside)
+    journal = _begun(former or _unused(aside or root, labels), root, labels, definition, aside)
     try:
-        yield Project(root, images, journal)
+        yield Project(root, images, journal, aside, accept)
     finally:
         journal.close()
 
 
 def _begun(
-    path: Path, root: Path, labels: KeypointDataset | None, definition: Definition | None
+    path: Path,
+    root: Path,
+    labels: KeypointDataset | None,
+    definition: Definition | None,
+    out: Path | None,
 ) -> Journal:
-    """A journal, whose first line says what was there before it."""
+    """A journal, whose first line says what was there before it.
+
+    Raises:
+        SettingsError: it cannot be written, or it is of other images.
+    """
     journal = Journal(path)
+    of = None if out is None else _relative(root, out)
     if not journal.lines:
-        head = _head(root, labels, definition)
+        head = _head(root, labels, definition) | ({} if of is None else {"root": of})
         journal.append(head)
         journal.lines.append(head)
+    elif of is not None and journal.lines[0].get("root", of) != of:
+        journal.close()
+        raise SettingsError(f"{out} holds labels of other images; name another folder with --out")
     return journal
 
 
@@ -192,20 +339,16 @@ def _found(folder: Path, anew: bool) -> KeypointDataset | None:
         return None
 
 
-def _former_of(labels: KeypointDataset | None) -> Path | None:
-    """The journal in which labels that were found in a folder were kept before."""
-    return _former(labels.root, labels.source) if labels else None
-
-
-def _former(root: Path, file: Path | None) -> Path | None:
+def _former(root: Path, file: Path | None, out: Path | None) -> Path | None:
     """The journal in which these labels were kept before, if they were.
 
     Args:
         root: folder of the images.
         file: of the labels; None: whichever the folder holds.
+        out: folder of everything that is written; None: that of the images.
     """
     heads = {}
-    for journal in sorted((root / HOME).glob("*.jsonl")):
+    for journal in sorted(((out or root) / HOME).glob("*.jsonl")):
         lines = read_lines(journal)
         if lines and "images" in lines[0]:
             names = [lines[0]["source"], *(line["wrote"] for line in lines if "wrote" in line)]
@@ -217,9 +360,9 @@ def _former(root: Path, file: Path | None) -> Path | None:
     return next((journal for journal, known in heads.items() if name in known), None)
 
 
-def _unused(root: Path, labels: KeypointDataset | None) -> Path:
+def _unused(folder: Path, labels: KeypointDataset | None) -> Path:
     """A new name for a journal: `labels`, or with the name of a further file of labels."""
-    home = root / HOME
+    home = folder / HOME
     if not (home / "labels.jsonl").exists():
         return home / "labels.jsonl"
     stem = re.sub(r"[^\w-]+", "-", str(labels.source) if labels else "")[-60:]

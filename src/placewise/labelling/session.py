@@ -12,6 +12,7 @@ from threading import RLock
 from typing import Any
 
 from placewise.errors import PlacewiseError, SettingsError
+from placewise.geometry import Size
 from placewise.labelling.journal import Journal
 from placewise.labelling.objects import (
     Definition,
@@ -32,11 +33,12 @@ class ConflictError(PlacewiseError):
 
 @dataclass(frozen=True)
 class Edit:
-    """The objects of an image before and after."""
+    """The objects of an image before and after, and its size when they were changed."""
 
     image: str
     before: Objects
     after: Objects
+    size: Size | None = None
 
     def line(self) -> dict[str, Any]:
         """What the journal keeps: the part that is new, and where it goes."""
@@ -48,7 +50,9 @@ class Edit:
         while end < most and self.before[-1 - end] == self.after[-1 - end]:
             end += 1
         new = self.after[start : len(self.after) - end]
-        return {"image": self.image, "at": [start, len(self.before) - end], "objects": plain(new)}
+        place = [start, len(self.before) - end]
+        size = {"size": list(self.size)} if self.size else {}
+        return {"image": self.image, "at": place, "objects": plain(new), **size}
 
 
 @dataclass
@@ -73,9 +77,11 @@ class Session:
             again.
         definition: of the keypoints to begin with; None: nobody has said it yet.
         objects: what was labelled to begin with, by image.
+        sizes: (height, width) of images when they were labelled, as far as it is known.
 
     Attributes:
         count: changes so far, undone ones and undoings counted too.
+        sizes: the same, after the changes.
 
     Example:
         >>> from pathlib import Path
@@ -92,7 +98,9 @@ class Session:
         journal: Journal,
         definition: Definition | None = None,
         objects: Mapping[str, Objects] | None = None,
+        sizes: Mapping[str, Size] | None = None,
     ) -> None:
+        self.sizes = dict(sizes or {})
         self._journal, self._lock = journal, RLock()
         self.definition = definition
         self._objects = {name: held for name, held in (objects or {}).items() if held}
@@ -125,13 +133,16 @@ class Session:
         """How many changes can be undone, and done again."""
         return len(self._done), len(self._undone)
 
-    def edit(self, image: str, objects: Objects, tag: str | None = None) -> str:
+    def edit(
+        self, image: str, objects: Objects, tag: str | None = None, size: Size | None = None
+    ) -> str:
         """Say what an image's objects are.
 
         Args:
             image: its name.
             objects: all of them.
             tag: of what they were when they were read; None: whatever they were.
+            size: (height, width) of the image, so that one of another size is noticed later.
 
         Returns:
             Their tag now.
@@ -151,7 +162,7 @@ class Session:
                 if strange := next((n for n in one.points if n not in known | held), None):
                     raise SettingsError(f"there is no keypoint {strange!r:.300}; name it first")
             if objects != before:
-                self._do(Edit(image, before, objects))
+                self._do(Edit(image, before, objects, size))
             return tag_of(objects)
 
     def define(self, definition: Definition, names: Mapping[str, str] | None = None) -> None:
@@ -216,6 +227,8 @@ class Session:
     def _forward(self, change: Edit | Redefinition) -> None:
         if isinstance(change, Edit):
             self._put(change.image, change.after)
+            if change.size:
+                self.sizes[change.image] = change.size
         else:
             self.definition, held = change.after, self._objects
             self._objects = {k: renamed(objects, change.names) for k, objects in held.items()}
@@ -247,7 +260,8 @@ class Session:
         if "image" in line:
             before, (start, stop) = self.objects(line["image"]), line["at"]
             after = (*before[:start], *read_objects(line["objects"]), *before[stop:])
-            self._apply(Edit(line["image"], before, after))
+            size = tuple(line["size"]) if "size" in line else None
+            self._apply(Edit(line["image"], before, after, size))
         elif "define" in line:
             definition = checked(Definition, line["define"], "keypoints")
             names, held = line["renamed"], self._objects

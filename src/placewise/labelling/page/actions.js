@@ -31,13 +31,14 @@ export const ACTIONS = {
   smaller: ["Zoom out", () => zoom(0.8)],
   auto: ["Contrast: as it is, or stretched", stretch],
   save: ["Write the file now", save],
+  help: ["Show all keys", () => document.getElementById("help").click()],
 };
 
 // Of each key its name as the browser says it; capitals are with Shift.
 const COMMON = {
   " ": "accept", Delete: "clear", Backspace: "clear", "+": "larger", "=": "larger", "-": "smaller",
   "Ctrl+z": "undo", "Ctrl+y": "redo", "Ctrl+Z": "redo", "Ctrl+s": "save", z: "jump", k: "lines",
-  l: "swap", b: "auto", v: "repeat", h: "hide", n: "add", N: "removeObject", g: "fit", q: "hidden",
+  l: "swap", b: "auto", v: "repeat", h: "hide", n: "add", N: "removeObject", g: "fit", q: "hidden", "?": "help",
 };
 
 const SCHEMES = {

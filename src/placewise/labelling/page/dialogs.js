@@ -2,7 +2,8 @@
 
 import { ACTIONS, FIXED, keyOf } from "./actions.js";
 import { ask } from "./api.js";
-import { make, sign } from "./panel.js";
+import { middle } from "./labels.js";
+import { make, named, sign } from "./panel.js";
 import { define, fail, go, state, tell } from "./store.js";
 
 const at = (id) => document.getElementById(id);
@@ -35,7 +36,7 @@ function drawKeypoints(message = "") {
   const form = make("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); save(names); } },
     make("h1", { id: "keypointsTitle" }, first ? "Which keypoints?" : "Keypoints"),
     first ? make("p", { className: "muted" }, `${state.images.length.toLocaleString("en")} images in ${state.info.folder}. Name what you want to find on each, in the order in which you want to click.`) : "",
-    make("label", { htmlFor: "names" }, "Names, with commas between them"),
+    make("label", { htmlFor: "names", className: "above" }, "Names, with commas between them"),
     make("div", { className: "row" }, names, make("button", { type: "button", onclick: () => added(names) }, "Add")),
     rows.length ? table() : "",
     rows.length > 1 ? lines() : "",
@@ -93,7 +94,7 @@ function table() {
       make("button", { type: "button", title: "later", "aria-label": `${row.name} later`, disabled: i === rows.length - 1, onclick: () => moved(i, 1) }, "↓"),
       make("button", { type: "button", title: "remove", "aria-label": `remove ${row.name}`, onclick: () => removed(row) }, "✕"))));
   const head = ["", "Name", "In a mirror", ""].map((word) => make("th", { scope: "col" }, word));
-  return make("div", { className: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)));
+  return make("div", { className: "scroll" }, make("table", { className: "names" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)));
 }
 
 function partner(row) {
@@ -105,12 +106,12 @@ function partner(row) {
     if (chosen) symmetry.push([row, chosen]);
     drawKeypoints();
   } }, make("option", { value: "-1" }, "itself"));
-  rows.forEach((one, i) => { if (one !== row) select.append(make("option", { value: String(i), selected: one === other }, one.name)); });
+  rows.forEach((one, i) => { if (one !== row) select.append(make("option", { value: String(i), selected: one === other, title: one.name }, middle(one.name))); });
   return select;
 }
 
 function lines() {
-  const options = () => rows.map((row, i) => make("option", { value: String(i) }, row.name));
+  const options = () => rows.map((row, i) => make("option", { value: String(i), title: row.name }, middle(row.name)));
   const from = make("select", { "aria-label": "line from" }, ...options());
   const to = make("select", { "aria-label": "line to" }, ...options());
   to.selectedIndex = 1;
@@ -123,11 +124,11 @@ function lines() {
     skeleton = rows.slice(1).map((row, i) => [rows[i], row]);
     drawKeypoints();
   };
-  const chips = skeleton.map((pair) => make("button", { type: "button", className: "chip", title: "remove this line",
-    onclick: () => { skeleton = skeleton.filter((one) => one !== pair); drawKeypoints(); } }, `${pair[0].name} – ${pair[1].name} ✕`));
+  const chips = skeleton.map((pair) => make("button", { type: "button", className: "chip", title: `remove the line ${pair[0].name} – ${pair[1].name}`,
+    onclick: () => { skeleton = skeleton.filter((one) => one !== pair); drawKeypoints(); } }, `${middle(pair[0].name)} – ${middle(pair[1].name)} ✕`));
   return make("fieldset", {}, make("legend", {}, "Lines between them (as you like)"),
     make("div", { className: "row wrap" }, ...chips),
-    make("div", { className: "row" }, from, "–", to, make("button", { type: "button", onclick: join }, "Add line"),
+    make("div", { className: "row joins" }, from, "–", to, make("button", { type: "button", onclick: join }, "Add line"),
       make("button", { type: "button", onclick: chain }, "Join in order")));
 }
 
@@ -189,9 +190,9 @@ export function showHelp() {
 
 export function showImages() {
   const list = make("ol", { className: "images" }, ...state.images.map((image, i) => {
-    const word = image.left === 0 ? "done" : image.left < 0 || image.left >= (state.definition?.names.length ?? 1) ? "" : `${image.left} left`;
+    const word = image.lost ? "missing" : image.left === 0 ? "done" : image.left < 0 || image.left >= (state.definition?.names.length ?? 1) ? "" : `${image.left} left`;
     const button = make("button", { onclick: () => { at("dialog").close(); go(i); } },
-      make("span", { className: "name" }, image.name), make("span", { className: "muted" }, word));
+      named(image.name), make("span", { className: "muted" }, word));
     if (i === state.at) button.setAttribute("aria-current", "true");
     return make("li", {}, button);
   }));

@@ -19,6 +19,14 @@ export function say(text) {
   tell({ said: text });
 }
 
+// A text that is too long loses its middle.
+export function middle(text, most = 24) {
+  const parts = [...text];
+  if (parts.length <= most) return text;
+  const half = Math.floor((most - 1) / 2);
+  return `${parts.slice(0, most - 1 - half).join("")}…${parts.slice(-half).join("")}`;
+}
+
 export function choose(object, name) {
   chosen.object = object;
   chosen.name = name;
@@ -331,7 +339,7 @@ export async function accept() {
     await suggestionOf(held);
   }
   if (held !== state.shown) return;
-  const found = ghosts().filter(sure);
+  const all = ghosts(), found = all.filter(sure);
   const spots = found.map((one) => ({ points: { [one.name]: [VISIBLE, ...inside(one.x, one.y)] } }));
   if (found.length && !many()) link(held, found);
   const links = { ...held.links };
@@ -343,6 +351,10 @@ export async function accept() {
     const left = names().filter((name) => !known(open, name));
     const list = left.length > 4 ? `${left.length} keypoints` : left.join(", ");
     return say(`${found.length} accepted; ${list} left: place, or X if it is not there`);
+  }
+  if (!found.length && all.length && (open >= 0 || !objects().length)) {
+    const count = all.length === 1 ? "1 suggestion is" : `${all.length} suggestions are`;
+    return say(`nothing accepted: ${count} not sure; place what is left, or go on to the next image`);
   }
   return next();
 }
@@ -372,7 +384,7 @@ function accepted(before, found, links) {
 export function next() {
   settle();
   if (state.at + 1 >= state.images.length) {
-    const open = state.images.filter((image) => image.left).length;
+    const open = state.images.filter((image) => image.left && !image.lost).length;
     return say(open ? `The last image; ${open} are not done.` : "All images are done.");
   }
   return go(state.at + 1);
@@ -385,8 +397,9 @@ export function previous() {
 
 export function nextOpen() {
   settle();
-  const after = state.images.findIndex((image, i) => i > state.at && image.left);
-  const at = after < 0 ? state.images.findIndex((image) => image.left) : after;
+  const todo = (image) => image.left && !image.lost;
+  const after = state.images.findIndex((image, i) => i > state.at && todo(image));
+  const at = after < 0 ? state.images.findIndex(todo) : after;
   return at < 0 ? say("All images are done.") : go(at);
 }
 

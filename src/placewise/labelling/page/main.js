@@ -12,9 +12,12 @@ import { arrange, draw, resized, shade, themed, unjump, view } from "./view.js";
 const at = (id) => document.getElementById(id);
 
 listen((what) => {
-  if (what.error) return panel.message(what.error, true);
+  if (what.error) return panel.message(what.error, true, what.cause);
+  if (what.over) return panel.over(what.over);
   if (what.said) return panel.live(what.said);
   if (what === "image") {
+    panel.over("image");
+    panel.over("edit");
     unjump();
     view.hover = null;
     arrived();
@@ -34,11 +37,13 @@ listen((what) => {
 
 let heardOf = 0;
 
-// What the server has to say: each line once.
+// What the server has to say: each line once; and what keeps it from writing the file, as long as it does.
 function heard() {
-  const said = state.info.said ?? [];
-  if (said.length > heardOf) panel.message(said.at(-1), true);
-  heardOf = said.length;
+  const { said = [], heard: all = 0, trouble = "" } = state.info;
+  if (all > heardOf) panel.message(said.slice(heardOf - all).join(" "), true);
+  heardOf = all;
+  if (trouble) panel.message(trouble, true, "file");
+  else panel.over("file");
 }
 
 at("define").addEventListener("click", () => editKeypoints());

@@ -1,7 +1,7 @@
 // Everything beside the canvas: names, counts, the list of keypoints as buttons.
 
 import { ACTIONS, keyOf, run } from "./actions.js";
-import { choose, chosen, ghosts, known, many, names, objects, say, sure } from "./labels.js";
+import { choose, chosen, ghosts, known, many, middle, names, objects, say, sure } from "./labels.js";
 import { state } from "./store.js";
 
 const at = (id) => document.getElementById(id);
@@ -75,7 +75,7 @@ export function paint() {
   keypoints();
 }
 
-const short = (name) => (name.length > 44 ? `…${name.slice(-43)}` : name);
+const short = (name) => middle(name, 44);
 
 export function news() {
   const { info } = state;
@@ -83,9 +83,9 @@ export function news() {
   at("bar").value = info.done ?? 0;
   const left = (info.total ?? 0) - (info.done ?? 0);
   at("done").textContent = state.definition ? `${info.done ?? 0} done, ${left} left` : "";
-  const text = state.offline ? "Not saved: the server does not answer" : state.pending ? "Saving…" : info.file && info.count ? "Saved" : "";
+  const text = state.offline ? "Not saved: the server does not answer" : state.pending ? "Saving…" : info.file && info.count ? (info.trouble ? `Saved, but not in ${info.file}` : "Saved") : "";
   if (at("saved").textContent !== text) at("saved").textContent = text;
-  at("saved").classList.toggle("bad", state.offline);
+  at("saved").classList.toggle("bad", Boolean(state.offline || info.trouble));
   at("saved").title = info.file ? `Every edit is on the disk; the labels are written to ${info.file}` : "";
   for (const [name, value] of [["undo", info.undo], ["redo", info.redo]]) {
     const button = document.querySelector(`#actions [data-action=${name}]`);
@@ -134,9 +134,17 @@ function keypoints() {
   now();
 }
 
+// A name that is too long loses its middle: names often differ at their ends.
+export function named(name) {
+  const parts = [...name];
+  if (parts.length < 14) return make("span", { className: "name", title: name }, name);
+  const tail = parts.slice(-7).join("");
+  return make("span", { className: "name long", title: name }, make("span", {}, name.slice(0, -tail.length)), make("span", {}, tail));
+}
+
 function row(name, i, word, active, hidden) {
   const button = make("button", { onclick: () => choose(many() ? objects().length : chosen.object, name) },
-    sign(i, hidden), make("span", { className: "name" }, name), make("span", { className: "muted" }, word));
+    sign(i, hidden), named(name), make("span", { className: "muted" }, word));
   if (active) button.setAttribute("aria-current", "true");
   if (i < 10) button.title = `key ${(i + 1) % 10}`;
   return make("li", {}, button);
@@ -190,18 +198,27 @@ function now() {
   }
   const placed = known(chosen.object, chosen.name);
   const word = many() ? "Click every " : placed ? "Click to move " : "Click to place ";
-  line.replaceChildren(make("span", {}, word), sign(index), make("strong", {}, chosen.name));
+  line.replaceChildren(make("span", {}, word), sign(index), make("strong", { title: chosen.name }, middle(chosen.name, 48)));
 }
 
-let fading = 0;
+let fading = 0, about = "";
+const STAY = ["image", "file", "server"]; // their messages stay as long as the trouble
 
-export function message(text, bad = false) {
+export function message(text, bad = false, cause = "") {
   const line = at("message");
+  about = cause;
   line.textContent = text;
   line.hidden = false;
   line.classList.toggle("bad", bad);
   clearTimeout(fading);
-  fading = setTimeout(() => { line.hidden = true; }, bad ? 12000 : 4000);
+  if (!STAY.includes(cause)) fading = setTimeout(() => { line.hidden = true; }, bad ? 12000 : 4000);
+}
+
+// The trouble is over: its message goes.
+export function over(cause) {
+  if (about !== cause) return;
+  about = "";
+  at("message").hidden = true;
 }
 
 let spoken = 0;

@@ -104,7 +104,7 @@ export async function go(at) {
     state.at = at;
     state.shown = null;
     tell("image");
-    fail(error);
+    fail(error, "image");
   } finally {
     if (turn === going) state.busy = false;
   }
@@ -152,8 +152,9 @@ async function drain() {
     const { entry: held, change } = queue[0];
     const objects = change(held.base);
     try {
-      const answer = await ask("PUT", `images/${held.id}`, { objects }, { "If-Match": `"${held.tag}"` });
+      const answer = await ask("PUT", `images/${held.id}`, { objects, size: held.size }, { "If-Match": `"${held.tag}"` });
       queue.shift();
+      clear("edit");
       held.base = objects;
       held.tag = answer.tag;
       counts(answer);
@@ -164,25 +165,47 @@ async function drain() {
         tell("labels");
         continue;
       }
-      if (!(error instanceof Refused)) {
-        await lost();
+      if (!(error instanceof Refused) || ANOTHER.includes(error.status)) {
+        await lost(error);
         continue;
       }
       queue.shift(); // the server will never take it: show what it has
-      replay(held);
+      if (error.status === 409) await renew(held);
+      else replay(held);
       tell("labels");
-      fail(error);
+      fail(error, "edit");
     }
-    state.offline = false;
+    found();
     state.pending = queue.length;
     tell("saved");
   }
 }
 
-async function lost() {
+// The answers of a server that does not know this page or its images: the edits wait for the one that does.
+const ANOTHER = [401, 403, 404];
+
+// The edits that are not confirmed stay; the page says so.
+async function lost(error) {
   state.offline = true;
   tell("saved");
+  if (error instanceof Refused) fail(`${count(queue.length)} not saved: another server answers now. Leave this page open, and start the same command with the same --port and --token.`, "server");
   await new Promise((ready) => setTimeout(ready, 1000));
+}
+
+const count = (edits) => (edits === 1 ? "1 edit is" : `${edits} edits are`);
+
+function found() {
+  if (!state.offline) return;
+  state.offline = false;
+  clear("server");
+}
+
+// The image is another one than the page shows: it is read again, and the edits of the old one are left out.
+async function renew(held) {
+  for (let i = queue.length; i--;) if (queue[i].entry === held) queue.splice(i, 1);
+  held.bitmap?.close();
+  Object.assign(held, { bitmap: null, tag: null, suggestion: null, suggesting: null });
+  if (held === state.shown) await go(state.at);
 }
 
 function counts(answer) {
@@ -235,8 +258,7 @@ function redefine(definition) {
 // Reads all labels again: the keypoints have other names, or another tab has changed something.
 async function forget() {
   const answer = await ask("GET", "session");
-  const left = new Map(answer.images.map((image) => [image.id, image.left]));
-  for (const image of state.images) image.left = left.get(image.id) ?? image.left;
+  arrive(answer);
   for (const held of entries.values()) {
     held.tag = null;
     held.suggesting = null;
@@ -244,11 +266,34 @@ async function forget() {
   if (state.at >= 0) await go(state.at);
 }
 
+// The images as the server has them: those that were shown stay where they are.
+function arrive({ images, lost: gone }) {
+  const order = images.map((image) => image.id);
+  const fresh = new Map(images.map((image) => [image.id, image]));
+  const held = new Map(state.images.map((image) => [image.id, image]));
+  for (const [id, image] of fresh) held.set(id, Object.assign(held.get(id) ?? image, image));
+  sorted(order.map((id) => held.get(id)));
+  gather(gone);
+}
+
+function sorted(images) {
+  const kept = state.images.slice(0, state.far + 1);
+  const seen = new Set(kept.map((image) => image.id));
+  state.images = [...kept, ...images.filter((image) => !seen.has(image.id))];
+}
+
+// Images that are not there, or are not those that were labelled.
+function gather(gone) {
+  const all = new Set(gone);
+  for (const image of state.images) image.lost = all.has(image.id);
+}
+
 // --- the server's own news -----------------------------------------------------------------------
 
 export async function begin() {
   const answer = await ask("GET", "session");
   Object.assign(state, { definition: answer.definition, images: answer.images, marks: answer.marks });
+  gather(answer.lost);
   state.keys = answer.keys;
   state.info = answer;
   tell("definition");
@@ -257,7 +302,7 @@ export async function begin() {
 }
 
 export async function start() {
-  const open = state.images.findIndex((image) => image.left !== 0);
+  const open = state.images.findIndex((image) => image.left !== 0 && !image.lost);
   await go(Math.max(0, open));
 }
 
@@ -265,7 +310,7 @@ async function watch() {
   try {
     const before = state.info;
     const answer = await ask("GET", "state");
-    state.offline = false;
+    if (!queue.length) found();
     const elsewhere = answer.count !== before.count && !queue.length;
     const run = (info) => info.suggestions?.run;
     state.info = { ...before, ...answer };
@@ -290,17 +335,23 @@ async function watch() {
 }
 
 async function reorder() {
-  const { order } = await ask("GET", "order");
+  const { order, lost: gone } = await ask("GET", "order");
   const known = new Map(state.images.map((image) => [image.id, image]));
-  const kept = state.images.slice(0, state.far + 1);
-  const seen = new Set(kept.map((image) => image.id));
-  state.images = [...kept, ...order.filter((id) => !seen.has(id)).map((id) => known.get(id))];
+  if (order.every((id) => known.has(id))) {
+    sorted(order.map((id) => known.get(id)));
+    gather(gone);
+  } else arrive(await ask("GET", "session")); // the server was started again, with other images
   tell("news");
   ahead(state.at);
 }
 
-export function fail(error) {
-  tell({ error: error instanceof Error ? error.message : String(error) });
+// cause: what the trouble is with, so that its message goes when it is over.
+export function fail(error, cause = "") {
+  tell({ error: error instanceof Error ? error.message : String(error), cause });
+}
+
+function clear(cause) {
+  tell({ over: cause });
 }
 
 window.addEventListener("beforeunload", (event) => {

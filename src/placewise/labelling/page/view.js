@@ -1,6 +1,6 @@
 // Draws the image and what is labelled on it. Coordinates: the centre of the first pixel is (0, 0).
 
-import { chosen, doubt, ghosts, known, many, nudged, sure, target } from "./labels.js";
+import { chosen, doubt, ghosts, known, many, middle, nudged, sure, target } from "./labels.js";
 import { state } from "./store.js";
 
 const canvas = document.getElementById("canvas");
@@ -256,7 +256,14 @@ function overlay(held) {
   const at = target();
   if (at) ring(at, nudge);
   if (view.drag?.suggested) drag(rank);
-  if (view.hover && !view.drag) label(view.hover.name, view.hover.x, view.hover.y);
+  if (view.hover && !view.drag && there(view.hover)) label(middle(view.hover.name, 48), view.hover.x, view.hover.y);
+}
+
+// Whether what was under the pointer is still there: the server may have refused it.
+function there({ object, name, x, y, suggested }) {
+  if (suggested) return ghosts().some((one) => one.object === object && one.name === name);
+  const point = known(object, name);
+  return point?.length === 3 && point[1] === x && point[2] === y;
 }
 
 const dragged = (one) => view.drag?.suggested && view.drag.ghost === one.ghost && view.drag.name === one.name;
@@ -416,14 +423,21 @@ function label(text, x, y) {
   chip(text, vx + 14, vy - 14);
 }
 
+// Left of the keypoint: its name is shown on the right.
 function number(points, object) {
   const first = points.values().next().value;
-  if (first) chip(String(object + 1), toView(first[1], first[2])[0] + 10, toView(first[1], first[2])[1] - 18);
+  if (!first) return;
+  const text = String(object + 1), [vx, vy] = toView(first[1], first[2]);
+  chip(text, vx - 10 - breadth(text), vy + 14);
+}
+
+function breadth(text) {
+  context.font = "13px system-ui, sans-serif";
+  return context.measureText(text).width + 10;
 }
 
 function chip(text, x, y) {
-  context.font = "13px system-ui, sans-serif";
-  const width = context.measureText(text).width + 10;
+  const width = breadth(text);
   const left = Math.min(x, wide() - width - 4), top = Math.max(4, y - 10);
   context.fillStyle = "#101316d0";
   context.fillRect(left, top, width, 20);
