@@ -231,6 +231,21 @@ def test_the_share_of_a_shift_is_that_of_its_variance() -> None:
     assert float(shift_share(tiny, tiny.flip(0))) == 0, "rounding errors are no variance"
 
 
+def test_the_variance_between_images_may_be_that_of_others() -> None:
+    net, images = nn.Flatten().double(), noise_images((1, 12), 40).double()
+    given = {"size": (8,), "stride": (4,)}
+    others = images[:, :, 2:10].flatten(1)
+    many = phase_map(net, images, **given)
+    few = phase_map(net, images[:2], **given, others=others)
+    slow = np.array(
+        [float(((images[:2, 0, o : o + 8] - images[:2, 0, :8]) ** 2 / 2).mean()) for o in range(5)]
+    )
+    variance = float(others.numpy().var(0, ddof=1).mean())
+    assert np.allclose(few.moved, slow / np.maximum(slow, variance))
+    assert np.allclose(few.share, np.maximum(slow - slow[4], 0) / np.maximum(slow, variance))
+    assert many.moved.max() <= 1 and few.moved.max() <= 1 and (few.share <= few.moved).all()
+
+
 def test_one_image_is_too_few_for_phases() -> None:
     with pytest.raises(SettingsError, match="at least 2"):
         phase_map(classifier(1), objects(1, count=1), size=(18,), stride=(3,))

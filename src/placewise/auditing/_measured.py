@@ -481,6 +481,7 @@ class _Bench:
             offsets=few,
             batch_size=self.at_once,
             known=self.moved,
+            others=self._first_crops.output if len(self.many) > 1 else None,
         )
 
     def places(self) -> PlaceMap:

@@ -222,6 +222,7 @@ def phase_map(
     offsets: Sequence[Sequence[int]] | None = None,
     batch_size: int = 16,
     known: Mapping[tuple[int, ...], Tensor] | None = None,
+    others: Tensor | None = None,
 ) -> PhaseMap:
     """Compare outputs of crops at offsets within the stride with those at offset 0.
 
@@ -242,6 +243,8 @@ def phase_map(
             above it) and the stride.
         batch_size: crops at a time.
         known: offset → outputs for the crops there, where the network has run on them before.
+        others: (N, ...) outputs for N ≥ 2 other images. Their variance V then takes the place of
+            S + max(0, C) where it is above S: of a few images alone C is hardly known.
 
     Raises:
         SettingsError: the images are too small or there are fewer than 2, or no stride can be
@@ -272,9 +275,12 @@ def phase_map(
     still = by_place[(0,) * len(shape)].expand_as(by_place)
     changed = (by_place.argmax(-1) != still.argmax(-1)).double().mean(-1).numpy()
     made, kept = _variances(still, by_place)
-    moved = _ratios(made, made + kept)
+    whole = made + kept
+    if others is not None:
+        whole = np.maximum(made, float(_by_class(others).var(0, correction=1).mean()))
+    moved = _ratios(made, whole)
     ends = np.ix_(*[[0, *[length - 1] * (length - 1)] for length in shape])
-    share = _ratios(np.maximum(made - made[ends], 0), made + kept)
+    share = _ratios(np.maximum(made - made[ends], 0), whole)
     return PhaseMap(
         stride=tuple(stride),
         offsets=tuple(map(tuple, offsets)),
