@@ -52,7 +52,7 @@ from placewise.auditing import Audit
 from placewise.errors import PlacewiseError
 from placewise.files import write_text
 from placewise.graph import Graph, capture
-from placewise.ops import EXISTS, FLOATS, Status
+from placewise.ops import EXISTS, FLOATS, Packed, Status
 from twin import NoTwin, leaves, ways
 
 RESULTS = Path(__file__).parent / "results" / "foreign.json"
@@ -120,8 +120,8 @@ def twin(net: nn.Module, shape: tuple[int, ...], audited: Audit) -> dict[str, An
         return {"exists": False, "why": f"{type(error).__name__}: {error}"[:200]}
     graph = capture(net, shape, per_channel=True)
     number = graph.outputs[0]
-    seed = {number: FLOATS.filled(graph.nodes[number].layout.grid, 1.0)}
-    counted = np.asarray(graph.to_image(seed, FLOATS))[0]
+    seed = {number: graph.ones(number, FLOATS, value=1.0)}
+    counted = graph.to_image(seed, FLOATS).whole()[0]
     scale = max(float(expected.max()), 1e-300)
     apart = float(np.abs(counted - expected).max()) / scale
     above = bool((counted >= expected * (1 - 1e-9)).all())
@@ -141,7 +141,7 @@ def unseen(net: nn.Module, shape: tuple[int, ...], audited: Audit) -> dict[str, 
     """Pixels of which the graph says that no path leads to any output."""
     graph = _graph(audited)
     seeds = {n: graph.ones(n, EXISTS) for n in graph.outputs}
-    seen = np.asarray(graph.to_image(seeds, EXISTS), bool)[0]
+    seen = graph.to_image(seeds, EXISTS).whole()[0]
     blind = np.broadcast_to(~seen.any(0), tuple(shape[1:]))
     found: dict[str, Any] = {"pixels": int(blind.sum()), "claimed": _claims(graph)}
     if not blind.any() or not found["claimed"]:
@@ -172,7 +172,7 @@ def units(net: nn.Module, shape: tuple[int, ...], audited: Audit) -> dict[str, A
     for unit in sorted({0, output.numel() // 2, output.numel() - 1}):
         seed = EXISTS.filled(layout.grid)
         seed[_place(layout, unit)] = True
-        claimed = np.asarray(graph.to_image({number: seed}, EXISTS), bool)[0].any(0)
+        claimed = graph.to_image({number: Packed.of(seed)}, EXISTS).whole()[0].any(0)
         (slope,) = torch.autograd.grad(
             output.flatten()[unit].real, image, retain_graph=True, allow_unused=True
         )

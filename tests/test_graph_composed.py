@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from placewise import audit
 from placewise.errors import CaptureError
 from placewise.graph import Graph, capture
-from placewise.ops import EXISTS, TABLE, Status, entry
+from placewise.ops import EXISTS, TABLE, Packed, Status, entry
 
 CHANGES = (10.0, -0.7, 0.5, -3.0)
 SHAPE = (2, 4, 6)
@@ -152,11 +152,11 @@ def claimed(graph: Graph) -> list[np.ndarray]:
     for pixel in range(np.prod(SHAPE)):
         start = EXISTS.filled((1, *SHAPE))
         start.flat[pixel] = True
-        grids = graph.forward(start, EXISTS)
+        grids = graph.forward(Packed.of(start), EXISTS)
         for n, number in enumerate(graph.outputs):
             layout = graph.nodes[number].layout
             assert layout.grid == layout.shape
-            found[n].append(grids[number].reshape(-1))
+            found[n].append(grids[number].whole().reshape(-1))
     return [np.array(one) for one in found]
 
 

@@ -14,7 +14,7 @@ from torch.ao.nn import quantized
 from torch.utils._pytree import tree_leaves
 
 from placewise.graph import Graph, capture
-from placewise.ops import COUNTS, EXISTS, Status
+from placewise.ops import COUNTS, EXISTS, Packed, Status
 
 pytestmark = [
     pytest.mark.skipif(
@@ -65,7 +65,7 @@ def statically() -> nn.Module:
 
 
 def ways(graph: Graph) -> list[np.ndarray]:
-    return [graph.to_image({n: graph.ones(n, COUNTS)}, COUNTS)[0, 0] for n in graph.outputs]
+    return [graph.to_image({n: graph.ones(n, COUNTS)}, COUNTS).whole()[0, 0] for n in graph.outputs]
 
 
 def test_a_quantised_network_counts_as_the_one_that_it_was_made_of():
@@ -97,8 +97,8 @@ def changed(net: nn.Module, shape: tuple[int, ...], pixel: int) -> list[np.ndarr
 def reached(graph: Graph, shape: tuple[int, ...], pixel: int) -> list[np.ndarray]:
     start = EXISTS.filled((1, *shape))
     start.flat[pixel] = True
-    grids = graph.forward(start, EXISTS)
-    return [grids[n].reshape(-1) for n in graph.outputs]
+    grids = graph.forward(Packed.of(start), EXISTS)
+    return [grids[n].whole().reshape(-1) for n in graph.outputs]
 
 
 def test_what_a_quantised_network_reads_is_what_changes():
@@ -152,9 +152,9 @@ def test_a_moment_reads_what_came_before_it(dynamic: bool):
     assert not graph.unknown and len(graph.outputs) == 3
     assert graph.status is (Status.AT_LEAST if dynamic else Status.EXACT)
     first = graph.to_image({graph.outputs[0]: graph.ones(graph.outputs[0], EXISTS, (3,))}, EXISTS)
-    assert first.ravel().tolist() == [True] * 4 + [False] * 3
+    assert first.whole().ravel().tolist() == [True] * 4 + [False] * 3
     for state in graph.outputs[1:]:
-        assert graph.to_image({state: graph.ones(state, EXISTS)}, EXISTS).all()
+        assert graph.to_image({state: graph.ones(state, EXISTS)}, EXISTS).core.all()
     if not dynamic:
         found = changed(net, (2, 7), 4)
         assert found[0].reshape(7, 2).any(1).tolist() == [False] * 4 + [True] * 3

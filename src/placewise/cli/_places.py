@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ from placewise.cli._words import Pairs, complain, teller
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from placewise.auditing import Audit, Condition
     from placewise.target import Target
 
 
@@ -88,7 +90,6 @@ def audit(
 
     conditions = [Condition.parse(text) for text in fail_if]
     earlier = None if against is None else Baseline.read(against)
-    was = None if earlier is None else earlier.scalars
     say = teller(quiet)
     if out is not None:
         claim_folder(out, RESULT)
@@ -121,11 +122,15 @@ def audit(
         )
     if out is not None:
         say(f"\nreport: {out / 'report.html'}")
-    scalars = found.scalars()
+    _judge(found, conditions)
+
+
+def _judge(found: Audit, conditions: Sequence[Condition]) -> None:
+    """End with 1 if a condition holds, and with 3 if the audit is not complete."""
+    scalars, was = found.scalars(), None if found.against is None else found.against.scalars
     broken = [one for one in conditions if one.holds(scalars, was)]
-    failed = [f"{one.said(scalars, was)}: --fail-if {one}" for one in broken]
-    if failed:
-        complain("\n".join(failed))
+    if broken:
+        complain("\n".join(f"{one.said(scalars, was)}: --fail-if {one}" for one in broken))
         raise SystemExit(1)
     if found.missing:
         complain("\n".join(["audited partly (exit code 3):", *found.missing]))

@@ -61,7 +61,7 @@ def path_map(shares: ArrayLike, theme: Theme = LIGHT) -> bytes:
     figure, (axes,) = _panels(1, values, theme)
     drawn = _draw(axes, values, theme, _range([values]), log=True)
     if values.ndim == 2:
-        _bar(figure, [axes], drawn, "paths, as a share of the best-served pixel’s", theme)
+        _bar(figure, [axes], drawn, "paths, as a share of the best-served place’s", theme)
         _annotate(axes, values, theme)
     else:
         axes.set_xlabel("sample")
