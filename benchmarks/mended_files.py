@@ -30,7 +30,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mobilenet_v3_small": {"padding": "symmetric", "blur": True},
     "shufflenet_v2_x0_5": {"padding": "replicate"},
     "squeezenet1_1": {"padding": "circular", "blur": True},
-    "mnasnet0_5": {"padding": "partial"},
+    "mnasnet0_5": {"padding": "circular"},
     "regnet_y_400mf": {"blur": True},
 }
 

@@ -567,7 +567,7 @@ def mended(content: dict) -> str:
         for remedy, found in remedied.items()
     ]
     header = [
-        "network", "remedy", "output changes by", "accuracy % at once", "% fine-tuned", "seeds"
+        "network", "remedy", "output changes by, noise", "accuracy % at once", "% fine-tuned", "seeds"
     ]  # fmt: skip
     return (
         f"## What a remedy costs a trained network\n\n`{content['command']}`: digits anywhere on images "

@@ -502,7 +502,7 @@ def test_what_works_and_changes_the_output_least_is_recommended():
     hard = recommend(small()[:5], (1, 32, 32), wanted)
     assert hard.best is not None and all(one.missed for one in hard.tried[:-1])
     given = [one.mended for one in hard.tried if one.mended and not one.mended.remedy.align]
-    changes = [one.effect.change or 0 for one in given]
+    changes = [(1 - (one.effect.agreement or 0), one.effect.change or 0) for one in given]
     assert len(changes) > 3 and changes == sorted(changes)
     assert "gini" in hard.table() and "train the copy further" in hard.table()
     assert all("change" in one["effect"] for one in hard.to_dict()["tried"] if one["effect"])

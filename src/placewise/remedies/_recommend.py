@@ -137,17 +137,22 @@ def recommend(
 
 
 def _by_change(model: nn.Module, before: Audit, images: Tensor | None) -> list[Remedy]:
-    """Remedies, those that change the output least first; then those that are impossible."""
+    """Remedies, those after which most images keep their class first, then by the change.
+
+    Those that are impossible come last.
+    """
     shape = before.shape
     tried, source = probes(model, shape, images)
-    found: list[tuple[float, Remedy]] = []
+    found: list[tuple[float, float, Remedy]] = []
     for blur in (False, True):
         for padding in (None, *PADDINGS_TRIED):
             remedy = Remedy(padding, blur)
             made = changed(model, remedy)[0]
-            change = effect_of(model, made, tried, source, shape[1:]).change
-            found.append((math.inf if change is None else change, remedy))
-    return [remedy for _, remedy in sorted(found, key=lambda pair: pair[0])]
+            effect = effect_of(model, made, tried, source, shape[1:])
+            change = math.inf if effect.change is None else effect.change
+            lost = 0.0 if effect.agreement is None else 1 - effect.agreement
+            found.append((math.inf if effect.change is None else lost, change, remedy))
+    return [remedy for _, _, remedy in sorted(found, key=lambda one: one[:2])]
 
 
 def _tried(
