@@ -1,4 +1,4 @@
-"""The labelling page when something goes wrong: servers that die, images that vanish, long names."""
+"""The labelling page when things go wrong: servers that die, images that vanish, long names."""
 
 from __future__ import annotations
 
