@@ -83,7 +83,6 @@ def test_edits_that_wait_for_a_killed_server_are_sent_to_the_next_one(
             told(page, "1 edit is not saved: another server answers now")
             assert "Not saved" in page.locator("#saved").text_content()
         with process(folder, port):
-            one.settled()
             told(page, "Saved", "saved")
             assert page.locator("#message").is_hidden()
             assert "placed" in page.locator("#keypoints").text_content()
