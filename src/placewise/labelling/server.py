@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -171,6 +172,8 @@ def bound(host: str, port: int, token: str | None) -> socket.socket:
         raise SettingsError("the token has 32 to 200 letters, digits, - and _; choose another")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
+    if sys.platform != "win32":  # there it would let two servers have one port
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # at once after a crash
     try:
         made.bind((host, port))
     except OSError as error:
