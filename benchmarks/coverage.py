@@ -29,8 +29,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from placewise.auditing.paths import count_paths
 from placewise.graph import Graph, capture
-from placewise.ops import COUNTS, Status
+from placewise.ops import Status
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
 DRAWN, SEED = 200, 0
@@ -118,16 +119,9 @@ def built(
         return *build(), "cpu"
 
 
-def worst(graph: Graph) -> str:
-    found = {node.status for node in graph.nodes}
-    return next(s.value for s in (Status.GUESSED, Status.AT_MOST, Status.EXACT) if s in found)
-
-
 def ways(graph: Graph) -> int:
     """From the whole image to the first output."""
-    seed = {graph.outputs[0]: COUNTS.filled(graph.nodes[graph.outputs[0]].layout.grid, 1)}
-    found = graph.backward(seed, COUNTS)[0]
-    return 0 if found is None else int(found.sum())
+    return int(count_paths(graph, graph.outputs[0]).total)
 
 
 def measured(build: Build) -> dict[str, Any]:
@@ -147,7 +141,7 @@ def measured(build: Build) -> dict[str, Any]:
         "built": device,
         "capture": graph.capture,
         "why": graph.why,
-        "status": worst(graph),
+        "status": str(graph.status),
         "nodes": len(graph.nodes),
         "unknown": dict(graph.unknown),
         "bound": dict(bound),

@@ -360,6 +360,7 @@ def audit_speed(content: dict) -> str:
 
 def coverage(content: dict) -> str:
     rows = []
+    kinds = sorted({kind for found in content["summary"].values() for kind in found["shares"]})
     for source, found in content["summary"].items():
         shares, seconds = found["shares"], found["median_seconds"]
         rows.append(
@@ -368,12 +369,12 @@ def coverage(content: dict) -> str:
                 found["models"],
                 percent(found["captured_share"]),
                 found["crashes"],
-                *(percent(shares.get(kind, 0.0)) for kind in ("exact", "bound", "unknown")),
+                *(percent(shares.get(kind, 0.0)) for kind in kinds),
                 found["recorded_alike"],
                 f"{seconds['capture']:.1f}",
             ]
         )
-    header = ["networks of", "number", "followed", "crashes", "exact", "bound", "unknown"]
+    header = ["networks of", "number", "followed", "crashes", *kinds]
     return (
         "## Networks that the audit follows\n\n`python benchmarks/coverage.py`: followed by "
         "`torch.export` or recorded, status of all operations together; *recorded alike* counts those that "

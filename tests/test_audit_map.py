@@ -280,3 +280,9 @@ def test_an_axis_of_one_pixel_that_padding_makes_longer_counts() -> None:
     found = counted(net, (1, 1, 64))
     assert found.verdict.startswith("To the output (3 × 64): ")
     assert found.counted.padding.share.shape == (3, 64)  # type: ignore[union-attr]
+
+
+def test_a_map_behind_another_output_is_counted_as_what_it_is() -> None:
+    """A loss first, then the map."""
+    net = Net(lambda m, x: (m.a(x).mean(), m.a(x)), a=conv(1, 2, 3, padding=1))
+    assert counted(net, (1, 8, 8)).verdict.startswith("To output 2 of 2 (8 × 8): ")

@@ -148,8 +148,13 @@ def target_said(counted: Counted) -> str:
         return "to the image itself, as no layer gives a map"
     if last not in outputs:
         return f"to {_layer(counted.name(last))} ({sides}), the last feature map"
-    first = "output" if len(outputs) == 1 else f"first of {len(outputs)} outputs"
-    return f"to the {first} ({sides})"
+    if len(outputs) == 1:
+        return f"to the output ({sides})"
+    place = outputs.index(last)
+    which = f"the first of {len(outputs)} outputs"
+    if place:
+        which = f"output {place + 1} of {len(outputs)}"
+    return f"to {which} ({sides})"
 
 
 def verdict_without(measured: Measured | None) -> str:
