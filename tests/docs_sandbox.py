@@ -36,6 +36,9 @@ def build():
     torch.manual_seed(0)
     first = nn.Conv2d(3, 4, 3, stride=2, padding=1)
     return nn.Sequential(first, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+def example():
+    return torch.zeros(1, 3, 32, 40)
 """
 
 PLAN = """
@@ -86,6 +89,24 @@ def clear_targets(words: Sequence[str]) -> None:
         target.unlink(missing_ok=True)
 
 
+TAGGER = """
+from torch import nn
+
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.spread, self.tell = nn.Conv2d(1, 4, (64, 1), stride=(8, 1)), nn.Linear(4, 2)
+
+    def forward(self, sound):
+        return self.tell(self.spread(sound.unsqueeze(-1)).mean((2, 3)))
+
+
+def build():
+    return Tagger()
+"""
+
+
 def furnish(folder: Path) -> Path:
     """Write everything that commands read: labels, images, a network, a plan."""
     for number, name in enumerate(("my_folder", "other_folder", "cameras/a", "cameras/b")):
@@ -103,6 +124,7 @@ def furnish(folder: Path) -> Path:
         draw_stripes(folder / name, 20, number)
     shutil.copy(TOY / "stripes.py", folder)
     (folder / "my_net.py").write_text(NETWORK, encoding="utf-8")
+    (folder / "my_tagger.py").write_text(TAGGER, encoding="utf-8")
     (folder / "plan.toml").write_text(PLAN, encoding="utf-8")
     _clip(folder / "clip.mp4")
     return folder

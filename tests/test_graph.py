@@ -195,7 +195,7 @@ def test_a_network_of_two_inputs_is_refused(parameters: str):
         def forward(self, x: Tensor, *, y: Tensor) -> Tensor:
             return x + y
 
-    with pytest.raises(CaptureError, match="needs x, y, but an audit gives it one image; wrap"):
+    with pytest.raises(CaptureError, match="needs x, y, but an audit gives it one image; give an"):
         capture(Named() if "*" in parameters else Two(), SHAPE)
 
 
@@ -219,7 +219,7 @@ def test_what_cannot_run_at_all_says_what_failed_in_each_way():
     ],
 )
 def test_a_network_that_gives_nothing_of_the_image_is_refused(forward: Any):
-    with pytest.raises(CaptureError, match="made from the image"):
+    with pytest.raises(CaptureError, match=r"made from the image|tensors without elements"):
         capture(function(forward), SHAPE)
 
 

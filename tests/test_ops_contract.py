@@ -176,7 +176,9 @@ class Truth:
 
     def _start(self, seed: int) -> list[torch.Tensor]:
         tensors = [image.draw(seed + n) for n, image in enumerate(images(self.one))]
-        single = "mkldnn" in self.one.name or "quant" in self.one.name or "_obs_" in self.one.name
+        single = (
+            "mkldnn" in self.one.name or "quantize" in self.one.name or "_obs_" in self.one.name
+        )
         return [tensor.float() if single else tensor for tensor in tensors]
 
     def _change(self, seed: int, number: int, element: int, by: float) -> None:

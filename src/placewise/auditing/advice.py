@@ -153,7 +153,9 @@ def less_equal(paths: Paths, before: Paths) -> bool:
 
     Example:
         >>> import numpy as np
-        >>> even, uneven = (Paths("", "", np.array(n, dtype=object)) for n in ([2, 2], [2, 3]))
+        >>> from placewise.ops.packed import Packed
+        >>> counts = (Packed.of(np.array(n, dtype=object)) for n in ([2, 2], [2, 3]))
+        >>> even, uneven = (Paths("", "", one) for one in counts)
         >>> less_equal(uneven, even), less_equal(even, even)
         (True, False)
     """

@@ -53,7 +53,7 @@ def arising(layers: Sequence[LayerPaths], ratio: str) -> Arising | None:
         >>> net = nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 9, padding=4))
         >>> found = arising(paths_by_layer(capture(net, (1, 32))), "max_over_corner")
         >>> found.node, found.before, round(found.reached, 2)
-        (2, 1.5, 2.7)
+        (2, 1.5, 2.45)
     """
     values = [float(getattr(layer.paths, ratio)) for layer in layers]
     if not values or any(map(math.isnan, values)) or values[-1] < ALIKE:

@@ -44,8 +44,8 @@ def audit(
       placewise audit my_net.py:build --size 240x320 --data my_images
       placewise audit timm:resnet50 --no-measure --fail-if "max_over_corner>150" "even==false"
       placewise audit my_net.py:build --fail-if "max_over_corner>1.05*baseline" --against old.json
-      placewise audit my_tagger.py:build --axes 1 --size 16000 --in-channels 1
-      placewise audit my_net.py:build --input my_net.py:example
+      placewise audit my_tagger.py:build --axes 1 --size 16000 --in-channels 1 --no-measure
+      placewise audit my_net.py:build --input my_net.py:example --no-measure
 
     Exit codes: 0 if all was audited; 1 if a condition of --fail-if holds; 2 if the network cannot
     be audited or an option is wrong; 3 if it was audited partly: something could not be measured,
@@ -189,9 +189,9 @@ def mend(
             changes the output least is chosen.
         size: sides of the image, e.g. 224 or 240x320 (height x width).
         in_channels: channels of the image; by default those of the first convolution.
+        data: image or folder of images on which outputs are compared; by default noise.
         axes: of space: 1 for signals, 2 for images, 3 for volumes; by default those of the first
             convolution.
-        data: image or folder of images on which outputs are compared; by default noise.
         out: folder for mend.json, the copy as a program (mended.pt2) and its weights
             (mended.safetensors); by default nothing is written.
         quiet: print nothing.
