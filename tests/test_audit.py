@@ -415,7 +415,8 @@ def test_an_exported_program_is_audited_like_its_network(few: None) -> None:
                 if k not in ("node", "layers", "target", "advised", "tried")
             }
         seen = found.to_dict()["measured"]["sensitivity"]["places"]["centre"]
-        assert seen == pytest.approx(own.to_dict()["measured"]["sensitivity"]["places"]["centre"])
+        ours = own.to_dict()["measured"]["sensitivity"]["places"]["centre"]
+        assert seen == pytest.approx(ours, rel=1e-4)  # rounded, and summed in another order
 
 
 def test_it_is_a_public_name(found: Audit) -> None:

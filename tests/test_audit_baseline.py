@@ -39,6 +39,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The audit of `strided`, saved once."""
+    folder = tmp_path_factory.mktemp("old")
+    (folder / "nets.py").write_text(NETS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run("nets.py:strided", "--out", "old") == 0
+    return folder / "old"
+
+
 def run(*words: str) -> int:
     try:
         main(["audit", *words, "--size", "32", "--no-measure"])
@@ -78,9 +89,10 @@ def test_two_audits_are_shown_side_by_side(home: Path, capsys) -> None:
         ("position>baseline", 2),
     ],
 )
-def test_budgets_relative_to_a_baseline(home: Path, condition: str, code: int, capsys) -> None:
-    assert run("nets.py:strided", "--out", "old") == 0
-    assert run("nets.py:wide", "--against", "old", "--fail-if", condition) == code
+def test_budgets_relative_to_a_baseline(
+    home: Path, old: Path, condition: str, code: int, capsys
+) -> None:
+    assert run("nets.py:wide", "--against", str(old), "--fail-if", condition) == code
     error = capsys.readouterr().err
     if code == 1:
         assert ", and was " in error and f"--fail-if {condition}" in error

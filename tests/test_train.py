@@ -209,7 +209,7 @@ def test_a_signal_ends_with_a_checkpoint_and_is_documented(
     assert 20 <= found.facts["step"] < 400
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_the_end_is_the_same(tmp_path: Path, kills: int) -> None:
     """SIGKILLs of the whole process group; benchmarks/survival.py does 200."""
     data = draw_squares(tmp_path / "data", 40)
