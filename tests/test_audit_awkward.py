@@ -58,7 +58,14 @@ def code_of(out: Path, name: str) -> Any:
     return 0
 
 
-@pytest.mark.parametrize("name", NETS)
+SOME = [
+    pytest.param(name, marks=pytest.mark.slow if place % 2 else ())
+    for place, name in enumerate(NETS)
+]
+"""Every second one is tried by the long form alone."""
+
+
+@pytest.mark.parametrize("name", SOME)
 def test_an_awkward_network_gives_findings_or_one_message(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], blank: None
 ) -> None:

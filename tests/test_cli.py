@@ -146,9 +146,9 @@ def test_a_head_of_the_users_own(squares: Path, tmp_path: Path, monkeypatch) -> 
     "words",
     [
         ["--help"],
-        ["--version"],
-        ["audit", "--help"],
-        ["audit", "no_such.py:net"],
+        pytest.param(["--version"], marks=pytest.mark.slow),
+        pytest.param(["audit", "--help"], marks=pytest.mark.slow),
+        pytest.param(["audit", "no_such.py:net"], marks=pytest.mark.slow),
         ["show", "lenet+flatten", "--size", "32", "--no-paths"],
     ],
 )

@@ -127,6 +127,7 @@ def test_the_folder_holds_the_report_and_its_figures(home: Path, measured) -> No
     assert not any(mark in page for mark in ("http://", "https://", 'src="figures'))
 
 
+@pytest.mark.slow  # tests/test_audit.py measures twice in one process
 def test_the_same_seed_gives_the_same_findings(home: Path, measured, call: Call) -> None:
     words = ("net.py:build", "--size", "40x32", "--data", "images", "--quiet")
     first = content(home / "found")

@@ -77,6 +77,7 @@ def test_what_was_kept_of_other_runs_is_refused(tmp_path: Path, change: str) -> 
     assert len(list((tmp_path / "marks").iterdir())) == 1
 
 
+@pytest.mark.slow  # tests/test_compare_killed.py kills the sweep that studies run by
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX")
 def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
     """Real processes, real SIGKILL: the second study keeps what the first one had."""
