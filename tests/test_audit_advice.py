@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audit_nets import Net
 from placewise.auditing import Audit, audit
 from placewise.auditing._walks import same_padding
 from placewise.auditing.alignment import alignment
@@ -19,19 +20,6 @@ from placewise.graph import capture
 from placewise.remedies import mend
 
 Forward = Callable[[Any, Tensor], Tensor]
-
-
-class Net(nn.Module):
-    """Submodules by name, and a function of them and the image."""
-
-    def __init__(self, function: Forward, **modules: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(self, x)
 
 
 def conv(size: int = 3, stride: int = 1, padding: int = 1, **settings: Any) -> nn.Conv2d:

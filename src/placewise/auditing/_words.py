@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from placewise.auditing._counted import Counted, some_of
 from placewise.auditing._measured import Measured
-from placewise.auditing.arising import Arising
+from placewise.auditing.arising import ALIKE, Arising
 from placewise.auditing.baseline import Baseline
 from placewise.auditing.padding_only import PaddingOnly
 from placewise.auditing.paths import LayerPaths, Paths
@@ -28,9 +28,6 @@ T = TypeVar("T")
 
 Row = tuple[str, str, str]
 """A finding: its name, its number, and what the number means."""
-
-ALIKE = 1.05
-"""Ratio below which two counts of paths are called alike."""
 
 SHOWN = 12
 """Layers in the table on the console."""

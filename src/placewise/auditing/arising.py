@@ -13,7 +13,7 @@ RATIOS = ("max_over_corner", "corner_ratio")
 """Ratios of path counts, as `Paths` has them."""
 
 ALIKE = 1.05
-"""Ratio below which nothing arises."""
+"""Ratio below which two counts of paths are called alike, and nothing arises."""
 
 
 @dataclass(frozen=True)

@@ -93,13 +93,9 @@ def audit(
     say = teller(quiet)
     if out is not None:
         claim_folder(out, RESULT)
+    sides = parse_size(size)
     network = find_target(
-        target,
-        size=parse_size(size),
-        in_channels=in_channels,
-        axes=axes,
-        example=input,
-        notice=say,
+        target, size=sides, in_channels=in_channels, axes=axes, example=input, notice=say
     )
     network = network.normalised(normalise).on(device)
     images, notes = _images(network, data, quiet) if measure else (None, [])

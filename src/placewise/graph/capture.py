@@ -19,6 +19,7 @@ from placewise.errors import CaptureError, PlacewiseError, SettingsError, own_li
 from placewise.graph._follow import follow
 from placewise.graph._record import Recording, image_of, record, record_program, whole_attention
 from placewise.graph.graph import Graph
+from placewise.graph.noise import noise
 from placewise.graph.undisturbed import check_shapes_known, uncompiled, undisturbed
 
 How = Literal["auto", "export", "recorded"]
@@ -171,11 +172,7 @@ def _image(model: nn.Module, shape: Sequence[int] | Tensor) -> Tensor:
     if isinstance(shape, Tensor):
         image_shape(shape.shape[1:])
         return shape.detach()
-    shape = image_shape(shape)
-    tensor = next((t for t in model.parameters() if t.is_floating_point()), torch.empty(0))
-    generator = torch.Generator().manual_seed(0)
-    image = torch.rand((1, *shape), generator=generator)
-    return image.to(tensor.device, tensor.dtype)
+    return noise(model, image_shape(shape))
 
 
 def image_shape(shape: Any, in_channels: int | None = None) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from torch.utils._pytree import TreeSpec, keystr, tree_flatten, tree_flatten_wit
 
 from placewise.errors import SettingsError
 from placewise.graph.capture import image_shape
+from placewise.graph.noise import noise
 from placewise.graph.undisturbed import uncompiled, undisturbed
 
 Channels = Literal["first", "last", "none"]
@@ -286,9 +287,7 @@ def taken(model: nn.Module, shape: Sequence[int]) -> Inputs | None:
         ('none', None)
     """
     orders: list[Channels] = ["first", "none", "last"] if shape[0] == 1 else ["first", "last"]
-    like = next((t for t in model.parameters() if t.is_floating_point()), torch.empty(0))
-    generator = torch.Generator().manual_seed(0)
-    image = torch.rand((1, *shape), generator=generator).to(like.device, like.dtype)
+    image = noise(model, shape)
     for channels in orders:
         inputs = Inputs.alone(shape, channels)
         try:

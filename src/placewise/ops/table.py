@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -84,6 +84,10 @@ class Outcome:
     edges: tuple[Edge, ...]
     status: Status = Status.EXACT
     global_statistics: bool = False
+
+    def at_best(self, status: Status) -> Outcome:
+        """The same, trusted no more than this."""
+        return replace(self, status=Status.worst([self.status, status]))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from placewise.auditing import noise_images
+from placewise.graph.noise import like_weights
 from placewise.graph.undisturbed import undisturbed
 from placewise.wording import share
 
@@ -69,8 +70,7 @@ def probes(model: nn.Module, shape: Sequence[int], images: Tensor | None) -> tup
     """Images to run a network on, in its type and on its device, and their source."""
     source = "noise" if images is None else "images"
     found = noise_images(shape, IMAGES) if images is None else images
-    tensor = next((t for t in model.parameters() if t.is_floating_point()), torch.empty(0))
-    return found.to(tensor.device, tensor.dtype), source
+    return like_weights(model, found), source
 
 
 def effect_of(

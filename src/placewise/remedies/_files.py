@@ -15,6 +15,7 @@ from torch.export import Dim, ExportedProgram, export
 from torch.utils._pytree import tree_leaves
 
 from placewise.files import read_json
+from placewise.graph.noise import noise
 from placewise.graph.undisturbed import undisturbed
 from placewise.remedies._exchange import Remedy
 
@@ -47,9 +48,7 @@ def program_of(model: nn.Module, shape: Sequence[int]) -> tuple[bytes, bool]:
     Raises:
         NotExported: torch.export cannot follow the copy, or the program gives other numbers.
     """
-    tensor = next((t for t in model.parameters() if t.is_floating_point()), torch.empty(0))
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand((2, *shape), generator=generator).to(tensor.device, tensor.dtype)
+    images = noise(model, shape, 2)
     failed: Exception | None = None
     for batch, dims in ((images, ({0: Dim.DYNAMIC},)), (images[:1], None)):
         try:

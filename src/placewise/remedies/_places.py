@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from placewise.graph.noise import like_weights
+
 ROWS = 3
 """Rows in the runs that show what an operation does."""
 
@@ -91,10 +93,9 @@ class Probe:
         self, net: fx.GraphModule, node: fx.Node, shapes: dict[fx.Node, tuple[int, ...]]
     ) -> None:
         self._net, self._node = net, node
-        weight = next((t for t in net.parameters() if t.is_floating_point()), torch.empty(0))
         generator = torch.Generator().manual_seed(0)
         self.given = {
-            read: (4 * torch.rand((ROWS, *shape), generator=generator) - 2).to(weight)
+            read: like_weights(net, 4 * torch.rand((ROWS, *shape), generator=generator) - 2)
             for read, shape in shapes.items()
         }
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from placewise.ops.route import Route
 from placewise.ops.rules.dense import before
 from placewise.ops.rules.everything import everything
-from placewise.ops.rules.pointwise import hides, masked, together
-from placewise.ops.table import Call, Operand, Outcome, outcome, rule
+from placewise.ops.rules.pointwise import hides, together
+from placewise.ops.table import Call, Operand, Outcome, Status, outcome, rule
 
 
 @rule(
@@ -40,7 +40,7 @@ def attention(call: Call) -> Outcome:
     if isinstance(mask, Operand):
         routes.append((mask, call.route(mask).broadcast(call.shape).reduce(channel)))
     found = together(call, routes)
-    return masked(found) if mask is not None and hides(mask) else found
+    return found.at_best(Status.MASKED) if mask is not None and hides(mask) else found
 
 
 def _heads(route: Route, shape: Sequence[int]) -> Route:

@@ -7,7 +7,6 @@ choose from is read along the whole dimension, and the outcome is a bound.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations, combinations_with_replacement
 from typing import Any
 
@@ -46,7 +45,7 @@ def gathering(call: Call) -> Outcome:
         routes.append((index, call.route(index)))
     found = _spread(call, routes)
     if isinstance(table, Operand) and chosen is None:
-        return _at_most(found)
+        return found.at_best(Status.AT_MOST)
     return found
 
 
@@ -57,10 +56,6 @@ def _spread(call: Call, routes: Sequence[tuple[Operand, Route]]) -> Outcome:
             if route.layout.shape[dim] != size:
                 route.spread(dim, size)
     return together(call, routes)
-
-
-def _at_most(found: Outcome) -> Outcome:
-    return replace(found, status=Status.worst([found.status, Status.AT_MOST]))
 
 
 def _alike(numbers: Numbers | None, dim: int) -> Numbers | None:
@@ -160,7 +155,7 @@ def _scattered_anywhere(call: Call, dim: int, shape: Sequence[int], listed: bool
             elif have != size:
                 route.along(d, place(have, 0, size - have))
         routes.append((operand, route))
-    return _at_most(together(call, routes))
+    return together(call, routes).at_best(Status.AT_MOST)
 
 
 @rule("slice", "take")

@@ -91,7 +91,7 @@ def chosen(call: Call) -> Outcome:
     """Pointwise; a constant mask that hides places is not followed, and is said to be ignored."""
     found = pointwise(call)
     constants = [given for given in call.given.values() if hasattr(given, "is_meta")]
-    return masked(found) if any(map(hides, constants)) else found
+    return found.at_best(Status.MASKED) if any(map(hides, constants)) else found
 
 
 HIDDEN = -100
@@ -113,11 +113,6 @@ def hides(mask: Any) -> bool:
         return False
     low = ~numbers if numbers.dtype.kind == "b" else numbers <= HIDDEN
     return bool(low.any() and not low.all())
-
-
-def masked(found: Outcome) -> Outcome:
-    """An outcome that reads what a mask hides."""
-    return replace(found, status=Status.worst([found.status, Status.MASKED]))
 
 
 def shares(constant: Any, layout: Layout) -> Grid | None:

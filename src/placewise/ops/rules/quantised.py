@@ -75,8 +75,7 @@ def ranged(call: Call, found: Outcome) -> Outcome:
     """An outcome that reads the smallest and the largest number of the first operand besides."""
     if not call.operand.layout.places:
         return found
-    status = Status.worst([found.status, Status.AT_LEAST])
-    return replace(found, status=status, global_statistics=True)
+    return replace(found.at_best(Status.AT_LEAST), global_statistics=True)
 
 
 def _quantised(*names: str) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from placewise.ops.route import Route
 from placewise.ops.rules.dense import before
 from placewise.ops.rules.everything import everything
@@ -40,7 +38,7 @@ def recurrent(call: Call) -> Outcome:
     if call.op.startswith("quantized"):
         found = ranged(call, found)
     blurred = both and call.per_channel and call.output == 0
-    return replace(found, status=Status.worst([found.status, Status.AT_MOST])) if blurred else found
+    return found.at_best(Status.AT_MOST) if blurred else found
 
 
 def _from_start(call: Call, state: Operand, time: int) -> Route:
