@@ -216,6 +216,29 @@ class Augmentation:
             return Chain(*changes, bend) if self.elastic else Chain(*changes)
         return Chain(*changes)
 
+    def mirrors(self, axes: int) -> tuple[tuple[int, ...], ...]:
+        """Axes along which an image may be mirrored so that training draws its like as often.
+
+        A turn by 180° mirrors along both axes of its plane.
+
+        Args:
+            axes: of an image.
+
+        Returns:
+            Axes of each mirrored image, counted from the end: −1 is x.
+
+        Example:
+            >>> Augmentation(flip=True, turns=True).mirrors(2)
+            ((-1,), (-2,), (-2, -1))
+            >>> Augmentation(turns=True).mirrors(2), Augmentation(flip=True).mirrors(3)
+            (((-2, -1),), ((-1,),))
+        """
+        turned = axes > 1 and (self.turns or self.rotate >= 180)
+        over = ((-1,),) if self.flip else ()
+        if not turned:
+            return over
+        return (*over, (-2,), (-2, -1)) if self.flip else ((-2, -1),)
+
     def photometric(
         self, image: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:

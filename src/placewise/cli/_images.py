@@ -133,6 +133,7 @@ def train(
     augment: Pairs = (),
     input_pixels: int | None = None,
     spectrogram: bool = False,
+    mirrors: bool = True,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     num_workers: int | None = None,
@@ -178,6 +179,9 @@ def train(
         input_pixels: size of the median image after scaling, as a number of pixels; more is finer
             and slower.
         spectrogram: show signals to the network as maps of frequency and time; for classes.
+        mirrors: predict masks, single objects and many keypoints of a kind as the mean over an
+            image and its mirrored copies, which are two to four times the work; --no-mirrors looks
+            once.
         batch_size: images in a step; 8 for keypoints, 32 for classes by default.
         learning_rate: peak of the learning rate.
         num_workers: processes that prepare batches; 0 (the default) prepares them between the
@@ -209,6 +213,7 @@ def train(
         precision=precision,
         input_pixels=input_pixels,
         spectrogram=spectrogram or None,
+        mirrors=None if mirrors else False,
         batch_size=batch_size,
         num_workers=num_workers,
         learning_rate=learning_rate,

@@ -42,6 +42,9 @@ class Head(nn.Module, ABC):
     any_size: bool = True
     """Whether the head answers on images of other sizes than those it was trained on."""
 
+    mirrors: ClassVar[bool] = False
+    """Whether what it says of mirrored images can be mirrored back: see `unmirrored`."""
+
     @classmethod
     def on(cls, backbone: Any, count: int, size: Size, settings: Mapping[str, Setting]) -> Self:
         """The head for a backbone of ours: by default built with (in_channels, count).
@@ -65,6 +68,15 @@ class Head(nn.Module, ABC):
             stride: image pixels for one pixel of the features.
             input_size: size in pixels of the training images.
         """
+
+    def unmirrored(self, output: Tensor, axes: Sequence[int]) -> Tensor:
+        """Raw output for mirrored images as that of the images themselves: maps are mirrored back.
+
+        Args:
+            output: what `forward` returned for images that were mirrored.
+            axes: along which they were, counted from the end: −1 is x.
+        """
+        return output.flip(tuple(axes))
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -83,6 +84,7 @@ class Instances(DenseHead):
     """
 
     task: ClassVar[str] = "instances"
+    mirrors: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -159,6 +161,13 @@ class Instances(DenseHead):
             told = functional.one_hot(self._coarse(kinds).clamp_min(0), self.kinds).movedim(-1, 1)
             parts.append(SURE * told.to(target.dtype))
         return torch.cat(parts, 1)
+
+    def unmirrored(self, output: Tensor, axes: Sequence[int]) -> Tensor:
+        """Maps mirrored back, in which offsets along the axes point the other way."""
+        maps = super().unmirrored(output, axes).clone()
+        for axis in axes:
+            maps[:, 1 - axis].neg_()  # after foreground and centres: x, y, …
+        return maps
 
     def read(self, output: Tensor) -> Read:
         """What the maps say.

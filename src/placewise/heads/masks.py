@@ -40,6 +40,7 @@ class Masks(DenseHead):
     """
 
     task = "masks"
+    mirrors = True
 
     def __init__(
         self,

@@ -54,6 +54,7 @@ class Spots(MapGrid):
     """
 
     task = "spots"
+    mirrors = True
 
     def __init__(
         self,

@@ -33,6 +33,9 @@ Settings = dict[str, Setting]
 Short = Annotated[str, Field(max_length=255)]
 Pairs = Annotated[tuple[tuple[Short, Short], ...], Field(max_length=10_000)]
 
+Axes = Annotated[tuple[Annotated[int, Field(ge=-3, le=-1)], ...], Field(min_length=1, max_length=3)]
+"""Axes of an image, counted from the end."""
+
 
 def _check_given(settings: Any) -> Any:
     """Refuse what no setting of a member can be; what one may be, its constructor says."""
@@ -75,6 +78,8 @@ class ModelSettings(BaseModel):
         head: member of `HEADS`.
         head_settings: keywords of its constructor.
         padding: rule by which an image is padded to a multiple of the backbone's stride.
+        mirrors: axes of mirrored images, counted from the end, which are predicted too: what the
+            head says of each is mirrored back, and the mean is decoded.
 
     Example:
         >>> view = InputSettings(scale=0.5, size=(32, 32), channels=1, mean=(0.5,), std=(0.2,))
@@ -93,6 +98,7 @@ class ModelSettings(BaseModel):
     head: Short = "heatmap"
     head_settings: Given = {}
     padding: Short = "replicate"
+    mirrors: Annotated[tuple[Axes, ...], Field(max_length=8)] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -102,6 +108,10 @@ class ModelSettings(BaseModel):
                 raise ValueError(f"names: {shown(name)} {why}")
         if (twice := repeated(self.names)) is not None:
             raise ValueError(f"names: {shown(twice)} is there twice")
+        for axes in self.mirrors:
+            able = HEADS[self.head].mirrors and min(axes) >= -self.input.axes
+            if not able or len({*axes}) != len(axes):
+                raise ValueError(f"mirrors: {axes} are no axes that '{self.head}' can mirror back")
         known = set(self.names)
         for what in ("symmetry", "skeleton"):
             for pair in getattr(self, what):
@@ -134,6 +144,7 @@ class Network(nn.Module, ABC, Generic[P]):
         stride: image pixels for one pixel of the features.
         multiple: sides of images that the backbone takes are multiples of this.
         calibration: what makes the model's own confidence honest; see `calibrated`.
+        mirrors: axes of mirrored images that are predicted too; see `ModelSettings`.
         run: the `Run` that it was loaded from, which knows what it has seen; None for a model that
             was put together by hand.
     """
@@ -161,6 +172,7 @@ class Network(nn.Module, ABC, Generic[P]):
             raise SettingsError(f"got {head!r} as the head; give one of placewise.heads")
         self.names = settings.names if settings else self._named(names)
         self.calibration: Mapping[str, Any] = {}
+        self.mirrors: tuple[tuple[int, ...], ...] = settings.mirrors if settings else ()
         axes = self.input.axes
         shape = (*[1] * (axes > 2), -1, *[1] * axes)  # torch lays out tensors of 3 or 5 axes alone
         self.register_buffer("mean", torch.tensor(self.input.mean).view(shape))
@@ -309,12 +321,17 @@ class Network(nn.Module, ABC, Generic[P]):
     def raw(self, shown: Scaled) -> Tensor:
         """Raw output of the head as float32 for images at the network's scale; see `decode`.
 
+        It is the mean over the images and their mirrored copies, where there are `mirrors`.
+
         Args:
             shown: (batch, *size, channels) in 0..1, each what `prepared` gave.
         """
         padded = self.padding.pad(self.as_batch(shown), self.margins(tuple(shown.shape[1:-1])))
         output: Tensor = self.head(self._features(padded)).float()
-        return output
+        for axes in self.mirrors:
+            there = self.head(self._features(padded.flip(axes))).float()
+            output = output + self.head.unmirrored(there, axes)
+        return output / (1 + len(self.mirrors)) if self.mirrors else output
 
     def _features(self, images: Tensor) -> Tensor:
         """The features of images of any size: tile by tile where they are large."""

@@ -17,6 +17,7 @@ import torch
 from placewise.augment import Augmentation
 from placewise.errors import DataError, SettingsError
 from placewise.family import validated
+from placewise.heads import HEADS
 from placewise.labels import SPLITS, Dataset, Sample, of_split, split_images
 from placewise.model import ModelSettings, Network, shown_size
 from placewise.run import Run, RunFacts, versions
@@ -83,6 +84,9 @@ def begin(
     )
     task = task.for_model(model)
     augmentation = _augmentation(task, dataset, samples, settings)
+    if settings.mirrors and HEADS[model.head].mirrors:
+        mirrors = augmentation.mirrors(model.input.axes)
+        model = model.model_copy(update={"mirrors": mirrors})
     _LOG.info(_summary(dataset, splits, model))
     for note in task.notes(dataset):
         _LOG.info(note)

@@ -99,6 +99,7 @@ class Trainer:
         torch.manual_seed(self.settings.seed)
         self.model = build(model if self.found else first_model(model, given)).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.average.mirrors = ()  # a validation only chooses: it looks at each image once
         if world() > 1:
             share_batch_norms(self.model)
         self.objective = Objective(self.model, self.settings.precision)

@@ -36,6 +36,9 @@ class TrainingSettings(BaseModel):
         head_settings: e.g. {"loss": "mse"}; what is missing is the head's default.
         spectrogram: signals are shown to the network as maps of frequency and time.
         augmentation: changes to the augmentation that is chosen for the data.
+        mirrors: predictions are the mean over an image and its mirrored copies, where training
+            mirrors images and the head can mirror its maps back; each copy costs as much time as
+            the image.
         val_interval: steps between validations; None: chosen from the speed.
 
     Example:
@@ -62,6 +65,7 @@ class TrainingSettings(BaseModel):
     head_settings: Given = {}
     spectrogram: bool = False
     augmentation: dict[Short, Any] = Field(default={}, max_length=64)
+    mirrors: bool = True
     val_interval: int | None = Field(default=None, ge=1, le=10**9)
 
     @classmethod
