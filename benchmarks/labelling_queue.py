@@ -4,8 +4,9 @@
 
 For each set and seed: 20 images by k-means, a run, the share of keypoints on all other images of the
 training split that are within 5 px of their label, and the error on the test images. Then 20 more
-images, by the queue of that run or at random, and the error again, in pairs of one seed. Run it alone
-on the machine. Results: benchmarks/results/labelling_queue.json.
+images, by the queue of that run, at random, or by k-means on all that differ, and the error again, in
+pairs of one seed. With --steps nothing depends on the speed of the machine. Seeds that are there are
+kept. Results: benchmarks/results/labelling_queue.json.
 """
 
 from __future__ import annotations
@@ -56,26 +57,46 @@ def within(run: Any, dataset: Any, others: list[int]) -> tuple[float, dict[int, 
 
 
 def trial(dataset: Any, seed: int, given: Any, home: Path) -> dict[str, float]:
-    """One seed: twenty images, then twenty more by the queue or at random."""
+    """One seed: twenty images, then twenty more in each of the orders."""
     pool = [i for i, s in enumerate(dataset.samples) if s.split != "test"]
     small = np.stack([thumbnail(dataset.image(dataset.samples[i].image)) for i in pool])
-    first = [pool[i] for i in diverse(small, seed)[:FIRST]]
+    ranked = [pool[i] for i in diverse(small, seed)]
+    first = ranked[:FIRST]
     others = [i for i in pool if i not in first]
     run, before = trained(dataset, first, seed, given, home / "first")
     share, unsure = within(run, dataset, others)
     of = dict(zip(pool, clusters(small, FIRST, seed)[0].tolist(), strict=True))
     every = [of.get(i, 0) for i in range(len(dataset.samples))]
-    queue = worst(unsure, every, first, seed)[:MORE]
-    drawn = np.random.default_rng(seed).permutation(others)[:MORE].tolist()
-    _, by_queue = trained(dataset, [*first, *queue], seed, given, home / "queue")
-    _, at_random = trained(dataset, [*first, *drawn], seed, given, home / "random")
+    more = {
+        "by_queue": worst(unsure, every, first, seed)[:MORE],
+        "at_random": np.random.default_rng(seed).permutation(others)[:MORE].tolist(),
+        "by_kmeans": ranked[FIRST : FIRST + MORE],
+    }
+    errors = {
+        f"error_40_{order}_px": round(
+            trained(dataset, [*first, *chosen], seed, given, home / order)[1], 3
+        )
+        for order, chosen in more.items()
+    }
     return {
         "seed": seed,
         "within_5_px": round(share, 3),
         "error_20_px": round(before, 3),
-        "error_40_by_queue_px": round(by_queue, 3),
-        "error_40_at_random_px": round(at_random, 3),
+        **errors,
     }
+
+
+def summary(trials: list[dict[str, float]]) -> dict[str, Any]:
+    """The trials of a set, and the gain of each order over a random one."""
+    found: dict[str, Any] = {
+        "trials": trials,
+        "mean_within_5_px": round(float(np.mean([t["within_5_px"] for t in trials])), 3),
+    }
+    for order in ("queue", "kmeans"):
+        gains = [t["error_40_at_random_px"] - t[f"error_40_by_{order}_px"] for t in trials]
+        found[f"gains_of_{order}_px"] = [round(gain, 3) for gain in gains]
+        found[f"mean_gain_of_{order}_px"] = round(float(np.mean(gains)), 3)
+    return found
 
 
 def main() -> None:
@@ -87,18 +108,13 @@ def main() -> None:
     given = parser.parse_args()
     content: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for data in given.data:
-        dataset, trials = pw.read_dataset(data), []
-        for seed in range(given.seeds):
+        dataset = pw.read_dataset(data)
+        trials = content.get(data.name, {}).get("trials", [])
+        for seed in set(range(given.seeds)) - {t["seed"] for t in trials}:
             with tempfile.TemporaryDirectory() as folder:
                 trials.append(trial(dataset, seed, given, Path(folder)))
             print(data.name, trials[-1], flush=True)
-            content[data.name] = {"trials": trials}
-            gains = [t["error_40_at_random_px"] - t["error_40_by_queue_px"] for t in trials]
-            content[data.name] |= {
-                "mean_within_5_px": round(float(np.mean([t["within_5_px"] for t in trials])), 3),
-                "mean_gain_of_queue_px": round(float(np.mean(gains)), 3),
-                "gains_px": [round(gain, 3) for gain in gains],
-            }
+            content[data.name] = summary(trials)
             RESULTS.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

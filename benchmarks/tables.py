@@ -813,7 +813,7 @@ def labelling_queue(found: dict) -> str:
     parts = [
         "## Suggestions, and the queue\n\n`python benchmarks/labelling_queue.py`: a run on 20 images "
         "chosen by k-means, its suggestions on all\nother training images; then 20 more images, "
-        "chosen by the queue of that run or at random."
+        "chosen by the queue of that run, by k-means on what\nis left, or at random."
     ]
     for name, content in found.items():
         rows = [
@@ -822,16 +822,19 @@ def labelling_queue(found: dict) -> str:
                 percent(one["within_5_px"]),
                 one["error_20_px"],
                 one["error_40_by_queue_px"],
+                one["error_40_by_kmeans_px"],
                 one["error_40_at_random_px"],
             ]
             for one in content["trials"]
         ]
-        gains = content["gains_px"]
-        more = ""
-        if len(gains) > 1:
-            error = stdev(gains) / len(gains) ** 0.5
-            more = f" The queue gains {fmean(gains):+.2f} ± {error:.2f} px (standard error)."
-        header = ["seed", "within 5 px", "20 images, px", "40 by queue", "40 at random"]
+        said = []
+        for order, of in (("queue", "The queue"), ("kmeans", "k-means")):
+            gains = content[f"gains_of_{order}_px"]
+            if len(gains) > 1:
+                error = stdev(gains) / len(gains) ** 0.5
+                said.append(f"{of} gains {fmean(gains):+.2f} ± {error:.2f} px over random images")
+        more = f" {'; '.join(said)} (standard error)." if said else ""
+        header = ["seed", "within 5 px", "20 images, px", "queue", "k-means", "random"]
         parts.append(f"{name}:{more}\n\n" + table(header, rows))
     return "\n\n".join(parts)
 
