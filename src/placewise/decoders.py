@@ -92,9 +92,8 @@ class Decoder(ABC):
                 f"heatmaps (..., {axes} axes of at least one pixel); pass the head's heat"
             )
         flat = maps.detach().reshape(math.prod(maps.shape[:-axes]), *size)
-        peak, index = flat.flatten(1).max(1)
+        peak, place = _hottest(flat)
         lowest = flat.flatten(1).amin(1)
-        place = torch.stack(torch.unravel_index(index, size)[::-1], -1)
         windows, inside = _windows(flat, place, reach)
         scale = peak.cpu().double().view(-1, *[1] * axes)
         windows = (windows / scale).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1) * _all(inside)
@@ -169,6 +168,20 @@ class Integral(Decoder):
     def __call__(self, maps: Tensor) -> Tensor:
         """Mended mean place; see `Decoder`."""
         return self._decode(maps, 3, _mended_mean)
+
+
+def _hottest(flat: Tensor) -> tuple[Tensor, Tensor]:
+    """Heat and place (x, y, …) of the first hottest pixel of each map (M, *size).
+
+    The hottest of each row first, then that row alone: the maximum along an axis without its index
+    is several times as fast as with it.
+    """
+    size = flat.shape[1:]
+    rows = flat.reshape(len(flat), math.prod(size[:-1]), size[-1])
+    peak, row = rows.amax(-1).max(1)
+    column = rows[torch.arange(len(flat), device=flat.device), row].argmax(1)
+    index = row * size[-1] + column
+    return peak, torch.stack(torch.unravel_index(index, size)[::-1], -1)
 
 
 def _windows(flat: Tensor, place: Tensor, reach: int) -> tuple[Tensor, Tensor]:
