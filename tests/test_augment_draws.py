@@ -188,6 +188,21 @@ def test_brightness_contrast_and_gamma_do_what_they_say():
         assert np.allclose(shown(gamma=0.3), image ** (1.3**gamma), atol=1e-6)
 
 
+def test_every_second_image_is_its_negative_and_the_others_are_as_without():
+    image = np.random.default_rng(1).uniform(0.1, 0.9, (50, 1)).astype(np.float32)
+    plain = Augmentation(brightness=0, contrast=0)
+    turned = 0
+    for epoch in range(200):
+        shown = plain.photometric(image, generator(0, epoch, ""))
+        inverted = dataclasses.replace(plain, invert=True).photometric(
+            image, generator(0, epoch, "")
+        )
+        is_negative = np.array_equal(inverted, 1 - shown)
+        assert is_negative or np.array_equal(inverted, shown)
+        turned += is_negative
+    assert 70 < turned < 130
+
+
 def test_blur_is_a_gaussian_of_the_width_it_says():
     point = np.zeros((41, 41, 1), np.float32)
     point[20, 20] = 1

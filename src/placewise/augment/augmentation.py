@@ -32,7 +32,7 @@ _TOP = {
 }
 """Largest value of each range; the smallest is 0."""
 
-_SWITCHES = ("flip", "turns")
+_SWITCHES = ("flip", "turns", "invert")
 
 ANYWHERE = 0.1
 """Share of the windows on large images that look anywhere, so that background is seen too."""
@@ -80,6 +80,7 @@ class Augmentation:
         colour: largest change of a factor on each channel by itself, where there are several.
         turns: whether images are also turned by 0, 90, 180 or 270 degrees, which blends nothing;
             volumes in the plane of x and y, signals not at all.
+        invert: whether every second image is its negative, x to 1 − x: a signal upside down.
 
     Raises:
         SettingsError: a range that cannot be.
@@ -105,6 +106,7 @@ class Augmentation:
     blur: float = 0.0
     colour: float = 0.0
     turns: bool = False
+    invert: bool = False
 
     def __post_init__(self) -> None:
         for name, top in _TOP.items():
@@ -242,7 +244,7 @@ class Augmentation:
     def photometric(
         self, image: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Change blur, γ, contrast, brightness, noise and colours, in this order.
+        """Change blur, γ, contrast, brightness, noise, colours and sign, in this order.
 
         Args:
             image: (*size, channels) float32 in 0..1.
@@ -272,6 +274,8 @@ class Augmentation:
         if self.colour and shown.shape[-1] > 1:  # drawn last: nothing else is drawn otherwise
             changes = np.asarray(rng.uniform(-1, 1, shown.shape[-1]), np.float32)
             shown *= 1 + np.float32(self.colour) * changes
+        if self.invert and rng.random() < 0.5:
+            np.subtract(np.float32(1), shown, out=shown)
         return shown.clip(0, 1, out=shown)
 
     def apply(
