@@ -179,9 +179,8 @@ def train(
         input_pixels: size of the median image after scaling, as a number of pixels; more is finer
             and slower.
         spectrogram: show signals to the network as maps of frequency and time; for classes.
-        mirrors: predict masks, single objects and many keypoints of a kind as the mean over an
-            image and its mirrored copies, which are two to four times the work; --no-mirrors looks
-            once.
+        mirrors: predict masks and single objects as the mean over an image and its mirrored
+            copies, which is two to four times the work; --no-mirrors looks once.
         batch_size: images in a step; 8 for keypoints, 32 for classes by default.
         learning_rate: peak of the learning rate.
         num_workers: processes that prepare batches; 0 (the default) prepares them between the

@@ -54,7 +54,6 @@ class Spots(MapGrid):
     """
 
     task = "spots"
-    mirrors = True
 
     def __init__(
         self,
