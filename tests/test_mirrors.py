@@ -108,7 +108,7 @@ def test_the_mirrors_are_those_that_training_draws(flip: bool, turns: bool) -> N
 
 
 @pytest.mark.parametrize("mirrors", [True, False])
-def test_a_run_mirrors_as_its_training_does(tmp_path: Path, mirrors: bool) -> None:
+def test_a_run_mirrors_where_it_was_asked_to(tmp_path: Path, mirrors: bool) -> None:
     dataset = read_dataset(write_images(tmp_path / "data", images=10))
     placewise.train(dataset, tmp_path / "run", max_steps=2, mirrors=mirrors, quiet=True)
     run = Run.open(tmp_path / "run")

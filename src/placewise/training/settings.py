@@ -65,7 +65,7 @@ class TrainingSettings(BaseModel):
     head_settings: Given = {}
     spectrogram: bool = False
     augmentation: dict[Short, Any] = Field(default={}, max_length=64)
-    mirrors: bool = True
+    mirrors: bool = False
     val_interval: int | None = Field(default=None, ge=1, le=10**9)
 
     @classmethod
