@@ -101,6 +101,13 @@ def focus(net: Any, x: Tensor) -> Tensor:
     return net.last(torch.cat(parts, 1))
 
 
+def checks_when_it_runs(net: Any, x: Tensor) -> Tensor:
+    """It takes multiples of 8 only, but does not look while it is exported."""
+    if not torch.compiler.is_compiling() and x.shape[-1] % 8:
+        raise RuntimeError(f"{x.shape[-1]} is no multiple of 8")
+    return net.down(x)
+
+
 def seq(*layers: nn.Module) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(*layers)
 
@@ -157,6 +164,7 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (1, 32, 32),
     ),
     "picky": (lambda: Net(picky, down=conv(stride=2)), (1, 32, 32)),
+    "checks when it runs": (lambda: Net(checks_when_it_runs, down=conv(stride=2)), (1, 32, 32)),
     "padded to a multiple": (lambda: Net(to_multiple, down=conv(2, 2, 0)), (1, 30, 30)),
     "enlarged": (seq(conv(stride=2), nn.ConvTranspose2d(1, 1, 3, 2, 1)), (1, 30, 30)),
     "enlarged, uneven": (seq(conv(stride=2), nn.ConvTranspose2d(1, 1, 3, 2, 1, 1)), (1, 30, 30)),
@@ -166,7 +174,10 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "aligned": (seq(conv(stride=2)), (1, 33, 33)),
 }
 
-NONE = {"nearest pyramid", "of one size", "picky", "enlarged, uneven", "scaled", "U, cropped"}
+NONE = {
+    *("nearest pyramid", "of one size", "picky", "checks when it runs", "enlarged, uneven"),
+    *("scaled", "U, cropped"),
+}
 """Networks for which no size near is better."""
 
 

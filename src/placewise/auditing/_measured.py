@@ -21,6 +21,7 @@ from placewise.auditing._run import (
     Strides,
     as_input,
     batches,
+    channels_last,
     common_shift,
     crop,
     find_layers,
@@ -31,6 +32,7 @@ from placewise.auditing._run import (
     reporting,
     room,
     run,
+    takes_channels_last,
 )
 from placewise.auditing.borders import BorderSwap, Equivariance, border_swap, equivariance
 from placewise.auditing.effective import EffectiveField, effective_field
@@ -194,7 +196,7 @@ def _measurements(bench: _Bench, meter: _Meter) -> tuple[dict[str, Any], dict[st
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
     meter.total = sum(planned.values())
-    with reporting(meter.ran):
+    with reporting(meter.ran), channels_last(use=bench.channels_last):
         for name, runs in planned.items():
             with meter.during(runs):
                 try:
@@ -257,8 +259,8 @@ def _few_phases(stride: int, most: int) -> list[int]:
     return [0, *(powers[one] for one in reversed(chosen)), stride]
 
 
-def _at_once(model: nn.Module, images: Tensor) -> int:
-    """How many images the network takes at once: many, or one.
+def _way_to_run(model: nn.Module, images: Tensor) -> tuple[int, bool]:
+    """How many images the network takes at once, many or one, and whether channels last.
 
     Raises:
         SettingsError: it takes no image, or its output has no axis for images.
@@ -267,14 +269,14 @@ def _at_once(model: nn.Module, images: Tensor) -> int:
     try:
         both = forward(model, images)
     except SettingsError:
-        return 1
+        return 1, takes_channels_last(model, images[:1], one)
     two = measurable(both, len(images))
     if one.shape[1:] != two.shape[1:]:
         raise SettingsError(
             f"the output has the shape {tuple(one.shape)} for one image and {tuple(two.shape)} for "
             "two; wrap the network so that it returns the same for each image"
         )
-    return BATCH
+    return BATCH, takes_channels_last(model, images, two)
 
 
 @dataclass(frozen=True)
@@ -297,6 +299,7 @@ class _Bench:
     seed: int
     theoretical: Sequence[int] | None = None
     at_once: int = BATCH
+    channels_last: bool = False
     moved: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
 
     @property
@@ -332,14 +335,14 @@ class _Bench:
             )
         two = noise_images(self.shape, 2, self.seed) if self.given is None else self.middle(2)
         with undisturbed(self.model), torch.no_grad():
-            at_once = _at_once(self.model, as_input(self.model, two))
+            at_once, last = _way_to_run(self.model, as_input(self.model, two))
             try:
                 layers = find_layers(self.model, self.shape, known=self.hints.strides())
-                last = list(layers)[-1]
-                read = self._read(last, map_sizes(self.model, self.shape, [last])[last])
+                name = list(layers)[-1]
+                read = self._read(name, map_sizes(self.model, self.shape, [name])[name])
             except SettingsError:
                 layers, read = {}, None
-        return replace(self, layers=layers, theoretical=read, at_once=at_once)
+        return replace(self, layers=layers, theoretical=read, at_once=at_once, channels_last=last)
 
     def _read(self, layer: str, sides: tuple[int, ...]) -> Sequence[int] | None:
         """Pixels along each axis that a place of a map can read; None if they were not counted."""
