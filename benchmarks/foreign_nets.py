@@ -767,7 +767,8 @@ def define_what_cpu_builds_lack() -> None:
     found = Path.glob
     Path.glob = lambda path, what, **more: [] if "torchaudio" in what else found(path, what, **more)
     try:
-        import torchaudio  # noqa: F401  (transformers imports it too)
+        with contextlib.suppress(ModuleNotFoundError):
+            import torchaudio  # noqa: F401  (transformers imports it too)
     finally:
         Path.glob = found
 

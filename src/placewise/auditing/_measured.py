@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from placewise.auditing._draws import noise_images
+from placewise.auditing._faster import fastest, following
 from placewise.auditing._numbers import Finding
 from placewise.auditing._run import (
     OUTPUT,
@@ -32,7 +33,6 @@ from placewise.auditing._run import (
     reporting,
     room,
     run,
-    takes_channels_last,
 )
 from placewise.auditing.borders import BorderSwap, Equivariance, border_swap, equivariance
 from placewise.auditing.effective import EffectiveField, effective_field
@@ -259,8 +259,8 @@ def _few_phases(stride: int, most: int) -> list[int]:
     return [0, *(powers[one] for one in reversed(chosen)), stride]
 
 
-def _way_to_run(model: nn.Module, images: Tensor) -> tuple[int, bool]:
-    """How many images the network takes at once, many or one, and whether channels last.
+def _at_once(model: nn.Module, images: Tensor) -> int:
+    """How many images the network takes at once: many, or one.
 
     Raises:
         SettingsError: it takes no image, or its output has no axis for images.
@@ -269,14 +269,14 @@ def _way_to_run(model: nn.Module, images: Tensor) -> tuple[int, bool]:
     try:
         both = forward(model, images)
     except SettingsError:
-        return 1, takes_channels_last(model, images[:1], one)
+        return 1
     two = measurable(both, len(images))
     if one.shape[1:] != two.shape[1:]:
         raise SettingsError(
             f"the output has the shape {tuple(one.shape)} for one image and {tuple(two.shape)} for "
             "two; wrap the network so that it returns the same for each image"
         )
-    return BATCH, takes_channels_last(model, images, two)
+    return BATCH
 
 
 @dataclass(frozen=True)
@@ -335,14 +335,26 @@ class _Bench:
             )
         two = noise_images(self.shape, 2, self.seed) if self.given is None else self.middle(2)
         with undisturbed(self.model), torch.no_grad():
-            at_once, last = _way_to_run(self.model, as_input(self.model, two))
+            images = as_input(self.model, two)
+            at_once = _at_once(self.model, images)
             try:
                 layers = find_layers(self.model, self.shape, known=self.hints.strides())
                 name = list(layers)[-1]
                 read = self._read(name, map_sizes(self.model, self.shape, [name])[name])
             except SettingsError:
                 layers, read = {}, None
-        return replace(self, layers=layers, theoretical=read, at_once=at_once, channels_last=last)
+            images, names = images[:at_once], tuple(dict.fromkeys([*layers, OUTPUT]))
+            with following(self.model) as found:
+                expected = run(self.model, images, names)
+            model, last = fastest(self.model, images, expected, found.foldable(expected))
+        return replace(
+            self,
+            model=model,
+            layers=layers,
+            theoretical=read,
+            at_once=at_once,
+            channels_last=last,
+        )
 
     def _read(self, layer: str, sides: tuple[int, ...]) -> Sequence[int] | None:
         """Pixels along each axis that a place of a map can read; None if they were not counted."""

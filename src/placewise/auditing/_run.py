@@ -307,50 +307,30 @@ def reporting(ran: Callable[[Tensor], None]) -> Iterator[None]:
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Orders of numbers in memory in which a processor convolves faster, by the axes of a batch."""
 
-_last: ContextVar[bool] = ContextVar("_last", default=False)
+_last: ContextVar[tuple[bool, bool]] = ContextVar("_last", default=(False, True))
 
 
 @contextmanager
-def channels_last(*, use: bool = True) -> Iterator[None]:
+def channels_last(*, use: bool = True, strictly: bool = False) -> Iterator[None]:
     """Give networks their images with the channels of a pixel side by side in memory.
 
     The numbers are the same, and outputs differ by rounding only; but a network that calls `view`
-    on a map fails, and one that reads memory itself gives others: see `takes_channels_last`.
+    on a map fails, and one that reads memory itself gives others: see `_faster.fastest`.
+
+    Args:
+        use: whether to.
+        strictly: whether a network that fails so is not run once more on images as usual.
 
     Example:
         >>> with channels_last():
         ...     forward(nn.Identity(), torch.ones(1, 2, 3, 3)).stride()
         (18, 1, 6, 2)
     """
-    token = _last.set(use)
+    token = _last.set((use, strictly))
     try:
         yield
     finally:
         _last.reset(token)
-
-
-def takes_channels_last(model: nn.Module, images: Tensor, expected: Tensor) -> bool:
-    """Whether a network gives the same outputs for images that lie channels last.
-
-    Args:
-        model: a network inside `undisturbed`.
-        images: (N, C, *space) on a processor; for others it is False.
-        expected: its output for them.
-
-    Example:
-        >>> images = torch.ones(2, 3, 4, 4)
-        >>> takes_channels_last(nn.Identity(), images, images)
-        True
-    """
-    if images.ndim not in CHANNELS_LAST or images.device.type != "cpu":
-        return False
-    try:
-        with channels_last():
-            found = run(model, images)[OUTPUT]
-    except SettingsError:
-        return False
-    rounding = 1e-4 * float(expected.abs().max())
-    return found.shape == expected.shape and torch.allclose(found, expected, 0, rounding)
 
 
 def forward(model: nn.Module, images: Tensor) -> object:
@@ -366,14 +346,16 @@ def forward(model: nn.Module, images: Tensor) -> object:
         >>> forward(nn.Identity(), torch.ones(1))
         tensor([1.])
     """
-    kept = torch.preserve_format
-    layout = CHANNELS_LAST.get(images.ndim, kept) if _last.get() else kept
+    kept, (last, strictly) = torch.preserve_format, _last.get()
+    layout = CHANNELS_LAST.get(images.ndim, kept) if last else kept
     try:
         output: object = model(images.clone(memory_format=layout))
     except SettingsError:
         raise
     except Exception as error:
-        if layout is not kept:  # e.g. a view of a map that had one place in the size tried before
+        if (
+            layout is not kept and not strictly
+        ):  # e.g. a view of a map that had one place in the size tried before
             with channels_last(use=False):
                 return forward(model, images)
         raise SettingsError(

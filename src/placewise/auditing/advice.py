@@ -22,7 +22,6 @@ from placewise.auditing._walks import AllWalks
 from placewise.auditing.alignment import (
     Alignment,
     SizeAlignment,
-    alignment,
     alignment_over,
     candidates,
 )
@@ -128,7 +127,7 @@ def advise(walks: AllWalks, found: Alignment, paths: Paths, capture: Capture) ->
         No trials if the size is aligned already, or if no size near it can be.
 
     Example:
-        >>> from torch import nn
+        >>> from placewise.auditing.alignment import alignment
         >>> from placewise.graph import capture
         >>> net = nn.Conv2d(1, 1, 3, stride=2, padding=1)
         >>> graph = capture(net, (1, 32, 32))
@@ -152,7 +151,8 @@ def _tried(size: tuple[int, ...], before: Paths, capture: Capture) -> Trial:
         paths = count_paths(graph, graph.last_map)
     except PlacewiseError as error:
         return Trial(size, refused=str(error))
-    misaligned = {layer.node for layer in alignment(graph).misaligned}
+    own = (walk.at(walk.side) for walk in AllWalks(graph).every())
+    misaligned = {layer.node for walk in own for layer in walk.misaligned}
     return Trial(size, "", len(misaligned), paths, less_equal(paths, before))
 
 
