@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -553,7 +554,8 @@ def remedies(content: dict) -> str:
 def mended(content: dict) -> str:
     def said(found: dict, digits: int = 1) -> str:
         seeds = found["seeds"]
-        return f"{found['mean']:.{digits}f} ({min(seeds):.{digits}f}–{max(seeds):.{digits}f})"
+        spread = f" ± {statistics.stdev(seeds):.{digits}f}" if len(seeds) > 1 else ""
+        return f"{found['mean']:.{digits}f}{spread}"
 
     rows = [
         [
@@ -574,7 +576,7 @@ def mended(content: dict) -> str:
         f"## What a remedy costs a trained network\n\n`{content['command']}`: digits anywhere on images "
         f"of {content['image'][1]} × {content['image'][2]}, {content['steps']} steps, then "
         f"{content['fine-tuning steps']} more at a tenth of the rate; {content['test images']} test "
-        "images; mean, and least and most of the seeds.\n\n" + table(header, rows)
+        "images; mean ± standard deviation of the seeds.\n\n" + table(header, rows)
     )
 
 

@@ -240,7 +240,7 @@ def _advice_said(counted: Counted) -> str:
 def _remains_said(paths: Paths) -> str:
     """What is uneven in paths at a size at which no layer is misaligned."""
     names = corner_names(len(paths.sides))
-    ends = "corners" if len(paths.sides) > 1 else "ends"
+    ends, every = ("corners", "all corners") if len(paths.sides) > 1 else ("ends", "both ends")
     best, worst = max(paths.corners), min(paths.corners)
     if paths.maximum == paths.minimum:
         return "every pixel has equally many paths"
@@ -250,9 +250,9 @@ def _remains_said(paths: Paths) -> str:
         first, last = names[paths.corners.index(best)], names[paths.corners.index(worst)]
         return f"the {first} still has {times(paths.corner_ratio)} the paths of the {last}"
     if paths.max_over_corner < ALIKE:
-        return f"all {ends} have about as many paths as the best-served pixel"
+        return f"{every} have about as many paths as the best-served pixel"
     more = times(paths.max_over_corner)
-    return f"all {ends} are equal; the best-served pixel still has {more} their paths"
+    return f"{every} are equal; the best-served pixel still has {more} their paths"
 
 
 def _unseen_said(counted: Counted) -> str:

@@ -159,11 +159,12 @@ def _samples(maps: Tensor, images: Tensor, places: int, seed: int, first: int) -
     size = tuple(maps.shape[2:])
     axes = [(2 * np.arange(n) + 1) / n - 1 for n in size]
     grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], 1)
-    raw = _resized(images, size).flatten(2).cpu()
+    raw = _resized(images, size).cpu()
     found = []
-    for number, features in enumerate(maps.flatten(2).cpu()):
+    for number, features in enumerate(maps.cpu()):
         order = torch.randperm(len(grid), generator=generator(seed, first + number))[:places]
-        here, pixels = (one[:, order].T.double().numpy() for one in (features, raw[number]))
+        at = (slice(None), *torch.unravel_index(order, size))
+        here, pixels = (one[at].T.double().numpy() for one in (features, raw[number]))
         found.append(_Sample(size, here, pixels, grid[order.numpy()]))
     return found
 
