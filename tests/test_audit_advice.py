@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from audit_nets import Net
 from placewise.auditing import Audit, audit
-from placewise.auditing._walks import same_padding
+from placewise.auditing._walks import Walks, same_padding
 from placewise.auditing.alignment import alignment
 from placewise.errors import SettingsError
-from placewise.graph import capture
+from placewise.graph import Graph, capture
 from placewise.remedies import mend
 
 Forward = Callable[[Any, Tensor], Tensor]
@@ -217,6 +217,49 @@ def test_the_verdict_says_what_remains_uneven():
     )
     assert said and float(said[1]) == pytest.approx(most, rel=0.06)
     assert found.to_dict()["evenness"]["tried"][-1]["max_over_corner"] == pytest.approx(most, 1e-5)
+
+
+def test_a_signal_has_two_ends():
+    net = nn.Sequential(nn.Conv1d(1, 1, 9, 2, 4), nn.Conv1d(1, 1, 9, 2, 4))
+    verdict = audit(net, (1, 250), measure=False).verdict
+    assert "At 249 both ends are equal; the best-served sample still has" in verdict
+
+
+def test_the_chart_of_sizes_speaks_of_what_it_shows():
+    captions = [
+        next(
+            one.caption
+            for name, one in audit(net, shape, measure=False).drawings.items()
+            if name == "sizes"
+        )
+        for net, shape in ((pyramid("nearest"), (1, 32, 32)), (conv(stride=2), (1, 32, 34)))
+    ]
+    assert ["Green lines" in one for one in captions] == [False, True]
+    assert ["is highlighted" in one for one in captions] == [True, False]
+
+
+def test_a_network_that_would_take_too_much_memory_is_not_run(monkeypatch: pytest.MonkeyPatch):
+    """Then the graph of the size alone speaks for it."""
+    build, shape = ZOO["checks when it runs"]
+    monkeypatch.setattr("placewise.auditing.advice.LIMIT", 4 * 33 * 33)
+    assert "33 would be stride-aligned" in audit(build(), shape, measure=False).verdict
+    monkeypatch.setattr("placewise.auditing.advice.LIMIT", 4 * (35 * 35 + 18 * 18))
+    assert "would be" not in audit(build(), shape, measure=False).verdict
+
+
+def test_an_audit_walks_each_axis_once(monkeypatch: pytest.MonkeyPatch):
+    made: list[tuple[int, int, bool]] = []
+    start = Walks.__init__
+
+    def counted(walks: Walks, graph: Graph, axis: int, *, computed: bool = False) -> None:
+        made.append((id(graph), axis, computed))
+        kept.append(graph)
+        start(walks, graph, axis, computed=computed)
+
+    kept: list[Graph] = []
+    monkeypatch.setattr(Walks, "__init__", counted)
+    assert audit(ZOO["same"][0](), (1, 32, 32), measure=False).sizes
+    assert len(made) >= 4 and len(set(made)) == len(made)
 
 
 def said_of(name: str) -> Audit:

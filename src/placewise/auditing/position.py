@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -163,7 +164,7 @@ def _samples(maps: Tensor, images: Tensor, places: int, seed: int, first: int) -
     found = []
     for number, features in enumerate(maps.cpu()):
         order = torch.randperm(len(grid), generator=generator(seed, first + number))[:places]
-        at = (slice(None), *torch.unravel_index(order, size))
+        at: Any = (slice(None), *torch.unravel_index(order, size))
         here, pixels = (one[at].T.double().numpy() for one in (features, raw[number]))
         found.append(_Sample(size, here, pixels, grid[order.numpy()]))
     return found

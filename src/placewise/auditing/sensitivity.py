@@ -448,12 +448,11 @@ def _signed(
 ) -> FloatArray:
     """(*cells) mean over signs of |Σ ± gradient| over each cell and the channels (C, *space)."""
     total: FloatArray = np.zeros([len(start) for start in starts])
-    channels, *space = gradient.shape
-    if total.shape == tuple(space) and 2 ** (channels - 1) <= DRAWS:
-        first, *others = gradient.numpy()
-        for signs in itertools.product((1, -1), repeat=len(others)):
-            total += np.abs(sum(map(np.multiply, signs, others), first))
-        return total / 2 ** len(others)
+    others = len(gradient) - 1
+    if total.shape == gradient.shape[1:] and 2**others <= DRAWS:
+        for signs in itertools.product((1, -1), repeat=others):
+            total += np.abs(np.tensordot((1, *signs), gradient.numpy(), 1))
+        return total / 2**others
     for _ in range(DRAWS):
         signs = 2 * torch.randint(0, 2, gradient.shape, generator=draws) - 1
         total += np.abs(block_sums((gradient * signs).sum(0).numpy(), starts))
