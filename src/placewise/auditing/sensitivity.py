@@ -448,11 +448,11 @@ def _signed(
 ) -> FloatArray:
     """(*cells) mean over signs of |Σ ± gradient| over each cell and the channels (C, *space)."""
     total: FloatArray = np.zeros([len(start) for start in starts])
-    others = len(gradient) - 1
-    if total.shape == gradient.shape[1:] and 2**others <= DRAWS:
-        for signs in itertools.product((1, -1), repeat=others):
-            total += np.abs(np.tensordot((1, *signs), gradient.numpy(), 1))
-        return total / 2**others
+    ways = 1 << (len(gradient) - 1)
+    if total.shape == gradient.shape[1:] and ways <= DRAWS:
+        for way in itertools.product((1,), *[(1, -1)] * (len(gradient) - 1)):
+            total += np.abs(np.tensordot(way, gradient.numpy(), 1))
+        return total / ways
     for _ in range(DRAWS):
         signs = 2 * torch.randint(0, 2, gradient.shape, generator=draws) - 1
         total += np.abs(block_sums((gradient * signs).sum(0).numpy(), starts))
