@@ -354,8 +354,19 @@ def audit_speed(content: dict) -> str:
         f"{content['rounds']} alternating rounds, {content['threads']} threads, a load of "
         f"{content['load']:.1f}, torch {content['torch']}. The first audit of a process took "
         f"{content['first_audit_seconds']:.2f} s. The all-ones gradient costs a run of the whole "
-        "network in floating point, and gives no exact integers.\n\n"
+        "network in floating point, and gives no exact integers."
+        + _measuring(content.get("with_measuring"))
+        + "\n\n"
         + table(["what", "s by the clock", "s of processors", "in those of counting"], rows)
+    )
+
+
+def _measuring(found: dict | None) -> str:
+    if found is None:
+        return ""
+    return (
+        f" With measuring, {found['network']}: {found['processor_seconds']} s of processors by "
+        f"{found['threads']} threads."
     )
 
 
