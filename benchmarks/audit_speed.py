@@ -108,12 +108,12 @@ def main() -> None:
     of_audit, of_process = map(float, measured.stdout.split())
     net = resnet50().eval()
     graph, twin = capture(net, SHAPE), ones(net)
-    seed = {graph.outputs[0]: COUNTS.filled(graph.nodes[graph.outputs[0]].layout.grid, 1)}
+    seed = {graph.outputs[0]: graph.ones(graph.outputs[0], COUNTS)}
     steps: dict[str, Callable[[], Any]] = {
         "audit, structural": lambda: audit(net, SHAPE, measure=False),
         "capture by torch.export": lambda: capture(net, SHAPE, how="export"),
         "capture by recording": lambda: capture(net, SHAPE, how="recorded"),
-        "counting paths": lambda: graph.backward(seed, COUNTS)[0],
+        "counting paths": lambda: graph.to_image(seed, COUNTS),
         "gradient of the all-ones network": lambda: gradient(twin),
     }
     fields = lens(net)

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import foreign_nets
 from placewise.auditing.paths import count_paths
 from placewise.graph import Graph, capture
 from placewise.ops import Status
@@ -78,15 +79,7 @@ def timm_cases() -> Iterator[Case]:
 
 
 def smp_cases() -> Iterator[Case]:
-    import segmentation_models_pytorch as smp
-
-    for name in sorted(smp.MODEL_ARCHITECTURES_MAPPING):
-        encoder = "tu-vit_tiny_patch16_224" if name == "dpt" else "resnet18"
-
-        def build(name: str = name, encoder: str = encoder) -> Built:
-            size = 224 if name == "dpt" else 256
-            return smp.create_model(name, encoder, encoder_weights=None), (3, size, size)
-
+    for name, build in foreign_nets.smp_cases(256):
         yield f"smp:{name}", build
 
 

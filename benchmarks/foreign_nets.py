@@ -583,14 +583,15 @@ def monai_cases() -> Iterator[Case]:
 # --- segmentation_models_pytorch ------------------------------------------------------------------
 
 
-def smp_cases() -> Iterator[Case]:
+def smp_cases(side: int = 128) -> Iterator[Case]:
+    """Every decoder, on images of this side."""
     import segmentation_models_pytorch as smp
 
     for name in sorted(smp.MODEL_ARCHITECTURES_MAPPING):
         encoder = "tu-vit_tiny_patch16_224" if name == "dpt" else "resnet18"
 
         def build(name: str = name, encoder: str = encoder) -> Built:
-            size = 224 if name == "dpt" else 128
+            size = 224 if name == "dpt" else side
             return smp.create_model(name, encoder, encoder_weights=None), (3, size, size)
 
         yield name, build
@@ -766,7 +767,8 @@ def define_what_cpu_builds_lack() -> None:
     found = Path.glob
     Path.glob = lambda path, what, **more: [] if "torchaudio" in what else found(path, what, **more)
     try:
-        import torchaudio  # noqa: F401  (transformers imports it too)
+        with contextlib.suppress(ModuleNotFoundError):
+            import torchaudio  # noqa: F401  (transformers imports it too)
     finally:
         Path.glob = found
 

@@ -27,7 +27,7 @@ from placewise.remedies import mend
 
 RESULTS = Path(__file__).parent / "results" / "mended.json"
 SIDE, DIGIT = 32, 16
-SEEDS, STEPS, MORE, BATCH, RATE = 1, 300, 60, 32, 3e-3
+SEEDS, STEPS, MORE, BATCH, RATE = 3, 300, 60, 32, 3e-3
 TESTED, PLACES, SHOWN = 597, 2, 64
 """Digits that no network learns from, each put at two places; those on which outputs are compared."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -353,8 +354,19 @@ def audit_speed(content: dict) -> str:
         f"{content['rounds']} alternating rounds, {content['threads']} threads, a load of "
         f"{content['load']:.1f}, torch {content['torch']}. The first audit of a process took "
         f"{content['first_audit_seconds']:.2f} s. The all-ones gradient costs a run of the whole "
-        "network in floating point, and gives no exact integers.\n\n"
+        "network in floating point, and gives no exact integers."
+        + _measuring(content.get("with_measuring"))
+        + "\n\n"
         + table(["what", "s by the clock", "s of processors", "in those of counting"], rows)
+    )
+
+
+def _measuring(found: dict | None) -> str:
+    if found is None:
+        return ""
+    return (
+        f" With measuring, {found['network']}: {found['processor_seconds']} s of processors by "
+        f"{found['threads']} threads."
     )
 
 
@@ -553,7 +565,8 @@ def remedies(content: dict) -> str:
 def mended(content: dict) -> str:
     def said(found: dict, digits: int = 1) -> str:
         seeds = found["seeds"]
-        return f"{found['mean']:.{digits}f} ({min(seeds):.{digits}f}–{max(seeds):.{digits}f})"
+        spread = f" ± {statistics.stdev(seeds):.{digits}f}" if len(seeds) > 1 else ""
+        return f"{found['mean']:.{digits}f}{spread}"
 
     rows = [
         [
@@ -574,7 +587,7 @@ def mended(content: dict) -> str:
         f"## What a remedy costs a trained network\n\n`{content['command']}`: digits anywhere on images "
         f"of {content['image'][1]} × {content['image'][2]}, {content['steps']} steps, then "
         f"{content['fine-tuning steps']} more at a tenth of the rate; {content['test images']} test "
-        "images; mean, and least and most of the seeds.\n\n" + table(header, rows)
+        "images; mean ± standard deviation of the seeds.\n\n" + table(header, rows)
     )
 
 

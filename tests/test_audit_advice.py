@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from audit_nets import Net
 from placewise.auditing import Audit, audit
-from placewise.auditing._walks import same_padding
+from placewise.auditing._walks import Walks, same_padding
 from placewise.auditing.alignment import alignment
 from placewise.errors import SettingsError
-from placewise.graph import capture
+from placewise.graph import Graph, capture
 from placewise.remedies import mend
 
 Forward = Callable[[Any, Tensor], Tensor]
@@ -101,6 +101,13 @@ def focus(net: Any, x: Tensor) -> Tensor:
     return net.last(torch.cat(parts, 1))
 
 
+def checks_when_it_runs(net: Any, x: Tensor) -> Tensor:
+    """It takes multiples of 8 only, but does not look while it is exported."""
+    if not torch.compiler.is_compiling() and x.shape[-1] % 8:
+        raise RuntimeError(f"{x.shape[-1]} is no multiple of 8")
+    return net.down(x)
+
+
 def seq(*layers: nn.Module) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(*layers)
 
@@ -157,6 +164,7 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (1, 32, 32),
     ),
     "picky": (lambda: Net(picky, down=conv(stride=2)), (1, 32, 32)),
+    "checks when it runs": (lambda: Net(checks_when_it_runs, down=conv(stride=2)), (1, 32, 32)),
     "padded to a multiple": (lambda: Net(to_multiple, down=conv(2, 2, 0)), (1, 30, 30)),
     "enlarged": (seq(conv(stride=2), nn.ConvTranspose2d(1, 1, 3, 2, 1)), (1, 30, 30)),
     "enlarged, uneven": (seq(conv(stride=2), nn.ConvTranspose2d(1, 1, 3, 2, 1, 1)), (1, 30, 30)),
@@ -166,7 +174,10 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "aligned": (seq(conv(stride=2)), (1, 33, 33)),
 }
 
-NONE = {"nearest pyramid", "of one size", "picky", "enlarged, uneven", "scaled", "U, cropped"}
+NONE = {
+    *("nearest pyramid", "of one size", "picky", "checks when it runs", "enlarged, uneven"),
+    *("scaled", "U, cropped"),
+}
 """Networks for which no size near is better."""
 
 
@@ -206,6 +217,49 @@ def test_the_verdict_says_what_remains_uneven():
     )
     assert said and float(said[1]) == pytest.approx(most, rel=0.06)
     assert found.to_dict()["evenness"]["tried"][-1]["max_over_corner"] == pytest.approx(most, 1e-5)
+
+
+def test_a_signal_has_two_ends():
+    net = nn.Sequential(nn.Conv1d(1, 1, 9, 2, 4), nn.Conv1d(1, 1, 9, 2, 4))
+    verdict = audit(net, (1, 250), measure=False).verdict
+    assert "At 249 both ends are equal; the best-served sample still has" in verdict
+
+
+def test_the_chart_of_sizes_speaks_of_what_it_shows():
+    captions = [
+        next(
+            one.caption
+            for name, one in audit(net, shape, measure=False).drawings.items()
+            if name == "sizes"
+        )
+        for net, shape in ((pyramid("nearest"), (1, 32, 32)), (conv(stride=2), (1, 32, 34)))
+    ]
+    assert ["Green lines" in one for one in captions] == [False, True]
+    assert ["is highlighted" in one for one in captions] == [True, False]
+
+
+def test_a_network_that_would_take_too_much_memory_is_not_run(monkeypatch: pytest.MonkeyPatch):
+    """Then the graph of the size alone speaks for it."""
+    build, shape = ZOO["checks when it runs"]
+    monkeypatch.setattr("placewise.auditing.advice.LIMIT", 4 * 33 * 33)
+    assert "33 would be stride-aligned" in audit(build(), shape, measure=False).verdict
+    monkeypatch.setattr("placewise.auditing.advice.LIMIT", 4 * (35 * 35 + 18 * 18))
+    assert "would be" not in audit(build(), shape, measure=False).verdict
+
+
+def test_an_audit_walks_each_axis_once(monkeypatch: pytest.MonkeyPatch):
+    made: list[tuple[int, int, bool]] = []
+    start = Walks.__init__
+
+    def counted(walks: Walks, graph: Graph, axis: int, *, computed: bool = False) -> None:
+        made.append((id(graph), axis, computed))
+        kept.append(graph)
+        start(walks, graph, axis, computed=computed)
+
+    kept: list[Graph] = []
+    monkeypatch.setattr(Walks, "__init__", counted)
+    assert audit(ZOO["same"][0](), (1, 32, 32), measure=False).sizes
+    assert len(made) >= 4 and len(set(made)) == len(made)
 
 
 def said_of(name: str) -> Audit:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
-from placewise.auditing._walks import same_padding
+from placewise.auditing._walks import AllWalks, same_padding
 from placewise.auditing.alignment import alignment, alignment_over
 from placewise.auditing.paths import count_paths
 from placewise.graph import capture
@@ -33,7 +33,7 @@ REST = {
 @pytest.mark.parametrize("name", REST)
 def test_even_sizes_of_backbones(name: str):
     found = graph_of(name, 224, 224)
-    curve = alignment_over(found, range(192, 260))
+    curve = alignment_over(AllWalks(found), range(192, 260))
     assert [one.size for one in curve if one.aligned] == [
         size for size in range(192, 260) if size % 32 == REST[name]
     ]
@@ -169,7 +169,7 @@ def test_the_walk_says_what_a_capture_at_each_size_says(name: str):
     found = graph(net, 1, start, start)
     assert alignment(found).stopped is None
     compared, aligned = 0, 0
-    for one in alignment_over(found, SIZES, computed=name == "same"):
+    for one in alignment_over(AllWalks(found), SIZES, computed=name == "same"):
         assert one.possible == runs(net, one.size)
         if one.possible:
             real = alignment(graph(net, 1, one.size, one.size))
@@ -307,7 +307,7 @@ def test_findings_are_plain():
         [[193, 225], [193, 225]],
         [32, 32],
     )
-    (one,) = alignment_over(graph_of("resnet18", 224, 224), [224])
+    (one,) = alignment_over(AllWalks(graph_of("resnet18", 224, 224)), [224])
     assert one.to_dict() == {
         "size": 224,
         "aligned": False,

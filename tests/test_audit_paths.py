@@ -27,6 +27,7 @@ from placewise.auditing.unseen import unseen
 from placewise.errors import SettingsError
 from placewise.graph import capture
 from placewise.ops import COUNTS, Packed
+from plain_walks import backward
 
 
 def plain(layers: int, side: int, **settings) -> list[int]:
@@ -458,7 +459,7 @@ def test_fractions_that_are_counted_in_units_are_those_that_are_counted_one_by_o
     parts = [Partial(9, shortcut=number % 2 > 0) for number in range(4)]
     found = graph(nn.Sequential(*parts, nn.AvgPool1d(3, 2, 1)), 1, 9)
     assert found.unit == 16
-    one_by_one = found.backward({found.last_map: COUNTS.filled((1, 1, 5), 1)}, COUNTS)[0]
+    one_by_one = backward(found, {found.last_map: COUNTS.filled((1, 1, 5), 1)}, COUNTS)[0]
     ways = count_paths(found)
     assert ways.counts.tolist() == one_by_one.ravel().tolist()
     assert any(isinstance(count, Fraction) for count in ways.counts)

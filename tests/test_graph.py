@@ -20,6 +20,7 @@ from placewise.errors import CaptureError, SettingsError
 from placewise.graph import Graph, capture, capture_program
 from placewise.graph.build import Builder, Part
 from placewise.ops import COUNTS, EXISTS, TABLE, Operand, Operator, Status, rule
+from plain_walks import backward
 
 SHAPE = (2, 9, 8)
 
@@ -27,7 +28,7 @@ SHAPE = (2, 9, 8)
 def ways(graph: Graph) -> np.ndarray:
     """From each value of the image to all outputs."""
     seeds = {n: COUNTS.filled(graph.nodes[n].layout.grid, 1) for n in graph.outputs}
-    found = graph.backward(seeds, COUNTS)[0]
+    found = backward(graph, seeds, COUNTS)[0]
     return COUNTS.filled(graph.nodes[0].layout.grid) if found is None else found
 
 
@@ -442,7 +443,7 @@ def test_an_unknown_operation_is_counted_and_reads_everything(unknown_operation:
         assert [n.status for n in graph.nodes] == ["exact", "guessed", "guessed", "exact"]
         seed = EXISTS.filled(graph.nodes[1].layout.grid)
         seed.flat[0] = True
-        seen = graph.backward({1: seed}, EXISTS)[0]
+        seen = backward(graph, {1: seed}, EXISTS)[0]
         assert seen is not None
         assert seen.all()
 

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 from audit_nets import NETS
 from placewise.graph import Graph, capture
 from placewise.ops import COUNTS, EXISTS, Status
+from plain_walks import backward
 
 ONE_CALL = {"attention of torch"}
 """Its attention is one function of Python to torch's overrides, so that it has no twin."""
@@ -182,8 +183,10 @@ def ones_gradient(net: nn.Module, shape: Sequence[int]) -> np.ndarray:
 def counted(graph: Graph) -> np.ndarray:
     """(channels, *space): ways that the graph finds."""
     ways, ways_at_all = (
-        graph.backward(
-            {n: algebra.filled(graph.nodes[n].layout.grid, 1) for n in graph.outputs}, algebra
+        backward(
+            graph,
+            {n: algebra.filled(graph.nodes[n].layout.grid, 1) for n in graph.outputs},
+            algebra,
         )[0]
         for algebra in (COUNTS, EXISTS)
     )
@@ -249,7 +252,7 @@ class Alive(TorchFunctionMode):
 
 
 def grids(graph: Graph, seeds: dict[int, np.ndarray]) -> np.ndarray:
-    found = graph.backward(seeds, EXISTS)[0]
+    found = backward(graph, seeds, EXISTS)[0]
     return EXISTS.filled(graph.nodes[0].layout.grid) if found is None else found
 
 

@@ -17,6 +17,7 @@ from placewise.layers.convolution import Convolution
 from placewise.layers.local import LocallyConnected
 from placewise.ops import COUNTS
 from placewise.paddings import PADDINGS
+from plain_walks import backward
 
 WAYS = ("dense", "gathered", "in parts")
 
@@ -171,7 +172,7 @@ def test_the_audit_counts_what_each_place_reads(sides, padding):
     assert not graph.unknown
     (output,) = graph.outputs
     seed = COUNTS.filled(graph.nodes[output].layout.grid, 1)
-    counts = graph.backward({output: seed}, COUNTS)[0]
+    counts = backward(graph, {output: seed}, COUNTS)[0]
     assert counts.ravel().tolist() == given.grad.flatten().tolist()
 
 

@@ -14,21 +14,9 @@ from placewise.auditing._numbers import logarithms
 from placewise.auditing.memory import LIMIT, bytes_to_count, bytes_to_measure, check_memory
 from placewise.auditing.paths import Paths, count_paths, padding_paths
 from placewise.errors import SettingsError
-from placewise.graph import Graph, capture
+from placewise.graph import capture
 from placewise.ops import COUNTS, EXISTS, Packed, refined, together
-from placewise.ops.algebra import Algebra, Grid
-
-
-def forward(graph: Graph, start: Grid, algebra: Algebra, fill: object) -> list[Grid]:
-    """The walk forward with plain grids."""
-    grids = [start]
-    for node in graph.nodes[1:]:
-        grid = algebra.filled(node.layout.grid)
-        for edge in node.edges:
-            read = edge.operator.forward(grids[edge.source], algebra, fill)
-            grid = algebra.join(grid, read)
-        grids.append(grid)
-    return grids
+from plain_walks import backward, forward
 
 
 @pytest.mark.parametrize("name", sorted(NETS)[::4])
@@ -38,9 +26,9 @@ def test_both_walks_are_those_of_plain_grids(name: str) -> None:
     image, unit = graph.nodes[0].layout.grid, graph.unit
     for number in {graph.last_map, *graph.outputs}:
         ones = COUNTS.filled(graph.nodes[number].layout.grid, unit)
-        plain = graph.backward({number: ones}, COUNTS)
+        plain = backward(graph, {number: ones}, COUNTS)
         seeds = {number: graph.ones(number, COUNTS, None, unit)}
-        for node, found in graph.packed_backward(seeds, COUNTS):
+        for node, found in graph.backward(seeds, COUNTS):
             assert (found is None) == (plain[node] is None)
             assert found is None or np.array_equal(found.whole(), plain[node]), node
         start = COUNTS.filled(image, unit)
@@ -64,7 +52,7 @@ def test_a_large_image_is_counted_from_few_numbers() -> None:
     graph = capture(deep(), (1, 400, 90))
     paths = count_paths(graph)
     number = graph.last_map
-    plain = graph.backward({number: COUNTS.filled(graph.nodes[number].layout.grid, 1)}, COUNTS)[0]
+    plain = backward(graph, {number: COUNTS.filled(graph.nodes[number].layout.grid, 1)}, COUNTS)[0]
     assert np.array_equal(paths.counts, plain[0, 0])
     assert paths.packed.core.size < plain.size / 20
     truth = Paths("spatial", "plain", Packed.of(plain[0, 0]))

@@ -27,6 +27,7 @@ from placewise.paddings import (
     Symmetric,
     Zeros,
 )
+from plain_walks import backward
 
 ROW = [1.0, 2.0, 3.0, 4.0]
 
@@ -236,7 +237,7 @@ def test_path_counts_by_the_audit(name: str, size: int):
     assert not graph.unknown
     (output,) = graph.outputs
     seed = COUNTS.filled(graph.nodes[output].layout.grid, 1)
-    counts = graph.backward({output: seed}, COUNTS)[0].ravel()
+    counts = backward(graph, {output: seed}, COUNTS)[0].ravel()
     ratio = Fraction(int(counts[0]), int(counts[32]))
     assert float(ratio) == pytest.approx(EDGE_TO_CENTRE[name, size], abs=5e-4)
     assert (ratio == 1) == (EDGE_TO_CENTRE[name, size] == 1)
@@ -250,7 +251,7 @@ def test_facts_by_the_audit(name: str):
         graph = capture(stack(name, size, depth=3), (1, 16))
         (output,) = graph.outputs
         seed = COUNTS.filled(graph.nodes[output].layout.grid, 1)
-        counts = graph.backward({output: seed}, COUNTS)[0].ravel()
+        counts = backward(graph, {output: seed}, COUNTS)[0].ravel()
         uniform.append(len(set(counts.tolist())) == 1)
         assert not graph.unknown
         assert (graph.nodes[output].layout.grid[-1] == 16) == rule.keeps_size

@@ -127,6 +127,31 @@ def own_line(error: BaseException) -> str:
     return f"{last[0].filename}:{last[0].lineno}" if last else ""
 
 
+LONGEST = 200
+"""Characters of a foreign message that are shown."""
+
+
+def first_line(error: BaseException | None) -> str:
+    r"""What an error of other code says, on one line: its class, and the first line of its message.
+
+    An error of placewise is a sentence by itself and is given whole, without its class.
+
+    Args:
+        error: of the user's network or of a library.
+
+    Example:
+        >>> first_line(RuntimeError("shapes differ.\nat layer 3")), first_line(KeyError())
+        ('RuntimeError: shapes differ', 'KeyError')
+        >>> first_line(SettingsError("sizes differ; give one size"))
+        'sizes differ; give one size'
+    """
+    said = str(error).strip().partition("\n")[0].rstrip(". ")
+    if isinstance(error, PlacewiseError):
+        return said
+    said = said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 _PASSED_OVER = (
     *(str(Path(place, name)) for place in _INSTALLED for name in ("torch", "numpy")),

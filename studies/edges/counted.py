@@ -42,8 +42,9 @@ def pascal(layers: int = 7) -> dict[str, Any]:
 def _triangle(size: int, layers: int) -> dict[str, Any]:
     net = nn.Sequential(*(nn.Conv1d(1, 1, size) for _ in range(layers)))
     graph = capture(net, (1, layers * (size - 1) + 1))
-    found = graph.backward({graph.outputs[0]: COUNTS.filled((1, 1, 1), 1)}, COUNTS)
-    rows = [[int(paths) for paths in grid.ravel()] for grid in reversed(found) if grid is not None]
+    last = graph.outputs[0]
+    found = [grid for _, grid in graph.backward({last: graph.ones(last, COUNTS)}, COUNTS)]
+    rows = [[int(paths) for paths in grid.whole().ravel()] for grid in found if grid is not None]
     sums = [np.convolve(row, np.ones(size, int)).tolist() for row in rows]
     words = [list(map(str, row)) for row in rows]
     return {

@@ -35,6 +35,7 @@ from placewise.auditing._measured import measure as run_measurements
 from placewise.auditing._numbers import plain, relative_of
 from placewise.auditing._page import audit_page
 from placewise.auditing._run import MapOf, Program
+from placewise.auditing._walks import AllWalks
 from placewise.auditing._words import (
     compared_table,
     measured_rows,
@@ -45,7 +46,7 @@ from placewise.auditing._words import (
     verdict,
     verdict_without,
 )
-from placewise.auditing.advice import sizes_near
+from placewise.auditing.advice import check_runs, sizes_near
 from placewise.auditing.alignment import SizeAlignment
 from placewise.auditing.baseline import RESULT, SCHEMA, Baseline, written
 from placewise.auditing.conditions import SCALARS, Condition, scalars_of
@@ -382,13 +383,20 @@ def _counted(
             return capture_program(model, image, per_channel=per_channel)
         return capture(model, image, per_channel=per_channel)
 
+    def tried(sides: tuple[int, ...]) -> Graph:
+        graph = captured(sides)
+        if isinstance(model, nn.Module):
+            check_runs(model, graph, (shape[0], *sides))
+        return graph
+
     try:
         graph = captured(shape[1:])
     except CaptureError as error:
         return Audit(name, shape, None, why=str(error))
     check_memory(graph)
-    found = count(graph, captured)
-    near = sizes_near(graph, sizes or _near(found), found.advice)
+    walks = AllWalks(graph)
+    found = count(walks, tried)
+    near = sizes_near(walks, sizes or _near(found), found.advice)
     return Audit(name, shape, found, sizes=near, why=graph.why)
 
 

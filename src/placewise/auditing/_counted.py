@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from placewise.auditing._numbers import rounded
+from placewise.auditing._walks import AllWalks
 from placewise.auditing.advice import NO_ADVICE, Advice, Capture, advise
 from placewise.auditing.alignment import Alignment, alignment
 from placewise.auditing.arising import RATIOS, Arising, arising
@@ -118,15 +119,16 @@ COUNTED = (
 """Keys of `Counted.to_dict`."""
 
 
-def count(graph: Graph, again: Capture) -> Counted:
+def count(walks: AllWalks, again: Capture) -> Counted:
     """Count everything that can be counted.
 
     Args:
-        graph: of the network.
+        walks: through the network's graph.
         again: captures the network at other sizes, to try those that may be recommended.
     """
+    graph = walks.graph
     last = graph.last_map
-    paths, aligned = count_paths(graph, last), alignment(graph)
+    paths, aligned = count_paths(graph, last), alignment(graph, walks)
     return Counted(
         graph=graph,
         paths=paths,
@@ -138,6 +140,6 @@ def count(graph: Graph, again: Capture) -> Counted:
         alignment=aligned,
         padding=padding_paths(graph, last),
         outputs=paths_by_output(graph),
-        advice=advise(graph, aligned, paths, again),
+        advice=advise(walks, aligned, paths, again),
         padding_only=padding_only(graph),
     )

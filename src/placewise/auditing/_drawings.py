@@ -133,14 +133,22 @@ def _size_chart(sizes: Sequence[SizeAlignment], own: Sequence[int], unit: str) -
     aligned = [one.size for one in sizes if one.aligned]
     rows = [(one.size, one.misaligned_layers) for one in sizes if one.possible]
     known = ", ".join(map(str, aligned[:12])) or "none"
+    caption = [
+        "How many layers treat the two sides of an axis differently at each size of the image."
+    ]
+    square = len(set(own)) == 1
+    if square:
+        caption.append("The audited size is highlighted.")
+    if aligned:
+        caption.append(
+            "Green lines are sizes that may be stride-aligned, by the strides of the audited size; "
+            "the network may refuse those that were not tried on it."
+        )
     return Drawing(
         "sizes",
-        "How many layers treat the two sides of an axis differently at each size of the "
-        "image. The audited size is highlighted. Green lines are sizes that may be stride-aligned, "
-        "by the strides of the audited size; only those in the table above were tried on the "
-        "network, which may refuse others.",
+        " ".join(caption),
         f"Bars of misaligned layers by size; sizes that may be stride-aligned: {known}",
-        _drawn(layers.sizes_chart, rows, own[-1] if len(set(own)) == 1 else None, unit),
+        _drawn(layers.sizes_chart, rows, own[-1] if square else None, unit),
     )
 
 
@@ -160,8 +168,8 @@ def _padding_maps(counted: Counted, unit: str) -> Iterator[Drawing]:
     yield Drawing(
         "padding",
         "Share of the paths to each place of the last feature map that begin in padding. Through "
-        "these paths zeros show the network where the border is; reflected or replicated padding "
-        "does not.",
+        "these paths zeros show the network how far it is to the border; reflected or replicated "
+        "padding does not.",
         f"Map of the share of paths that begin in padding, from {share(float(padded.min()))} "
         f"to {share(float(padded.max()))}",
         _drawn(maps.share_map, padded, "paths that begin in padding"),
@@ -197,8 +205,8 @@ def _sensitivity(measured: Measured, counted: Counted | None, unit: str) -> Iter
         yield Drawing(
             "effective_field",
             "How strongly each pixel changes the middle place of the last map, averaged over the "
-            f"{measured.source}. {squares}The place reads what is much larger than the effective "
-            "field only in parts.",
+            f"{measured.source}. {squares}What is much larger than the effective field is read in "
+            "parts only.",
             f"Map of the effective receptive field, {number(field.size)} px wide",
             _drawn(maps.field_map, field.energy, field.size, box),
         )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from placewise.auditing._draws import noise_images
+from placewise.auditing._faster import fastest, following
 from placewise.auditing._numbers import Finding
 from placewise.auditing._run import (
     OUTPUT,
@@ -21,6 +22,7 @@ from placewise.auditing._run import (
     Strides,
     as_input,
     batches,
+    channels_last,
     common_shift,
     crop,
     find_layers,
@@ -194,7 +196,7 @@ def _measurements(bench: _Bench, meter: _Meter) -> tuple[dict[str, Any], dict[st
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
     meter.total = sum(planned.values())
-    with reporting(meter.ran):
+    with reporting(meter.ran), channels_last(use=bench.channels_last):
         for name, runs in planned.items():
             with meter.during(runs):
                 try:
@@ -297,6 +299,7 @@ class _Bench:
     seed: int
     theoretical: Sequence[int] | None = None
     at_once: int = BATCH
+    channels_last: bool = False
     moved: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
 
     @property
@@ -332,14 +335,26 @@ class _Bench:
             )
         two = noise_images(self.shape, 2, self.seed) if self.given is None else self.middle(2)
         with undisturbed(self.model), torch.no_grad():
-            at_once = _at_once(self.model, as_input(self.model, two))
+            images = as_input(self.model, two)
+            at_once = _at_once(self.model, images)
             try:
                 layers = find_layers(self.model, self.shape, known=self.hints.strides())
-                last = list(layers)[-1]
-                read = self._read(last, map_sizes(self.model, self.shape, [last])[last])
+                name = list(layers)[-1]
+                read = self._read(name, map_sizes(self.model, self.shape, [name])[name])
             except SettingsError:
                 layers, read = {}, None
-        return replace(self, layers=layers, theoretical=read, at_once=at_once)
+            images, names = images[:at_once], tuple(dict.fromkeys([*layers, OUTPUT]))
+            with following(self.model) as found:
+                expected = run(self.model, images, names)
+            model, last = fastest(self.model, images, expected, found.foldable(expected))
+        return replace(
+            self,
+            model=model,
+            layers=layers,
+            theoretical=read,
+            at_once=at_once,
+            channels_last=last,
+        )
 
     def _read(self, layer: str, sides: tuple[int, ...]) -> Sequence[int] | None:
         """Pixels along each axis that a place of a map can read; None if they were not counted."""

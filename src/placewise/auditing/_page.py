@@ -262,7 +262,9 @@ def _layers(counted: Counted) -> Iterable[Part]:
     place = f"A place of the last feature map ({counted.name(field.node)}) can read"
     size = f"{sides_of(field.size)} px"
     if field.status != GLOBAL:
-        yield Paragraph(f"{place} {size} of the image. It reads only parts of what is larger.")
+        yield Paragraph(
+            f"{place} {size} of the image. What is larger than that is read in parts only."
+        )
     else:
         windows = f": {size} through windows, and the rest at once" if min(field.size) else ""
         yield Paragraph(f"{place} the whole image{windows}.")

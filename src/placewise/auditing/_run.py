@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, first_line
 from placewise.graph import tensors_of
 from placewise.wording import did_you_mean
 
@@ -304,6 +304,35 @@ def reporting(ran: Callable[[Tensor], None]) -> Iterator[None]:
         _ran.reset(token)
 
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Orders of numbers in memory in which a processor convolves faster, by the axes of a batch."""
+
+_last: ContextVar[tuple[bool, bool]] = ContextVar("_last", default=(False, True))
+
+
+@contextmanager
+def channels_last(*, use: bool = True, strictly: bool = False) -> Iterator[None]:
+    """Give networks their images with the channels of a pixel side by side in memory.
+
+    The numbers are the same, and outputs differ by rounding only; but a network that calls `view`
+    on a map fails, and one that reads memory itself gives others: see `_faster.fastest`.
+
+    Args:
+        use: whether to.
+        strictly: whether a network that fails so is not run once more on images as usual.
+
+    Example:
+        >>> with channels_last():
+        ...     forward(nn.Identity(), torch.ones(1, 2, 3, 3)).stride()
+        (18, 1, 6, 2)
+    """
+    token = _last.set((use, strictly))
+    try:
+        yield
+    finally:
+        _last.reset(token)
+
+
 def forward(model: nn.Module, images: Tensor) -> object:
     """A network's raw output on a copy of images.
 
@@ -317,11 +346,18 @@ def forward(model: nn.Module, images: Tensor) -> object:
         >>> forward(nn.Identity(), torch.ones(1))
         tensor([1.])
     """
+    kept, (last, strictly) = torch.preserve_format, _last.get()
+    layout = CHANNELS_LAST.get(images.ndim, kept) if last else kept
     try:
-        output: object = model(images.clone())
+        output: object = model(images.clone(memory_format=layout))
     except SettingsError:
         raise
     except Exception as error:
+        if (
+            layout is not kept and not strictly
+        ):  # e.g. a view of a map that had one place in the size tried before
+            with channels_last(use=False):
+                return forward(model, images)
         raise SettingsError(
             f"the network fails on images of shape {tuple(images.shape)}: {first_line(error)}; "
             "give images of a size and with channels that it takes"
@@ -359,22 +395,6 @@ def gradient(total: Tensor, leaf: Tensor, *, again: bool) -> Tensor:
         )
     _check(found, len(leaf), "the gradient by the image")
     return found
-
-
-LONGEST = 200
-"""Characters of a foreign message that are shown."""
-
-
-def first_line(error: Exception) -> str:
-    r"""What a foreign error says, on one line.
-
-    Example:
-        >>> first_line(RuntimeError("shapes differ\nat layer 3")), first_line(KeyError())
-        ('RuntimeError: shapes differ', 'KeyError')
-    """
-    said = str(error).strip().partition("\n")[0].rstrip(". ")
-    said = said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def batches(

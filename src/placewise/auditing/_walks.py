@@ -292,6 +292,35 @@ class Walks:
         return Resized(number, label, node.op, self._axis, read, written, aligned)
 
 
+class AllWalks:
+    """The walks of all axes of a graph, each made once however often it is asked for.
+
+    Args:
+        graph: of the network.
+
+    Example:
+        >>> from torch import nn
+        >>> from placewise.graph import capture
+        >>> walks = AllWalks(capture(nn.Conv1d(1, 1, 3, stride=2), (1, 9)))
+        >>> walks.of(0) is walks.of(0), walks.of(0).at(10).aligned
+        (True, False)
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._made: dict[tuple[int, bool], Walks] = {}
+
+    def of(self, axis: int, *, computed: bool = False) -> Walks:
+        """The walks along one axis of the image; see `Walks`."""
+        if (axis, computed) not in self._made:
+            self._made[axis, computed] = Walks(self.graph, axis, computed=computed)
+        return self._made[axis, computed]
+
+    def every(self, *, computed: bool = False) -> list[Walks]:
+        """The walks along each axis."""
+        return [self.of(axis, computed=computed) for axis in range(len(self.graph.sides))]
+
+
 class _Step:
     """Follows a row of places through the steps of one edge.
 

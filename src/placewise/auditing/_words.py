@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from placewise.auditing._counted import Counted, some_of
 from placewise.auditing._measured import Measured
-from placewise.auditing.arising import ALIKE, Arising
+from placewise.auditing.arising import ALIKE, RATIOS, Arising
 from placewise.auditing.baseline import Baseline
 from placewise.auditing.padding_only import PaddingOnly
 from placewise.auditing.paths import LayerPaths, Paths
@@ -240,7 +240,7 @@ def _advice_said(counted: Counted) -> str:
 def _remains_said(paths: Paths) -> str:
     """What is uneven in paths at a size at which no layer is misaligned."""
     names = corner_names(len(paths.sides))
-    ends = "corners" if len(paths.sides) > 1 else "ends"
+    ends, every = ("corners", "all corners") if len(paths.sides) > 1 else ("ends", "both ends")
     best, worst = max(paths.corners), min(paths.corners)
     if paths.maximum == paths.minimum:
         return "every pixel has equally many paths"
@@ -250,9 +250,9 @@ def _remains_said(paths: Paths) -> str:
         first, last = names[paths.corners.index(best)], names[paths.corners.index(worst)]
         return f"the {first} still has {times(paths.corner_ratio)} the paths of the {last}"
     if paths.max_over_corner < ALIKE:
-        return f"all {ends} have about as many paths as the best-served pixel"
+        return f"{every} have about as many paths as the best-served pixel"
     more = times(paths.max_over_corner)
-    return f"all {ends} are equal; the best-served pixel still has {more} their paths"
+    return f"{every} are equal; the best-served pixel still has {more} their paths"
 
 
 def _unseen_said(counted: Counted) -> str:
@@ -289,18 +289,12 @@ def padding_only_said(found: PaddingOnly) -> str:
 def arises_said(counted: Counted) -> str:
     """The layer that adds most to the ratio of the best-served pixel to a corner, or of corners."""
     sentences = []
-    for ratio, name in RATIO_NAMES.items():
+    for ratio, name in RATIOS.items():
         found = counted.arises(ratio)
         if found is not None:
             what, where, span = _arises(counted, found)
             sentences.append(f"{begun(what)} of {name} arises {where}: {span}.")
     return " ".join(sentences)
-
-
-RATIO_NAMES = {
-    "max_over_corner": "the lead of the best-served pixel over the best corner",
-    "corner_ratio": "the lead of the best corner over the worst",
-}
 
 
 def _arises(counted: Counted, found: Arising) -> tuple[str, str, str]:
@@ -316,7 +310,7 @@ def _arises(counted: Counted, found: Arising) -> tuple[str, str, str]:
 
 
 def _arises_rows(counted: Counted) -> Iterator[Row]:
-    for ratio, name in RATIO_NAMES.items():
+    for ratio, name in RATIOS.items():
         found = counted.arises(ratio)
         if found is not None:
             what, where, span = _arises(counted, found)

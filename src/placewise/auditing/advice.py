@@ -1,7 +1,9 @@
 """Advice on sizes: candidates are tried on the network itself before one is recommended.
 
-A candidate is captured once. It is recommended if the network accepts it, if all layers are aligned
-in the new graph, and if the corners then have no less equal shares of the paths than before.
+A candidate is captured once, and the network runs on one image of that size, because it may check
+sizes only where it really runs. The size is recommended if the network accepts it, if all layers
+are aligned in the new graph, and if the corners then have no less equal shares of the paths than
+before.
 """
 
 from __future__ import annotations
@@ -11,18 +13,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import nn
+
 from placewise.auditing._numbers import plain, rounded
-from placewise.auditing._walks import Walks
+from placewise.auditing._run import forward
+from placewise.auditing._walks import AllWalks
 from placewise.auditing.alignment import (
     Alignment,
     SizeAlignment,
-    alignment,
     alignment_over,
     candidates,
 )
+from placewise.auditing.memory import LIMIT, bytes_to_run
 from placewise.auditing.paths import Paths, count_paths
 from placewise.errors import PlacewiseError
-from placewise.graph import Graph
+from placewise.graph import Graph, undisturbed
+from placewise.graph.noise import noise
 
 TRIED = 3
 """Sizes that are captured at most."""
@@ -106,32 +113,32 @@ class Advice:
 NO_ADVICE = Advice()
 
 
-def advise(graph: Graph, found: Alignment, paths: Paths, capture: Capture) -> Advice:
+def advise(walks: AllWalks, found: Alignment, paths: Paths, capture: Capture) -> Advice:
     """Try sizes near this one, the nearest first, until one can be recommended.
 
     Args:
-        graph: of the network.
+        walks: through the network's graph.
         found: alignment of its size.
         paths: to its last feature map.
         capture: makes the graph for another size; a `PlacewiseError` means that the network does
-            not accept it.
+            not accept it. See `check_runs`.
 
     Returns:
         No trials if the size is aligned already, or if no size near it can be.
 
     Example:
-        >>> from torch import nn
+        >>> from placewise.auditing.alignment import alignment
         >>> from placewise.graph import capture
         >>> net = nn.Conv2d(1, 1, 3, stride=2, padding=1)
         >>> graph = capture(net, (1, 32, 32))
         >>> again = lambda sides: capture(net, (1, *sides))
-        >>> advise(graph, alignment(graph), count_paths(graph), again).size
+        >>> advise(AllWalks(graph), alignment(graph), count_paths(graph), again).size
         (33, 33)
     """
     if found.aligned:
         return NO_ADVICE
     trials: list[Trial] = []
-    for size in candidates(graph, TRIED):
+    for size in candidates(walks, TRIED):
         trials.append(_tried(size, paths, capture))
         if trials[-1].good:
             break
@@ -144,8 +151,36 @@ def _tried(size: tuple[int, ...], before: Paths, capture: Capture) -> Trial:
         paths = count_paths(graph, graph.last_map)
     except PlacewiseError as error:
         return Trial(size, refused=str(error))
-    misaligned = {layer.node for layer in alignment(graph).misaligned}
+    own = (walk.at(walk.side) for walk in AllWalks(graph).every())
+    misaligned = {layer.node for walk in own for layer in walk.misaligned}
     return Trial(size, "", len(misaligned), paths, less_equal(paths, before))
+
+
+def check_runs(model: nn.Module, graph: Graph, shape: tuple[int, ...]) -> None:
+    """Run a network on one image, where a graph alone does not show whether it accepts the size.
+
+    A network that is exported can skip its own checks. One whose weights have no values cannot run,
+    and one that would take more than `LIMIT` of memory does not.
+
+    Args:
+        model: any network.
+        graph: of the network at this size.
+        shape: (channels, *space) of the image.
+
+    Raises:
+        SettingsError: the network fails.
+
+    Example:
+        >>> from placewise.graph import capture
+        >>> net = nn.Conv1d(1, 1, 3)
+        >>> check_runs(net, capture(net, (1, 8)), (1, 8))
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    known = graph.capture == "run" or any(tensor.is_meta for tensor in tensors)
+    if known or bytes_to_run(graph) > LIMIT:
+        return
+    with undisturbed(model), torch.no_grad():
+        forward(model, noise(model, shape))
 
 
 def less_equal(paths: Paths, before: Paths) -> bool:
@@ -163,24 +198,24 @@ def less_equal(paths: Paths, before: Paths) -> bool:
     return now > then * (1 + 1e-9)
 
 
-def sizes_near(graph: Graph, sizes: Iterable[int], advice: Advice) -> tuple[SizeAlignment, ...]:
+def sizes_near(walks: AllWalks, sizes: Iterable[int], advice: Advice) -> tuple[SizeAlignment, ...]:
     """Walk many sizes, by the rule of padding that agrees with the sizes that were tried.
 
     Args:
-        graph: of the network.
+        walks: through the network's graph.
         sizes: of images that are as long along each axis.
         advice: with the sizes that were tried.
     """
     accepted = [trial for trial in advice.trials if trial.paths is not None]
     wrong = {
-        computed: sum(_disagrees(graph, trial, computed=computed) for trial in accepted)
+        computed: sum(_disagrees(walks, trial, computed=computed) for trial in accepted)
         for computed in (False, True)
     }
-    return alignment_over(graph, sizes, computed=wrong[True] < wrong[False])
+    return alignment_over(walks, sizes, computed=wrong[True] < wrong[False])
 
 
-def _disagrees(graph: Graph, trial: Trial, *, computed: bool) -> bool:
+def _disagrees(walks: AllWalks, trial: Trial, *, computed: bool) -> bool:
     """Whether a walk finds another number of misaligned layers than the capture at that size."""
-    walks = (Walks(graph, axis, computed=computed) for axis in range(len(trial.size)))
-    found = [walk.at(side) for walk, side in zip(walks, trial.size, strict=True)]
+    each = walks.every(computed=computed)
+    found = [walk.at(side) for walk, side in zip(each, trial.size, strict=True)]
     return len({one.node for walk in found for one in walk.misaligned}) != trial.misaligned

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from placewise.auditing._numbers import Finding, plain
-from placewise.auditing._walks import Leftover, Resized, Walks
+from placewise.auditing._walks import AllWalks, Leftover, Resized, Walks
 from placewise.graph import Graph
 
 __all__ = [
@@ -116,7 +116,7 @@ class SizeAlignment(Finding):
     possible: bool
 
 
-def alignment(graph: Graph) -> Alignment:
+def alignment(graph: Graph, walks: AllWalks | None = None) -> Alignment:
     """Find which layers treat both ends differently, and the nearest sizes at which none may.
 
     Other sizes are walked through the graph of this size, with its amounts of padding. A network
@@ -124,6 +124,7 @@ def alignment(graph: Graph) -> Alignment:
 
     Args:
         graph: of the network.
+        walks: through this graph, if some were made already.
 
     Example:
         >>> from torch import nn
@@ -132,23 +133,23 @@ def alignment(graph: Graph) -> Alignment:
         >>> alignment(capture(net, (1, 32, 37))).nearest_aligned
         ((29, 33), (37, 37))
     """
-    walks = [Walks(graph, axis) for axis in range(len(graph.sides))]
-    own = [walk.at(walk.side) for walk in walks]
+    each = (walks or AllWalks(graph)).every()
+    own = [walk.at(walk.side) for walk in each]
     nearest, steps = [], []
-    for walk in walks:
+    for walk in each:
         below = next(
             _aligned(walk, range(walk.side, max(0, walk.side - walk.period) - 1, -1)), None
         )
         above = next(_aligned(walk, range(walk.side, walk.side + walk.period + 1)), None)
         nearest.append((below, above))
         steps.append(_step(walk, below, above))
-    missed = {node for walk in walks for node in walk.missed}
+    missed = {node for walk in each for node in walk.missed}
     return Alignment(
         size=graph.sides,
         layers=tuple(sorted((one for walk in own for one in walk.left), key=_order)),
         nearest_aligned=tuple(nearest),
         step=tuple(steps),
-        stopped=next((walk.stopped for walk in walks if walk.stopped), None),
+        stopped=next((walk.stopped for walk in each if walk.stopped), None),
         missed=len(missed),
         resizes=tuple(sorted((one for walk in own for one in walk.resized), key=_order)),
     )
@@ -158,7 +159,7 @@ def _order(one: Leftover | Resized) -> tuple[int, int]:
     return one.node, one.axis
 
 
-def candidates(graph: Graph, most: int) -> list[tuple[int, ...]]:
+def candidates(walks: AllWalks, most: int) -> list[tuple[int, ...]]:
     """Sizes that may be stride-aligned, the nearest first; of two equally near, the larger.
 
     An axis that is aligned keeps its length. The others are walked, with the paddings of the graph
@@ -166,19 +167,19 @@ def candidates(graph: Graph, most: int) -> list[tuple[int, ...]]:
     finds none, and the image itself is padded, e.g. to a multiple, that length is the candidate.
 
     Args:
-        graph: of the network.
+        walks: through the network's graph.
         most: number of sizes.
 
     Example:
         >>> from torch import nn
         >>> from placewise.graph import capture
-        >>> candidates(capture(nn.Conv2d(1, 1, 3, 2, 1), (1, 32, 33)), 3)
+        >>> candidates(AllWalks(capture(nn.Conv2d(1, 1, 3, 2, 1), (1, 32, 33))), 3)
         [(33, 33), (31, 33), (35, 33)]
     """
     found = []
-    for axis, side in enumerate(graph.sides):
-        walk = Walks(graph, axis)
-        both = [walk, *([Walks(graph, axis, computed=True)] if walk.computes else [])]
+    for axis, side in enumerate(walks.graph.sides):
+        walk = walks.of(axis)
+        both = [walk, *([walks.of(axis, computed=True)] if walk.computes else [])]
         if walk.at(side).aligned:
             found.append([side] * most)
         else:
@@ -210,26 +211,25 @@ def _step(walk: Walks, below: int | None, above: int | None) -> int | None:
 
 
 def alignment_over(
-    graph: Graph, sizes: Iterable[int], *, computed: bool = False
+    walks: AllWalks, sizes: Iterable[int], *, computed: bool = False
 ) -> tuple[SizeAlignment, ...]:
     """Walk many sizes: how many layers treat both ends of an axis differently.
 
     Args:
-        graph: of the network.
+        walks: through the network's graph.
         sizes: of images that are as long along each axis.
         computed: whether pads before strided windows follow TensorFlow's rule "same".
 
     Example:
         >>> from torch import nn
         >>> from placewise.graph import capture
-        >>> graph = capture(nn.Conv2d(1, 1, 4, stride=4), (1, 32, 32))
-        >>> [one.size for one in alignment_over(graph, range(30, 42)) if one.aligned]
+        >>> walks = AllWalks(capture(nn.Conv2d(1, 1, 4, stride=4), (1, 32, 32)))
+        >>> [one.size for one in alignment_over(walks, range(30, 42)) if one.aligned]
         [32, 36, 40]
     """
-    walks = [Walks(graph, axis, computed=computed) for axis in range(len(graph.sides))]
     found = []
     for size in sizes:
-        walked = [walk.at(size) for walk in walks]
+        walked = [walk.at(size) for walk in walks.every(computed=computed)]
         misaligned = {one.node for walk in walked for one in walk.misaligned}
         aligned = all(one.aligned for one in walked)
         possible = all(one.possible for one in walked)

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from placewise.auditing._numbers import Finding
 from placewise.auditing.paths import LayerPaths
 
-RATIOS = ("max_over_corner", "corner_ratio")
-"""Ratios of path counts, as `Paths` has them."""
+RATIOS = {
+    "max_over_corner": "the lead of the best-served pixel over the best corner",
+    "corner_ratio": "the lead of the best corner over the worst",
+}
+"""Ratios of path counts, as `Paths` has them, and what they are in words."""
 
 ALIKE = 1.05
 """Ratio below which two counts of paths are called alike, and nothing arises."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from placewise.errors import SettingsError
 from placewise.graph import OUTPUT, Graph
@@ -33,18 +33,34 @@ def bytes_to_count(graph: Graph) -> int:
         True
     """
     seeds = {n: graph.ones(n, EXISTS) for n in graph.find(OUTPUT)}
-    kept = {
-        n: 0 if grid is None else grid.core.size for n, grid in graph.packed_backward(seeds, EXISTS)
-    }
-    last_reader = {n: n for n in kept}
+    kept = {n: 0 if grid is None else grid.core.size for n, grid in graph.backward(seeds, EXISTS)}
+    return max(held * COUNT + kept[number] * TAPS * POINTER for number, held in _held(graph, kept))
+
+
+def bytes_to_run(graph: Graph) -> int:
+    """Estimate the memory of the maps of one image, in single precision, when the network runs.
+
+    Args:
+        graph: of the network.
+
+    Example:
+        >>> from torch import nn
+        >>> from placewise.graph import capture
+        >>> bytes_to_run(capture(nn.Conv2d(1, 2, 1), (1, 10, 10)))
+        1200
+    """
+    sizes = {n: math.prod(node.layout.shape) for n, node in enumerate(graph.nodes)}
+    return max(4 * held for _, held in _held(graph, sizes))
+
+
+def _held(graph: Graph, sizes: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """For each node: its number, and the sizes of the nodes so far that are still to be read."""
+    last_reader = {n: n for n in sizes}
     for number, node in enumerate(graph.nodes):
         for edge in node.edges:
             last_reader[edge.source] = number
-    most = 0
-    for number in kept:
-        held = sum(kept[n] for n in range(number + 1) if last_reader[n] >= number)
-        most = max(most, held * COUNT + kept[number] * TAPS * POINTER)
-    return most
+    for number in sizes:
+        yield number, sum(sizes[n] for n in range(number + 1) if last_reader[n] >= number)
 
 
 def check_memory(graph: Graph) -> None:

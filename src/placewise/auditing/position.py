@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -159,11 +160,12 @@ def _samples(maps: Tensor, images: Tensor, places: int, seed: int, first: int) -
     size = tuple(maps.shape[2:])
     axes = [(2 * np.arange(n) + 1) / n - 1 for n in size]
     grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], 1)
-    raw = _resized(images, size).flatten(2).cpu()
+    raw = _resized(images, size).cpu()
     found = []
-    for number, features in enumerate(maps.flatten(2).cpu()):
+    for number, features in enumerate(maps.cpu()):
         order = torch.randperm(len(grid), generator=generator(seed, first + number))[:places]
-        here, pixels = (one[:, order].T.double().numpy() for one in (features, raw[number]))
+        at: Any = (slice(None), *torch.unravel_index(order, size))
+        here, pixels = (one[at].T.double().numpy() for one in (features, raw[number]))
         found.append(_Sample(size, here, pixels, grid[order.numpy()]))
     return found
 
@@ -207,8 +209,7 @@ def _ridge(features: Sequence[FloatArray], truth: Sequence[FloatArray]) -> Float
     fit, choose, score = (np.asarray((part - mean) / scale) for part in features)
     middle = truth[0].mean(0)
     best, found = np.inf, np.zeros_like(truth[2])
-    for strength in STRENGTHS:
-        weights = ridge_weights(fit, truth[0] - middle, strength)
+    for weights in ridge_weights(fit, truth[0] - middle, STRENGTHS):
         loss = float(np.square(choose @ weights + middle - truth[1]).sum())
         if loss < best:
             best, found = loss, score @ weights + middle
@@ -216,30 +217,31 @@ def _ridge(features: Sequence[FloatArray], truth: Sequence[FloatArray]) -> Float
 
 
 def ridge_weights(
-    features: NDArray[np.float64], targets: NDArray[np.float64], strength: float
-) -> FloatArray:
-    """argmin_w ‖features·w − targets‖² / n + strength · ‖w‖², in closed form.
+    features: NDArray[np.float64], targets: NDArray[np.float64], strengths: Sequence[float]
+) -> list[FloatArray]:
+    """argmin_w ‖features·w − targets‖² / n + strength · ‖w‖² for each strength, in closed form.
 
     Solved in the smaller of the two spaces: (XᵀX + nλI)⁻¹Xᵀt = Xᵀ(XXᵀ + nλI)⁻¹t.
 
     Args:
         features: (n, C).
         targets: (n, axes).
-        strength: λ > 0.
+        strengths: λ > 0.
 
     Returns:
-        (C, axes).
+        (C, axes) each.
 
     Example:
-        >>> ridge_weights(np.array([[1.0], [-1.0]]), np.array([[1.0], [-1.0]]), 1.0).tolist()
+        >>> ridge_weights(np.array([[1.0], [-1.0]]), np.array([[1.0], [-1.0]]), [1.0])[0].tolist()
         [[0.5]]
     """
     count, channels = features.shape
-    if channels <= count:
-        gram = features.T @ features + count * strength * np.eye(channels)
-        return np.linalg.solve(gram, features.T @ targets)
-    gram = features @ features.T + count * strength * np.eye(count)
-    return features.T @ np.linalg.solve(gram, targets)
+    few = channels <= count
+    gram = features.T @ features if few else features @ features.T
+    right = features.T @ targets if few else targets
+    added = [count * strength * np.eye(len(gram)) for strength in strengths]
+    found = [np.linalg.solve(gram + more, right) for more in added]
+    return found if few else [features.T @ one for one in found]
 
 
 def _r2(found: FloatArray, truth: FloatArray) -> tuple[float, ...]:

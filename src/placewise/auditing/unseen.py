@@ -115,7 +115,7 @@ def unseen(graph: Graph) -> Unseen:
     layers: list[Unread] = []
     idle: list[Unread] = []
     seen = Packed.filled(graph.nodes[0].layout.grid, EXISTS)
-    for number, grid in graph.packed_backward(seeds, EXISTS):
+    for number, grid in graph.backward(seeds, EXISTS):
         node = graph.nodes[number]
         places = math.prod(node.layout.grid)
         read = 0 if grid is None else int(grid.total)

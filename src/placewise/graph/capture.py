@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram, export
 
-from placewise.errors import CaptureError, PlacewiseError, SettingsError, own_line
+from placewise.errors import CaptureError, PlacewiseError, SettingsError, first_line, own_line
 from placewise.graph._follow import follow
 from placewise.graph._record import Recording, image_of, record, record_program, whole_attention
 from placewise.graph.graph import Graph
@@ -124,7 +124,7 @@ def _first_that_works(
             why = "; ".join(failed)
             return follow(recording, shape, per_channel=per_channel, capture=capture, why=why)
         except Exception as error:
-            failed.append(f"{name}: {_first_line(error)}")
+            failed.append(f"{name}: {_said(error)}")
     what = {1: "a recording", 2: "an image", 3: "a volume"}[len(shape) - 2]
     raise CaptureError(
         f"the network cannot be followed on {what} of shape {shape[1:]}. {'. '.join(failed)}. "
@@ -140,12 +140,10 @@ def _exported(model: nn.Module, image: Tensor) -> Recording:
     return record_program(program, image)
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0].rstrip(".")
-    if isinstance(error, PlacewiseError):
-        return text
-    where = own_line(error)
-    return f"{type(error).__name__}: {text}" + (f" (at {where})" if where else "")
+def _said(error: Exception) -> str:
+    """What an error says, and where in the user's code it arose."""
+    where = "" if isinstance(error, PlacewiseError) else own_line(error)
+    return first_line(error) + (f" (at {where})" if where else "")
 
 
 def _takes_one_image(model: nn.Module) -> None:

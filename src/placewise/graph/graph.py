@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from placewise.errors import SettingsError
 from placewise.graph.touches import Chains, touches
-from placewise.ops import Algebra, Edge, Grid, Layout, Packed, Status, carried, together
+from placewise.ops import Algebra, Edge, Layout, Packed, Status, carried, together
 from placewise.wording import did_you_mean
 
 Target = int | str | None
@@ -264,39 +262,7 @@ class Graph:
             units.append(math.lcm(*(units[e.source] * e.operator.unit for e in node.edges)))
         return math.lcm(*units)
 
-    def backward(self, seeds: Mapping[int, Grid], algebra: Algebra) -> list[Grid | None]:
-        """Carry numbers from some nodes back to all that they read, as plain grids.
-
-        `packed_backward` does the same in less memory.
-
-        Args:
-            seeds: numbers to start with, by node.
-            algebra: of the numbers.
-
-        Returns:
-            The numbers of each node; None for a node that none reach.
-
-        Example:
-            >>> from torch import nn
-            >>> from placewise.graph import capture
-            >>> from placewise.ops import COUNTS
-            >>> graph = capture(nn.Conv1d(1, 1, 3), (1, 5))
-            >>> paths = graph.backward({1: COUNTS.filled((1, 1, 3), 1)}, COUNTS)
-            >>> paths[0].ravel().tolist()
-            [1, 2, 3, 2, 1]
-        """
-        grids: list[Grid | None] = [None] * len(self.nodes)
-        for number in range(len(self.nodes) - 1, -1, -1):
-            grid = _join(grids[number], seeds.get(number), algebra)
-            grids[number] = grid
-            if grid is None:
-                continue
-            for edge in self.nodes[number].edges:
-                back = edge.operator.adjoint(grid, algebra)
-                grids[edge.source] = _join(grids[edge.source], back, algebra)
-        return grids
-
-    def packed_backward(
+    def backward(
         self, seeds: Mapping[int, Packed], algebra: Algebra
     ) -> Iterator[tuple[int, Packed | None]]:
         """Carry numbers from some nodes back to all that they read.
@@ -316,7 +282,7 @@ class Graph:
             >>> from placewise.ops import COUNTS
             >>> graph = capture(nn.Conv1d(1, 1, 3), (1, 5))
             >>> [(n, grid.whole().ravel().tolist())
-            ...  for n, grid in graph.packed_backward({1: graph.ones(1, COUNTS)}, COUNTS)]
+            ...  for n, grid in graph.backward({1: graph.ones(1, COUNTS)}, COUNTS)]
             [(1, [1, 1, 1]), (0, [1, 2, 3, 2, 1])]
         """
         held: dict[int, Packed | None] = dict(seeds)
@@ -330,8 +296,8 @@ class Graph:
                 held[edge.source] = together(held.get(edge.source), back, algebra)
 
     def to_image(self, seeds: Mapping[int, Packed], algebra: Algebra) -> Packed:
-        """What `packed_backward` gives for the image: zeros if nothing reaches it."""
-        found = next((grid for n, grid in self.packed_backward(seeds, algebra) if n == 0), None)
+        """What `backward` gives for the image: zeros if nothing reaches it."""
+        found = next((grid for n, grid in self.backward(seeds, algebra) if n == 0), None)
         return Packed.filled(self.nodes[0].layout.grid, algebra) if found is None else found
 
     def forward(
@@ -375,10 +341,3 @@ class Graph:
                 if to is not None and last[source] == n and source != to:
                     del held[source]
         return held
-
-
-def _join(first: Grid | None, second: Grid | None, algebra: Algebra) -> Grid | None:
-    if first is None or second is None:
-        found = second if first is None else first  # arithmetic makes numbers of grids of no axis
-        return None if found is None else np.asarray(found, dtype=algebra.dtype)
-    return np.asarray(algebra.join(first, second), dtype=algebra.dtype)

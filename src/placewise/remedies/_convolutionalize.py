@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, first_line
 from placewise.remedies._layers import AVERAGES, CONVOLUTIONS, CONVOLVE, MAXIMA
 from placewise.remedies._nodes import (
     BATCH,
@@ -118,10 +118,9 @@ def _traced(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
             traced = fx.GraphModule(own, _followed(own, images))
             ShapeProp(traced).propagate(images)
     except Exception as error:
-        first = str(error).strip().split("\n")[0]
         raise SettingsError(
             f"{type(model).__name__} cannot be followed on images of {shape} "
-            f"({type(error).__name__}: {first}); give the size that it was trained with, and a "
+            f"({first_line(error)}); give the size that it was trained with, and a "
             "network whose forward does not branch on values"
         ) from error
     traced.training = model.training

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from placewise.auditing import noise_images
+from placewise.errors import first_line
 from placewise.graph.noise import like_weights
 from placewise.graph.undisturbed import undisturbed
 from placewise.wording import share
@@ -93,8 +94,7 @@ def effect_of(
             new = _resized(new, old.shape[2:])
         difference, size = (new - old).norm(), old.norm()
     except Exception as error:  # a network can fail with any error
-        first = str(error).strip().split("\n")[0]
-        return Effect(count, source, why=f"{type(error).__name__}: {first}")
+        return Effect(count, source, why=first_line(error))
     if not float(size) > 0:
         return Effect(count, source, why="the output is 0")
     same = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.utils._pytree import tree_leaves
 
+from placewise.errors import first_line
 from placewise.files import read_json
 from placewise.graph.noise import noise
 from placewise.graph.undisturbed import undisturbed
@@ -62,8 +63,7 @@ def program_of(model: nn.Module, shape: Sequence[int]) -> tuple[bytes, bool]:
             failed = error
         else:
             return data, dims is not None
-    first = str(failed).strip().split("\n")[0]
-    raise NotExported(f"torch.export: {type(failed).__name__}: {first}") from failed
+    raise NotExported(f"torch.export: {first_line(failed)}") from failed
 
 
 def _written(program: ExportedProgram) -> bytes:

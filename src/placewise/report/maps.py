@@ -117,7 +117,7 @@ def share_map(shares: ArrayLike, label: str, theme: Theme = LIGHT) -> bytes:
     """
     values = 100 * plane(shares)
     figure, (axes,) = _panels(1, values, theme)
-    top = max(float(np.nanmax(values, initial=0.0)), 1e-9)
+    top = _top(values)
     drawn = _draw(axes, values, theme, (0.0, top), log=False)
     if values.ndim == 2:
         _bar(figure, [axes], drawn, f"{label} (%)", theme)
@@ -187,7 +187,7 @@ def grid_map(
     """
     found = plane(values)
     figure, (axes,) = _panels(1, found, theme)
-    top = max(float(np.nanmax(found, initial=0.0)), 1e-9)
+    top = _top(found)
     drawn = _draw(axes, found, theme, (0.0, top), log=False)
     every = -(-found.shape[-1] // TICKS)
     named = [str(offset) for offset in offsets[-1]]
@@ -203,6 +203,12 @@ def grid_map(
     else:
         axes.set_ylabel(label)
     return png(figure)
+
+
+def _top(values: FloatArray) -> float:
+    """The largest value, or 1 where there is none above 0, so that a bar of colours has an end."""
+    top = float(np.nanmax(values, initial=0.0))
+    return top if top > FAINTEST else 1.0
 
 
 def plane(values: ArrayLike) -> FloatArray:
