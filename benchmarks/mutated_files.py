@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import re
 import struct
 import zipfile
@@ -175,7 +174,9 @@ def lines(data: bytes, rng: Random) -> bytes:
     elif how == 2:
         rows[i], rows[j] = rows[j], rows[i]
     elif how == 3:
-        rows[i] = rows[i].translate(bytes.maketrans(b",;\t", rng.choice([b";\t,", b"\t,;", b"   "])))
+        rows[i] = rows[i].translate(
+            bytes.maketrans(b",;\t", rng.choice([b";\t,", b"\t,;", b"   "]))
+        )
     elif how == 4:
         return data.replace(b"\n", rng.choice([b"", b"\r", b"\r\n", b"\n\n", b"\0\n"]))
     else:
@@ -186,7 +187,9 @@ def lines(data: bytes, rng: Random) -> bytes:
 def deep(data: bytes, rng: Random) -> bytes:
     """Brackets, quotation marks or elements, very many of them."""
     start, count = place(data, rng), rng.choice([1, 100, 100_000])
-    mark = rng.choice([b"[", b"{", b'{"a":', b'"', b"<a>", b"]", b"- ", b"&a", b"*a ", b"!!python "])
+    mark = rng.choice(
+        [b"[", b"{", b'{"a":', b'"', b"<a>", b"]", b"- ", b"&a", b"*a ", b"!!python "]
+    )
     return data[:start] + mark * count + data[start:]
 
 
@@ -202,7 +205,9 @@ def in_zip(data: bytes, rng: Random) -> bytes:
     index, out = rng.randrange(len(members)), io.BytesIO()
     name, content = members[index]
     members[index] = name, rng.choice([*DAMAGE, number, number])(content, rng)
-    kind = rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    kind = rng.choice(
+        [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+    )
     with zipfile.ZipFile(out, "w", kind) as packed:
         for name, content in members:
             packed.writestr(name, content)
@@ -216,7 +221,9 @@ def zip_header(data: bytes, rng: Random) -> bytes:
     if not starts:
         return flip(data, rng)
     out, at = bytearray(data), rng.choice(starts) + rng.choice(fields)
-    out[at : at + 2] = rng.choice([0, 1, 8, 9, 12, 14, 20, 93, 99, 255, 65535]).to_bytes(2, "little")
+    out[at : at + 2] = rng.choice([0, 1, 8, 9, 12, 14, 20, 93, 99, 255, 65535]).to_bytes(
+        2, "little"
+    )
     return bytes(out)
 
 
@@ -376,10 +383,14 @@ TEXTS = {
     ),
     "spots": (
         "points.csv",
-        "image,keypoint,x,y\n" + "".join(f"{one},cell,{x},{x + 2}\n" for one in IMAGE_NAMES for x in range(5)),
+        "image,keypoint,x,y\n"
+        + "".join(f"{one},cell,{x},{x + 2}\n" for one in IMAGE_NAMES for x in range(5)),
     ),
     "class_csv": ("labels.csv", "image,class,split\na.png,cat,train\nb.png,dog,test\n"),
-    "semicolons": ("points.csv", "sep=;\nimage;keypoint;x;y\na.png;nose;1,5;2,5\nb.png;nose;3,5;4,5\n"),
+    "semicolons": (
+        "points.csv",
+        "sep=;\nimage;keypoint;x;y\na.png;nose;1,5;2,5\nb.png;nose;3,5;4,5\n",
+    ),
 }
 
 
@@ -397,7 +408,9 @@ def _texts(home: Path) -> Iterator[Seed]:
 
 
 def _idx(values: np.ndarray) -> bytes:
-    return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    return (
+        struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    )
 
 
 def _classes(home: Path) -> Iterator[Seed]:
@@ -442,7 +455,10 @@ def _masks(home: Path) -> Iterator[Seed]:
     ring = [[3.0, 3.0, 12.0, 3.0, 12.0, 14.0, 3.0, 14.0]]
     runs = {"size": [24, 30], "counts": [100, 40, 580]}
     found = {
-        "images": [{"id": k, "file_name": name, "height": 24, "width": 30} for k, name in enumerate(IMAGE_NAMES)],
+        "images": [
+            {"id": k, "file_name": name, "height": 24, "width": 30}
+            for k, name in enumerate(IMAGE_NAMES)
+        ],
         "annotations": [
             {"id": 1, "image_id": 0, "category_id": 1, "segmentation": ring, "iscrowd": 0},
             {"id": 2, "image_id": 1, "category_id": 1, "segmentation": runs, "iscrowd": 1},
@@ -455,7 +471,9 @@ def _masks(home: Path) -> Iterator[Seed]:
     values = np.random.default_rng(0).integers(0, 999, (5, 6, 7)).astype(np.uint16)
     folder = home / "volumes"
     (folder / "volumes").mkdir(parents=True)
-    np.savez_compressed(folder / "volumes" / "a.npz", image=values, mask=values % 3, spacing_mm=(3.0, 1.0, 1.0))
+    np.savez_compressed(
+        folder / "volumes" / "a.npz", image=values, mask=values % 3, spacing_mm=(3.0, 1.0, 1.0)
+    )
     (folder / "split.csv").write_text("volume,split\nvolumes/a.npz,train\n")
     yield Seed("volume_masks/npz", folder, ("volumes/a.npz", "split.csv"), "")
 
@@ -470,7 +488,10 @@ def _images(home: Path) -> Iterator[Seed]:
         "alpha.png": (rgb.convert("RGBA"), {}),
         "deep.png": (deep, {}),
         "bits.png": (rgb.convert("1"), {}),
-        "rgb.jpg": (rgb, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"}),
+        "rgb.jpg": (
+            rgb,
+            {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"},
+        ),
         "progressive.jpg": (rgb, {"progressive": True}),
         "cmyk.jpg": (rgb.convert("CMYK"), {}),
         "plain.tif": (rgb, {}),
@@ -502,7 +523,9 @@ def _signals(home: Path) -> Iterator[Seed]:
     volume = np.random.default_rng(0).integers(0, 60_000, (4, 5, 6)).astype(np.uint16)
     data = signal.tobytes()
     form = struct.pack("<HHIIHH", 1, 2, 8000, 32000, 4, 16)
-    riff = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", len(data)) + data
+    riff = (
+        b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", len(data)) + data
+    )
     (home / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(riff)) + riff)
     np.savez(home / "s.npz", signal=signal, fs=360)
     np.savez_compressed(home / "v.npz", image=volume, spacing_mm=(3.0, 1.0, 0.5))
@@ -692,7 +715,9 @@ def large() -> list[tuple[str, Callable[[], Iterator[str]]]]:
     for name, head in HEADS.items():
         end = ENDS.get(name, "csv")
         found.append((f"{name} rows.{end}", parts(head, ROWS[name], 1_000_000)))
-        for what, mark in FILLED.items() if name in ENDS or name == "long_csv" else [("digits", "7")]:
+        for what, mark in (
+            FILLED.items() if name in ENDS or name == "long_csv" else [("digits", "7")]
+        ):
             found.append((f"{name} {what}.{end}", parts(head, mark, LARGE)))
     found.append(("long_csv unequal.csv", _unequal))
     return found
@@ -714,7 +739,7 @@ def extremes(home: Path, only: str | None = None) -> Iterator[Seed]:
         folder.mkdir(parents=True, exist_ok=True)
         for number, image in enumerate(IMAGE_NAMES):
             Image.fromarray(_pixels(number)).save(folder / image)
-        file = "points" + os.path.splitext(name)[1]
+        file = "points" + Path(name).suffix
         with (folder / file).open("w") as out:
             out.writelines(content())
         yield Seed(name.replace(" ", "/"), folder, (file,), file)

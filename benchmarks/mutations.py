@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 from mutated_files import Seed, damaged, extremes, made, real
-
 from placewise.errors import PlacewiseError
 from placewise.formats import read_dataset
 from placewise.labels import Files
