@@ -35,6 +35,7 @@ from typing import Any
 from mutated_files import Seed, damaged, extremes, made, real
 from placewise.errors import PlacewiseError
 from placewise.formats import read_dataset
+from placewise.formats._refused import UNFORESEEN
 from placewise.labels import Files
 
 RESULTS = Path(__file__).parent / "results" / "mutations.json"
@@ -79,8 +80,8 @@ def tried(seed: Seed, folder: Path) -> dict[str, Any]:
         what = "result"
     except PlacewiseError as error:
         what = "error"
-        if not str(error).strip():
-            what, where = "traceback", "an error without a message"
+        if not str(error).strip() or UNFORESEEN in str(error):
+            what, where = "traceback", str(error)[:300] or "an error without a message"
     except BaseException as error:
         what = "traceback"
         last = [f for f in traceback.extract_tb(error.__traceback__) if "placewise" in f.filename]

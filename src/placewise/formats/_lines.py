@@ -13,7 +13,7 @@ CHUNK = 1 << 18
 
 UTF8 = "utf-8-sig"
 
-_LINE = re.compile(r"[^\r\n]*+(?:\r\n?+|\n)")
+_END = re.compile(r"\r\n?|\n")
 _ESCAPED = re.compile("[\udc80-\udcff]")
 """Bytes that are not UTF-8, as they are decoded here."""
 
@@ -77,13 +77,12 @@ def _cut(texts: Iterator[str], longest: int) -> Iterator[str]:
         rest += held + text
         held = "\r" if rest.endswith("\r") else ""  # a \n may follow
         rest = rest[: len(rest) - len(held)]
-        end = 0
-        for match in _LINE.finditer(rest):
-            end = match.end()
+        start = 0
+        for match in _END.finditer(rest):
             if not skipping:
-                yield match[0] if len(match[0]) <= longest else match[0][: longest + 1]
-            skipping = False
-        rest = rest[end:]
+                yield rest[start : min(match.end(), start + longest + 1)]
+            start, skipping = match.end(), False
+        rest = rest[start:]
         if len(rest) > longest:
             if not skipping:
                 yield rest[: longest + 1]
