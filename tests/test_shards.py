@@ -18,8 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch.distributed.run import get_args_parser
 
-from conftest import draw_squares
+from conftest import REPOSITORY, draw_squares
+from docs_sandbox import blocks
 from placewise.errors import SettingsError
 from placewise.formats import read_dataset
 from placewise.prediction import predict, shards
@@ -173,6 +175,32 @@ def test_what_cannot_be_shared_is_refused(
     assert "one process has begun" in str(told[0])
     told = in_threads(monkeypatch, 2, lambda _: predict(run, images, tmp_path / "new", track=True))
     assert all(isinstance(one, SettingsError) and "without torchrun" in str(one) for one in told)
+
+
+def test_the_scripts_of_the_page_can_be_read(tmp_path: Path) -> None:
+    """bash and YAML take them, and torchrun takes what they start."""
+    yaml = pytest.importorskip("yaml")
+    (slurm,) = blocks(REPOSITORY / "docs" / "cluster.md", "bash")
+    (tmp_path / "job.sh").write_text(slurm)
+    subprocess.run(["bash", "-n", str(tmp_path / "job.sh")], check=True)
+    (manifest,) = blocks(REPOSITORY / "docs" / "cluster.md", "yaml")
+    service, job = yaml.safe_load_all(manifest)
+    pod = job["spec"]["template"]["spec"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert pod["subdomain"] == service["metadata"]["name"] == job["metadata"]["name"]
+    (container,) = pod["containers"]
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    srun = slurm[slurm.index("srun ") :].replace("\\\n", " ")
+    srun = srun.replace("$SLURM_JOB_NUM_NODES", "2").replace('"', "")
+    for nodes, words in (
+        (job["spec"]["completions"], container["command"]),
+        (2, srun.split()[1:]),
+    ):
+        taken = get_args_parser().parse_args(words[1:])
+        assert (words[0], taken.module, taken.training_script) == ("torchrun", True, "placewise")
+        assert (taken.nnodes, taken.rdzv_backend) == (str(nodes), "c10d")
+        assert taken.training_script_args[0] == "train"
+        assert "--resume" in taken.training_script_args
 
 
 # --- processes of torchrun ------------------------------------------------------------------------
