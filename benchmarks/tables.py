@@ -294,6 +294,79 @@ def prediction(content: dict) -> str:
     return f"## Prediction\n\n`{content['command']}`\n\n" + table(["what", "number"], rows)
 
 
+def scaling(content: dict) -> str:
+    kinds = [
+        [
+            what,
+            kind,
+            f"{row['per_second']:.2f}",
+            f"{row['ratio']:.2f}",
+            f"{row['start_seconds']:.0f}",
+            f"{row['mib']:,.0f}",
+        ]
+        for what, key in (("prediction, images", "prediction"), ("training, steps", "training"))
+        for kind, row in content[key].items()
+    ]
+    pixels = [
+        [
+            f"{row['side']} × {row['side']}",
+            f"{1000 * row['seconds']:.0f}",
+            f"{row['seconds'] * 1e9 / row['side'] ** 2:.0f}",
+        ]
+        for row in content["pixels"]
+    ]
+    points = [[row["points"], f"{1000 * row['seconds']:.0f}"] for row in content["points"]]
+    images = [
+        [f"{row['images']:,}", f"{row['seconds']:.1f}", f"{row['mib']:,.0f}"]
+        for row in content["images"]
+    ]
+    return "\n\n".join(
+        [
+            "## How cost grows",
+            f"`{content['command']}`: on {content['cores']} cores; a rate is that of the images or steps by which a "
+            "long command differs from a short one, its ratio is that of runs in turns, and starting is what is left.",
+            table(["what", "with", "per second", "× the first", "start, s", "memory, MiB"], kinds),
+            table(["image, px", "ms", "ns for a pixel"], pixels),
+            table(["keypoints at 320 × 320", "ms"], points),
+            table(["images of 640 × 480 in a folder", "s", "memory, MiB"], images),
+        ]
+    )
+
+
+def mutations(content: dict) -> str:
+    kinds = content["kinds"]
+    wrong = sum(count for kind, count in kinds.items() if kind not in ("result", "error"))
+    rows = [
+        ["damaged files", f"{content['count']:,} of {content['seeds']} good ones"],
+        ["a result", f"{kinds.get('result', 0):,}"],
+        ["one error of placewise", f"{kinds.get('error', 0):,}"],
+        ["tracebacks of anything else", kinds.get("traceback", 0)],
+        ["processes that died", kinds.get("crash", 0)],
+        ["longer than 20 s", kinds.get("hang", 0)],
+        ["more than 400 MiB above the start", kinds.get("memory", 0)],
+        ["most memory above the start, MiB", content["most_mib"]],
+        ["longest, s", f"{content['longest_seconds']:.1f}"],
+    ]
+    text = (
+        "## Damaged files\n\n`python benchmarks/mutations.py --count 10000 --data FOLDER`: files of all formats, "
+        "damaged and read as a user would.\n\n" + table(["what", "number"], rows)
+    )
+    if wrong:
+        text += "\n\n" + table(
+            ["file", "damage", "what came of it"],
+            [[one["seed"], one["how"], f"{one['what']} {one['where']}"] for one in content["bad"]],
+        )
+    if large := content.get("extremes"):
+        text += (
+            "\n\n`python benchmarks/mutations.py --extremes`: a million equal rows, or 100 MB without a line break.\n\n"
+            + table(
+                ["file", "what came of it", "s", "memory above the start, MiB"],
+                [[one["file"], one["what"], one["seconds"], one["mib"]] for one in large],
+            )
+        )
+    return text
+
+
 def robustness(content: dict) -> str:
     failed, skipped = len(content["failed"]), len(content["skipped"])
     rows = [
@@ -908,6 +981,8 @@ def main() -> None:
         losses,
         survival,
         prediction,
+        scaling,
+        mutations,
         robustness,
         decoders,
         augmentation,

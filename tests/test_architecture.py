@@ -22,7 +22,7 @@ PACKAGE = Path(placewise.__file__).parent
 ROWS = """
 errors wording
 progress
-geometry family files devices images statistics ops parallel engine
+geometry family files archives devices images statistics ops parallel engine
 readers clusters hdf5
 frames
 labels checkpoint metrics

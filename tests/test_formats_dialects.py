@@ -594,7 +594,7 @@ ENDLESS = {
     "equal rows": ("image,keypoint,x,y\n", "a.png,nose,1,2\n", "there are 1000 faults or more"),
     "bad rows": ("image,keypoint,x,y\n", "b.png,nose,1,q\n", "there are 1000 faults or more"),
     "rows of one image": ("image,nose_x,nose_y\n", "a.png,1,2\n", "there are 1000 faults or more"),
-    "lists": ('{"images": [', "[],", "more than 20,000,000 lists"),
+    "lists": ('{"images": [', "[],", "more than 5,000,000 lists"),
 }
 
 

@@ -189,6 +189,7 @@ def _joblib() -> Any:
 
 def _ray() -> Any:
     try:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
         import ray
         import ray.util.joblib
     except ImportError:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from placewise.errors import SettingsError
 from placewise.files import file_stamp
+
+T = TypeVar("T")
 
 MAX_BYTES = 1 << 30
 """Most bytes of an array that is read."""
@@ -87,20 +89,31 @@ def is_damaged(path: Path) -> bool:
     """
     if not (has_h5py() and is_hdf5(path)):
         return False
-    try:
-        with opened(path):
-            return False
-    except (OSError, ValueError, RuntimeError, KeyError):
-        return True
+    return not glanced(path, lambda _: True, otherwise=False)
 
 
 @lru_cache(maxsize=256)
 def _root_names(path: Path, size: int, modified: int) -> frozenset[str]:
+    return glanced(path, lambda file: frozenset(file.names()), otherwise=frozenset())
+
+
+def glanced(path: Path, look: Callable[[Hdf5], T], otherwise: T) -> T:
+    """What a look into a file finds.
+
+    Args:
+        path: the file.
+        look: what is asked of it.
+        otherwise: the answer where the file cannot be read.
+
+    Example:
+        >>> glanced(Path("nowhere.h5"), lambda file: file.names(), otherwise=[])
+        []
+    """
     try:
         with opened(path) as file:
-            return frozenset(file.names())
-    except (OSError, ValueError, RuntimeError, KeyError):
-        return frozenset()
+            return look(file)
+    except Exception:  # h5py raises any kind on damaged bytes; the reader of a file says which
+        return otherwise
 
 
 @contextmanager
@@ -144,7 +157,8 @@ class Hdf5:
         import h5py
 
         found = self.find(where)
-        return list(islice(found, 100_000)) if isinstance(found, h5py.Group) else []
+        listed = islice(found, 100_000) if isinstance(found, h5py.Group) else ()
+        return [name for name in listed if isinstance(name, str)]  # bytes: not UTF-8, damaged
 
     def find(self, where: str) -> Any:
         """The group or dataset of a path; None where there is none.
@@ -175,7 +189,8 @@ class Hdf5:
     def attributes(self, where: str = "") -> dict[str, Any]:
         """Attributes of a group or a dataset: texts as text, arrays of one number as numbers."""
         found = self.find(where)
-        return {} if found is None else {name: _plain(found.attrs, name) for name in found.attrs}
+        told = () if found is None else found.attrs
+        return {name: _plain(told, name) for name in told if isinstance(name, str)}
 
     def attribute_bytes(self, where: str, name: str) -> bytes:
         """An attribute as bytes, whatever their coding; none where there is no such text."""
@@ -304,7 +319,7 @@ def _plain(attributes: Any, name: str) -> Any:
 
     try:
         value = attributes[name]
-    except (OSError, TypeError, ValueError, KeyError):
+    except Exception:  # h5py raises any kind on damaged bytes
         return None
     if isinstance(value, h5py.Empty):
         return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from placewise.errors import SettingsError
+
+PATIENCE = timedelta(days=30)
+"""How long processes that share work wait for each other: `torchrun` ends all where one fails."""
 
 
 def rank() -> int:
@@ -43,6 +47,24 @@ def processes(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def workers() -> Iterator[None]:
+    """Join the processes that `torchrun` started, which share work and no gradients.
+
+    Within processes that have joined already, and alone, this does nothing.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield
     finally:

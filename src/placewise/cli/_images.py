@@ -305,6 +305,7 @@ def predict(
     import_all(plugin)
     from placewise.cli._video import predict_runs
     from placewise.errors import SettingsError
+    from placewise.parallel import is_first
     from placewise.prediction import predict as run_prediction
     from placewise.progress import Display
     from placewise.wording import IMAGES_OF, counted
@@ -323,6 +324,7 @@ def predict(
     if predict_runs(runs, images, out, more, device, resume, threshold, quiet):
         return
     (run,) = runs
+    quiet = quiet or not is_first()
     with Display("images", quiet) as progress:
         about = run_prediction(
             run,

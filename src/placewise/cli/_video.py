@@ -28,6 +28,7 @@ def predict_runs(
     """
     from placewise.errors import SettingsError
     from placewise.frames import frames_of
+    from placewise.parallel import is_first
     from placewise.prediction.video import VideoOptions, predict_video
     from placewise.progress import Display
 
@@ -44,6 +45,7 @@ def predict_runs(
             raise SettingsError(f"{images} is no video, and {words} are for videos; leave it out")
         return False
     options = VideoOptions(**named, threshold=threshold)
+    quiet = quiet or not is_first()
     with Display("frames", quiet) as progress:
         about = predict_video(
             runs, images, out, options, device=device, resume=resume, progress=progress

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from placewise.archives import MAX_BYTES
 from placewise.errors import PlacewiseError
 from placewise.formats._collect import MAX_NAMES, Collector
 from placewise.labels import Arrays, ClassDataset, ClassSample
 from placewise.labels.names import shown
 from placewise.wording import natural
 
-MAX_ARRAY_BYTES = 8 << 30
+MAX_ARRAY_BYTES = MAX_BYTES
 """Most bytes of all arrays of a file, after unpacking."""
 
 _GREY_OR_RGB = (1, 3)

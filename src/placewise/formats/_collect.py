@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import logging
 import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from placewise.errors import DataError, Fault, ImageError, LabelError
+from placewise.formats._lines import UTF8, coding_of, lines_of
 from placewise.geometry import Size
 from placewise.images import is_hidden, is_result
 from placewise.labels import (
@@ -48,6 +48,9 @@ border cuts have keypoints a little outside."""
 MAX_BYTES = 1 << 30
 """Largest file of labels that is read."""
 
+MAX_LINE = 1 << 22
+"""Most characters of a line of a table."""
+
 MAX_NAMES = 2000
 """Most keypoints or classes that labels may name; more is a column of something else."""
 
@@ -63,7 +66,6 @@ Mark = tuple[Any, ...]
 _SPLIT = re.compile(
     r"(train|training|val|valid|validation|test|testing)([ _-]?set)?((19|20)\d\d)?", re.IGNORECASE
 )
-_BYTE_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _log = logging.getLogger(__name__)
 
 
@@ -154,6 +156,10 @@ class Collector:
         data = read_bytes(self.path, 1 << 16)
         return data.decode(coding_of(data), errors="replace")
 
+    def coding(self) -> str:
+        """How the file is coded."""
+        return coding_of(read_bytes(self.path, 1000))
+
     def text(self) -> str:
         """Content of the file; each line that is not UTF-8 is a fault and one of `damaged`."""
         data = read_bytes(self.path)
@@ -164,18 +170,34 @@ class Collector:
             return data.decode(coding)
         except UnicodeDecodeError as error:
             if coding != "utf-8-sig":
-                got = f"the UTF-16 text is damaged at offset {error.start}"
-                self.fault(1, "text", got, "save the file as UTF-8")
-                self.stop()
-        for number, line in enumerate(_BYTE_LINE.finditer(data), 1):
-            try:
-                line[0].decode("utf-8")
-            except UnicodeDecodeError as error:
-                self.damaged.add(number)
-                byte, offset = line[0][error.start], line.start() + error.start
-                got = f"byte 0x{byte:02x} at offset {offset} is not UTF-8"
-                self.fault(number, "text", got, "save the file as UTF-8")
+                self._stop_utf16(error)
+        for _ in self.lines():
+            pass
         return data.decode("utf-8-sig", errors="replace")
+
+    def lines(self, longest: int = MAX_LINE) -> Iterator[str]:
+        """Lines of the file with their ends; one that is not UTF-8 is a fault and in `damaged`.
+
+        Args:
+            longest: most characters of a line; of a longer one the first, and one more, are a line.
+        """
+        check_size(self.path)
+        if self.coding() != UTF8:
+            self.assume("text in UTF-16")
+        try:
+            for number, line in enumerate(lines_of(self.path, longest), 1):
+                if line.bad is not None:
+                    self.damaged.add(number)
+                    got = "byte 0x{:02x} at offset {} is not UTF-8".format(*line.bad)
+                    self.fault(number, "text", got, "save the file as UTF-8")
+                yield line.text
+        except UnicodeDecodeError as error:
+            self._stop_utf16(error)
+
+    def _stop_utf16(self, error: UnicodeDecodeError) -> NoReturn:
+        """Say that text in UTF-16 is damaged."""
+        self.fault(1, "text", f"the UTF-16 text is damaged ({error.reason})", "save it as UTF-8")
+        self.stop()
 
     def holding(self, names: Sequence[str], folders: Iterable[Path]) -> list[Path]:
         """The folders that hold the most of these images; none where no folder holds one."""
@@ -442,17 +464,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def coding_of(data: bytes) -> str:
-    """How a text is coded: UTF-8, or UTF-16 by its mark or by the zeros of its letters."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    head = data[:1000]
-    for start, coding in ((0, "utf-16-be"), (1, "utf-16-le")):
-        if head[start::2].count(0) > 0.4 * len(head) > head[1 - start :: 2].count(0) * 8:
-            return coding
-    return "utf-8-sig"
-
-
 def read_bytes(path: Path, most: int | None = None) -> bytes:
     """Content of a file of labels, or its first `most` bytes.
 
@@ -460,14 +471,24 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
         DataError: the system refuses, or the whole file is too large.
     """
     try:
-        if most is None and path.stat().st_size > MAX_BYTES:
-            raise DataError(
-                f"{path} has {path.stat().st_size >> 20} MiB, labels may have {MAX_BYTES >> 20}; "
-                "split the file"
-            )
+        if most is None:
+            check_size(path)
         with path.open("rb") as file:
             return file.read(-1 if most is None else most)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror or error}; name a file of labels"
         ) from error
+
+
+def check_size(path: Path) -> None:
+    """Refuse a file that is too large.
+
+    Raises:
+        DataError: it is.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{path} has {size >> 20} MiB, labels may have {MAX_BYTES >> 20}; split the file"
+        )

@@ -14,17 +14,22 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from placewise.errors import DataError, Fault, LabelError, NoLabelsError, SettingsError
-from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
+from placewise.errors import (
+    DataError,
+    Fault,
+    LabelError,
+    NoLabelsError,
+    SettingsError,
+)
+from placewise.formats._collect import read_bytes, split_named, subfolders
 from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
+from placewise.formats._lines import coding_of
+from placewise.formats._refused import in_words, unrecognised
 from placewise.formats._splits import with_splits
-from placewise.formats._tables import header_of
-from placewise.formats._text_tools import text_tool
-from placewise.formats._tools import DAMAGED, named_like, tool_of, videos_in
+from placewise.formats._tools import DAMAGED, named_like, videos_in
 from placewise.hdf5 import is_damaged
 from placewise.images import is_hidden, is_image_name
 from placewise.labels import Dataset, KeypointDataset, KeypointSample, Pixels, by_time
-from placewise.labels.names import shown
 from placewise.wording import did_you_mean, natural
 
 HEAD_BYTES = 1 << 16
@@ -104,7 +109,7 @@ def read_dataset(
         raise SettingsError(f"there is no folder {base}; name the folder of the images (root)")
     forced = FORMATS[format]() if format else None
     _known(task)
-    try:
+    with in_words(Path(path)):
         found = _find(Path(path), forced, task)
         if len(found.files) == 1:
             labels = found.member.read(found.files[0], base)
@@ -115,11 +120,6 @@ def read_dataset(
         labels = labels if task is None else labels.for_task(task)
         labels = labels if pixels is None else _recounted(labels, pixels)
         return by_time(labels) if splits is None else with_splits(labels, Path(splits))
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(
-            f"{path} cannot be read: {reason}; check the path and its rights"
-        ) from error
 
 
 def _recounted(labels: Dataset[Any], pixels: Pixels) -> Dataset[Any]:
@@ -564,31 +564,5 @@ def _recognise(file: Path) -> Format:
         names = ", ".join(FORMATS.name_of(type(member)) for member in found)
         raise SettingsError(f"{file} could be {names}; name its format")
     if not found:
-        _unrecognised(file, head.strip("\ufeff \t\r\n"))
+        unrecognised(file, head.strip("\ufeff \t\r\n"))
     return found[0]
-
-
-def _unrecognised(file: Path, head: str) -> NoReturn:
-    """Say what is wrong with a file that no format recognises."""
-    collector = Collector(file)
-    if not head:
-        collector.fault(1, "header", "the file is empty", "write a header and a row for each label")
-    elif tool := tool_of(file) or text_tool(head):
-        collector.fault(0, "file", f"it is {tool.what}", tool.way.format(file=file))
-    elif head.startswith("[") and '"image_id"' in head:
-        got = "it is a list of results, not a data set: it names no images and no keypoints"
-        collector.fault(0, "file", got, "give the file with images, annotations and categories")
-    elif head[0] in "{[":
-        got = "the JSON has no images, annotations and categories"
-        collector.fault(0, "file", got, "export the labels as COCO keypoints")
-    else:
-        collector.text()  # finds bytes that are no text
-        if not collector.faults:
-            got = f"the columns are {shown(', '.join(header_of(head)))}"
-            todo = (
-                "a table of labels has the columns image, keypoint, x, y (a row for each "
-                "keypoint), or image, NAME_x, NAME_y, … (a row for each image), or image, class; "
-                "see docs/formats.md"
-            )
-            collector.fault(1, "header", got, todo)
-    collector.stop()

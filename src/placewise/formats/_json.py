@@ -9,14 +9,18 @@ from typing import Any
 
 from placewise.labels.names import shown
 
-MAX_LISTS = 20_000_000
-"""Most lists and objects in a file; more would fill the memory."""
+MAX_LISTS = 2_000_000
+"""Most lists and objects in a file of a tool; more would fill the memory."""
 
 MEND = "export it again, or mend it with an editor"
 
 
-def parsed(text: str) -> Any:
+def parsed(text: str, most: int = MAX_LISTS) -> Any:
     """The content of a text of JSON.
+
+    Args:
+        text: the text.
+        most: lists and objects that it may hold.
 
     Raises:
         ValueError: why it cannot be read, in words.
@@ -28,8 +32,8 @@ def parsed(text: str) -> Any:
         Traceback (most recent call last):
         ValueError: the key 'x' is there twice in one object
     """
-    if text.count("[") + text.count("{") > MAX_LISTS:
-        raise ValueError(f"the JSON holds more than {MAX_LISTS:,} lists")
+    if text.count("[") + text.count("{") > most:
+        raise ValueError(f"the JSON holds more than {most:,} lists and objects")
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except RecursionError:

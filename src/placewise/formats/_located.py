@@ -14,12 +14,12 @@ from typing import ClassVar, final
 from placewise.formats._collect import (
     LOOKED_AT,
     Collector,
-    coding_of,
     read_bytes,
     split_named,
     subfolders,
 )
 from placewise.formats._format import KeypointFormat
+from placewise.formats._lines import coding_of
 from placewise.images import is_hidden, is_image_name
 from placewise.labels.names import normal, shown, why_unsafe
 from placewise.wording import natural

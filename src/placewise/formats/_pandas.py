@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.files import file_stamp
-from placewise.hdf5 import Hdf5, Hdf5Error, has_h5py, is_hdf5, opened
+from placewise.hdf5 import Hdf5, Hdf5Error, glanced, has_h5py, is_hdf5
 
 LEVELS = 8
 """Most levels of names that rows or columns may have."""
@@ -57,11 +57,11 @@ def key_of(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _key_of(path: Path, size: int, modified: int) -> str:
-    try:
-        with opened(path) as file:
-            return next((key for key in file.names()[:_KEYS] if _is_table(file, key)), "")
-    except (OSError, ValueError, RuntimeError, KeyError):
-        return ""
+    return glanced(path, _first_table, otherwise="")
+
+
+def _first_table(file: Hdf5) -> str:
+    return next((key for key in file.names()[:_KEYS] if _is_table(file, key)), "")
 
 
 def _is_table(file: Hdf5, key: str) -> bool:

@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from placewise.archives import ArchiveError, names_in, opened
+
 MAGIC = b"Iout"
 POINT = 10
 FLOATS = 128
@@ -135,11 +137,7 @@ def packed(files: dict[str, bytes]) -> bytes:
 
 def is_archive(path: Path) -> bool:
     """Whether a file is an archive of ROI files."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.lower().endswith(".roi") for name in archive.namelist())
-    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError):
-        return False
+    return any(name.lower().endswith(".roi") for name in names_in(path))
 
 
 def unpacked(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -149,15 +147,14 @@ def unpacked(path: Path) -> Iterator[tuple[str, bytes]]:
         ValueError: why it cannot be read, in words.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            listed = [one for one in archive.infolist() if one.filename.lower().endswith(".roi")]
+        with opened(path) as archive:
+            listed = [name for name in archive.names if name.lower().endswith(".roi")]
             if len(listed) > MAX_ENTRIES:
                 raise ValueError(f"it holds more than {MAX_ENTRIES:,} files")
-            for info in listed:
-                with archive.open(info) as file:
-                    content = file.read(MAX_ROI + 1)
+            for name in listed:
+                content = archive.content(name, MAX_ROI + 1)
                 if len(content) > MAX_ROI:
                     raise ValueError(f"a file in it has more than {MAX_ROI:,} bytes")
-                yield info.filename.replace("\\", "/").rpartition("/")[2], content
-    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
+                yield name.replace("\\", "/").rpartition("/")[2], content
+    except ArchiveError as error:
         raise ValueError(f"the archive cannot be read ({error})") from None

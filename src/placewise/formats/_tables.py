@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from placewise.formats._collect import Collector
+from placewise.formats._collect import MAX_LINE, Collector
 from placewise.labels import KeypointDataset, Visibility, guess_symmetry
 from placewise.labels.names import shown
 from placewise.wording import enumerated
@@ -26,14 +26,14 @@ VISIBILITIES = {state.name.lower(): state for state in reversed(Visibility)}
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
-MAX_ROW = 1 << 22
+MAX_ROW = MAX_LINE
 """Most characters of a row."""
 
 MAX_ROWS = 3_000_000
 
 _READ = {**VISIBILITIES, "not_labelled": Visibility.UNLABELLED}
 _SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
-_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+_LINE = re.compile(r"[^\r\n]*+(?:\r\n?+|\n)|[^\r\n]++")
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _NOTHING = ("", "nan", "na", "n/a", "#n/a", "null", "none")
 """What tools write into a cell without a number, in small letters."""
@@ -93,20 +93,20 @@ def _cells(line: str, mark: str) -> list[str]:
 
 
 class _Lines:
-    """The lines of a text, of which one row takes only so many characters."""
+    """The lines of a table, of which one row takes only so many characters."""
 
-    def __init__(self, text: str) -> None:
-        self.lines, self.left = _LINE.finditer(text), MAX_ROW
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines, self.left = lines, MAX_ROW
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        match = next(self.lines)
-        self.left -= match.end() - match.start()
+        line = next(self.lines)
+        self.left -= len(line)
         if self.left < 0:
             raise csv.Error(f"a row of more than {MAX_ROW:,} characters")
-        return match[0]
+        return line
 
 
 def read_rows(collector: Collector) -> Iterator[tuple[int, list[str]]]:
@@ -114,11 +114,10 @@ def read_rows(collector: Collector) -> Iterator[tuple[int, list[str]]]:
 
     Lines that are not UTF-8 or not CSV are faults and left out.
     """
-    text = collector.text()
-    mark, header = _dialect(text[: 1 << 16])
+    mark, header = _dialect(collector.head())
     if mark != "," and header:
         collector.assume(f"{DELIMITERS.get(mark, mark)} between cells")
-    lines = _Lines(text)
+    lines = _Lines(collector.lines())
     reader = csv.reader(lines, delimiter=mark if header else ",", strict=True)
     count = 0
     while True:

@@ -6,12 +6,12 @@ the list of names in an HDF5 file or an archive.
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from placewise.formats._collect import coding_of, read_bytes
+from placewise.archives import names_in
+from placewise.formats._collect import read_bytes
+from placewise.formats._lines import coding_of
 from placewise.hdf5 import has_h5py, is_damaged, is_hdf5, needs_h5py, root_names
 
 HEAD = 600
@@ -241,17 +241,8 @@ def _in_hdf5(path: Path, ending: str) -> Tool:
 
 
 def _in_zip(path: Path, ending: str) -> Tool:
-    for name in _names_in(path):
+    for name in names_in(path)[:1000]:
         for part, tool in IN_ZIP.items():
             if name.endswith(part) or name.startswith(part):
                 return tool
     return named_like(f"a.{ending}") or ARCHIVE
-
-
-def _names_in(path: Path) -> Iterator[str]:
-    """The first names in an archive; none where it is damaged."""
-    try:
-        with zipfile.ZipFile(path) as packed:
-            yield from packed.namelist()[:1000]
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
-        return

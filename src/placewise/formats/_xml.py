@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+MAX_ELEMENTS = 600_000
+"""Most elements in a file; more would fill the memory."""
+
 _UNFIT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -21,6 +24,8 @@ def parsed(data: bytes) -> ElementTree.Element:
         Traceback (most recent call last):
         ValueError: it defines a document type
     """
+    if data.count(b"<") - data.count(b"</") > MAX_ELEMENTS:
+        raise ValueError(f"it holds more than {MAX_ELEMENTS:,} elements; split the file")
     marks = (mark.encode(coding) for mark in ("<!ENTITY", "<!DOCTYPE") for coding in _CODINGS)
     if any(mark in data for mark in marks):
         raise ValueError("it defines a document type")

@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from placewise.archives import names_in, opened
 from placewise.errors import ImageError
 from placewise.formats._collect import Collector
 from placewise.formats._format import Format
@@ -77,11 +77,7 @@ def _tells_beats(file: Path) -> bool:
 
 def signal_arrays(file: Path) -> frozenset[str]:
     """Names of the arrays of a `.npz` that holds one signal; none for any other file."""
-    try:
-        with zipfile.ZipFile(file) as packed:
-            names = frozenset(one.removesuffix(".npy") for one in packed.namelist())
-    except Exception:  # zipfile raises many kinds; the reader of such a file says what is wrong
-        return frozenset()
+    names = frozenset(one.removesuffix(".npy") for one in names_in(file))
     return names if names & set(SIGNALS) and names & {*RATES, "beats"} else frozenset()
 
 
@@ -92,8 +88,8 @@ def _beats(file: Path) -> list[float]:
             times, symbols = read_marks(file.with_suffix(".atr"))
         return [t for t, symbol in zip(times.tolist(), symbols, strict=True) if symbol in OF_BEATS]
     with refusing(file, "an array of whole numbers that is named beats"):
-        with np.load(file, allow_pickle=False) as arrays:
-            beats = np.asarray(arrays["beats"], np.float64)
+        with opened(file) as archive:
+            beats = archive.array("beats").astype(np.float64)
         if beats.ndim != 1:
             raise ValueError(f"beats has the shape {beats.shape}")
         return [float(place) for place in beats]

@@ -41,6 +41,9 @@ from placewise.labels import (
 )
 from placewise.labels.names import shown
 
+MAX_LISTS = 5_000_000
+"""Most lists and objects in a file: those of COCO 2017 with all of its outlines are 4 million."""
+
 SAME = 0.001
 """Share of an area by which it may differ from that of the box about the keypoints."""
 
@@ -166,7 +169,7 @@ class Reader:
         if self.collector.faults:
             self.collector.stop()
         try:
-            content = parsed(text)
+            content = parsed(text, MAX_LISTS)
         except ValueError as error:
             self._broken(str(error), MEND)
         if isinstance(content, list):

@@ -19,10 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from placewise.formats._collect import Collector, coding_of, read_bytes, split_named
+from placewise.formats._collect import Collector, read_bytes, split_named
 from placewise.formats._format import WrittenKeypoints
 from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._json import MEND, entries, entry, finite, parsed, word
+from placewise.formats._lines import coding_of
 from placewise.formats._located import (
     FileForEach,
     Located,

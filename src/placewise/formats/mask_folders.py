@@ -37,6 +37,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from placewise.archives import names_in
 from placewise.errors import DataError, ImageError
 from placewise.formats._collect import Collector, read_bytes, split_named, subfolders
 from placewise.formats._format import Format
@@ -194,11 +195,8 @@ def _volumes_hold_masks(table: Path) -> bool:
     name = next((row["volume"].text.strip() for row in rows), "")
     if why_unsafe(name) or not name.lower().endswith(".npz"):
         return False
-    try:
-        with np.load(table.parent / name, allow_pickle=False) as arrays:
-            return "mask" in arrays.files and bool({*SIGNALS, *VOLUMES} & set(arrays.files))
-    except Exception:  # numpy and zipfile raise any kind on damaged bytes
-        return False
+    arrays = {one.removesuffix(".npy") for one in names_in(table.parent / name)}
+    return "mask" in arrays and bool({*SIGNALS, *VOLUMES} & arrays)
 
 
 def _rows(collector: Collector) -> Iterator[_Pair]:

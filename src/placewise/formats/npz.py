@@ -9,13 +9,12 @@ x_train, y_train, x_test, y_test
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from placewise.archives import opened
 from placewise.formats._arrays import (
     MAX_ARRAY_BYTES,
     Part,
@@ -73,17 +72,15 @@ class Npz(Format):
 
 def _load(collector: Collector, path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of the file; nothing in it is executed."""
-    with zipfile.ZipFile(path) as packed:
-        size = sum(info.file_size for info in packed.infolist())
-    if size > MAX_ARRAY_BYTES:
-        got = f"its arrays take {size >> 20} MiB, the most is {MAX_ARRAY_BYTES >> 20}"
-        collector.fault(0, "file", got, "split the file, or save smaller images")
-        collector.stop()
     arrays: dict[str, NDArray[Any]] = {}
-    with np.load(path, allow_pickle=False) as loaded:
-        for name in loaded.files:
+    with opened(path) as archive:
+        if archive.size > MAX_ARRAY_BYTES:
+            got = f"its arrays take {archive.size >> 20} MiB, the most is {MAX_ARRAY_BYTES >> 20}"
+            collector.fault(0, "file", got, "split the file, or save smaller images")
+            collector.stop()
+        for name in archive.arrays:
             with guarded(collector, shown(name)):
-                arrays[name] = np.asarray(loaded[name])
+                arrays[name] = archive.array(name)
     return arrays
 
 

@@ -21,7 +21,7 @@ from placewise.formats._hdf5 import is_file_of, last_part, located, nearest, rea
 from placewise.formats._losses import check_images, losses_of
 from placewise.formats._nwb import COUNTED, series_named, written
 from placewise.frames import frame_named
-from placewise.hdf5 import Hdf5, Hdf5Error, has_h5py, needs_h5py
+from placewise.hdf5 import Hdf5, Hdf5Error, glanced, has_h5py, needs_h5py
 from placewise.images import is_image_name
 from placewise.labels import KeypointDataset, Visibility
 from placewise.wording import natural
@@ -76,13 +76,7 @@ class Nwb(WrittenKeypoints):
 
 
 def _poses_of(path: Path) -> list[tuple[str, str]]:
-    from placewise.hdf5 import opened
-
-    try:
-        with opened(path) as file:
-            return _groups(file)
-    except (OSError, ValueError, RuntimeError, KeyError):
-        return []
+    return glanced(path, _groups, otherwise=[])
 
 
 def _groups(file: Hdf5) -> list[tuple[str, str]]:

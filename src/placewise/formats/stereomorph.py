@@ -21,7 +21,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from placewise.formats._collect import Collector, coding_of, read_bytes
+from placewise.formats._collect import Collector, read_bytes
+from placewise.formats._lines import coding_of
 from placewise.formats._located import FileForEach, Located, Stems, beside, split_of
 from placewise.formats._objects import Objects
 from placewise.labels import KeypointDataset, Visibility

@@ -122,7 +122,7 @@ def _specimens(collector: Collector) -> Iterator[_Specimen]:
     """The specimens of a file."""
     one: _Specimen | None = None
     left = 0  # landmarks, or with a negative number places of a curve, that are still to come
-    for row, line in enumerate(collector.text().splitlines(), 1):
+    for row, line in enumerate(map(str.strip, collector.lines()), 1):
         if row in collector.damaged or not line.strip():
             continue
         if head := _HEAD.fullmatch(line):

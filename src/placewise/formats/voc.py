@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 
 from placewise.formats._collect import Collector, read_bytes, split_named, subfolders
 from placewise.formats._format import Format
+from placewise.formats._xml import parsed
 from placewise.images import is_image_name
 from placewise.labels import Ignored, KeypointDataset, Visibility
 from placewise.labels.names import shown
@@ -165,15 +166,10 @@ def _read_box(
 
 def _parsed(collector: Collector, file: Path) -> ElementTree.Element | None:
     """The first element of a file; a file that defines entities is a fault, it may explode."""
-    data = read_bytes(file)
-    todo = "export the labels as PASCAL VOC again"
-    if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
-        collector.fault(0, file.name, "it defines a document type", todo)
-        return None
     try:
-        return ElementTree.fromstring(data)
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
-        collector.fault(0, file.name, f"this is no XML ({error})", todo)
+        return parsed(read_bytes(file))
+    except ValueError as error:
+        collector.fault(0, file.name, str(error), "export the labels as PASCAL VOC again")
         return None
 
 

@@ -29,10 +29,11 @@ from typing import Any
 import numpy as np
 
 from placewise.errors import DataError
-from placewise.formats._collect import Collector, coding_of, read_bytes, split_named, subfolders
+from placewise.formats._collect import Collector, read_bytes, split_named, subfolders
 from placewise.formats._format import WrittenKeypoints
 from placewise.formats._holds import Holds, lost, one_file_each
 from placewise.formats._json import entry, word
+from placewise.formats._lines import coding_of
 from placewise.formats._located import files_below, images_below
 from placewise.formats._yaml import parsed
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility

@@ -168,7 +168,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (ImageError, SettingsError):
         raise
-    except (OSError, ValueError, LookupError, RuntimeError, ArithmeticError) as error:
+    except Exception as error:  # PyAV raises many kinds, also EOFError
         raise ImageError(
             f"{path}: cannot be read as a video ({_reason(error)}); needed a file that a player "
             "shows; copy it again, or write it anew with a video program"
@@ -207,7 +207,7 @@ def _index(path: Path, size: int, time: int) -> Index:
                         break
                     high, wide = _shown(frame, path)
                     frames.append((frame.pts, frame.key_frame, high, wide))
-            except (OSError, ValueError) as error:
+            except Exception as error:
                 if not frames:
                     raise
                 fault = _reason(error)

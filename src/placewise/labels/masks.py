@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from placewise.archives import ArchiveError, opened
 from placewise.errors import DataError, SettingsError
 from placewise.geometry import Size
 from placewise.images import read_values
@@ -110,16 +111,18 @@ class InArray(Values):
     def read(self) -> Labels:
         """The numbers; see `Values.read`."""
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
-                values = np.asarray(arrays[self.key])
-        except Exception as error:  # numpy and zipfile raise any kind on damaged bytes
+            with opened(self.path) as archive:
+                values = archive.array(self.key)
+        except ArchiveError as error:
             raise DataError(
                 f"{self.path}: the array '{self.key}' cannot be read ({error}); write it again"
             ) from error
         if values.dtype == bool:
             return (values > 0).astype(np.int32)
-        numbers = values.astype(np.int32)
-        if values.dtype.kind not in "iuf" or (numbers != values).any():
+        numeric = values.dtype.kind in "iuf"
+        with np.errstate(invalid="ignore"):  # what is not finite is refused here
+            numbers = values.astype(np.int32) if numeric else np.zeros(0, np.int32)
+        if not numeric or (numbers != values).any():
             raise DataError(
                 f"{self.path}: the array '{self.key}' of {values.dtype} holds something else than "
                 "whole numbers; a mask needs the numbers of classes or objects; save it with them"

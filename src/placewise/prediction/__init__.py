@@ -8,7 +8,8 @@ OUT/about.json        written last: what the columns mean, and which images were
 ```
 
 Images are read ahead while the network works, and whatever is finished is on disk. The same command
-with `resume` goes on behind the last finished batch, and ends in the same bytes.
+with `resume` goes on behind the last finished batch, and ends in the same bytes. Started by
+`torchrun`, several processes share the images; see `placewise.prediction.shards`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from placewise.labels import Files, Source
 from placewise.labels.names import has_control, shown
 from placewise.model import BATCH, Network, Scaled, unlike
 from placewise.prediction.journal import Batch, Journal, order_of
+from placewise.prediction.shards import BLOCK, Share, refuse_tracks, together
 from placewise.readers import list_files
 from placewise.report.drawing import save_image
 from placewise.run import Run
@@ -60,6 +62,7 @@ Read = tuple[str, ImageArray | None, Scaled | None, str]
 """(name, image, the same at the network's scale, why it was passed over)."""
 
 
+@together
 def predict(
     run: str | Path | Run,
     images: str | Path,
@@ -119,30 +122,34 @@ def predict(
         )
     options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
     task = task_named(run.facts.model.task)
+    refuse_tracks(track)
     follower = task.follower(run.facts.model) if track else None
     if follower:
         options["track"] = True
     model = run.model().to(device_of(device))
-    journal = Journal.open(out, order_of(images, names, run, options), resume=resume)
+    share = Share.of(len(names))
+    journal = share.open(out, order_of(images, names, run, options), resume=resume)
     if journal.finished is not None:
         return journal.finished
     for note in unlike(_some(source, names), run.facts.model.input):
         _LOG.warning(note)
     if follower and journal.done:
         _replay(follower, journal, out / "predictions.csv")
-    for batch in _batches(model, source, names[journal.done :]):
-        found, left = _predicted(model, batch), max(0, overlays - journal.done)
+    first = share.start + journal.done
+    for batch in _batches(model, source, names[first : share.stop], first):
+        found, left = _predicted(model, batch), max(0, overlays - share.start - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
         _draw(task, model, found[:left], source, out / "overlays", threshold)
         for _, one in found:
             task.save(one, out, root / one.image)
         columns = [*task.header(model), *([follower.column] if follower else [])]
-        header = columns if journal.done == 0 else None
+        header = columns if share.start + journal.done == 0 else None
         journal.append(_finished(found, batch, header))
         if progress:
-            progress(journal.done, len(names))
-    return _ended(task, run, journal, root, out, threshold if others else None)
+            progress(journal.done, len(share))
+    told = threshold if others else None
+    return share.end(journal, out, lambda whole: _ended(task, run, whole, root, out, told))
 
 
 def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
@@ -152,17 +159,20 @@ def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
             yield source.read(name)
 
 
-def _batches(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[list[Read]]:
+def _batches(
+    model: Network[Any], source: Source, names: Sequence[str], first: int = 0
+) -> Iterator[list[Read]]:
     """Images in order, read ahead, together as far as neighbours have one size.
 
-    An image that cannot be read belongs to the batch in which its turn comes.
+    An image that cannot be read belongs to the batch in which its turn comes. `first` is the
+    number of the first name among all images: no batch crosses a multiple of `BLOCK`.
     """
     held: list[Read] = []
     shape: tuple[int, ...] | None = None
-    for read in _ahead(model, source, names):
+    for number, read in enumerate(_ahead(model, source, names), first):
         scaled = read[2]
         other = scaled is not None and shape not in (None, scaled.shape)
-        if held and (other or len(held) == BATCH):
+        if held and (other or len(held) == BATCH or number % BLOCK == 0):
             yield held
             held, shape = [], None
         held.append(read)

@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from placewise.errors import CheckpointError, SettingsError
-from placewise.files import folder_exists, make_folder, read_json
+from placewise.files import folder_exists, make_folder, read_json, replacing, write_text
 from placewise.run import Run
 
 HEAD, LINE = {"order"}, {"bytes", "images", "skipped"}
@@ -99,6 +100,20 @@ class Journal:
         for line in self._read()[1:]:
             images = [(name, *size) for name, *size in line["images"]]
             yield Batch("", images, [(name, why) for name, why in line["skipped"]])
+
+    def gather(self, parts: Sequence[Journal]) -> None:
+        """Take what others have finished, one after the other, in place of what is here."""
+        self.done = self.bytes = 0
+        lines: list[dict[str, Any]] = [{"order": self.order}]
+        with replacing(self.out / TABLE) as table, table.open("wb") as text:
+            for part in parts:
+                listed = part._read()[1:]
+                lines += [{**line, "bytes": self.bytes + line["bytes"]} for line in listed]
+                if part.bytes:
+                    with (part.out / TABLE).open("rb") as rows:
+                        shutil.copyfileobj(rows, text)
+                self.bytes, self.done = self.bytes + part.bytes, self.done + part.done
+        write_text(self.out / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
 
     def close(self) -> None:
         """The prediction has come to its end."""

@@ -34,6 +34,7 @@ from placewise.files import (
 )
 from placewise.frames import Frames, frames_of
 from placewise.motion import Track, ensemble, ensemble_smoothed, median_smoothed
+from placewise.parallel import is_first, wait_for_all
 from placewise.prediction import predict
 from placewise.prediction.labelled import write_labelled
 from placewise.prediction.movement import (
@@ -44,6 +45,7 @@ from placewise.prediction.movement import (
     write_doubts,
     write_table,
 )
+from placewise.prediction.shards import together
 from placewise.prediction.video_report import command, report_of
 from placewise.run import Run
 from placewise.task import Progress
@@ -103,6 +105,7 @@ class VideoOptions:
         return int(match[1]) if match and int(match[1]) % 2 else None
 
 
+@together
 def predict_video(
     runs: Sequence[str | Path],
     video: str | Path,
@@ -139,7 +142,9 @@ def predict_video(
     opened = [Run.open(run) for run in runs]
     task = _task(opened, options)
     reader = reader_of_video(video)
-    _check_out(out, resume)
+    if is_first():
+        _check_out(out, resume)
+    wait_for_all()
     numbers = range(reader.count(video))[options.start : options.stop : options.step]
     stages = len(opened) + options.draw
     for place, run in enumerate(opened):
@@ -155,8 +160,11 @@ def predict_video(
             others=False,
             progress=_part(progress, place, stages),
         )
-    seen, movement = _movement(opened, video, reader, numbers, out, options)
-    return _write(seen, movement, opened, out, options, _part(progress, stages - 1, stages))
+    if is_first():
+        seen, movement = _movement(opened, video, reader, numbers, out, options)
+        _write(seen, movement, opened, out, options, _part(progress, stages - 1, stages))
+    wait_for_all()
+    return read_json(out / ABOUT)
 
 
 def reader_of_video(video: Path) -> Frames:

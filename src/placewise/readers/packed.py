@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import math
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from placewise import archives
+from placewise.archives import Header, opened
 from placewise.errors import ImageError
 from placewise.readers import CHANNELS, Facts, Reader
 
@@ -20,14 +19,6 @@ SIGNALS, VOLUMES = ("signal", "signal_adc", "samples", "data"), ("image", "volum
 
 RATES, SPACINGS = ("fs", "rate", "sampling_rate"), ("spacing_mm",)
 """Names of what says how far its places are apart: samples in a second, or mm (z, y, x)."""
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What an array says before its numbers."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 class Packed(Reader):
@@ -45,8 +36,7 @@ class Packed(Reader):
     def look(self, path: Path) -> Facts:
         """See `Reader.look`."""
         name, names = _names(path)
-        with _opened(path, name) as file:
-            header = _header(file)
+        header = _header(path, name)
         axes = _axes(path, name, header)
         size, channels = header.shape[:axes], (*header.shape[axes:], 1)[0]
         return Facts(size, channels, _spacing(path, names, axes))
@@ -54,16 +44,15 @@ class Packed(Reader):
     def values(self, path: Path) -> NDArray[Any]:
         """See `Reader.values`."""
         name, _ = _names(path)
-        with _opened(path, name) as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        return _array(path, name)
 
 
 def _names(path: Path) -> tuple[str, tuple[str, ...]]:
     """The array that is read, and all; empty for a `.npy`."""
     if path.suffix.lower() == ".npy":
         return "", ()
-    with zipfile.ZipFile(path) as packed:
-        names = tuple(one.removesuffix(".npy") for one in packed.namelist())
+    with opened(path) as archive:
+        names = archive.arrays
     found = [name for name in (*SIGNALS, *VOLUMES) if name in names]
     if len(found) != 1:
         got = (
@@ -76,30 +65,29 @@ def _names(path: Path) -> tuple[str, tuple[str, ...]]:
     return found[0], names
 
 
-@contextmanager
-def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
-    """The file of one array."""
-    if not name:
+def _header(path: Path, name: str) -> Header:
+    """Shape and type of an array, without the numbers."""
+    if name:
+        with opened(path) as archive:
+            found = archive.header(name)
+    else:
         with path.open("rb") as file:
-            yield file
-        return
-    with zipfile.ZipFile(path) as packed, packed.open(f"{name}.npy") as file:
-        yield file  # type: ignore[misc]
+            found = archives.header(file)
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"its numbers are of type {found.dtype}, needed whole numbers or floats")
+    return found
 
 
-def _header(file: BinaryIO) -> _Header:
-    """Shape and type, without the numbers."""
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-        version, np.lib.format.read_array_header_2_0
-    )
-    shape, _, dtype = read(file)
-    if dtype.kind not in "biuf":
-        raise ValueError(f"its numbers are of type {dtype}, needed whole numbers or floats")
-    return _Header(shape, dtype)
+def _array(path: Path, name: str) -> NDArray[Any]:
+    """The numbers of an array."""
+    if name:
+        with opened(path) as archive:
+            return archive.array(name)
+    with path.open("rb") as file:
+        return archives.array(file)
 
 
-def _axes(path: Path, name: str, header: _Header) -> int:
+def _axes(path: Path, name: str, header: Header) -> int:
     """Axes of what is held, without that of the channels."""
     count = len(header.shape)
     able = {1: (1, 2), 3: (3, 4)}
@@ -118,12 +106,10 @@ def _spacing(path: Path, names: tuple[str, ...], axes: int) -> tuple[float, ...]
     told = next((name for name in (RATES if axes == 1 else SPACINGS) if name in names), None)
     if told is None:
         return None
-    with _opened(path, told) as file:
-        header = _header(file)
-        if int(np.prod(header.shape)) != axes:
-            raise ImageError(f"{path}: {told} has the shape {header.shape}; needed {axes} numbers")
-    with _opened(path, told) as file:
-        numbers = np.lib.format.read_array(file, allow_pickle=False).astype(np.float64).ravel()
+    header = _header(path, told)
+    if math.prod(header.shape) != axes:
+        raise ImageError(f"{path}: {told} has the shape {header.shape}; needed {axes} numbers")
+    numbers = _array(path, told).astype(np.float64).ravel()
     if not (np.isfinite(numbers) & (numbers > 0)).all():
         raise ImageError(f"{path}: {told} is {numbers.tolist()}; needed are numbers above 0")
     if axes == 1:

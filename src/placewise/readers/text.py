@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ TIMES = ("time", "t", "seconds", "time_s", "time (s)")
 
 LARGEST = 1 << 30
 """Bytes of a table, at most."""
+
+LONGEST = 1 << 20
+"""Characters of a row, at most."""
 
 EVEN = 0.01
 """Share by which steps in time may differ."""
@@ -61,17 +65,25 @@ def _table(path: Path) -> tuple[list[str], NDArray[Any]]:
     if path.stat().st_size > LARGEST:
         raise ImageError(f"{path}: is larger than {LARGEST >> 30} GiB; save it as .npz")
     with path.open(encoding="utf-8-sig") as file:
-        first = file.readline(1 << 20)
+        first = next(_rows(file), "")
         mark = max(",;\t", key=first.count)
         cells = [cell.strip().strip('"').lower() for cell in first.split(mark)]
         named = any(_no_number(cell) for cell in cells)
         if not named:
             file.seek(0)
-        numbers = np.loadtxt(file, delimiter=mark, ndmin=2, encoding="utf-8")
+        numbers = np.loadtxt(_rows(file), delimiter=mark, ndmin=2, encoding="utf-8")
     names = cells if named else [str(k) for k in range(numbers.shape[1])]
     if len(names) != numbers.shape[1]:
         raise ValueError(f"{len(names)} columns are named, and rows have {numbers.shape[1]}")
     return names, numbers
+
+
+def _rows(file: TextIO) -> Iterator[str]:
+    """The lines of a table, of which none may fill the memory."""
+    while line := file.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise ValueError(f"a row has more than {LONGEST:,} characters")
+        yield line
 
 
 def _no_number(cell: str) -> bool:
