@@ -29,7 +29,15 @@ from placewise.training.loop import Callback, MetricFunction, Trainer
 from placewise.training.schedule import Clock, places_of
 from placewise.training.settings import Precision, TrainingSettings, settings_of
 
-__all__ = ["Callback", "MetricFunction", "Precision", "TrainingSet", "TrainingSettings", "train"]
+__all__ = [
+    "Callback",
+    "Clock",
+    "MetricFunction",
+    "Precision",
+    "TrainingSet",
+    "TrainingSettings",
+    "train",
+]
 
 
 def train(

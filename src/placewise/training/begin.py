@@ -33,6 +33,7 @@ from placewise.training.schedule import (
     keep_places,
 )
 from placewise.training.step import Objective, fast_memory, optimiser
+from placewise.training.threads import crowded, short_slices
 from placewise.wording import IMAGES_OF, counted, sides_of
 
 if TYPE_CHECKING:
@@ -103,7 +104,11 @@ def begin(
     training = TrainingSet(
         task, dataset, samples, model.input, network.input_size, augmentation, seed
     )
+    every = torch.get_num_threads()
+    if settings.max_minutes and crowded(every):
+        torch.set_num_threads(1)
     precision, seconds = _measure(training, network, settings, batch_size, device)
+    torch.set_num_threads(every)
     rest = _rest(model, parts["val"][: task.validated], seconds / batch_size)
     resolved = _resolved(settings, precision, seconds, rest)
     held = {
@@ -206,6 +211,7 @@ def _measure(
     """
     order = Order(len(training), batch_size, settings.seed, start=0, stop=WARM_STEPS + TIMED)
     fast_memory()
+    short_slices()
     for _ in Stream(training, order, 0):
         pass  # reads the images, which happens but once
     tried = ("float32", "bfloat16") if settings.precision == "auto" else (settings.precision,)

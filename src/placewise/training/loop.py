@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ from placewise.training.step import (
     move_average,
     optimiser,
 )
+from placewise.training.threads import Threads, crowded, short_slices
 
 _LOG = logging.getLogger("placewise")
 
@@ -153,7 +154,10 @@ class Trainer:
         if self.clock.report:
             after = (1 + (CALIBRATING + SCORING) * shown, DRAWING)
         seconds = 60 * settings.max_minutes
-        return Timed(seconds, self.clock, settings.val_interval, after, state)
+        threads, every = None, torch.get_num_threads()
+        if self.device.type == "cpu":
+            threads = Threads(every, crowded(every))
+        return Timed(seconds, self.clock, settings.val_interval, after, state, threads)
 
     def train(self, display: Display) -> None:
         """Train to the last step, then calibrate; a finished run is left as it is.
@@ -162,16 +166,19 @@ class Trainer:
             display: shows where the training is.
         """
         fast_memory()
+        short_slices()
         if self.found:
             self._restore(self.found)
             self.found = None
             _LOG.info(f"resumed at step {self.step} of {self.schedule.total(self.step)}")
         if rank() == 0:
             self._cut_log()
-        if not self.schedule.finished(self.step):
-            self._loop(display)
-        if rank() == 0 and not self.run.calibration():
-            self._calibrate()
+        follows = self.clock.report  # what else belongs to the minutes takes as many threads
+        with contextlib.nullcontext() if follows else _threads_put_back():
+            if not self.schedule.finished(self.step):
+                self._loop(display)
+            if rank() == 0 and not self.run.calibration():
+                self._calibrate()
 
     def _loop(self, display: Display) -> None:
         looked_at = self.val_samples[: self.task.validated]
@@ -205,15 +212,17 @@ class Trainer:
         self, block: Block, objective: torch.nn.Module, stream: Stream, pace: Pace, stop: Stop
     ) -> None:
         """The steps of a block."""
+        if block.threads not in (0, torch.get_num_threads()):
+            torch.set_num_threads(block.threads)
         while self.step < block.stop:
-            started = time.monotonic()
+            started, busy = time.monotonic(), time.thread_time()
             rate = learning_rate(block.place(self.step), self.schedule, self.settings.learning_rate)
             self.window.append(self._one_step(objective, next(stream), rate))
-            pace.step(time.monotonic() - started)
+            pace.step(seconds := time.monotonic() - started)
+            if isinstance(self.schedule, Timed):
+                self.schedule.stepped(seconds, time.thread_time() - busy)
             if self.step < block.stop:
                 self._leave_if(stop)
-        if isinstance(self.schedule, Timed):
-            self.schedule.stepped(self.step)
 
     def _leave_if(self, stop: Stop) -> None:
         """End the program, a checkpoint written, where a signal asks for it."""
@@ -248,7 +257,7 @@ class Trainer:
         mean, speed = sum(self.window) / len(self.window), pace.speed()
         line: dict[str, Any] = {"step": self.step, "loss": mean, "images_per_second": speed}
         if self.schedule.by_clock:
-            line["place"] = block.ends
+            line |= {"place": block.ends, "threads": block.threads}
         self._log(line)
         values: dict[str, float | str] = {"loss": mean}
         if self.summary:
@@ -379,6 +388,16 @@ class Trainer:
             facts = {**best.facts, "calibration": digest_of(calibration)}
             self.run.checkpoints.save_best(_averages(best), facts)
             write_json(self.run.path / "calibration.json", calibration)
+
+
+@contextlib.contextmanager
+def _threads_put_back() -> Iterator[None]:
+    """Leave as many threads as there were."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Facts(BaseModel):

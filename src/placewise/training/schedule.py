@@ -6,8 +6,9 @@ place alone, so whoever knows the places can repeat the training.
 
 By the clock, the place is the share of the time that has passed when a block ends, as the last
 blocks predict it. So the learning rate reaches 0 when the time is over, whatever else the machine
-does meanwhile. The places are random as the clock is; hence each is a number in `log.jsonl`, and
-`Recorded` takes them from there.
+does meanwhile. The number of threads is decided too (see `placewise.training.threads`), since it
+changes the last bits. Places and threads are random as the clock is; hence they are numbers in
+`log.jsonl`, and `Recorded` takes them from there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +29,7 @@ from placewise.errors import SettingsError
 from placewise.family import from_file
 from placewise.files import read_json, write_json
 from placewise.run import Run
+from placewise.training.threads import Threads
 
 LOG_EVERY = 10
 """Steps between lines of the log, at most."""
@@ -50,6 +52,9 @@ VALIDATING = 0.04
 VALIDATIONS = 24
 """Validations in a run that is long enough."""
 
+LEAST_SHARE = 0.1
+"""Share of the processor that drawing at the end is thought to get at least."""
+
 SCHEDULE = "schedule.json"
 """File of a run that repeats another: its places."""
 
@@ -62,6 +67,7 @@ class Block(BaseModel):
         stop: steps that are taken after it.
         begins: place at its start, in the unit of its schedule.
         ends: place at its end.
+        threads: of the processor; 0: as many as there are.
         reports: whether a line of the log follows.
         validates: whether a validation follows.
         last: whether the training ends with it.
@@ -78,6 +84,7 @@ class Block(BaseModel):
     stop: int = Field(ge=1, le=10**9)
     begins: float = Field(ge=0, le=1e9, allow_inf_nan=False)
     ends: float = Field(ge=0, le=1e9, allow_inf_nan=False)
+    threads: int = Field(default=0, ge=0, le=2**16)
     reports: bool = False
     validates: bool = False
     last: bool = False
@@ -89,13 +96,14 @@ class Block(BaseModel):
         Args:
             values: in the order of the fields.
         """
-        start, stop, begins, ends, *flags = values
+        start, stop, begins, ends, threads, *flags = values
         reports, validates, last = map(bool, flags)
         return cls(
             start=int(start),
             stop=int(stop),
             begins=begins,
             ends=ends,
+            threads=int(threads),
             reports=reports,
             validates=validates,
             last=last,
@@ -212,7 +220,7 @@ class TimedState(BaseModel):
         origin: seconds that were spent before the first step.
         validated: seconds at the end of the last validation.
         pace: seconds of a step, of late.
-        quickest: the least that was seen.
+        share: of the time in which the processor worked for the training, of late.
         cost: seconds of the last validation.
         block: the last that was begun.
     """
@@ -223,7 +231,7 @@ class TimedState(BaseModel):
     origin: float | None = Field(default=None, ge=0, le=1e10, allow_inf_nan=False)
     validated: float = Field(default=0.0, ge=0, le=1e10, allow_inf_nan=False)
     pace: float | None = Field(default=None, ge=0, le=1e10, allow_inf_nan=False)
-    quickest: float | None = Field(default=None, ge=0, le=1e10, allow_inf_nan=False)
+    share: float = Field(default=1.0, ge=0, le=1e10, allow_inf_nan=False)
     cost: float = Field(default=0.0, ge=0, le=1e10, allow_inf_nan=False)
     block: Block | None = None
 
@@ -241,8 +249,10 @@ class Timed(Schedule):
         seconds: length of the whole.
         clock: when it began.
         every: steps between validations; None: by the time that they take.
-        after: (validations' worth of what follows the last step, seconds of drawing).
+        after: (validations' worth of what follows the last step, seconds of drawing where the
+            processor works for nobody else).
         state: of the run that is continued.
+        threads: decides how many the processor takes; None: as many as there are.
     """
 
     by_clock, whole, warm = True, 1.0, WARM_UP
@@ -254,11 +264,13 @@ class Timed(Schedule):
         every: int | None = None,
         after: tuple[float, float] = (1.0, 0.0),
         state: TimedState | None = None,
+        threads: Threads | None = None,
     ) -> None:
+        self.threads = threads
         self.seconds, self.clock, self.every, self.after = seconds, clock, every, after
         self.state = state or TimedState()
         self._before = self.state.seconds
-        self._entered: tuple[int, float] | None = None
+        self._taken: list[tuple[float, float]] = []
 
     def spent(self) -> float:
         """Seconds that are spent."""
@@ -275,21 +287,29 @@ class Timed(Schedule):
             state.origin = state.validated = spent
         if state.block is None or step >= state.block.stop:
             state.block = self._decided(step, spent)
-        self._entered = (step, spent)
         return state.block
 
-    def stepped(self, step: int) -> None:
-        """The steps of a block are taken: what they took is the pace of the next.
+    def stepped(self, seconds: float, busy: float) -> None:
+        """A step was taken; those of a block give the pace of the next.
 
         Args:
-            step: steps that are taken.
+            seconds: that it took.
+            busy: seconds of it in which the processor worked for the calling thread.
         """
-        if self._entered is None or step <= self._entered[0]:
+        self._taken.append((seconds, busy))
+        if self.threads is not None:
+            self.threads.stepped(seconds, busy)
+
+    def _settle(self) -> None:
+        """Take the pace from the last block; that of other threads tells nothing of these."""
+        if not self._taken:
             return
-        pace = (self.spent() - self._entered[1]) / (step - self._entered[0])
-        state, self._entered = self.state, None
-        state.pace = pace if state.pace is None else (state.pace + pace) / 2
-        state.quickest = pace if state.quickest is None else min(state.quickest, pace)
+        seconds, busy = (sum(values) for values in zip(*self._taken, strict=True))
+        state, pace = self.state, seconds / len(self._taken)
+        self._taken = []
+        changed = self.threads is not None and self.threads.changed
+        state.pace = pace if state.pace is None or changed else (state.pace + pace) / 2
+        state.share = (state.share + min(1.0, busy / max(seconds, 1e-9))) / 2
 
     def validated(self, seconds: float) -> None:
         """A validation was made.
@@ -314,14 +334,15 @@ class Timed(Schedule):
     def _end(self) -> float:
         """Seconds at which the last step must end."""
         state, (validations, drawing) = self.state, self.after
-        slow = state.pace / state.quickest if state.pace and state.quickest else 1.0
-        return self.seconds - validations * state.cost - drawing * slow
+        return self.seconds - validations * state.cost - drawing / max(LEAST_SHARE, state.share)
 
     def _decided(self, step: int, spent: float) -> Block:
+        self._settle()
         state, end = self.state, self._end()
+        threads, most = self.threads.chosen() if self.threads is not None else (0, LOG_EVERY)
         begins, pace = (state.block.ends if state.block else 0.0), state.pace or 0.0
         origin = state.origin or 0.0
-        count = min(LOG_EVERY, max(1, int(GRAIN * self.seconds / pace))) if pace else 1
+        count = min(most, max(1, int(GRAIN * self.seconds / pace))) if pace else 1
         if self.every:
             count = min(count, self.every - step % self.every)
         fits = (end - spent) / pace if pace else float(end > spent) * 2
@@ -333,6 +354,7 @@ class Timed(Schedule):
             stop=step + count,
             begins=begins,
             ends=min(1.0, max(begins, ends)),
+            threads=threads,
             reports=True,
             validates=last or self._due(step + count, spent + count * pace),
             last=last,
@@ -353,6 +375,7 @@ class Places(BaseModel):
     Attributes:
         steps: steps that were taken at the end of each block.
         places: place of the schedule there.
+        threads: of the processor in each block; 0: as many as there are.
         validated: those of the steps after which a validation followed.
     """
 
@@ -360,14 +383,15 @@ class Places(BaseModel):
 
     steps: tuple[int, ...] = Field(min_length=1)
     places: tuple[float, ...]
+    threads: tuple[Annotated[int, Field(ge=0, le=2**16)], ...]
     validated: tuple[int, ...]
 
     @model_validator(mode="after")
     def _in_order(self) -> Places:
         known = [0, *self.steps]
         there = [0.0, *self.places]
-        if len(known) != len(there):
-            raise ValueError("it must have a place for each of the steps")
+        if not len(self.steps) == len(self.places) == len(self.threads):
+            raise ValueError("it must have a place and threads for each of the steps")
         if any(a >= b for a, b in pairwise(known)) or known[-1] > 10**9:
             raise ValueError("its steps must rise")
         if not all(0 <= a <= b <= 1 for a, b in pairwise(there)):
@@ -383,7 +407,7 @@ class Recorded(Schedule):
         places: of that run.
 
     Example:
-        >>> places = Places(steps=(1, 5), places=(0.1, 1.0), validated=(5,))
+        >>> places = Places(steps=(1, 5), places=(0.1, 1.0), threads=(2, 1), validated=(5,))
         >>> Recorded(places).block(3).place(2)
         0.55
     """
@@ -402,6 +426,7 @@ class Recorded(Schedule):
             stop=steps[at],
             begins=places[at - 1] if at else 0.0,
             ends=places[at],
+            threads=self.places.threads[at],
             reports=True,
             validates=steps[at] in self.places.validated,
             last=at == len(steps) - 1,
@@ -438,6 +463,7 @@ def places_of(run: Run) -> Places | None:
     content: Mapping[str, Sequence[Any]] = {
         "steps": [line["step"] for line in blocks],
         "places": [line["place"] for line in blocks],
+        "threads": [line.get("threads", 0) for line in blocks],
         "validated": [line["step"] for line in lines if "loss" not in line],
     }
     return from_file(Places, run.path / "log.jsonl", dict(content))
