@@ -324,12 +324,6 @@ def test_two_processes_are_the_same_run(squares: Path, tmp_path: Path) -> None:
     assert (two.path / "validation" / "report.html").is_file()
 
 
-def test_minutes_fix_the_steps(squares: Path, tmp_path: Path) -> None:
-    run = trained(squares, tmp_path / "run", max_minutes=0.05)
-    assert run.facts.training["max_steps"] >= 1
-    assert run.log()[-1]["step"] == run.facts.training["max_steps"]
-
-
 def test_steps_and_minutes_exclude_each_other(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="one of them"):
         trained(squares, tmp_path / "run", max_steps=3, max_minutes=1)

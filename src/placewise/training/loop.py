@@ -73,7 +73,7 @@ CALIBRATING, SCORING = 1.0, 1.1
 """What predicting all validation images takes, in validations of as many images: there they are
 read anew, and here they are at hand, but a preview is drawn and a checkpoint saved."""
 
-DRAWING = 4.0
+DRAWING = 2.5
 """Seconds that scores and report of the validation images take, without predicting them."""
 
 NAMED = 20
@@ -215,10 +215,10 @@ class Trainer:
         if block.threads not in (0, torch.get_num_threads()):
             torch.set_num_threads(block.threads)
         while self.step < block.stop:
-            started, busy = time.monotonic(), time.thread_time()
+            started, busy = self.clock.now(), time.thread_time()
             rate = learning_rate(block.place(self.step), self.schedule, self.settings.learning_rate)
             self.window.append(self._one_step(objective, next(stream), rate))
-            pace.step(seconds := time.monotonic() - started)
+            pace.step(seconds := self.clock.now() - started)
             if isinstance(self.schedule, Timed):
                 self.schedule.stepped(seconds, time.thread_time() - busy)
             if self.step < block.stop:

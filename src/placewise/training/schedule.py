@@ -212,6 +212,9 @@ class Clock:
     now: Callable[[], float] = time.monotonic
 
 
+Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+
+
 class TimedState(BaseModel):
     """What a checkpoint keeps of the clock: a resumed run goes on as if nothing had happened.
 
@@ -222,17 +225,19 @@ class TimedState(BaseModel):
         pace: seconds of a step, of late.
         share: of the time in which the processor worked for the training, of late.
         cost: seconds of the last validation.
+        taken: (seconds, those in which the processor worked for it) of each of its steps so far.
         block: the last that was begun.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    seconds: float = Field(default=0.0, ge=0, le=1e10, allow_inf_nan=False)
-    origin: float | None = Field(default=None, ge=0, le=1e10, allow_inf_nan=False)
-    validated: float = Field(default=0.0, ge=0, le=1e10, allow_inf_nan=False)
-    pace: float | None = Field(default=None, ge=0, le=1e10, allow_inf_nan=False)
-    share: float = Field(default=1.0, ge=0, le=1e10, allow_inf_nan=False)
-    cost: float = Field(default=0.0, ge=0, le=1e10, allow_inf_nan=False)
+    seconds: Seconds = 0.0
+    origin: Seconds | None = None
+    validated: Seconds = 0.0
+    pace: Seconds | None = None
+    share: Seconds = 1.0
+    cost: Seconds = 0.0
+    taken: list[tuple[Seconds, Seconds]] = Field(default=[], max_length=LOG_EVERY)
     block: Block | None = None
 
 
@@ -270,7 +275,6 @@ class Timed(Schedule):
         self.seconds, self.clock, self.every, self.after = seconds, clock, every, after
         self.state = state or TimedState()
         self._before = self.state.seconds
-        self._taken: list[tuple[float, float]] = []
 
     def spent(self) -> float:
         """Seconds that are spent."""
@@ -296,17 +300,17 @@ class Timed(Schedule):
             seconds: that it took.
             busy: seconds of it in which the processor worked for the calling thread.
         """
-        self._taken.append((seconds, busy))
+        self.state.taken.append((seconds, busy))
         if self.threads is not None:
             self.threads.stepped(seconds, busy)
 
     def _settle(self) -> None:
         """Take the pace from the last block; that of other threads tells nothing of these."""
-        if not self._taken:
+        state = self.state
+        if not state.taken:
             return
-        seconds, busy = (sum(values) for values in zip(*self._taken, strict=True))
-        state, pace = self.state, seconds / len(self._taken)
-        self._taken = []
+        seconds, busy = (sum(values) for values in zip(*state.taken, strict=True))
+        pace, state.taken = seconds / len(state.taken), []
         changed = self.threads is not None and self.threads.changed
         state.pace = pace if state.pace is None or changed else (state.pace + pace) / 2
         state.share = (state.share + min(1.0, busy / max(seconds, 1e-9))) / 2
