@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from placewise.cli._words import Pairs, age, import_all, parse_settings, teller
+from placewise.cli._words import BEGUN, Pairs, import_all, parse_settings, teller
 
 if TYPE_CHECKING:
     from placewise.labels import Dataset
@@ -244,14 +244,20 @@ def _train_and_score(
 ) -> None:
     """Train, then score the run on its validation images."""
     from placewise.evaluation import evaluate, scores_text
+    from placewise.ownership import writing
     from placewise.parallel import is_first
     from placewise.training import Clock, train
 
-    clock = Clock(time.monotonic() - age(), report=True)
+    clock = Clock(BEGUN.get(time.monotonic()), report=True)
     run = train(dataset, out, settings, resume=resume, repeat=repeat, clock=clock, quiet=quiet)
     if is_first():
         folder = run.path / "validation"
-        scores = evaluate(run, dataset, split="val", out=folder)
+        with writing(run.path, "run.json") as writer:
+
+            def look(done: int, total: int) -> None:
+                writer.check()
+
+            scores = evaluate(run, dataset, split="val", out=folder, progress=look)
         teller(quiet)(scores_text(dataset, scores))
         teller(quiet)(f"report: {folder / 'report.html'}")
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +15,9 @@ from placewise.errors import PlacewiseError
 
 Pairs = tuple[str, ...]
 """Settings as KEY=VALUE."""
+
+BEGUN: ContextVar[float] = ContextVar("BEGUN")
+"""When the command began, as `time.monotonic` counts."""
 
 _LOADED = time.monotonic()
 

@@ -213,6 +213,7 @@ class Clock:
 
 
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+"""A length of time, or a share of one."""
 
 
 class TimedState(BaseModel):
