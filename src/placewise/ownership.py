@@ -12,7 +12,7 @@ import contextlib
 import errno
 import logging
 import os
-import socket
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def _enter(folder: Path, file: Path, what: str) -> int:
             )
         if _same(file, handle):
             os.ftruncate(handle, 0)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
             return handle
         os.close(handle)  # its holder has just removed it
     raise SettingsError(f"{folder} is being removed again and again; name another folder")

@@ -96,18 +96,15 @@ class Stream(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         """The next batch; the one after it is begun."""
-        if self._thread is None:
+        thread = self._thread
+        if thread is None:
             return next(self._source)
-        found = (self._next or self._begun()).result()
+        found = (self._next or thread.submit(next, self._source, None)).result()
         if found is None:
             self.close()
             raise StopIteration
-        self._next = self._begun()
+        self._next = thread.submit(next, self._source, None)
         return found
-
-    def _begun(self) -> Future[Batch | None]:
-        assert self._thread is not None
-        return self._thread.submit(next, self._source, None)
 
     def settle(self) -> None:
         """Wait until nothing is being prepared: now the caller may read images."""
