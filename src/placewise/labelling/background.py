@@ -120,7 +120,7 @@ def _share(run: Path) -> float | None:
         steps, log = opened.facts.training.get("max_steps"), opened.log()
         if not log:
             return None
-        places = [float(line["place"]) for line in log if "place" in line]
+        places = [float(line["place"]) for line in log if line.get("place") is not None]
         return min(1.0, places[-1] if places else log[-1]["step"] / (steps or 1))
     except PlacewiseError:
         return None

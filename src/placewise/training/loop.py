@@ -50,11 +50,11 @@ from placewise.training.schedule import (
 )
 from placewise.training.settings import settings_of
 from placewise.training.step import (
-    MAX_GRADIENT,
     Objective,
     fast_memory,
     move_average,
     optimiser,
+    shorten_gradient,
 )
 from placewise.training.threads import Threads, crowded, short_slices
 
@@ -273,7 +273,7 @@ class Trainer:
         *shown, indices = batch
         loss = objective(*(part.to(self.device) for part in shown))
         loss.backward()
-        length = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), MAX_GRADIENT)
+        length = shorten_gradient(self.objective.parameters())
         value = self._mean_over_processes(loss)
         if not (np.isfinite(value) and bool(torch.isfinite(length))):
             self._not_a_number(value, float(length), indices)

@@ -276,6 +276,7 @@ class Timed(Schedule):
         self.seconds, self.clock, self.every, self.after = seconds, clock, every, after
         self.state = state or TimedState()
         self._before = self.state.seconds
+        self._paces: dict[int, float] = {}  # by the number of threads
 
     def spent(self) -> float:
         """Seconds that are spent."""
@@ -314,6 +315,8 @@ class Timed(Schedule):
         pace, state.taken = seconds / len(state.taken), []
         changed = self.threads is not None and self.threads.changed
         state.pace = pace if state.pace is None or changed else (state.pace + pace) / 2
+        if state.block:
+            self._paces[state.block.threads] = state.pace
         state.share = (state.share + min(1.0, busy / max(seconds, 1e-9))) / 2
 
     def validated(self, seconds: float) -> None:
@@ -345,6 +348,8 @@ class Timed(Schedule):
         self._settle()
         state, end = self.state, self._end()
         threads, most = self.threads.chosen() if self.threads is not None else (0, LOG_EVERY)
+        if state.block and threads != state.block.threads:
+            state.pace = self._paces.get(threads, state.pace)
         begins, pace = (state.block.ends if state.block else 0.0), state.pace or 0.0
         origin = state.origin or 0.0
         count = min(most, max(1, int(GRAIN * self.seconds / pace))) if pace else 1
@@ -456,7 +461,7 @@ def places_of(run: Run) -> Places | None:
         SettingsError: it is not finished.
     """
     lines = run.log()
-    blocks = [line for line in lines if "place" in line]
+    blocks = [line for line in lines if line.get("place") is not None]
     steps = run.facts.training.get("max_steps")
     ends = blocks[-1]["place"] >= 1 if blocks else bool(lines) and lines[-1]["step"] == steps
     if not ends:
@@ -468,7 +473,7 @@ def places_of(run: Run) -> Places | None:
     content: Mapping[str, Sequence[Any]] = {
         "steps": [line["step"] for line in blocks],
         "places": [line["place"] for line in blocks],
-        "threads": [line.get("threads", 0) for line in blocks],
+        "threads": [line.get("threads") or 0 for line in blocks],
         "validated": [line["step"] for line in lines if "loss" not in line],
     }
     return from_file(Places, run.path / "log.jsonl", dict(content))

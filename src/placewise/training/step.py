@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -64,6 +65,19 @@ def optimiser(objective: nn.Module, settings: TrainingSettings) -> torch.optim.A
     ]
     fused = all(p.device.type in FUSED for p in objective.parameters())
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99), fused=fused)
+
+
+def shorten_gradient(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Shorten a gradient that is longer than `MAX_GRADIENT` to that; one that is not is left alone.
+
+    Returns:
+        The length that it had.
+    """
+    held = [parameter for parameter in parameters if parameter.grad is not None]
+    length = torch.nn.utils.get_total_norm([p.grad for p in held if p.grad is not None])
+    if not length + 1e-6 <= MAX_GRADIENT:  # the small number is torch's own
+        torch.nn.utils.clip_grads_with_norm_(held, MAX_GRADIENT, length)
+    return length
 
 
 @torch.no_grad()
