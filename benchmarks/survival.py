@@ -91,7 +91,7 @@ def pairs(data: Path, count: int, scratch: Path, rng: random.Random, length: flo
         second = start(data, run, 0, resume=False, number=2)
         codes = [first.wait(), second.wait()]
         for index, code in enumerate(codes):
-            found.end(code, said(run, 1 + index).read_text(), "another folder")
+            found.end(code, said(run, 1 + index).read_text(), "folder")
         same = sorted(codes) == [0, 2] and essence(run, data / "images", scratch) == expected
         found.different += [] if same else [f"{run.name}: exit codes {codes}"]
         found.done += 1

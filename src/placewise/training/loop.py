@@ -219,7 +219,7 @@ class Trainer:
             rate = learning_rate(block.place(self.step), self.schedule, self.settings.learning_rate)
             self.window.append(self._one_step(objective, next(stream), rate))
             pace.step(seconds := self.clock.now() - started)
-            if isinstance(self.schedule, Timed):
+            if isinstance(self.schedule, Timed) and rank() == 0:
                 self.schedule.stepped(seconds, time.thread_time() - busy)
             if self.step < block.stop:
                 self._leave_if(stop)

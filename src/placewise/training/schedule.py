@@ -335,6 +335,8 @@ class Timed(Schedule):
     def total(self, step: int) -> int:
         """The steps that there will be at the pace of now."""
         block, pace = self.state.block, self.state.pace
+        if pace is None and self.state.taken:
+            pace = self.state.taken[-1][0]
         if not pace or (block and block.last):
             return block.stop if block else step
         return step + max(1, round((self._end() - self.spent()) / pace))
