@@ -180,7 +180,7 @@ class Checkpoints:
     One process at a time may save into a folder; any number may read.
 
     Args:
-        folder: where they lie; made by the first save.
+        folder: where they lie; made by the first save, within a folder that is there.
 
     Example:
         >>> from tempfile import TemporaryDirectory
