@@ -184,7 +184,7 @@ def score(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[s
         "scores": {key: scores[key] for key in trial.kept if key in scores},
         "wall_seconds": float(run.with_suffix(".seconds").read_text().split()[0]),
         "shared": "shared" in run.with_suffix(".seconds").read_text(),
-        "steps": training["max_steps"],
+        "steps": steps_of(run),
         "batch": training["batch_size"],
         "precision": training["precision"],
         "input": model["input"]["size"],
@@ -193,6 +193,12 @@ def score(name: str, data: Path, minutes: float, seed: int, out: Path) -> dict[s
         "processors": os.cpu_count(),
         "versions": facts["versions"],
     }
+
+
+def steps_of(run: Path) -> int:
+    """Steps that a run has taken."""
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return int(json.loads(lines[-1])["step"])
 
 
 def peer(found: Path, data: Path) -> dict[str, Any]:

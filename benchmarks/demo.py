@@ -44,6 +44,7 @@ def main() -> None:
         out = home / "placewise-demo"
         scores = json.loads((out / "run" / "evaluation" / "metrics.json").read_text())
         facts = json.loads((out / "run" / "run.json").read_text())
+        log = (out / "run" / "log.jsonl").read_text().splitlines()
     line = next(line for line in done.stdout.splitlines() if "within 3 px" in line)
     near, said = re.findall(r"([\d.]+) %", line)
     content = {
@@ -57,7 +58,7 @@ def main() -> None:
         "radius": scores["radius"],
         "by_border_distance": scores["by_border_distance"],
         "test_images": scores["images"],
-        "steps": facts["training"]["max_steps"],
+        "steps": json.loads(log[-1])["step"],
         "precision": facts["training"]["precision"],
         "processors": os.cpu_count(),
         "versions": facts["versions"],

@@ -58,7 +58,7 @@ def bench(data: Path, name: str, minutes: float, seed: int, flags: list[str], ou
         "seed": seed,
         "flags": flags,
         "wall_seconds": round(wall, 1),
-        "steps": training["max_steps"],
+        "steps": log[-1]["step"],
         "batch": training["batch_size"],
         "precision": training["precision"],
         "images_per_second": round(speeds[len(speeds) // 2], 1),

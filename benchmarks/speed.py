@@ -32,7 +32,7 @@ from placewise.labels import of_split, split_images
 from placewise.tasks import build, choose_model, task_named
 from placewise.training import TrainingSettings
 from placewise.training.dataset import TrainingSet
-from placewise.training.order import Order, batches
+from placewise.training.order import Order, Stream
 from placewise.training.step import Objective, fast_memory, optimiser
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
@@ -99,7 +99,7 @@ def ours(data: Path, precision: str) -> tuple[Callable[[], None], tuple[int, int
         task_named(labels.task), labels, samples, model.input, model.input_size, augmentation, 0
     )
     total = 3 + (1 + ROUNDS) * STEPS + -(-len(samples) // BATCH)
-    stream = batches(shown, Order(len(samples), BATCH, 0, start=0, stop=total), 0)
+    stream = Stream(shown, Order(len(samples), BATCH, 0, start=0, stop=total), 0)
     for _ in range(-(-len(samples) // BATCH)):
         next(stream)  # every image is read once
     objective = Objective(model, precision)

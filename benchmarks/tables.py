@@ -273,7 +273,67 @@ def survival(content: dict) -> str:
         ["curves, weights or predictions that differ", total("runs_that_differ")],
         ["runs that failed", total("failures")],
     ]
+    if two := content.get("pairs"):
+        rows += [
+            ["pairs of trainings into one folder", two["done"]],
+            [
+                "of those where one was refused in one line, and the other ended as alone",
+                two["done"] - len(two["different"]),
+            ],
+            ["tracebacks in pairs", len(two["tracebacks"])],
+        ]
+    if gone := content.get("removals"):
+        rows += [
+            ["trainings whose folder was removed at a random moment", gone["done"]],
+            ["of those that ended with one line", gone["one_line"]],
+            ["that had ended before", gone["finished"]],
+            ["tracebacks there", len(gone["tracebacks"])],
+            ["where something was written afterwards", len(gone["different"])],
+        ]
     return f"## Killed and resumed\n\n`{content['command']}`\n\n" + table(["what", "number"], rows)
+
+
+def training_speed(content: dict) -> str:
+    parts = [
+        f"## Training: against an earlier commit, beside others, by the clock\n\n"
+        f"`{content['command']}`, {content['processors']} cores; PART is speed, load or minutes."
+    ]
+    if found := content.get("speed"):
+        rows = [[name, *each] for name, each in found["images_per_second"].items()]
+        rows.append(["ratio", *found["ratios"]])
+        rounds = [f"round {number + 1}" for number in range(len(found["ratios"]))]
+        parts.append(
+            f"Images a second with augmentation, now and at {found['against']}; the ratio is "
+            f"{found['ratio']}:\n\n{table(['code', *rounds], rows)}"
+        )
+    if found := content.get("load"):
+        rows = [
+            [
+                name,
+                median(found[name]["alone"]),
+                median(found[name]["beside"]),
+                found[name]["share"],
+            ]
+            for name in ("steps", "clock")
+        ]
+        parts.append(
+            f"Images a second beside {found['busy']} busy processes of equal weight:\n\n"
+            + table(["length by", "alone", "beside", "share"], rows)
+        )
+    if found := content.get("minutes"):
+        rows = [
+            [
+                f"{row['minutes']:g}",
+                "two busy processes from the middle on" if row["busy_from_the_middle"] else "alone",
+                row["wall_seconds"],
+                f"{100 * row['deviation']:+.1f} %",
+                row["steps"],
+            ]
+            for row in found["rows"]
+        ]
+        header = ["minutes", "machine", "seconds on the wall", "deviation", "steps"]
+        parts.append(table(header, rows))
+    return "\n\n".join(parts)
 
 
 def prediction(content: dict) -> str:
@@ -978,6 +1038,7 @@ def main() -> None:
         agreement,
         demo,
         speed,
+        training_speed,
         losses,
         survival,
         prediction,

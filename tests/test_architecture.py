@@ -23,10 +23,10 @@ ROWS = """
 errors wording
 progress
 geometry family files archives devices images statistics ops parallel engine
-readers clusters hdf5
+readers clusters hdf5 ownership
 frames
 labels checkpoint metrics
- report paddings decoders losses mask_losses grouping formats graph tracking motion
+report paddings decoders losses mask_losses grouping formats graph tracking motion
 augment peaks
 layers auditing
 backbones heads remedies

@@ -375,7 +375,7 @@ def test_an_empty_run_has_no_latest_and_no_best(tmp_path: Path):
 
 
 def test_the_best_and_the_last_two_are_kept(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path / "new" / "run")
+    checkpoints = Checkpoints(tmp_path / "run")
     checkpoints.save_best(tensors_of(0), {"step": 0})
     for step in (5, 10, 200_000, 12_345_678):
         save_step(checkpoints.folder, step)

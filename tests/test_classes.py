@@ -35,7 +35,7 @@ from placewise.tasks.classes.model import ClassModel
 from placewise.training import TrainingSettings, train
 from placewise.training.begin import fingerprint_of
 from placewise.training.dataset import TrainingSet
-from placewise.training.order import Order, batches
+from placewise.training.order import Order, Stream
 
 NAMES = ("cross", "square", "stripes")
 SIDE = 20
@@ -258,7 +258,7 @@ def test_batches_are_images_and_their_classes(shapes: Path) -> None:
     view = choose_input(labels, samples, None, 0, whole=True, fit=True)
     assert (view.scale, view.size, view.channels, view.fit) == (1.0, (SIDE, SIDE), 1, False)
     shown = TrainingSet(task_named("classes"), labels, samples, view, (24, 28), Augmentation(), 0)
-    for images, classes, indices in batches(shown, Order(len(samples), 8, 0, start=0, stop=3), 0):
+    for images, classes, indices in Stream(shown, Order(len(samples), 8, 0, start=0, stop=3), 0):
         assert images.shape == (8, 1, 24, 28)
         assert [samples[int(i)].label for i in indices] == classes.tolist()
 

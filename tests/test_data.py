@@ -40,7 +40,7 @@ from placewise.model.inputs import (
 from placewise.tasks import task_named
 from placewise.training import train
 from placewise.training.dataset import TrainingSet
-from placewise.training.order import Order, batches
+from placewise.training.order import Order, Stream
 
 
 def sample(name: str, split: str | None = None, size: tuple[int, int] = (40, 60)) -> KeypointSample:
@@ -220,8 +220,8 @@ def training_images(squares: Path) -> TrainingSet:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(squares: Path, workers: int) -> None:
     order = Order(24, 4, 7, start=2, stop=8)
-    alone = list(batches(training_images(squares), order, 0))
-    shared = list(batches(training_images(squares), order, workers))
+    alone = list(Stream(training_images(squares), order, 0))
+    shared = list(Stream(training_images(squares), order, workers))
     assert len(alone) == len(shared) == 6
     for one, other in zip(alone, shared, strict=True):
         for first, second in zip(one, other, strict=True):

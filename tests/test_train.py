@@ -27,7 +27,8 @@ from placewise.run import Run
 from placewise.tasks import task_named
 from placewise.training import TrainingSettings, train
 from placewise.training.begin import TIMED, WARM_STEPS
-from placewise.training.step import Objective, learning_rate, move_average, optimiser
+from placewise.training.schedule import Counted, learning_rate
+from placewise.training.step import Objective, move_average, optimiser
 from survival import campaign
 
 QUICK = {"precision": "float32", "backbone_settings": {"width": 16}, "batch_size": 4}
@@ -323,12 +324,6 @@ def test_two_processes_are_the_same_run(squares: Path, tmp_path: Path) -> None:
     assert (two.path / "validation" / "report.html").is_file()
 
 
-def test_minutes_fix_the_steps(squares: Path, tmp_path: Path) -> None:
-    run = trained(squares, tmp_path / "run", max_minutes=0.05)
-    assert run.facts.training["max_steps"] >= 1
-    assert run.log()[-1]["step"] == run.facts.training["max_steps"]
-
-
 def test_steps_and_minutes_exclude_each_other(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="one of them"):
         trained(squares, tmp_path / "run", max_steps=3, max_minutes=1)
@@ -373,7 +368,7 @@ def test_no_image_is_touched(squares: Path, tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_rises_once_and_falls_to_nothing() -> None:
-    rates = np.array([learning_rate(s, 200, 3e-3) for s in range(200)])
+    rates = np.array([learning_rate(s + 1, Counted(200, 10), 3e-3) for s in range(200)])
     top = int(rates.argmax())
     assert rates.max() == pytest.approx(3e-3)
     assert (np.diff(rates[: top + 1]) > 0).all()

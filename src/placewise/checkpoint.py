@@ -180,7 +180,7 @@ class Checkpoints:
     One process at a time may save into a folder; any number may read.
 
     Args:
-        folder: where they lie; made by the first save.
+        folder: where they lie; made by the first save, within a folder that is there.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -253,7 +253,7 @@ class Checkpoints:
 
     def _save(self, path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, JSON]) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise unwritten(path, f"no folder for it ({error}); choose another") from error
         save(path, tensors, facts)

@@ -259,8 +259,11 @@ def folder_exists(path: Path) -> bool:
 
 
 def _leftover(path: Path, result: str) -> bool:
-    """Whether this is what is left where the first file of a result was not written to its end."""
-    return path.name.startswith(f".{result}.") and path.suffix == ".tmp"
+    """Whether this is what is left where the first file of a result was not written to its end.
+
+    Or the lock of who is about to write it.
+    """
+    return path.name.startswith(f".{result}.") and path.suffix in (".tmp", ".lock")
 
 
 def _write_through(path: Path, flags: int, data: bytes = b"") -> None:

@@ -8,7 +8,7 @@ statistics of the whole batch, so that a run on two processes follows the run on
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -84,6 +84,19 @@ def any_process(flag: bool, device: torch.device) -> bool:
     count = torch.tensor([float(flag)], device=device)
     dist.all_reduce(count)
     return bool(count.item() > 0)
+
+
+def from_first(values: Sequence[float], device: torch.device) -> list[float]:
+    """What the first process says; as many numbers in all.
+
+    Args:
+        values: of this process.
+        device: of the training.
+    """
+    told = torch.tensor(values, dtype=torch.float64, device=device)
+    if world() > 1:
+        dist.broadcast(told, 0)
+    return [float(value) for value in told.tolist()]
 
 
 def check_batch(batch: int) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from placewise.augment import homographies
 from placewise.augment.sampling import Fill, move_points, warp_image
-from placewise.augment.warps import Chain, Warp, elastic
+from placewise.augment.warps import Chain, Warp, control_shape, elastic
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size
 from placewise.wording import did_you_mean
@@ -197,14 +197,16 @@ class Augmentation:
         if focus is None or away < ANYWHERE:
             focus = [place * length for place, length in zip(at, lengths, strict=True)]
         moves = zip(shifts, lengths, strict=True)
-        changes = [
-            homographies.frame(size_in, size_out, focus, shares),
-            homographies.scale(size_out, factor),
-            homographies.shear(size_out, (leans * self.shear).tolist()),
-            homographies.rotate(size_out, (turns * self.rotate).tolist()),
-            homographies.translate(size_out, *(s * self.translate * side for s, side in moves)),
-        ]
-        if axes == 2 or self.perspective:
+        changes = [homographies.frame(size_in, size_out, focus, shares)]
+        if factor != 1:
+            changes.append(homographies.scale(size_out, factor))
+        if self.shear:
+            changes.append(homographies.shear(size_out, (leans * self.shear).tolist()))
+        if self.rotate:
+            changes.append(homographies.rotate(size_out, (turns * self.rotate).tolist()))
+        shift = [s * self.translate * side for s, side in moves]
+        changes.append(homographies.translate(size_out, *shift))
+        if self.perspective:
             tilted = [tilt * self.perspective for tilt in (*tilts, 0.0)[:2]]
             changes.append(homographies.perspective(size_out, *tilted))
         if self.flip and mirrored:
@@ -213,9 +215,10 @@ class Augmentation:
             quarter = int(away * 2**50) % 4  # digits that nothing else uses: no more is drawn
             quarters = [90.0 * quarter, 0.0, 0.0][: len(homographies.planes(axes))]
             changes.insert(1, homographies.rotate(size_out, quarters))
-        if axes == 2 or self.elastic:
-            bend = elastic(size_out, rng, self.elastic * max(size_out))
-            return Chain(*changes, bend) if self.elastic else Chain(*changes)
+        if self.elastic:
+            return Chain(*changes, elastic(size_out, rng, self.elastic * max(size_out)))
+        if axes == 2:
+            rng.random(control_shape(size_out))  # as many as an elastic field would have drawn
         return Chain(*changes)
 
     def mirrors(self, axes: int) -> tuple[tuple[int, ...], ...]:
@@ -270,7 +273,8 @@ class Augmentation:
         shown += np.float32(shift)
         if self.noise:
             grain = rng.standard_normal(shown.shape, dtype=np.float32)
-            shown += np.float32(noise * self.noise) * grain
+            grain *= np.float32(noise * self.noise)
+            shown += grain
         if self.colour and shown.shape[-1] > 1:  # drawn last: nothing else is drawn otherwise
             changes = np.asarray(rng.uniform(-1, 1, shown.shape[-1]), np.float32)
             shown *= 1 + np.float32(self.colour) * changes

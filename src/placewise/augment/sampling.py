@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from placewise.augment.warps import Warp, require_warp
+from placewise.augment.warps import Coordinates, Warp, require_warp
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size, inside
 from placewise.images import as_float
@@ -46,11 +47,13 @@ def warp_image(image: NDArray[Any], warp: Warp, fill: Fill = "replicate") -> NDA
     """
     if isinstance(fill, str) and fill not in _MODES:
         raise SettingsError(f"fill '{fill}'; needed one of {', '.join(_MODES)} or a number in 0..1")
-    source, base = as_float(image), np.float32(0)
+    places = _places(require_warp(warp))
+    seen = _seen(places, image.shape[:-1], whole=fill == "reflect")
+    source, base = as_float(image[tuple(seen)]), np.float32(0)
     if not isinstance(fill, str):
         source, base = source - np.float32(fill), np.float32(fill)
     planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(source, -1, 0)))[None]
-    grid = torch.from_numpy(_grid(require_warp(warp), source.shape[:-1]))[None]
+    grid = torch.from_numpy(_grid(places, seen, warp.size))[None]
     signal = planes.ndim == 3  # torch samples maps of two and three axes
     if signal:
         planes, grid = planes[:, :, None], torch.nn.functional.pad(grid, (0, 1))[:, None]
@@ -97,14 +100,39 @@ def warp_labels(
     return np.where(there, labels[tuple(inner)], np.asarray(outside, labels.dtype))
 
 
-def _grid(warp: Warp, source: Size) -> NDArray[np.float32]:
-    """(*size, axes) places in the source, in torch's unit: x = −½ is −1 and x = W − ½ is 1."""
+def _places(warp: Warp) -> tuple[Coordinates, ...]:
+    """x, y, … in pixels of the source that each pixel of the output shows."""
     sides = [np.arange(side, dtype=np.float32) for side in warp.size]
-    places = np.meshgrid(*sides, indexing="ij", sparse=True)[::-1]
-    grid = np.empty((*warp.size, len(sides)), np.float32)
-    for axis, (place, length) in enumerate(zip(warp.pull(*places), source[::-1], strict=True)):
-        np.multiply(place, np.float32(2 / length), out=grid[..., axis])
-        grid[..., axis] += np.float32(1 / length - 1)
+    return warp.pull(*np.meshgrid(*sides, indexing="ij", sparse=True)[::-1])
+
+
+def _seen(places: Sequence[Coordinates], size: Size, *, whole: bool) -> list[slice]:
+    """The part of the source, along each of its axes, that the output is blended from.
+
+    Where places lie beyond the border, it reaches to the border: what stands there is the same.
+
+    Args:
+        places: x, y, … in pixels of the source.
+        size: of the source.
+        whole: all of it is wanted.
+    """
+    if whole:
+        return [slice(0, side) for side in size]
+    seen = []
+    for place, side in zip(places[::-1], size, strict=True):
+        least, most = float(place.min()), float(place.max())
+        low = int(np.clip(np.floor(least), 0, side - 1))
+        seen.append(slice(low, int(np.clip(np.floor(most) + 2, low + 1, side))))
+    return seen
+
+
+def _grid(places: Sequence[Coordinates], seen: Sequence[slice], size: Size) -> NDArray[np.float32]:
+    """(*size, axes) places in a part of the source, in torch's unit: x = −½ is −1, W − ½ is 1."""
+    grid = np.empty((*size, len(places)), np.float32)
+    for axis, (place, part) in enumerate(zip(places, seen[::-1], strict=True)):
+        unit = 2 / (part.stop - part.start)
+        np.multiply(place, np.float32(unit), out=grid[..., axis])
+        grid[..., axis] += np.float32((0.5 - part.start) * unit - 1)
     return grid
 
 

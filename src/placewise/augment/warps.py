@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import product
+from itertools import groupby, product
 from typing import Any, final
 
 import numpy as np
@@ -256,14 +256,14 @@ class Chain(Warp):
     warps: tuple[Warp, ...]
 
     def __init__(self, *warps: Warp) -> None:
-        merged: list[Warp] = []
+        parts: list[Warp] = []
         for warp in warps:
-            for part in warp.warps if isinstance(warp, Chain) else (require_warp(warp),):
-                last = merged[-1] if merged else None
-                if isinstance(last, Homography) and isinstance(part, Homography):
-                    merged[-1] = Homography(part.matrix @ last.matrix, part.size)
-                else:
-                    merged.append(part)
+            parts += warp.warps if isinstance(warp, Chain) else (require_warp(warp),)
+        merged: list[Warp] = []
+        for _, group in groupby(parts, lambda part: isinstance(part, Homography)):
+            alike = list(group)
+            matrices = [part for part in alike if isinstance(part, Homography)]
+            merged += [_product(matrices)] if matrices else alike
         if not merged:
             raise SettingsError("a chain of no warps; needed at least one; take a frame to copy")
         self.warps = tuple(merged)
@@ -280,6 +280,16 @@ class Chain(Warp):
         for warp in reversed(self.warps):
             places = warp.pull(*places)
         return places
+
+
+def _product(parts: Sequence[Homography]) -> Homography:
+    """Homographies one after the other, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    matrix = parts[0].matrix
+    for part in parts[1:]:
+        matrix = part.matrix @ matrix
+    return Homography(matrix, parts[-1].size)
 
 
 def require_warp(warp: object) -> Warp:
@@ -339,9 +349,19 @@ def elastic(size: Size, rng: np.random.Generator, strength_px: float, cells: int
             "of at least 0 and at least one cell"
         )
     require_plane("an elastic field", size)
-    rows, columns = (max(1, round(cells * side / max(size))) for side in size)
-    control = rng.uniform(-strength_px, strength_px, (2, rows + 3, columns + 3))
+    control = rng.uniform(-strength_px, strength_px, control_shape(size, cells))
     return Elastic(control * min(1.0, Elastic.limit / max(steepness(control, size), 1e-9)), size)
+
+
+def control_shape(size: Size, cells: int = 5) -> tuple[int, int, int]:
+    """Shape of the control points of an `elastic` field of an image.
+
+    Example:
+        >>> control_shape((48, 64))
+        (2, 7, 8)
+    """
+    rows, columns = (max(1, round(cells * side / max(size))) for side in size)
+    return 2, rows + 3, columns + 3
 
 
 def steepness(control: FloatArray, size: Size) -> float:

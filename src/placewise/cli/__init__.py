@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import get_type_hints
@@ -19,7 +20,7 @@ from placewise.cli._label import label
 from placewise.cli._places import audit, mend
 from placewise.cli._show import show
 from placewise.cli._video import frames
-from placewise.cli._words import complain, silence
+from placewise.cli._words import BEGUN, age, complain, silence
 from placewise.errors import PlacewiseError
 from placewise.progress import console
 
@@ -64,6 +65,7 @@ VERBS: dict[str, Callable[..., None]] = {
 def main(args: Sequence[str] | None = None) -> None:
     """Run a verb; errors of ours are one message and exit code 2."""
     given = list(sys.argv[1:] if args is None else args)
+    BEGUN.set(time.monotonic() - (age() if args is None else 0.0))
     try:
         _run(given)
     except BrokenPipeError:  # the reader, e.g. `head`, has seen enough

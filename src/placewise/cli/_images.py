@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from placewise.cli._words import Pairs, import_all, parse_settings, teller
+from placewise.cli._words import BEGUN, Pairs, import_all, parse_settings, teller
 
 if TYPE_CHECKING:
     from placewise.labels import Dataset
@@ -125,6 +126,7 @@ def train(
     max_steps: Annotated[int | None, arg(aliases=["--steps"])] = None,
     max_minutes: Annotated[float | None, arg(aliases=["--minutes"])] = None,
     resume: bool = False,
+    repeat: Path | None = None,
     head: str | None = None,
     head_set: Pairs = (),
     backbone: str | None = None,
@@ -163,8 +165,10 @@ def train(
         data: file of labels, the folder that holds one, or a folder of images for each class.
         out: folder of the run; new or empty unless --resume.
         max_steps: optimiser steps.
-        max_minutes: length by the clock instead: the speed is measured, then the steps are fixed.
+        max_minutes: length by the clock instead, from the start of the command to its report.
         resume: continue the run where it was interrupted; if there is none, begin it.
+        repeat: a finished run that is trained once more with its settings and, where it went by
+            the clock, at the places of its schedule.
         head: for keypoints heatmap (the default), integral, simcc, coordinates; for many keypoints
             of a kind spots; for several animals poses; for classes of pixels masks; for single
             objects instances; for classes convolutional (the default), flatten, sheet, proximity,
@@ -183,8 +187,7 @@ def train(
             copies: two to four times the work for slightly better outlines.
         batch_size: images in a step; 8 for keypoints, 32 for classes by default.
         learning_rate: peak of the learning rate.
-        num_workers: processes that prepare batches; 0 (the default) prepares them between the
-            steps.
+        num_workers: processes that prepare batches; 0 (the default): a thread beside the network.
         seed: number that all random draws follow from; 0 by default.
         device: auto (the default: cuda, mps or cpu, whichever is there), or cpu, cuda, cuda:1, mps.
         precision: auto (the default) measures which is faster on this machine.
@@ -224,7 +227,7 @@ def train(
         val_interval=val_interval,
     )
     dataset = read_dataset(data, format=format, root=root, task=task, splits=splits, pixels=pixels)
-    _train_and_score(dataset, out, settings, resume, quiet)
+    _train_and_score(dataset, out, settings, resume, repeat, quiet)
 
 
 def _training_settings(**given: object) -> TrainingSettings:
@@ -236,17 +239,29 @@ def _training_settings(**given: object) -> TrainingSettings:
 
 
 def _train_and_score(
-    dataset: Dataset[Any], out: Path, settings: TrainingSettings, resume: bool, quiet: bool
+    dataset: Dataset[Any],
+    out: Path,
+    settings: TrainingSettings,
+    resume: bool,
+    repeat: Path | None,
+    quiet: bool,
 ) -> None:
     """Train, then score the run on its validation images."""
     from placewise.evaluation import evaluate, scores_text
+    from placewise.ownership import writing
     from placewise.parallel import is_first
-    from placewise.training import train
+    from placewise.training import Clock, train
 
-    run = train(dataset, out, settings, resume=resume, quiet=quiet)
+    clock = Clock(BEGUN.get(time.monotonic()), report=True)
+    run = train(dataset, out, settings, resume=resume, repeat=repeat, clock=clock, quiet=quiet)
     if is_first():
         folder = run.path / "validation"
-        scores = evaluate(run, dataset, split="val", out=folder)
+        with writing(run.path, "run.json") as writer:
+
+            def look(done: int, total: int) -> None:
+                writer.check()
+
+            scores = evaluate(run, dataset, split="val", out=folder, progress=look)
         teller(quiet)(scores_text(dataset, scores))
         teller(quiet)(f"report: {folder / 'report.html'}")
 

@@ -5,13 +5,31 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, TextIO
 
 from placewise.errors import PlacewiseError
 
 Pairs = tuple[str, ...]
 """Settings as KEY=VALUE."""
+
+BEGUN: ContextVar[float] = ContextVar("BEGUN")
+"""When the command began, as `time.monotonic` counts."""
+
+_LOADED = time.monotonic()
+
+
+def age() -> float:
+    """Seconds since this process began; where the system does not say, since this was loaded."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        began = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the 22nd field, after the boot
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
+    except (OSError, AttributeError, ValueError, IndexError):
+        return time.monotonic() - _LOADED
 
 
 def import_all(modules: Sequence[str]) -> None:

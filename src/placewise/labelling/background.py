@@ -114,11 +114,14 @@ class Training:
 
 
 def _share(run: Path) -> float | None:
-    """Share of the steps that are done; None before the first."""
+    """Share of the training that is done; None before the first line of its log."""
     try:
         opened = Run.open(run)
         steps, log = opened.facts.training.get("max_steps"), opened.log()
-        return min(1.0, log[-1]["step"] / steps) if steps and log else None
+        if not log:
+            return None
+        places = [float(line["place"]) for line in log if line.get("place") is not None]
+        return min(1.0, places[-1] if places else log[-1]["step"] / (steps or 1))
     except PlacewiseError:
         return None
 

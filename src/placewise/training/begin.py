@@ -8,7 +8,7 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,17 @@ from placewise.run import Run, RunFacts, versions
 from placewise.task import Task
 from placewise.tasks import build, choose_model, reopened
 from placewise.training.dataset import TrainingSet
-from placewise.training.order import Batch, Order, batches
+from placewise.training.order import Order, Stream
+from placewise.training.schedule import (
+    FIRST_IMAGE,
+    LEAST_REST,
+    VALIDATING,
+    VALIDATIONS,
+    Places,
+    keep_places,
+)
 from placewise.training.step import Objective, fast_memory, optimiser
+from placewise.training.threads import crowded, short_slices
 from placewise.wording import IMAGES_OF, counted, sides_of
 
 if TYPE_CHECKING:
@@ -42,17 +51,11 @@ UNTURNED = {"flip": False, "rotate": 0.0, "shear": 0.0}
 WARM_STEPS, TIMED = 2, 10
 """Steps that are taken and thrown away for each precision, and those that are timed after them."""
 
-FIRST_IMAGE = 25.0
-"""Seconds of training before the first validation, which draws the first image."""
+MEASURING = 0.02
+"""Share of the minutes in which a precision is timed, at most."""
 
-LEAST_REST = 8.0
-"""Seconds of training between validations at least."""
-
-VALIDATING = 0.04
-"""Share of the time that validations may take."""
-
-VALIDATIONS = 24
-"""Validations in a run that is long enough."""
+LEAST_TIMED = 2
+"""Steps that are timed whatever they take."""
 
 
 def begin(
@@ -61,9 +64,18 @@ def begin(
     out: Path,
     settings: TrainingSettings,
     device: torch.device,
+    places: Places | None = None,
 ) -> Run:
-    """Decide everything that the data and the machine decide, and write it into the run."""
-    started = time.monotonic()
+    """Decide everything that the data and the machine decide, and write it into the run.
+
+    Args:
+        task: what is learnt.
+        dataset: the labels.
+        out: folder of the run.
+        settings: what was asked for.
+        device: where to train.
+        places: of a run that is repeated.
+    """
     if settings.max_steps and settings.max_minutes:
         raise SettingsError("max_steps and max_minutes were both given; give one of them")
     dataset, batch_size = _usable(task, dataset), settings.batch_size or task.batch_size
@@ -96,11 +108,13 @@ def begin(
     training = TrainingSet(
         task, dataset, samples, model.input, network.input_size, augmentation, seed
     )
+    every = torch.get_num_threads()
+    if settings.max_minutes and crowded(every):
+        torch.set_num_threads(1)
     precision, seconds = _measure(training, network, settings, batch_size, device)
-    spent = time.monotonic() - started
-    steps = settings.max_steps or _steps(settings, seconds, spent)
+    torch.set_num_threads(every)
     rest = _rest(model, parts["val"][: task.validated], seconds / batch_size)
-    resolved = _resolved(settings, steps, precision, seconds, rest)
+    resolved = _resolved(settings, precision, seconds, rest)
     held = {
         "versions": versions(),
         "data": str(dataset.source or dataset.root),
@@ -111,11 +125,19 @@ def begin(
         "training": resolved.model_dump(mode="json") | {"augmentation": augmentation.as_dict()},
     }
     facts = validated(RunFacts, held)
-    _LOG.info(
-        f"{steps} steps of {batch_size} images, {precision}, about "
-        f"{batch_size / seconds:.0f} images/s: {steps * seconds / 60:.1f} min"
-    )
+    _LOG.info(_length(resolved, batch_size, seconds))
+    if places:
+        keep_places(places, out)
     return Run.create(out, facts, digests)
+
+
+def _length(settings: TrainingSettings, batch_size: int, seconds: float) -> str:
+    """How long it will take, in words."""
+    speed = f"{settings.precision}, about {batch_size / seconds:.0f} images/s"
+    if settings.max_steps is None:
+        return f"{settings.max_minutes:g} min by the clock, {batch_size} images a step, {speed}"
+    minutes = settings.max_steps * seconds / 60
+    return f"{settings.max_steps} steps of {batch_size} images, {speed}: {minutes:.1f} min"
 
 
 def _augmentation(
@@ -193,14 +215,15 @@ def _measure(
     """
     order = Order(len(training), batch_size, settings.seed, start=0, stop=WARM_STEPS + TIMED)
     fast_memory()
-    for _ in batches(training, order, 0):
+    short_slices()
+    for _ in Stream(training, order, 0):
         pass  # reads the images, which happens but once
     tried = ("float32", "bfloat16") if settings.precision == "auto" else (settings.precision,)
     seconds: dict[str, float] = {}
     faults: dict[str, bool] = {}
     for precision in tried:
         objective = Objective(copy.deepcopy(network), precision).to(device)
-        shown = batches(training, order, 0)
+        shown = Stream(training, order, 0)
         seconds[precision], loss = _time_steps(objective, shown, settings, device)
         faults[precision] = not math.isfinite(loss)
         speed = batch_size / seconds[precision]
@@ -211,12 +234,14 @@ def _measure(
 
 
 def _time_steps(
-    objective: Objective, shown: Iterator[Batch], settings: TrainingSettings, device: torch.device
+    objective: Objective, shown: Stream, settings: TrainingSettings, device: torch.device
 ) -> tuple[float, float]:
     """(seconds of a step, last loss): the median of the steps after the warm-up.
 
-    The loss is nan where a weight has become no number in the last step.
+    The loss is nan where a weight has become no number in the last step. By the clock, the trial is
+    as short as the whole.
     """
+    most = MEASURING * 60 * settings.max_minutes if settings.max_minutes else math.inf
     optimizer = optimiser(objective, settings)
     taken: list[float] = []
     value = math.nan
@@ -228,17 +253,12 @@ def _time_steps(
         optimizer.zero_grad()
         value = loss.item()
         taken.append(time.monotonic() - started)
+        if len(taken) >= WARM_STEPS + LEAST_TIMED and sum(taken) > most:
+            break
         started = time.monotonic()
+    shown.close()
     sound = all(bool(torch.isfinite(weight).all()) for weight in objective.parameters())
     return statistics.median(taken[WARM_STEPS:]), value if sound else math.nan
-
-
-def _steps(settings: TrainingSettings, seconds: float, spent: float) -> int:
-    """Steps that fit: what is spent already and a share for validations are taken off."""
-    if settings.max_minutes is None:
-        return DEFAULT_STEPS
-    left = max(settings.max_minutes * 60 - spent, 0.2 * settings.max_minutes * 60)
-    return max(1, math.floor(left * (1 - VALIDATING) / seconds))
 
 
 def _rest(model: ModelSettings, samples: Sequence[Sample], seconds: float) -> float:
@@ -258,11 +278,17 @@ def _rest(model: ModelSettings, samples: Sequence[Sample], seconds: float) -> fl
 
 
 def _resolved(
-    settings: TrainingSettings, steps: int, precision: str, seconds: float, rest: float
+    settings: TrainingSettings, precision: str, seconds: float, rest: float
 ) -> TrainingSettings:
-    """The settings with what was decided: steps, precision, steps between validations."""
-    every = settings.val_interval or _val_interval(steps, seconds, rest)
-    decided = {"max_steps": steps, "precision": precision, "val_interval": every}
+    """The settings with what was decided: precision, steps, steps between validations.
+
+    By the clock, steps and validations are decided while they are taken.
+    """
+    decided: dict[str, Any] = {"precision": precision}
+    if settings.max_minutes is None:
+        steps = settings.max_steps or DEFAULT_STEPS
+        every = settings.val_interval or _val_interval(steps, seconds, rest)
+        decided |= {"max_steps": steps, "val_interval": every}
     return settings.model_copy(update=decided)
 
 

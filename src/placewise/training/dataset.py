@@ -51,13 +51,17 @@ class ScaledImages:
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """(*size, channels) float32 in 0..1."""
+        return as_float(self.kept(index))
+
+    def kept(self, index: int) -> NDArray[np.generic]:
+        """(*size, channels) with as many bits as the file has, up to 16."""
         image = self._kept.get(index)
         if image is None:
             image = self._read(index)
             if image.nbytes <= self._room:
                 self._kept[index] = image
                 self._room -= image.nbytes
-        return as_float(image)
+        return image
 
     def _read(self, index: int) -> NDArray[np.generic]:
         """The scaled image with as many bits as its file has, which is a quarter of float32."""
@@ -146,7 +150,7 @@ class TrainingSet(TorchDataset[tuple[Any, ...]]):
         epoch, at = key if isinstance(key, tuple) else (self.epoch, key)
         index = operator.index(at)
         rng = generator(self.seed, epoch, self.samples[index].image)
-        image = self.images[index]
+        image = self.images.kept(index)
         scaled = image.shape[:-1]
         target = self.targets[index]
         if self.input.spectrogram is None:

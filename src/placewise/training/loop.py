@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import logging
@@ -23,7 +24,8 @@ from placewise.family import blaming, from_file
 from placewise.files import digest_of, write_bytes, write_json, write_text
 from placewise.labels import Dataset, Sample
 from placewise.model import Scaled
-from placewise.parallel import any_process, rank, share_batch_norms, world
+from placewise.ownership import Writer
+from placewise.parallel import any_process, from_first, rank, share_batch_norms, world
 from placewise.progress import Display
 from placewise.report.drawing import to_png
 from placewise.report.sheets import sheet
@@ -32,22 +34,31 @@ from placewise.task import Task
 from placewise.tasks import build, first_model
 from placewise.training.begin import fingerprint_of
 from placewise.training.dataset import ScaledImages, TrainingSet
-from placewise.training.order import Batch, Order, batches
+from placewise.training.order import Batch, Order, Stream
 from placewise.training.progress import Pace, Stop
+from placewise.training.schedule import (
+    LOG_EVERY,
+    Block,
+    Clock,
+    Counted,
+    Recorded,
+    Schedule,
+    Timed,
+    TimedState,
+    kept_places,
+    learning_rate,
+)
 from placewise.training.settings import settings_of
 from placewise.training.step import (
-    MAX_GRADIENT,
     Objective,
     fast_memory,
-    learning_rate,
     move_average,
     optimiser,
+    shorten_gradient,
 )
+from placewise.training.threads import Threads, crowded, short_slices
 
 _LOG = logging.getLogger("placewise")
-
-LOG_EVERY = 10
-"""Steps between lines of the log."""
 
 SHOWN = 12
 """Images on the preview."""
@@ -57,6 +68,13 @@ Callback = Callable[[Mapping[str, Any]], None]
 
 MetricFunction = Callable[[Sequence[Any], Sequence[Any]], Mapping[str, float]]
 """(validation samples, their predictions) to numbers by name."""
+
+CALIBRATING, SCORING = 1.0, 1.1
+"""What predicting all validation images takes, in validations of as many images: there they are
+read anew, and here they are at hand, but a preview is drawn and a checkpoint saved."""
+
+DRAWING = 2.5
+"""Seconds that scores and report of the validation images take, without predicting them."""
 
 NAMED = 20
 """Images that an error names, at most."""
@@ -72,6 +90,8 @@ class Trainer:
         device: where to train.
         callbacks: called with every line of the log.
         metrics: more numbers for the log, from validation samples and predictions.
+        clock: when its minutes began.
+        writer: says whether the run's folder is still there; None where another process writes.
     """
 
     def __init__(
@@ -82,13 +102,15 @@ class Trainer:
         device: torch.device,
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[MetricFunction] = (),
+        clock: Clock | None = None,
+        writer: Writer | None = None,
     ) -> None:
         self.task, self.run, self.device = task.for_model(run.facts.model), run, device
         self.callbacks, self.metrics = callbacks, metrics
         self.settings = settings_of(run)
         with blaming(run.path / "run.json", "training.augmentation"):
             self.augmentation = Augmentation.of(**self.settings.augmentation)
-        self.steps = self.settings.max_steps or 1
+        self.clock, self.writer = clock or Clock(), writer
         self.batch_size = self.settings.batch_size or task.batch_size
         self.dataset = _same_labels(task, dataset, run)
         by_image = {sample.image: sample for sample in self.dataset.samples}
@@ -98,16 +120,17 @@ class Trainer:
         model, given = run.facts.model, self.settings.backbone_settings
         torch.manual_seed(self.settings.seed)
         self.model = build(model if self.found else first_model(model, given)).to(device)
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.average.mirrors = ()  # a validation only chooses: it looks at each image once
         if world() > 1:
             share_batch_norms(self.model)
         self.objective = Objective(self.model, self.settings.precision)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.average.mirrors = ()  # a validation only chooses: it looks at each image once
         self.optimizer = optimiser(self.objective, self.settings)
         self.step = 0
         self.best = float("inf")
         self.window: list[float] = []
         self.summary = ""
+        self.schedule = self._schedule(None)
 
     def note_changes(self) -> None:
         """Say that labels or images are no longer those that the run was begun with, if so."""
@@ -120,6 +143,23 @@ class Trainer:
             if rank() == 0:
                 self.run.remember(digests)
 
+    def _schedule(self, state: TimedState | None) -> Schedule:
+        """What the run was begun with: steps, minutes, or the places of another run."""
+        settings = self.settings
+        if settings.max_minutes is None or settings.max_steps:
+            return Counted(settings.max_steps or 1, settings.val_interval or 1)
+        if places := kept_places(self.run.path):
+            return Recorded(places)
+        shown = len(self.val_samples) / max(1, min(len(self.val_samples), self.task.validated))
+        after = (1 + CALIBRATING * shown, 0.0)
+        if self.clock.report:
+            after = (1 + (CALIBRATING + SCORING) * shown, DRAWING)
+        seconds = 60 * settings.max_minutes
+        threads, every = None, torch.get_num_threads()
+        if self.device.type == "cpu":
+            threads = Threads(every, crowded(every))
+        return Timed(seconds, self.clock, settings.val_interval, after, state, threads)
+
     def train(self, display: Display) -> None:
         """Train to the last step, then calibrate; a finished run is left as it is.
 
@@ -127,38 +167,71 @@ class Trainer:
             display: shows where the training is.
         """
         fast_memory()
+        short_slices()
         if self.found:
             self._restore(self.found)
             self.found = None
-            _LOG.info(f"resumed at step {self.step} of {self.steps}")
+            _LOG.info(f"resumed at step {self.step} of {self.schedule.total(self.step)}")
         if rank() == 0:
             self._cut_log()
-        if self.step < self.steps:
-            self._loop(display)
-        if rank() == 0 and not self.run.calibration():
-            self._calibrate()
+        follows = self.clock.report  # what else belongs to the minutes takes as many threads
+        with contextlib.nullcontext() if follows else _threads_put_back():
+            if not self.schedule.finished(self.step):
+                self._loop(display)
+            if rank() == 0 and not self.run.calibration():
+                self._calibrate()
 
     def _loop(self, display: Display) -> None:
         looked_at = self.val_samples[: self.task.validated]
         self.val_images = ScaledImages(self.dataset, looked_at, self.run.facts.model.input)
         objective = DistributedDataParallel(self.objective) if world() > 1 else self.objective
         objective.train()
-        every = self.settings.val_interval or self.steps
-        with Stop() as stop:
-            pace, started = Pace(self.batch_size), time.monotonic()
-            for batch in self._batches():
-                self.window.append(self._one_step(objective, batch))
-                pace.step(time.monotonic() - started)
-                if self.step % LOG_EVERY == 0 or self.step == self.steps:
-                    self._report(pace, display)
-                if self.step % every == 0 or self.step == self.steps:
-                    self.summary = self._validate()
-                if any_process(stop.asked, self.device):
-                    self._save()
-                    stop.leave(self.run.path, self.step)
-                started = time.monotonic()
+        stream, pace = self._stream(), Pace(self.batch_size)
+        with Stop() as stop, contextlib.closing(stream):
+            last = False
+            while not last:
+                block = self._block()
+                self._take(block, objective, stream, pace, stop)
+                if block.reports:
+                    self._report(block, pace, display)
+                if block.validates:
+                    stream.settle()
+                    self._validate()
+                last = block.last
+                self._leave_if(stop)
 
-    def _batches(self) -> Iterator[Batch]:
+    def _block(self) -> Block:
+        """The next block; what the clock says to the first process holds for all."""
+        if world() == 1:
+            return self.schedule.block(self.step)
+        told = [0.0] * len(Block.model_fields)
+        if rank() == 0:
+            told = [float(value) for value in self.schedule.block(self.step).model_dump().values()]
+        return Block.of(from_first(told, self.device))
+
+    def _take(
+        self, block: Block, objective: torch.nn.Module, stream: Stream, pace: Pace, stop: Stop
+    ) -> None:
+        """The steps of a block."""
+        if block.threads not in (0, torch.get_num_threads()):
+            torch.set_num_threads(block.threads)
+        while self.step < block.stop:
+            started, busy = self.clock.now(), time.thread_time()
+            rate = learning_rate(block.place(self.step), self.schedule, self.settings.learning_rate)
+            self.window.append(self._one_step(objective, next(stream), rate))
+            pace.step(seconds := self.clock.now() - started)
+            if isinstance(self.schedule, Timed) and rank() == 0:
+                self.schedule.stepped(seconds, time.thread_time() - busy)
+            if self.step < block.stop:
+                self._leave_if(stop)
+
+    def _leave_if(self, stop: Stop) -> None:
+        """End the program, a checkpoint written, where a signal asks for it."""
+        if any_process(stop.asked, self.device):
+            self._save()
+            stop.leave(self.run.path, self.step)
+
+    def _stream(self) -> Stream:
         """This process's share of the batches from the next step on."""
         shown = TrainingSet(
             self.task,
@@ -174,31 +247,34 @@ class Trainer:
             self.batch_size,
             self.settings.seed,
             start=self.step,
-            stop=self.steps,
+            stop=None if self.schedule.by_clock else self.schedule.total(self.step),
             rank=rank(),
             world=world(),
         )
-        return batches(shown, order, self.settings.num_workers)
+        return Stream(shown, order, self.settings.num_workers)
 
-    def _report(self, pace: Pace, display: Display) -> None:
+    def _report(self, block: Block, pace: Pace, display: Display) -> None:
         """A line in the log, and the display: mean loss and speed since the last one."""
         mean, speed = sum(self.window) / len(self.window), pace.speed()
-        self._log({"step": self.step, "loss": mean, "images_per_second": speed})
+        line: dict[str, Any] = {"step": self.step, "loss": mean, "images_per_second": speed}
+        if self.schedule.by_clock:
+            line |= {"place": block.ends, "threads": block.threads}
+        self._log(line)
         values: dict[str, float | str] = {"loss": mean}
         if self.summary:
             values["validation"] = self.summary
-        display(self.step, self.steps, values | {"images/s": f"{speed:.1f}"})
+        total = self.schedule.total(self.step)
+        display(self.step, total, values | {"images/s": f"{speed:.1f}"})
         self.window.clear()
 
-    def _one_step(self, objective: torch.nn.Module, batch: Batch) -> float:
+    def _one_step(self, objective: torch.nn.Module, batch: Batch, rate: float) -> float:
         """Loss of the step; weights, average and `step` are one further afterwards."""
-        rate = learning_rate(self.step, self.steps, self.settings.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         *shown, indices = batch
         loss = objective(*(part.to(self.device) for part in shown))
         loss.backward()
-        length = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), MAX_GRADIENT)
+        length = shorten_gradient(self.objective.parameters())
         value = self._mean_over_processes(loss)
         if not (np.isfinite(value) and bool(torch.isfinite(length))):
             self._not_a_number(value, float(length), indices)
@@ -224,22 +300,26 @@ class Trainer:
             f"and --learning-rate {self.settings.learning_rate / 4:g}"
         )
 
-    def _validate(self) -> str:
-        """Score of the averaged weights in words; keeps the best, draws a preview, saves."""
+    def _validate(self) -> None:
+        """Score the averaged weights; keep the best, draw a preview, save."""
         if rank() > 0:
-            return ""
+            return
+        begun = self.clock.now()
         samples = self.val_samples[: self.task.validated]
         found = _predicted(self.average, samples, self.val_images)
         result = self.task.validate(self.dataset, samples, found)
         more = {k: float(v) for metric in self.metrics for k, v in metric(samples, found).items()}
         self._log({**more, "step": self.step, **result.log})
-        score = result.score if result.score is not None else float(self.steps - self.step)
+        score = result.score if result.score is not None else float(-self.step)
         if score < self.best:
+            self._still_there()
             self.best = score
             self.run.checkpoints.save_best(_tensors(average=self.average), self._facts())
         write_bytes(self.run.path / "preview.png", self._preview(samples, found))
+        self.summary = result.summary
+        if isinstance(self.schedule, Timed):
+            self.schedule.validated(self.clock.now() - begun)
         self._save()
-        return result.summary
 
     def _preview(self, samples: Sequence[Any], found: Sequence[Any]) -> bytes:
         """A contact sheet of the first validation images, as a PNG."""
@@ -253,6 +333,7 @@ class Trainer:
 
     def _save(self) -> None:
         if rank() == 0:
+            self._still_there()
             tensors = _tensors(model=self.model, average=self.average)
             tensors |= optimizer_tensors(self.optimizer)
             self.run.checkpoints.save_step(self.step, tensors, self._facts())
@@ -260,7 +341,10 @@ class Trainer:
     def _facts(self) -> dict[str, Any]:
         best = self.best if np.isfinite(self.best) else None
         window = list(self.window)
-        return {"run": self.run.stamp, "step": self.step, "best": best, "window": window}
+        facts = {"run": self.run.stamp, "step": self.step, "best": best, "window": window}
+        if isinstance(self.schedule, Timed):
+            facts["clock"] = self.schedule.kept().model_dump(mode="json")
+        return facts
 
     def _restore(self, found: Checkpoint) -> None:
         folder = self.run.checkpoints.folder
@@ -271,13 +355,21 @@ class Trainer:
             restore_optimizer(self.optimizer, found.tensors)
         self.step, self.window = facts.step, facts.window
         self.best = float("inf") if facts.best is None else facts.best
+        self.schedule = self._schedule(facts.clock)
 
     def _log(self, line: Mapping[str, Any]) -> None:
-        if rank() == 0:
-            with (self.run.path / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            for callback in self.callbacks:
-                callback({**line, "steps": self.steps})
+        if rank() > 0:
+            return
+        self._still_there()
+        with (self.run.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for callback in self.callbacks:
+            callback({**line, "steps": self.schedule.total(self.step)})
+
+    def _still_there(self) -> None:
+        """Nothing is written into a folder that was removed, or that is another's by now."""
+        if self.writer is not None:
+            self.writer.check()
 
     def _cut_log(self) -> None:
         """Drop the lines after the checkpoint: those steps are taken again."""
@@ -293,9 +385,20 @@ class Trainer:
         found = _predicted(model, self.val_samples, shown)
         calibration = self.task.calibrate(self.dataset, self.val_samples, found)
         if calibration:
+            self._still_there()
             facts = {**best.facts, "calibration": digest_of(calibration)}
             self.run.checkpoints.save_best(_averages(best), facts)
             write_json(self.run.path / "calibration.json", calibration)
+
+
+@contextlib.contextmanager
+def _threads_put_back() -> Iterator[None]:
+    """Leave as many threads as there were."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Facts(BaseModel):
@@ -304,6 +407,7 @@ class _Facts(BaseModel):
     step: int = Field(ge=0, le=10**9)
     best: float | None = Field(allow_inf_nan=False)
     window: list[float] = Field(max_length=LOG_EVERY)
+    clock: TimedState | None = None
 
 
 def _averages(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -389,6 +493,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
                 f"the tensor {name!r:.200} of shape {tuple(value.shape)} is of no parameter; put "
                 "back the checkpoints that the training wrote"
             )
+        if shape:  # one call for all weights takes them as they lie in memory
+            value = torch.empty_like(parameters[number], device="cpu").copy_(value)
         state.setdefault(number, {})[field] = value
     if any(len(fields) != 3 for fields in state.values()):
         raise CheckpointError(

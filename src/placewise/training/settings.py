@@ -19,14 +19,15 @@ class TrainingSettings(BaseModel):
 
     Attributes:
         max_steps: optimiser steps; None where `max_minutes` decides.
-        max_minutes: length by the clock: the speed is measured first and the steps are fixed by it.
+        max_minutes: length by the clock, from the first image read to the last drawing; the
+            learning rate follows the clock.
         seed: everything drawn is a pure function of it.
         device: "auto" (cuda, mps or cpu), "cpu", "cuda", "cuda:1", "mps".
         precision: "auto" takes the faster of the two on this machine, measured at the start.
         input_pixels: pixels of the median image after scaling, or of a window on it; more is finer
             and slower; None: 76,800, of a signal 4,096 samples, of a volume 262,144 voxels.
         batch_size: images in a step, over all processes; None: 8 for keypoints, 32 for classes.
-        num_workers: processes that prepare batches.
+        num_workers: processes that prepare batches; 0: a thread beside the network.
         learning_rate: peak of the learning rate: warm-up, then cosine to 0.
         weight_decay: of AdamW.
         ema_decay: decay of the moving average of the weights, which is what answers.
@@ -39,7 +40,7 @@ class TrainingSettings(BaseModel):
         mirrors: predictions are the mean over an image and its mirrored copies, where training
             mirrors images and the head can mirror its maps back; each copy costs as much time as
             the image.
-        val_interval: steps between validations; None: chosen from the speed.
+        val_interval: steps between validations; None: chosen from the time that they take.
 
     Example:
         >>> TrainingSettings(max_minutes=8, head_settings={"loss": "mse"}).head_settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,12 +16,12 @@ from placewise.model import Network
 if TYPE_CHECKING:
     from placewise.training.settings import TrainingSettings
 
-WARM_UP = 0.05
-"""Share of the steps in which the learning rate rises."""
-
 MAX_GRADIENT = 1.0
 """Gradients longer than this are shortened to it."""
 
+
+FUSED = ("cpu", "cuda")
+"""Devices on which torch moves all weights in one call."""
 
 LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
 """How training lays out signals, images and volumes: what convolutions are fastest with."""
@@ -56,27 +56,28 @@ class Objective(nn.Module):
 
 
 def optimiser(objective: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW; weights decay, biases and norms do not."""
+    """AdamW, one call for all weights where torch has that; biases and norms do not decay."""
     weights = [p for p in objective.parameters() if p.ndim > 1]
     others = [p for p in objective.parameters() if p.ndim <= 1]
     groups = [
         {"params": weights, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99))
+    fused = all(p.device.type in FUSED for p in objective.parameters())
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99), fused=fused)
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over the first steps, then half a cosine to 0.
+def shorten_gradient(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Shorten a gradient that is longer than `MAX_GRADIENT` to that; one that is not is left alone.
 
-    Example:
-        >>> [round(learning_rate(s, 101, 1.0), 3) for s in (0, 4, 52, 100)]
-        [0.2, 1.0, 0.5, 0.0]
+    Returns:
+        The length that it had.
     """
-    warm = max(1, round(WARM_UP * steps))
-    if step < warm:
-        return peak * (step + 1) / warm
-    return peak * 0.5 * (1 + math.cos(math.pi * (step + 1 - warm) / max(1, steps - warm)))
+    held = [parameter for parameter in parameters if parameter.grad is not None]
+    length = torch.nn.utils.get_total_norm([p.grad for p in held if p.grad is not None])
+    if not length + 1e-6 <= MAX_GRADIENT:  # the small number is torch's own
+        torch.nn.utils.clip_grads_with_norm_(held, MAX_GRADIENT, length)
+    return length
 
 
 @torch.no_grad()
