@@ -31,11 +31,13 @@ augment peaks
 layers auditing
 backbones heads remedies
 model findings
+onnx_files
+engines
 items made
 task
 tasks
 run
-training prediction checking target labelling
+training prediction checking target labelling exporting
 evaluation display selection
 comparison demo
 cli

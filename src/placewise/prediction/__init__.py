@@ -7,8 +7,9 @@ OUT/progress.jsonl    what is done; gone at the end
 OUT/about.json        written last: what the columns mean, and which images were passed over
 ```
 
-Images are read ahead while the network works, and whatever is finished is on disk. The same command
-with `resume` goes on behind the last finished batch, and ends in the same bytes.
+Reading, the network and writing go on at the same time (`pipeline`), the network on the fastest
+engine at hand (`choosing`), and whatever is finished is on disk. The same command with `resume` goes
+on behind the last finished batch, with the same engine, and ends in the same bytes.
 """
 
 from __future__ import annotations
@@ -18,24 +19,23 @@ import csv
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from placewise.devices import device_of
-from placewise.errors import ImageError, SettingsError, ShapeError
+from placewise.errors import ImageError, SettingsError
 from placewise.files import make_folder, write_json
 from placewise.formats import holds_arrays, label_maps_in, read_dataset
 from placewise.frames import frame_named, frames_of
 from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labels import Files, Source
-from placewise.labels.names import has_control, shown
-from placewise.model import BATCH, Network, Scaled, unlike
+from placewise.labels.names import shown
+from placewise.model import Network, unlike
+from placewise.prediction.choosing import AUTO, Choice, Chooser, Lanes, check_asked, lanes_of
 from placewise.prediction.journal import Batch, Journal, order_of
+from placewise.prediction.pipeline import Read, first_padded, predicted
 from placewise.readers import list_files
 from placewise.report.drawing import save_image
 from placewise.run import Run
@@ -45,19 +45,10 @@ from placewise.tracking import Follower
 
 __all__ = ["predict"]
 
-AHEAD = 2 * BATCH
-"""Images that are read before the network asks for them."""
-
 LOOKED_AT = 16
 """Images that are held against those of the training, before anything is predicted."""
 
-READERS = 2
-"""Threads that read and scale images."""
-
 _LOG = logging.getLogger("placewise")
-
-Read = tuple[str, ImageArray | None, Scaled | None, str]
-"""(name, image, the same at the network's scale, why it was passed over)."""
 
 
 def predict(
@@ -66,6 +57,8 @@ def predict(
     out: str | Path,
     *,
     device: str = "auto",
+    engine: str = AUTO,
+    precision: str = AUTO,
     overlays: int = 200,
     threshold: float = 0.5,
     resume: bool = False,
@@ -87,6 +80,10 @@ def predict(
         out: a new or empty folder, outside of the folder of images; with `resume`, that of a
             prediction that was stopped.
         device: where the network runs.
+        engine: what computes it: torch, onnxruntime, openvino, or auto: torch where that takes less
+            than half a minute for all images, else the fastest that says what torch says in
+            float32.
+        precision: float32, bfloat16, or auto: the faster.
         overlays: how many overlays are drawn at most.
         threshold: predictions with a lower score are drawn as not sure.
         resume: go on where the same prediction was stopped.
@@ -117,12 +114,16 @@ def predict(
             f"got {overlays} overlays and the threshold {threshold}; overlays are 0 or more, and "
             "the threshold is from 0 to 1"
         )
+    on = device_of(device)
+    check_asked(engine, precision, on)
     options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
+    if (engine, precision) != (AUTO, AUTO):
+        options |= {"engine": engine, "precision": precision}
     task = task_named(run.facts.model.task)
     follower = task.follower(run.facts.model) if track else None
     if follower:
         options["track"] = True
-    model = run.model().to(device_of(device))
+    model = run.model().to(on)
     journal = Journal.open(out, order_of(images, names, run, options), resume=resume)
     if journal.finished is not None:
         return journal.finished
@@ -130,8 +131,10 @@ def predict(
         _LOG.warning(note)
     if follower and journal.done:
         _replay(follower, journal, out / "predictions.csv")
-    for batch in _batches(model, source, names[journal.done :]):
-        found, left = _predicted(model, batch), max(0, overlays - journal.done)
+    lanes = lanes_of(on, len(names))
+    choice = _engine(run, model, source, names, lanes, journal, (engine, precision))
+    for batch, found in predicted(model, source, names[journal.done :], lanes):
+        left = max(0, overlays - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
         _draw(task, model, found[:left], source, out / "overlays", threshold)
@@ -142,7 +145,7 @@ def predict(
         journal.append(_finished(found, batch, header))
         if progress:
             progress(journal.done, len(names))
-    return _ended(task, run, journal, root, out, threshold if others else None)
+    return _ended(task, run, journal, root, out, threshold if others else None, choice)
 
 
 def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
@@ -152,58 +155,26 @@ def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
             yield source.read(name)
 
 
-def _batches(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[list[Read]]:
-    """Images in order, read ahead, together as far as neighbours have one size.
-
-    An image that cannot be read belongs to the batch in which its turn comes.
-    """
-    held: list[Read] = []
-    shape: tuple[int, ...] | None = None
-    for read in _ahead(model, source, names):
-        scaled = read[2]
-        other = scaled is not None and shape not in (None, scaled.shape)
-        if held and (other or len(held) == BATCH):
-            yield held
-            held, shape = [], None
-        held.append(read)
-        shape = scaled.shape if scaled is not None else shape
-    if held:
-        yield held
-
-
-def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[Read]:
-    """Images in order, while up to `AHEAD` of them are being read."""
-
-    def read(name: str) -> Read:
-        if has_control(name):
-            return name, None, None, "its name holds a line break or no text; rename the file"
-        try:
-            image = source.read(name)
-            scaled = model.prepared(image, source.spacing(name))
-            model.margins(scaled.shape[:-1])
-        except (ImageError, SettingsError, ShapeError) as error:
-            return name, None, None, str(error)
-        return name, image, scaled, ""
-
-    with ThreadPoolExecutor(READERS) as readers:
-        left = iter(names)
-        waiting: list[Future[Read]] = [readers.submit(read, name) for name in islice(left, AHEAD)]
-        while waiting:
-            first = waiting.pop(0)
-            waiting += [readers.submit(read, name) for name in islice(left, 1)]
-            yield first.result()
-
-
-def _predicted(model: Network[Any], batch: Sequence[Read]) -> list[tuple[ImageArray, Any]]:
-    """(image, prediction) of the images of a batch that could be read."""
-    able = [(name, image, scaled) for name, image, scaled, _ in batch if scaled is not None]
-    if not able:
-        return []
-    arrays = [image for _, image, _ in able if image is not None]
-    sizes = [image.shape[:-1] for image in arrays]
-    scaled = np.stack([one for _, _, one in able])
-    found = model.predict_scaled(scaled, sizes, [name for name, _, _ in able])
-    return list(zip(arrays, found, strict=True))
+def _engine(
+    run: Run,
+    model: Network[Any],
+    source: Source,
+    names: Sequence[str],
+    lanes: Lanes,
+    journal: Journal,
+    asked: tuple[str, str],
+) -> Choice:
+    """Give the model its engine: that of the journal, or else what is chosen for the images."""
+    images = first_padded(model, source, names)
+    if images is None:  # none can be read
+        return Choice()
+    chooser = Chooser(run, model, lanes)
+    if journal.engine is None:
+        choice = chooser.choose(*asked, images, len(names))
+        journal.note(choice.engine, choice.precision)
+    choice = Choice(*(journal.engine or ()))
+    model.engine = chooser.held(choice, images)
+    return choice
 
 
 def _replay(follower: Follower[Any], journal: Journal, file: Path) -> None:
@@ -226,7 +197,7 @@ def _finished(
     for _, one in found:
         writer.writerows(one.rows())
     images = [(one.image, *one.size) for _, one in found]
-    return Batch(text.getvalue(), images, [(name, why) for name, _, _, why in batch if why])
+    return Batch(text.getvalue(), images, [(one.name, one.fault) for one in batch if one.fault])
 
 
 def _draw(
@@ -246,7 +217,13 @@ def _draw(
 
 
 def _ended(
-    task: Task[Any, Any], run: Run, journal: Journal, root: Path, out: Path, threshold: float | None
+    task: Task[Any, Any],
+    run: Run,
+    journal: Journal,
+    root: Path,
+    out: Path,
+    threshold: float | None,
+    choice: Choice,
 ) -> dict[str, Any]:
     """Files for other programs, unless there is no threshold for them; and about.json."""
     batches = list(journal.lines())
@@ -260,6 +237,8 @@ def _ended(
         **task.about(),
         "run": str(run.path),
         "versions": run.facts.versions,
+        "engine": choice.engine,
+        "precision": choice.precision,
         "images": len(sizes),
         "axes": run.facts.model.input.image_axes,
         "skipped": skipped,
