@@ -76,6 +76,7 @@ OPTIONAL = {
     "tasks": {"sklearn"},
     "hdf5": {"h5py"},
     "formats": {"h5py", "yaml"},
+    "engines": {"onnxruntime", "openvino"},
     "engine": {"distributed", "joblib", "ray"},
     "metrics": {"skimage"},
     "labelling": {"starlette", "uvicorn", "socket", "webbrowser"},

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from placewise import __version__
-from placewise.engines import Plain, free_axes
+from placewise.engines import Plain, example_size, free_axes
 from placewise.errors import SettingsError
 from placewise.files import digest_of
 from placewise.geometry import PIXEL_CONVENTION
@@ -51,14 +51,16 @@ def export(run: str | Path | Run, onnx: str | Path, *, overwrite: bool = False) 
     """
     run, file = run if isinstance(run, Run) else Run.open(run), Path(onnx)
     if file.suffix.lower() != ".onnx":
-        raise SettingsError(f"got {file} as the file; its name must end in .onnx, so that programs know it")
+        raise SettingsError(
+            f"got {file} as the file; its name must end in .onnx, so that programs know it"
+        )
     if file.exists() and not overwrite:
         raise SettingsError(f"{file} is there already; add --overwrite, or name another file")
     model = run.model()
     graph = _Graph(model).eval()
     metadata = metadata_of(model, run)
-    sides = [2 * model.multiple + 1 + axis for axis in range(model.input.axes)]
-    size = tuple(sides) if model.head.any_size else model.input_size
+    odd = [side - 1 - axis for axis, side in enumerate(example_size(model))]
+    size = tuple(odd) if model.head.any_size else model.input_size
     write_onnx(
         graph,
         torch.zeros(2, model.input.channels, *size),

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from placewise.errors import SettingsError
 from placewise.family import Family
+from placewise.geometry import Size
 from placewise.model import Network
 from placewise.onnx_files import write_onnx
 
@@ -102,6 +103,15 @@ class Plain(nn.Module):
         return output.float()
 
 
+def example_size(network: Network[Any]) -> Size:
+    """A size that the network takes, not of one multiple along any axis, which torch would fix."""
+    if not network.head.any_size:
+        return network.input_size
+    return tuple(
+        side + (1 + axis) * network.multiple for axis, side in enumerate(network.input_size)
+    )
+
+
 def free_axes(network: Network[Any], step: int) -> dict[int, Any]:
     """Axes of a batch that may have any length in a file: sides in steps, unless the head is tied.
 
@@ -127,11 +137,9 @@ def write_network(network: Network[Any], file: Path) -> None:
     Raises:
         SettingsError: it cannot be written as ONNX.
     """
-    sides = [(3 + axis) * network.multiple for axis in range(network.input.axes)]
-    size = tuple(sides) if network.head.any_size else network.input_size
     write_onnx(
         Plain(network).eval(),
-        torch.zeros(2, network.input.channels, *size),
+        torch.zeros(2, network.input.channels, *example_size(network)),
         file,
         free=free_axes(network, network.multiple),
         outputs=["output"],

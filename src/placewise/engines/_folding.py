@@ -20,14 +20,14 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _aten = torch.ops.aten
 
 
-class _Noted(TorchDispatchMode):
+class _Noted(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes which convolution feeds which norm, and how often each tensor is read.
 
     Tensors are kept, so that none takes the place of another in memory.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.reads: Counter[int] = Counter()
         self.made: dict[int, int] = {}
         self.pairs: list[tuple[int, int, int]] = []
@@ -88,23 +88,21 @@ def fold(network: nn.Module, example: Tensor) -> int:
     return folded
 
 
-def _norms(network: nn.Module) -> list[tuple[str, nn.BatchNorm2d]]:
+def _norms(network: nn.Module) -> list[tuple[str, Any]]:
     """Batch norms that remember what they have seen, by name."""
     return [
         (name, one)
         for name, one in network.named_modules()
         if isinstance(one, NORMS) and one.weight is not None and one.running_var is not None
-    ]  # type: ignore[misc]
+    ]
 
 
-def _fold_one(convolution: Any, norm: nn.BatchNorm2d) -> None:
+def _fold_one(convolution: Any, norm: Any) -> None:
     """Give a convolution the weights that it has with the norm behind it."""
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        return
-    scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    scale = norm.weight.double() / torch.sqrt(variance + norm.eps)
     weight = convolution.weight
     bias = 0.0 if convolution.bias is None else convolution.bias.double()
-    shift = norm.bias.double() + (bias - mean.double()) * scale
+    shift = norm.bias.double() + (bias - mean) * scale
     weight.mul_(scale.to(weight.dtype).view(-1, *[1] * (weight.ndim - 1)))
     convolution.bias = nn.Parameter(shift.to(weight.dtype), requires_grad=False)

@@ -33,13 +33,11 @@ class Torch(Engine):
         self, network: Network[Any], file: Path | None, precision: str, threads: int, calls: int
     ) -> None:
         self._plain = copy.deepcopy(Plain(network)).eval()
-        device, channels, axes = network.mean.device, network.input.channels, network.input.axes
-        small = (2 * network.multiple,) * axes
-        size = small if network.head.any_size else network.input_size
-        fold(self._plain, torch.zeros(1, channels, *size, device=device))
+        shape = (1, network.input.channels, *network.input_size)
+        fold(self._plain, torch.zeros(shape, device=network.mean.device))
         self._kind, self._layout = TYPES[precision], torch.preserve_format
         self._plain.backbone.to(self._kind)
-        if precision == "bfloat16" and axes == 2:
+        if precision == "bfloat16" and network.input.axes == 2:
             self._layout = torch.channels_last
             self._plain.backbone.to(memory_format=self._layout)  # type: ignore[call-overload]
 

@@ -8,8 +8,8 @@ OUT/about.json        written last: what the columns mean, and which images were
 ```
 
 Reading, the network and writing go on at the same time (`pipeline`), the network on the fastest
-engine at hand (`choosing`), and whatever is finished is on disk. The same command with `resume` goes
-on behind the last finished batch, with the same engine, and ends in the same bytes.
+engine at hand (`choosing`), and whatever is finished is on disk. The same command with `resume`
+goes on behind the last finished batch, with the same engine, and ends in the same bytes.
 """
 
 from __future__ import annotations

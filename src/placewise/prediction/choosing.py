@@ -16,8 +16,10 @@ import logging
 import math
 import os
 import platform
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -135,7 +137,6 @@ class Chooser:
 
     def __init__(self, run: Run, model: Network[Any], lanes: Lanes) -> None:
         self.run, self.model, self.lanes = run, model, lanes
-        self._spare: tempfile.TemporaryDirectory[str] | None = None
         self._folder: Path | None = None
 
     def make(self, choice: Choice) -> Engine:
@@ -228,8 +229,8 @@ class Chooser:
                 with tempfile.TemporaryFile(dir=self._folder):
                     pass
             except (OSError, SettingsError):
-                self._spare = tempfile.TemporaryDirectory(prefix="placewise-")
-                self._folder = Path(self._spare.name)
+                self._folder = Path(tempfile.mkdtemp(prefix="placewise-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
 
     def _file(self) -> Path:
@@ -253,7 +254,7 @@ class Chooser:
         digest = hashlib.sha256()
         for name, one in tensors.items():
             digest.update(f"{name} {tuple(one.shape)} {one.dtype}".encode())
-            digest.update(one.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(one.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         parts = [digest.hexdigest(), self.run.stamp, _version("torch"), _version("placewise")]
         return digest_of(parts)[:16]
 
@@ -335,9 +336,10 @@ def _unseen(batch: Tensor, model: Network[Any]) -> Iterator[Tensor]:
     yield image.flip(-1)
     if not model.head.any_size:
         return
-    axes = model.input.axes
     for extra in (1, 2):
-        sides = [(2 + (axis + extra) % 3) * model.multiple for axis in range(axes)]
+        sides = [
+            side + (axis + extra) % 3 * model.multiple for axis, side in enumerate(model.input_size)
+        ]
         times = [-(-side // had) for side, had in zip(sides, image.shape[2:], strict=True)]
         whole = image.repeat(1, 1, *times)
         for axis, side in enumerate(sides, 2):

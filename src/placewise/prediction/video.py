@@ -35,6 +35,7 @@ from placewise.files import (
 from placewise.frames import Frames, frames_of
 from placewise.motion import Track, ensemble, ensemble_smoothed, median_smoothed
 from placewise.prediction import predict
+from placewise.prediction.choosing import AUTO
 from placewise.prediction.labelled import write_labelled
 from placewise.prediction.movement import (
     Movement,
@@ -110,6 +111,8 @@ def predict_video(
     options: VideoOptions | None = None,
     *,
     device: str = "auto",
+    engine: str = AUTO,
+    precision: str = AUTO,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -121,6 +124,8 @@ def predict_video(
         out: a new or empty folder; with `resume`, that of a prediction of this video.
         options: which frames, and what is made of them.
         device: where the networks run.
+        engine: what computes them; see `predict`.
+        precision: in which; see `predict`.
         resume: go on where the same prediction was stopped, or make its files anew.
         progress: called with (done, total).
 
@@ -142,12 +147,15 @@ def predict_video(
     _check_out(out, resume)
     numbers = range(reader.count(video))[options.start : options.stop : options.step]
     stages = len(opened) + options.draw
+    used = []
     for place, run in enumerate(opened):
-        predict(
+        about = predict(
             run,
             video,
             out / "raw" / str(place + 1),
             device=device,
+            engine=engine,
+            precision=precision,
             overlays=0,
             resume=resume,
             track=task.follows,
@@ -155,8 +163,10 @@ def predict_video(
             others=False,
             progress=_part(progress, place, stages),
         )
+        used.append(f"{about['engine']} in {about['precision']}")
     seen, movement = _movement(opened, video, reader, numbers, out, options)
-    return _write(seen, movement, opened, out, options, _part(progress, stages - 1, stages))
+    last = _part(progress, stages - 1, stages)
+    return _write(seen, movement, opened, out, options, last, engines=used)
 
 
 def reader_of_video(video: Path) -> Frames:
@@ -268,6 +278,8 @@ def _write(
     out: Path,
     options: VideoOptions,
     progress: Progress | None,
+    *,
+    engines: Sequence[str],
 ) -> dict[str, Any]:
     """All files of the result, and what about.json holds."""
     _clear(out)
@@ -283,6 +295,7 @@ def _write(
     about: dict[str, Any] = {
         **task.about(),
         "runs": [str(run.path) for run in runs],
+        "engines": list(engines),
         "versions": runs[0].facts.versions,
         "video": str(movement.video),
         "frames": len(movement.numbers),

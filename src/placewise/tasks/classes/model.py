@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -42,7 +43,9 @@ class ClassModel(Network[ClassPrediction]):
     """
 
     head: ClassHead
-    answers = {"probabilities": "(batch, classes) probability of each class"}
+    answers: ClassVar[Mapping[str, str]] = {
+        "probabilities": "(batch, classes) probability of each class"
+    }
 
     @property
     def temperature(self) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class KeypointModel(Network[KeypointPrediction]):
     """
 
     head: KeypointHead
-    answers = {
+    answers: ClassVar[Mapping[str, str]] = {
         "keypoints": "(batch, keypoints, axes) of (x, y, …) in pixels of the image that is given",
         "scores": "(batch, keypoints) probability that the keypoint is on the image",
         "radius_90": "(batch, keypoints) pixels within which 90 % of truths lie; NaN: not known",
