@@ -35,9 +35,8 @@ import numpy as np
 import psutil
 import torch
 from PIL import Image
-from video import long_video
 
-from placewise import export, load_model
+from placewise import export
 from placewise.engines import ENGINES
 from placewise.formats import read_dataset
 from placewise.images import list_images, read_image
@@ -50,6 +49,7 @@ from placewise.prediction.pipeline import batches, predicted
 from placewise.prediction.video import predict_video
 from placewise.run import Run
 from placewise.training import TrainingSettings, train
+from video import long_video
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from conftest import draw_squares

@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, zeros  # not torch: a member of the family has its name
+from torch.export import Dim
 
 from placewise.errors import SettingsError
 from placewise.family import Family
@@ -119,10 +119,10 @@ def free_axes(network: Network[Any], step: int) -> dict[int, Any]:
         network: the network.
         step: sides are multiples of this.
     """
-    free: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=2**16)}
+    free: dict[int, Any] = {0: Dim("batch", min=1, max=2**16)}
     if network.head.any_size:
         for axis, name in enumerate(("depth", "height", "width")[-network.input.axes :], 2):
-            length = torch.export.Dim(name, min=1 if step > 1 else 2, max=LONGEST_SIDE)
+            length = Dim(name, min=1 if step > 1 else 2, max=LONGEST_SIDE)
             free[axis] = step * length if step > 1 else length
     return free
 
@@ -139,7 +139,7 @@ def write_network(network: Network[Any], file: Path) -> None:
     """
     write_onnx(
         Plain(network).eval(),
-        torch.zeros(2, network.input.channels, *example_size(network)),
+        zeros(2, network.input.channels, *example_size(network)),
         file,
         free=free_axes(network, network.multiple),
         outputs=["output"],

@@ -283,7 +283,7 @@ class Chooser:
         )
         if not whole:
             return
-        content = {
+        content: dict[str, Any] = {
             "engine": chosen.engine,
             "precision": chosen.precision,
             "weights": self._weights(),

@@ -123,7 +123,7 @@ class ClassModel(Network[ClassPrediction]):
             )
         whole = padded_size(size, self.multiple)
         spare = [
-            torch.sym_max(frame, long) - side  # of numbers, and of those in a graph
+            torch.sym_max(frame, long) - side  # type: ignore[no-untyped-call]  # also of a graph's
             for side, long, frame in zip(size, whole, limits, strict=True)
         ]
         return [(gap // 2, gap - gap // 2) for gap in spare]
