@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn, zeros  # not torch: a member of the family has its name
-from torch.export import Dim
 
 from placewise.errors import SettingsError
 from placewise.family import Family
@@ -119,6 +118,8 @@ def free_axes(network: Network[Any], step: int) -> dict[int, Any]:
         network: the network.
         step: sides are multiples of this.
     """
+    from torch.export import Dim  # takes seconds to load, and most predictions need no file
+
     free: dict[int, Any] = {0: Dim("batch", min=1, max=2**16)}
     if network.head.any_size:
         for axis, name in enumerate(("depth", "height", "width")[-network.input.axes :], 2):

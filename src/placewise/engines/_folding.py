@@ -9,18 +9,21 @@ noting every operation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_aten = torch.ops.aten
+CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
+
+ASKING = ("__get__", "dim", "size")
+"""Functions that ask for the shape of a tensor and read none of its values."""
 
 
-class _Noted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Noted(TorchFunctionMode):  # type: ignore[no-untyped-call]
     """Notes which convolution feeds which norm, and how often each tensor is read.
 
     Tensors are kept, so that none takes the place of another in memory.
@@ -33,21 +36,25 @@ class _Noted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.pairs: list[tuple[int, int, int]] = []
         self._kept: list[Any] = []
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        flat = [x for arg in args for x in (arg if isinstance(arg, list | tuple) else [arg])]
-        self.reads.update({id(x) for x in flat if isinstance(x, Tensor)})
+        given = kwargs or {}
+        result = func(*args, **given)
+        if getattr(func, "__name__", "") in ASKING:
+            return result
+        flat = [
+            one
+            for arg in (*args, *given.values())
+            for one in (arg if isinstance(arg, list | tuple) else [arg])
+        ]
+        self.reads.update({id(one) for one in flat if isinstance(one, Tensor)})
         self._kept += [result, *flat]
-        if func is _aten.convolution.default:
-            self.made[id(result)] = id(args[1])
-        elif func in (
-            _aten._native_batch_norm_legit_no_training.default,
-            _aten.native_batch_norm.default,
-            _aten.cudnn_batch_norm.default,
-        ):
-            self.pairs.append((id(args[0]), self.made.get(id(args[0]), 0), id(args[1])))
+        if func in CONVOLUTIONS:
+            self.made[id(result)] = id(args[1] if len(args) > 1 else given["weight"])
+        elif func is functional.batch_norm:
+            read = args[0] if args else given["input"]
+            self.pairs.append((id(read), self.made.get(id(read), 0), id(given.get("weight"))))
         return result
 
 
