@@ -221,7 +221,7 @@ class Run:
             return None
         with blaming(self.path / "run.json", "model"):
             try:
-                with torch.device("meta"), _Undrawn():  # type: ignore[no-untyped-call]
+                with torch.device("meta"), _Undrawn():
                     state = build(model).state_dict()
             except PlacewiseError:
                 raise
@@ -284,7 +284,7 @@ class Run:
         return content
 
 
-class _Undrawn(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Undrawn(TorchFunctionMode):
     """First weights are not drawn.
 
     Tensors without memory need none, and torch would load its compiler to draw them, which takes

@@ -23,14 +23,14 @@ ASKING = ("__get__", "dim", "size")
 """Functions that ask for the shape of a tensor and read none of its values."""
 
 
-class _Noted(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Noted(TorchFunctionMode):
     """Notes which convolution feeds which norm, and how often each tensor is read.
 
     Tensors are kept, so that none takes the place of another in memory.
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.reads: Counter[int] = Counter()
         self.made: dict[int, int] = {}
         self.pairs: list[tuple[int, int, int]] = []

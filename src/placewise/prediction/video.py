@@ -35,7 +35,7 @@ from placewise.files import (
 from placewise.frames import Frames, frames_of
 from placewise.motion import Track, ensemble, ensemble_smoothed, median_smoothed
 from placewise.prediction import predict
-from placewise.prediction.choosing import AUTO
+from placewise.prediction.choosing import AUTO, Choice
 from placewise.prediction.labelled import write_labelled
 from placewise.prediction.movement import (
     Movement,
@@ -163,7 +163,7 @@ def predict_video(
             others=False,
             progress=_part(progress, place, stages),
         )
-        used.append(f"{about['engine']} in {about['precision']}")
+        used.append(Choice(about.get("engine", "torch"), about.get("precision", "float32")).shown)
     seen, movement = _movement(opened, video, reader, numbers, out, options)
     last = _part(progress, stages - 1, stages)
     return _write(seen, movement, opened, out, options, last, engines=used)
