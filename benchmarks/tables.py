@@ -427,6 +427,44 @@ def mutations(content: dict) -> str:
     return text
 
 
+def prediction_speed(content: dict) -> str:
+    alone, done, away = content["network"], content["predict"], content["distances"]
+    rows = [
+        [
+            name,
+            number(1)(alone[name]),
+            number(1)(done[name]["images_per_second"]),
+            f"{done[name]['images_per_second'] / content['before']:.1f}",
+            number(0)(done[name]["grown_mb"]),
+            f"{away[name]['mean_px']:.2g}",
+            f"{away[name]['largest_px']:.2g}",
+        ]
+        for name in alone
+    ]
+    head = [
+        "engine",
+        "network alone, images/s",
+        "predict, images/s",
+        "× before",
+        "MB grown",
+        "mean px from torch float32",
+        "largest px",
+    ]
+    ratios, auto = content["ratios"], done["auto"]
+    silent = "; ".join(f"{name}: {value}" for name, value in content["silent"].items())
+    return (
+        f"## Speed of predictions\n\n`{content['command']}`\n\n640 × 480, PNG to CSV. Reading alone: "
+        f"{content['reading']:.0f} images/s; before there were engines, in the same run: "
+        f"{content['before']:.1f}.\n\n{table(head, rows)}\n\nThe best, {ratios['best']}, reaches "
+        f"{100 * ratios['to_slower_of_reading_and_network']:.0f} % of the slower of reading and network "
+        f"alone. `auto` took {auto['used']}, choosing included: {auto['images_per_second']:.1f} images/s. "
+        f"Video: {content['video_frames_per_second']:.1f} frames/s. Cold `placewise predict` of one "
+        f"image: {min(content['cold_seconds']):.1f} s. The exported file is "
+        f"{away.get('exported file', {}).get('largest_px', '–')} px off at most. Distances are of 20 "
+        f"unseen sizes. Without any network: {silent}."
+    )
+
+
 def robustness(content: dict) -> str:
     failed, skipped = len(content["failed"]), len(content["skipped"])
     rows = [
@@ -1044,6 +1082,7 @@ def main() -> None:
         prediction,
         scaling,
         mutations,
+        prediction_speed,
         robustness,
         decoders,
         augmentation,

@@ -31,11 +31,13 @@ augment peaks
 layers auditing
 backbones heads remedies
 model findings
+onnx_files
+engines
 items made
 task
 tasks
 run
-training prediction checking target labelling
+training prediction checking target labelling exporting
 evaluation display selection
 comparison demo
 cli
@@ -74,6 +76,7 @@ OPTIONAL = {
     "tasks": {"sklearn"},
     "hdf5": {"h5py"},
     "formats": {"h5py", "yaml"},
+    "engines": {"onnxruntime", "openvino"},
     "engine": {"distributed", "joblib", "ray"},
     "metrics": {"skimage"},
     "labelling": {"starlette", "uvicorn", "socket", "webbrowser"},

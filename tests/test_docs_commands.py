@@ -27,6 +27,7 @@ COMMANDS = list(dict.fromkeys(line for page in PAGES for line in commands(page))
 NOT_RUN = {
     "torchvision:": "torchvision is not among the packages of the tests",
     "timm:": "timm is not among the packages of the tests",
+    "placewise export": "takes half a minute; tests/test_export.py writes files and runs them",
     "torchrun": "starts several processes; tests/test_parallel.py does",
     "fish": "trains for a while; tests/test_poses.py goes through these verbs on drawn fish",
     "placewise label": "serves a page until Ctrl+C; tests/test_labelling_page.py opens it",

@@ -303,7 +303,10 @@ def check_survival(run: Run, images: Path, whole: Path, out: Path, kills: int) -
     wanted = {path.name for path in images.iterdir()}
     wanted -= {one["image"] for one in json.loads((out / "about.json").read_text())["skipped"]}
     assert set(asked) == wanted
-    assert len(asked) - len(wanted) <= BATCH * kills, "a batch for each kill at most"
+    under_way = (
+        2 * BATCH
+    )  # with one thread: a batch in the network, and one that is not written yet
+    assert len(asked) - len(wanted) <= under_way * kills
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX")

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from placewise.errors import SettingsError as SettingsError
     from placewise.errors import ShapeError as ShapeError
     from placewise.evaluation import evaluate as evaluate
+    from placewise.exporting import export as export
     from placewise.formats import convert as convert
     from placewise.formats import read_dataset as read_dataset
     from placewise.formats import write_dataset as write_dataset
@@ -83,6 +84,7 @@ _NAMES = {
     "display": "Shown show",
     "errors": "DataError PlacewiseError SettingsError ShapeError",
     "evaluation": "evaluate",
+    "exporting": "export",
     "formats": "convert read_dataset write_dataset",
     "images": "read_image",
     "labels": "ClassDataset ClassSample KeypointDataset KeypointSample MaskDataset MaskSample "

@@ -31,6 +31,7 @@ from typing import Annotated, Any, TypeVar
 import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from placewise import __version__
 from placewise.backbones import BACKBONES
@@ -220,7 +221,7 @@ class Run:
             return None
         with blaming(self.path / "run.json", "model"):
             try:
-                with torch.device("meta"):
+                with torch.device("meta"), _Undrawn():
                     state = build(model).state_dict()
             except PlacewiseError:
                 raise
@@ -281,6 +282,22 @@ class Run:
         content = read_json(file)
         from_file(task_named(self.facts.model.task).calibration, file, content)
         return content
+
+
+class _Undrawn(TorchFunctionMode):
+    """First weights are not drawn.
+
+    Tensors without memory need none, and torch would load its compiler to draw them, which takes
+    longer than many a prediction.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        if func is Tensor.normal_ or getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _line(text: str) -> dict[str, Any] | None:

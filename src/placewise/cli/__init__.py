@@ -15,6 +15,7 @@ from tyro.conf import DisallowNone, PositionalMetavarFromFieldName
 
 from placewise import __version__
 from placewise.cli._compare import compare
+from placewise.cli._export import export
 from placewise.cli._images import check, convert, demo, evaluate, predict, train
 from placewise.cli._label import label
 from placewise.cli._places import audit, mend
@@ -54,6 +55,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
+    "export": export,
     "audit": audit,
     "mend": mend,
     "compare": compare,

@@ -16,7 +16,7 @@ def predict_runs(
     images: Path,
     out: Path,
     given: Mapping[str, Any],
-    device: str,
+    where: Mapping[str, str],
     resume: bool,
     threshold: float,
     quiet: bool,
@@ -47,9 +47,7 @@ def predict_runs(
     options = VideoOptions(**named, threshold=threshold)
     quiet = quiet or not is_first()
     with Display("frames", quiet) as progress:
-        about = predict_video(
-            runs, images, out, options, device=device, resume=resume, progress=progress
-        )
+        about = predict_video(runs, images, out, options, **where, resume=resume, progress=progress)
     say = teller(quiet)
     say(f"{about['frames']:,} frames predicted: {out / 'predictions.csv'}")
     say(f"report: {out / 'report.html'}")

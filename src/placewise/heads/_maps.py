@@ -175,7 +175,9 @@ class MapGrid(GridHead):
 
     def on_image(self, maps: Tensor, size: Size) -> Tensor:
         """The part of the maps whose pixels touch an image of this size: not its padding."""
-        touched = [-(-side // step) for side, step in zip(size, self.map_stride, strict=True)]
+        touched = [
+            (side + step - 1) // step for side, step in zip(size, self.map_stride, strict=True)
+        ]
         for axis, count in enumerate(touched, 2):
             maps = maps.narrow(axis, 0, min(count, maps.shape[axis]))
         return maps

@@ -388,12 +388,28 @@ def _channels(image: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
     if image.shape[-1] == channels:
         return image
     if channels == 1:
-        return np.asarray(image.mean(-1, keepdims=True, dtype=np.float32))
+        return _mean(image)
     if image.shape[-1] != 1:
         raise ShapeError(
             f"got {image.shape[-1]} channels; the model was trained on {channels}: give as many"
         )
     return np.repeat(image, channels, axis=-1)
+
+
+def _mean(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(*size, 1) mean of the channels: the bits of `image.mean(-1)`, which takes ten times longer.
+
+    Example:
+        >>> image = np.random.default_rng(0).random((5, 4, 3), np.float32)
+        >>> bool((_mean(image)[..., 0] == image.mean(-1, dtype=np.float32)).all())
+        True
+    """
+    if image.shape[-1] != 3:
+        return np.asarray(image.mean(-1, keepdims=True, dtype=np.float32))
+    total = image[..., 0] + image[..., 1]
+    total += image[..., 2]
+    total /= np.float32(3)
+    return total[..., None]
 
 
 def as_input(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Generic, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -147,10 +147,15 @@ class Network(nn.Module, ABC, Generic[P]):
         mirrors: axes of mirrored images that are predicted too; see `ModelSettings`.
         run: the `Run` that it was loaded from, which knows what it has seen; None for a model that
             was put together by hand.
+        engine: what computes the head's output of a padded batch in `raw`, in place of the modules
+            themselves; see `placewise.engines`. None: they do.
+        answers: what each tensor of `read` is.
     """
 
     head: Head
     run: Any = None
+    engine: Callable[[Tensor], Tensor] | None = None
+    answers: ClassVar[Mapping[str, str]] = {"output": "raw output of the head"}
 
     def __init__(
         self,
@@ -205,7 +210,8 @@ class Network(nn.Module, ABC, Generic[P]):
         Raises:
             SettingsError: the head is tied to the size of the training images, and this is larger.
         """
-        return [(0, -side % self.multiple) for side in size]
+        whole = padded_size(size, self.multiple)
+        return [(0, long - side) for side, long in zip(size, whole, strict=True)]
 
     @abstractmethod
     def decode(
@@ -219,6 +225,18 @@ class Network(nn.Module, ABC, Generic[P]):
             sizes: of the images themselves, in whose pixels to answer.
             images: their names.
         """
+
+    def read(self, output: Tensor, shown: Size) -> dict[str, Tensor]:
+        """What can be read off the raw output by tensors alone, for files that others run.
+
+        Args:
+            output: what `forward` gave for the padded batch, as float32.
+            shown: size of the images at the network's scale, in whose pixels places are given.
+
+        Returns:
+            A tensor (batch, …) for each name of `answers`.
+        """
+        return {"output": output}
 
     def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """Names, or numbers where none are given: as many as the head answers."""
@@ -303,6 +321,15 @@ class Network(nn.Module, ABC, Generic[P]):
         layout = torch.channels_last if last else torch.contiguous_format
         return batch.clone(memory_format=layout)
 
+    def padded(self, shown: Scaled) -> Tensor:
+        """(batch, channels, *size) for backbone and head, of images at the network's scale.
+
+        Args:
+            shown: see `as_batch`.
+        """
+        size = tuple(shown.shape[-1 - self.input.axes : -1])
+        return self.padding.pad(self.as_batch(shown), self.margins(size))
+
     @torch.inference_mode()
     def predict_scaled(
         self, shown: Scaled, sizes: Sequence[Size], images: Sequence[str] | None = None
@@ -326,7 +353,9 @@ class Network(nn.Module, ABC, Generic[P]):
         Args:
             shown: (batch, *size, channels) in 0..1, each what `prepared` gave.
         """
-        padded = self.padding.pad(self.as_batch(shown), self.margins(tuple(shown.shape[1:-1])))
+        padded = self.padded(shown)
+        if self.engine is not None and math.prod(padded.shape[2:]) <= LARGE:
+            return self.engine(padded)
         output: Tensor = self.head(self._features(padded)).float()
         for axes in self.mirrors:
             there = self.head(self._features(padded.flip(axes))).float()
@@ -399,7 +428,7 @@ def padded_size(size: Size, multiple: int) -> Size:
         >>> padded_size((30, 64), 32)
         (32, 64)
     """
-    return tuple(-(-side // multiple) * multiple for side in size)
+    return tuple((side + multiple - 1) // multiple * multiple for side in size)
 
 
 def _dims(member: Any, settings: ModelSettings) -> tuple[int, ...]:

@@ -7,9 +7,10 @@ OUT/progress.jsonl    what is done; gone at the end
 OUT/about.json        written last: what the columns mean, and which images were passed over
 ```
 
-Images are read ahead while the network works, and whatever is finished is on disk. The same command
-with `resume` goes on behind the last finished batch, and ends in the same bytes. Started by
-`torchrun`, several processes share the images; see `placewise.prediction.shards`.
+Reading, the network and writing go on at the same time (`pipeline`), the network on the fastest
+engine at hand (`choosing`), and whatever is finished is on disk. The same command with `resume`
+goes on behind the last finished batch, with the same engine, and ends in the same bytes. Started by
+`torchrun`, several processes share the images (`shards`).
 """
 
 from __future__ import annotations
@@ -19,25 +20,33 @@ import csv
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from placewise.devices import device_of
-from placewise.errors import ImageError, SettingsError, ShapeError
+from placewise.errors import ImageError, SettingsError
 from placewise.files import make_folder, write_json
 from placewise.formats import holds_arrays, label_maps_in, read_dataset
 from placewise.frames import frame_named, frames_of
 from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labels import Files, Source
-from placewise.labels.names import has_control, shown
-from placewise.model import BATCH, Network, Scaled, unlike
+from placewise.labels.names import shown
+from placewise.model import Network, unlike
+from placewise.parallel import rank
+from placewise.prediction.choosing import (
+    AUTO,
+    Choice,
+    Chooser,
+    Lanes,
+    check_asked,
+    lanes_of,
+    of_first,
+)
 from placewise.prediction.journal import Batch, Journal, order_of
-from placewise.prediction.shards import BLOCK, Share, refuse_tracks, together
+from placewise.prediction.pipeline import Read, first_padded, predicted
+from placewise.prediction.shards import Share, refuse_tracks, together
 from placewise.readers import list_files
 from placewise.report.drawing import save_image
 from placewise.run import Run
@@ -47,19 +56,10 @@ from placewise.tracking import Follower
 
 __all__ = ["predict"]
 
-AHEAD = 2 * BATCH
-"""Images that are read before the network asks for them."""
-
 LOOKED_AT = 16
 """Images that are held against those of the training, before anything is predicted."""
 
-READERS = 2
-"""Threads that read and scale images."""
-
 _LOG = logging.getLogger("placewise")
-
-Read = tuple[str, ImageArray | None, Scaled | None, str]
-"""(name, image, the same at the network's scale, why it was passed over)."""
 
 
 @together
@@ -69,6 +69,8 @@ def predict(
     out: str | Path,
     *,
     device: str = "auto",
+    engine: str = AUTO,
+    precision: str = AUTO,
     overlays: int = 200,
     threshold: float = 0.5,
     resume: bool = False,
@@ -90,6 +92,10 @@ def predict(
         out: a new or empty folder, outside of the folder of images; with `resume`, that of a
             prediction that was stopped.
         device: where the network runs.
+        engine: what computes it: torch, onnxruntime, openvino, or auto: torch where that takes less
+            than half a minute for all images, else the fastest that says what torch says in
+            float32.
+        precision: float32, bfloat16, or auto: the faster.
         overlays: how many overlays are drawn at most.
         threshold: predictions with a lower score are drawn as not sure.
         resume: go on where the same prediction was stopped.
@@ -120,13 +126,17 @@ def predict(
             f"got {overlays} overlays and the threshold {threshold}; overlays are 0 or more, and "
             "the threshold is from 0 to 1"
         )
+    on = device_of(device)
+    check_asked(engine, precision, on)
     options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
+    if (engine, precision) != (AUTO, AUTO):
+        options |= {"engine": engine, "precision": precision}
     task = task_named(run.facts.model.task)
     refuse_tracks(track)
     follower = task.follower(run.facts.model) if track else None
     if follower:
         options["track"] = True
-    model = run.model().to(device_of(device))
+    model = run.model().to(on)
     share = Share.of(len(names))
     journal = share.open(out, order_of(images, names, run, options), resume=resume)
     if journal.finished is not None:
@@ -136,8 +146,10 @@ def predict(
     if follower and journal.done:
         _replay(follower, journal, out / "predictions.csv")
     first = share.start + journal.done
-    for batch in _batches(model, source, names[first : share.stop], first):
-        found, left = _predicted(model, batch), max(0, overlays - share.start - journal.done)
+    lanes = lanes_of(on, len(share))
+    choice = _engine(run, model, source, names, lanes, journal, (engine, precision))
+    for batch, found in predicted(model, source, names[first : share.stop], lanes, first):
+        left = max(0, overlays - share.start - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
         _draw(task, model, found[:left], source, out / "overlays", threshold)
@@ -149,7 +161,7 @@ def predict(
         if progress:
             progress(journal.done, len(share))
     told = threshold if others else None
-    return share.end(journal, out, lambda whole: _ended(task, run, whole, root, out, told))
+    return share.end(journal, out, lambda whole: _ended(task, run, whole, root, out, told, choice))
 
 
 def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
@@ -159,61 +171,31 @@ def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
             yield source.read(name)
 
 
-def _batches(
-    model: Network[Any], source: Source, names: Sequence[str], first: int = 0
-) -> Iterator[list[Read]]:
-    """Images in order, read ahead, together as far as neighbours have one size.
+def _engine(
+    run: Run,
+    model: Network[Any],
+    source: Source,
+    names: Sequence[str],
+    lanes: Lanes,
+    journal: Journal,
+    asked: tuple[str, str],
+) -> Choice:
+    """Give the model its engine: that of the journal, or else what is chosen for the images.
 
-    An image that cannot be read belongs to the batch in which its turn comes. `first` is the
-    number of the first name among all images: no batch crosses a multiple of `BLOCK`.
+    Of several processes the first one chooses, so that all say the same.
     """
-    held: list[Read] = []
-    shape: tuple[int, ...] | None = None
-    for number, read in enumerate(_ahead(model, source, names), first):
-        scaled = read[2]
-        other = scaled is not None and shape not in (None, scaled.shape)
-        if held and (other or len(held) == BATCH or number % BLOCK == 0):
-            yield held
-            held, shape = [], None
-        held.append(read)
-        shape = scaled.shape if scaled is not None else shape
-    if held:
-        yield held
-
-
-def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[Read]:
-    """Images in order, while up to `AHEAD` of them are being read."""
-
-    def read(name: str) -> Read:
-        if has_control(name):
-            return name, None, None, "its name holds a line break or no text; rename the file"
-        try:
-            image = source.read(name)
-            scaled = model.prepared(image, source.spacing(name))
-            model.margins(scaled.shape[:-1])
-        except (ImageError, SettingsError, ShapeError) as error:
-            return name, None, None, str(error)
-        return name, image, scaled, ""
-
-    with ThreadPoolExecutor(READERS) as readers:
-        left = iter(names)
-        waiting: list[Future[Read]] = [readers.submit(read, name) for name in islice(left, AHEAD)]
-        while waiting:
-            first = waiting.pop(0)
-            waiting += [readers.submit(read, name) for name in islice(left, 1)]
-            yield first.result()
-
-
-def _predicted(model: Network[Any], batch: Sequence[Read]) -> list[tuple[ImageArray, Any]]:
-    """(image, prediction) of the images of a batch that could be read."""
-    able = [(name, image, scaled) for name, image, scaled, _ in batch if scaled is not None]
-    if not able:
-        return []
-    arrays = [image for _, image, _ in able if image is not None]
-    sizes = [image.shape[:-1] for image in arrays]
-    scaled = np.stack([one for _, _, one in able])
-    found = model.predict_scaled(scaled, sizes, [name for name, _, _ in able])
-    return list(zip(arrays, found, strict=True))
+    images = first_padded(model, source, names)
+    if images is None:  # none can be read
+        return Choice()
+    chooser = Chooser(run, model, lanes)
+    if journal.engine is None and rank() == 0:
+        chosen = chooser.choose(*asked, images, len(names))
+        journal.note(chosen.engine, chosen.precision)
+    choice = of_first(Choice(*(journal.engine or ())))
+    if journal.engine is None:
+        journal.note(choice.engine, choice.precision)
+    model.engine = chooser.held(choice, images)
+    return choice
 
 
 def _replay(follower: Follower[Any], journal: Journal, file: Path) -> None:
@@ -236,7 +218,7 @@ def _finished(
     for _, one in found:
         writer.writerows(one.rows())
     images = [(one.image, *one.size) for _, one in found]
-    return Batch(text.getvalue(), images, [(name, why) for name, _, _, why in batch if why])
+    return Batch(text.getvalue(), images, [(one.name, one.fault) for one in batch if one.fault])
 
 
 def _draw(
@@ -256,7 +238,13 @@ def _draw(
 
 
 def _ended(
-    task: Task[Any, Any], run: Run, journal: Journal, root: Path, out: Path, threshold: float | None
+    task: Task[Any, Any],
+    run: Run,
+    journal: Journal,
+    root: Path,
+    out: Path,
+    threshold: float | None,
+    choice: Choice,
 ) -> dict[str, Any]:
     """Files for other programs, unless there is no threshold for them; and about.json."""
     batches = list(journal.lines())
@@ -270,6 +258,8 @@ def _ended(
         **task.about(),
         "run": str(run.path),
         "versions": run.facts.versions,
+        "engine": choice.engine,
+        "precision": choice.precision,
         "images": len(sizes),
         "axes": run.facts.model.input.image_axes,
         "skipped": skipped,

@@ -16,8 +16,8 @@ from placewise.errors import CheckpointError, SettingsError
 from placewise.files import folder_exists, make_folder, read_json, replacing, write_text
 from placewise.run import Run
 
-HEAD, LINE = {"order"}, {"bytes", "images", "skipped"}
-"""Keys of the first line of a journal, and of the others."""
+HEAD, ENGINE, LINE = {"order"}, {"engine"}, {"bytes", "images", "skipped"}
+"""Keys of the first line of a journal, of the second, and of the others."""
 
 JOURNAL, TABLE, RESULT = "progress.jsonl", "predictions.csv", "about.json"
 
@@ -52,12 +52,14 @@ class Journal:
 
     Attributes:
         done: images that are finished, those that were passed over included.
+        engine: name and precision of the engine that predicts; None: it was not chosen yet.
         finished: what `about.json` holds, where the prediction has come to its end.
     """
 
     def __init__(self, out: Path, order: str) -> None:
         self.out, self.order = out, order
         self.done = self.bytes = 0
+        self.engine: tuple[str, str] | None = None
         self.finished: dict[str, Any] | None = None
 
     @classmethod
@@ -87,6 +89,11 @@ class Journal:
             _append(out / JOURNAL, json.dumps({"order": order}) + "\n")
         return journal
 
+    def note(self, engine: str, precision: str) -> None:
+        """Keep which engine predicts, before it has."""
+        self.engine = engine, precision
+        _append(self.out / JOURNAL, json.dumps({"engine": self.engine}) + "\n")
+
     def append(self, batch: Batch) -> None:
         """Put a batch on disk: its rows, then the line that makes them count."""
         self.bytes += _append(self.out / TABLE, batch.text)
@@ -97,17 +104,22 @@ class Journal:
 
     def lines(self) -> Iterator[Batch]:
         """The batches that are finished, without their rows."""
-        for line in self._read()[1:]:
+        for line in self._read():
+            if set(line) != LINE:
+                continue
             images = [(name, *size) for name, *size in line["images"]]
             yield Batch("", images, [(name, why) for name, why in line["skipped"]])
 
     def gather(self, parts: Sequence[Journal]) -> None:
         """Take what others have finished, one after the other, in place of what is here."""
         self.done = self.bytes = 0
+        self.engine = next((part.engine for part in parts if part.engine), None)
         lines: list[dict[str, Any]] = [{"order": self.order}]
+        if self.engine:
+            lines.append({"engine": self.engine})
         with replacing(self.out / TABLE) as table, table.open("wb") as text:
             for part in parts:
-                listed = part._read()[1:]
+                listed = [line for line in part._read() if set(line) == LINE]
                 lines += [{**line, "bytes": self.bytes + line["bytes"]} for line in listed]
                 if part.bytes:
                     with (part.out / TABLE).open("rb") as rows:
@@ -130,8 +142,10 @@ class Journal:
         lines = self._read()
         if not lines or lines[0].get("order") != self.order:
             raise self._other()
-        self.done = sum(len(line["images"]) + len(line["skipped"]) for line in lines[1:])
-        self.bytes = lines[-1]["bytes"] if len(lines) > 1 else 0
+        done = [line for line in lines if set(line) == LINE]
+        self.done = sum(len(line["images"]) + len(line["skipped"]) for line in done)
+        self.bytes = done[-1]["bytes"] if done else 0
+        self.engine = next((_engine(line) for line in lines if set(line) == ENGINE), None)
         table = self.out / TABLE
         if (table.stat().st_size if table.is_file() else 0) < self.bytes:
             raise CheckpointError(
@@ -151,7 +165,7 @@ class Journal:
                 content = json.loads(line)
             except ValueError:
                 break
-            if not (isinstance(content, dict) and set(content) in (HEAD, LINE)):
+            if not (isinstance(content, dict) and set(content) in (HEAD, ENGINE, LINE)):
                 break
             found.append(content)
         return found
@@ -161,6 +175,14 @@ class Journal:
             f"{self.out} holds a prediction of another run, of other images, or with other "
             "options; name a new folder with --out"
         )
+
+
+def _engine(line: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What `Journal.note` kept; None where it is no such thing."""
+    kept = line["engine"]
+    if isinstance(kept, list) and len(kept) == 2:
+        return str(kept[0]), str(kept[1])
+    return None
 
 
 def order_of(images: Path, names: Sequence[str], run: Run, options: Mapping[str, Any]) -> str:

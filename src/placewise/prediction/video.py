@@ -36,6 +36,7 @@ from placewise.frames import Frames, frames_of
 from placewise.motion import Track, ensemble, ensemble_smoothed, median_smoothed
 from placewise.parallel import is_first, wait_for_all
 from placewise.prediction import predict
+from placewise.prediction.choosing import AUTO, Choice
 from placewise.prediction.labelled import write_labelled
 from placewise.prediction.movement import (
     Movement,
@@ -113,6 +114,8 @@ def predict_video(
     options: VideoOptions | None = None,
     *,
     device: str = "auto",
+    engine: str = AUTO,
+    precision: str = AUTO,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -124,6 +127,8 @@ def predict_video(
         out: a new or empty folder; with `resume`, that of a prediction of this video.
         options: which frames, and what is made of them.
         device: where the networks run.
+        engine: what computes them; see `predict`.
+        precision: in which; see `predict`.
         resume: go on where the same prediction was stopped, or make its files anew.
         progress: called with (done, total).
 
@@ -147,12 +152,15 @@ def predict_video(
     wait_for_all()
     numbers = range(reader.count(video))[options.start : options.stop : options.step]
     stages = len(opened) + options.draw
+    used = []
     for place, run in enumerate(opened):
-        predict(
+        about = predict(
             run,
             video,
             out / "raw" / str(place + 1),
             device=device,
+            engine=engine,
+            precision=precision,
             overlays=0,
             resume=resume,
             track=task.follows,
@@ -160,9 +168,11 @@ def predict_video(
             others=False,
             progress=_part(progress, place, stages),
         )
+        used.append(Choice(about.get("engine", "torch"), about.get("precision", "float32")).shown)
     if is_first():
         seen, movement = _movement(opened, video, reader, numbers, out, options)
-        _write(seen, movement, opened, out, options, _part(progress, stages - 1, stages))
+        last = _part(progress, stages - 1, stages)
+        _write(seen, movement, opened, out, options, last, engines=used)
     wait_for_all()
     return read_json(out / ABOUT)
 
@@ -276,6 +286,8 @@ def _write(
     out: Path,
     options: VideoOptions,
     progress: Progress | None,
+    *,
+    engines: Sequence[str],
 ) -> dict[str, Any]:
     """All files of the result, and what about.json holds."""
     _clear(out)
@@ -291,6 +303,7 @@ def _write(
     about: dict[str, Any] = {
         **task.about(),
         "runs": [str(run.path) for run in runs],
+        "engines": list(engines),
         "versions": runs[0].facts.versions,
         "video": str(movement.video),
         "frames": len(movement.numbers),

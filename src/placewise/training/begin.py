@@ -96,9 +96,7 @@ def begin(
     )
     task = task.for_model(model)
     augmentation = _augmentation(task, dataset, samples, settings)
-    if settings.mirrors and HEADS[model.head].mirrors:
-        mirrors = augmentation.mirrors(model.input.axes)
-        model = model.model_copy(update={"mirrors": mirrors})
+    model = _mirrored(model, augmentation, settings)
     _LOG.info(_summary(dataset, splits, model))
     for note in task.notes(dataset):
         _LOG.info(note)
@@ -151,6 +149,15 @@ def _augmentation(
     if settings.spectrogram:
         usual |= UNTURNED
     return Augmentation.of(**{**usual, **settings.augmentation})
+
+
+def _mirrored(
+    model: ModelSettings, augmentation: Augmentation, settings: TrainingSettings
+) -> ModelSettings:
+    """The model with the mirrored images that it predicts too, where that is asked for."""
+    if not (settings.mirrors and HEADS[model.head].mirrors):
+        return model
+    return model.model_copy(update={"mirrors": augmentation.mirrors(model.input.axes)})
 
 
 def fingerprint_of(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from placewise.backbones.unet import LINEAR
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray, Size
 from placewise.heads import ClassHead
-from placewise.model import Network
+from placewise.model import Network, padded_size
 from placewise.tasks.classes.prediction import ClassPrediction
 from placewise.wording import sides_of
 
@@ -42,6 +43,9 @@ class ClassModel(Network[ClassPrediction]):
     """
 
     head: ClassHead
+    answers: ClassVar[Mapping[str, str]] = {
+        "probabilities": "(batch, classes) probability of each class"
+    }
 
     @property
     def temperature(self) -> float:
@@ -55,6 +59,10 @@ class ClassModel(Network[ClassPrediction]):
         logits = output.double().cpu().numpy()
         found = zip(images, sizes, logits, strict=True)
         return [ClassPrediction(self.names, i, s, one, self.temperature) for i, s, one in found]
+
+    def read(self, output: Tensor, shown: Size) -> dict[str, Tensor]:
+        """Probabilities; see `Network.read`."""
+        return {"probabilities": torch.softmax(output / self.temperature, 1)}
 
     def pictured(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
         """What evidence is drawn on: the image, or the spectrogram that the network sees of it."""
@@ -113,9 +121,9 @@ class ClassModel(Network[ClassPrediction]):
                 f"{sides_of(size)}. Make the image smaller, or train with the head "
                 "'convolutional', which takes any size"
             )
-        step = self.multiple
+        whole = padded_size(size, self.multiple)
         spare = [
-            max(frame, -(-side // step) * step) - side
-            for side, frame in zip(size, limits, strict=True)
+            torch.sym_max(frame, long) - side  # type: ignore[no-untyped-call]  # also of a graph's
+            for side, long, frame in zip(size, whole, limits, strict=True)
         ]
         return [(gap // 2, gap - gap // 2) for gap in spare]

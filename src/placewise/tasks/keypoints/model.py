@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +41,11 @@ class KeypointModel(Network[KeypointPrediction]):
     """
 
     head: KeypointHead
+    answers: ClassVar[Mapping[str, str]] = {
+        "keypoints": "(batch, keypoints, axes) of (x, y, …) in pixels of the image that is given",
+        "scores": "(batch, keypoints) probability that the keypoint is on the image",
+        "radius_90": "(batch, keypoints) pixels within which 90 % of truths lie; NaN: not known",
+    }
 
     def margins(self, size: Size) -> list[tuple[int, int]]:
         """Pixels to add at the far end of each axis; see `Network.margins`."""
@@ -73,6 +79,12 @@ class KeypointModel(Network[KeypointPrediction]):
                 KeypointPrediction(self.names, image, size, places, scores[i], unsure, radius)
             )
         return found
+
+    def read(self, output: Tensor, shown: Size) -> dict[str, Tensor]:
+        """Keypoints, scores and radii; see `Network.read`."""
+        decoded = self.head.decode(output, shown)
+        radii = decoded.uncertainty * float(self.calibration.get("factor") or np.nan)
+        return {"keypoints": decoded.keypoints, "scores": decoded.scores, "radius_90": radii}
 
     @torch.inference_mode()
     def encode_and_decode(

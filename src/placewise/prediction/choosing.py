@@ -1,0 +1,402 @@
+"""Which engine predicts: the fastest at hand that says what torch says in float32.
+
+```
+RUN/engines/network-….onnx   the network as a file, for engines that run files
+RUN/engines/choice-….json    what was measured on this machine, and what was chosen
+```
+
+Both are made anew where weights, versions or the machine are others. Where the run's folder cannot
+be written to, they live in a temporary folder, and are gone with the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import platform
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from placewise.engines import ENGINES, Engine, Plain, write_network
+from placewise.errors import CheckpointError, PlacewiseError, SettingsError
+from placewise.files import digest_of, make_folder, read_json, remove, write_json
+from placewise.model import BATCH, Network
+from placewise.parallel import from_first
+from placewise.run import Run
+
+AUTO = "auto"
+
+WORTH = 30.0
+"""Seconds that torch would take for all images, below which nothing else is tried."""
+
+FEW = 16
+"""Images below which not even that is measured."""
+
+NEAR = {"float32": 1e-4, "bfloat16": 0.05}
+"""Distance at which an engine still says what torch says in float32; see `distance`."""
+
+TRIES = 3
+"""Timings of an engine, of which the shortest counts."""
+
+_LOG = logging.getLogger("placewise")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine and what it computes in.
+
+    Attributes:
+        engine: member of `ENGINES`.
+        precision: one of its precisions.
+
+    Example:
+        >>> Choice("openvino", "float32").shown
+        'openvino in float32'
+    """
+
+    engine: str = "torch"
+    precision: str = "float32"
+
+    @property
+    def shown(self) -> str:
+        """In words."""
+        return f"{self.engine} in {self.precision}"
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How many batches are computed at once, and with how many threads each.
+
+    Example:
+        >>> Lanes.of(2, batches=9), Lanes.of(16, batches=9), Lanes.of(16, batches=1)
+        (Lanes(calls=2, threads=1), Lanes(calls=4, threads=4), Lanes(calls=1, threads=16))
+    """
+
+    calls: int
+    threads: int
+
+    @classmethod
+    def of(cls, threads: int, batches: int) -> Lanes:
+        """Lanes for so many threads in all, and no more of them than batches."""
+        calls = max(1, min(4, max(2, threads // 2), threads, batches))
+        return cls(calls, threads // calls)
+
+
+def check_asked(engine: str, precision: str, device: torch.device) -> None:
+    """Refuse an engine that cannot be used, before anything is read.
+
+    Raises:
+        SettingsError: names what can be used.
+
+    Example:
+        >>> check_asked("onnxruntime", "bfloat16", torch.device("cpu"))
+        Traceback (most recent call last):
+        placewise.errors.SettingsError: the engine 'onnxruntime' computes in float32; ...
+    """
+    precisions = sorted({one for name in ENGINES.names() for one in ENGINES[name].precisions})
+    if precision not in (AUTO, *precisions):
+        raise SettingsError(f"got the precision '{precision}'; use auto, {', '.join(precisions)}")
+    if engine == AUTO:
+        return
+    member = ENGINES[engine]
+    if precision not in (AUTO, *member.precisions):
+        raise SettingsError(
+            f"the engine '{engine}' computes in {' or '.join(member.precisions)}; leave "
+            f"--precision {precision} out, or name another engine"
+        )
+    if device.type != "cpu" and member.from_file:
+        raise SettingsError(
+            f"the engine '{engine}' runs on the CPU, and the device is {device}; add --device cpu, "
+            "or use --engine torch"
+        )
+    member.check(engine)
+
+
+def lanes_of(device: torch.device, images: int) -> Lanes:
+    """Lanes for a prediction of so many images; a GPU computes one batch at a time."""
+    batches = -(-images // BATCH) if device.type == "cpu" else 1
+    return Lanes.of(torch.get_num_threads(), batches)
+
+
+def of_first(choice: Choice) -> Choice:
+    """What the first of several processes has chosen; alone, the choice itself."""
+    able = [Choice(name, one) for name in ENGINES.names() for one in ENGINES[name].precisions]
+    (number,) = from_first([able.index(choice)], torch.device("cpu"))
+    return able[int(number)]
+
+
+class Chooser:
+    """Finds, makes and holds to account the engine for one prediction.
+
+    Args:
+        run: the run.
+        model: its model, on its device.
+        lanes: how it will be called.
+    """
+
+    def __init__(self, run: Run, model: Network[Any], lanes: Lanes) -> None:
+        self.run, self.model, self.lanes = run, model, lanes
+        self._folder: Path | None = None
+
+    def make(self, choice: Choice) -> Engine:
+        """The engine of a choice, which was not held against torch yet.
+
+        Raises:
+            SettingsError: it cannot be made here.
+        """
+        member: Any = ENGINES[choice.engine]
+        member.check(choice.engine)
+        file = self._file() if member.from_file else None
+        made: Engine = member(
+            self.model, file, choice.precision, self.lanes.threads, self.lanes.calls
+        )
+        return made
+
+    def held(self, choice: Choice, batch: Tensor) -> Engine:
+        """The engine of a choice, after it has said what torch says.
+
+        Args:
+            choice: the engine and its precision.
+            batch: padded images, of which images of other sizes are made.
+
+        Raises:
+            SettingsError: it cannot be made, or says something else.
+        """
+        engine = self.make(choice)
+        sizes = 1 if choice == Choice() else 2  # those are torch's own modules
+        away, near = distance(engine, self.model, batch, sizes), NEAR[choice.precision]
+        if not away <= near:
+            raise SettingsError(
+                f"{choice.shown} differs from torch in float32 by {away:.2g} of what the network "
+                f"says, and {near} is allowed; use another --engine or --precision"
+            )
+        return engine
+
+    def choose(self, engine: str, precision: str, batch: Tensor, count: int) -> Choice:
+        """What to predict with.
+
+        Args:
+            engine: a member of `ENGINES`, or auto.
+            precision: one of its precisions, or auto.
+            batch: padded images as they will come.
+            count: images in all.
+        """
+        asked = list(_asked(engine, precision))
+        if len(asked) == 1:
+            return asked[0]
+        first = asked[0]
+        if self.model.mean.device.type != "cpu" or not self._worth(batch, count):
+            return first
+        kept = self._kept()
+        if kept in asked:
+            return kept
+        seconds = dict(self._measured(asked, batch))
+        if not seconds:
+            return first
+        chosen = min(seconds, key=lambda one: seconds[one])
+        self._keep(chosen, seconds, whole=engine == precision == AUTO)
+        return chosen
+
+    def _worth(self, batch: Tensor, count: int) -> bool:
+        """Whether all images would take torch so long that another engine is worth its making."""
+        if count < FEW:
+            return False
+        images = batch[:1]
+        started = time.perf_counter()
+        with torch.inference_mode():
+            self.model.head(self.model.features(images))
+        return (time.perf_counter() - started) * count > WORTH * self.lanes.calls
+
+    def _measured(self, asked: list[Choice], batch: Tensor) -> Iterator[tuple[Choice, float]]:
+        """Seconds for an image, of each choice that can be used."""
+        images = batch[:2]
+        for choice in asked:
+            try:
+                engine = self.held(choice, images)
+                shortest = min(_seconds(engine, images) for _ in range(TRIES))
+            except (PlacewiseError, RuntimeError, ValueError, TypeError, OSError) as error:
+                reason = " ".join(str(error).split())
+                _LOG.warning(f"{choice.shown} is not used: {reason:.300}")
+                continue
+            yield choice, shortest / len(images)
+
+    # --- what is kept beside the run -----------------------------------------------------------
+
+    def _home(self) -> Path:
+        """The folder for files: the run's own, or a temporary one."""
+        if self._folder is None:
+            self._folder = self.run.path / "engines"
+            try:
+                make_folder(self._folder)
+                with tempfile.TemporaryFile(dir=self._folder):
+                    pass
+            except (OSError, SettingsError):
+                self._folder = Path(tempfile.mkdtemp(prefix="placewise-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
+
+    def _file(self) -> Path:
+        """The network as a file, written where it is not there or not whole."""
+        name = f"network-{self._weights()}"
+        file, facts = self._home() / f"{name}.onnx", self._home() / f"{name}.json"
+        if _whole(file, facts):
+            return file
+        _LOG.info("the network is written for other engines, once; this takes some seconds")
+        model = self.run.model() if self.model.mean.device.type != "cpu" else self.model
+        write_network(model, file)
+        write_json(facts, {"file": file.name, "content": _content(file)})
+        for other in self._home().glob("network-*"):
+            if not other.name.startswith(name):
+                remove(other)
+        return file
+
+    def _weights(self) -> str:
+        """What the network is made of."""
+        tensors = Plain(self.model).state_dict()
+        digest = hashlib.sha256()
+        for name, one in tensors.items():
+            digest.update(f"{name} {tuple(one.shape)} {one.dtype}".encode())
+            digest.update(one.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        parts = [digest.hexdigest(), self.run.stamp, _version("torch"), _version("placewise")]
+        return digest_of(parts)[:16]
+
+    def _choice_file(self) -> Path:
+        return self._home() / f"choice-{digest_of(_machine(self.lanes))[:16]}.json"
+
+    def _kept(self) -> Choice | None:
+        """What was chosen on this machine for these weights; None where nothing was."""
+        file = self._choice_file()
+        try:
+            content = read_json(file) if file.is_file() else {}
+            choice = Choice(str(content["engine"]), str(content["precision"]))
+            same = content["weights"] == self._weights()
+            member = ENGINES[choice.engine]
+        except (CheckpointError, SettingsError, LookupError):
+            return None
+        fits = choice.precision in member.precisions and member.there()
+        return choice if same and fits else None
+
+    def _keep(self, chosen: Choice, seconds: Mapping[Choice, float], *, whole: bool) -> None:
+        """Keep what was chosen, where all engines took part."""
+        speeds = {one.shown: round(1 / value, 2) for one, value in seconds.items()}
+        _LOG.info(
+            f"{chosen.shown} is the fastest here: "
+            + ", ".join(f"{name} {value:.3g} images/s" for name, value in speeds.items())
+        )
+        if not whole:
+            return
+        content: dict[str, Any] = {
+            "engine": chosen.engine,
+            "precision": chosen.precision,
+            "weights": self._weights(),
+            "images_per_second": speeds,
+            "machine": _machine(self.lanes),
+        }
+        write_json(self._choice_file(), content)
+
+
+def _asked(engine: str, precision: str) -> Iterator[Choice]:
+    """What can be meant, torch in float32 first where that is among it."""
+    first = ["torch", *(name for name in ENGINES.names() if name != "torch")]
+    for name in first if engine == AUTO else [engine]:
+        member = ENGINES[name]
+        if engine != AUTO or member.there():
+            for one in member.precisions:
+                if precision in (AUTO, one):
+                    yield Choice(name, one)
+
+
+@torch.inference_mode()
+def distance(engine: Engine, model: Network[Any], batch: Tensor, sizes: int = 2) -> float:
+    """How far an engine is from torch in float32: root mean square, as a share of the spread.
+
+    The same is asked of the largest difference at a tenth of it, so that a single wrong border or
+    corner is seen. Images are of sizes that differ from those of the batch, where the head takes
+    such.
+
+    Args:
+        engine: the engine.
+        model: what it stands for.
+        batch: (batch, channels, *size) padded images.
+        sizes: on how many sizes they are compared.
+    """
+    worst = 0.0
+    for images in _unseen(batch, model, sizes):
+        expected = model.head(model.features(images)).float().cpu()
+        found = engine(images).float().cpu()
+        if found.shape != expected.shape:
+            return math.inf
+        spread = float((expected - expected.mean()).square().mean().sqrt()) or 1.0
+        off = (found - expected).double()
+        square, largest = float(off.square().mean().sqrt()), float(off.abs().max())
+        worst = max(worst, square / spread, largest / spread / 10)
+    return worst if math.isfinite(worst) else math.inf
+
+
+def _unseen(batch: Tensor, model: Network[Any], sizes: int) -> Iterator[Tensor]:
+    """Images of other sizes, made of an image: repeated, and cut elsewhere."""
+    image = batch[:1]
+    if not model.head.any_size:
+        yield image.flip(-1)
+        return
+    for extra in range(1, sizes + 1):
+        sides = [
+            side + (axis + extra) % 3 * model.multiple for axis, side in enumerate(model.input_size)
+        ]
+        times = [-(-side // had) for side, had in zip(sides, image.shape[2:], strict=True)]
+        whole = image.repeat(1, 1, *times)
+        for axis, side in enumerate(sides, 2):
+            whole = whole.narrow(axis, 0, side)
+        yield whole.contiguous()
+
+
+def _seconds(engine: Engine, images: Tensor) -> float:
+    started = time.perf_counter()
+    engine(images)
+    return time.perf_counter() - started
+
+
+def _whole(file: Path, facts: Path) -> bool:
+    """Whether a file is there and holds what was once written."""
+    try:
+        return file.is_file() and read_json(facts).get("content") == _content(file)
+    except (CheckpointError, OSError):
+        return False
+
+
+def _content(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _machine(lanes: Lanes) -> dict[str, Any]:
+    """What the speed of an engine depends on, beside the network."""
+    packages = [member.package for name in ENGINES.names() if (member := ENGINES[name]).package]
+    return {
+        "machine": platform.machine(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "lanes": [lanes.calls, lanes.threads],
+        "torch": _version("torch"),
+        **{name: _version(name) for name in packages if name},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,169 @@
+"""Images to predictions, with everything that takes long going on at the same time.
+
+```
+READERS threads     read and scale images, up to `AHEAD` of them ahead
+lanes.calls threads network and decoding, a batch each; see `placewise.engines`
+the caller          what is done with predictions, in the order of the images
+```
+
+A batch is neighbours of one size, so that what is in it follows from the images alone, and not from
+who was faster. As much is under way as the numbers above say and no more: memory does not grow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from placewise.errors import ImageError, SettingsError, ShapeError
+from placewise.images import ImageArray
+from placewise.labels import Source
+from placewise.labels.names import has_control
+from placewise.model import BATCH, Network, Scaled
+from placewise.prediction.choosing import Lanes
+from placewise.prediction.shards import BLOCK
+
+AHEAD = 2 * BATCH
+"""Images that are read before the network asks for them."""
+
+READERS = 2
+"""Threads that read and scale images."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """An image that was read, or was passed over.
+
+    Attributes:
+        name: of the image.
+        image: as its source gives it.
+        scaled: the same at the network's scale.
+        fault: why it was passed over; empty where it was not.
+    """
+
+    name: str
+    image: ImageArray | None = None
+    scaled: Scaled | None = None
+    fault: str = ""
+
+
+Found = list[tuple[ImageArray, Any]]
+"""(image, prediction) of the images of a batch that could be read."""
+
+
+def read(model: Network[Any], source: Source, name: str) -> Read:
+    """Read an image and bring it to the network's scale."""
+    if has_control(name):
+        return Read(name, fault="its name holds a line break or no text; rename the file")
+    try:
+        image = source.read(name)
+        scaled = model.prepared(image, source.spacing(name))
+        model.margins(scaled.shape[:-1])
+    except (ImageError, SettingsError, ShapeError) as error:
+        return Read(name, fault=str(error))
+    return Read(name, image, scaled)
+
+
+def first_padded(model: Network[Any], source: Source, names: Sequence[str]) -> Tensor | None:
+    """The first image that can be read as a padded batch; None where there is none."""
+    for name in names:
+        scaled = read(model, source, name).scaled
+        if scaled is not None:
+            return model.padded(scaled)
+    return None
+
+
+def batches(
+    model: Network[Any], source: Source, names: Sequence[str], first: int = 0
+) -> Iterator[list[Read]]:
+    """Images in order, read ahead, together as far as neighbours have one size.
+
+    An image that cannot be read belongs to the batch in which its turn comes. `first` is the
+    number of the first name among all images: no batch crosses a multiple of `BLOCK`.
+    """
+    held: list[Read] = []
+    shape: tuple[int, ...] | None = None
+    for number, one in enumerate(_ahead(model, source, names), first):
+        other = one.scaled is not None and shape not in (None, one.scaled.shape)
+        if held and (other or len(held) == BATCH or number % BLOCK == 0):
+            yield held
+            held, shape = [], None
+        held.append(one)
+        shape = one.scaled.shape if one.scaled is not None else shape
+    if held:
+        yield held
+
+
+def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[Read]:
+    """Images in order, while up to `AHEAD` of them are being read."""
+    with ThreadPoolExecutor(READERS) as readers:
+        left = iter(names)
+        waiting = deque(readers.submit(read, model, source, name) for name in islice(left, AHEAD))
+        try:
+            while waiting:
+                first = waiting.popleft()
+                waiting.extend(readers.submit(read, model, source, n) for n in islice(left, 1))
+                yield first.result()
+        finally:
+            readers.shutdown(cancel_futures=True)
+
+
+def predicted(
+    model: Network[Any], source: Source, names: Sequence[str], lanes: Lanes, first: int = 0
+) -> Iterator[tuple[list[Read], Found]]:
+    """Batches of images with what was found on them, in order.
+
+    Args:
+        model: the model, with its engine.
+        source: reads the images.
+        names: of the images.
+        lanes: how many batches are computed at once.
+        first: number of the first name among all images.
+    """
+    under_way: deque[tuple[list[Read], Future[Found]]] = deque()
+    with _threads(lanes.threads), ThreadPoolExecutor(lanes.calls) as workers:
+        try:
+            for batch in batches(model, source, names, first):
+                under_way.append((batch, workers.submit(_found, model, batch)))
+                if len(under_way) > lanes.calls:
+                    done, found = under_way.popleft()
+                    yield done, found.result()
+            while under_way:
+                done, found = under_way.popleft()
+                yield done, found.result()
+        finally:
+            workers.shutdown(cancel_futures=True)
+
+
+def _found(model: Network[Any], batch: Sequence[Read]) -> Found:
+    """What the model finds on the images of a batch that could be read."""
+    able = [(one.name, one.image, one.scaled) for one in batch if one.scaled is not None]
+    if not able:
+        return []
+    arrays = [image for _, image, _ in able if image is not None]
+    sizes = [image.shape[:-1] for image in arrays]
+    scaled = np.stack([one for _, _, one in able])
+    found = model.predict_scaled(scaled, sizes, [name for name, _, _ in able])
+    return list(zip(arrays, found, strict=True))
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch's threads for each call, and its former ones afterwards."""
+    before = torch.get_num_threads()
+    if count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count != before:
+            torch.set_num_threads(before)
