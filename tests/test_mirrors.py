@@ -83,6 +83,19 @@ def test_a_mirrored_image_gets_the_mirrored_answer(name: str) -> None:
         )
 
 
+def test_mirrored_images_go_through_the_engine_too() -> None:
+    shown = np.random.default_rng(1).random((1, *SIZE, 1), np.float32)
+    model, plain = network("masks", ALL), network("masks", ALL)
+    seen = []
+
+    def engine(images: Tensor) -> Tensor:
+        seen.append(images)
+        return model.head(model.features(images)).float()
+
+    model.engine = engine  # type: ignore[assignment]
+    assert torch.equal(model.raw(shown), plain.raw(shown)) and len(seen) == 4
+
+
 def test_settings_refuse_what_cannot_be_mirrored_back() -> None:
     view = InputSettings(scale=1.0, size=SIZE, channels=1, mean=(0.5,), std=(0.2,))
     for head, mirrors in (("heatmap", ((-1,),)), ("masks", ((-3,),)), ("masks", ((-1, -1),))):

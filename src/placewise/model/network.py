@@ -354,13 +354,17 @@ class Network(nn.Module, ABC, Generic[P]):
             shown: (batch, *size, channels) in 0..1, each what `prepared` gave.
         """
         padded = self.padded(shown)
+        output = self._output(padded)
+        for axes in self.mirrors:
+            output = output + self.head.unmirrored(self._output(padded.flip(axes)), axes)
+        return output / (1 + len(self.mirrors)) if self.mirrors else output
+
+    def _output(self, padded: Tensor) -> Tensor:
+        """Raw output for padded images, of the engine where there is one for their size."""
         if self.engine is not None and math.prod(padded.shape[2:]) <= LARGE:
             return self.engine(padded)
         output: Tensor = self.head(self._features(padded)).float()
-        for axes in self.mirrors:
-            there = self.head(self._features(padded.flip(axes))).float()
-            output = output + self.head.unmirrored(there, axes)
-        return output / (1 + len(self.mirrors)) if self.mirrors else output
+        return output
 
     def _features(self, images: Tensor) -> Tensor:
         """The features of images of any size: tile by tile where they are large."""
