@@ -64,6 +64,19 @@ def test_a_folder_that_was_made_for_nothing_is_removed_again(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
+def test_nor_if_it_is_removed_before_the_first_step(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*given: object) -> tuple[str, float]:
+        shutil.rmtree(tmp_path / "run")
+        return "float32", 0.1
+
+    monkeypatch.setattr(sys.modules["placewise.training.begin"], "_measure", measure)
+    with pytest.raises(SettingsError, match="run was removed or replaced while"):
+        train(read_dataset(squares), tmp_path / "run", **QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_folder_that_is_removed_ends_in_one_line_and_is_not_made_again(
     squares: Path, tmp_path: Path, replaced: bool

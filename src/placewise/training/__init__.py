@@ -105,7 +105,7 @@ def train(
         if resumed:
             _check_asked(asked, Run.open(out))
         elif rank() == 0:
-            begin(task, dataset, out, resolved, device, places)
+            begin(task, dataset, out, resolved, device, places, writer)
         wait_for_all()
         run = Run.open(out)
         if former is not None:

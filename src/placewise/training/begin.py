@@ -20,6 +20,7 @@ from placewise.family import validated
 from placewise.heads import HEADS
 from placewise.labels import SPLITS, Dataset, Sample, of_split, split_images
 from placewise.model import ModelSettings, Network, shown_size
+from placewise.ownership import Writer
 from placewise.run import Run, RunFacts, versions
 from placewise.task import Task
 from placewise.tasks import build, choose_model, reopened
@@ -65,6 +66,7 @@ def begin(
     settings: TrainingSettings,
     device: torch.device,
     places: Places | None = None,
+    writer: Writer | None = None,
 ) -> Run:
     """Decide everything that the data and the machine decide, and write it into the run.
 
@@ -75,6 +77,7 @@ def begin(
         settings: what was asked for.
         device: where to train.
         places: of a run that is repeated.
+        writer: says whether the folder is still there.
     """
     if settings.max_steps and settings.max_minutes:
         raise SettingsError("max_steps and max_minutes were both given; give one of them")
@@ -124,6 +127,8 @@ def begin(
     }
     facts = validated(RunFacts, held)
     _LOG.info(_length(resolved, batch_size, seconds))
+    if writer is not None:
+        writer.check()
     if places:
         keep_places(places, out)
     return Run.create(out, facts, digests)

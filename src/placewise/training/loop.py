@@ -373,6 +373,7 @@ class Trainer:
 
     def _cut_log(self) -> None:
         """Drop the lines after the checkpoint: those steps are taken again."""
+        self._still_there()
         kept = [line for line in self.run.log() if line["step"] <= self.step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_text(self.run.path / "log.jsonl", text)
