@@ -40,7 +40,8 @@ from placewise.labels import Files
 
 RESULTS = Path(__file__).parent / "results" / "mutations.json"
 SECONDS, MEMORY = 20.0, 400
-"""What one reading may take: seconds, and MiB above the memory before it."""
+"""What one reading may take: seconds of a processor (three times as many by the clock), and MiB
+above the memory before it."""
 
 CEILING = 6 << 30
 """Bytes of addresses that a reading process may take, so that the machine outlives it."""
@@ -74,7 +75,7 @@ def of_process(name: str) -> int:
 def tried(seed: Seed, folder: Path) -> dict[str, Any]:
     """What comes of one reading."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, start, where = of_process("VmRSS"), time.perf_counter(), ""
+    before, start, where = of_process("VmRSS"), time.process_time(), ""
     try:
         read(seed, folder)
         what = "result"
@@ -87,7 +88,7 @@ def tried(seed: Seed, folder: Path) -> dict[str, Any]:
         last = [f for f in traceback.extract_tb(error.__traceback__) if "placewise" in f.filename]
         place = f"{Path(last[-1].filename).name}:{last[-1].lineno}" if last else "?"
         where = f"{type(error).__name__} at {place}: {str(error)[:120]}"
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return {"what": what, "where": where, "seconds": seconds, "mib": of_process("VmHWM") - before}
 
 
@@ -121,7 +122,7 @@ class Reading:
             self.first = 0
         self.process.stdin.write(json.dumps({**asdict(seed), "folder": str(folder)}) + "\n")
         self.process.stdin.flush()
-        patience = SECONDS + (120 if not self.first else 0)  # the first one imports
+        patience = 3 * SECONDS + (120 if not self.first else 0)  # the first one imports
         if not select.select([self.process.stdout], [], [], patience)[0]:
             self.stop()
             return {"what": "hang", "where": "", "seconds": SECONDS, "mib": 0}

@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -139,6 +140,35 @@ def test_names_in_hdf5_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(data.replace(b"abcdefgh", b"\xff\xfe\xffdefgh"))
     with pytest.raises(LabelError):
         read_dataset(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_array_of_matlab_without_a_shape_does_not_end_the_process(
+    tmp_path: Path, packed: bool
+) -> None:
+    """scipy 1.17 breaks down (SIGSEGV) at a text in a cell whose shape has no numbers."""
+    savemat = pytest.importorskip("scipy.io").savemat
+    names = np.array(["nose", "tail"], object)
+    saved = {"names": names, "points": np.ones((2, 2, 2))}
+    savemat(tmp_path / "a.mat", saved, do_compression=packed)
+    data = (tmp_path / "a.mat").read_bytes()
+    head, rest = data[:128], data[128:]
+    if packed:
+        size = int.from_bytes(rest[4:8], "little")
+        first, rest = zlib.decompress(rest[8 : 8 + size]), rest[8 + size :]
+    else:
+        size = 8 + int.from_bytes(rest[4:8], "little")
+        first, rest = rest[:size], rest[size:]
+    shape = b"\x05\0\0\0\x08\0\0\0"
+    assert first.count(shape) == 3  # of the cell, and of its two texts
+    at = first.rindex(shape)
+    first = first[: at + 4] + bytes(4) + first[at + 8 :]
+    if packed:
+        kept = zlib.compress(first)
+        first = b"\x0f\0\0\0" + len(kept).to_bytes(4, "little") + kept
+    (tmp_path / "a.mat").write_bytes(head + first + rest)
+    with pytest.raises(LabelError, match="an array in it has no shape"):
+        read_dataset(tmp_path / "a.mat")
 
 
 # --- lines ----------------------------------------------------------------------------------------

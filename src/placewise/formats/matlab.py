@@ -12,7 +12,7 @@ in reverse; older ones are read with scipy. Objects of classes in a file are nev
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,11 @@ WANTED = ("positions", "points", "names", "images", "skeleton", "boxPath")
 
 _HEADER = 128
 _COMPRESSED, _MATRIX = 15, 14
-_PEEK = 1 << 10
-"""Bytes of an array by which its name is found."""
+_WALKED = 64 << 20
+"""Bytes of an array, unpacked, in which shapes are looked at."""
+
+_INT32, _CELL, _STRUCTURE, _DEEPEST = 5, 1, 2, 20
+"""Type of the numbers of a shape, classes of arrays that hold others, and how deep these go."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,10 @@ class Matlab(KeypointFormat):
     def recognises(self, path: Path, head: str) -> bool:
         """A MATLAB file with positions or points."""
         if head.startswith("MATLAB 5.0") and path.is_file():
-            return any(name in PLACES for name, _ in _arrays(path))
+            try:
+                return any(name in PLACES for name, _ in _arrays(path))
+            except ValueError:  # the reader says what is damaged
+                return True
         if path.suffix.lower() != ".mat":
             return False
         return any(is_file_of(path, (name,), (".mat",)) for name in PLACES)
@@ -218,12 +224,14 @@ def _arrays(path: Path) -> Iterator[tuple[str, int]]:
     at = _HEADER
     while at + 8 <= len(data):
         kind, size = number(data, at), number(data, at + 4)
-        part = data[at : at + 8 + _PEEK]
         if kind == _COMPRESSED:
             try:
-                part = zlib.decompressobj().decompress(data[at + 8 : at + 8 + size], _PEEK)
+                part = zlib.decompressobj().decompress(data[at + 8 : at + 8 + size], _WALKED)
             except zlib.error:
                 return
+        else:
+            part = data[at : at + 8 + min(size, _WALKED)]
+        _check_shapes(part, 0, number)
         if number(part, 0) == _MATRIX and len(part) >= 32:
             name_at = 32 + -(-number(part, 28) // 8) * 8  # after the tag and flags, and the shape
             tag = number(part, name_at)
@@ -232,3 +240,24 @@ def _arrays(path: Path) -> Iterator[tuple[str, int]]:
             start = name_at + (4 if short else 8)
             yield part[start : start + length].decode("latin-1"), number(part, 4)
         at += 8 + size
+
+
+def _check_shapes(part: bytes, at: int, number: Callable[[bytes, int], int], deep: int = 0) -> None:
+    """Refuse an array without a shape, also in a cell or a structure: scipy would break down.
+
+    What is not understood is left to scipy.
+    """
+    if number(part, at) != _MATRIX or deep > _DEEPEST:
+        return
+    stop = min(len(part), at + 8 + number(part, at + 4))
+    shape = number(part, at + 24)
+    size = shape >> 16 or number(part, at + 28)
+    if shape & 0xFFFF == _INT32 and at + 32 <= len(part) and size < 8:
+        raise ValueError("an array in it has no shape")
+    inside = number(part, at + 16) & 0xFF
+    at += 32 + (-(-size // 8) * 8 if not shape >> 16 else 0)
+    for _ in range({_CELL: 1, _STRUCTURE: 3}.get(inside, 0)):  # its name; names of its fields
+        at += 8 if number(part, at) >> 16 else 8 + -(-number(part, at + 4) // 8) * 8
+    while inside in (_CELL, _STRUCTURE) and at + 8 <= stop:
+        _check_shapes(part, at, number, deep + 1)
+        at += 8 + number(part, at + 4)

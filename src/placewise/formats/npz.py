@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from placewise.archives import opened
+from placewise.archives import names_in, opened
 from placewise.formats._arrays import (
     MAX_ARRAY_BYTES,
     Part,
@@ -99,7 +99,8 @@ def _parts(collector: Collector, arrays: dict[str, NDArray[Any]], path: Path) ->
             got = f"there are no images for {shown(name)}"
             collector.fault(0, "images", got, "add an array images, x_train, x_test, ...")
     if not (images or labels):
-        got = f"the arrays are {shown(', '.join(sorted(arrays)) or 'none')}"
+        listed = sorted(arrays) or names_in(path)
+        got = f"the arrays are {shown(', '.join(listed) or 'none')}"
         todo = "name them images and labels, or x_train, y_train, x_test, y_test"
         collector.fault(0, "images", got, todo)
     return [
