@@ -185,6 +185,30 @@ class Loss(ABC):
             (batch, keypoints) probability that the keypoint is on the image.
         """
 
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """Heat of some pixels of a map, of which only the sum is known.
+
+        Args:
+            logits: of pixels of a map.
+            total: logsumexp over all its pixels; it broadcasts to the logits.
+
+        Raises:
+            SettingsError: a map has to be read as a whole.
+        """
+        raise SettingsError(
+            f"the loss '{type(self).__name__}' reads maps as a whole, not in parts; shrink the "
+            "image, or train with another loss"
+        )
+
+    def score_of(self, top: Tensor, total: Tensor) -> Tensor:
+        """Probability that the keypoint is on the image.
+
+        Args:
+            top: largest logit of a map.
+            total: logsumexp over all its pixels.
+        """
+        return torch.ones_like(top)
+
     def first_logit(self, pixels: float) -> float:
         """What every pixel of every map says before training.
 
@@ -222,6 +246,14 @@ class CrossEntropy(Loss):
         heat = torch.sigmoid(logits)
         return heat, heat.amax(tuple(range(2, heat.ndim)))
 
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """Sigmoid; see `Loss.heat_of`."""
+        return torch.sigmoid(logits)
+
+    def score_of(self, top: Tensor, total: Tensor) -> Tensor:
+        """Its maximum; see `Loss.score_of`."""
+        return torch.sigmoid(top)
+
     def first_logit(self, pixels: float) -> float:
         """`RARE`, whatever the size."""
         return RARE
@@ -250,6 +282,14 @@ class MSE(Loss):
         """What is above 0, and the maximum; see `Loss.read`."""
         heat = logits.clamp_min(1e-6)
         return heat, heat.amax(tuple(range(2, heat.ndim))).clamp_max(1.0)
+
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """What is above 0; see `Loss.heat_of`."""
+        return logits.clamp_min(1e-6)
+
+    def score_of(self, top: Tensor, total: Tensor) -> Tensor:
+        """The maximum; see `Loss.score_of`."""
+        return top.clamp(1e-6, 1.0)
 
 
 class Softmax(Loss):
@@ -281,6 +321,10 @@ class Softmax(Loss):
         heat = softmax(logits)
         return heat, torch.ones_like(heat.flatten(2)[..., 0])
 
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """Share of the whole map; see `Loss.heat_of`."""
+        return (logits - total).exp()
+
 
 class Joint(Loss):
     """Cross-entropy of one softmax over the pixels of a map and one more answer, "absent".
@@ -308,6 +352,14 @@ class Joint(Loss):
     def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Softmax over the pixels, and 1 − P(absent); see `Loss.read`."""
         return softmax(logits), torch.sigmoid(presence(logits))
+
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """Share of the whole map; see `Loss.heat_of`."""
+        return (logits - total).exp()
+
+    def score_of(self, top: Tensor, total: Tensor) -> Tensor:
+        """1 − P(absent); see `Loss.score_of`."""
+        return torch.sigmoid(total)
 
     def first_logit(self, pixels: float) -> float:
         """As likely absent as present."""
@@ -421,6 +473,20 @@ class PeakLoss(ABC):
             (batch, kinds, *size) heat that is shaped as the Gaussian about each point.
         """
 
+    def reach(self, sigma: Each) -> int:
+        """Pixels about a place that `read` looks at, along each axis.
+
+        Args:
+            sigma: see `read`.
+
+        Raises:
+            SettingsError: that is not known.
+        """
+        raise SettingsError(
+            f"the loss '{type(self).__name__}' does not say how far it looks, so maps cannot be "
+            "read in parts; shrink the image, or train with another loss"
+        )
+
     @abstractmethod
     def first_logit(self, pixels: float) -> float:
         """What every pixel of every map says before training.
@@ -464,6 +530,10 @@ class Poisson(PeakLoss):
         """Probability of a point about each pixel, and intensity; see `PeakLoss.read`."""
         heat = logits.clamp_max(-FAR).exp()
         return -torch.expm1(-_gathered(heat, sigma)), heat
+
+    def reach(self, sigma: Each) -> int:
+        """As far as the Gaussian window; see `PeakLoss.reach`."""
+        return max(_reach(width) for width in (sigma if isinstance(sigma, Sequence) else [sigma]))
 
     def first_logit(self, pixels: float) -> float:
         """One point is expected on each map."""
@@ -513,6 +583,10 @@ class Focal(PeakLoss):
         heat = torch.sigmoid(_balance(logits))
         return heat, heat
 
+    def reach(self, sigma: Each) -> int:
+        """Each pixel is read alone; see `PeakLoss.reach`."""
+        return 0
+
     def first_logit(self, pixels: float) -> float:
         """`RARE`, whatever the size."""
         return RARE
@@ -526,12 +600,17 @@ def _balance(logits: Tensor) -> Tensor:
     return (z + over - under) / 4
 
 
+def _reach(width: float) -> int:
+    """Pixels of a Gaussian window on each side of its middle."""
+    return math.ceil(3 * width)
+
+
 def _gathered(heat: Tensor, sigma: Each) -> Tensor:
     """Heat under a Gaussian window of width σ about each pixel; 1 for a Gaussian of mass 1."""
     axes = heat.ndim - 2
     widths = [float(one) for one in sigma] if isinstance(sigma, Sequence) else [float(sigma)] * axes
     for axis, width in enumerate(widths[::-1], 2):
-        reach = math.ceil(3 * width)
+        reach = _reach(width)
         steps = torch.arange(-reach, reach + 1, device=heat.device, dtype=heat.dtype)
         window = math.sqrt(2) * torch.exp(-0.5 * (steps / width) ** 2)
         lines = heat.movedim(axis, -1)
