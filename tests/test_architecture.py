@@ -23,7 +23,7 @@ ROWS = """
 errors wording
 progress
 geometry family files devices images statistics ops parallel engine
-readers clusters hdf5
+readers clusters hdf5 gathering windows
 frames
 labels checkpoint metrics
  report paddings decoders losses mask_losses grouping formats graph tracking motion

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from placewise.errors import SettingsError
 from placewise.family import Family
 from placewise.geometry import Each, Size, to_map
 from placewise.labels import Visibility

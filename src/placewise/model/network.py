@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from placewise.backbones import BACKBONES
 from placewise.errors import SettingsError, ShapeError
 from placewise.family import Setting, complete_settings
+from placewise.gathering import Gathering
 from placewise.geometry import Size
 from placewise.graph.undisturbed import undisturbed
 from placewise.heads import HEADS, Head
@@ -208,6 +209,22 @@ class Network(nn.Module, ABC, Generic[P]):
             images: their names.
         """
 
+    def gathering(self, shown: Size, size: Size, image: str) -> Gathering[P]:
+        """What `decode` does for one image whose raw output comes tile by tile.
+
+        Args:
+            shown: size of the image at the network's scale, before it was padded.
+            size: of the image itself, in whose pixels to answer.
+            image: its name.
+
+        Raises:
+            SettingsError: the answer needs the maps of the whole image.
+        """
+        raise SettingsError(
+            f"the head {type(self.head).__name__} needs the maps of the whole image, so it cannot "
+            "be predicted in tiles; cut or shrink the image, or raise --memory"
+        )
+
     def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """Names, or numbers where none are given: as many as the head answers."""
         with undisturbed(self), torch.no_grad():
@@ -314,6 +331,11 @@ class Network(nn.Module, ABC, Generic[P]):
         """
         padded = self.padding.pad(self.as_batch(shown), self.margins(tuple(shown.shape[1:-1])))
         output: Tensor = self.head(self._features(padded)).float()
+        return output
+
+    def run(self, images: Tensor) -> Tensor:
+        """Raw output of the head for images (batch, channels, *size) that are padded already."""
+        output: Tensor = self.head(self.features(images.to(self.mean)))
         return output
 
     def _features(self, images: Tensor) -> Tensor:
