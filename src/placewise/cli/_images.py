@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from placewise.cli._words import Pairs, import_all, parse_settings, teller
+from placewise.cli._words import Pairs, import_all, parse_bytes, parse_settings, teller
 
 if TYPE_CHECKING:
     from placewise.labels import Dataset
@@ -261,6 +261,7 @@ def predict(
     gate: float | None = None,
     overlays: int = 200,
     threshold: float = 0.5,
+    memory: str = "1.5GB",
     device: str = "auto",
     plugin: Pairs = (),
     quiet: bool = False,
@@ -294,11 +295,14 @@ def predict(
         gate: of a video: leave out keypoints with a lower score, e.g. 0.5.
         overlays: number of images that are drawn with their prediction, at most.
         threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
+        memory: what an image and all that is computed of it may take, e.g. 800MB or 4GB; an image
+            that takes more is predicted in tiles, with the same numbers.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         plugin: modules to import first, for tasks, heads and backbones of your own.
         quiet: print nothing.
     """
     import_all(plugin)
+    room = parse_bytes(memory)
     from placewise.cli._video import predict_runs
     from placewise.errors import SettingsError
     from placewise.prediction import predict as run_prediction
@@ -329,6 +333,7 @@ def predict(
             threshold=threshold,
             resume=resume,
             track=track,
+            memory=room,
             progress=progress,
         )
     count = counted(about["images"], IMAGES_OF[about["axes"]])

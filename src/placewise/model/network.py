@@ -25,6 +25,7 @@ from placewise.images import ImageArray
 from placewise.labels.names import repeated, shown, why_unfit
 from placewise.model.arrays import AXES, images_of
 from placewise.model.inputs import InputSettings, Spacing, as_input
+from placewise.model.parts import MEMORY, huge_of
 from placewise.model.plain import facts_of, zeros
 from placewise.model.tiles import LARGE, tiled
 from placewise.paddings import PADDINGS
@@ -345,7 +346,7 @@ class Network(nn.Module, ABC, Generic[P]):
             return self.features(images)
         return tiled(self.features, images, field=field, multiple=self.multiple, stride=self.stride)
 
-    def predict(self, images: Any, *, batch_size: int = BATCH) -> Any:
+    def predict(self, images: Any, *, batch_size: int = BATCH, memory: int = MEMORY) -> Any:
         """Predictions for one image or many.
 
         Args:
@@ -354,6 +355,8 @@ class Network(nn.Module, ABC, Generic[P]):
                 iterable of any of these. Images may be of any size that the head takes. A model of
                 signals takes L or L×C, one of volumes D×H×W or D×H×W×C, of any numbers.
             batch_size: images that are predicted together where neighbours have one size.
+            memory: bytes that an image, its maps and what is computed of them may take; an array,
+                or the one file that is named, is predicted in tiles where it takes more.
 
         Returns:
             One prediction for one image, else a list of them in the order of the images.
@@ -362,6 +365,8 @@ class Network(nn.Module, ABC, Generic[P]):
             ShapeError: an array or tensor that is no image.
             ImageError: a file that cannot be read.
         """
+        if (huge := huge_of(images, self, memory)) is not None:
+            return huge
         named, several = images_of(images, self.input.image_axes)
         found: list[P] = []
         for names, arrays in batches_of(

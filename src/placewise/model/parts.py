@@ -10,12 +10,15 @@ tiles do give the whole is tried before anything is predicted.
 
 from __future__ import annotations
 
+import logging
 import math
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +31,12 @@ from placewise.backbones import Backbone
 from placewise.errors import SettingsError
 from placewise.gathering import Gathering, Tile
 from placewise.geometry import Size
-from placewise.images import Cut
+from placewise.images import PIXEL_LIMIT, Cut, image_kind
+from placewise.model.arrays import as_image
 from placewise.model.inputs import cut_of_input, shown_size
 from placewise.paddings import PADDINGS, PaddingRule
-from placewise.windows import Windows
+from placewise.readers import reader_of
+from placewise.windows import MOST, Whole, Windows, windows_of
 
 MEMORY = 1_500_000_000
 """Bytes that an image, its maps and what is computed of them may take unless told otherwise."""
@@ -42,11 +47,20 @@ SAFE = 1.25
 ALIKE = 1e-3
 """Largest difference of a tile from the whole when tiles are tried, in standard deviations."""
 
+READ = 4
+"""Bytes of a pixel that is read, about."""
+
+SMALL, FEW = 1 << 20, 2000
+"""Pixels of an image, and bytes of each of them, below which memory is not looked at."""
+
 TRIED = 256
 """Side in pixels of the image on which bytes are counted."""
 
 Run = Callable[[Tensor], Tensor]
 """Images (1, channels, *size) in 0..1, sides multiples of the network's, to raw output."""
+
+
+_LOG = logging.getLogger("placewise")
 
 
 @dataclass(frozen=True)
@@ -328,9 +342,11 @@ class _Counted(TorchDispatchMode):
             self.now -= size
 
 
+_WHY: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 _COUNTED: weakref.WeakKeyDictionary[nn.Module, float] = weakref.WeakKeyDictionary()
 
 
+@torch.inference_mode()
 def bytes_per_pixel(network: Any) -> float:
     """Bytes that a run of a model takes for a pixel of its image; counted once."""
     if network not in _COUNTED:
@@ -355,6 +371,78 @@ def takes(network: Any, size: Size, bytes_read: int) -> int:
     return held + int(SAFE * bytes_per_pixel(network) * pixels)
 
 
+def why_whole(network: Any) -> str:
+    """Why a model cannot be computed in tiles; empty if it can.
+
+    Args:
+        network: a `Network`.
+    """
+    if network not in _WHY:
+        size = network.input_size
+        try:
+            network.gathering(size, size, "")
+            with torch.inference_mode():
+                Tiled.of(network)
+            _WHY[network] = ""
+        except SettingsError as error:
+            _WHY[network] = str(error)
+    return _WHY[network]
+
+
+def is_huge(network: Any, size: Size, memory: int) -> bool:
+    """Whether an image of two axes has to be predicted in tiles.
+
+    It has to where it does not fit into the memory as a whole. A network that cannot be computed in
+    tiles gets images of up to `PIXEL_LIMIT` pixels as a whole, with a warning.
+
+    Args:
+        network: a `Network`.
+        size: of the image.
+        memory: bytes that may be used.
+    """
+    pixels = math.prod(size)
+    if pixels <= SMALL and FEW * pixels <= memory:
+        return False
+    needed = takes(network, size, READ * pixels)
+    if pixels <= PIXEL_LIMIT and needed <= memory:
+        return False
+    why = why_whole(network)
+    if why and pixels <= PIXEL_LIMIT:
+        _LOG.warning(
+            f"an image of {size[1]:,} × {size[0]:,} pixels is predicted as a whole, which takes "
+            f"about {needed / 1e9:.1f} GB: {why}"
+        )
+        return False
+    return True
+
+
+def huge_of(given: Any, network: Any, memory: int) -> Any:
+    """The prediction in tiles of one array or one file that does not fit into the memory.
+
+    Args:
+        given: what was given to `Network.predict`.
+        network: a `Network`.
+        memory: bytes that may be used.
+
+    Returns:
+        None where it fits, is another thing, or can only be predicted as a whole.
+    """
+    if network.input.axes != 2 or network.input.image_axes != 2:
+        return None
+    if isinstance(given, np.ndarray):
+        if given.ndim not in (2, 3) or not is_huge(network, given.shape[:2], memory):
+            return None
+        return in_tiles(network, Whole(as_image(given)), "", memory)
+    path = Path(given) if isinstance(given, str | PathLike) else None
+    if path is None or not path.is_file() or reader_of(path) is not None:
+        return None
+    size = image_kind(path, MOST).size
+    if not is_huge(network, size, memory):
+        return None
+    with windows_of(path, memory // 4) as image:
+        return in_tiles(network, image, path.name, memory)
+
+
 def in_tiles(network: Any, image: Windows, name: str, memory: int) -> Any:
     """The prediction of one image tile by tile.
 
@@ -367,6 +455,11 @@ def in_tiles(network: Any, image: Windows, name: str, memory: int) -> Any:
     Raises:
         SettingsError: the model needs the whole image at once, and why.
     """
+    if why := why_whole(network):
+        raise SettingsError(
+            f"{name or 'the image'} has {image.size[1]:,} × {image.size[0]:,} pixels and would "
+            f"have to be predicted in tiles: {why}"
+        )
     shown, cut = cut_of_input(image, network.input)
     gathering = network.gathering(shown, image.size, name)
     with torch.inference_mode():

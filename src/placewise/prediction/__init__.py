@@ -34,7 +34,8 @@ from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labels import Files, Source
 from placewise.labels.names import has_control, shown
-from placewise.model import BATCH, Network, Scaled, unlike
+from placewise.model import BATCH, MEMORY, Network, Scaled, unlike
+from placewise.prediction.huge import HUGE, Huge
 from placewise.prediction.journal import Batch, Journal, order_of
 from placewise.readers import list_files
 from placewise.report.drawing import save_image
@@ -72,6 +73,7 @@ def predict(
     track: bool = False,
     frames: slice | None = None,
     others: bool = True,
+    memory: int = MEMORY,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict images and write what was found; for arrays in memory see `load_model`.
@@ -93,6 +95,8 @@ def predict(
         track: give objects their identities over the images, in the natural order of their names.
         frames: of a video, which are predicted; by default all.
         others: write files for other programs too.
+        memory: bytes that an image, its maps and what is computed of them may take; an image that
+            takes more is predicted in tiles.
         progress: called with (done, total).
 
     Returns:
@@ -126,12 +130,13 @@ def predict(
     journal = Journal.open(out, order_of(images, names, run, options), resume=resume)
     if journal.finished is not None:
         return journal.finished
-    for note in unlike(_some(source, names), run.facts.model.input):
+    huge = Huge(model, source, memory)
+    for note in unlike(_some(source, names, huge), run.facts.model.input):
         _LOG.warning(note)
     if follower and journal.done:
         _replay(follower, journal, out / "predictions.csv")
-    for batch in _batches(model, source, names[journal.done :]):
-        found, left = _predicted(model, batch), max(0, overlays - journal.done)
+    for batch in _batches(model, source, names[journal.done :], huge):
+        found, left = _predicted(model, batch, huge), max(0, overlays - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
         _draw(task, model, found[:left], source, out / "overlays", threshold)
@@ -145,24 +150,28 @@ def predict(
     return _ended(task, run, journal, root, out, threshold if others else None)
 
 
-def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
+def _some(source: Source, names: Sequence[str], huge: Huge) -> Iterator[ImageArray]:
     """A few of the images, spread over all of them."""
     for name in names[:: -(-len(names) // LOOKED_AT)]:
         with contextlib.suppress(ImageError):
-            yield source.read(name)
+            if not huge.holds(name):
+                yield source.read(name)
 
 
-def _batches(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[list[Read]]:
+def _batches(
+    model: Network[Any], source: Source, names: Sequence[str], huge: Huge
+) -> Iterator[list[Read]]:
     """Images in order, read ahead, together as far as neighbours have one size.
 
-    An image that cannot be read belongs to the batch in which its turn comes.
+    An image that cannot be read belongs to the batch in which its turn comes. One that is predicted
+    in tiles is a batch.
     """
     held: list[Read] = []
     shape: tuple[int, ...] | None = None
-    for read in _ahead(model, source, names):
+    for read in _ahead(model, source, names, huge):
         scaled = read[2]
         other = scaled is not None and shape not in (None, scaled.shape)
-        if held and (other or len(held) == BATCH):
+        if held and (other or len(held) == BATCH or HUGE in (read[3], held[-1][3])):
             yield held
             held, shape = [], None
         held.append(read)
@@ -171,13 +180,17 @@ def _batches(model: Network[Any], source: Source, names: Sequence[str]) -> Itera
         yield held
 
 
-def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[Read]:
+def _ahead(
+    model: Network[Any], source: Source, names: Sequence[str], huge: Huge
+) -> Iterator[Read]:
     """Images in order, while up to `AHEAD` of them are being read."""
 
     def read(name: str) -> Read:
         if has_control(name):
             return name, None, None, "its name holds a line break or no text; rename the file"
         try:
+            if huge.holds(name):
+                return name, None, None, HUGE
             image = source.read(name)
             scaled = model.prepared(image, source.spacing(name))
             model.margins(scaled.shape[:-1])
@@ -194,8 +207,18 @@ def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterato
             yield first.result()
 
 
-def _predicted(model: Network[Any], batch: Sequence[Read]) -> list[tuple[ImageArray, Any]]:
-    """(image, prediction) of the images of a batch that could be read."""
+def _predicted(
+    model: Network[Any], batch: list[Read], huge: Huge
+) -> list[tuple[ImageArray | None, Any]]:
+    """(image, prediction) of the images of a batch that could be read; no image of a huge one."""
+    if batch[0][3] == HUGE:
+        name = batch[0][0]
+        try:
+            found, why = [(None, huge.predicted(name))], ""
+        except (ImageError, SettingsError) as error:
+            found, why = [], str(error)
+        batch[0] = name, None, None, why
+        return found
     able = [(name, image, scaled) for name, image, scaled, _ in batch if scaled is not None]
     if not able:
         return []
@@ -214,7 +237,7 @@ def _replay(follower: Follower[Any], journal: Journal, file: Path) -> None:
 
 
 def _finished(
-    found: Sequence[tuple[ImageArray, Any]],
+    found: Sequence[tuple[ImageArray | None, Any]],
     batch: Sequence[Read],
     header: Sequence[str] | None,
 ) -> Batch:
@@ -232,13 +255,15 @@ def _finished(
 def _draw(
     task: Task[Any, Any],
     model: Network[Any],
-    found: Sequence[tuple[ImageArray, Any]],
+    found: Sequence[tuple[ImageArray | None, Any]],
     source: Source,
     folder: Path,
     threshold: float,
 ) -> None:
-    """An overlay for each, in subfolders like those of the images."""
+    """An overlay for each that was held, in subfolders like those of the images."""
     for image, one in found:
+        if image is None:
+            continue
         target = folder / f"{one.image.removesuffix('.png')}.png"
         make_folder(target.parent)
         spacing = source.spacing(one.image)
