@@ -21,7 +21,7 @@ PACKAGE = Path(placewise.__file__).parent
 
 ROWS = """
 errors wording
-progress
+progress resizing
 geometry family files devices images statistics ops parallel engine
 readers clusters hdf5 gathering windows
 frames

@@ -41,6 +41,7 @@ FAR = 1.5
 NEWTON_STEPS = 12
 """Steps of `Integral`'s moment matching; more change nothing for 0.4 ≤ σ in map pixels."""
 
+
 @dataclass(frozen=True)
 class Hottest:
     """The hottest pixel of each of M maps and the heat about it, all on the CPU.

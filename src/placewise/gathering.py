@@ -41,13 +41,16 @@ class Tile:
     def own(self, maps: Tensor | None = None) -> Tensor:
         """(channels, *core) of the tile's maps, or of others at its pixels."""
         maps = self.maps if maps is None else maps
-        parts = zip(self.core, self.origin, strict=True)
-        return maps[(..., *(slice(part.start - at, part.stop - at) for part, at in parts))]
+        for axis, (part, at) in enumerate(zip(self.core, self.origin, strict=True), 1):
+            maps = maps.narrow(axis, part.start - at, part.stop - part.start)
+        return maps
 
     def inside(self) -> Tensor:
         """The tile's maps as far as they lie on the whole map."""
-        sides = zip(self.whole, self.origin, strict=True)
-        return self.maps[(slice(None), *(slice(0, side - at) for side, at in sides))]
+        maps = self.maps
+        for axis, (side, at) in enumerate(zip(self.whole, self.origin, strict=True), 1):
+            maps = maps.narrow(axis, 0, min(side - at, maps.shape[axis]))
+        return maps
 
 
 class Gathering(ABC, Generic[R]):

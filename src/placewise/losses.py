@@ -187,11 +187,7 @@ class Loss(ABC):
         """
 
     def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
-        """Heat of some pixels of a map, of which only the sum is known.
-
-        Args:
-            logits: of pixels of a map.
-            total: logsumexp over all its pixels; it broadcasts to the logits.
+        """Heat of pixels from their logits and the logsumexp over the whole map.
 
         Raises:
             SettingsError: a map has to be read as a whole.
@@ -202,12 +198,7 @@ class Loss(ABC):
         )
 
     def score_of(self, top: Tensor, total: Tensor) -> Tensor:
-        """Probability that the keypoint is on the image.
-
-        Args:
-            top: largest logit of a map.
-            total: logsumexp over all its pixels.
-        """
+        """Probability that the keypoint is on the image, from the largest logit and the sum."""
         return torch.ones_like(top)
 
     def first_logit(self, pixels: float) -> float:
@@ -475,14 +466,7 @@ class PeakLoss(ABC):
         """
 
     def reach(self, sigma: Each) -> int:
-        """Pixels about a place that `read` looks at, along each axis.
-
-        Args:
-            sigma: see `read`.
-
-        Raises:
-            SettingsError: that is not known.
-        """
+        """Pixels about a place that `read` looks at; raises SettingsError where not known."""
         raise SettingsError(
             f"the loss '{type(self).__name__}' does not say how far it looks, so maps cannot be "
             "read in parts; shrink the image, or train with another loss"

@@ -203,7 +203,9 @@ class HillGathering(Gathering["list[Peaks]"]):
     def result(self) -> list[Peaks]:
         """See `Gathering.result`."""
         return [
-            self._read(_Hills.joined(parts)) if finite and parts else Peaks(np.empty((0, len(self.whole))), np.empty(0))
+            self._read(_Hills.joined(parts))
+            if finite and parts
+            else Peaks(np.empty((0, len(self.whole))), np.empty(0))
             for parts, finite in zip(self.found, self.finite, strict=True)
         ]
 
@@ -245,7 +247,9 @@ def _hills(
     beside = ndimage.maximum_filter(lower, 3, mode="constant", cval=-np.inf)
     slopes = np.unique(labels[high & (beside == heat)])  # they go on beside a hotter pixel
     for axis, ends in enumerate(open_ends):
-        outermost = [labels.take(end, axis).ravel() for end, goes in zip((0, -1), ends, strict=True) if goes]
+        outermost = [
+            labels.take(end, axis).ravel() for end, goes in zip((0, -1), ends, strict=True) if goes
+        ]
         slopes = np.unique(np.concatenate([slopes, *outermost]))
     pixels = _middles(labels, high & ~np.isin(labels, slopes))
     return pixels, heat[tuple(pixels.T)]

@@ -121,7 +121,9 @@ class _Tiff(Windows):
         deep = self.page.dtype == np.uint16 and self.channels == 1
         self.dtype = np.dtype(np.uint16 if deep else np.uint8)
         tiled = self.page.is_tiled
-        self.tall = int(self.page.tilelength if tiled else min(self.page.rowsperstrip, self.size[0]))
+        self.tall = int(
+            self.page.tilelength if tiled else min(self.page.rowsperstrip, self.size[0])
+        )
         self.wide = int(self.page.tilewidth if tiled else self.size[1])
         self.kept: OrderedDict[int, NDArray[Any] | None] = OrderedDict()
 

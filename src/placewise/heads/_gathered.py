@@ -127,16 +127,16 @@ class KeypointGathering(Gathering[Decoded]):
         reach, place = self.margin, self.place[number].flip(0).tolist()
         sides = zip(place, self.whole, tile.origin, tile.inside().shape[1:], strict=True)
         self.inside[number], self.windows[number] = False, 0.0
-        source, target = [], []
+        window, target = tile.maps[number], self.windows[number]
         for axis, (at, side, origin, length) in enumerate(sides):
             first, last = max(0, at - reach), min(side, at + reach + 1)
             if not origin <= first < last <= origin + length:
                 raise AssertionError("a tile has a narrower margin than its gathering asks for")
-            source.append(slice(first - origin, last - origin))
-            target.append(slice(first - at + reach, last - at + reach))
-            self.inside[number, len(self.whole) - 1 - axis, target[-1]] = True
-        window = tile.maps[(number, *source)]
-        self.windows[(number, *target)] = window.cpu().double()
+            window = window.narrow(axis, first - origin, last - first)
+            target = target.narrow(axis, first - at + reach, last - first)
+            here = slice(first - at + reach, last - at + reach)
+            self.inside[number, len(self.whole) - 1 - axis, here] = True
+        target.copy_(window)
 
     def _keep(self, own: Tensor, begin: Sequence[int]) -> None:
         """Keep the pixels that are at least `FAINT` of the hottest until now."""
@@ -165,9 +165,7 @@ class KeypointGathering(Gathering[Decoded]):
         else:
             spread = total.view(-1, *[1] * len(self.whole))
             peak = self.heat(self.top, total)
-            lowest = torch.where(
-                self.top == self.lowest, peak, self.heat(self.lowest, total)
-            )
+            lowest = torch.where(self.top == self.lowest, peak, self.heat(self.lowest, total))
             heat = self.heat(self.windows, spread)
             found = Hottest(self.place, peak, lowest, heat, self.inside)
             points = self.decoder.read(found, self.whole)

@@ -16,16 +16,15 @@ from placewise.geometry import FloatArray, Size
 from placewise.images import (
     LARGE,
     PIXEL_LIMIT,
-    Cut,
     ImageArray,
     as_float,
     is_grey,
     resize,
-    resized_part,
 )
 from placewise.labels import Dataset, KeypointSample, Sample
 from placewise.labels.names import shown
 from placewise.model.spectrogram import Spectrogram
+from placewise.resizing import Cut, resized_part
 from placewise.windows import Windows
 from placewise.wording import IMAGES_OF
 

@@ -334,7 +334,7 @@ class Network(nn.Module, ABC, Generic[P]):
         output: Tensor = self.head(self._features(padded)).float()
         return output
 
-    def run(self, images: Tensor) -> Tensor:
+    def maps(self, images: Tensor) -> Tensor:
         """Raw output of the head for images (batch, channels, *size) that are padded already."""
         output: Tensor = self.head(self.features(images.to(self.mean)))
         return output

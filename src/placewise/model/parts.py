@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,12 @@ from placewise.backbones import Backbone
 from placewise.errors import SettingsError
 from placewise.gathering import Gathering, Tile
 from placewise.geometry import Size
-from placewise.images import PIXEL_LIMIT, Cut, image_kind
+from placewise.images import PIXEL_LIMIT, image_kind
 from placewise.model.arrays import as_image
 from placewise.model.inputs import cut_of_input, shown_size
 from placewise.paddings import PADDINGS, PaddingRule
 from placewise.readers import reader_of
+from placewise.resizing import Cut
 from placewise.windows import MOST, Whole, Windows, windows_of
 
 MEMORY = 1_500_000_000
@@ -108,9 +109,9 @@ class Tiled:
         side = far + 3 * looks.period
         draw = torch.Generator().manual_seed(0)
         image = torch.rand(1, channels, *[side] * axes, generator=draw).to(network.mean)
-        check_tiles(network.run, image, looks)
+        check_tiles(network.maps, image, looks)
         most = bytes_per_pixel(network)
-        return cls(network.run, looks, network.padding, network.multiple, most)
+        return cls(network.maps, looks, network.padding, network.multiple, most)
 
     def margin(self, gathering: Gathering[Any]) -> int:
         """Pixels about the core of a tile, a multiple of the period."""
@@ -141,9 +142,7 @@ class Tiled:
             )
         return best[1]
 
-    def tiles(
-        self, size: Size, cut: Cut, gathering: Gathering[Any], memory: int
-    ) -> Iterator[Tile]:
+    def tiles(self, size: Size, cut: Cut, gathering: Gathering[Any], memory: int) -> Iterator[Tile]:
         """The tiles of an image in reading order, the next one read while one is computed.
 
         Args:
@@ -156,7 +155,7 @@ class Tiled:
         whole = tuple(-(-side // step) for side in size)
         margin = self.margin(gathering)
         edges = self.cuts(size, margin, memory)
-        places = [list(zip(one[:-1], one[1:], strict=True)) for one in edges]
+        places = [list(pairwise(one)) for one in edges]
         boxes = [_box(cores, size, margin) for cores in product(*places)]
         with ThreadPoolExecutor(1) as reader:
             waiting = reader.submit(self._read, boxes[0][1], size, cut)
@@ -174,7 +173,9 @@ class Tiled:
 
     def _read(self, box: tuple[slice, ...], size: Size, cut: Cut) -> Tensor:
         """(1, channels, *tile) of an image, padded where it ends."""
-        inside = [slice(part.start, min(part.stop, side)) for part, side in zip(box, size, strict=True)]
+        inside = [
+            slice(part.start, min(part.stop, side)) for part, side in zip(box, size, strict=True)
+        ]
         pixels = np.ascontiguousarray(np.moveaxis(cut(*inside), -1, 0), np.float32)
         sides = [part.stop - part.start for part in inside]
         return self.padding.pad(
@@ -210,11 +211,10 @@ def _splits(side: int, margin: int, period: int) -> Iterator[_Split]:
             at = number * length - (2 * number - 1) * margin
             edges.append(max(edges[-1], round(at / period) * period))
         edges.append(side)
-        if count > 1 and (edges[1] <= 0 or any(b <= a for a, b in zip(edges, edges[1:], strict=False))):
+        if count > 1 and (edges[1] <= 0 or any(b <= a for a, b in pairwise(edges))):
             return
         tiles = [
-            min(last + margin, side) - max(0, first - margin)
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
+            min(last + margin, side) - max(0, first - margin) for first, last in pairwise(edges)
         ]
         yield _Split(tuple(edges), max(tiles), sum(tiles))
 
@@ -354,7 +354,7 @@ def bytes_per_pixel(network: Any) -> float:
         side = -(-TRIED // multiple) * multiple if network.head.any_size else 0
         sides = [side] * axes if side else network.input_size
         image = torch.zeros(1, network.input.channels, *sides).to(network.mean)
-        _COUNTED[network] = counted_bytes(network.run, image) / math.prod(sides)
+        _COUNTED[network] = counted_bytes(network.maps, image) / math.prod(sides)
     return _COUNTED[network]
 
 

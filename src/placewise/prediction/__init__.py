@@ -180,9 +180,7 @@ def _batches(
         yield held
 
 
-def _ahead(
-    model: Network[Any], source: Source, names: Sequence[str], huge: Huge
-) -> Iterator[Read]:
+def _ahead(model: Network[Any], source: Source, names: Sequence[str], huge: Huge) -> Iterator[Read]:
     """Images in order, while up to `AHEAD` of them are being read."""
 
     def read(name: str) -> Read:

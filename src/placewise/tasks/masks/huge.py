@@ -163,13 +163,9 @@ class MaskGathering(Gathering[HugeMask]):
         """See `Gathering.add`."""
         chances = probabilities(tile.maps[None])
         if self.map_stride > 1:
-            chances = functional.interpolate(
-                chances, scale_factor=self.map_stride, mode="bilinear"
-            )
+            chances = functional.interpolate(chances, scale_factor=self.map_stride, mode="bilinear")
         origin = [at * self.map_stride for at in tile.origin]
-        rows, columns = (
-            self._owned(part, axis) for axis, part in enumerate(tile.core)
-        )
+        rows, columns = (self._owned(part, axis) for axis, part in enumerate(tile.core))
         for first in range(rows.start, rows.stop, BLOCK):
             strip = slice(first, min(first + BLOCK, rows.stop))
             part = self._resized(chances[0], origin, (strip, columns))
@@ -194,7 +190,9 @@ class MaskGathering(Gathering[HugeMask]):
             if shown == side:
                 chances = chances.narrow(axis + 1, wanted.start - at, len(places))
                 continue
-            source = ((places + 0.5) * torch.tensor(shown / side, dtype=torch.float32) - 0.5).clamp(0)
+            source = ((places + 0.5) * torch.tensor(shown / side, dtype=torch.float32) - 0.5).clamp(
+                0
+            )
             low = source.long().clamp(max=shown - 1)
             share = (source - low).view(-1, *[1] * (1 - axis)).to(chances.device)
             lower, upper = low - at, (low + 1).clamp(max=shown - 1) - at
