@@ -61,7 +61,7 @@ class Windows(ABC):
     def cut(self, rows: slice, columns: slice) -> ImageArray:
         """(height, width, channels) of a part that lies in the image."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Give up what is held."""
 
 
@@ -263,11 +263,12 @@ def _tiff(path: Path, memory: int) -> tuple[Windows | None, str]:
     try:
         page = file.pages[0]
         why = _unfit(page)
-        if not why and page.is_contiguous and page.compression == 1 and page.predictor == 1:
-            if page.samplesperpixel in (1, 3) and page.photometric in (1, 2) and _plain(page):
-                shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
-                order = file.byteorder + page.dtype.str[1:]
-                return _Rows(path.open("rb"), page.dataoffsets[0], shape, np.dtype(order)), ""
+        if not why and _plain(page):
+            shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+            order = file.byteorder + page.dtype.str[1:]
+            offset = page.dataoffsets[0]
+            file.close()
+            return _Rows(path.open("rb"), offset, shape, np.dtype(order)), ""
         found = None if why else _Tiff(path, file)
         if found is not None:
             piece = found.tall * found.wide * found.samples * page.dtype.itemsize
@@ -285,8 +286,10 @@ def _tiff(path: Path, memory: int) -> tuple[Windows | None, str]:
 
 
 def _plain(page: Any) -> bool:
-    """Whether its numbers are those of the array: 16-bit colour is not."""
-    return bool(page.dtype == np.uint8 or page.samplesperpixel == 1)
+    """Whether its numbers lie in the file row by row as those of the array do."""
+    as_is = page.photometric in (1, 2) and page.samplesperpixel in (1, 3)
+    packed = page.compression != 1 or page.predictor != 1 or not page.is_contiguous
+    return bool(as_is and not packed and (page.dtype == np.uint8 or page.samplesperpixel == 1))
 
 
 def _unfit(page: Any) -> str:
@@ -321,7 +324,7 @@ def _vips(library: Any, path: Path, kind: str) -> tuple[Windows | None, str]:
 
 def _unpacked(library: Any, image: Any) -> Windows:
     """The rows of an image in a file that goes when it is closed."""
-    file: Any = tempfile.TemporaryFile(prefix="placewise")  # noqa: SIM115: `close` closes it
+    file: Any = tempfile.TemporaryFile(prefix="placewise")  # noqa: SIM115
     target = library.TargetCustom()
     target.on_write(file.write)
     image.write_to_target(target, ".raw")

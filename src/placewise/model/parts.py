@@ -299,6 +299,8 @@ def is_local(rule: PaddingRule) -> bool:
         >>> is_local(PADDINGS["replicate"]()), is_local(PADDINGS["circular"]())
         (True, False)
     """
+    if rule.reach(64) == 0:
+        return True  # it adds nothing
     draw = torch.Generator().manual_seed(0)
     end = torch.rand(1, 1, 32, generator=draw)
     lines = [torch.cat([torch.rand(1, 1, n, generator=draw), end], 2) for n in (32, 96)]

@@ -30,6 +30,32 @@ NEAR = 4
 """Pixels of a map about a core, that resizing to the image reads, and one more."""
 
 
+class Pixels:
+    """Bytes in a file without a name, which goes with the last that holds it.
+
+    Args:
+        count: how many, 0 at first.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.file: Any = tempfile.TemporaryFile(prefix="placewise")  # noqa: SIM115
+        self.file.truncate(count)
+
+    def write(self, at: int, data: bytes) -> None:
+        """Replace bytes from one place on."""
+        self.file.seek(at)
+        self.file.write(data)
+
+    def read(self, at: int, count: int) -> NDArray[np.uint8]:
+        """(count,) bytes from one place on."""
+        self.file.seek(at)
+        return np.frombuffer(self.file.read(count), np.uint8)
+
+    def __del__(self) -> None:
+        """Give the file up."""
+        self.file.close()
+
+
 @dataclass(frozen=True)
 class HugeMask:
     """What the pixels of one huge image seem to be; the mask is in a file without a name.
@@ -38,19 +64,18 @@ class HugeMask:
         names: of the classes, without the background.
         image: name of the image.
         size: (height, width) of the image.
-        file: the number of each pixel's class, row by row, a byte each.
+        pixels: the number of each pixel's class, row by row.
     """
 
     names: tuple[str, ...]
     image: str
     size: Size
-    file: BinaryIO
+    pixels: Pixels
 
     def mask(self, first: int, last: int) -> NDArray[np.uint8]:
         """(last − first, width) rows of the mask."""
-        self.file.seek(first * self.size[1])
-        data = self.file.read((last - first) * self.size[1])
-        return np.frombuffer(data, np.uint8).reshape(last - first, self.size[1])
+        wide = self.size[1]
+        return self.pixels.read(first * wide, (last - first) * wide).reshape(-1, wide)
 
     def rows(self) -> list[list[Any]]:
         """A row of `predictions.csv` for each class, as `MaskPrediction.rows` gives them."""
@@ -156,8 +181,7 @@ class MaskGathering(Gathering[HugeMask]):
     ) -> None:
         self.names, self.image, self.shown, self.size = names, image, shown, size
         self.map_stride, self.threshold = map_stride, threshold
-        self.file: Any = tempfile.TemporaryFile(prefix="placewise")  # noqa: SIM115: the mask's own
-        self.file.truncate(math.prod(size))
+        self.pixels = Pixels(math.prod(size))
 
     def add(self, tile: Tile) -> None:
         """See `Gathering.add`."""
@@ -171,8 +195,7 @@ class MaskGathering(Gathering[HugeMask]):
             part = self._resized(chances[0], origin, (strip, columns))
             mask = self._decided(part)
             for number, row in enumerate(mask, strip.start):
-                self.file.seek(number * self.size[1] + columns.start)
-                self.file.write(row.tobytes())
+                self.pixels.write(number * self.size[1] + columns.start, row.tobytes())
 
     def _owned(self, core: slice, axis: int) -> slice:
         """The pixels of the image that are a core's own, along an axis."""
@@ -212,4 +235,4 @@ class MaskGathering(Gathering[HugeMask]):
 
     def result(self) -> HugeMask:
         """See `Gathering.result`."""
-        return HugeMask(self.names, self.image, self.size, self.file)
+        return HugeMask(self.names, self.image, self.size, self.pixels)
