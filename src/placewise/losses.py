@@ -187,11 +187,7 @@ class Loss(ABC):
         """
 
     def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
-        """Heat of pixels from their logits and the logsumexp over the whole map.
-
-        Raises:
-            SettingsError: a map has to be read as a whole.
-        """
+        """Heat of pixels from their logits and the logsumexp over the map; may refuse to."""
         raise SettingsError(
             f"the loss '{type(self).__name__}' reads maps as a whole, not in parts; shrink the "
             "image, or train with another loss"
@@ -518,7 +514,7 @@ class Poisson(PeakLoss):
 
     def reach(self, sigma: Each) -> int:
         """As far as the Gaussian window; see `PeakLoss.reach`."""
-        return max(_reach(width) for width in (sigma if isinstance(sigma, Sequence) else [sigma]))
+        return math.ceil(3 * (max(sigma) if isinstance(sigma, Sequence) else sigma))
 
     def first_logit(self, pixels: float) -> float:
         """One point is expected on each map."""
@@ -585,17 +581,12 @@ def _balance(logits: Tensor) -> Tensor:
     return (z + over - under) / 4
 
 
-def _reach(width: float) -> int:
-    """Pixels of a Gaussian window on each side of its middle."""
-    return math.ceil(3 * width)
-
-
 def _gathered(heat: Tensor, sigma: Each) -> Tensor:
     """Heat under a Gaussian window of width σ about each pixel; 1 for a Gaussian of mass 1."""
     axes = heat.ndim - 2
     widths = [float(one) for one in sigma] if isinstance(sigma, Sequence) else [float(sigma)] * axes
     for axis, width in enumerate(widths[::-1], 2):
-        reach = _reach(width)
+        reach = math.ceil(3 * width)
         steps = torch.arange(-reach, reach + 1, device=heat.device, dtype=heat.dtype)
         window = math.sqrt(2) * torch.exp(-0.5 * (steps / width) ** 2)
         lines = heat.movedim(axis, -1)
