@@ -234,7 +234,7 @@ def test_tiles_give_the_maps_of_the_whole_image(seed: int) -> None:
     assert min(len(one) for one in tiled.cuts(image.shape[:2], 2, int(126 * smallest))) > 2
 
 
-# --- what tiles say together ------------------------------------------------------------------------
+# --- what tiles say together ----------------------------------------------------------------------
 
 Maps = Tensor
 
@@ -338,7 +338,7 @@ def test_masks_of_tiles_are_those_of_the_whole_map(
     assert (read[0] == read[1]).all()
 
 
-# --- models ----------------------------------------------------------------------------------------
+# --- models ---------------------------------------------------------------------------------------
 
 
 def _keypoints() -> KeypointModel:
