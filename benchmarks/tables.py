@@ -465,6 +465,32 @@ def prediction_speed(content: dict) -> str:
     )
 
 
+def tiling(content: list[dict]) -> str:
+    rows = [
+        [
+            one["depth"],
+            " × ".join(map(str, one["tiles"])),
+            one["margin_px"],
+            f"{one['peak_bytes'] / 1e9:.2f}",
+            f"{one['speed_of_untiled']:.2f}",
+            f"{one['map_difference']:.1e}",
+            f"{one['spots_compared']:,}",
+            one["spots_missing"],
+            f"{one['furthest_px']:.1e}",
+        ]
+        for one in content
+    ]
+    header = ["depth", "tiles", "margin px", "resident GB", "speed, untiled = 1", "maps differ by"]
+    header += ["spots compared", "missing", "furthest px"]
+    side = f"{content[0]['side']:,}"
+    return (
+        "## Huge images\n\n`python benchmarks/tiling.py`\n\n"
+        f"A tiled TIFF of {side} × {side} pixels; untiled are images of 2,000 × 2,000 in the same "
+        "run. Maps are compared in standard deviations, spots about every crossing of seams.\n\n"
+        + table(header, rows)
+    )
+
+
 def robustness(content: dict) -> str:
     failed, skipped = len(content["failed"]), len(content["skipped"])
     rows = [
@@ -1083,6 +1109,7 @@ def main() -> None:
         scaling,
         mutations,
         prediction_speed,
+        tiling,
         robustness,
         decoders,
         augmentation,

@@ -21,9 +21,9 @@ PACKAGE = Path(placewise.__file__).parent
 
 ROWS = """
 errors wording
-progress
+progress resizing
 geometry family files archives devices images statistics ops parallel engine
-readers clusters hdf5 ownership
+readers clusters hdf5 ownership gathering windows
 frames
 labels checkpoint metrics
 report paddings decoders losses mask_losses grouping formats graph tracking motion

@@ -334,3 +334,23 @@ def test_states_survive_from_file_to_score(data: Path) -> None:
     visibility = np.stack([s.visibility[0] for s in read_dataset(data).samples])
     assert (visibility == Visibility.ABSENT).sum() == 14
     assert (visibility == Visibility.UNLABELLED).sum() == 1
+
+
+def test_a_huge_image_is_predicted_in_tiles(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    small = np.random.default_rng(0).integers(90, 130, (60, 70), np.uint8)
+    large = np.random.default_rng(1).integers(90, 130, (900, 1000), np.uint8)
+    large[400:409, 500:509] = 255
+    for name, image in (("a.png", small), ("b.tif", large), ("c.png", small)):
+        Image.fromarray(image).save(folder / name)
+    predict(run, folder, tmp_path / "whole", overlays=0)
+    about = predict(run, folder, tmp_path / "tiles", overlays=3, memory=25_000_000)
+    assert about["images"] == 3 and not about["skipped"]
+    whole, tiles = (places(tmp_path / out / "predictions.csv") for out in ("whole", "tiles"))
+    assert list(tiles) == ["a.png", "b.tif", "c.png"]
+    np.testing.assert_allclose(tiles["b.tif"], whole["b.tif"], atol=2e-3)
+    assert sorted(p.name for p in (tmp_path / "tiles/overlays").iterdir()) == ["a.png", "c.png"]
+    about = predict(run, folder, tmp_path / "short", overlays=0, memory=1_000_000)
+    assert [one["image"] for one in about["skipped"]] == ["b.tif"]
+    assert "--memory" in about["skipped"][0]["reason"]

@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations_with_replacement
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -39,12 +41,48 @@ FAR = 1.5
 NEWTON_STEPS = 12
 """Steps of `Integral`'s moment matching; more change nothing for 0.4 ≤ σ in map pixels."""
 
-Offsets = Callable[[Tensor, Tensor], Tensor]
-"""(windows, inside) → (M, axes) offsets (x, y, …) of the points from the hottest pixels."""
+
+@dataclass(frozen=True)
+class Hottest:
+    """The hottest pixel of each of M maps and the heat about it, all on the CPU.
+
+    Attributes:
+        place: (M, axes) pixels (x, y, …).
+        peak: (M,) float64 heat there.
+        lowest: (M,) float64 the least heat of the map.
+        windows: (M, n, …, n) float64 heat about it, n = 2·reach + 1; anything beyond the map.
+        inside: (M, axes, n) which places along x, y, … are on the map.
+    """
+
+    place: Tensor
+    peak: Tensor
+    lowest: Tensor
+    windows: Tensor
+    inside: Tensor
+
+
+def hottest(maps: Tensor, reach: int) -> Hottest:
+    """Find the hottest pixel of each map, the first in reading order of several.
+
+    Args:
+        maps: (M, *size), of any floating type.
+        reach: pixels of the window on each side.
+
+    Example:
+        >>> hottest(torch.tensor([[0.1, 0.9, 0.9]]), 1).place.tolist()
+        [[1]]
+    """
+    peak, place = _hottest(maps)
+    windows, inside = _windows(maps, place, reach)
+    lowest = maps.flatten(1).amin(1)
+    return Hottest(place.cpu(), peak.cpu().double(), lowest.cpu().double(), windows, inside)
 
 
 class Decoder(ABC):
     """Maps to points.
+
+    Attributes:
+        reach: pixels that are looked at on each side of the hottest one.
 
     Args:
         spatial_dims: axes of a map, 1 to 3.
@@ -53,12 +91,27 @@ class Decoder(ABC):
         SettingsError: another number of axes.
     """
 
+    reach: ClassVar[int]
+
     def __init__(self, spatial_dims: int = 2) -> None:
         if spatial_dims not in (1, 2, 3):
             raise SettingsError(f"spatial_dims is {spatial_dims}; it must be 1, 2 or 3")
         self.spatial_dims = spatial_dims
 
     @abstractmethod
+    def offsets(self, windows: Tensor, inside: Tensor) -> Tensor:
+        """Where the points lie from the hottest pixels.
+
+        Args:
+            windows: (M, n, …, n) float64 heat about each hottest pixel, in shares of its own, 0
+                beyond the map; n = 2·reach + 1.
+            inside: (M, axes, n) which places along x, y, … are on the map.
+
+        Returns:
+            (M, axes) offsets (x, y, …) in pixels of the map.
+        """
+
+    @final
     def __call__(self, maps: Tensor) -> Tensor:
         """Find the point on each map.
 
@@ -72,18 +125,6 @@ class Decoder(ABC):
         Raises:
             ShapeError: the tensor is no stack of maps.
         """
-
-    def _decode(self, maps: Tensor, reach: int, offsets: Offsets) -> Tensor:
-        """Hottest pixel of each map plus an offset that is read off the window about it.
-
-        Args:
-            maps: (..., *size).
-            reach: pixels of the window on each side of the hottest pixel.
-            offsets: reads the offset off the windows.
-
-        Returns:
-            (..., axes) points; see `__call__`.
-        """
         axes = self.spatial_dims
         size = maps.shape[-axes:]
         if maps.ndim < axes or 0 in size or not maps.is_floating_point():
@@ -92,21 +133,31 @@ class Decoder(ABC):
                 f"heatmaps (..., {axes} axes of at least one pixel); pass the head's heat"
             )
         flat = maps.detach().reshape(math.prod(maps.shape[:-axes]), *size)
-        peak, place = _hottest(flat)
-        lowest = flat.flatten(1).amin(1)
-        windows, inside = _windows(flat, place, reach)
-        scale = peak.cpu().double().view(-1, *[1] * axes)
-        windows = (windows / scale).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1) * _all(inside)
-        points = place.cpu() + offsets(windows, inside)
-
-        last = _last(size).double()
-        points = points.clamp(points.new_tensor(-0.5), last + 0.5)
-        level = (peak == lowest).cpu()
-        readable = (peak.isfinite() & lowest.isfinite() & (peak > 0)).cpu() | level
-        points = torch.where(level[:, None], last / 2, points)
-        points = points.masked_fill(~readable[:, None], torch.nan)
+        points = self.read(hottest(flat, self.reach), size)
         kind = torch.promote_types(maps.dtype, torch.float32)
         return points.to(kind).to(maps.device).view(*maps.shape[:-axes], axes)
+
+    @final
+    def read(self, found: Hottest, size: Sequence[int]) -> Tensor:
+        """The points of maps of which only the hottest pixels are known.
+
+        Args:
+            found: with windows of this decoder's reach.
+            size: of the maps.
+
+        Returns:
+            (M, axes) float64 points; see `__call__`.
+        """
+        peak, lowest = found.peak, found.lowest
+        scale = peak.view(-1, *[1] * self.spatial_dims)
+        windows = (found.windows / scale).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1) * _all(found.inside)
+        points = found.place + self.offsets(windows, found.inside)
+        last = _last(size).double()
+        points = points.clamp(points.new_tensor(-0.5), last + 0.5)
+        level = peak == lowest
+        readable = (peak.isfinite() & lowest.isfinite() & (peak > 0)) | level
+        points = torch.where(level[:, None], last / 2, points)
+        return points.masked_fill(~readable[:, None], torch.nan)
 
 
 class Argmax(Decoder):
@@ -117,9 +168,11 @@ class Argmax(Decoder):
         tensor([2., 0.])
     """
 
-    def __call__(self, maps: Tensor) -> Tensor:
-        """Hottest pixel of each map; see `Decoder`."""
-        return self._decode(maps, 0, lambda windows, inside: windows.new_zeros(inside.shape[:2]))
+    reach = 0
+
+    def offsets(self, windows: Tensor, inside: Tensor) -> Tensor:
+        """None; see `Decoder.offsets`."""
+        return windows.new_zeros(inside.shape[:2])
 
 
 class Taylor(Decoder):
@@ -142,9 +195,11 @@ class Taylor(Decoder):
         tensor(7.4000)
     """
 
-    def __call__(self, maps: Tensor) -> Tensor:
-        """Top of the log map's fit; see `Decoder`."""
-        return self._decode(maps, 3, _top_of_log)
+    reach = 3
+
+    def offsets(self, windows: Tensor, inside: Tensor) -> Tensor:
+        """Top of the log map's fit; see `Decoder.offsets`."""
+        return _top_of_log(windows, inside)
 
 
 class Integral(Decoder):
@@ -165,9 +220,11 @@ class Integral(Decoder):
         tensor(7.4000)
     """
 
-    def __call__(self, maps: Tensor) -> Tensor:
-        """Mended mean place; see `Decoder`."""
-        return self._decode(maps, 3, _mended_mean)
+    reach = 3
+
+    def offsets(self, windows: Tensor, inside: Tensor) -> Tensor:
+        """Mended mean place; see `Decoder.offsets`."""
+        return _mended_mean(windows, inside)
 
 
 def _hottest(flat: Tensor) -> tuple[Tensor, Tensor]:

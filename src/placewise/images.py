@@ -15,6 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +37,7 @@ from PIL import (
 )
 
 from placewise.errors import ImageError
+from placewise.resizing import resized_part
 from placewise.wording import natural
 
 ImageArray = NDArray[Any]
@@ -43,6 +45,9 @@ ImageArray = NDArray[Any]
 
 PIXEL_LIMIT = 100_000_000
 """Most pixels of an image that is opened unless told otherwise."""
+
+LARGE = 1 << 22
+"""Pixels of an image above which `resize` works part by part, by `resizing.resized_part`."""
 
 _NAMED = "png jpg jpeg jpe jfif tif tiff bmp webp gif ppm pgm pbm pnm pfm"
 """Endings of names that `list_images` takes for images in a folder."""
@@ -110,6 +115,44 @@ def image_size(
     with _opened(Path(path), limit, data=data) as image:
         width, height = _stored_size(image)
         return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """What the header of an image says.
+
+    Attributes:
+        format: of the file, e.g. "PNG".
+        size: (height, width) of the pixels as they are stored.
+        orientation: EXIF orientation, 1 to 8; 1 is upright.
+    """
+
+    format: str
+    size: tuple[int, int]
+    orientation: int
+
+
+def image_kind(path: Path | str, limit: int = PIXEL_LIMIT) -> ImageKind:
+    """What the header of an image says, before anything else is read.
+
+    Args:
+        path: the file.
+        limit: most pixels that it may have.
+
+    Raises:
+        ImageError: the file is not an image we read, is damaged, or is too large.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "grey.pgm")
+        ...     _ = path.write_bytes(b"P5 3 2 255 abcdef")
+        ...     image_kind(path)
+        ImageKind(format='PPM', size=(2, 3), orientation=1)
+    """
+    with _opened(Path(path), limit) as image:
+        width, height = _stored_size(image)
+        return ImageKind(str(image.format), (height, width), _orientation(image))
 
 
 def read_image(path: Path, *, limit: int = PIXEL_LIMIT, data: bytes | None = None) -> ImageArray:
@@ -206,6 +249,11 @@ def resize(image: ImageArray, size: Sequence[int]) -> ImageArray:
     """
     if image.shape[:-1] == tuple(size):
         return image.copy()
+    if len(size) == 2 and image.shape[0] * image.shape[1] > LARGE:
+        whole = tuple(slice(0, side) for side in size)
+        return resized_part(
+            lambda rows, columns: image[rows, columns], image.shape[:2], size, whole
+        )
     planes = torch.from_numpy(image.astype(np.float32)).movedim(-1, 0)[None]
     if len(size) == 2:
         planes = _triangle(planes, size)

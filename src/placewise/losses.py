@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from placewise.errors import SettingsError
 from placewise.family import Family
 from placewise.geometry import Each, Size, to_map
 from placewise.labels import Visibility
@@ -185,6 +186,17 @@ class Loss(ABC):
             (batch, keypoints) probability that the keypoint is on the image.
         """
 
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """Heat of pixels from their logits and the logsumexp over the map; may refuse to."""
+        raise SettingsError(
+            f"the loss '{type(self).__name__}' reads maps as a whole, not in parts; shrink the "
+            "image, or train with another loss"
+        )
+
+    def score_of(self, top: Tensor, total: Tensor) -> Tensor:
+        """Probability that the keypoint is on the image, from the largest logit and the sum."""
+        return torch.ones_like(top)
+
     def first_logit(self, pixels: float) -> float:
         """What every pixel of every map says before training.
 
@@ -222,6 +234,14 @@ class CrossEntropy(Loss):
         heat = torch.sigmoid(logits)
         return heat, heat.amax(tuple(range(2, heat.ndim)))
 
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """Sigmoid; see `Loss.heat_of`."""
+        return torch.sigmoid(logits)
+
+    def score_of(self, top: Tensor, total: Tensor) -> Tensor:
+        """Its maximum; see `Loss.score_of`."""
+        return torch.sigmoid(top)
+
     def first_logit(self, pixels: float) -> float:
         """`RARE`, whatever the size."""
         return RARE
@@ -250,6 +270,14 @@ class MSE(Loss):
         """What is above 0, and the maximum; see `Loss.read`."""
         heat = logits.clamp_min(1e-6)
         return heat, heat.amax(tuple(range(2, heat.ndim))).clamp_max(1.0)
+
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """What is above 0; see `Loss.heat_of`."""
+        return logits.clamp_min(1e-6)
+
+    def score_of(self, top: Tensor, total: Tensor) -> Tensor:
+        """The maximum; see `Loss.score_of`."""
+        return top.clamp(1e-6, 1.0)
 
 
 class Softmax(Loss):
@@ -281,6 +309,10 @@ class Softmax(Loss):
         heat = softmax(logits)
         return heat, torch.ones_like(heat.flatten(2)[..., 0])
 
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """Share of the whole map; see `Loss.heat_of`."""
+        return (logits - total).exp()
+
 
 class Joint(Loss):
     """Cross-entropy of one softmax over the pixels of a map and one more answer, "absent".
@@ -308,6 +340,14 @@ class Joint(Loss):
     def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Softmax over the pixels, and 1 − P(absent); see `Loss.read`."""
         return softmax(logits), torch.sigmoid(presence(logits))
+
+    def heat_of(self, logits: Tensor, total: Tensor) -> Tensor:
+        """Share of the whole map; see `Loss.heat_of`."""
+        return (logits - total).exp()
+
+    def score_of(self, top: Tensor, total: Tensor) -> Tensor:
+        """1 − P(absent); see `Loss.score_of`."""
+        return torch.sigmoid(total)
 
     def first_logit(self, pixels: float) -> float:
         """As likely absent as present."""
@@ -421,6 +461,13 @@ class PeakLoss(ABC):
             (batch, kinds, *size) heat that is shaped as the Gaussian about each point.
         """
 
+    def reach(self, sigma: Each) -> int:
+        """Pixels about a place that `read` looks at; raises SettingsError where not known."""
+        raise SettingsError(
+            f"the loss '{type(self).__name__}' does not say how far it looks, so maps cannot be "
+            "read in parts; shrink the image, or train with another loss"
+        )
+
     @abstractmethod
     def first_logit(self, pixels: float) -> float:
         """What every pixel of every map says before training.
@@ -464,6 +511,10 @@ class Poisson(PeakLoss):
         """Probability of a point about each pixel, and intensity; see `PeakLoss.read`."""
         heat = logits.clamp_max(-FAR).exp()
         return -torch.expm1(-_gathered(heat, sigma)), heat
+
+    def reach(self, sigma: Each) -> int:
+        """As far as the Gaussian window; see `PeakLoss.reach`."""
+        return math.ceil(3 * (max(sigma) if isinstance(sigma, Sequence) else sigma))
 
     def first_logit(self, pixels: float) -> float:
         """One point is expected on each map."""
@@ -512,6 +563,10 @@ class Focal(PeakLoss):
         """G, twice; see `PeakLoss.read`."""
         heat = torch.sigmoid(_balance(logits))
         return heat, heat
+
+    def reach(self, sigma: Each) -> int:
+        """Each pixel is read alone; see `PeakLoss.reach`."""
+        return 0
 
     def first_logit(self, pixels: float) -> float:
         """`RARE`, whatever the size."""

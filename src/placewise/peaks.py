@@ -11,6 +11,7 @@ any other.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -22,7 +23,8 @@ from torch import Tensor
 
 from placewise.decoders import tops_of_log
 from placewise.errors import ShapeError
-from placewise.geometry import FloatArray
+from placewise.gathering import Gathering, Tile
+from placewise.geometry import FloatArray, Size
 
 MOST = 1000
 """Points that are taken from every `AREA` pixels of a map at most, where nobody says otherwise."""
@@ -36,6 +38,10 @@ REACH = 3
 Pixels = NDArray[np.intp]
 
 
+FLAT = 16
+"""Pixels of the margin of a tile in which a flat top has to end, and fits have to see."""
+
+
 @dataclass(frozen=True)
 class Peaks:
     """The points of one map, the hottest first.
@@ -47,6 +53,26 @@ class Peaks:
 
     points: FloatArray
     heat: FloatArray
+
+
+@dataclass(frozen=True)
+class _Hills:
+    """Hills of one map: their pixels, their heat, and the heat about them."""
+
+    pixels: Pixels
+    heat: FloatArray
+    windows: NDArray[np.float32]
+    inside: NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Hills]) -> _Hills:
+        """Those of several tiles."""
+        return cls(
+            np.concatenate([part.pixels for part in parts]),
+            np.concatenate([part.heat for part in parts]),
+            np.concatenate([part.windows for part in parts]),
+            np.concatenate([part.inside for part in parts]),
+        )
 
 
 def find_peaks(
@@ -90,26 +116,124 @@ def find_peaks(
             "as (maps, 1 to 3 axes of at least one pixel)"
         )
     maps = heat.detach().cpu().double().numpy()
-    limit = round(most * max(1.0, math.prod(heat.shape[1:]) / AREA))
-    pixels = [_apart(*_hills(one, least), radius, limit) for one in maps]
+    limit = _limit(most, heat.shape[1:])
+    pixels = [_kept(*_hills(one, least), radius, limit) for one in maps]
     owners = np.repeat(np.arange(len(maps)), [len(one) for one in pixels])
     places = np.concatenate([*pixels, np.empty((0, axes), np.intp)])
     windows, inside = _windows(shape.detach().cpu().double().numpy(), owners, places)
-    own = np.concatenate(
-        [*(_basins(one) for one in pixels), np.empty((0, *windows.shape[1:]), bool)]
-    )
-    offsets = _offsets(windows, inside, own)
-    points = np.clip(places[:, ::-1] + offsets, -0.5, np.array(heat.shape[:0:-1]) - 0.5)
     values = maps[(owners, *places.T)]
-    ends = np.cumsum([len(one) for one in pixels])
-    return [
-        Peaks(points[end - len(one) : end], values[end - len(one) : end])
-        for one, end in zip(pixels, ends, strict=True)
-    ]
+    found, end = [], 0
+    for one in pixels:
+        part = slice(end, end := end + len(one))
+        found.append(_peaks(one, values[part], windows[part], inside[part], heat.shape[1:]))
+    return found
 
 
-def _hills(heat: FloatArray, least: float) -> tuple[Pixels, FloatArray]:
-    """(n, axes) pixels with no hotter neighbour, and their heat; one pixel for each plateau."""
+def _limit(most: int, size: Sequence[int]) -> int:
+    """Points of a map of this size at most."""
+    return round(most * max(1.0, math.prod(size) / AREA))
+
+
+def _peaks(
+    pixels: Pixels,
+    heat: FloatArray,
+    windows: FloatArray,
+    inside: NDArray[np.bool_],
+    size: Sequence[int],
+) -> Peaks:
+    """The points of hills of one map that are far enough apart, the hottest first."""
+    own = _basins(pixels)
+    points = pixels[:, ::-1] + _offsets(windows, inside, own)
+    return Peaks(np.clip(points, -0.5, np.array(size[::-1]) - 0.5), heat)
+
+
+class HillGathering(Gathering["list[Peaks]"]):
+    """What `find_peaks` finds, of maps that come tile by tile.
+
+    A flat top that goes on beyond a tile and its margin is no hill here: nothing that is `FLAT`
+    pixels wide is a point.
+
+    Args:
+        maps: number of maps.
+        whole: size of the maps.
+        read: (1, maps, *size) raw output → scores and shapes of the same size.
+        reach: pixels about a place that `read` looks at.
+        radius: see `find_peaks`.
+        least: see `find_peaks`.
+        most: see `find_peaks`.
+    """
+
+    def __init__(
+        self,
+        maps: int,
+        whole: Size,
+        read: Callable[[Tensor], tuple[Tensor, Tensor]],
+        reach: int,
+        *,
+        radius: float,
+        least: float = 0.0,
+        most: int = MOST,
+    ) -> None:
+        self.whole, self.read = whole, read
+        self.radius, self.least, self.limit = radius, least, _limit(most, whole)
+        self.margin = reach + FLAT
+        self.finite = np.ones(maps, bool)
+        self.found: list[list[_Hills]] = [[] for _ in range(maps)]
+
+    def add(self, tile: Tile) -> None:
+        """See `Gathering.add`."""
+        scores, shapes = (part[0] for part in self.read(tile.inside()[None]))
+        kept = scores.detach().cpu().double().numpy()
+        shape = shapes.detach().cpu().double().numpy()
+        self.finite &= np.isfinite(kept.reshape(len(kept), -1)).all(1)
+        origin = np.array(tile.origin)
+        low = np.array([part.start for part in tile.core])
+        high = np.array([part.stop for part in tile.core])
+        ends = zip(tile.origin, kept.shape[1:], self.whole, strict=True)
+        open_ends = [(at > 0, at + side < whole) for at, side, whole in ends]
+        for number, one in enumerate(kept):
+            pixels, heat = _hills(one, self.least, open_ends)
+            mine = ((pixels + origin >= low) & (pixels + origin < high)).all(1)
+            pixels, heat = pixels[mine], heat[mine]
+            owners = np.full(len(pixels), number)
+            windows, inside = _windows(shape, owners, pixels)
+            small = windows.astype(np.float32)
+            self.found[number].append(_Hills(pixels + origin, heat, small, inside))
+
+    def result(self) -> list[Peaks]:
+        """See `Gathering.result`."""
+        return [
+            self._read(_Hills.joined(parts))
+            if finite and parts
+            else Peaks(np.empty((0, len(self.whole))), np.empty(0))
+            for parts, finite in zip(self.found, self.finite, strict=True)
+        ]
+
+    def _read(self, hills: _Hills) -> Peaks:
+        """The points of one map, from its hills in reading order."""
+        order = np.lexsort(hills.pixels.T[::-1])
+        pixels, heat = hills.pixels[order], hills.heat[order]
+        chosen = order[_apart(pixels, heat, self.radius, self.limit)]
+        return _peaks(
+            hills.pixels[chosen],
+            hills.heat[chosen],
+            hills.windows[chosen].astype(np.float64),
+            hills.inside[chosen],
+            self.whole,
+        )
+
+
+def _hills(
+    heat: FloatArray, least: float, open_ends: Sequence[tuple[bool, bool]] = ()
+) -> tuple[Pixels, FloatArray]:
+    """(n, axes) pixels with no hotter neighbour, and their heat; one pixel for each plateau.
+
+    Args:
+        heat: (*size).
+        least: hills that are not hotter are left out.
+        open_ends: for each axis whether the map goes on before its first and behind its last
+            pixel; what is as hot as a hill there is none.
+    """
     from scipy import ndimage
 
     axes = heat.ndim
@@ -122,6 +246,11 @@ def _hills(heat: FloatArray, least: float) -> tuple[Pixels, FloatArray]:
     lower = np.where(high, -np.inf, heat)
     beside = ndimage.maximum_filter(lower, 3, mode="constant", cval=-np.inf)
     slopes = np.unique(labels[high & (beside == heat)])  # they go on beside a hotter pixel
+    for axis, ends in enumerate(open_ends):
+        outermost = [
+            labels.take(end, axis).ravel() for end, goes in zip((0, -1), ends, strict=True) if goes
+        ]
+        slopes = np.unique(np.concatenate([slopes, *outermost]))
     pixels = _middles(labels, high & ~np.isin(labels, slopes))
     return pixels, heat[tuple(pixels.T)]
 
@@ -137,18 +266,24 @@ def _middles(labels: NDArray[Any], high: NDArray[np.bool_]) -> Pixels:
     return pixels[np.sort(order[first])]
 
 
-def _apart(pixels: Pixels, heat: FloatArray, radius: float, most: int) -> Pixels:
+def _kept(pixels: Pixels, heat: FloatArray, radius: float, most: int) -> Pixels:
     """The hottest pixels, of which no two are within a radius of each other, the hottest first."""
+    return pixels[_apart(pixels, heat, radius, most)]
+
+
+def _apart(pixels: Pixels, heat: FloatArray, radius: float, most: int) -> Pixels:
+    """Which pixels these are."""
     from scipy.spatial import cKDTree
 
-    pixels = pixels[np.argsort(-heat, kind="stable")]
+    order = np.argsort(-heat, kind="stable")
+    pixels = pixels[order]
     pairs = cKDTree(pixels).query_pairs(radius + 1e-6, output_type="ndarray")
     pairs = pairs[((pixels[pairs[:, 0]] - pixels[pairs[:, 1]]) ** 2).sum(-1) <= radius**2]
     kept = [True] * len(pixels)
     for hotter, other in pairs[np.argsort(pairs[:, 0], kind="stable")].tolist():
         if kept[hotter]:
             kept[other] = False
-    found: Pixels = pixels[np.array(kept, bool)][:most]
+    found: Pixels = order[np.array(kept, bool)][:most]
     return found
 
 

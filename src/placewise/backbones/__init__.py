@@ -35,6 +35,9 @@ class Backbone(nn.Module, ABC):
         receptive_field: side in image pixels of the theoretical receptive field.
         aligned: whether pixel m of the features lies at image pixel (m + ½)·stride − ½, which
             keypoints need; a backbone that cuts the border off (valid convolutions) is not.
+        local: whether a pixel of the features reads its receptive field and nothing else, and all
+            maps move with an image that is moved by `multiple`; where that is not known, the audit
+            finds it.
         first_weights: settings that give no more than first weights; empty once a run holds
             weights of its own.
     """
@@ -48,6 +51,7 @@ class Backbone(nn.Module, ABC):
     multiple: int
     receptive_field: int
     aligned: bool = True
+    local: bool = True
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

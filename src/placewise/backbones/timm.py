@@ -39,6 +39,7 @@ class Timm(Backbone):
     """
 
     first_weights = ("weights",)
+    local = False
 
     def __init__(
         self, in_channels: int, *, model: str = "resnet18", level: int = -1, weights: str = ""

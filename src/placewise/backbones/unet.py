@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -200,7 +199,8 @@ class _Residual(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return torch.relu(maps + self.norm(self.second(self.first(maps))))
+        mixed: Tensor = self.norm(self.second(self.first(maps)))
+        return mixed.add_(maps).relu_()  # in place: a large image has no room to spare
 
 
 class _Up(nn.Module):
@@ -218,8 +218,11 @@ class _Up(nn.Module):
         self.mix = _convolution(out, out, padding_mode, spatial_dims)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        doubled = functional.interpolate(self.deep(deep), scale_factor=2.0, mode=self.linear)
-        mixed: Tensor = self.mix(torch.relu(self.norm(self.skip(skip) + doubled)))
+        mixed: Tensor = functional.interpolate(
+            self.deep(deep), scale_factor=2.0, mode=self.linear
+        ).add_(self.skip(skip))
+        mixed = self.norm(mixed).relu_()
+        mixed = self.mix(mixed)
         return mixed
 
 

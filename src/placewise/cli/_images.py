@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from placewise.cli._words import BEGUN, Pairs, import_all, parse_settings, teller
+from placewise.cli._words import BEGUN, Pairs, import_all, parse_bytes, parse_settings, teller
 
 if TYPE_CHECKING:
     from placewise.labels import Dataset
@@ -280,6 +280,7 @@ def predict(
     gate: float | None = None,
     overlays: int = 200,
     threshold: float = 0.5,
+    memory: str = "1.5GB",
     device: str = "auto",
     engine: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -315,6 +316,8 @@ def predict(
         gate: of a video: leave out keypoints with a lower score, e.g. 0.5.
         overlays: number of images that are drawn with their prediction, at most.
         threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
+        memory: what an image and all that is computed of it may take, e.g. 800MB or 4GB; an image
+            that takes more is predicted in tiles, with the same numbers.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         engine: what computes the network: torch, onnxruntime or openvino (pip install
             "placewise[fast]"); auto takes torch in float32 where that needs less than half a
@@ -324,6 +327,7 @@ def predict(
         quiet: print nothing.
     """
     import_all(plugin)
+    room = parse_bytes(memory)
     from placewise.cli._video import predict_runs
     from placewise.errors import SettingsError
     from placewise.parallel import is_first
@@ -359,6 +363,7 @@ def predict(
             threshold=threshold,
             resume=resume,
             track=track,
+            memory=room,
             progress=progress,
         )
     count = counted(about["images"], IMAGES_OF[about["axes"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -54,6 +55,20 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             settings[key.replace("-", "_")] = value
     return settings
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes with its unit; GB and GiB are told apart.
+
+    Example:
+        >>> parse_bytes("1.5GB"), parse_bytes("512 MiB"), parse_bytes("4096")
+        (1500000000, 536870912, 4096)
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(?:([kmgt])(i?)b?|b)?", text.strip().lower())
+    if not found:
+        raise PlacewiseError(f"'{text}' is no number of bytes; write e.g. 800MB, 2GB or 2GiB")
+    power = " kmgt".index(found[2] or " ")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def teller(quiet: bool) -> Callable[[str], None]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from placewise.errors import SettingsError, ShapeError
 from placewise.family import Family, Setting
+from placewise.gathering import Gathering
 from placewise.geometry import FloatArray, Size
 from placewise.labels import NOT_LABELLED
 
@@ -38,6 +39,9 @@ class Head(nn.Module, ABC):
 
     task: ClassVar[str]
     """Name of the task whose answers it gives."""
+
+    pointwise: bool = False
+    """Whether each pixel of the features is read alone; where not, the audit finds how far."""
 
     any_size: bool = True
     """Whether the head answers on images of other sizes than those it was trained on."""
@@ -228,6 +232,20 @@ class KeypointHead(GridHead):
             output: what `forward` returned.
             size: of the image proper; what lies beyond is padding, and no keypoint is put there.
         """
+
+    def gathering(self, size: Size) -> Gathering[Decoded]:
+        """What `decode` does, tile by tile.
+
+        Args:
+            size: of the image proper.
+
+        Raises:
+            SettingsError: the output is read as a whole, not as maps.
+        """
+        raise SettingsError(
+            f"the head {type(self).__name__} reads its output as a whole, so an image cannot be "
+            "predicted in tiles; shrink the image, raise --memory, or train with the head 'heatmap'"
+        )
 
     def hills(self, output: Tensor, size: Size) -> list[FloatArray]:
         """Places at which the map of each keypoint of one image has a maximum, the hottest first.

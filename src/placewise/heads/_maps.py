@@ -65,6 +65,8 @@ class DenseHead(Head):
         SettingsError: it does not.
     """
 
+    pointwise = True
+
     def __init__(
         self, in_channels: int, count: int, stride: int, spatial_dims: int, map_stride: int
     ) -> None:
@@ -115,6 +117,8 @@ class MapGrid(GridHead):
         sigma: standard deviation of the Gaussian about each keypoint, in pixels of the map.
         finer: map pixels for one pixel of the features, per axis.
     """
+
+    pointwise = True
 
     def __init__(
         self,

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from placewise.decoders import DECODERS, Decoder
+from placewise.gathering import Gathering
 from placewise.geometry import FloatArray, Size, to_image
 from placewise.heads import Decoded
+from placewise.heads._gathered import KeypointGathering, pixels_touched
 from placewise.heads._maps import FAINT, MapHead, uncertainty
 from placewise.losses import LOSSES, Loss
 from placewise.peaks import find_peaks
@@ -88,6 +90,17 @@ class Heatmap(MapHead):
         heat, scores = self.criterion.read(self.on_image(output.float(), size))
         points, stride = self.decoder(heat), self.map_stride[::-1]
         return Decoded(to_image(points, stride), scores, uncertainty(heat, points, stride))
+
+    def gathering(self, size: Size) -> Gathering[Decoded]:
+        """The same tile by tile; see `KeypointHead.gathering`."""
+        return KeypointGathering(
+            self.keypoints,
+            pixels_touched(size, self.map_stride),
+            self.map_stride,
+            self.criterion.heat_of,
+            self.criterion.score_of,
+            self.decoder,
+        )
 
     def hills(self, output: Tensor, size: Size) -> list[FloatArray]:
         """Maxima of the maps that are at least `FAINT` of the highest; see `KeypointHead.hills`."""

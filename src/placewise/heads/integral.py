@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from placewise.errors import SettingsError
+from placewise.gathering import Gathering
 from placewise.geometry import Size, to_image
 from placewise.heads import Decoded
+from placewise.heads._gathered import KeypointGathering, pixels_touched
 from placewise.heads._maps import MapHead, profiles, uncertainty
 from placewise.labels import Visibility
 from placewise.losses import certain, gaussians, normalised, presence, presence_loss, softmax
@@ -91,6 +93,17 @@ class Integral(MapHead):
             to_image(points, stride),
             torch.sigmoid(presence(logits)),
             uncertainty(maps, points, stride),
+        )
+
+    def gathering(self, size: Size) -> Gathering[Decoded]:
+        """The same tile by tile: sums of a softmax can be joined; see `KeypointHead.gathering`."""
+        return KeypointGathering(
+            self.keypoints,
+            pixels_touched(size, self.map_stride),
+            self.map_stride,
+            lambda logits, total: (logits - total).exp(),
+            lambda top, total: torch.sigmoid(total),
+            None,
         )
 
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from placewise.errors import SettingsError
+from placewise.gathering import Gathering
 from placewise.geometry import Size, to_image, to_map
+from placewise.heads._gathered import pixels_touched
 from placewise.heads._maps import MapGrid, Maps
 from placewise.losses import PEAK_LOSSES, PeakLoss
-from placewise.peaks import MOST, Peaks, find_peaks
+from placewise.peaks import MOST, HillGathering, Peaks, find_peaks
 
 SIDE = 64
 """Length of each axis of a map that is assumed where the size of the images is not known."""
@@ -144,5 +146,26 @@ class Spots(MapGrid):
             most=self.most,
             shape=shapes.flatten(0, 1),
         )
-        moved = [Peaks(to_image(one.points, self.map_stride[::-1]), one.heat) for one in found]
+        moved = self._on_image(found)
         return [moved[i : i + self.kinds] for i in range(0, len(moved), self.kinds)]
+
+    def gathering(self, size: Size) -> Gathering[list[Peaks]]:
+        """The same of one image, tile by tile.
+
+        Args:
+            size: of the image proper.
+        """
+        found = HillGathering(
+            self.kinds,
+            pixels_touched(size, self.map_stride),
+            lambda output: self.criterion.read(output, self.sigma),
+            self.criterion.reach(self.sigma),
+            radius=self.radius,
+            least=LEAST,
+            most=self.most,
+        )
+        return found.then(self._on_image)
+
+    def _on_image(self, found: Sequence[Peaks]) -> list[Peaks]:
+        """Points in pixels of the image."""
+        return [Peaks(to_image(one.points, self.map_stride[::-1]), one.heat) for one in found]

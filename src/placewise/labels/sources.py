@@ -29,6 +29,10 @@ class Source(ABC):
     def read(self, image: str) -> ImageArray:
         """(height, width, channels) of an image; raises ImageError where it cannot be read."""
 
+    def file(self, image: str) -> Path | None:
+        """The file that holds an image and nothing else; None where there is none."""
+        return None
+
     def spacing(self, image: str) -> tuple[float, ...] | None:
         """Distance of neighbouring pixels along each axis, in the order of the array's axes.
 
@@ -98,6 +102,11 @@ class Files(Source):
                 "asked for; correct where it starts and stops"
             )
         return values[cut[0] : cut[1]]
+
+    def file(self, image: str) -> Path | None:
+        """The file of an image that is no part, frame, signal or volume; see `Source.file`."""
+        path, cut = self._file(image)
+        return path if cut is None and reader_of(path) is None else None
 
     def size(self, image: str) -> Size:
         """Size of an image, from the header of its file; raises ImageError."""

@@ -5,6 +5,7 @@ inputs    how images are brought to the network
 arrays    what a user hands over as images
 plain     what has to be known of a backbone that is not ours
 network   the model, whatever it answers
+parts     huge images tile by tile
 ```
 """
 
@@ -31,9 +32,11 @@ from placewise.model.network import (
     batches_of,
     padded_size,
 )
+from placewise.model.parts import MEMORY, in_tiles, is_huge
 
 __all__ = [
     "BATCH",
+    "MEMORY",
     "PIXELS",
     "Given",
     "InputSettings",
@@ -47,6 +50,8 @@ __all__ = [
     "as_input",
     "batches_of",
     "choose_input",
+    "in_tiles",
+    "is_huge",
     "object_extent",
     "padded_size",
     "scaled_size",

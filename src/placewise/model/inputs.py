@@ -13,10 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from placewise.errors import DataError, SettingsError, ShapeError
 from placewise.family import validated
 from placewise.geometry import FloatArray, Size
-from placewise.images import PIXEL_LIMIT, as_float, is_grey, resize
+from placewise.images import (
+    LARGE,
+    PIXEL_LIMIT,
+    ImageArray,
+    as_float,
+    is_grey,
+    resize,
+)
 from placewise.labels import Dataset, KeypointSample, Sample
 from placewise.labels.names import shown
 from placewise.model.spectrogram import Spectrogram
+from placewise.resizing import Cut, resized_part
+from placewise.windows import Windows
 from placewise.wording import IMAGES_OF
 
 PIXELS = 320 * 240
@@ -312,9 +321,69 @@ def normalised(image: NDArray[np.generic]) -> NDArray[np.float32]:
     axes = tuple(range(image.ndim if image.ndim == 3 else image.ndim - 1))
     values = np.asarray(image, np.float32)
     low, high = np.percentile(values, (LOW, HIGH), axis=axes, keepdims=True)
+    return _brought(values, low, high)
+
+
+def _brought(values: NDArray[np.float32], low: Any, high: Any) -> NDArray[np.float32]:
+    """Numbers brought to where `low` and `high` are `FLOOR` and `CEILING`."""
     span = np.where(high > low, high - low, np.inf)
     shown = (values - low) / span * (CEILING - FLOOR) + FLOOR
     return np.asarray(shown.clip(0, 1), np.float32)
+
+
+def cut_of_input(image: Windows, view: InputSettings) -> tuple[Size, Cut]:
+    """Size of an image as the network sees it, and what gives parts of that.
+
+    The numbers are those of `as_input`, of which only what a part needs is read.
+
+    Args:
+        image: of two axes.
+        view: the model's input settings.
+
+    Example:
+        >>> from placewise.windows import Whole
+        >>> view = InputSettings(scale=0.5, size=(4, 4), channels=1, mean=(0.5,), std=(0.2,))
+        >>> size, cut = cut_of_input(Whole(np.zeros((9, 6, 3), np.uint8)), view)
+        >>> size, cut(slice(1, 4), slice(0, 3)).shape
+        ((4, 3), (3, 3, 1))
+    """
+    size = shown_size(image.size, view)
+    if math.prod(image.size) <= LARGE:
+        whole = as_input(image.cut(*(slice(0, side) for side in image.size)), view)
+        return size, lambda rows, columns: whole[rows, columns]
+    levels = _levels(image) if view.normalise == "each" else None
+
+    def given(rows: slice, columns: slice) -> ImageArray:
+        pixels = image.cut(rows, columns)
+        if levels is None:
+            return pixels
+        return _channels(_brought(pixels.astype(np.float32), *levels), view.channels)
+
+    def cut(rows: slice, columns: slice) -> NDArray[np.float32]:
+        if size == image.size:
+            shown = given(rows, columns)
+        else:
+            shown = resized_part(given, image.size, size, (rows, columns))
+        return shown if levels is not None else _channels(_unit(shown, view.white), view.channels)
+
+    return size, cut
+
+
+def _levels(image: Windows) -> tuple[np.float32, np.float32]:
+    """Percentiles `LOW` and `HIGH` of all numbers of an image, from how often each occurs."""
+    counts = np.zeros(np.iinfo(image.dtype).max + 1, np.int64)
+    tall, wide = image.size
+    step = max(1, LARGE // wide)
+    for top in range(0, tall, step):
+        pixels = image.cut(slice(top, min(top + step, tall)), slice(0, wide))
+        counts += np.bincount(pixels.ravel(), minlength=len(counts))
+    below = counts.cumsum()
+    found = []
+    for percent in (LOW, HIGH):
+        at = percent / 100 * (int(below[-1]) - 1)
+        first, second = np.searchsorted(below, [math.floor(at), math.ceil(at)], "right")
+        found.append(np.float32(first + (second - first) * (at - math.floor(at))))
+    return found[0], found[1]
 
 
 def _white(images: Sequence[NDArray[np.generic]]) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from placewise.backbones import BACKBONES
 from placewise.errors import SettingsError, ShapeError
 from placewise.family import Setting, complete_settings
+from placewise.gathering import Gathering
 from placewise.geometry import Size
 from placewise.graph.undisturbed import undisturbed
 from placewise.heads import HEADS, Head
@@ -24,6 +25,7 @@ from placewise.images import ImageArray
 from placewise.labels.names import repeated, shown, why_unfit
 from placewise.model.arrays import AXES, images_of
 from placewise.model.inputs import InputSettings, Spacing, as_input
+from placewise.model.parts import MEMORY, huge_of
 from placewise.model.plain import facts_of, zeros
 from placewise.model.tiles import LARGE, tiled
 from placewise.paddings import PADDINGS
@@ -238,6 +240,22 @@ class Network(nn.Module, ABC, Generic[P]):
         """
         return {"output": output}
 
+    def gathering(self, shown: Size, size: Size, image: str) -> Gathering[P]:
+        """What `decode` does for one image whose raw output comes tile by tile.
+
+        Args:
+            shown: size of the image at the network's scale, before it was padded.
+            size: of the image itself, in whose pixels to answer.
+            image: its name.
+
+        Raises:
+            SettingsError: the answer needs the maps of the whole image.
+        """
+        raise SettingsError(
+            f"the head {type(self.head).__name__} needs the maps of the whole image, so it cannot "
+            "be predicted in tiles; cut or shrink the image, or raise --memory"
+        )
+
     def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:
         """Names, or numbers where none are given: as many as the head answers."""
         with undisturbed(self), torch.no_grad():
@@ -366,6 +384,11 @@ class Network(nn.Module, ABC, Generic[P]):
         output: Tensor = self.head(self._features(padded)).float()
         return output
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Raw output of the head for images (batch, channels, *size) that are padded already."""
+        output: Tensor = self.head(self.features(images.to(self.mean)))
+        return output
+
     def _features(self, images: Tensor) -> Tensor:
         """The features of images of any size: tile by tile where they are large."""
         field = getattr(self.backbone, "receptive_field", None)
@@ -373,7 +396,7 @@ class Network(nn.Module, ABC, Generic[P]):
             return self.features(images)
         return tiled(self.features, images, field=field, multiple=self.multiple, stride=self.stride)
 
-    def predict(self, images: Any, *, batch_size: int = BATCH) -> Any:
+    def predict(self, images: Any, *, batch_size: int = BATCH, memory: int = MEMORY) -> Any:
         """Predictions for one image or many.
 
         Args:
@@ -382,6 +405,8 @@ class Network(nn.Module, ABC, Generic[P]):
                 iterable of any of these. Images may be of any size that the head takes. A model of
                 signals takes L or L×C, one of volumes D×H×W or D×H×W×C, of any numbers.
             batch_size: images that are predicted together where neighbours have one size.
+            memory: bytes that an image, its maps and what is computed of them may take; an array,
+                or the one file that is named, is predicted in tiles where it takes more.
 
         Returns:
             One prediction for one image, else a list of them in the order of the images.
@@ -390,6 +415,8 @@ class Network(nn.Module, ABC, Generic[P]):
             ShapeError: an array or tensor that is no image.
             ImageError: a file that cannot be read.
         """
+        if (huge := huge_of(images, self, memory)) is not None:
+            return huge
         named, several = images_of(images, self.input.image_axes)
         found: list[P] = []
         for names, arrays in batches_of(

@@ -33,7 +33,7 @@ from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labels import Files, Source
 from placewise.labels.names import shown
-from placewise.model import Network, unlike
+from placewise.model import MEMORY, Network, unlike
 from placewise.parallel import rank
 from placewise.prediction.choosing import (
     AUTO,
@@ -44,6 +44,7 @@ from placewise.prediction.choosing import (
     lanes_of,
     of_first,
 )
+from placewise.prediction.huge import Huge
 from placewise.prediction.journal import Batch, Journal, order_of
 from placewise.prediction.pipeline import Read, first_padded, predicted
 from placewise.prediction.shards import Share, refuse_tracks, together
@@ -77,6 +78,7 @@ def predict(
     track: bool = False,
     frames: slice | None = None,
     others: bool = True,
+    memory: int = MEMORY,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict images and write what was found; for arrays in memory see `load_model`.
@@ -102,6 +104,8 @@ def predict(
         track: give objects their identities over the images, in the natural order of their names.
         frames: of a video, which are predicted; by default all.
         others: write files for other programs too.
+        memory: bytes that an image, its maps and what is computed of them may take; an image that
+            takes more is predicted in tiles.
         progress: called with (done, total).
 
     Returns:
@@ -141,14 +145,15 @@ def predict(
     journal = share.open(out, order_of(images, names, run, options), resume=resume)
     if journal.finished is not None:
         return journal.finished
-    for note in unlike(_some(source, names), run.facts.model.input):
+    huge = Huge(model, source, memory)
+    for note in unlike(_some(source, names, huge), run.facts.model.input):
         _LOG.warning(note)
     if follower and journal.done:
         _replay(follower, journal, out / "predictions.csv")
     first = share.start + journal.done
-    lanes = lanes_of(on, len(share))
-    choice = _engine(run, model, source, names, lanes, journal, (engine, precision))
-    for batch, found in predicted(model, source, names[first : share.stop], lanes, first):
+    lanes = lanes_of(on, 1 if any(map(huge.holds, _spread(names))) else len(share))
+    choice = _engine(run, model, huge, names, lanes, journal, (engine, precision))
+    for batch, found in predicted(model, huge, names[first : share.stop], lanes, first):
         left = max(0, overlays - share.start - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
@@ -164,17 +169,23 @@ def predict(
     return share.end(journal, out, lambda whole: _ended(task, run, whole, root, out, told, choice))
 
 
-def _some(source: Source, names: Sequence[str]) -> Iterator[ImageArray]:
+def _some(source: Source, names: Sequence[str], huge: Huge) -> Iterator[ImageArray]:
     """A few of the images, spread over all of them."""
-    for name in names[:: -(-len(names) // LOOKED_AT)]:
+    for name in _spread(names):
         with contextlib.suppress(ImageError):
-            yield source.read(name)
+            if not huge.holds(name):
+                yield source.read(name)
+
+
+def _spread(names: Sequence[str]) -> Sequence[str]:
+    """`LOOKED_AT` of the names at most, spread over all of them."""
+    return names[:: max(1, -(-len(names) // LOOKED_AT))]
 
 
 def _engine(
     run: Run,
     model: Network[Any],
-    source: Source,
+    huge: Huge,
     names: Sequence[str],
     lanes: Lanes,
     journal: Journal,
@@ -184,7 +195,7 @@ def _engine(
 
     Of several processes the first one chooses, so that all say the same.
     """
-    images = first_padded(model, source, names)
+    images = first_padded(model, huge, names)
     if images is None:  # none can be read
         return Choice()
     chooser = Chooser(run, model, lanes)
@@ -206,7 +217,7 @@ def _replay(follower: Follower[Any], journal: Journal, file: Path) -> None:
 
 
 def _finished(
-    found: Sequence[tuple[ImageArray, Any]],
+    found: Sequence[tuple[ImageArray | None, Any]],
     batch: Sequence[Read],
     header: Sequence[str] | None,
 ) -> Batch:
@@ -224,13 +235,15 @@ def _finished(
 def _draw(
     task: Task[Any, Any],
     model: Network[Any],
-    found: Sequence[tuple[ImageArray, Any]],
+    found: Sequence[tuple[ImageArray | None, Any]],
     source: Source,
     folder: Path,
     threshold: float,
 ) -> None:
-    """An overlay for each, in subfolders like those of the images."""
+    """An overlay for each that was held, in subfolders like those of the images."""
     for image, one in found:
+        if image is None:
+            continue
         target = folder / f"{one.image.removesuffix('.png')}.png"
         make_folder(target.parent)
         spacing = source.spacing(one.image)

@@ -26,10 +26,10 @@ from torch import Tensor
 
 from placewise.errors import ImageError, SettingsError, ShapeError
 from placewise.images import ImageArray
-from placewise.labels import Source
 from placewise.labels.names import has_control
 from placewise.model import BATCH, Network, Scaled
 from placewise.prediction.choosing import Lanes
+from placewise.prediction.huge import HUGE, Huge
 from placewise.prediction.shards import BLOCK
 
 AHEAD = 2 * BATCH
@@ -47,7 +47,8 @@ class Read:
         name: of the image.
         image: as its source gives it.
         scaled: the same at the network's scale.
-        fault: why it was passed over; empty where it was not.
+        fault: why it was passed over; empty where it was not, `HUGE` where it is predicted in
+            tiles.
     """
 
     name: str
@@ -56,45 +57,49 @@ class Read:
     fault: str = ""
 
 
-Found = list[tuple[ImageArray, Any]]
-"""(image, prediction) of the images of a batch that could be read."""
+Found = list[tuple[ImageArray | None, Any]]
+"""(image, prediction) of the images of a batch that could be read; no image of a huge one."""
 
 
-def read(model: Network[Any], source: Source, name: str) -> Read:
-    """Read an image and bring it to the network's scale."""
+def read(model: Network[Any], huge: Huge, name: str) -> Read:
+    """Read an image and bring it to the network's scale; a huge one is left where it is."""
     if has_control(name):
         return Read(name, fault="its name holds a line break or no text; rename the file")
     try:
-        image = source.read(name)
-        scaled = model.prepared(image, source.spacing(name))
+        if huge.holds(name):
+            return Read(name, fault=HUGE)
+        image = huge.source.read(name)
+        scaled = model.prepared(image, huge.source.spacing(name))
         model.margins(scaled.shape[:-1])
     except (ImageError, SettingsError, ShapeError) as error:
         return Read(name, fault=str(error))
     return Read(name, image, scaled)
 
 
-def first_padded(model: Network[Any], source: Source, names: Sequence[str]) -> Tensor | None:
+def first_padded(model: Network[Any], huge: Huge, names: Sequence[str]) -> Tensor | None:
     """The first image that can be read as a padded batch; None where there is none."""
     for name in names:
-        scaled = read(model, source, name).scaled
+        scaled = read(model, huge, name).scaled
         if scaled is not None:
             return model.padded(scaled)
     return None
 
 
 def batches(
-    model: Network[Any], source: Source, names: Sequence[str], first: int = 0
+    model: Network[Any], huge: Huge, names: Sequence[str], first: int = 0
 ) -> Iterator[list[Read]]:
     """Images in order, read ahead, together as far as neighbours have one size.
 
-    An image that cannot be read belongs to the batch in which its turn comes. `first` is the
-    number of the first name among all images: no batch crosses a multiple of `BLOCK`.
+    An image that cannot be read belongs to the batch in which its turn comes; a huge one is a batch
+    of its own. `first` is the number of the first name among all images: no batch crosses a
+    multiple of `BLOCK`.
     """
     held: list[Read] = []
     shape: tuple[int, ...] | None = None
-    for number, one in enumerate(_ahead(model, source, names), first):
+    for number, one in enumerate(_ahead(model, huge, names), first):
         other = one.scaled is not None and shape not in (None, one.scaled.shape)
-        if held and (other or len(held) == BATCH or number % BLOCK == 0):
+        alone = bool(held) and HUGE in (one.fault, held[-1].fault)
+        if held and (other or alone or len(held) == BATCH or number % BLOCK == 0):
             yield held
             held, shape = [], None
         held.append(one)
@@ -103,57 +108,61 @@ def batches(
         yield held
 
 
-def _ahead(model: Network[Any], source: Source, names: Sequence[str]) -> Iterator[Read]:
+def _ahead(model: Network[Any], huge: Huge, names: Sequence[str]) -> Iterator[Read]:
     """Images in order, while up to `AHEAD` of them are being read."""
     with ThreadPoolExecutor(READERS) as readers:
         left = iter(names)
-        waiting = deque(readers.submit(read, model, source, name) for name in islice(left, AHEAD))
+        waiting = deque(readers.submit(read, model, huge, name) for name in islice(left, AHEAD))
         try:
             while waiting:
                 first = waiting.popleft()
-                waiting.extend(readers.submit(read, model, source, n) for n in islice(left, 1))
+                waiting.extend(readers.submit(read, model, huge, n) for n in islice(left, 1))
                 yield first.result()
         finally:
             readers.shutdown(cancel_futures=True)
 
 
 def predicted(
-    model: Network[Any], source: Source, names: Sequence[str], lanes: Lanes, first: int = 0
+    model: Network[Any], huge: Huge, names: Sequence[str], lanes: Lanes, first: int = 0
 ) -> Iterator[tuple[list[Read], Found]]:
     """Batches of images with what was found on them, in order.
 
     Args:
         model: the model, with its engine.
-        source: reads the images.
+        huge: reads the images, and predicts huge ones.
         names: of the images.
         lanes: how many batches are computed at once.
         first: number of the first name among all images.
     """
-    under_way: deque[tuple[list[Read], Future[Found]]] = deque()
+    under_way: deque[Future[tuple[list[Read], Found]]] = deque()
     with _threads(lanes.threads), ThreadPoolExecutor(lanes.calls) as workers:
         try:
-            for batch in batches(model, source, names, first):
-                under_way.append((batch, workers.submit(_found, model, batch)))
+            for batch in batches(model, huge, names, first):
+                under_way.append(workers.submit(_found, model, huge, batch))
                 if len(under_way) > lanes.calls:
-                    done, found = under_way.popleft()
-                    yield done, found.result()
+                    yield under_way.popleft().result()
             while under_way:
-                done, found = under_way.popleft()
-                yield done, found.result()
+                yield under_way.popleft().result()
         finally:
             workers.shutdown(cancel_futures=True)
 
 
-def _found(model: Network[Any], batch: Sequence[Read]) -> Found:
-    """What the model finds on the images of a batch that could be read."""
+def _found(model: Network[Any], huge: Huge, batch: list[Read]) -> tuple[list[Read], Found]:
+    """The batch, and what the model finds on its images that could be read."""
+    if batch[0].fault == HUGE:
+        name = batch[0].name
+        try:
+            return [Read(name)], [(None, huge.predicted(name))]
+        except (ImageError, SettingsError) as error:
+            return [Read(name, fault=str(error))], []
     able = [(one.name, one.image, one.scaled) for one in batch if one.scaled is not None]
     if not able:
-        return []
+        return batch, []
     arrays = [image for _, image, _ in able if image is not None]
     sizes = [image.shape[:-1] for image in arrays]
     scaled = np.stack([one for _, _, one in able])
     found = model.predict_scaled(scaled, sizes, [name for name, _, _ in able])
-    return list(zip(arrays, found, strict=True))
+    return batch, list(zip(arrays, found, strict=True))
 
 
 @contextlib.contextmanager

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from placewise.errors import SettingsError
+from placewise.gathering import Gathering
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
-from placewise.heads import KeypointHead
+from placewise.heads import Decoded, KeypointHead
 from placewise.labels import KeypointSample, Visibility
 from placewise.metrics import errors
 from placewise.model import Network, Spacing, shown_size
@@ -65,7 +66,18 @@ class KeypointModel(Network[KeypointPrediction]):
         self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
     ) -> list[KeypointPrediction]:
         """Keypoints off the maps; see `Network.decode`."""
-        decoded = self.head.decode(output, shown)
+        return self._answers(self.head.decode(output, shown), shown, sizes, images)
+
+    def gathering(self, shown: Size, size: Size, image: str) -> Gathering[KeypointPrediction]:
+        """The same tile by tile; see `Network.gathering`."""
+        return self.head.gathering(shown).then(
+            lambda decoded: self._answers(decoded, shown, [size], [image])[0]
+        )
+
+    def _answers(
+        self, decoded: Decoded, shown: Size, sizes: Sequence[Size], images: Sequence[str]
+    ) -> list[KeypointPrediction]:
+        """Predictions in pixels of the images."""
         parts = (decoded.keypoints, decoded.scores, decoded.uncertainty)
         keypoints, scores, uncertainty = (part.double().cpu().numpy() for part in parts)
         factor = self.calibration.get("factor")

@@ -29,6 +29,7 @@ from placewise.task import Calibration, Needs, Progress, Scored, Task, Validatio
 from placewise.tasks.masks import check, report, scoring
 from placewise.tasks.masks.demo import DEMO
 from placewise.tasks.masks.drawing import compared, outlined
+from placewise.tasks.masks.huge import HugeMask
 from placewise.tasks.masks.items import MaskItems
 from placewise.tasks.masks.model import MaskModel
 from placewise.tasks.masks.overlap import dices, pooled_dice
@@ -233,7 +234,9 @@ class Masks(Task[MaskSample, MaskPrediction]):
         """Scores, each class, the border, and the worst and best images."""
         return report.sections(scores, DICE, best, worst)
 
-    def save(self, one: MaskPrediction, folder: Path, source: Path | None = None) -> None:
+    def save(
+        self, one: MaskPrediction | HugeMask, folder: Path, source: Path | None = None
+    ) -> None:
         """The mask itself; see `MaskPrediction.save`."""
         one.save(folder, source)
 

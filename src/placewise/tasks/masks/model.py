@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
+from placewise.errors import SettingsError
+from placewise.gathering import Gathering
 from placewise.geometry import Size
 from placewise.heads.masks import Masks as MaskHead
 from placewise.mask_losses import probabilities
 from placewise.model import Network
+from placewise.tasks.masks.huge import MaskGathering
 from placewise.tasks.masks.prediction import MaskPrediction
 
 LINEAR = ("linear", "bilinear", "trilinear")
@@ -64,6 +68,16 @@ class MaskModel(Network[MaskPrediction]):
             chances = chances.narrow(axis, 0, side)
         found = zip(chances, images, sizes, strict=True)
         return [self._one(maps, image, size) for maps, image, size in found]
+
+    def gathering(self, shown: Size, size: Size, image: str) -> Gathering[Any]:
+        """The same tile by tile, into a file; see `Network.gathering`."""
+        if len(self.names) > 255 or len(size) != 2:
+            raise SettingsError(
+                f"got {len(self.names)} classes and {len(size)} axes; a mask that is written part "
+                "by part has at most 255 classes and 2 axes: cut or shrink the image"
+            )
+        stride, threshold = self.head.map_stride, self.threshold
+        return MaskGathering(self.names, image, shown, size, stride, threshold)
 
     def _one(self, chances: Tensor, image: str, size: Size) -> MaskPrediction:
         """The prediction from probabilities (classes, *shown)."""

@@ -85,14 +85,19 @@ def _png(mask: NDArray[Any]) -> bytes:
 
     from PIL import Image
 
-    from placewise.report.style import mark
-
     if mask.max(initial=0) > 255:
         image = Image.fromarray(mask.astype(np.uint16))
     else:
         image = Image.frombytes("P", mask.shape[::-1], mask.astype(np.uint8).tobytes())
-        table = [(0, 0, 0), *(mark(k)[0] for k in range(255))]
-        image.putpalette([value for colour in table for value in colour])
+        image.putpalette(colours())
     written = BytesIO()
     image.save(written, "PNG", optimize=False)
     return written.getvalue()
+
+
+def colours() -> list[int]:
+    """Red, green and blue of the colours that classes have in a PNG, the background first."""
+    from placewise.report.style import mark
+
+    table = [(0, 0, 0), *(mark(k)[0] for k in range(255))]
+    return [value for colour in table for value in colour]

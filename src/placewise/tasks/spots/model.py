@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from placewise.gathering import Gathering
 from placewise.geometry import Size, ratio_of, rescale
 from placewise.heads.spots import Spots
 from placewise.model import Network
+from placewise.peaks import Peaks
 from placewise.tasks.spots.prediction import THRESHOLD, SpotPrediction
 
 
@@ -38,19 +40,27 @@ class SpotModel(Network[SpotPrediction]):
         self, output: Tensor, shown: Size, sizes: Sequence[Size], images: Sequence[str]
     ) -> list[SpotPrediction]:
         """Spots off the maps; see `Network.decode`."""
+        decoded = self.head.decode(output, shown)
+        parts = zip(decoded, sizes, images, strict=True)
+        return [self._answer(of_kind, shown, size, image) for of_kind, size, image in parts]
+
+    def gathering(self, shown: Size, size: Size, image: str) -> Gathering[SpotPrediction]:
+        """The same tile by tile; see `Network.gathering`."""
+        return self.head.gathering(shown).then(
+            lambda of_kind: self._answer(of_kind, shown, size, image)
+        )
+
+    def _answer(
+        self, of_kind: Sequence[Peaks], shown: Size, size: Size, image: str
+    ) -> SpotPrediction:
+        """The spots of all kinds on one image, the surest first."""
         held = self.calibration.get("thresholds", {})
         thresholds = np.array([float(held.get(name, THRESHOLD)) for name in self.names])
+        scores = np.concatenate([one.heat for one in of_kind])
+        kinds = np.repeat(np.arange(len(of_kind)), [len(one.heat) for one in of_kind])
+        points = np.concatenate([one.points for one in of_kind])
+        order = np.argsort(-scores, kind="stable")
+        places = rescale(points, ratio_of(shown, size))[order]
+        candidates = places, kinds[order], scores[order]
         tolerance = self.calibration.get("tolerance_px")
-        found = []
-        decoded = self.head.decode(output, shown)
-        for of_kind, size, image in zip(decoded, sizes, images, strict=True):
-            scores = np.concatenate([one.heat for one in of_kind])
-            kinds = np.repeat(np.arange(len(of_kind)), [len(one.heat) for one in of_kind])
-            points = np.concatenate([one.points for one in of_kind])
-            order = np.argsort(-scores, kind="stable")
-            places = rescale(points, ratio_of(shown, size))[order]
-            candidates = places, kinds[order], scores[order]
-            found.append(
-                SpotPrediction(self.names, image, size, *candidates, thresholds, tolerance)
-            )
-        return found
+        return SpotPrediction(self.names, image, size, *candidates, thresholds, tolerance)
