@@ -125,11 +125,7 @@ def predict(
     axes = run.facts.model.input.image_axes
     root, source, names = _listed(images, axes, frames)
     _check_place(out, images)
-    if not (overlays >= 0 and 0 <= threshold <= 1):
-        raise SettingsError(
-            f"got {overlays} overlays and the threshold {threshold}; overlays are 0 or more, and "
-            "the threshold is from 0 to 1"
-        )
+    _check_numbers(overlays, threshold)
     on = device_of(device)
     check_asked(engine, precision, on)
     options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
@@ -167,6 +163,19 @@ def predict(
             progress(journal.done, len(share))
     told = threshold if others else None
     return share.end(journal, out, lambda whole: _ended(task, run, whole, root, out, told, choice))
+
+
+def _check_numbers(overlays: int, threshold: float) -> None:
+    """Refuse numbers that cannot be.
+
+    Raises:
+        SettingsError: says which can.
+    """
+    if not (overlays >= 0 and 0 <= threshold <= 1):
+        raise SettingsError(
+            f"got {overlays} overlays and the threshold {threshold}; overlays are 0 or more, and "
+            "the threshold is from 0 to 1"
+        )
 
 
 def _some(source: Source, names: Sequence[str], huge: Huge) -> Iterator[ImageArray]:

@@ -100,8 +100,7 @@ def begin(
     task = task.for_model(model)
     augmentation = _augmentation(task, dataset, samples, settings)
     model = _mirrored(model, augmentation, settings)
-    _LOG.info(_summary(dataset, splits, model))
-    for note in task.notes(dataset):
+    for note in (_summary(dataset, splits, model), *task.notes(dataset)):
         _LOG.info(note)
     digests = {s.image: dataset.images.digest(s.image) for s in dataset.samples}
     torch.manual_seed(settings.seed)
@@ -125,13 +124,12 @@ def begin(
         "model": reopened(model),
         "training": resolved.model_dump(mode="json") | {"augmentation": augmentation.as_dict()},
     }
-    facts = validated(RunFacts, held)
     _LOG.info(_length(resolved, batch_size, seconds))
     if writer is not None:
         writer.check()
     if places:
         keep_places(places, out)
-    return Run.create(out, facts, digests)
+    return Run.create(out, validated(RunFacts, held), digests)
 
 
 def _length(settings: TrainingSettings, batch_size: int, seconds: float) -> str:
