@@ -114,6 +114,7 @@ def furnish(folder: Path) -> Path:
     shutil.copytree(folder / "my_folder" / "images", folder / "new_images")
     shutil.copytree(folder / "my_folder" / "images", folder / "my_images")
     shutil.copy(folder / "new_images" / "000.png", folder / "image.png")
+    Image.open(folder / "image.png").save(folder / "slide.tif")
     _noise(folder / "more_digits", 28, 4)
     _deeplabcut(folder / "my_folder")
     _classes(folder / "folder_of_classes")

@@ -299,9 +299,9 @@ def test_a_seed_gives_all_arms_the_same_batches(bars: Path, tmp_path: Path, monk
     plan = a_plan(bars)
     step = Trainer._one_step
 
-    def watched(self, objective, batch):
+    def watched(self, objective, batch, rate):
         shown.setdefault(self.settings.head, []).append(batch[0].clone())
-        return step(self, objective, batch)
+        return step(self, objective, batch, rate)
 
     monkeypatch.setattr(Trainer, "_one_step", watched)
     trial = Trial(learning_rate=0.01, weight_decay=0.0)

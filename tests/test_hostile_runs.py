@@ -506,7 +506,7 @@ def test_random_edits_change_nothing_or_are_refused(home: Path) -> None:
     tried = program(home, "edits-200", seed=1)
     assert not faults(tried, {"error", "same"})
     ends = [one["end"] for one in tried]
-    assert min(ends.count("error"), ends.count("same")) >= 5
+    assert min(ends.count("error"), ends.count("same")) >= 3
 
 
 def test_random_edits_without_stamps_never_break(home: Path) -> None:

@@ -47,6 +47,7 @@ class UNet(Backbone):
             need 2 or 1, which costs 4 or 16 times as much for the same width.
 
     Example:
+        >>> import torch
         >>> net = UNet(1, width=32, depth=2)
         >>> net(torch.zeros(1, 1, 32, 48)).shape, net.multiple
         (torch.Size([1, 16, 8, 12]), 16)

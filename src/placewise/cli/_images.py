@@ -184,7 +184,7 @@ def train(
             and slower.
         spectrogram: show signals to the network as maps of frequency and time; for classes.
         mirrors: predict masks and single objects as the mean over an image and its mirrored
-            copies: two to four times the work for slightly better outlines.
+            copies, which is two to four times the work for slightly better outlines.
         batch_size: images in a step; 8 for keypoints, 32 for classes by default.
         learning_rate: peak of the learning rate.
         num_workers: processes that prepare batches; 0 (the default): a thread beside the network.

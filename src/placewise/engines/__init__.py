@@ -150,3 +150,8 @@ def write_network(network: Network[Any], file: Path) -> None:
 
 
 ENGINES = Family("engine", Engine, "placewise.engines")
+
+
+def __getattr__(name: str) -> type:
+    """The members by their classes' names, loaded when they are asked for."""
+    return ENGINES.class_named(name)
