@@ -175,14 +175,8 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         return {"radius": max(LEAST_RADIUS, round(extent / 8, 1))} if extent else {}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Images are mirrored and turned by any angle: spots have no direction.
-
-        Time has one, so signals are not mirrored. Every second one is upside down instead: which
-        way an event points depends on how the electrode or the probe was joined.
-        """
-        if spots_of(dataset).axes == 1:
-            return {"flip": False, "invert": True}
-        return {"flip": True, "rotate": 180.0}
+        """Images are mirrored and turned by any angle: spots have no direction, but time has."""
+        return {"flip": False} if spots_of(dataset).axes == 1 else {"flip": True, "rotate": 180.0}
 
     def stamp(self, sample: KeypointSample) -> bytes:
         """Coordinates, visibility and ignored boxes."""
