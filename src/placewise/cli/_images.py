@@ -338,7 +338,7 @@ def predict(
     if len(runs_and_images) < 2:
         raise SettingsError("name the folder of a run, then the images or the video")
     *runs, images = runs_and_images
-    more = {"start": start, "stop": stop, "step": step, "draw": video or None}
+    more: dict[str, object] = {"start": start, "stop": stop, "step": step, "draw": video or None}
     more |= {"smooth": smooth, "gate": gate}
     where = {"device": device, "engine": engine, "precision": precision}
     if predict_runs(runs, images, out, more, where, resume, threshold, quiet):
