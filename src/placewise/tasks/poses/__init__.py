@@ -86,6 +86,9 @@ Samples = Sequence[KeypointSample]
 Found = Sequence[PosePrediction]
 Held = Scored[KeypointSample, PosePrediction]
 
+OTHER_LIGHT = {"brightness": 0.5, "contrast": 0.5, "gamma": 0.8, "colour": 0.5, "noise": 0.08}
+"""How images in colour are changed: photographs come from other rooms and under other lamps."""
+
 
 @dataclass(frozen=True)
 class PoseTarget(Target):
@@ -207,13 +210,14 @@ class Poses(Task[KeypointSample, PosePrediction]):
 
         Images are mirrored as for keypoints. They are turned by twice the standard deviation of the
         objects' own angles, by 15° at least, and all the way round where objects lie in any
-        direction: then no direction is a hint.
+        direction: then no direction is a hint. Images in colour are changed as `OTHER_LIGHT` says.
         """
         labels = _poses(dataset)
         objects = np.concatenate([one.points[one.located.any(1)] for one in samples])
         rotate = turning(objects)
         flip = not unpaired(labels.names, labels.symmetry)
-        return {"flip": flip, "rotate": rotate, "shear": 5.0}
+        seen = OTHER_LIGHT if samples and dataset.image(samples[0].image).shape[-1] > 1 else {}
+        return {"flip": flip, "rotate": rotate, "shear": 5.0, **seen}
 
     def stamp(self, sample: KeypointSample) -> bytes:
         """Coordinates, visibility and crowds."""
