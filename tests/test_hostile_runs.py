@@ -509,6 +509,7 @@ def test_random_edits_change_nothing_or_are_refused(home: Path) -> None:
     assert min(ends.count("error"), ends.count("same")) >= 3
 
 
+@pytest.mark.slow
 def test_random_edits_without_stamps_never_break(home: Path) -> None:
     tried = program(home, "bare-200", seed=2)
     assert not faults(tried, {"error", "same", "other"})

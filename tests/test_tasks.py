@@ -145,6 +145,14 @@ def test_new_images_are_predicted(case: Case, tmp_path: Path) -> None:
     assert header.split(",")[:1] == ["image"]
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(name, marks=() if name in ("classes", "spots") else pytest.mark.slow)
+        for name in sorted(MADE)
+    ],
+    indirect=True,
+)
 def test_arms_are_compared(case: Case, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     head = task_named(case.name).head

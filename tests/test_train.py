@@ -192,8 +192,15 @@ def wait_for_steps(run: Path, step: int) -> None:
     raise AssertionError("the run took no steps within a minute")
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGTERM, "2"),
+        (signal.SIGINT, "0"),
+        pytest.param(signal.SIGTERM, "0", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, "2", marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_with_a_checkpoint_and_is_documented(
     squares: Path, tmp_path: Path, number: signal.Signals, workers: str
 ) -> None:
