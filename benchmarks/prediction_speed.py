@@ -41,10 +41,11 @@ from placewise.engines import ENGINES
 from placewise.formats import read_dataset
 from placewise.images import list_images, read_image
 from placewise.labels import Files
-from placewise.model import BATCH
+from placewise.model import BATCH, MEMORY
 from placewise.onnx_files import able
 from placewise.prediction import predict
 from placewise.prediction.choosing import Choice, Chooser, Lanes, lanes_of
+from placewise.prediction.huge import Huge
 from placewise.prediction.pipeline import batches, predicted
 from placewise.prediction.video import predict_video
 from placewise.run import Run
@@ -89,14 +90,16 @@ def per_second(count: int, began: float) -> float:
 
 def reading(run: Run, images: Path, names: list[str]) -> float:
     model, began = run.model(), time.perf_counter()
-    count = sum(len(batch) for batch in batches(model, Files(images), names))
+    count = sum(len(batch) for batch in batches(model, Huge(model, Files(images), MEMORY), names))
     return per_second(count, began)
 
 
 def network(run: Run, choice: Choice, images: Path, names: list[str], lanes: Lanes) -> float:
     """Batches that are in memory already, as many at once as `predict` has."""
     model = run.model()
-    shown = np.stack([one.scaled for one in next(batches(model, Files(images), names))])
+    shown = np.stack(
+        [one.scaled for one in next(batches(model, Huge(model, Files(images), MEMORY), names))]
+    )
     padded, before = model.padded(shown), torch.get_num_threads()
     torch.set_num_threads(lanes.threads)
     engine = Chooser(run, model, lanes).held(choice, padded[:1])
@@ -113,7 +116,7 @@ def before_engines(run: Run, images: Path, names: list[str]) -> float:
     """The modules as they are, a batch after the other, while the next images are read."""
     model, began = run.model(), time.perf_counter()
     count = 0
-    for batch in batches(model, Files(images), names):
+    for batch in batches(model, Huge(model, Files(images), MEMORY), names):
         shown = np.stack([one.scaled for one in batch])
         sizes = [one.image.shape[:2] for one in batch]
         found = model.predict_scaled(shown, sizes, [one.name for one in batch])
@@ -124,10 +127,13 @@ def before_engines(run: Run, images: Path, names: list[str]) -> float:
 def stages(run: Run, choice: Choice, images: Path, names: list[str], lanes: Lanes) -> float:
     """All but journal and files: what the pipeline itself reaches."""
     model = run.model()
-    first = next(batches(model, Files(images), names[:1]))
+    first = next(batches(model, Huge(model, Files(images), MEMORY), names[:1]))
     model.engine = Chooser(run, model, lanes).held(choice, model.padded(first[0].scaled))
     began = time.perf_counter()
-    count = sum(len(found) for _, found in predicted(model, Files(images), names, lanes))
+    count = sum(
+        len(found)
+        for _, found in predicted(model, Huge(model, Files(images), MEMORY), names, lanes)
+    )
     return per_second(count, began)
 
 
@@ -240,7 +246,8 @@ def main() -> None:
             for precision in ENGINES[name].precisions
         ]  # fmt: skip
         result: dict = {
-            "command": " ".join(["python", *sys.argv]).replace(str(Path.cwd()), "."),
+            "command": "python benchmarks/prediction_speed.py --run RUN --source openfield_mouse "
+            f"--images {given.images} --frames {given.frames}",
             "lanes": [lanes.calls, lanes.threads],
             "batch": BATCH,
             "reading": reading(run, images, names),
