@@ -1052,14 +1052,14 @@ def labelling_queue(found: dict) -> str:
                 percent(one["within_5_px"]),
                 one["error_20_px"],
                 one["error_40_by_queue_px"],
-                one["error_40_by_kmeans_px"],
+                one.get("error_40_by_kmeans_px", "–"),
                 one["error_40_at_random_px"],
             ]
             for one in content["trials"]
         ]
         said = []
         for order, of in (("queue", "The queue"), ("kmeans", "k-means")):
-            gains = content[f"gains_of_{order}_px"]
+            gains = content.get(f"gains_of_{order}_px", [])
             if len(gains) > 1:
                 error = stdev(gains) / len(gains) ** 0.5
                 said.append(f"{of} gains {fmean(gains):+.2f} ± {error:.2f} px over random images")
