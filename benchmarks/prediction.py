@@ -33,15 +33,25 @@ RESULTS = Path(__file__).parent / "results" / "prediction.json"
 EARLY = 500
 
 
-def draw(folder: Path, count: int) -> Path:
-    """Images of 48×56 px with a bright square, and `points.csv`."""
+def draw(
+    folder: Path, count: int, size: tuple[int, int] = (48, 56), half: int = 3, margin: int = 5
+) -> Path:
+    """Images with a bright square, and `points.csv`.
+
+    Args:
+        folder: a new folder.
+        count: of images.
+        size: (height, width) in pixels.
+        half: pixels of the square on each side of its middle.
+        margin: pixels between its middle and the border at least.
+    """
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     rows = ["image,keypoint,x,y"]
     for number in range(count):
-        image = rng.normal(110, 8, (48, 56)).clip(0, 255)
-        x, y = int(rng.integers(5, 51)), int(rng.integers(5, 43))
-        image[y - 3 : y + 4, x - 3 : x + 4] = 230
+        image = rng.normal(110, 8, size).clip(0, 255)
+        x, y = (int(rng.integers(margin, side - margin)) for side in size[::-1])
+        image[y - half : y + half + 1, x - half : x + half + 1] = 230
         Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{number:05d}.png")
         rows.append(f"images/{number:05d}.png,light,{x},{y}")
     (folder / "points.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")

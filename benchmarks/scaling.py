@@ -29,31 +29,18 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from PIL import Image
 
 import placewise as pw
 from placewise.labels import KeypointDataset, KeypointSample
 from placewise.tasks import build, choose_model
+from prediction import draw
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 SIDES, POINTS = (160, 320, 640, 1280), (2, 16, 64)
 SIZE = (480, 640)
+SQUARE: dict[str, Any] = {"size": SIZE, "half": 20, "margin": 30}
+"""Images with a bright square; see `prediction.draw`."""
 ROUNDS = 3
-
-
-def draw(folder: Path, count: int) -> Path:
-    """Images of 640×480 px with a bright square, and `points.csv`."""
-    rng = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
-    rows = ["image,keypoint,x,y"]
-    for number in range(count):
-        image = rng.normal(110, 8, SIZE).clip(0, 255)
-        x, y = int(rng.integers(30, 610)), int(rng.integers(30, 450))
-        image[y - 20 : y + 21, x - 20 : x + 21] = 230
-        Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{number:05d}.png")
-        rows.append(f"images/{number:05d}.png,light,{x},{y}")
-    (folder / "points.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return folder
 
 
 def network(folder: Path, points: int) -> Any:
@@ -173,8 +160,10 @@ def main() -> None:
     counts = (given.images // 4, given.images // 2, given.images)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        run = pw.train(draw(work / "data", 20), work / "run", max_steps=2, quiet=True)
-        folders = {count: draw(work / f"images{count}", count) / "images" for count in counts}
+        run = pw.train(draw(work / "data", 20, **SQUARE), work / "run", max_steps=2, quiet=True)
+        folders = {
+            count: draw(work / f"images{count}", count, **SQUARE) / "images" for count in counts
+        }
         first = next(iter(KINDS))
         images = []
         for count, folder in folders.items():

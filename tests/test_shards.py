@@ -28,8 +28,8 @@ from placewise.prediction import predict, shards
 from placewise.prediction.shards import BLOCK, Share
 from placewise.run import Run
 from placewise.training import TrainingSettings, train
+from test_predict_resume import SMALL, files
 
-SMALL = {"precision": "float32", "batch_size": 4, "backbone_settings": {"width": 16, "depth": 1}}
 OVERLAYS = BLOCK + 3
 """Some of each share."""
 
@@ -72,16 +72,6 @@ def whole(run: Run, images: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     out = tmp_path_factory.mktemp("whole") / "out"
     predict(run, images, out, overlays=OVERLAYS)
     return files(out)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    found = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    assert found, f"no file in {folder}"
-    return found
 
 
 def in_threads(

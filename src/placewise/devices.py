@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from placewise.errors import SettingsError
@@ -33,3 +36,24 @@ def device_of(name: str | torch.device = "auto") -> torch.device:
             "cuda:1 or mps"
         ) from error
     return device
+
+
+@contextmanager
+def threads(count: int | None = None) -> Iterator[None]:
+    """Torch's threads within, and as many as before behind.
+
+    Args:
+        count: of threads; None: as many as there are, until they are changed within.
+
+    Example:
+        >>> with threads(1):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

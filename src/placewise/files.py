@@ -32,6 +32,9 @@ MOST = 1_000_000
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
+_FAR = 1 << 30
+"""The byte that Windows locks: far behind what others may want to read."""
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that at every moment the older or the newer one stands there, whole.
@@ -232,6 +235,30 @@ def make_folder(path: Path) -> None:
         raise SettingsError(
             f"the folder {path} cannot be made: {error.strerror or error}; name another folder"
         ) from error
+
+
+def lock(handle: int) -> None:
+    """Lock an open file, until it is closed or this process ends, however that ends.
+
+    Args:
+        handle: of the file.
+
+    Raises:
+        OSError: another process has locked it, or the file system has no locks.
+    """
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    import msvcrt
+
+    place = os.lseek(handle, 0, os.SEEK_CUR)
+    os.lseek(handle, _FAR, os.SEEK_SET)
+    try:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    finally:
+        os.lseek(handle, place, os.SEEK_SET)
 
 
 def folder_exists(path: Path) -> bool:

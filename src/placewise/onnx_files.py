@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, first_line
 from placewise.files import replacing
 
 NEEDS = ("onnx", "onnxscript")
@@ -92,8 +92,7 @@ def _reason(error: BaseException) -> str:
     """The innermost cause in a line: torch wraps it into pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]:.300}" if lines else type(error).__name__
+    return first_line(error)
 
 
 @contextmanager

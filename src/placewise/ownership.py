@@ -17,15 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from placewise.errors import PlacewiseError, SettingsError
-from placewise.files import make_folder, remove
+from placewise.files import lock, make_folder, remove
 
 _LOG = logging.getLogger("placewise")
 
 _UNABLE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What a file system says that has no locks."""
-
-_FAR = 1 << 30
-"""The byte that Windows locks: far behind what others may want to read."""
 
 TRIES = 100
 """How often a folder is entered anew that another process removes at the same moment."""
@@ -143,16 +140,7 @@ def _same(file: Path, handle: int) -> bool:
 def _locked(handle: int) -> bool:
     """Lock an open file; False where another has it."""
     try:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            os.lseek(handle, _FAR, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-            os.lseek(handle, 0, os.SEEK_SET)
+        lock(handle)
     except OSError as error:
         if error.errno not in _UNABLE:
             return False

@@ -205,8 +205,7 @@ def train(
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     from placewise.formats import read_dataset
 
-    if width is not None:
-        backbone_set = (*backbone_set, f"width={width}")
+    wide = () if width is None else (f"width={width}",)
     settings = _training_settings(
         max_steps=max_steps,
         max_minutes=max_minutes,
@@ -220,7 +219,7 @@ def train(
         num_workers=num_workers,
         learning_rate=learning_rate,
         backbone=backbone,
-        backbone_settings=parse_settings(backbone_set),
+        backbone_settings=parse_settings((*backbone_set, *wide)),
         head=head,
         head_settings=parse_settings(head_set),
         augmentation=parse_settings(augment),

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from placewise.comparison._place import diagnose
 from placewise.comparison._plan import Arm, Plan, Trial, train_settings
+from placewise.devices import threads
 from placewise.errors import SettingsError, TrainingError
 from placewise.family import load_plugin
 from placewise.files import read_json, write_json, write_text
@@ -259,13 +259,8 @@ def _alone(job: Job) -> Iterator[None]:
     """Import the user's modules, use one thread, and lock the run and this process."""
     for name in job.plugins:
         load_plugin(name)
-    with _TURN, _locked(job.folder.with_name(f".{job.folder.name}.lock")):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+    with _TURN, _locked(job.folder.with_name(f".{job.folder.name}.lock")), threads(1):
+        yield
 
 
 @contextlib.contextmanager

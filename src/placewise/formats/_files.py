@@ -14,13 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from placewise.errors import (
-    DataError,
-    Fault,
-    LabelError,
-    NoLabelsError,
-    SettingsError,
-)
+from placewise.errors import DataError, Fault, LabelError, NoLabelsError, SettingsError
 from placewise.formats._collect import read_bytes, split_named, subfolders
 from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, members
 from placewise.formats._lines import coding_of

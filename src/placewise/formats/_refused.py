@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from placewise.errors import DataError, PlacewiseError, own_line
+from placewise.errors import DataError, PlacewiseError, first_line, own_line
 from placewise.formats._collect import Collector
 from placewise.formats._tables import header_of
 from placewise.formats._text_tools import text_tool
@@ -37,7 +37,7 @@ def in_words(path: Path) -> Iterator[None]:
     except Exception as error:
         where = own_line(error)
         raise DataError(
-            f"{path} cannot be read: {UNFORESEEN} ({type(error).__name__}: {error}"
+            f"{path} cannot be read: {UNFORESEEN} ({first_line(error)}"
             f"{', in ' + where if where else ''}); it may be damaged: write it again, or export "
             "the labels as COCO keypoints or CSV"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -182,8 +181,3 @@ class KeypointGathering(Gathering[Decoded]):
         squares = (((kept[:, 1:] - point) * stride) ** 2).sum(1)
         found = (heat * squares).sum() / heat.sum().clamp_min(1e-12)
         return found.sqrt().clamp_min(0.5 * min(self.stride))
-
-
-def pixels_touched(size: Size, stride: Size) -> Size:
-    """Pixels of a map of this stride that touch an image, for each axis."""
-    return tuple(math.ceil(side / step) for side, step in zip(size, stride, strict=True))

@@ -177,12 +177,14 @@ class MapGrid(GridHead):
         pool = (nn.functional.max_pool1d, nn.functional.max_pool2d, nn.functional.max_pool3d)
         return 1 - pool[self.spatial_dims - 1](1 - known.float(), self.map_stride)
 
+    def touched(self, size: Size) -> Size:
+        """Pixels of the maps that touch an image of this size, for each axis."""
+        sides = zip(size, self.map_stride, strict=True)
+        return tuple((side + step - 1) // step for side, step in sides)
+
     def on_image(self, maps: Tensor, size: Size) -> Tensor:
         """The part of the maps whose pixels touch an image of this size: not its padding."""
-        touched = [
-            (side + step - 1) // step for side, step in zip(size, self.map_stride, strict=True)
-        ]
-        for axis, count in enumerate(touched, 2):
+        for axis, count in enumerate(self.touched(size), 2):
             maps = maps.narrow(axis, 0, min(count, maps.shape[axis]))
         return maps
 

@@ -11,7 +11,7 @@ from placewise.decoders import DECODERS, Decoder
 from placewise.gathering import Gathering
 from placewise.geometry import FloatArray, Size, to_image
 from placewise.heads import Decoded
-from placewise.heads._gathered import KeypointGathering, pixels_touched
+from placewise.heads._gathered import KeypointGathering
 from placewise.heads._maps import FAINT, MapHead, uncertainty
 from placewise.losses import LOSSES, Loss
 from placewise.peaks import find_peaks
@@ -95,7 +95,7 @@ class Heatmap(MapHead):
         """The same tile by tile; see `KeypointHead.gathering`."""
         return KeypointGathering(
             self.keypoints,
-            pixels_touched(size, self.map_stride),
+            self.touched(size),
             self.map_stride,
             self.criterion.heat_of,
             self.criterion.score_of,

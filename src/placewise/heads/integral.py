@@ -11,7 +11,7 @@ from placewise.errors import SettingsError
 from placewise.gathering import Gathering
 from placewise.geometry import Size, to_image
 from placewise.heads import Decoded
-from placewise.heads._gathered import KeypointGathering, pixels_touched
+from placewise.heads._gathered import KeypointGathering
 from placewise.heads._maps import MapHead, profiles, uncertainty
 from placewise.labels import Visibility
 from placewise.losses import certain, gaussians, normalised, presence, presence_loss, softmax
@@ -99,7 +99,7 @@ class Integral(MapHead):
         """The same tile by tile: sums of a softmax can be joined; see `KeypointHead.gathering`."""
         return KeypointGathering(
             self.keypoints,
-            pixels_touched(size, self.map_stride),
+            self.touched(size),
             self.map_stride,
             lambda logits, total: (logits - total).exp(),
             lambda top, total: torch.sigmoid(total),

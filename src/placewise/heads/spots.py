@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from placewise.errors import SettingsError
 from placewise.gathering import Gathering
 from placewise.geometry import Size, to_image, to_map
-from placewise.heads._gathered import pixels_touched
 from placewise.heads._maps import MapGrid, Maps
 from placewise.losses import PEAK_LOSSES, PeakLoss
 from placewise.peaks import MOST, HillGathering, Peaks, find_peaks
@@ -157,7 +156,7 @@ class Spots(MapGrid):
         """
         found = HillGathering(
             self.kinds,
-            pixels_touched(size, self.map_stride),
+            self.touched(size),
             lambda output: self.criterion.read(output, self.sigma),
             self.criterion.reach(self.sigma),
             radius=self.radius,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from placewise.errors import CheckpointError, PlacewiseError, SettingsError
-from placewise.files import write_bytes
+from placewise.files import lock, write_bytes
 
 
 class Journal:
@@ -129,14 +128,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
 def _hold(file: int, path: Path) -> None:
     """Keep other processes from writing to a file as long as this one has it open."""
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file)
     except OSError as error:
         raise SettingsError(
             f"{path} is in use: another 'placewise label' works on these images; go on there, or "

@@ -32,7 +32,7 @@ from placewise.model.network import (
     batches_of,
     padded_size,
 )
-from placewise.model.parts import MEMORY, in_tiles, is_huge
+from placewise.model.parts import MEMORY, file_in_tiles, in_tiles, is_huge
 
 __all__ = [
     "BATCH",
@@ -50,6 +50,7 @@ __all__ = [
     "as_input",
     "batches_of",
     "choose_input",
+    "file_in_tiles",
     "in_tiles",
     "is_huge",
     "object_extent",

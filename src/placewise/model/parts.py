@@ -442,8 +442,24 @@ def huge_of(given: Any, network: Any, memory: int) -> Any:
     size = image_kind(path, MOST).size
     if not is_huge(network, size, memory):
         return None
+    return file_in_tiles(network, path, path.name, memory)
+
+
+def file_in_tiles(network: Any, path: Path, name: str, memory: int) -> Any:
+    """The prediction of one image file tile by tile; see `in_tiles`.
+
+    Args:
+        network: a `Network` of images of two axes.
+        path: the file.
+        name: of the image.
+        memory: bytes that may be used.
+
+    Raises:
+        ImageError: parts of the file cannot be read.
+        SettingsError: the model needs the whole image at once, and why.
+    """
     with windows_of(path, memory // 4) as image:
-        return in_tiles(network, image, path.name, memory)
+        return in_tiles(network, image, name, memory)
 
 
 def in_tiles(network: Any, image: Windows, name: str, memory: int) -> Any:

@@ -131,11 +131,10 @@ def predict(
     options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
     if (engine, precision) != (AUTO, AUTO):
         options |= {"engine": engine, "precision": precision}
+    options |= {"track": True} if track else {}
     task = task_named(run.facts.model.task)
     refuse_tracks(track)
     follower = task.follower(run.facts.model) if track else None
-    if follower:
-        options["track"] = True
     model = run.model().to(on)
     share = Share.of(len(names))
     journal = share.open(out, order_of(images, names, run, options), resume=resume)
@@ -157,8 +156,8 @@ def predict(
         for _, one in found:
             task.save(one, out, root / one.image)
         columns = [*task.header(model), *([follower.column] if follower else [])]
-        header = columns if share.start + journal.done == 0 else None
-        journal.append(_finished(found, batch, header))
+        begins = share.start + journal.done == 0
+        journal.append(_finished(found, batch, columns if begins else None))
         if progress:
             progress(journal.done, len(share))
     told = threshold if others else None

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from placewise.engines import ENGINES, Engine, Plain, write_network
-from placewise.errors import CheckpointError, PlacewiseError, SettingsError
+from placewise.errors import CheckpointError, PlacewiseError, SettingsError, first_line
 from placewise.files import digest_of, make_folder, read_json, remove, write_json
 from placewise.model import BATCH, Network
 from placewise.parallel import from_first
@@ -227,8 +227,7 @@ class Chooser:
                 engine = self.held(choice, images)
                 shortest = min(_seconds(engine, images) for _ in range(TRIES))
             except (PlacewiseError, RuntimeError, ValueError, TypeError, OSError) as error:
-                reason = " ".join(str(error).split())
-                _LOG.warning(f"{choice.shown} is not used: {reason:.300}")
+                _LOG.warning(f"{choice.shown} is not used: {first_line(error)}")
                 continue
             yield choice, shortest / len(images)
 

@@ -8,8 +8,8 @@ from typing import Any
 from placewise.errors import ImageError
 from placewise.images import image_kind
 from placewise.labels import Source
-from placewise.model import Network, in_tiles, is_huge
-from placewise.windows import MOST, windows_of
+from placewise.model import Network, file_in_tiles, is_huge
+from placewise.windows import MOST
 
 HUGE = "in tiles"
 """Stands in the place of a reason for an image that is neither read nor passed over."""
@@ -48,8 +48,7 @@ class Huge:
         file = self._file(name)
         if file is None:
             raise ImageError(f"{name} is in no file of its own")
-        with windows_of(file, self.memory // 4) as image:
-            return in_tiles(self.model, image, name, self.memory)
+        return file_in_tiles(self.model, file, name, self.memory)
 
     def _file(self, name: str) -> Path | None:
         """The file of an image of two axes."""

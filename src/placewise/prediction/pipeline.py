@@ -12,7 +12,6 @@ who was faster. As much is under way as the numbers above say and no more: memor
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,9 +20,9 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from placewise.devices import threads
 from placewise.errors import ImageError, SettingsError, ShapeError
 from placewise.images import ImageArray
 from placewise.labels.names import has_control
@@ -135,7 +134,7 @@ def predicted(
         first: number of the first name among all images.
     """
     under_way: deque[Future[tuple[list[Read], Found]]] = deque()
-    with _threads(lanes.threads), ThreadPoolExecutor(lanes.calls) as workers:
+    with threads(lanes.threads), ThreadPoolExecutor(lanes.calls) as workers:
         try:
             for batch in batches(model, huge, names, first):
                 under_way.append(workers.submit(_found, model, huge, batch))
@@ -163,16 +162,3 @@ def _found(model: Network[Any], huge: Huge, batch: list[Read]) -> tuple[list[Rea
     scaled = np.stack([one for _, _, one in able])
     found = model.predict_scaled(scaled, sizes, [name for name, _, _ in able])
     return batch, list(zip(arrays, found, strict=True))
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch's threads for each call, and its former ones afterwards."""
-    before = torch.get_num_threads()
-    if count != before:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if count != before:
-            torch.set_num_threads(before)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from placewise.augment import Augmentation
+from placewise.devices import threads
 from placewise.errors import DataError, SettingsError
 from placewise.family import validated
 from placewise.heads import HEADS
@@ -108,11 +109,9 @@ def begin(
     training = TrainingSet(
         task, dataset, samples, model.input, network.input_size, augmentation, seed
     )
-    every = torch.get_num_threads()
-    if settings.max_minutes and crowded(every):
-        torch.set_num_threads(1)
-    precision, seconds = _measure(training, network, settings, batch_size, device)
-    torch.set_num_threads(every)
+    alone = not (settings.max_minutes and crowded(torch.get_num_threads()))
+    with threads(None if alone else 1):
+        precision, seconds = _measure(training, network, settings, batch_size, device)
     rest = _rest(model, parts["val"][: task.validated], seconds / batch_size)
     resolved = _resolved(settings, precision, seconds, rest)
     held = {

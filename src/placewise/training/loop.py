@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from placewise.augment import Augmentation
 from placewise.checkpoint import Checkpoint
+from placewise.devices import threads
 from placewise.errors import CheckpointError, DataError, TrainingError
 from placewise.family import blaming, from_file
 from placewise.files import digest_of, write_bytes, write_json, write_text
@@ -35,9 +36,8 @@ from placewise.tasks import build, first_model
 from placewise.training.begin import fingerprint_of
 from placewise.training.dataset import ScaledImages, TrainingSet
 from placewise.training.order import Batch, Order, Stream
-from placewise.training.progress import Pace, Stop
+from placewise.training.progress import LOG_EVERY, Pace, Stop
 from placewise.training.schedule import (
-    LOG_EVERY,
     Block,
     Clock,
     Counted,
@@ -155,10 +155,10 @@ class Trainer:
         if self.clock.report:
             after = (1 + (CALIBRATING + SCORING) * shown, DRAWING)
         seconds = 60 * settings.max_minutes
-        threads, every = None, torch.get_num_threads()
+        chooser, every = None, torch.get_num_threads()
         if self.device.type == "cpu":
-            threads = Threads(every, crowded(every))
-        return Timed(seconds, self.clock, settings.val_interval, after, state, threads)
+            chooser = Threads(every, crowded(every))
+        return Timed(seconds, self.clock, settings.val_interval, after, state, chooser)
 
     def train(self, display: Display) -> None:
         """Train to the last step, then calibrate; a finished run is left as it is.
@@ -175,7 +175,7 @@ class Trainer:
         if rank() == 0:
             self._cut_log()
         follows = self.clock.report  # what else belongs to the minutes takes as many threads
-        with contextlib.nullcontext() if follows else _threads_put_back():
+        with contextlib.nullcontext() if follows else threads():
             if not self.schedule.finished(self.step):
                 self._loop(display)
             if rank() == 0 and not self.run.calibration():
@@ -220,7 +220,7 @@ class Trainer:
             rate = learning_rate(block.place(self.step), self.schedule, self.settings.learning_rate)
             self.window.append(self._one_step(objective, next(stream), rate))
             pace.step(seconds := self.clock.now() - started)
-            if isinstance(self.schedule, Timed) and rank() == 0:
+            if rank() == 0:
                 self.schedule.stepped(seconds, time.thread_time() - busy)
             if self.step < block.stop:
                 self._leave_if(stop)
@@ -317,8 +317,7 @@ class Trainer:
             self.run.checkpoints.save_best(_tensors(average=self.average), self._facts())
         write_bytes(self.run.path / "preview.png", self._preview(samples, found))
         self.summary = result.summary
-        if isinstance(self.schedule, Timed):
-            self.schedule.validated(self.clock.now() - begun)
+        self.schedule.validated(self.clock.now() - begun)
         self._save()
 
     def _preview(self, samples: Sequence[Any], found: Sequence[Any]) -> bytes:
@@ -342,8 +341,8 @@ class Trainer:
         best = self.best if np.isfinite(self.best) else None
         window = list(self.window)
         facts = {"run": self.run.stamp, "step": self.step, "best": best, "window": window}
-        if isinstance(self.schedule, Timed):
-            facts["clock"] = self.schedule.kept().model_dump(mode="json")
+        if (clock := self.schedule.kept()) is not None:
+            facts["clock"] = clock.model_dump(mode="json")
         return facts
 
     def _restore(self, found: Checkpoint) -> None:
@@ -390,16 +389,6 @@ class Trainer:
             facts = {**best.facts, "calibration": digest_of(calibration)}
             self.run.checkpoints.save_best(_averages(best), facts)
             write_json(self.run.path / "calibration.json", calibration)
-
-
-@contextlib.contextmanager
-def _threads_put_back() -> Iterator[None]:
-    """Leave as many threads as there were."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Facts(BaseModel):

@@ -10,6 +10,9 @@ from types import FrameType, TracebackType
 
 _log = logging.getLogger(__name__)
 
+LOG_EVERY = 10
+"""Steps between lines of the log, at most."""
+
 
 class Interrupted(SystemExit):
     """A signal ended the run after a checkpoint was written; exits with 128 + its number."""

@@ -29,10 +29,8 @@ from placewise.errors import SettingsError
 from placewise.family import from_file
 from placewise.files import read_json, write_json
 from placewise.run import Run
+from placewise.training.progress import LOG_EVERY
 from placewise.training.threads import Threads
-
-LOG_EVERY = 10
-"""Steps between lines of the log, at most."""
 
 WARM_UP = 0.05
 """Share of the schedule in which the learning rate rises."""
@@ -151,6 +149,25 @@ class Schedule(ABC):
         Args:
             step: steps that are taken.
         """
+
+    def stepped(self, seconds: float, busy: float) -> None:  # noqa: B027
+        """A step was taken; who does not follow the clock does not ask how long it took.
+
+        Args:
+            seconds: that it took.
+            busy: seconds of it in which the processor worked for the calling thread.
+        """
+
+    def validated(self, seconds: float) -> None:  # noqa: B027
+        """A validation was made.
+
+        Args:
+            seconds: that it took.
+        """
+
+    def kept(self) -> TimedState | None:
+        """What a checkpoint keeps of the clock; None where the schedule does not follow it."""
+        return None
 
 
 @final

@@ -19,6 +19,8 @@ import struct
 import sys
 from pathlib import Path
 
+from placewise.training.progress import LOG_EVERY
+
 CROWDED, ALONE = 0.8, 0.93
 """Shares of the time in which the processor works for the calling thread: below the first, fewer
 threads are tried, and above the second more."""
@@ -31,9 +33,6 @@ BETTER = 0.9
 
 LONGEST_WAIT = 64
 """Blocks between trials at most; each that fails doubles them."""
-
-LOG_EVERY = 10
-"""Steps of a block that is no trial, at most."""
 
 SLICE = 100_000
 """Nanoseconds; the shortest that Linux grants."""
