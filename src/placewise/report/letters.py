@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageFont
@@ -12,11 +13,17 @@ from placewise.wording import printable
 
 @lru_cache(maxsize=4)
 def font_of(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows many alphabets."""
-    import matplotlib
+    """DejaVu Sans, which comes with matplotlib and knows many alphabets.
 
-    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
+    It is looked for without importing matplotlib, which takes longer than a drawing of one image.
+    """
+    spec = find_spec("matplotlib")
+    data = Path(spec.origin).with_name("mpl-data") if spec and spec.origin else None
+    if data is None or not data.is_dir():
+        import matplotlib
+
+        data = Path(matplotlib.get_data_path())
+    return ImageFont.truetype(str(data / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
 def shortened(words: str, width: float, font: ImageFont.FreeTypeFont) -> str:
