@@ -505,7 +505,7 @@ def test_pixels_beyond_a_hundred_are_no_percent(tmp_path: Path) -> None:
 # --- nothing to learn, nothing to choose by ------------------------------------------------------
 
 
-@pytest.mark.parametrize(("split", "use"), [("t", "learn from"), ("v", "choose the weights by")])
+@pytest.mark.parametrize(("split", "use"), [("t", "learn from"), ("v", "calibrate radii with")])
 def test_a_split_without_labels_stops_check_and_training(
     tmp_path: Path, split: str, use: str
 ) -> None:

@@ -29,7 +29,7 @@ import placewise as pw
 from conftest import draw_squares
 from placewise.checkpoint import load, save
 from placewise.errors import CheckpointError, PlacewiseError
-from placewise.files import digest_of, read_json
+from placewise.files import digest_of, read_json, write_json
 from placewise.run import Run
 
 SECONDS, MEMORY = 2.0, 400 * 2**20
@@ -252,11 +252,12 @@ CALIBRATION = [
             ("factor", -1.0, "calibration.json: factor: got -1.0; it must be 0.0"),
             ("factor", "2", "calibration.json: factor: got '2'; it must be a number"),
             ("factor", True, "factor: got True"),
-            ("factor", None, "factor: got None"),
             ("factor", 1e300, "factor: got 1e+300"),
             ("factor", DELETED, "factor is missing"),
             ("level", 2, "level: got 2"),
             ("keypoints", -1, "keypoints: got -1"),
+            ("images", 0, "images: got 0"),
+            ("images", "3", "images: got '3'"),
             ("hat", 1, "no setting hat"),
         ],
         "heatmap",
@@ -588,6 +589,18 @@ def test_a_missing_calibration_is_made_again(home: Path, tmp_path: Path) -> None
     pw.train(pw.read_dataset(home / "points"), tmp_path / "run", resume=True, quiet=True)
     for file in ("calibration.json", "checkpoints/best.safetensors"):
         assert (tmp_path / "run" / file).read_bytes() == (home / "heatmap" / file).read_bytes()
+
+
+def test_a_calibration_that_does_not_count_its_images_is_read(home: Path, tmp_path: Path) -> None:
+    """As older versions wrote it."""
+    run = tmp_path / "run"
+    shutil.copytree(home / "heatmap", run)
+    without_stamps(run)
+    held = {"level": 0.9, "keypoints": 36, "factor": 2.5}
+    write_json(run / "calibration.json", held)
+    assert pw.load_model(run, "cpu").calibration == held
+    one = pw.load_model(run, "cpu").predict(home / "points" / "images" / "004.png")
+    assert one.radius_90 == pytest.approx(2.5 * one.uncertainty)
 
 
 def test_a_run_of_an_older_version_predicts_and_resumes_the_same(

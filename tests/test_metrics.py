@@ -8,6 +8,7 @@ import statistics
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, precision_score, recall_score
 
@@ -19,6 +20,7 @@ from placewise.metrics import (
     by_point,
     conformal_factor,
     coverage,
+    design_effect,
     diagonals,
     errors,
     label_areas,
@@ -372,20 +374,45 @@ def test_scores_must_be_probabilities(wrong):
 # ---- radii
 
 
-def slow_factor(off, spread, level: float) -> float:
+def slow_effect(ratios) -> float:
+    """Ranks by counting, each pair of points by itself; see `design_effect`."""
+    images = [[r for r in row if not math.isnan(r)] for row in ratios]
+    images = [row for row in images if row]
+    everything = [r for row in images for r in row]
+
+    def rank(value: float) -> int:
+        return sum(int(other < value) - int(other > value) for other in everything)
+
+    squares = sum(rank(r) ** 2 for r in everything)
+    together = sum(rank(a) * rank(b) for row in images for a in row for b in row)
+    most = sum(len(row) ** 2 for row in images) / len(everything)
+    if len(images) < 2 or not squares:
+        return most
+    return min(most, max(1, len(images) / (len(images) - 1) * together / squares))
+
+
+def slow_factor(off, spread, level: float) -> float | None:
     """The definition, with numpy's sorting left out: count upwards until enough are covered."""
-    ratios = [e / s for e, s in zip(off, spread, strict=True) if not math.isnan(e)]
-    need = math.ceil(round((len(ratios) + 1) * level, 9))
-    covering = [q for q in ratios if sum(r <= q for r in ratios) >= need]
-    return min(covering) if covering else max(ratios)
+    table = [[o / s for o, s in zip(*rows, strict=True)] for rows in zip(off, spread, strict=True)]
+    ratios = [r for row in table for r in row if not math.isnan(r)]
+    rank = level * len(ratios) + 0.5 + (level - 0.5) * slow_effect(table)
+    need = math.ceil(round(rank, 9))
+    return min((q for q in ratios if sum(r <= q for r in ratios) >= need), default=None)
 
 
-@pytest.mark.parametrize("count", [1, 2, 8, 9, 10, 19, 57, 99, 100])
+@pytest.mark.parametrize("points", [1, 4])
+@pytest.mark.parametrize("images", [1, 2, 8, 9, 24])
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
-def test_factor_one_by_one(rng, count, level):
-    off, spread = rng.exponential(3, count), rng.uniform(1, 4, count)
-    off[1:][rng.random(count - 1) < 0.1] = np.nan
-    assert conformal_factor(off, spread, level) == pytest.approx(slow_factor(off, spread, level))
+def test_factor_one_by_one(rng, images, points, level):
+    hard = rng.exponential(1, (images, 1))
+    off, spread = hard * rng.exponential(3, (images, points)), rng.uniform(1, 4, (images, points))
+    off[:, :1] = np.round(off[:, :1])
+    off.reshape(-1)[1:][rng.random(off.size - 1) < 0.1] = np.nan
+    factor = conformal_factor(off, spread, level)
+    assert factor == pytest.approx(slow_factor(off, spread, level))
+    if points == 1:
+        known = int(np.isfinite(off).sum())
+        assert (factor is None) == (math.ceil(round((known + 1) * level, 9)) > known)
 
 
 def test_factor_is_a_ratio(rng):
@@ -396,42 +423,69 @@ def test_factor_is_a_ratio(rng):
     assert coverage(off, factor * spread) >= 0.9
 
 
-def test_coverage_of_simulated_radii_is_what_theory_says(count=60, repeats=1000, new=50):
-    """Exchangeable data: mean coverage is ⌈(n+1)·level⌉ / (n+1), in level … level + 1/(n+1)."""
+@pytest.mark.parametrize("count", [9, 15, 36, 60])
+def test_coverage_of_simulated_radii_is_what_theory_says(count, repeats=1500):
+    """Exchangeable points: the mean coverage is ⌈(n+1)·0.9⌉ / (n+1), in 0.9 … 0.9 + 1/(n+1)."""
     rng = np.random.default_rng(3)
-    spread = rng.uniform(0.5, 5, (repeats, count + new))
-    off = spread * rng.gamma(2, 1, spread.shape) + rng.exponential(0.3, spread.shape)
-    covered = [
-        coverage(o[count:], conformal_factor(o[:count], s[:count], 0.9) * s[count:])
-        for o, s in zip(off, spread, strict=True)
-    ]
-    expected = math.ceil((count + 1) * 0.9) / (count + 1)
+    spread = rng.uniform(0.5, 5, (repeats, count))
+    share = rng.random(spread.shape)  # of the truths that a radius of this ratio holds
+    factors = [conformal_factor(-s * np.log1p(-u), s) for s, u in zip(spread, share, strict=True)]
+    covered = -np.expm1(-np.array(factors))
+    expected = math.ceil(round((count + 1) * 0.9, 9)) / (count + 1)
     assert 0.9 <= expected <= 0.9 + 1 / (count + 1)
-    noise = 5 * math.sqrt(0.09 * (1 / count + 1 / new) / repeats)
-    assert np.mean(covered) == pytest.approx(expected, abs=noise)
+    noise = 4 * math.sqrt(0.09 / (count + 2) / repeats)
+    assert covered.mean() == pytest.approx(expected, abs=noise)
 
 
-def test_too_few_points_for_the_level_give_the_largest_ratio():
-    off, spread = np.array([1.0, 6.0, 2.0]), np.array([1.0, 2.0, 1.0])
-    assert conformal_factor(off, spread, 0.9) == 3.0
-    assert conformal_factor(np.array([4.0, np.nan]), np.array([2.0, 1.0]), 0.9) == 2.0
-    assert conformal_factor(np.arange(1.0, 10.0), np.ones(9), 0.9) == 9.0  # n = 9 just suffices
-    assert conformal_factor(np.arange(1.0, 21.0), np.ones(20), 0.9) == 19.0
+@pytest.mark.parametrize("images, points", [(7, 16), (20, 10)])
+@pytest.mark.parametrize("together", [0.0, 0.6, 0.9])
+def test_radii_hold_though_the_points_of_an_image_err_together(images, points, together):
+    """Ratios that are normal, with a correlation within images; the known rank would hold less."""
+    rng, covered, plain = np.random.default_rng(4), [], []
+    for _ in range(300):
+        hard, own = rng.standard_normal((images, 1)), rng.standard_normal((images, points))
+        ratios = np.exp(math.sqrt(together) * hard + math.sqrt(1 - together) * own)
+        factor = conformal_factor(ratios, np.ones_like(ratios))
+        covered.append(ndtr(np.log(factor)))
+        plain.append(ndtr(np.log(conformal_factor(ratios.ravel(), np.ones(ratios.size)))))
+    assert 0.89 <= np.mean(covered) <= 0.925
+    assert np.mean(plain) < (0.895 if together else 0.91)
+    assert (np.mean(covered) > np.mean(plain) + 0.005) == (together > 0)
 
 
-def test_spreads_of_zero_count_as_not_covered():
+def test_too_few_points_have_no_factor_that_holds():
+    assert conformal_factor(np.arange(1.0, 9.0), np.ones(8)) is None
+    assert conformal_factor(np.arange(1.0, 10.0), np.ones(9)) == 9.0  # n = 9 just suffices
+    assert conformal_factor(np.arange(1.0, 21.0), np.ones(20)) == 19.0
+    assert conformal_factor(np.array([np.nan]), np.array([1.0])) is None
+
+
+def test_one_image_says_nothing_however_many_points_it_has():
+    one = np.arange(1.0, 101.0)[None]
+    assert conformal_factor(one, np.ones_like(one)) is None
+    assert conformal_factor(one.T, np.ones_like(one.T)) == 91.0
+
+
+def test_uncertainties_of_zero_count_as_not_covered():
     off, spread = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([1.0, 1.0, 1.0, 1.0, 0.0])
     assert conformal_factor(off, spread, 0.5) == 3.0
     assert conformal_factor(off, spread, 0.6) == 4.0
-    assert conformal_factor(off, spread, 0.9) == 4.0  # no finite factor holds 0.9
+    assert conformal_factor(off, spread, 0.8) is None  # the fifth is infinite
     assert conformal_factor(np.zeros(3), np.zeros(3), 0.5) == 0.0
+
+
+def test_a_design_effect_is_between_alone_and_all_alike(rng):
+    alone, alike = rng.random(30), np.repeat(rng.random((30, 1)), 6, axis=1)
+    assert design_effect(alone) == 1.0
+    assert design_effect(alike) == pytest.approx(6.0)
+    some = 0.5 * alike + 0.5 * rng.random((30, 6))
+    assert 1.5 < design_effect(some) == design_effect(np.exp(9 * some)) < 6
+    assert design_effect(rng.random((500, 6))) < 1.4
 
 
 @pytest.mark.parametrize(
     "off, spread, level, message",
     [
-        ([np.nan], [1.0], 0.9, "none of 0 errors"),
-        ([1.0], [0.0], 0.9, "none of 1 errors"),
         ([1.0, 1.0], [1.0, np.nan], 0.9, "the least uncertainty is"),
         ([1.0, 1.0], [1.0, -1.0], 0.9, "-1"),
         ([1.0], [1.0], 1.0, "level"),

@@ -23,6 +23,7 @@ from placewise.labels import Visibility
 from placewise.metrics import conformal_factor, errors
 from placewise.prediction import predict
 from placewise.run import Run, load_model
+from placewise.tasks.keypoints import Keypoints
 from placewise.tasks.keypoints.model import KeypointModel
 from placewise.tasks.keypoints.prediction import KeypointPrediction
 from placewise.training import TrainingSettings, train
@@ -293,11 +294,33 @@ def test_the_radius_holds_ninety_percent_of_validation(run: Run, data: Path) -> 
     off = errors(np.stack([f.keypoints for f in found]), np.stack([s.points[0] for s in samples]))
     uncertainty = np.stack([f.uncertainty for f in found])
     known = np.isfinite(off)
-    factor = conformal_factor(off[known], uncertainty[known], 0.9)
-    assert run.calibration()["factor"] == pytest.approx(factor)
+    factor = conformal_factor(off, uncertainty, 0.9)
+    assert factor is not None
+    assert run.calibration() == {
+        "level": 0.9,
+        "keypoints": known.sum(),
+        "images": len(samples),
+        "factor": pytest.approx(factor),
+    }
     assert np.mean(off[known] <= factor * uncertainty[known]) >= 0.9
     radii = np.stack([f.radius_90 for f in found])
     assert np.mean(off[known] <= radii[known]) >= 0.9
+
+
+def test_too_few_labels_give_no_radius(
+    run: Run, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And a warning that says how many there are, and how many it takes."""
+    labels, model = read_dataset(data), KeypointModel.build(run.facts.model).eval()
+    samples = labels.samples[:4]
+    found = [model.predict(read_image(data / s.image)) for s in samples]
+    chosen = Keypoints().calibrate(labels, samples, found)
+    assert chosen == {"level": 0.9, "keypoints": 7, "images": 4, "factor": None}
+    Keypoints.calibration(**chosen)
+    assert "the 7 keypoints on 4 images of the validation split are too few" in caplog.text
+    assert "It takes 9" in caplog.text
+    one = model.calibrated(chosen).predict(read_image(data / samples[0].image))
+    assert np.isnan(one.radius_90).all() and {row[-1] for row in one.rows()} == {""}
 
 
 def test_an_evaluation_replaces_only_an_evaluation(run: Run, data: Path, tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ from placewise.formats import read_dataset
 from placewise.heads.heatmap import Heatmap
 from placewise.labels import KeypointDataset, KeypointSample, Visibility, split_images
 from placewise.run import Run
+from placewise.task import Validation
 from placewise.tasks import task_named
+from placewise.tasks.keypoints import Keypoints
 from placewise.training import TrainingSettings, train
 from placewise.training.begin import TIMED, WARM_STEPS
 from placewise.training.schedule import Counted, learning_rate
@@ -107,6 +109,19 @@ def test_it_learns(squares: Path, tmp_path: Path) -> None:
     assert losses[-1] < 0.6 * losses[0]
     assert min(errors) < 4.0
     assert run.calibration()["factor"] > 0
+
+
+@pytest.mark.parametrize(("chooses", "step"), [(False, 6), (True, 2)])
+def test_validation_images_choose_only_where_the_task_says_so(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chooses: bool, step: int
+) -> None:
+    """Scores that become worse: keypoints keep the last weights, as their radii need."""
+    assert not Keypoints.chooses
+    scores = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr(Keypoints, "chooses", chooses)
+    monkeypatch.setattr(Keypoints, "validate", lambda *_: Validation({}, next(scores), ""))
+    run = trained(squares, tmp_path / "run", max_steps=6, val_interval=2)
+    assert run.best().facts["step"] == step
 
 
 def test_what_a_run_leaves(short: Run) -> None:

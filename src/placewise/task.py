@@ -186,8 +186,10 @@ class Task(ABC, Generic[S, P]):
         batch_size: images in a step where nobody says otherwise.
         validated: validation images that a validation during training looks at, at most.
         options: what `evaluate` may be asked for, beside the split.
-        chosen_by: the number in the log that the best weights are chosen by; None: `val_` and the
-            name of `metric`.
+        chosen_by: the number in the log that a validation is about; None: `val_` and the name of
+            `metric`.
+        chooses: whether validation images choose the best weights by it; otherwise the last
+            weights are taken, so that what these images calibrate is not flattered by the choice.
         words: what the words on a report mean.
         place_words: what a comparison says of the sense of place.
         calibration: what `calibrate` may give, field by field.
@@ -207,6 +209,7 @@ class Task(ABC, Generic[S, P]):
     validated: ClassVar[int] = 64
     options: ClassVar[frozenset[str]] = frozenset()
     chosen_by: ClassVar[Metric | None] = None
+    chooses: ClassVar[bool] = True
     words: ClassVar[Sequence[tuple[str, str]]] = ()
     place_words: ClassVar[Sequence[tuple[str, str]]] = ()
     calibration: ClassVar[type[BaseModel]] = Calibration
@@ -496,7 +499,7 @@ class Task(ABC, Generic[S, P]):
         if info and info.log:
             logged = replace(self.metric, name=f"val_{self.metric.name}")
             (metric,) = in_unit([self.chosen_by or logged], scores)
-            sections.append(training_section(info.log, metric))
+            sections.append(training_section(info.log, metric, chooses=self.chooses))
         if info:
             sections.append(making_section(info.settings, info.versions, info.fingerprint))
         report = Report(

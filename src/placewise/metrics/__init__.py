@@ -33,7 +33,12 @@ from placewise.metrics._classes import (
     reliability,
     temperature,
 )
-from placewise.metrics._confidence import conformal_factor, coverage, presence
+from placewise.metrics._confidence import (
+    conformal_factor,
+    coverage,
+    design_effect,
+    presence,
+)
 from placewise.metrics._distances import (
     BORDER_EDGES,
     by_border_distance,
@@ -157,6 +162,7 @@ __all__ = [
     "confusion",
     "counted",
     "coverage",
+    "design_effect",
     "detection_scores",
     "detections_by_border",
     "detections_near_ends",

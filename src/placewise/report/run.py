@@ -18,9 +18,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 SPLIT_WORDS = (
     "training, validation and test images",
-    "The network learns from the training images. The validation images choose the best moment of "
-    "the training and calibrate what the network says of its own certainty. The test images are "
-    "used for neither, so their scores show what to expect on new images of the same kind.",
+    "The network learns from the training images. The validation images show how the training "
+    "goes; they choose its best moment, or calibrate what the network says of its own certainty. "
+    "The test images are used for neither, so their scores show what to expect on new images of "
+    "the same kind.",
 )
 LOSS_WORDS = (
     "loss",
@@ -79,23 +80,25 @@ def metric_table(metrics: Sequence[Metric], scores: Scores, caption: str = "") -
     return Table(["score", "value", "meaning"], rows, [1], caption)
 
 
-def training_section(log: Rows, metric: Metric) -> Section:
+def training_section(log: Rows, metric: Metric, *, chooses: bool = True) -> Section:
     """How the training went.
 
     Args:
         log: lines of `log.jsonl`.
         metric: what is measured on the validation images; its name is the key in the log.
+        chooses: whether the best network by it was kept; otherwise it was the last.
 
     Example:
         >>> training_section([], Metric("val_error_px", "validation error", "px", "")).parts
         []
     """
+    kept = "best" if chooses else "last"
     said = (
         f"The loss should fall and level off. The {metric.label} is measured on images that the "
-        "network does not learn from; the best network is kept."
+        f"network does not learn from; the {kept} network is kept."
     )
     alt = f"Curves of the training loss and the {metric.label} over {len(log)} log lines"
-    draw = partial(curves, log, metric)
+    draw = partial(curves, log, metric, chooses=chooses)
     return Section("Training", [Figure(draw, said, alt)] if log else [], console=False)
 
 
@@ -126,13 +129,14 @@ def making_section(
     return Section("How it was made", parts or nothing, console=False)
 
 
-def curves(log: Rows, metric: Metric, theme: Theme = LIGHT) -> bytes:
+def curves(log: Rows, metric: Metric, theme: Theme = LIGHT, *, chooses: bool = True) -> bytes:
     """Loss and score on the validation images over the steps.
 
     Args:
         log: lines of `log.jsonl`: {"step", "loss", ...}, and {"step", NAME} of the metric.
         metric: what is measured on the validation images.
         theme: colours.
+        chooses: whether the best network by the metric was kept; then it is marked.
 
     Returns:
         Bytes of a PNG.
@@ -155,9 +159,9 @@ def curves(log: Rows, metric: Metric, theme: Theme = LIGHT) -> bytes:
     below.plot(steps, found, color=theme.second, linewidth=1.8, marker="o", markersize=3)
     below.set_ylabel(metric.heading)
     below.set_xlabel("step")
-    if len(found):
-        if found.min() > 0 and found.max() > 8 * found.min():
-            below.set_yscale("log")
+    if len(found) and found.min() > 0 and found.max() > 8 * found.min():
+        below.set_yscale("log")
+    if len(found) and chooses:
         best = int(found.argmax() if metric.better == "higher" else found.argmin())
         below.plot(steps[best], found[best], "o", color=theme.third, markersize=7)
         words = (

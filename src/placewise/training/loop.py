@@ -301,7 +301,7 @@ class Trainer:
         )
 
     def _validate(self) -> None:
-        """Score the averaged weights; keep the best, draw a preview, save."""
+        """Score the averaged weights; keep the best or the last, draw a preview, save."""
         if rank() > 0:
             return
         begun = self.clock.now()
@@ -310,7 +310,8 @@ class Trainer:
         result = self.task.validate(self.dataset, samples, found)
         more = {k: float(v) for metric in self.metrics for k, v in metric(samples, found).items()}
         self._log({**more, "step": self.step, **result.log})
-        score = result.score if result.score is not None else float(-self.step)
+        score = result.score if self.task.chooses else None
+        score = float(-self.step) if score is None else score
         if score < self.best:
             self._still_there()
             self.best = score

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from placewise.labels import (
     single,
     unpaired,
 )
-from placewise.metrics import MEAN_ERROR, conformal_factor, errors, turns
+from placewise.metrics import MEAN_ERROR, conformal_factor, errors, mean_error, turns
 from placewise.model import ModelSettings, Scaled, Settings, object_extent
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.marks import Overlay
@@ -60,13 +61,22 @@ from placewise.tasks.keypoints.report import (
     keypoint_tiles,
 )
 from placewise.tasks.keypoints.suggesting import suggestion
-from placewise.wording import PIXELS_OF
+from placewise.wording import PIXELS_OF, counted
+
+_LOG = logging.getLogger("placewise")
 
 LEAST_TURN, MOST_TURN = 5.0, 15.0
 """Degrees by which images are turned at random, either way."""
 
 LEVEL = 0.9
 """Share of truths that calibrated radii hold."""
+
+FEW = (
+    "the {} of the validation split are too few for a radius that holds 90 % of the truths, so "
+    "predictions have no radius_90. It takes 9 keypoints, and more where those of one image are "
+    "off together: label more images"
+)
+"""Warning where radii cannot be calibrated."""
 
 SIGMA = 1.5
 """Standard deviation of soft labels in map pixels, for objects that are not small."""
@@ -134,16 +144,18 @@ class Radii(Calibration, extra="forbid"):
     Attributes:
         level: share of truths that the radii hold.
         keypoints: how many they were found with.
-        factor: radius for an uncertainty of one pixel.
+        images: how many images these are on; None in runs that were trained before this was kept.
+        factor: radius for an uncertainty of one pixel; None: too few keypoints for any.
     """
 
     level: float = Field(gt=0, lt=1)
     keypoints: int = Field(ge=1, le=10**9)
-    factor: float = Field(ge=0, le=1e9)
+    images: int | None = Field(default=None, ge=1, le=10**9)
+    factor: float | None = Field(ge=0, le=1e9)
 
 
 class Keypoints(Task[KeypointSample, KeypointPrediction]):
-    """Where keypoints are: chosen by the mean error, calibrated by split conformal prediction."""
+    """Where keypoints are, and how far off they may be: by split conformal prediction."""
 
     noun = "keypoints"
     head = "heatmap"
@@ -153,6 +165,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     words = KEYPOINT_WORDS
     place_words = PLACE_WORDS
     chosen_by = VALIDATION
+    chooses = False
     calibration = Radii
     demo = DEMO
     moves = True
@@ -166,7 +179,7 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
 
     def check_splits(self, dataset: Data, splits: Mapping[str, Samples]) -> None:
         """Refuse training or validation images on which no keypoint is located."""
-        for split, use in (("train", "learn from"), ("val", "choose the weights by")):
+        for split, use in (("train", "learn from"), ("val", "calibrate radii with")):
             if not any(sample.located.any() for sample in splits.get(split, ())):
                 raise DataError(
                     f"no keypoint is located on any image of the split '{split}', so there is "
@@ -224,26 +237,30 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
     def validate(self, dataset: Data, samples: Samples, found: Found) -> Validation:
         """Mean Euclidean error in px over the located keypoints."""
         off, _ = self._errors_and_uncertainty(dataset, samples, found)
-        error = float(off.mean()) if len(off) else None
+        error = mean_error(off)
         summary = "" if error is None else f"{error:.2f} {PIXELS_OF[len(samples[0].size)]}"
         return Validation({"val_error_px": error}, error, summary)
 
     def calibrate(self, dataset: Data, samples: Samples, found: Found) -> dict[str, Any]:
         """Split conformal prediction: the factor from the model's uncertainty to radii."""
         off, uncertainty = self._errors_and_uncertainty(dataset, samples, found)
-        if not len(off):
+        known = np.isfinite(off)
+        keypoints, images = int(known.sum()), int(known.any(1).sum())
+        if not keypoints:
             return {}
         factor = conformal_factor(off, uncertainty, LEVEL)
-        return {"level": LEVEL, "keypoints": len(off), "factor": factor}
+        if factor is None:
+            on = f"{counted(keypoints, 'keypoints')} on {counted(images, 'images')}"
+            _LOG.warning(FEW.format(on))
+        return {"level": LEVEL, "keypoints": keypoints, "images": images, "factor": factor}
 
     def _errors_and_uncertainty(
         self, dataset: Data, samples: Samples, found: Found
     ) -> tuple[FloatArray, FloatArray]:
-        """(n,) errors in px of all located keypoints, and the (n,) uncertainty of each."""
+        """(images, keypoints) errors in px, NaN where not located, and the uncertainty of each."""
         truth = np.stack([single(sample, dataset.source)[0] for sample in samples])
         off = errors(np.stack([one.keypoints for one in found]), truth)
-        known = np.isfinite(off)
-        return off[known], np.stack([one.uncertainty for one in found])[known]
+        return off, np.stack([one.uncertainty for one in found])
 
     def score(self, held: Held) -> dict[str, Any]:
         """Errors, PCK, OKS, presence and radii, with what no training could do better."""

@@ -56,7 +56,7 @@ def _labels(facts: Facts) -> Iterator[Advice]:
     if not facts.labels:
         yield Weight.STOPS, "No keypoint is located on any image: there is nothing to learn."
         return
-    for split, use in (("train", "learn from"), ("val", "choose the weights by")):
+    for split, use in (("train", "learn from"), ("val", "calibrate radii with")):
         if split in facts.splits and not any(p.by_split.get(split) for p in facts.by_keypoint):
             yield (
                 Weight.STOPS,

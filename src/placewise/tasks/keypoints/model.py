@@ -48,6 +48,12 @@ class KeypointModel(Network[KeypointPrediction]):
         "radius_90": "(batch, keypoints) pixels within which 90 % of truths lie; NaN: not known",
     }
 
+    @property
+    def factor(self) -> float:
+        """Radius for an uncertainty of one pixel; NaN where the model was not calibrated."""
+        factor = self.calibration.get("factor")
+        return np.nan if factor is None else float(factor)
+
     def margins(self, size: Size) -> list[tuple[int, int]]:
         """Pixels to add at the far end of each axis; see `Network.margins`."""
         if self.head.any_size:
@@ -80,12 +86,11 @@ class KeypointModel(Network[KeypointPrediction]):
         """Predictions in pixels of the images."""
         parts = (decoded.keypoints, decoded.scores, decoded.uncertainty)
         keypoints, scores, uncertainty = (part.double().cpu().numpy() for part in parts)
-        factor = self.calibration.get("factor")
         found = []
         for i, (size, image) in enumerate(zip(sizes, images, strict=True)):
             ratio = ratio_of(shown, size)
             unsure = uncertainty[i] * mean_ratio(ratio)
-            radius = unsure * (np.nan if factor is None else float(factor))
+            radius = unsure * self.factor
             places = rescale(keypoints[i], ratio)
             found.append(
                 KeypointPrediction(self.names, image, size, places, scores[i], unsure, radius)
@@ -95,7 +100,7 @@ class KeypointModel(Network[KeypointPrediction]):
     def read(self, output: Tensor, shown: Size) -> dict[str, Tensor]:
         """Keypoints, scores and radii; see `Network.read`."""
         decoded = self.head.decode(output, shown)
-        radii = decoded.uncertainty * float(self.calibration.get("factor") or np.nan)
+        radii = decoded.uncertainty * self.factor
         return {"keypoints": decoded.keypoints, "scores": decoded.scores, "radius_90": radii}
 
     @torch.inference_mode()

@@ -67,7 +67,8 @@ KEYPOINT_WORDS = (
     (
         "radius_90",
         "A radius around a predicted keypoint that contains the true position 9 times out of 10. "
-        "It is calibrated on the validation images by split conformal prediction.",
+        "It is calibrated on the validation images by split conformal prediction; where there are "
+        "too few of them for a radius that holds, there is none.",
     ),
     (
         "PCK",
