@@ -33,10 +33,10 @@ from placewise.tasks.keypoints.demo import write_images
 RESULTS = Path(__file__).parent / "results" / "radius.json"
 LEVEL = 0.9
 SETS = {
-    "openfield_mouse": (150, 6000),
-    "mirror_mouse": (150, 6000),
-    "mirror_mouse, 46 images": (150, 6000),
-    "digits": (150, 6000),
+    "openfield_mouse": (300, 10_000),
+    "mirror_mouse": (300, 16_000),
+    "mirror_mouse, 46 images": (300, 16_000),
+    "digits": (300, 10_000),
     "hippocampus points": (60, 8192),
 }
 """Sets, each with its steps and the pixels (voxels) of an image that the network sees."""

@@ -190,6 +190,45 @@ def agreement(content: dict) -> str:
     )
 
 
+def radius_row(entry: dict) -> list[object]:
+    """One training; see `radius`."""
+    known, test = entry["validation"], entry["test"]
+    low, high = entry["interval"]
+    return [
+        entry["set"],
+        entry["seed"],
+        f"{entry['steps']}, {entry['pixels']:,}",
+        f"{known['keypoints']} on {known['images']}",
+        f"{test['keypoints']} on {test['images']}",
+        f"{entry['design_effect']:.2f}",
+        percent(entry["coverage_90"]),
+        f"{100 * low:.1f}–{100 * high:.1f}",
+        percent(entry["as_if_independent"]),
+        f"{entry['mean_error_px']:.1f} / {number(1)(entry['mean_radius_90_px'])}",
+    ]
+
+
+def radius(entries: list[dict]) -> str:
+    inside = sum(entry["inside"] for entry in entries)
+    of_sets = []
+    for name, same in groupby(entries, key=lambda entry: entry["set"]):
+        found = [entry["coverage_90"] for entry in same if entry["coverage_90"] is not None]
+        if found:
+            of_sets.append(f"{name} {percent(fmean(found))} ({len(found)})")
+    header = ["set", "seed", "steps, pixels", "keypoints that calibrate, on images"]
+    header += ["of the test, on images", "design effect", "radius_90 holds"]
+    header += ["95 % binomial interval of 90 %", "with the rank of independent points"]
+    return (
+        "## Does radius_90 hold?\n\n`python benchmarks/radius.py --data FOLDER`: short trainings on "
+        "small images (pixels, voxels of volumes); each\nreads the test images once. The design effect "
+        "is that of the test images. Where the labels have no validation\nimages, the seed draws "
+        "them, and with few of them the coverage of one training varies more than the interval,\n"
+        f"which knows only of the test images: {inside} of {len(entries)} are inside. Mean over "
+        f"trainings: {'; '.join(of_sets)}.\n\n"
+        + table([*header, "mean error / radius, px"], [radius_row(entry) for entry in entries])
+    )
+
+
 def demo(content: dict) -> str:
     presence = content["presence"]
     rows = [
@@ -1100,6 +1139,7 @@ def main() -> None:
         mice,
         answers,
         agreement,
+        radius,
         demo,
         speed,
         training_speed,
