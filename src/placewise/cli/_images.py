@@ -280,6 +280,7 @@ def predict(
     overlays: int = 200,
     threshold: float = 0.5,
     memory: str = "1.5GB",
+    coarse_to_fine: bool = False,
     device: str = "auto",
     engine: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -317,6 +318,9 @@ def predict(
         threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
         memory: what an image and all that is computed of it may take, e.g. 800MB or 4GB; an image
             that takes more is predicted in tiles, with the same numbers.
+        coarse_to_fine: look for keypoints on small images first, and compute only what is about
+            them in full: faster where they are in a small part of large images. It is tried on some
+            images, and off where it changes an answer or is not faster.
         device: auto (cuda, mps or cpu, whichever is there), or one of them.
         engine: what computes the network: torch, onnxruntime or openvino (pip install
             "placewise[fast]"); auto takes torch in float32 where that needs less than half a
@@ -339,7 +343,8 @@ def predict(
     *runs, images = runs_and_images
     more: dict[str, object] = {"start": start, "stop": stop, "step": step, "draw": video or None}
     more |= {"smooth": smooth, "gate": gate}
-    where = {"device": device, "engine": engine, "precision": precision}
+    where: dict[str, Any] = {"device": device, "engine": engine, "precision": precision}
+    where |= {"coarse_to_fine": coarse_to_fine}
     if predict_runs(runs, images, out, more, where, resume, threshold, quiet):
         return
     (run,) = runs
@@ -349,9 +354,7 @@ def predict(
             run,
             images,
             out,
-            device=device,
-            engine=engine,
-            precision=precision,
+            **where,
             overlays=overlays,
             threshold=threshold,
             resume=resume,

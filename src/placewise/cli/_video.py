@@ -16,7 +16,7 @@ def predict_runs(
     images: Path,
     out: Path,
     given: Mapping[str, Any],
-    where: Mapping[str, str],
+    where: Mapping[str, Any],
     resume: bool,
     threshold: float,
     quiet: bool,

@@ -6,9 +6,11 @@ arrays    what a user hands over as images
 plain     what has to be known of a backbone that is not ours
 network   the model, whatever it answers
 parts     huge images tile by tile
+coarse    the parts of images that an answer is in
 ```
 """
 
+from placewise.model.coarse import CoarseToFine
 from placewise.model.inputs import (
     PIXELS,
     InputSettings,
@@ -29,6 +31,7 @@ from placewise.model.network import (
     Scaled,
     Settings,
     Short,
+    Whereabouts,
     batches_of,
     padded_size,
 )
@@ -38,6 +41,7 @@ __all__ = [
     "BATCH",
     "MEMORY",
     "PIXELS",
+    "CoarseToFine",
     "Given",
     "InputSettings",
     "ModelSettings",
@@ -47,6 +51,7 @@ __all__ = [
     "Settings",
     "Short",
     "Spacing",
+    "Whereabouts",
     "as_input",
     "batches_of",
     "choose_input",

@@ -6,6 +6,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from placewise.backbones import BACKBONES
 from placewise.errors import SettingsError, ShapeError
 from placewise.family import Setting, complete_settings
 from placewise.gathering import Gathering
-from placewise.geometry import Size
+from placewise.geometry import FloatArray, Size
 from placewise.graph.undisturbed import undisturbed
 from placewise.heads import HEADS, Head
 from placewise.images import ImageArray
@@ -127,6 +128,21 @@ class ModelSettings(BaseModel):
     def task(self) -> str:
         """Name of the task whose answers the head gives."""
         return HEADS[self.head].task
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """The places that an answer consists of, and how sure the network is of them.
+
+    Attributes:
+        places: (n, axes) of (x, y, …) in pixels of the image.
+        doubt: (n,) how far in pixels the network believes each may be off.
+        scores: (n,) how sure it is that each is there, 0..1.
+    """
+
+    places: FloatArray
+    doubt: FloatArray
+    scores: FloatArray
 
 
 class Network(nn.Module, ABC, Generic[P]):
@@ -254,6 +270,17 @@ class Network(nn.Module, ABC, Generic[P]):
         raise SettingsError(
             f"the head {type(self.head).__name__} needs the maps of the whole image, so it cannot "
             "be predicted in tiles; cut or shrink the image, or raise --memory"
+        )
+
+    def whereabouts(self, one: P) -> Whereabouts:
+        """The places of an answer, where it consists of places each of which is one of a kind.
+
+        Raises:
+            SettingsError: it does not.
+        """
+        raise SettingsError(
+            f"the head {type(self.head).__name__} does not answer with one place for each name, "
+            "so an image has to be looked at in full; leave --coarse-to-fine out"
         )
 
     def _named(self, names: Sequence[str] | None) -> tuple[str, ...]:

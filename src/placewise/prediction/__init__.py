@@ -44,6 +44,7 @@ from placewise.prediction.choosing import (
     lanes_of,
     of_first,
 )
+from placewise.prediction.glance import answer_of
 from placewise.prediction.huge import Huge
 from placewise.prediction.journal import Batch, Journal, order_of
 from placewise.prediction.pipeline import Read, first_padded, predicted
@@ -79,6 +80,7 @@ def predict(
     frames: slice | None = None,
     others: bool = True,
     memory: int = MEMORY,
+    coarse_to_fine: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict images and write what was found; for arrays in memory see `load_model`.
@@ -106,6 +108,9 @@ def predict(
         others: write files for other programs too.
         memory: bytes that an image, its maps and what is computed of them may take; an image that
             takes more is predicted in tiles.
+        coarse_to_fine: look for keypoints on small images first, and compute only what is about
+            them in full; off, with a sentence, where that changes answers on images that are tried
+            first, or is not faster.
         progress: called with (done, total).
 
     Returns:
@@ -132,6 +137,7 @@ def predict(
     if (engine, precision) != (AUTO, AUTO):
         options |= {"engine": engine, "precision": precision}
     options |= {"track": True} if track else {}
+    options |= {"coarse_to_fine": True} if coarse_to_fine else {}
     task = task_named(run.facts.model.task)
     refuse_tracks(track)
     follower = task.follower(run.facts.model) if track else None
@@ -148,7 +154,11 @@ def predict(
     first = share.start + journal.done
     lanes = lanes_of(on, 1 if any(map(huge.holds, _spread(names))) else len(share))
     choice = _engine(run, model, huge, names, lanes, journal, (engine, precision))
-    for batch, found in predicted(model, huge, names[first : share.stop], lanes, first):
+    answer = None
+    if coarse_to_fine:
+        some = _spread(names), len(names)
+        answer = answer_of(model, huge, *some, journal, lanes, choice.precision)
+    for batch, found in predicted(model, huge, names[first : share.stop], lanes, first, answer):
         left = max(0, overlays - share.start - journal.done)
         if follower:
             found = [(image, follower.follow(one)) for image, one in found]
@@ -281,6 +291,7 @@ def _ended(
         "versions": run.facts.versions,
         "engine": choice.engine,
         "precision": choice.precision,
+        **_looked(journal),
         "images": len(sizes),
         "axes": run.facts.model.input.image_axes,
         "skipped": skipped,
@@ -292,6 +303,14 @@ def _ended(
         many = f"{len(skipped):,} of {len(sizes) + len(skipped):,} images"
         _LOG.warning(f"{many} were passed over; about.json names them; {_first(skipped)}")
     return about
+
+
+def _looked(journal: Journal) -> dict[str, Any]:
+    """How images were looked at, where coarse to fine was asked for."""
+    if journal.look is None:
+        return {}
+    factor, slack = journal.look
+    return {"coarse_to_fine": {"factor": factor, "slack": slack} if factor else "off"}
 
 
 def _rows(file: Path, sizes: Mapping[str, Size]) -> Iterator[tuple[str, Size, list[list[str]]]]:

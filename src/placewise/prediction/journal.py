@@ -16,8 +16,11 @@ from placewise.errors import CheckpointError, SettingsError
 from placewise.files import folder_exists, make_folder, read_json, replacing, write_text
 from placewise.run import Run
 
-HEAD, ENGINE, LINE = {"order"}, {"engine"}, {"bytes", "images", "skipped"}
-"""Keys of the first line of a journal, of the second, and of the others."""
+HEAD, ENGINE, LOOK = {"order"}, {"engine"}, {"look"}
+"""Keys of the first lines of a journal."""
+
+LINE = {"bytes", "images", "skipped"}
+"""Keys of the others."""
 
 JOURNAL, TABLE, RESULT = "progress.jsonl", "predictions.csv", "about.json"
 
@@ -53,6 +56,7 @@ class Journal:
     Attributes:
         done: images that are finished, those that were passed over included.
         engine: name and precision of the engine that predicts; None: it was not chosen yet.
+        look: factor and slack of coarse to fine, 0 and 0 where it is off; None: not tried yet.
         finished: what `about.json` holds, where the prediction has come to its end.
     """
 
@@ -60,6 +64,7 @@ class Journal:
         self.out, self.order = out, order
         self.done = self.bytes = 0
         self.engine: tuple[str, str] | None = None
+        self.look: tuple[int, int] | None = None
         self.finished: dict[str, Any] | None = None
 
     @classmethod
@@ -94,6 +99,11 @@ class Journal:
         self.engine = engine, precision
         _append(self.out / JOURNAL, json.dumps({"engine": self.engine}) + "\n")
 
+    def note_look(self, factor: int, slack: int) -> None:
+        """Keep how images are looked at, before they are."""
+        self.look = factor, slack
+        _append(self.out / JOURNAL, json.dumps({"look": self.look}) + "\n")
+
     def append(self, batch: Batch) -> None:
         """Put a batch on disk: its rows, then the line that makes them count."""
         self.bytes += _append(self.out / TABLE, batch.text)
@@ -114,9 +124,12 @@ class Journal:
         """Take what others have finished, one after the other, in place of what is here."""
         self.done = self.bytes = 0
         self.engine = next((part.engine for part in parts if part.engine), None)
+        self.look = next((part.look for part in parts if part.look), None)
         lines: list[dict[str, Any]] = [{"order": self.order}]
         if self.engine:
             lines.append({"engine": self.engine})
+        if self.look:
+            lines.append({"look": self.look})
         with replacing(self.out / TABLE) as table, table.open("wb") as text:
             for part in parts:
                 listed = [line for line in part._read() if set(line) == LINE]
@@ -146,6 +159,7 @@ class Journal:
         self.done = sum(len(line["images"]) + len(line["skipped"]) for line in done)
         self.bytes = done[-1]["bytes"] if done else 0
         self.engine = next((_engine(line) for line in lines if set(line) == ENGINE), None)
+        self.look = next((_look(line) for line in lines if set(line) == LOOK), None)
         table = self.out / TABLE
         if (table.stat().st_size if table.is_file() else 0) < self.bytes:
             raise CheckpointError(
@@ -165,7 +179,7 @@ class Journal:
                 content = json.loads(line)
             except ValueError:
                 break
-            if not (isinstance(content, dict) and set(content) in (HEAD, ENGINE, LINE)):
+            if not (isinstance(content, dict) and set(content) in (HEAD, ENGINE, LOOK, LINE)):
                 break
             found.append(content)
         return found
@@ -182,6 +196,14 @@ def _engine(line: Mapping[str, Any]) -> tuple[str, str] | None:
     kept = line["engine"]
     if isinstance(kept, list) and len(kept) == 2:
         return str(kept[0]), str(kept[1])
+    return None
+
+
+def _look(line: Mapping[str, Any]) -> tuple[int, int] | None:
+    """What `Journal.note_look` kept; None where it is no such thing."""
+    kept = line["look"]
+    if isinstance(kept, list) and len(kept) == 2 and all(isinstance(n, int) for n in kept):
+        return kept[0], kept[1]
     return None
 
 

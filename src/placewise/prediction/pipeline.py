@@ -13,7 +13,7 @@ who was faster. As much is under way as the numbers above say and no more: memor
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from placewise.devices import threads
 from placewise.errors import ImageError, SettingsError, ShapeError
+from placewise.geometry import Size
 from placewise.images import ImageArray
 from placewise.labels.names import has_control
 from placewise.model import BATCH, Network, Scaled
@@ -55,6 +56,9 @@ class Read:
     scaled: Scaled | None = None
     fault: str = ""
 
+
+Answer = Callable[[Scaled, Sequence[Size], Sequence[str]], list[Any]]
+"""Predictions for images of one size at the network's scale; see `Network.predict_scaled`."""
 
 Found = list[tuple[ImageArray | None, Any]]
 """(image, prediction) of the images of a batch that could be read; no image of a huge one."""
@@ -122,7 +126,12 @@ def _ahead(model: Network[Any], huge: Huge, names: Sequence[str]) -> Iterator[Re
 
 
 def predicted(
-    model: Network[Any], huge: Huge, names: Sequence[str], lanes: Lanes, first: int = 0
+    model: Network[Any],
+    huge: Huge,
+    names: Sequence[str],
+    lanes: Lanes,
+    first: int = 0,
+    answer: Answer | None = None,
 ) -> Iterator[tuple[list[Read], Found]]:
     """Batches of images with what was found on them, in order.
 
@@ -132,12 +141,14 @@ def predicted(
         names: of the images.
         lanes: how many batches are computed at once.
         first: number of the first name among all images.
+        answer: predicts images; None: the model does, as a whole.
     """
+    answer = answer or model.predict_scaled
     under_way: deque[Future[tuple[list[Read], Found]]] = deque()
     with threads(lanes.threads), ThreadPoolExecutor(lanes.calls) as workers:
         try:
             for batch in batches(model, huge, names, first):
-                under_way.append(workers.submit(_found, model, huge, batch))
+                under_way.append(workers.submit(_found, answer, huge, batch))
                 if len(under_way) > lanes.calls:
                     yield under_way.popleft().result()
             while under_way:
@@ -146,7 +157,7 @@ def predicted(
             workers.shutdown(cancel_futures=True)
 
 
-def _found(model: Network[Any], huge: Huge, batch: list[Read]) -> tuple[list[Read], Found]:
+def _found(answer: Answer, huge: Huge, batch: list[Read]) -> tuple[list[Read], Found]:
     """The batch, and what the model finds on its images that could be read."""
     if batch[0].fault == HUGE:
         name = batch[0].name
@@ -160,5 +171,5 @@ def _found(model: Network[Any], huge: Huge, batch: list[Read]) -> tuple[list[Rea
     arrays = [image for _, image, _ in able if image is not None]
     sizes = [image.shape[:-1] for image in arrays]
     scaled = np.stack([one for _, _, one in able])
-    found = model.predict_scaled(scaled, sizes, [name for name, _, _ in able])
+    found = answer(scaled, sizes, [name for name, _, _ in able])
     return batch, list(zip(arrays, found, strict=True))

@@ -117,6 +117,7 @@ def predict_video(
     engine: str = AUTO,
     precision: str = AUTO,
     resume: bool = False,
+    coarse_to_fine: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict keypoints or poses on the frames of a video.
@@ -130,6 +131,7 @@ def predict_video(
         engine: what computes them; see `predict`.
         precision: in which; see `predict`.
         resume: go on where the same prediction was stopped, or make its files anew.
+        coarse_to_fine: see `predict`.
         progress: called with (done, total).
 
     Returns:
@@ -166,6 +168,7 @@ def predict_video(
             track=task.follows,
             frames=slice(options.start, options.stop, options.step),
             others=False,
+            coarse_to_fine=coarse_to_fine,
             progress=_part(progress, place, stages),
         )
         used.append(Choice(about.get("engine", "torch"), about.get("precision", "float32")).shown)

@@ -16,7 +16,7 @@ from placewise.geometry import FloatArray, Size, ratio_of, rescale
 from placewise.heads import Decoded, KeypointHead
 from placewise.labels import KeypointSample, Visibility
 from placewise.metrics import errors
-from placewise.model import Network, Spacing, shown_size
+from placewise.model import Network, Spacing, Whereabouts, shown_size
 from placewise.tasks.keypoints.prediction import KeypointPrediction
 from placewise.wording import sides_of
 
@@ -79,6 +79,10 @@ class KeypointModel(Network[KeypointPrediction]):
         return self.head.gathering(shown).then(
             lambda decoded: self._answers(decoded, shown, [size], [image])[0]
         )
+
+    def whereabouts(self, one: KeypointPrediction) -> Whereabouts:
+        """The keypoints; see `Network.whereabouts`."""
+        return Whereabouts(one.keypoints, one.uncertainty, one.scores)
 
     def _answers(
         self, decoded: Decoded, shown: Size, sizes: Sequence[Size], images: Sequence[str]
