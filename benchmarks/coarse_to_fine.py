@@ -158,7 +158,9 @@ def main() -> None:
             for depth in args.depths:
                 out = home / f"run{times:g}_{depth}"
                 there = (out / "calibration.json").is_file()
-                run = Run.open(out) if there else trained(folder, out, depth, args.width, args.steps)
+                run = (
+                    Run.open(out) if there else trained(folder, out, depth, args.width, args.steps)
+                )
                 found.append({"times": times, "steps": args.steps, **measure(run, folder)})
                 print(json.dumps(found[-1]), flush=True)
                 args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

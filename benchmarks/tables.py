@@ -530,6 +530,37 @@ def tiling(content: list[dict]) -> str:
     )
 
 
+def coarse_to_fine(content: list[dict]) -> str:
+    rows = []
+    for one in content:
+        cells = [" × ".join(map(str, one["size"][::-1])), one["depth"], one["receptive_field"]]
+        if not one["factor"]:
+            rows.append([*cells, "off", *["–"] * 6, one["why"]])
+            continue
+        looked = one["images_looked_at_in_parts"] / one["images"]
+        rows.append(
+            [
+                *cells,
+                one["factor"],
+                one["slack"],
+                f"{one['whole_images_per_second']:.2f}",
+                f"{one['images_per_second']:.2f}",
+                f"{one['faster']:.2f}",
+                percent(looked),
+                f"{one['keypoints_same']:,} of {one['keypoints']:,}",
+                f"furthest {one['furthest_px']:.1e} px; scores {one['scores_differ_by']:.1e}",
+            ]
+        )
+    header = ["frame at the network's scale", "depth", "receptive field", "factor", "slack px"]
+    header += ["images/s, whole", "images/s", "faster", "frames in parts", "same to 1e-3 px", "note"]
+    return (
+        "## Coarse to fine\n\n`python benchmarks/coarse_to_fine.py --data DATA`\n\n"
+        f"Held-out frames of openfield in larger arenas, {content[0]['steps']} steps of training; "
+        "factor and slack were chosen on training frames. One thread; both ways in turns.\n\n"
+        + table(header, rows)
+    )
+
+
 def robustness(content: dict) -> str:
     failed, skipped = len(content["failed"]), len(content["skipped"])
     rows = [
@@ -1150,6 +1181,7 @@ def main() -> None:
         mutations,
         prediction_speed,
         tiling,
+        coarse_to_fine,
         robustness,
         decoders,
         augmentation,

@@ -81,7 +81,7 @@ def test_an_answer_off_the_tiles_is_that_of_the_whole_image(factor: int) -> None
 
 def test_an_image_is_scaled_to_its_own_pixels() -> None:
     model = finder()
-    shown, of = blobs((280, 340), (100.0, 120.0), (90.0, 150.0))[None], [(560, 680)]
+    shown, of = blobs((280, 340), (100.0, 120.0), (90.0, 190.0))[None], [(560, 680)]
     (one,) = CoarseToFine(model, 2, 24).looked(shown, of, ["a"])
     (other,) = model.predict_scaled(shown, of)
     np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-3)
@@ -118,7 +118,7 @@ def test_it_is_off_where_it_changes_an_answer_and_where_a_tile_is_the_image() ->
     net = UNet(1, width=16, depth=2)
     deep = KeypointModel(net, Heatmap(net.out_channels, 2), input=VIEW).eval()
     large = Glance.of(deep, shown, size)
-    assert large.looker is None and "looks 144 pixels far" in large.why
+    assert large.looker is None and "looks 160 pixels far" in large.why
 
 
 class _Contrast(nn.Module):

@@ -23,6 +23,7 @@ from placewise.heads.heatmap import Heatmap
 from placewise.heads.instances import Instances
 from placewise.heads.integral import Integral
 from placewise.heads.masks import Masks
+from placewise.heads.poses import Poses
 from placewise.heads.spots import Spots
 from placewise.losses import LOSSES, PEAK_LOSSES
 from placewise.model import InputSettings, in_tiles, is_huge, parts
@@ -34,6 +35,7 @@ from placewise.tasks.instances.model import InstanceModel
 from placewise.tasks.keypoints.model import KeypointModel
 from placewise.tasks.masks.huge import BLOCK
 from placewise.tasks.masks.model import MaskModel
+from placewise.tasks.poses.model import PoseModel
 from placewise.tasks.spots.model import SpotModel
 from placewise.windows import Whole, windows_of
 
@@ -315,6 +317,21 @@ def test_spots_of_tiles_are_those_of_the_whole_map(loss: str) -> None:
         np.testing.assert_allclose(one.points, other.points, atol=1e-3)
 
 
+@pytest.mark.parametrize("loss", PEAK_LOSSES.names())
+def test_poses_of_tiles_are_those_of_the_whole_map(loss: str) -> None:
+    head, size = Poses(4, 3, stride=4, loss=loss, sigma=1.0, extent=60.0), (150, 187)
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.rand(1, 4, 80, 100, generator=draw)
+    maps = 60 * (nn.functional.avg_pool2d(noise, 5, 1)[0] - 0.5) - 2
+    arrows = 4 * torch.randn(6, *maps.shape[1:], generator=draw)  # across several tiles
+    maps = torch.cat([maps, arrows])
+    (expected,) = head.decode(maps[None], size)
+    found = gathered(head.gathering(size), maps, (75, 94))
+    assert len(expected.centres) > 15 and len(expected.peaks) > 60 and expected.heat.max() > 0.5
+    for part in ("centres", "scores", "expected", "heat", "peaks", "kinds", "peak_scores"):
+        np.testing.assert_allclose(getattr(found, part), getattr(expected, part), atol=1e-5)
+
+
 VIEW = InputSettings(scale=0.7, size=(64, 64), channels=1, mean=(0.5,), std=(0.2,))
 
 
@@ -380,6 +397,20 @@ def test_spots_of_a_network_that_is_not_ours_are_found_in_tiles() -> None:
     found = in_tiles(model, Whole(image[..., None]), "", 2_000_000)
     assert len(whole.candidates) > 30
     np.testing.assert_allclose(found.candidates, whole.candidates, atol=1e-3)
+
+
+def test_objects_with_keypoints_are_grouped_across_tiles() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 4, 2, stride=2))
+    model = PoseModel(net, Poses(4, 2, finer=1, extent=40.0), input=VIEW).eval()
+    draw = torch.Generator().manual_seed(0)
+    nn.init.normal_(model.head.maps.values.weight, std=3.0, generator=draw)
+    image = np.random.default_rng(0).integers(0, 255, (300, 260), np.uint8)
+    whole = model.predict(image)
+    found = in_tiles(model, Whole(image[..., None]), "", 2_000_000)
+    assert len(whole.places) > 20 and whole.peaks.any()
+    assert (found.peaks == whole.peaks).all()
+    for part in ("places", "scores", "instance_scores", "nearest"):
+        np.testing.assert_allclose(getattr(found, part), getattr(whole, part), atol=1e-3)
 
 
 def test_what_cannot_be_predicted_in_tiles_is_refused_by_name() -> None:

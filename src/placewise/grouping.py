@@ -10,6 +10,8 @@ All places are (x, y, …) in pixels of one grid.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,25 +68,30 @@ def vote(
             "centres or offsets are NaN or infinite; the network diverged: lower the learning rate"
         )
     order = np.lexsort(centres.T)
-    labels[mask] = order[_nearest(votes, centres[order])] + 1
+    labels[mask] = order[nearest(votes, centres[order])] + 1
     return labels
 
 
-def _nearest(points: FloatArray, centres: FloatArray) -> Index:
-    """(m,) index of the nearest centre of each point; the first where several are as near."""
+def nearest(points: FloatArray, centres: FloatArray) -> Index:
+    """(m,) index of the nearest centre of each point; the first where several are as near.
+
+    Args:
+        points: (m, axes).
+        centres: (n, axes), one at least.
+    """
     from scipy.spatial import cKDTree
 
     if len(centres) == 1:
         return np.zeros(len(points), np.intp)
     distance, found = cKDTree(centres).query(points, 2)
-    nearest: Index = found[:, 0].astype(np.intp)
+    first: Index = found[:, 0].astype(np.intp)
     equal = np.flatnonzero(distance[:, 0] == distance[:, 1])
     step = max(1, PART // len(centres))
     for start in range(0, len(equal), step):
         part = equal[start : start + step]
         squares = ((points[part, None] - centres) ** 2).sum(-1)
-        nearest[part] = squares.argmin(1)
-    return nearest
+        first[part] = squares.argmin(1)
+    return first
 
 
 def assign(
@@ -135,16 +142,45 @@ def assign(
     found = np.full(places.shape[:2], NOBODY, np.intp)
     for kind in range(places.shape[1]):
         own = np.flatnonzero(kinds == kind)
-        squares = ((places[:, None, kind] - points[None, own]) ** 2).sum(-1)
-        most = limits[:, kind, None] ** 2
-        if sure is None:
-            rows, columns = _pairs(squares, squares <= most)
-        else:
-            near = 1 - np.sqrt(squares / np.maximum(most, 1e-12))
-            gain = sure[0][:, None] * sure[1][own] * near
-            rows, columns = _best(np.nan_to_num(gain))
-        found[rows, kind] = own[columns]
+        for some, near in _neighbours(places[:, kind], points[own], limits[:, kind]):
+            squares = ((places[some, None, kind] - points[None, own[near]]) ** 2).sum(-1)
+            most = limits[some, kind, None] ** 2
+            if sure is None:
+                rows, columns = _pairs(squares, squares <= most)
+            else:
+                share = 1 - np.sqrt(squares / np.maximum(most, 1e-12))
+                rows, columns = _best(sure[0][some, None] * sure[1][own[near]] * share)
+            found[some[rows], kind] = own[near[columns]]
     return found
+
+
+def _neighbours(
+    places: FloatArray, points: FloatArray, limits: FloatArray
+) -> Iterator[tuple[Index, Index]]:
+    """(objects, keypoints) that may be paired with each other, and with no others.
+
+    They are assigned for themselves: what is chosen among them changes nothing elsewhere, and no
+    table of all objects and all keypoints of a large image is needed.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    able, there = (np.flatnonzero(np.isfinite(one).all(1)) for one in (places, points))
+    if not (len(able) and len(there)):
+        return
+    reach = limits[able] * (1 + 1e-9) + 1e-9
+    near = cKDTree(points[there]).query_ball_point(places[able], reach)
+    rows = np.repeat(able, [len(one) for one in near])
+    columns = there[np.concatenate(near).astype(np.intp)] + len(places)
+    count = len(places) + len(points)
+    links = coo_matrix((np.ones(len(rows)), (rows, columns)), (count, count))
+    _, group = connected_components(links, directed=False)
+    nodes = np.unique(np.concatenate([rows, columns]))
+    nodes = nodes[np.argsort(group[nodes], kind="stable")]
+    for part in np.split(nodes, np.flatnonzero(np.diff(group[nodes])) + 1):
+        if len(part):
+            yield part[part < len(places)], part[part >= len(places)] - len(places)
 
 
 def _pairs(costs: FloatArray, allowed: NDArray[np.bool_]) -> tuple[Index, Index]:

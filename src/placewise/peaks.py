@@ -180,9 +180,24 @@ class HillGathering(Gathering["list[Peaks]"]):
         self.finite = np.ones(maps, bool)
         self.found: list[list[_Hills]] = [[] for _ in range(maps)]
 
+    @property
+    def pixels(self) -> list[Pixels]:
+        """(n, axes) pixels of the whole map that are hills of the last tile, for each map."""
+        return [parts[-1].pixels for parts in self.found]
+
     def add(self, tile: Tile) -> None:
         """See `Gathering.add`."""
-        scores, shapes = (part[0] for part in self.read(tile.inside()[None]))
+        scores, shapes = self.read(tile.inside()[None])
+        self.take(tile, scores[0], shapes[0])
+
+    def take(self, tile: Tile, scores: Tensor, shapes: Tensor) -> None:
+        """Take one tile that was read already.
+
+        Args:
+            tile: where it lies.
+            scores: (maps, *size) of the tile as far as it lies on the whole map.
+            shapes: (maps, *size) heat that the places between pixels are read off.
+        """
         kept = scores.detach().cpu().double().numpy()
         shape = shapes.detach().cpu().double().numpy()
         self.finite &= np.isfinite(kept.reshape(len(kept), -1)).all(1)

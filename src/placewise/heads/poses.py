@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from placewise.errors import SettingsError
+from placewise.gathering import Gathering
 from placewise.geometry import FloatArray, Size, to_image, to_map
 from placewise.heads._centres import NOBODY, Objects, centre_loss, objects_about, offsets_to
 from placewise.heads._maps import MapGrid, Maps
@@ -155,6 +156,11 @@ class Poses(MapGrid):
         """σ about a centre in pixels of the map."""
         return max(self.sigma, WIDE * self.extent / max(self.map_stride))
 
+    @property
+    def apart(self) -> float:
+        """Least distance of the centres of two objects in pixels of the map."""
+        return max(1.0, APART * self.extent / max(self.map_stride))
+
     def loss(
         self, output: Tensor, keypoints: Tensor, visibility: Tensor, labelled: Tensor
     ) -> Tensor:
@@ -208,10 +214,9 @@ class Poses(MapGrid):
             size: of the image proper; what lies beyond is padding, and no peak is there.
         """
         output = self.on_image(output.float(), size)
-        count, stride = self.keypoints, self.map_stride[::-1]
+        count = self.keypoints
         score, shape = self.criterion.read(output[:, :count], self.sigma)
         sure, round_ = self.criterion.read(output[:, count : count + 1], self.wide)
-        apart = max(1.0, APART * self.extent / max(stride))
         peaks = find_peaks(
             score.flatten(0, 1),
             CLOSE * self.sigma,
@@ -219,22 +224,49 @@ class Poses(MapGrid):
             most=MOST,
             shape=shape.flatten(0, 1),
         )
-        centres = find_peaks(sure[:, 0], apart, least=LEAST, most=MOST, shape=round_[:, 0])
+        centres = find_peaks(sure[:, 0], self.apart, least=LEAST, most=MOST, shape=round_[:, 0])
         arrows = output[:, count + 1 :].double().cpu().numpy()
         heat = score.double().cpu().numpy()
         return [
-            self._candidates(centres[i], peaks[i * count : (i + 1) * count], heat[i], arrows[i])
+            self.candidates(
+                centres[i],
+                peaks[i * count : (i + 1) * count],
+                heat[i],
+                lambda pixels, own=arrows[i]: own[(slice(None), *pixels.T)],  # type: ignore[misc]
+            )
             for i in range(len(output))
         ]
 
-    def _candidates(
-        self, centres: Peaks, peaks: Sequence[Peaks], heat: FloatArray, arrows: FloatArray
+    def gathering(self, size: Size) -> Gathering[Candidates]:
+        """The same of one image, tile by tile.
+
+        Args:
+            size: of the image proper.
+        """
+        from placewise.heads._poses_gathered import PoseGathering  # it reads what is here
+
+        return PoseGathering(self, self.touched(size))
+
+    def candidates(
+        self,
+        centres: Peaks,
+        peaks: Sequence[Peaks],
+        heat: NDArray[np.floating],
+        arrows: Callable[[NDArray[np.intp]], FloatArray],
     ) -> Candidates:
+        """What the maps of one image say.
+
+        Args:
+            centres: of objects, in pixels of the map.
+            peaks: of each keypoint.
+            heat: (keypoints, *size) scores of all pixels.
+            arrows: (n, axes) pixels (…, y, x) of the map → (axes · keypoints, n) raw offsets there.
+        """
         stride = [float(step) for step in self.map_stride[::-1]]
         size = np.array(heat.shape[1:])
         pixel = np.rint(centres.points[:, ::-1]).astype(int).clip(0, size - 1)
         shape = (self.keypoints, self.spatial_dims, len(pixel))
-        away = arrows[(slice(None), *pixel.T)].reshape(shape).transpose(2, 0, 1)
+        away = arrows(pixel).reshape(shape).transpose(2, 0, 1)
         expected = pixel[:, None, ::-1] + away * self.unit
         places = np.concatenate([one.points for one in peaks])
         return Candidates(
@@ -324,7 +356,7 @@ class Poses(MapGrid):
         return to_image(places, self.map_stride[::-1])[None]
 
 
-def _about(heat: FloatArray, places: FloatArray) -> FloatArray:
+def _about(heat: NDArray[np.floating], places: FloatArray) -> FloatArray:
     """(n, keypoints) largest score within a pixel of each place, 0 beyond the map.
 
     Args:

@@ -219,7 +219,8 @@ class CoarseToFine:
         answer = gathering.result()
         exact = [_inner(box, size, margin) for box in boxes]
         sure = (self.network.whereabouts(answer).scores >= SURE).all()
-        counts = sure and all(_holds(exact, place) for place in self._shown(answer, size))
+        places = self._shown(answer, size).clip(0, np.array(size) - 1)  # a map may end beyond it
+        counts = sure and all(_holds(exact, place) for place in places)
         return answer if counts else None
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from placewise.gathering import Gathering
 from placewise.geometry import FloatArray, Size, ratio_of, rescale
-from placewise.grouping import assign
+from placewise.grouping import assign, nearest
 from placewise.heads.poses import Candidates, Poses
 from placewise.model import Network
 from placewise.tasks.poses.prediction import PosePrediction
@@ -54,6 +55,12 @@ class PoseModel(Network[PosePrediction]):
         parts = zip(decoded, sizes, images, strict=True)
         return [self._grouped(one, shown, size, image) for one, size, image in parts]
 
+    def gathering(self, shown: Size, size: Size, image: str) -> Gathering[PosePrediction]:
+        """The same tile by tile; see `Network.gathering`."""
+        return self.head.gathering(shown).then(
+            lambda one: self._grouped(one, shown, size, image),
+        )
+
     def _grouped(self, one: Candidates, shown: Size, size: Size, image: str) -> PosePrediction:
         """Objects of one image: each takes sure peaks that are near where it expects them."""
         reach = SNAP * self.head.extent
@@ -92,8 +99,7 @@ def _nearest(one: Candidates, there: NDArray[np.bool_]) -> FloatArray:
     centres = np.flatnonzero(there)
     if not len(centres):
         return found
-    away = ((one.peaks[:, None] - one.centres[None, centres]) ** 2).sum(-1)
-    owner = centres[away.argmin(1)]
+    owner = centres[nearest(one.peaks, one.centres[centres])]
     for peak in np.argsort(one.peak_scores, kind="stable"):  # the surest last: it stays
         found[owner[peak], one.kinds[peak]] = one.peaks[peak]
     return found

@@ -1,0 +1,144 @@
+"""What tiles of the maps of objects with keypoints say together; see `placewise.gathering`.
+
+Centres and peaks are hills, which are kept. An object expects its keypoints at any distance from
+its centre, and what the maps say there is asked once all centres are known: so the scores of all
+pixels are kept in a file without a name, of 4 bytes for each keypoint and pixel of the maps.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from placewise.gathering import Gathering, Tile
+from placewise.geometry import FloatArray, Size
+from placewise.heads.poses import CLOSE, LEAST, MOST, Candidates, Poses
+from placewise.peaks import HillGathering
+
+FAR = 2
+"""Pixels along each axis between a hill and the pixel that its point is in, at most."""
+
+
+class PoseGathering(Gathering[Candidates]):
+    """Hills of centres with the offsets about them, hills of keypoints, and all scores.
+
+    Args:
+        head: reads the maps.
+        whole: size of the maps.
+    """
+
+    def __init__(self, head: Poses, whole: Size) -> None:
+        self.head, self.whole = head, whole
+        count, loss = head.keypoints, head.criterion
+        limits = {"least": LEAST, "most": MOST}
+        self.peaks = HillGathering(
+            count,
+            whole,
+            lambda output: loss.read(output[:, :count], head.sigma),
+            loss.reach(head.sigma),
+            radius=CLOSE * head.sigma,
+            **limits,
+        )
+        self.centres = HillGathering(
+            1,
+            whole,
+            lambda output: loss.read(output[:, count : count + 1], head.wide),
+            loss.reach(head.wide),
+            radius=head.apart,
+            **limits,
+        )
+        self.margin = max(self.peaks.margin, self.centres.margin)
+        self.scores = _Scores(count, whole)
+        self.arrows = _Arrows(whole)
+
+    def add(self, tile: Tile) -> None:
+        """See `Gathering.add`."""
+        scores, shapes = self.peaks.read(tile.inside()[None])
+        self.peaks.take(tile, scores[0], shapes[0])
+        own = tile.own(scores[0]).cpu().numpy()
+        self.scores.write(own, [part.start for part in tile.core])
+        self.centres.add(tile)
+        offsets = tile.inside()[self.head.keypoints + 1 :]
+        self.arrows.keep(self.centres.pixels[0], offsets, tile.origin)
+
+    def result(self) -> Candidates:
+        """See `Gathering.result`."""
+        (centres,) = self.centres.result()
+        return self.head.candidates(
+            centres, self.peaks.result(), self.scores.read(), self.arrows.at
+        )
+
+
+class _Scores:
+    """(maps, *whole) float32 numbers in a file that goes with this."""
+
+    def __init__(self, maps: int, whole: Size) -> None:
+        self.shape = (maps, *whole)
+        self.file: Any = tempfile.TemporaryFile(prefix="placewise")  # noqa: SIM115
+        self.file.truncate(4 * math.prod(self.shape))
+
+    def write(self, values: NDArray[np.floating], begin: list[int]) -> None:
+        """Put a part at its place.
+
+        Args:
+            values: (maps, *part).
+            begin: place of its first pixel.
+        """
+        rows = np.ascontiguousarray(values, np.float32)
+        for index in np.ndindex(rows.shape[:-1]):
+            place = 0
+            starts = (0, *begin[:-1])
+            for at, start, side in zip(index, starts, self.shape[:-1], strict=True):
+                place = place * side + at + start
+            self.file.seek(4 * (place * self.shape[-1] + begin[-1]))
+            self.file.write(rows[index].tobytes())
+
+    def read(self) -> NDArray[np.float32]:
+        """All of them, as an array that stays in the file."""
+        self.file.flush()
+        return np.memmap(self.file, np.float32, "r", shape=self.shape)
+
+    def __del__(self) -> None:
+        """Give the file up."""
+        self.file.close()
+
+
+class _Arrows:
+    """Raw offsets at the pixels in which the points of hills may lie."""
+
+    def __init__(self, whole: Size) -> None:
+        self.whole = whole
+        self.keys: list[NDArray[np.intp]] = []
+        self.values: list[FloatArray] = []
+
+    def keep(self, hills: NDArray[np.intp], offsets: Tensor, origin: Size) -> None:
+        """Keep the offsets about the hills of a tile.
+
+        Args:
+            hills: (n, axes) pixels of the whole map.
+            offsets: (channels, *tile).
+            origin: place of the tile's first pixel on the whole map.
+        """
+        steps = np.array(list(product(range(-FAR, FAR + 1), repeat=len(self.whole))), np.intp)
+        last = np.array(self.whole) - 1
+        pixels = (hills[:, None] + steps).reshape(-1, len(self.whole)).clip(0, last)
+        keys = np.unique(np.ravel_multi_index(tuple(pixels.T), self.whole))
+        places = np.array(np.unravel_index(keys, self.whole)) - np.array(origin)[:, None]
+        index = torch.from_numpy(places).to(offsets.device)
+        self.keys.append(keys)
+        self.values.append(offsets[(slice(None), *index)].T.double().cpu().numpy())
+
+    def at(self, pixels: NDArray[np.intp]) -> FloatArray:
+        """(channels, n) the offsets at pixels (n, axes) of the whole map."""
+        keys, values = np.concatenate(self.keys), np.concatenate(self.values)
+        order = np.argsort(keys, kind="stable")
+        wanted = np.ravel_multi_index(tuple(pixels.T), self.whole)
+        found: FloatArray = values[order[np.searchsorted(keys[order], wanted)]].T
+        return found
