@@ -552,7 +552,14 @@ def coarse_to_fine(content: list[dict]) -> str:
             ]
         )
     header = ["frame at the network's scale", "depth", "receptive field", "factor", "slack px"]
-    header += ["images/s, whole", "images/s", "faster", "frames in parts", "same to 1e-3 px", "note"]
+    header += [
+        "images/s, whole",
+        "images/s",
+        "faster",
+        "frames in parts",
+        "same to 1e-3 px",
+        "note",
+    ]
     return (
         "## Coarse to fine\n\n`python benchmarks/coarse_to_fine.py --data DATA`\n\n"
         f"Held-out frames of openfield in larger arenas, {content[0]['steps']} steps of training; "

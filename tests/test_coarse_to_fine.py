@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from placewise.backbones import Backbone
 from placewise.backbones.unet import UNet
 from placewise.errors import SettingsError
 from placewise.heads.heatmap import Heatmap
@@ -25,8 +26,10 @@ VIEW = InputSettings(scale=1.0, size=(64, 64), channels=1, mean=(0.5,), std=(0.5
 Image = NDArray[np.float32]
 
 
-class Averages(nn.Module):
-    """Means of the image within two windows, at half its size: what is bright and what is dark."""
+class Averages(Backbone):
+    """Means of the image within a window, at half its size: what is bright and what is dark."""
+
+    in_channels, out_channels, stride, multiple, receptive_field = 1, 2, 2, 2, 20
 
     def __init__(self, reach: int = 8) -> None:
         super().__init__()
@@ -60,8 +63,8 @@ def blobs(size: tuple[int, int], bright: tuple[float, float], dark: tuple[float,
 def test_an_answer_off_the_tiles_is_that_of_the_whole_image(factor: int) -> None:
     model, draw = finder(), np.random.default_rng(factor)
     looker = CoarseToFine(model, factor, 24)
-    for _ in range(4):
-        size = (int(draw.integers(260, 330)), int(draw.integers(300, 400)))
+    for _ in range(2):
+        size = (int(draw.integers(180, 230)), int(draw.integers(200, 260)))
         whole = [size[0] - 1, size[1] - 1]
         near = draw.uniform(0, np.array(whole) - 45)
         places = [(near, near + 40), (draw.uniform(0, whole), draw.uniform(0, whole))]
@@ -89,7 +92,7 @@ def test_an_image_is_scaled_to_its_own_pixels() -> None:
 
 
 def test_what_is_not_there_or_lies_beyond_the_slack_is_no_answer() -> None:
-    model, size = finder(), (280, 340)
+    model, size = finder(), (200, 240)
     grey = np.full((*size, 1), 0.5, np.float32)
     shown = np.stack([grey, blobs(size, (100.0, 100.0), (110.0, 120.0))])
     assert CoarseToFine(model, 2, 24).looked(shown, [size] * 2, ["", ""])[0] is None
@@ -100,15 +103,15 @@ def test_what_is_not_there_or_lies_beyond_the_slack_is_no_answer() -> None:
 
 
 def test_it_is_off_where_it_changes_an_answer_and_where_a_tile_is_the_image() -> None:
-    model, size = finder(), (280, 340)
+    model, size = finder(), (200, 240)
     draw = np.random.default_rng(0)
-    near = [draw.uniform(50, 200, 2) for _ in range(4)]
+    near = [draw.uniform(30, 120, 2) for _ in range(4)]
     shown = np.stack([blobs(size, tuple(at), tuple(at + 30)) for at in near])
     glance = Glance.of(model, shown, size)
     assert len(glance.tried) > 2 and not any(one.changed for one in glance.tried)
 
     image = shown[0].copy()  # stripes about grey, which a small image does not show
-    image[200:230, 280:310, 0] = np.where(np.arange(30) % 2, 1.0, 0.0)[:, None]
+    image[160:190, 200:230, 0] = np.where(np.arange(30) % 2, 1.0, 0.0)[:, None]
     stripes = finder()
     stripes.backbone.blur = nn.Sequential(_Contrast(), stripes.backbone.blur)  # type: ignore
     some = np.concatenate([shown, shown, shown[:3], image[None]])

@@ -9,11 +9,15 @@ nothing has to be blended.
 
 from __future__ import annotations
 
+import math
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from placewise.geometry import Size
@@ -88,3 +92,48 @@ class _Then(Gathering[Q], Generic[R, Q]):
     def result(self) -> Q:
         """See `Gathering.result`."""
         return self.step(self.first.result())
+
+
+class Filed:
+    """An array of zeros in a file without a name, which goes with the last that holds it.
+
+    Args:
+        shape: of the array.
+        dtype: of its numbers.
+
+    Example:
+        >>> filed = Filed((2, 4, 5), np.float32)
+        >>> filed.write(np.ones((2, 1, 3)), (3, 1))
+        >>> filed.read()[1, 2:].tolist()
+        [[0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 1.0, 0.0]]
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: Any) -> None:
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self.file: Any = tempfile.TemporaryFile(prefix="placewise")  # noqa: SIM115
+        self.file.truncate(self.dtype.itemsize * math.prod(self.shape))
+
+    def write(self, values: NDArray[Any], begin: Sequence[int]) -> None:
+        """Put a part at its place.
+
+        Args:
+            values: as many axes as the array has.
+            begin: place of the first number along the last axes; 0 along those before.
+        """
+        part = np.ascontiguousarray(values, self.dtype)
+        starts = (*[0] * (len(self.shape) - len(begin)), *begin)
+        for index in np.ndindex(part.shape[:-1]):
+            place = 0
+            for at, start, side in zip(index, starts[:-1], self.shape[:-1], strict=True):
+                place = place * side + at + start
+            self.file.seek(self.dtype.itemsize * (place * self.shape[-1] + starts[-1]))
+            self.file.write(part[index].tobytes())
+
+    def read(self) -> NDArray[Any]:
+        """The whole array, which stays in the file; what is changed in it is changed there."""
+        self.file.flush()
+        return np.memmap(self.file, self.dtype, "r+", shape=self.shape)
+
+    def __del__(self) -> None:
+        """Give the file up."""
+        self.file.close()

@@ -7,17 +7,14 @@ pixels are kept in a file without a name, of 4 bytes for each keypoint and pixel
 
 from __future__ import annotations
 
-import math
-import tempfile
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from placewise.gathering import Gathering, Tile
+from placewise.gathering import Filed, Gathering, Tile
 from placewise.geometry import FloatArray, Size
 from placewise.heads.poses import CLOSE, LEAST, MOST, Candidates, Poses
 from placewise.peaks import HillGathering
@@ -55,7 +52,7 @@ class PoseGathering(Gathering[Candidates]):
             **limits,
         )
         self.margin = max(self.peaks.margin, self.centres.margin)
-        self.scores = _Scores(count, whole)
+        self.scores = Filed((count, *whole), np.float32)
         self.arrows = _Arrows(whole)
 
     def add(self, tile: Tile) -> None:
@@ -74,40 +71,6 @@ class PoseGathering(Gathering[Candidates]):
         return self.head.candidates(
             centres, self.peaks.result(), self.scores.read(), self.arrows.at
         )
-
-
-class _Scores:
-    """(maps, *whole) float32 numbers in a file that goes with this."""
-
-    def __init__(self, maps: int, whole: Size) -> None:
-        self.shape = (maps, *whole)
-        self.file: Any = tempfile.TemporaryFile(prefix="placewise")  # noqa: SIM115
-        self.file.truncate(4 * math.prod(self.shape))
-
-    def write(self, values: NDArray[np.floating], begin: list[int]) -> None:
-        """Put a part at its place.
-
-        Args:
-            values: (maps, *part).
-            begin: place of its first pixel.
-        """
-        rows = np.ascontiguousarray(values, np.float32)
-        for index in np.ndindex(rows.shape[:-1]):
-            place = 0
-            starts = (0, *begin[:-1])
-            for at, start, side in zip(index, starts, self.shape[:-1], strict=True):
-                place = place * side + at + start
-            self.file.seek(4 * (place * self.shape[-1] + begin[-1]))
-            self.file.write(rows[index].tobytes())
-
-    def read(self) -> NDArray[np.float32]:
-        """All of them, as an array that stays in the file."""
-        self.file.flush()
-        return np.memmap(self.file, np.float32, "r", shape=self.shape)
-
-    def __del__(self) -> None:
-        """Give the file up."""
-        self.file.close()
 
 
 class _Arrows:

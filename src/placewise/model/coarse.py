@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,12 @@ class CoarseToFine:
         self.network, self.factor, self.slack = network, factor, slack
         with torch.inference_mode():
             self.tiled = Tiled.of(network)
+
+    def at(self, factor: int, slack: int) -> CoarseToFine:
+        """The same with another factor and slack."""
+        other = copy(self)
+        other.factor, other.slack = factor, slack
+        return other
 
     def margin(self, size: Size) -> int:
         """Pixels about the middle of a tile whose maps are not those of the whole image.

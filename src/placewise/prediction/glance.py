@@ -102,11 +102,12 @@ class Glance:
         for one in whole:
             model.whereabouts(one)
         try:
-            lookers = list(_lookers(model, shown, whole))
+            first = CoarseToFine(model, FACTORS[0], 0)
         except SettingsError as error:
             return cls(None, str(error))
+        lookers = list(_lookers(first, shown, whole))
         if not lookers:
-            return cls(None, _too_large(model, tuple(shown.shape[1:-1])))
+            return cls(None, _too_large(first, tuple(shown.shape[1:-1])))
         tried = []
         for looker in lookers:
             found, seconds = _timed(looker.predict_scaled, shown, size)
@@ -129,25 +130,25 @@ class Glance:
         return cls(looker, why, tuple(tried))
 
 
-def _lookers(model: Network[Any], shown: Scaled, whole: Sequence[Any]) -> Iterator[CoarseToFine]:
+def _lookers(first: CoarseToFine, shown: Scaled, whole: Sequence[Any]) -> Iterator[CoarseToFine]:
     """For each factor that may be worth it, what looks far enough on most images."""
     size = tuple(shown.shape[1:-1])
     for factor in FACTORS:
-        looker = CoarseToFine(model, factor, 0)
+        looker = first.at(factor, 0)
         if looker.least(size) < WORTH:
             slack = float(np.quantile(looker.needed(shown, whole), COVERED, method="lower"))
             if math.isfinite(slack):
-                looker = CoarseToFine(model, factor, math.ceil(slack) + 1)
+                looker = looker.at(factor, math.ceil(slack) + 1)
                 if looker.least(size) < WORTH:
                     yield looker
 
 
-def _too_large(model: Network[Any], size: Size) -> str:
-    far = CoarseToFine(model, FACTORS[-1], 0).margin(size)
+def _too_large(looker: CoarseToFine, size: Size) -> str:
+    """Why nothing was tried: too much of an image is needed."""
     return (
-        f"the network looks {far} pixels far, so the part of an image of {sides_of(size)} that is "
-        "needed is about as large as the image; it pays for larger images, or with fewer levels "
-        "(train with --backbone-set depth=2)"
+        f"the network looks {looker.margin(size)} pixels far, so with what has to be looked at "
+        f"about keypoints, a part of an image of {sides_of(size)} is nearly the image; it pays for "
+        "larger images, or with fewer levels (train with --backbone-set depth=2)"
     )
 
 

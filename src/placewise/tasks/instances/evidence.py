@@ -101,7 +101,7 @@ class Evidence:
             _cut(read.centres, touched),
             NEAR * sigma,
             least=FAINT,
-            most=max(MOST, math.prod(touched) // ROOM),
+            most=most_centres(touched),
             shape=_cut(read.shapes, touched),
         )
         maps = [_cut(part, touched) for part in (read.foreground, read.offsets)]
@@ -129,7 +129,7 @@ class Evidence:
 
     def aims(self) -> FloatArray:
         """(axes, *size): from each pixel of the image to where its offset points, in its pixels."""
-        index = self._index()
+        index = self.index()
         grid = np.stack(np.meshgrid(*index, indexing="ij")[::-1])
         places: tuple[Any, ...] = (slice(None), *np.ix_(*index))
         offsets = self.offsets[places].astype(np.float64)
@@ -139,7 +139,7 @@ class Evidence:
         found: FloatArray = np.moveaxis(aims - pixels, -1, 0)
         return found
 
-    def _index(self) -> list[NDArray[np.intp]]:
+    def index(self) -> list[NDArray[np.intp]]:
         """Along each axis, the pixel of the maps that is nearest to each pixel of the image."""
         ratio = ratio_of(self.size, self.shown)[::-1]
         return [
@@ -185,8 +185,9 @@ class Grouped:
 
     def found(self, foreground: float) -> Found:
         """The objects for a threshold of the foreground, of `FAINT` or more."""
-        labels, new = made_whole(np.where(self.chances > foreground, self.votes, 0))
-        centres = np.concatenate([self.scores, self.scores[new - 1]])
+        votes = np.where(self.chances > foreground, self.votes, 0)
+        labels, new = made_whole(votes)
+        centres = np.concatenate([self.scores[: votes.max(initial=0)], self.scores[new - 1]])
         areas = np.bincount(labels.ravel(), minlength=len(centres) + 1)
         there = areas >= SMALLEST
         there[0] = False
@@ -202,10 +203,15 @@ class Grouped:
         told = self.evidence.kinds
         if told is None or not count:
             return np.zeros(count, np.int32)
-        index = np.ix_(*self.evidence._index())
+        index = np.ix_(*self.evidence.index())
         flat = labels.ravel()
         sums = [np.bincount(flat, one[index].ravel().astype(float), count + 1)[1:] for one in told]
         return np.asarray(np.argmax(sums, 0), np.int32)
+
+
+def most_centres(size: Size) -> int:
+    """Centres that are read off maps of this size, see `find_peaks`."""
+    return max(MOST, math.prod(size) // ROOM)
 
 
 def _cut(maps: Tensor, size: Size) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
+from placewise.gathering import Gathering
 from placewise.geometry import Size
 from placewise.heads.instances import Instances as InstanceHead
 from placewise.model import Network
 from placewise.tasks.instances.evidence import Evidence
+from placewise.tasks.instances.huge import InstanceGathering
 from placewise.tasks.instances.prediction import InstancePrediction
 
 FOREGROUND, CENTRE = 0.5, 0.3
@@ -49,11 +52,21 @@ class InstanceModel(Network[InstancePrediction]):
         head = self.head
         read = head.read(output)
         evidence = Evidence.of(read, head.sigma, head.map_stride, shown, sizes)
-        chosen = self.calibration
-        limits = chosen.get("foreground", FOREGROUND), chosen.get("centre", CENTRE)
         predictions = []
         for image, one in zip(images, evidence, strict=True):
-            found = one.found(*map(float, limits))
-            kept = None if chosen else one
+            found = one.found(*self._limits)
+            kept = None if self.calibration else one
             predictions.append(InstancePrediction(self.names, image, one.size, found, kept))
         return predictions
+
+    def gathering(self, shown: Size, size: Size, image: str) -> Gathering[Any]:
+        """The same tile by tile; see `Network.gathering`."""
+        names = tuple(self.names)
+        return InstanceGathering(self.head, names, image, shown, size, self._limits)
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        """Thresholds of the foreground and of centres."""
+        chosen = self.calibration
+        foreground = float(chosen.get("foreground", FOREGROUND))
+        return foreground, float(chosen.get("centre", CENTRE))

@@ -54,7 +54,7 @@ def made_whole(labels: Labels) -> tuple[Labels, NDArray[np.intp]]:
     least = SHARE * float(np.median(usual)) if usual else 0.0
     top = int(labels.max(initial=0))
     for box, mask in sorted(others, key=lambda one: -int(one[1].sum())):
-        number = _beside(found, box, mask, touching)
+        number = beside(found, box, mask, touching)
         if not number and mask.sum() >= least:
             new.append(int(labels[box][mask][0]))
             number = top + len(new)
@@ -62,10 +62,17 @@ def made_whole(labels: Labels) -> tuple[Labels, NDArray[np.intp]]:
     return found, np.array(new, np.intp)
 
 
-def _beside(
+def beside(
     labels: Labels, box: tuple[slice, ...], mask: NDArray[np.bool_], touching: NDArray[Any]
 ) -> int:
-    """The number of most pixels beside a piece; 0 where all of them are background."""
+    """The number of most pixels beside a piece; 0 where all of them are background.
+
+    Args:
+        labels: (*size,) objects; 0 or less is none.
+        box: about the piece.
+        mask: (*box,) its pixels.
+        touching: which neighbours count.
+    """
     from scipy import ndimage
 
     wide = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from placewise.files import make_folder, write_bytes, write_text
-from placewise.geometry import Size
+from placewise.geometry import FloatArray, Size
 from placewise.metrics import at_border, object_centres
 from placewise.tasks._label_maps import volume_file
 from placewise.tasks.instances.evidence import Evidence, Found
@@ -75,23 +75,11 @@ class InstancePrediction:
     def rows(self) -> list[list[Any]]:
         """A row of `predictions.csv` for each object; see `columns`."""
         numbers = np.arange(1, len(self) + 1)
-        places = object_centres(self.labels, numbers).round(DECIMALS).tolist()
-        areas = np.bincount(self.labels.ravel(), minlength=len(self) + 1)[1:].tolist()
+        places = object_centres(self.labels, numbers)
+        areas = np.bincount(self.labels.ravel(), minlength=len(self) + 1)[1:]
         cut = set(at_border(self.labels).tolist())
-        kinds, scores = self.found.kinds.tolist(), self.found.scores.tolist()
-        found = zip(numbers.tolist(), kinds, places, areas, scores, strict=True)
-        return [
-            [
-                self.image,
-                number,
-                self.names[kind],
-                *place,
-                area,
-                round(score, 3),
-                "yes" if number in cut else "no",
-            ]
-            for number, kind, place, area, score in found
-        ]
+        kinds = [self.names[kind] for kind in self.found.kinds]
+        return rows_of(self.image, kinds, places, areas, self.found.scores, cut)
 
     def save(self, folder: Path, source: Path | None = None) -> None:
         """Write the label map: a PNG of 16 bits, a TIFF of 32 where that is too little.
@@ -110,6 +98,33 @@ class InstancePrediction:
         target = folder / FOLDER / name
         make_folder(target.parent)
         write_bytes(target, data)
+
+
+def rows_of(
+    image: str,
+    kinds: Sequence[str],
+    places: FloatArray,
+    areas: NDArray[np.integer],
+    scores: FloatArray,
+    cut: Container[int],
+) -> list[list[Any]]:
+    """A row of `predictions.csv` for each object, numbered from 1; see `columns`.
+
+    Args:
+        image: name of the image.
+        kinds: (n,) names.
+        places: (n, axes) mean places of their pixels.
+        areas: (n,) pixels.
+        scores: (n,) scores.
+        cut: numbers of the objects that touch the border.
+    """
+    facts = zip(
+        kinds, places.round(DECIMALS).tolist(), areas.tolist(), scores.tolist(), strict=True
+    )
+    return [
+        [image, number, kind, *place, area, round(score, 3), "yes" if number in cut else "no"]
+        for number, (kind, place, area, score) in enumerate(facts, 1)
+    ]
 
 
 def _written(labels: NDArray[np.int32]) -> tuple[bytes, str]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import struct
 import tempfile
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -21,6 +17,7 @@ from placewise.files import make_folder, replacing
 from placewise.gathering import Gathering, Tile
 from placewise.geometry import Size
 from placewise.mask_losses import probabilities
+from placewise.tasks._strips import resized, write_png
 from placewise.tasks.masks.prediction import FOLDER, colours
 
 BLOCK = 256
@@ -104,24 +101,9 @@ class HugeMask:
         target = folder / FOLDER / (self.image.removesuffix(".png") + ".png")
         make_folder(target.parent)
         with replacing(target) as part, part.open("wb") as file:
-            file.write(b"\x89PNG\r\n\x1a\n")
-            tall, wide = self.size
-            _chunk(file, b"IHDR", struct.pack(">IIBBBBB", wide, tall, 8, 3, 0, 0, 0))
-            _chunk(file, b"PLTE", bytes(colours()))
-            packer = zlib.compressobj(6)
-            for first in range(0, tall, BLOCK):
-                rows = self.mask(first, min(first + BLOCK, tall))
-                filtered = np.pad(rows, ((0, 0), (1, 0)))  # each row begins with "no filter"
-                if data := packer.compress(filtered.tobytes()):
-                    _chunk(file, b"IDAT", data)
-            _chunk(file, b"IDAT", packer.flush())
-            _chunk(file, b"IEND", b"")
-
-
-def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    """A part of a PNG with its checksum."""
-    file.write(struct.pack(">I", len(data)) + kind + data)
-    file.write(struct.pack(">I", zlib.crc32(kind + data)))
+            strips = range(0, self.size[0], BLOCK)
+            rows = (self.mask(first, min(first + BLOCK, self.size[0])) for first in strips)
+            write_png(file, self.size, rows, bytes(colours()))
 
 
 def _joined(
@@ -192,7 +174,7 @@ class MaskGathering(Gathering[HugeMask]):
         rows, columns = (self._owned(part, axis) for axis, part in enumerate(tile.core))
         for first in range(rows.start, rows.stop, BLOCK):
             strip = slice(first, min(first + BLOCK, rows.stop))
-            part = self._resized(chances[0], origin, (strip, columns))
+            part = resized(chances[0], origin, (strip, columns), self.shown, self.size)
             mask = self._decided(part)
             for number, row in enumerate(mask, strip.start):
                 self.pixels.write(number * self.size[1] + columns.start, row.tobytes())
@@ -203,26 +185,6 @@ class MaskGathering(Gathering[HugeMask]):
         places = (min(at * self.map_stride, shown) for at in (core.start, core.stop))
         first, last = (round(at * side / shown) for at in places)
         return slice(first, last)
-
-    def _resized(self, chances: Tensor, origin: Sequence[int], part: Sequence[slice]) -> Tensor:
-        """(classes, *part) probabilities at pixels of the image, as torch resizes the whole."""
-        for axis, (at, wanted) in enumerate(zip(origin, part, strict=True)):
-            shown, side = self.shown[axis], self.size[axis]
-            chances = chances.narrow(axis + 1, 0, min(chances.shape[axis + 1], shown - at))
-            places = torch.arange(wanted.start, wanted.stop, dtype=torch.float32)
-            if shown == side:
-                chances = chances.narrow(axis + 1, wanted.start - at, len(places))
-                continue
-            source = ((places + 0.5) * torch.tensor(shown / side, dtype=torch.float32) - 0.5).clamp(
-                0
-            )
-            low = source.long().clamp(max=shown - 1)
-            share = (source - low).view(-1, *[1] * (1 - axis)).to(chances.device)
-            lower, upper = low - at, (low + 1).clamp(max=shown - 1) - at
-            chances = chances.index_select(axis + 1, lower.to(chances.device)) * (1 - share) + (
-                chances.index_select(axis + 1, upper.to(chances.device)) * share
-            )
-        return chances
 
     def _decided(self, chances: Tensor) -> NDArray[np.uint8]:
         """The class of each pixel; see `MaskPrediction.mask`."""
