@@ -34,14 +34,14 @@ class PoseGathering(Gathering[Candidates]):
     def __init__(self, head: Poses, whole: Size) -> None:
         self.head, self.whole = head, whole
         count, loss = head.keypoints, head.criterion
-        limits = {"least": LEAST, "most": MOST}
         self.peaks = HillGathering(
             count,
             whole,
             lambda output: loss.read(output[:, :count], head.sigma),
             loss.reach(head.sigma),
             radius=CLOSE * head.sigma,
-            **limits,
+            least=LEAST,
+            most=MOST,
         )
         self.centres = HillGathering(
             1,
@@ -49,7 +49,8 @@ class PoseGathering(Gathering[Candidates]):
             lambda output: loss.read(output[:, count : count + 1], head.wide),
             loss.reach(head.wide),
             radius=head.apart,
-            **limits,
+            least=LEAST,
+            most=MOST,
         )
         self.margin = max(self.peaks.margin, self.centres.margin)
         self.scores = Filed((count, *whole), np.float32)

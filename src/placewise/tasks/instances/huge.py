@@ -231,9 +231,10 @@ class _Grouped:
         down, across = self.index[0][rows][y], self.index[1][x]
         first = down[0]
         offsets = np.asarray(self.evidence.offsets[:, first : down[-1] + 1])
-        aims = np.stack([across, down], -1) + offsets[:, down - first, across].T.astype(np.float64)
+        pixels = np.stack([across, down], -1).astype(np.float64)
+        votes = pixels + offsets[:, down - first, across].T
         ratio = ratio_of(self.evidence.shown, self.evidence.size)
-        aims = rescale(to_image(aims, float(self.evidence.stride)), ratio)
+        aims: FloatArray = rescale(to_image(votes, float(self.evidence.stride)), ratio)
         if not np.isfinite(aims).all():
             raise ShapeError("offsets are NaN or infinite; the network diverged: train it again")
         labels[mask] = nearest(aims, self.centres) + 1
