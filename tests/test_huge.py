@@ -472,7 +472,9 @@ def test_objects_with_keypoints_are_grouped_across_tiles() -> None:
 
 def test_what_cannot_be_predicted_in_tiles_is_refused_by_name() -> None:
     image = Whole(np.zeros((100, 100, 1), np.uint8))
-    model = ClassModel(nn.Conv2d(1, 4, 4, stride=4), Convolutional(4, 2, (16, 16)), input=VIEW).eval()
+    model = ClassModel(
+        nn.Conv2d(1, 4, 4, stride=4), Convolutional(4, 2, (16, 16)), input=VIEW
+    ).eval()
     with pytest.raises(SettingsError, match="needs the maps of the whole image"):
         in_tiles(model, image, "", 10**6)
     gated = KeypointModel(Gate(), Heatmap(4, 1, finer=1), input=VIEW).eval()

@@ -133,11 +133,7 @@ def predict(
     _check_numbers(overlays, threshold)
     on = device_of(device)
     check_asked(engine, precision, on)
-    options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
-    if (engine, precision) != (AUTO, AUTO):
-        options |= {"engine": engine, "precision": precision}
-    options |= {"track": True} if track else {}
-    options |= {"coarse_to_fine": True} if coarse_to_fine else {}
+    options = _options(run, overlays, threshold, (engine, precision), track, coarse_to_fine)
     task = task_named(run.facts.model.task)
     refuse_tracks(track)
     follower = task.follower(run.facts.model) if track else None
@@ -154,10 +150,8 @@ def predict(
     first = share.start + journal.done
     lanes = lanes_of(on, 1 if any(map(huge.holds, _spread(names))) else len(share))
     choice = _engine(run, model, huge, names, lanes, journal, (engine, precision))
-    answer = None
-    if coarse_to_fine:
-        some = _spread(names), len(names)
-        answer = answer_of(model, huge, *some, journal, lanes, choice.precision)
+    given = model, huge, names, journal, lanes, choice.precision
+    answer = answer_of(*given) if coarse_to_fine else None
     for batch, found in predicted(model, huge, names[first : share.stop], lanes, first, answer):
         left = max(0, overlays - share.start - journal.done)
         if follower:
@@ -172,6 +166,22 @@ def predict(
             progress(journal.done, len(share))
     told = threshold if others else None
     return share.end(journal, out, lambda whole: _ended(task, run, whole, root, out, told, choice))
+
+
+def _options(
+    run: Run,
+    overlays: int,
+    threshold: float,
+    engine: tuple[str, str],
+    track: bool,
+    coarse_to_fine: bool,
+) -> dict[str, Any]:
+    """What makes this prediction another than one of the same images by the same weights."""
+    options = {"run": str(run.path), "overlays": overlays, "threshold": threshold}
+    if engine != (AUTO, AUTO):
+        options |= dict(zip(("engine", "precision"), engine, strict=True))
+    options |= {"track": True} if track else {}
+    return options | ({"coarse_to_fine": True} if coarse_to_fine else {})
 
 
 def _check_numbers(overlays: int, threshold: float) -> None:

@@ -175,7 +175,6 @@ def answer_of(
     model: Network[Any],
     huge: Huge,
     names: Sequence[str],
-    count: int,
     journal: Journal,
     lanes: Lanes,
     precision: str,
@@ -188,8 +187,7 @@ def answer_of(
     Args:
         model: with its engine.
         huge: reads the images.
-        names: of some of them, that are tried.
-        count: of all.
+        names: of the images.
         journal: keeps what was chosen.
         lanes: how the model will be called.
         precision: of the engine.
@@ -201,7 +199,7 @@ def answer_of(
         look = (0, 0)
         if rank() == 0:
             with threads(lanes.threads):
-                look = _chosen(model, huge, names, count, precision)
+                look = _chosen(model, huge, names, precision)
         factor, slack = from_first(look, torch.device("cpu"))
         journal.note_look(int(factor), int(slack))
     factor, slack = journal.look or (0, 0)
@@ -209,14 +207,17 @@ def answer_of(
 
 
 def _chosen(
-    model: Network[Any], huge: Huge, names: Sequence[str], count: int, precision: str
+    model: Network[Any], huge: Huge, names: Sequence[str], precision: str
 ) -> tuple[int, int]:
     """Factor and slack; 0 and 0 where whole images are predicted."""
-    found = [read(model, huge, name) for name in names]
+    count = len(names)
+    some = names[:: -(-count // SAMPLE)] if count >= FEW else []
+    found = [read(model, huge, name) for name in some]
     able = [one for one in found if one.image is not None and one.scaled is not None]
     alike = [one for one in able if one.scaled.shape == able[0].scaled.shape]  # type: ignore[union-attr]
-    if count < FEW or not alike or model.input.axes != 2:
-        glance = Glance(None, f"there are {count} images, and trying it pays from {FEW} on")
+    if model.input.axes != 2 or not alike:
+        least = f"it needs {FEW} images or more, and there are {count}"
+        glance = Glance(None, least if count < FEW else "none of the images could be tried")
     else:
         shown = np.stack([one.scaled for one in alike if one.scaled is not None])
         size = next(one.image.shape[:-1] for one in alike if one.image is not None)
