@@ -136,6 +136,10 @@ def test_other_answers_are_refused_by_name() -> None:
     model = SpotModel(nn.Conv2d(1, 4, 4, stride=4), Spots(4, 1), input=VIEW).eval()
     with pytest.raises(SettingsError, match=r"Spots does not answer .*--coarse-to-fine"):
         Glance.of(model, np.zeros((2, 64, 64, 1), np.float32), (64, 64))
+    certain = Heatmap(4, 1, loss="softmax")
+    always = KeypointModel(nn.Conv2d(1, 4, 4, stride=4), certain, input=VIEW).eval()
+    with pytest.raises(SettingsError, match=r"says of every keypoint .*--coarse-to-fine"):
+        Glance.of(always, np.zeros((2, 64, 64, 1), np.float32), (64, 64))
 
 
 def test_what_was_chosen_is_kept_for_the_rest_of_a_prediction(tmp_path: Path) -> None:

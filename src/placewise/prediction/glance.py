@@ -103,9 +103,9 @@ class Glance:
             model.whereabouts(one)
         try:
             first = CoarseToFine(model, FACTORS[0], 0)
+            lookers = list(_lookers(first, shown, whole))
         except SettingsError as error:
             return cls(None, str(error))
-        lookers = list(_lookers(first, shown, whole))
         if not lookers:
             return cls(None, _too_large(first, tuple(shown.shape[1:-1])))
         tried = []

@@ -82,6 +82,11 @@ class KeypointModel(Network[KeypointPrediction]):
 
     def whereabouts(self, one: KeypointPrediction) -> Whereabouts:
         """The keypoints; see `Network.whereabouts`."""
+        if not self.head.can_say_absent:
+            raise SettingsError(
+                f"the head {type(self.head).__name__} with its loss says of every keypoint that it "
+                "is there, so nothing tells whether it was found; leave --coarse-to-fine out"
+            )
         return Whereabouts(one.keypoints, one.uncertainty, one.scores)
 
     def _answers(
