@@ -1,6 +1,6 @@
 """Run a network on crops of images and record the outputs of its layers.
 
-Networks are run inside `placewise.graph.undisturbed`, which leaves them unchanged.
+Networks are run inside `placewise.undisturbed`, which leaves them unchanged.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from placewise.graph._record import tensors_of, whole_attention
 from placewise.graph.capture import capture, capture_program, image_shape
 from placewise.graph.graph import OUTPUT, Graph, Node, Target
 from placewise.graph.inputs import Inputs, fed, feed, taken
-from placewise.graph.undisturbed import running_modules, uncompiled, undisturbed
+from placewise.undisturbed import running_modules, uncompiled, undisturbed
 
 __all__ = [
     "OUTPUT",

@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from placewise.errors import CaptureError
-from placewise.graph.undisturbed import running_modules
 from placewise.ops import entry
+from placewise.undisturbed import running_modules
 
 
 @dataclass(frozen=True)

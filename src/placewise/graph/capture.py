@@ -20,7 +20,7 @@ from placewise.graph._follow import follow
 from placewise.graph._record import Recording, image_of, record, record_program, whole_attention
 from placewise.graph.graph import Graph
 from placewise.graph.noise import noise
-from placewise.graph.undisturbed import check_shapes_known, uncompiled, undisturbed
+from placewise.undisturbed import check_shapes_known, uncompiled, undisturbed
 
 How = Literal["auto", "export", "recorded"]
 

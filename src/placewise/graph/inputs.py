@@ -20,7 +20,7 @@ from torch.utils._pytree import TreeSpec, keystr, tree_flatten, tree_flatten_wit
 from placewise.errors import SettingsError
 from placewise.graph.capture import image_shape
 from placewise.graph.noise import noise
-from placewise.graph.undisturbed import uncompiled, undisturbed
+from placewise.undisturbed import uncompiled, undisturbed
 
 Channels = Literal["first", "last", "none"]
 """Where the channels are in a batch: (N, C, *space), (N, *space, C) or (N, *space)."""

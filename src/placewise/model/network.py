@@ -20,7 +20,6 @@ from placewise.errors import SettingsError, ShapeError
 from placewise.family import Setting, complete_settings
 from placewise.gathering import Gathering
 from placewise.geometry import FloatArray, Size
-from placewise.graph.undisturbed import undisturbed
 from placewise.heads import HEADS, Head
 from placewise.images import ImageArray
 from placewise.labels.names import repeated, shown, why_unfit
@@ -30,6 +29,7 @@ from placewise.model.parts import MEMORY, huge_of
 from placewise.model.plain import facts_of, zeros
 from placewise.model.tiles import LARGE, tiled
 from placewise.paddings import PADDINGS
+from placewise.undisturbed import undisturbed
 
 Settings = dict[str, Setting]
 

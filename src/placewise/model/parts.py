@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from placewise.auditing.locality import Locality, locality
 from placewise.backbones import Backbone
 from placewise.errors import SettingsError
 from placewise.gathering import Gathering, Tile
@@ -38,6 +37,9 @@ from placewise.paddings import PADDINGS, PaddingRule
 from placewise.readers import reader_of
 from placewise.resizing import Cut
 from placewise.windows import MOST, Whole, Windows, windows_of
+
+if TYPE_CHECKING:
+    from placewise.auditing.locality import Locality
 
 MEMORY = 1_500_000_000
 """Bytes that an image, its maps and what is computed of them may take unless told otherwise."""
@@ -241,6 +243,9 @@ def looks_of(backbone: nn.Module, head: Any, channels: int, axes: int, multiple:
     Raises:
         SettingsError: a layer reads the whole image; it is named.
     """
+    # here, as the audit takes half a second to import, and few images are huge
+    from placewise.auditing.locality import Locality, locality
+
     if isinstance(backbone, Backbone) and backbone.local and head.pointwise:
         half = -(-backbone.receptive_field // 2)
         far = -(-half // multiple) * multiple

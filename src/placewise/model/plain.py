@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from placewise.backbones import CONVOLUTIONS, Backbone
 from placewise.errors import ShapeError
 from placewise.geometry import Size
-from placewise.graph.undisturbed import undisturbed
 from placewise.model.arrays import AXES
 from placewise.model.inputs import InputSettings
+from placewise.undisturbed import undisturbed
 
 SIDES = (64, 128)
 """Sides of the images that a backbone is tried with."""

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from placewise.auditing import noise_images
 from placewise.errors import first_line
 from placewise.graph.noise import like_weights
-from placewise.graph.undisturbed import undisturbed
+from placewise.undisturbed import undisturbed
 from placewise.wording import share
 
 IMAGES = 4

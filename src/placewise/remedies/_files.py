@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves
 from placewise.errors import first_line
 from placewise.files import read_json
 from placewise.graph.noise import noise
-from placewise.graph.undisturbed import undisturbed
 from placewise.remedies._exchange import Remedy
+from placewise.undisturbed import undisturbed
 
 PROGRAM = "mended.pt2"
 WEIGHTS = "mended.safetensors"
