@@ -179,7 +179,8 @@ def main(
         begun = time.monotonic()
         seeded(job.seed)
         facts = train(job)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        memory = max(resource.getrusage(one).ru_maxrss for one in whose) / 1024
         versions = {name: importlib.metadata.version(name) for name in packages}
         wall = round(time.monotonic() - begun, 1)
         add(about, {**facts, "wall_seconds": wall, "peak_mib": round(memory), "versions": versions})

@@ -40,7 +40,7 @@ FAST = "openfield_mouse"
 ALONE = {"lightning_pose": "lightning-pose==2.4.3"}
 """Installed without what they require: nvidia-dali, for videos, is not in the package index."""
 
-BATCH, MANY = 8, 240
+BATCH = 8
 FORMATS = {"yolo": "", "slp": "labels.slp", "deeplabcut": "CollectedData.csv", "coco": "coco.json"}
 """Formats of the peers, and the file that is written in the folder of the data."""
 
@@ -80,7 +80,11 @@ def places_of(file: Path, split: str) -> Table:
 
 
 def prepared(source: Path, folder: Path) -> Path:
-    """A folder with the images, and labels of the training images alone in every format."""
+    """A folder with the images, and labels of the training images alone in every format.
+
+    `points.csv` has them with their split; other tools want none: Lightning Pose cannot read the
+    column `set` of DeepLabCut's table.
+    """
     if (folder / "done").is_file():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -90,30 +94,32 @@ def prepared(source: Path, folder: Path) -> Path:
     for image in {row["image"] for row in rows}:
         (folder / image).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / image, folder / image)
-    with (folder / "points.csv").open("w", encoding="utf-8", newline="") as lines:
-        table = csv.DictWriter(lines, list(rows[0]))
-        table.writeheader()
-        table.writerows(row for row in rows if row["split"] == "train")
+    rows = [row for row in rows if row["split"] == "train"]
+    for name, keys in (("points.csv", list(rows[0])), ("labels.csv", ["image", "point", "x", "y"])):
+        with (folder / name).open("w", encoding="utf-8", newline="") as lines:
+            table = csv.DictWriter(lines, keys, extrasaction="ignore")
+            table.writeheader()
+            table.writerows(rows)
     for kind, name in FORMATS.items():
-        flags = ("--to-format", kind, "--root", folder, "--lossy", "--overwrite")
+        words = ("--to-format", kind, "--root", folder, "--overwrite")
         run(
             sys.executable,
             "-m",
             "placewise",
             "convert",
-            folder / "points.csv",
+            folder / "labels.csv",
             folder / name,
-            *flags,
+            *words,
         )
     (folder / "done").touch()
     return folder
 
 
-def many(data: Path, images: list[str], folder: Path) -> list[str]:
+def many(data: Path, images: list[str], count: int, folder: Path) -> list[str]:
     """Files to measure speed with: the images, again and again."""
     folder.mkdir(parents=True, exist_ok=True)
     names = []
-    for number in range(MANY):
+    for number in range(count):
         source = data / images[number % len(images)]
         file = folder / f"{number:05d}{source.suffix}"
         if not file.is_file():
@@ -126,26 +132,28 @@ def job_of(peer: str, name: str, given: argparse.Namespace, seed: int) -> Path:
     """The folder of a job, described for the peer's script."""
     out, source = given.out.absolute(), (given.data / name).absolute()
     data = prepared(source, out / "data" / name)
-    images: dict[str, list[str]] = {}
-    points: list[str] = []
-    for split in ("train", "test"):
-        keys = list(places_of(source / "points.csv", split))
-        images[split] = list(dict.fromkeys(image for image, _ in keys))
-        points += [point for _, point in keys if point not in points]
+    with (source / "points.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    images = {
+        split: list(dict.fromkeys(row["image"] for row in rows if row["split"] == split))
+        for split in ("train", "test")
+    }
     with Image.open(data / images["train"][0]) as image:
         width, height = image.size
     folder = out / f"{name}-{peer}-{given.minutes:g}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     job = {
         "data": str(data),
-        "points": points,
+        "points": list(dict.fromkeys(row["point"] for row in rows)),
         **images,
         "height": height,
         "width": width,
         "minutes": given.minutes,
         "seed": seed,
         "batch": BATCH,
-        "many": many(data, images["train"], out / "data" / "many") if name == FAST else [],
+        "many": many(data, images["train"], given.files, out / "data" / "many")
+        if name == FAST
+        else [],
     }
     (folder / "job.json").write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
     return folder
@@ -244,6 +252,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--files", type=int, default=240, help="of the measurement of speed")
     parser.add_argument("--rounds", type=int, default=3, help="of the measurement of speed")
     parser.add_argument(
         "--parts", nargs="+", choices=("train", "speed"), default=["train", "speed"]
