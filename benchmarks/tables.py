@@ -1033,13 +1033,13 @@ def formats_oracle(found: dict) -> str:
     )
 
 
-def _of_peer(entries: Sequence[dict], key: str) -> list[float]:
+def _known(entries: Sequence[dict], key: str) -> list[float]:
     return [entry[key] for entry in entries if entry.get(key) is not None]
 
 
 def _accuracy_row(runs: Sequence[dict]) -> list[object]:
     """Mean over the seeds; in brackets the lowest and highest where there are several."""
-    first, means = runs[0], _of_peer(runs, "mean_px")
+    first, means = runs[0], _known(runs, "mean_px")
     many = f" ({min(means):.2f}–{max(means):.2f})" if len(means) > 1 else ""
     return [
         first["peer"],
@@ -1047,12 +1047,12 @@ def _accuracy_row(runs: Sequence[dict]) -> list[object]:
         "×".join(str(side) for side in reversed(first["input"])),
         len(runs),
         f"{fmean(means):.2f}{many}",
-        f"{fmean(_of_peer(runs, 'median_px')):.2f}",
-        f"{fmean(_of_peer(runs, 'p95_px')):.1f}",
-        f"{sum(_of_peer(runs, 'missing'))} of {sum(_of_peer(runs, 'points'))}",
-        f"{fmean(_of_peer(runs, 'training_images_per_second')):.1f}",
-        f"{fmean(_of_peer(runs, 'images_seen')):,.0f}",
-        f"{fmean(_of_peer(runs, 'peak_mib')):,.0f}" if _of_peer(runs, "peak_mib") else "–",
+        f"{fmean(_known(runs, 'median_px')):.2f}",
+        f"{fmean(_known(runs, 'p95_px')):.1f}",
+        f"{sum(_known(runs, 'missing'))} of {sum(_known(runs, 'points'))}",
+        f"{fmean(_known(runs, 'training_images_per_second')):.1f}",
+        f"{fmean(_known(runs, 'images_seen')):,.0f}",
+        f"{fmean(_known(runs, 'peak_mib')):,.0f}" if _known(runs, "peak_mib") else "–",
     ]
 
 
@@ -1065,7 +1065,13 @@ def _peers_accuracy(entries: Sequence[dict]) -> list[str]:
         head = (
             f"{name}, {minutes:g} minutes (always the mean place of training: {baseline:.1f} px):"
         )
-        parts.append(head + "\n\n" + table(header, [_accuracy_row(one) for one in runs]))
+        speeds = {one[0]["peer"]: fmean(_known(one, "training_images_per_second")) for one in runs}
+        ours, said = speeds.pop("placewise", None), ""
+        if ours and speeds:
+            fastest = max(speeds, key=lambda peer: speeds[peer])
+            said = f"\n\nplacewise trains on {ours / speeds[fastest]:.1f} times as many images a second as {fastest}."
+        rows = table(header, [_accuracy_row(one) for one in runs])
+        parts.append(f"{head}\n\n{rows}{said}")
     return parts
 
 

@@ -4,7 +4,7 @@
     python benchmarks/peers/mice.py --data FOLDER --parts speed
 
 FOLDER holds `openfield_mouse` and `mirror_mouse`. Each peer is installed from the package index into
-an environment of its own below --out (requirements/PEER.txt, constraints.txt), gets the training
+an environment of its own (requirements/PEER.txt, constraints.txt), gets the training
 images in its own format, written by `placewise convert`, trains from scratch (no weights can be
 downloaded; nor has placewise any) until the minutes are over, and predicts the test images with its
 own decoder. `PEER_mice.py` does that and undoes its convention of pixels. Scores are computed here,
