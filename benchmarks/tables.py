@@ -1102,7 +1102,16 @@ def peers(content: dict) -> str:
         "what the peers are able to.\nHow each is set up is said in the script of its name in "
         "[benchmarks/peers](peers); a missing place counts as\nthe mean place of training."
     ]
-    parts += _peers_accuracy(content.get("accuracy", []))
+    known = content.get("accuracy", [])
+    parts += _peers_accuracy(known)
+    same = ("set", "minutes", "peer", "seed")
+    done = {tuple(entry[key] for key in same) for entry in known}
+    failed = [
+        one for one in content.get("failed", []) if tuple(one[key] for key in same) not in done
+    ]
+    if failed:
+        told = ", ".join(f"{one['peer']} on {one['set']} (seed {one['seed']})" for one in failed)
+        parts.append(f"Failed: {told}.")
     if content.get("speed"):
         parts.append("Files of 640 × 480 to places:\n\n" + _peers_speed(content["speed"]))
     return "\n\n".join(parts)

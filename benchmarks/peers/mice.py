@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -128,6 +129,10 @@ def many(data: Path, images: list[str], count: int, folder: Path) -> list[str]:
     return names
 
 
+def folder_of(peer: str, name: str, given: argparse.Namespace, seed: int) -> Path:
+    return given.out.absolute() / f"{name}-{peer}-{given.minutes:g}-{seed}"
+
+
 def job_of(peer: str, name: str, given: argparse.Namespace, seed: int) -> Path:
     """The folder of a job, described for the peer's script."""
     out, source = given.out.absolute(), (given.data / name).absolute()
@@ -140,7 +145,7 @@ def job_of(peer: str, name: str, given: argparse.Namespace, seed: int) -> Path:
     }
     with Image.open(data / images["train"][0]) as image:
         width, height = image.size
-    folder = out / f"{name}-{peer}-{given.minutes:g}-{seed}"
+    folder = folder_of(peer, name, given, seed)
     folder.mkdir(parents=True, exist_ok=True)
     job = {
         "data": str(data),
@@ -206,25 +211,21 @@ def step(peer: str, what: str, folder: Path, given: argparse.Namespace) -> None:
 
 def train(given: argparse.Namespace) -> None:
     """Train, predict and score; the peers in turns, so that a change of the machine meets all."""
-    for seed in given.seeds:
-        for name in given.sets:
-            for peer in given.peers:
-                folder = job_of(peer, name, given, seed)
-                step(peer, "train", folder, given)
-                step(peer, "predict", folder, given)
-                about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-                about.pop("prediction_images_per_second", None)
-                found = scored(folder, given.data / name)
-                entry = {
-                    "set": name,
-                    "minutes": given.minutes,
-                    "peer": peer,
-                    "seed": seed,
-                    **found,
-                    **about,
-                }
-                add("accuracy", entry, ("set", "minutes", "peer", "seed"))
-                print(json.dumps({"peer": peer, "set": name, "seed": seed, **found}), flush=True)
+    for seed, name, peer in itertools.product(given.seeds, given.sets, given.peers):
+        shutil.rmtree(folder_of(peer, name, given, seed), ignore_errors=True)
+        which = {"set": name, "minutes": given.minutes, "peer": peer, "seed": seed}
+        folder = job_of(peer, name, given, seed)
+        try:
+            step(peer, "train", folder, given)
+            step(peer, "predict", folder, given)
+        except subprocess.CalledProcessError as error:  # one that fails is told, the others go on
+            add("failed", {**which, "command": Path(str(error.cmd[1])).name}, tuple(which))
+            continue
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        about.pop("prediction_images_per_second", None)
+        found = scored(folder, given.data / name)
+        add("accuracy", {**which, **found, **about}, tuple(which))
+        print(json.dumps({**which, **found}), flush=True)
 
 
 def speed(given: argparse.Namespace) -> None:
