@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib
+import importlib.metadata
 import json
 import math
 import random
@@ -49,6 +49,7 @@ class Job:
     width: int
     minutes: float
     seed: int
+    variant: str
     batch: int
     many: tuple[str, ...]
 

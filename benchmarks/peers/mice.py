@@ -33,7 +33,11 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "peers.json"
-PEERS = ("placewise", "deeplabcut", "sleap_nn", "lightning_pose", "ultralytics")
+PEERS = (
+    "placewise", "deeplabcut", "sleap_nn", "lightning_pose", "ultralytics", "ultralytics-bf16",
+)  # fmt: skip
+"""Each is a script, and a variant of its settings behind a hyphen."""
+
 SETS = ("openfield_mouse", "mirror_mouse")
 FAST = "openfield_mouse"
 """The set whose networks are measured for speed."""
@@ -155,6 +159,7 @@ def job_of(peer: str, name: str, given: argparse.Namespace, seed: int) -> Path:
         "width": width,
         "minutes": given.minutes,
         "seed": seed,
+        "variant": peer.partition("-")[2],
         "batch": BATCH,
         "many": many(data, images["train"], given.files, out / "data" / "many")
         if name == FAST
@@ -205,8 +210,9 @@ def add(part: str, entry: dict[str, object], same: tuple[str, ...]) -> None:
 
 def step(peer: str, what: str, folder: Path, given: argparse.Namespace) -> None:
     """In the folder of the job, as some peers write into the one they are started in."""
-    python = python_of(peer, given.environments.absolute())
-    run(python, HERE.absolute() / f"{peer}_mice.py", what, folder, folder=folder)
+    script = peer.partition("-")[0]
+    python = python_of(script, given.environments.absolute())
+    run(python, HERE.absolute() / f"{script}_mice.py", what, folder, folder=folder)
 
 
 def train(given: argparse.Namespace) -> None:
