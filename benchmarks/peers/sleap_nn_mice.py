@@ -24,7 +24,7 @@ from sleap_nn.inference import Predictor  # noqa: E402
 from sleap_nn.training.model_trainer import ModelTrainer  # noqa: E402
 
 WAYS = ("torch, 8 at once", "torch, 1 at once", "onnxruntime, 8 at once")
-RATE = 1e-3
+RATE, LOWEST = 1e-3, -1e3
 WATCHED = 8
 """Training images whose loss its schedule of the rate looks at."""
 
@@ -115,14 +115,14 @@ def load(job: jobs.Job, way: str) -> jobs.Predictor:
     batch = 8 if "8 at once" in way else 1
     if way.startswith("onnxruntime"):
         if not exported.is_dir():
-            words = [network, "--output", exported, "--peak-threshold", 0.0]
+            words = [network, "--output", exported, "--peak-threshold", LOWEST]
             export.main([str(word) for word in words], standalone_mode=False)
         predictor = Predictor.from_export_dir(
             exported, runtime="onnx", device="cpu", batch_size=batch
         )
     else:
         predictor = Predictor.from_model_paths(
-            [str(network)], device="cpu", batch_size=batch, peak_threshold=0.0
+            [str(network)], device="cpu", batch_size=batch, peak_threshold=LOWEST
         )
 
     def predict(files: Sequence[Path]) -> jobs.Places:
