@@ -1071,6 +1071,90 @@ def formats_oracle(found: dict) -> str:
     )
 
 
+def _known(entries: Sequence[dict], key: str) -> list[float]:
+    return [entry[key] for entry in entries if entry.get(key) is not None]
+
+
+def _accuracy_row(runs: Sequence[dict]) -> list[object]:
+    """Mean over the seeds; in brackets the lowest and highest where there are several."""
+    first, means = runs[0], _known(runs, "mean_px")
+    many = f" ({min(means):.2f}–{max(means):.2f})" if len(means) > 1 else ""
+    return [
+        first["peer"],
+        first["network"],
+        "×".join(str(side) for side in reversed(first["input"])),
+        len(runs),
+        f"{fmean(means):.2f}{many}",
+        f"{fmean(_known(runs, 'median_px')):.2f}",
+        f"{fmean(_known(runs, 'p95_px')):.1f}",
+        f"{sum(_known(runs, 'missing'))} of {sum(_known(runs, 'points'))}",
+        f"{fmean(_known(runs, 'training_images_per_second')):.1f}",
+        f"{fmean(_known(runs, 'images_seen')):,.0f}",
+        f"{fmean(_known(runs, 'peak_mib')):,.0f}" if _known(runs, "peak_mib") else "–",
+    ]
+
+
+def _peers_accuracy(entries: Sequence[dict]) -> list[str]:
+    header = "peer,network,input,seeds,mean px,median,p95,missing,training images/s,images seen,MiB".split(",")  # fmt: skip
+    parts = []
+    for (name, minutes), same in groupby(entries, key=lambda e: (e["set"], e["minutes"])):
+        runs = [list(one) for _, one in groupby(same, key=lambda e: e["peer"])]
+        baseline = runs[0][0]["mean_place_px"]
+        head = (
+            f"{name}, {minutes:g} minutes (always the mean place of training: {baseline:.1f} px):"
+        )
+        speeds = {one[0]["peer"]: fmean(_known(one, "training_images_per_second")) for one in runs}
+        ours, said = speeds.pop("placewise", None), ""
+        if ours and speeds:
+            fastest = max(speeds, key=lambda peer: speeds[peer])
+            said = f"\n\nplacewise trains on {ours / speeds[fastest]:.1f} times as many images a second as {fastest}."
+        rows = table(header, [_accuracy_row(one) for one in runs])
+        parts.append(f"{head}\n\n{rows}{said}")
+    return parts
+
+
+def _peers_speed(entries: Sequence[dict]) -> str:
+    """The best way of each peer, and ratios within a round."""
+    rounds: dict[str, list[float]] = {}
+    ways: dict[str, str] = {}
+    for entry in entries:
+        way, speed = max(entry["images_per_second"].items(), key=lambda one: one[1])
+        rounds.setdefault(entry["peer"], []).append(speed)
+        ways[entry["peer"]] = way
+    ours = rounds.get("placewise")
+    rows = []
+    for peer, speeds in rounds.items():
+        ratio = "–"
+        if ours and peer != "placewise" and len(ours) == len(speeds):
+            ratio = f"{median(a / b for a, b in zip(ours, speeds, strict=True)):.1f}"
+        rows.append([peer, ways[peer], f"{median(speeds):.1f}", ratio])
+    return table(["peer", "its fastest way", "images/s", "placewise is faster by"], rows)
+
+
+def peers(content: dict) -> str:
+    parts = [
+        "## Peers\n\n`python benchmarks/peers/mice.py --data FOLDER --minutes 8 --seeds 0 1 2`: each peer is "
+        "installed from the\npackage index, gets the training images in its own format, trains from scratch by "
+        "the clock, and predicts\nthe test images with its own decoder; one function scores all. No peer has weights "
+        "that were trained before,\nwhich all four recommend: these are figures of some minutes on two cores, not "
+        "what the peers are able to.\nHow each is set up is said in the script of its name in "
+        "[benchmarks/peers](peers); a missing place counts as\nthe mean place of training."
+    ]
+    known = content.get("accuracy", [])
+    parts += _peers_accuracy(known)
+    same = ("set", "minutes", "peer", "seed")
+    done = {tuple(entry[key] for key in same) for entry in known}
+    failed = [
+        one for one in content.get("failed", []) if tuple(one[key] for key in same) not in done
+    ]
+    if failed:
+        told = ", ".join(f"{one['peer']} on {one['set']} (seed {one['seed']})" for one in failed)
+        parts.append(f"Failed: {told}.")
+    if content.get("speed"):
+        parts.append("Files of 640 × 480 to places:\n\n" + _peers_speed(content["speed"]))
+    return "\n\n".join(parts)
+
+
 def labelling(found: dict) -> str:
     sides = [side for side in ("640", "4096") if side in found]
     first = ["the command to the first keypoint"]
@@ -1175,6 +1259,7 @@ def main() -> None:
     sections = [HEAD.rstrip()]
     for make in (
         mice,
+        peers,
         answers,
         agreement,
         radius,

@@ -419,6 +419,15 @@ def test_yolo_of_roboflow_and_without_a_data_file(folder: Path) -> None:
     assert [s.split for s in read_dataset(folder).samples] == ["train", "val"]
 
 
+def test_yolo_is_found_from_wherever_ultralytics_is_started(folder: Path) -> None:
+    """It takes the folder of data.yaml unless `path` is there, which counts from its own start."""
+    (folder / "points.csv").write_text("image,point,x,y\na.png,nose,3,4\n")
+    convert(folder / "points.csv", folder, to_format="yolo")
+    keys = [line.partition(":")[0] for line in (folder / "data.yaml").read_text().splitlines()]
+    assert "train" in keys
+    assert "path" not in keys
+
+
 def test_yolo_without_pyyaml_says_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -412,8 +412,7 @@ def _data_text(labels: KeypointDataset, lists: Mapping[str, Sequence[str]]) -> s
         **({"test": "test.txt"} if "test" in lists else {}),
         **({"images": "images.txt"} if "images" in lists else {}),
     }
-    lines = [
-        "path: .",
+    lines = [  # without `path` Ultralytics looks where the file lies; `.` is where it was started
         f"splits: [{', '.join(name for name in SPLITS if name in lists)}]",
         *(f"{key}: {value}" for key, value in said.items()),
         f"kpt_shape: [{len(index)}, 3]",
