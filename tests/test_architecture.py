@@ -21,7 +21,7 @@ PACKAGE = Path(placewise.__file__).parent
 
 ROWS = """
 errors wording
-progress resizing
+progress resizing undisturbed
 geometry family files archives devices images statistics ops parallel engine
 readers clusters hdf5 ownership gathering windows
 frames

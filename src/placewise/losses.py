@@ -321,6 +321,11 @@ class Joint(Loss):
     where the keypoint is, and whether it is on the image at all. The loss is
     log(1 + Σ_p exp z(p)) − Σ_p G(p) z(p) / ΣG, without the last term where it is absent.
 
+    Its own gradient would raise P(present) where the map is hot now, which at first is anywhere:
+    for the softmax p and the target t it is P(present) · p − t. Here what is missing of P(present)
+    is asked for where the keypoint is: p − (2 − P(present)) · t. Both have the same sum over the
+    map and vanish at the same maps (docs/decisions/0042-where-presence-is-learnt.md).
+
     Example:
         >>> heat, score = Joint().read(torch.zeros(1, 1, 4))
         >>> score.item()  # 4 pixels against one "absent"
@@ -331,7 +336,9 @@ class Joint(Loss):
         """(batch, keypoints) losses; see `Loss`."""
         flat = logits.flatten(2)
         there = _expected(flat, logs)  # first: the gradient keeps the memory layout of the logits
-        return (functional.softplus(presence(flat)) - there) * labelled(visibility)
+        total, located = presence(flat), visibility >= Visibility.HIDDEN
+        asked = torch.where(located, there + (total - there).detach(), total)
+        return (total - there) * located + presence_loss(asked, visibility)
 
     def encode(self, logs: Tensor, visibility: Tensor) -> Tensor:
         """Log G, far above "absent" where the keypoint is on the image; see `Loss.encode`."""

@@ -176,3 +176,32 @@ def test_the_first_answer_of_a_joint_softmax_is_even() -> None:
 def test_the_first_pixels_of_a_sigmoid_are_cold() -> None:
     loss = LOSSES["cross_entropy"]()
     assert loss.read(torch.full((1, 1, 9), loss.first_logit(9)))[1].item() < 0.02
+
+
+@each_size
+def test_what_is_missing_of_presence_is_asked_for_where_the_keypoint_is(
+    size: tuple[int, ...],
+) -> None:
+    logits, logs, visibility = material(size)
+    logits.requires_grad_()
+    LOSSES["joint"]()(logits, logs, visibility).sum().backward()
+    shares, targets = normalised(logits.detach().exp()), normalised(gaussians(logs))
+    present = torch.sigmoid(torch.logsumexp(logits.detach().flatten(2), -1))
+    spread = present.view(3, 4, *[1] * len(size))
+    located, absent = visibility >= Visibility.HIDDEN, visibility == Visibility.ABSENT
+    assert logits.grad is not None
+    assert torch.allclose(logits.grad[located], (shares - (2 - spread) * targets)[located])
+    assert torch.allclose(logits.grad[absent], (spread * shares)[absent])
+    assert not logits.grad[visibility == Visibility.UNLABELLED].any()
+
+
+def test_a_joint_softmax_is_at_rest_where_it_says_how_often_and_where() -> None:
+    """Present in 7 of 10 images, with one target: the mean gradient vanishes at the true answer."""
+    targets = torch.softmax(torch.linspace(-2, 1, 12, dtype=torch.float64), 0)
+    logits = (targets.log() + math.log(0.7 / 0.3)).expand(10, 1, 12).clone().requires_grad_()
+    states = [Visibility.VISIBLE] * 7 + [Visibility.ABSENT] * 3
+    visibility = torch.tensor(states, dtype=torch.int8)[:, None]
+    logs = torch.where(visibility[..., None] >= Visibility.HIDDEN, targets.log(), FAR)
+    LOSSES["joint"]()(logits, logs, visibility).sum().backward()
+    assert logits.grad is not None and logits.grad.abs().max() > 0.01
+    assert logits.grad.sum(0).abs().max() < 1e-12
