@@ -70,7 +70,7 @@ class Holds:
 HOLDS = {
     "coco": Holds((ABSENT, HIDDEN), instances=True, pairs=True),
     "cvat": Holds((ABSENT, HIDDEN), True, skeleton=True, names="xml", tolerance=1e-12),
-    "deeplabcut": Holds(),
+    "deeplabcut": Holds(splits=False),
     "deeplabcut_h5": Holds((), instances=True, splits=False, names="xml"),
     "imagej": Holds((), True, splits=False, names="placed", tolerance=1e-5, path=""),
     "label_studio": Holds((HIDDEN,), instances=True, tolerance=1e-11),

@@ -57,8 +57,14 @@ class Deeplabcut(KeypointText):
         return read_labels(collector, list(read_rows(collector)), root)
 
     def losses(self, labels: KeypointDataset) -> list[str]:
-        """Hidden and absent, identities, a skeleton, a symmetry that names do not tell."""
+        """Splits, hidden and absent, identities, a skeleton, a symmetry that names do not tell.
+
+        Lightning Pose writes the split of its predictions as a last column `set`, but cannot read
+        labels that have one.
+        """
         losses = table_losses(labels)
+        if any(sample.split for sample in labels.samples):
+            losses.append("splits")
         several = [sample.located.any(1) for sample in labels.samples if len(sample.points) > 1]
         if empty := sum(int((~there).sum()) for there in several):
             losses.append(f"objects without a located keypoint ({empty})")
@@ -73,22 +79,21 @@ class Deeplabcut(KeypointText):
     def text(self, labels: KeypointDataset) -> str:
         """The header rows and one row for each image."""
         coords = ["x", "y", *["likelihood"] * labels.scored]
-        split = any(sample.split for sample in labels.samples)
         count = max(1, labels.instances)
         parts = [name for name in labels.names for _ in coords]
         animals = [f"individual{i + 1}" for i in range(count) for _ in parts]
         rows: list[Sequence[str]] = [
-            ["scorer", *["placewise"] * len(animals), *["set"] * split],
-            *([["individuals", *animals, *[""] * split]] if count > 1 else []),
-            ["bodyparts", *parts * count, *[""] * split],
-            ["coords", *coords * (len(labels.names) * count), *[""] * split],
+            ["scorer", *["placewise"] * len(animals)],
+            *([["individuals", *animals]] if count > 1 else []),
+            ["bodyparts", *parts * count],
+            ["coords", *coords * (len(labels.names) * count)],
         ]
         names = row_names([sample.image for sample in labels.samples], labels.scored)
         for name, sample in zip(names, labels.samples, strict=True):
             cells = ["/".join(name)]
             for i in range(count):
                 cells += _cells(sample, i, len(labels.names), labels.scored)
-            rows.append([*cells, *[sample.split or ""] * split])
+            rows.append(cells)
         return table_text(rows)
 
 
