@@ -716,7 +716,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in FIGURES:
         for module in (run, keypoint_report, classes):
             if hasattr(module, name):
-                monkeypatch.setattr(module, name, lambda *_: pixel)
+                monkeypatch.setattr(module, name, lambda *_, **__: pixel)
 
 
 def test_no_word_becomes_markup(quick: None) -> None:

@@ -198,11 +198,7 @@ class Loss(ABC):
         return torch.ones_like(top)
 
     def first_logit(self, pixels: float) -> float:
-        """What every pixel of every map says before training.
-
-        Args:
-            pixels: of a map.
-        """
+        """What every pixel of every map says before training; a map has so many pixels."""
         return 0.0
 
 
@@ -321,10 +317,8 @@ class Joint(Loss):
     where the keypoint is, and whether it is on the image at all. The loss is
     log(1 + Σ_p exp z(p)) − Σ_p G(p) z(p) / ΣG, without the last term where it is absent.
 
-    Its own gradient would raise P(present) where the map is hot now, which at first is anywhere:
-    for the softmax p and the target t it is P(present) · p − t. Here what is missing of P(present)
-    is asked for where the keypoint is: p − (2 − P(present)) · t. Both have the same sum over the
-    map and vanish at the same maps (docs/decisions/0042-where-presence-is-learnt.md).
+    Its gradient would raise P(present) wherever the map is hot; what is missing of it is asked for
+    where the keypoint is instead (docs/decisions/0042-where-presence-is-learnt.md).
 
     Example:
         >>> heat, score = Joint().read(torch.zeros(1, 1, 4))
