@@ -127,8 +127,7 @@ def predict(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     out, images = Path(out), Path(images)
-    axes = run.facts.model.input.image_axes
-    root, source, names = _listed(images, axes, frames)
+    root, source, names = _listed(images, run.facts.model.input.image_axes, frames)
     _check_place(out, images)
     _check_numbers(overlays, threshold)
     on = device_of(device)
