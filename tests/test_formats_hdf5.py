@@ -8,6 +8,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -626,6 +627,27 @@ def test_a_hostile_file_is_one_line(folder: Path, spoil, says: str) -> None:
     with h5py.File(path, "a") as file:
         spoil(file, folder)
     assert says in told(path)
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (1,)}], ids=["in one piece", "in chunks"])
+def test_a_text_that_says_it_is_longer_than_its_file_takes_no_memory(
+    folder: Path, layout: dict[str, Any]
+) -> None:
+    """HDF5 takes the memory for a value before it looks for its bytes."""
+    path = write_slp(folder)
+    with h5py.File(path, "a") as file:
+        texts = file["videos_json"][()]
+        del file["videos_json"]
+        data = file.create_dataset("videos_json", data=texts, dtype=h5py.string_dtype(), **layout)
+        file.flush()
+        at = data.id.get_chunk_info(0).byte_offset if layout else data.id.get_offset()
+    assert len(read_dataset(path).samples) > 0, "the layout itself is no reason to refuse"
+    with path.open("r+b") as raw:
+        raw.seek(at)
+        assert int.from_bytes(raw.read(4), "little") == len(texts[0])
+        raw.seek(at)
+        raw.write((0xF0000000).to_bytes(4, "little"))
+    assert "'videos_json' says it is longer than the file" in told(path)
 
 
 def test_links_inside_of_a_file_are_followed(folder: Path) -> None:

@@ -151,6 +151,7 @@ class Hdf5:
     def __init__(self, file: Any, size: int) -> None:
         self.file = file
         self.size = size
+        self._judged: set[str] = set()
 
     def names(self, where: str = "") -> list[str]:
         """Names in a group, up to a hundred thousand; none where there is no such group."""
@@ -289,7 +290,42 @@ class Hdf5:
         if not isinstance(found, h5py.Dataset) or found.shape is None:
             raise Hdf5Error(f"there is no dataset {where!r}")
         _check_stored(where, found)
+        if where not in self._judged:
+            self._check_lengths(where, found)
+            self._judged.add(where)
         return found
+
+    def _check_lengths(self, where: str, data: Any) -> None:
+        """Refuse values of any length that say they are longer than the file.
+
+        HDF5 takes the memory for a value before it looks for its bytes. What is packed is not
+        looked at: damage shows when it is unpacked.
+        """
+        import h5py
+
+        text = h5py.check_string_dtype(data.dtype)
+        if not ((text and text.length is None) or h5py.check_vlen_dtype(data.dtype)):
+            return
+        address, _ = self.file.id.get_create_plist().get_sizes()
+        record = np.dtype([("length", "<u4"), ("at", f"V{address}"), ("index", "<u4")])
+        with Path(self.file.filename).open("rb") as raw:
+            for start, size in _stored(data):
+                raw.seek(start)
+                told = raw.read(size)
+                values = np.frombuffer(told, record, count=len(told) // record.itemsize)
+                if values["length"].max(initial=0) > self.size:
+                    raise Hdf5Error(f"a value of {where!r} says it is longer than the file")
+
+
+def _stored(data: Any) -> Iterator[tuple[int, int]]:
+    """(first byte, bytes) of the pieces of a dataset that lie in the file as they are."""
+    if data.id.get_create_plist().get_nfilters():
+        return
+    if data.chunks:
+        pieces = map(data.id.get_chunk_info, range(data.id.get_num_chunks()))
+        yield from ((piece.byte_offset, piece.size) for piece in pieces)
+    elif data.id.get_offset() is not None:
+        yield data.id.get_offset(), data.id.get_storage_size()
 
 
 def _check_stored(where: str, data: Any) -> None:
