@@ -197,7 +197,8 @@ def torch_alone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         timed.append(type(engine).__name__)
         return usual(engine, images)
 
-    monkeypatch.setattr(choosing, "WORTH", 0.0)
+    for limit in ("LITTLE", "MUCH"):
+        monkeypatch.setattr(choosing, limit, 0.0)
     monkeypatch.setattr(choosing, "_seconds", noted)
     for name in ENGINES.names():
         if name != "torch":
@@ -224,6 +225,18 @@ def test_much_work_is_measured_once_and_kept(
     write_json(kept, {**content, "weights": "another"})
     predict(tmp_path / "run", squares / "images", tmp_path / "three", overlays=0)
     assert len(torch_alone) == 4 * choosing.TRIES, "the weights are others"
+
+
+def test_some_work_is_worth_a_precision_but_no_file(
+    run: Run, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "LITTLE", 0.0)
+    monkeypatch.setattr(choosing, "MUCH", 1e9)
+    speeds = {torch.float32: 2.0, torch.bfloat16: 1.0}
+    monkeypatch.setattr(choosing, "_seconds", lambda engine, _: speeds[engine._kind])
+    about = predict(run, squares / "images", tmp_path / "out", overlays=0, device="cpu")
+    assert (about["engine"], about["precision"]) == ("torch", "bfloat16")
+    assert not (run.path / "engines").exists()
 
 
 def test_a_run_that_cannot_be_written_to_is_left_alone(

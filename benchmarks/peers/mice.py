@@ -3,14 +3,15 @@
     python benchmarks/peers/mice.py --data FOLDER --minutes 8 --seeds 0 1 2
     python benchmarks/peers/mice.py --data FOLDER --parts speed
 
-FOLDER holds `openfield_mouse` and `mirror_mouse`. Each peer is installed from the package index into
-an environment of its own (requirements/PEER.txt, constraints.txt), gets the training
-images in its own format, written by `placewise convert`, trains from scratch (no weights can be
-downloaded; nor has placewise any) until the minutes are over, and predicts the test images with its
-own decoder. `PEER_mice.py` does that and undoes its convention of pixels. Scores are computed here,
-by one function for all. For `placewise` the minutes are those of its whole command; the others'
-begin at their first batch. `speed` predicts 240 files of 640 × 480 by the networks that were
-trained on the open field, in turns.
+FOLDER holds `openfield_mouse` and `mirror_mouse`. Each peer is installed from the package index
+into an environment of its own (requirements/PEER.txt, constraints.txt), gets the training images in
+its own format, written by `placewise convert`, trains from scratch (no weights can be downloaded;
+nor has placewise any) until the minutes are over, and predicts the test images with its own
+decoder. `PEER_mice.py` does that and undoes its convention of pixels. Scores are computed here, by
+one function for all. `placewise` learns from windows of 320 × 240 pixels and predicts whole images
+with twice as many; `placewise-small` predicts with as many pixels as the peers. For `placewise` the
+minutes are those of its whole command; the others' begin at their first batch. `speed` predicts 240
+files of 640 × 480 by the networks that were trained on the open field, in turns.
 
 Run it alone on the machine. Results are added to benchmarks/results/peers.json.
 """
@@ -34,7 +35,8 @@ from PIL import Image
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "peers.json"
 PEERS = (
-    "placewise", "deeplabcut", "sleap_nn", "lightning_pose", "ultralytics", "ultralytics-bf16",
+    "placewise", "placewise-small", "deeplabcut", "sleap_nn", "lightning_pose", "ultralytics",
+    "ultralytics-bf16",
 )  # fmt: skip
 """Each is a script, and a variant of its settings behind a hyphen."""
 
@@ -59,7 +61,7 @@ def run(*words: object, folder: Path | None = None) -> None:
 
 def python_of(peer: str, folder: Path) -> Path:
     """The interpreter of the peer's environment, which is made where it is not there yet."""
-    if peer == "placewise":
+    if peer == "placewise":  # its variants too: `peer` is the name of a script
         return Path(sys.executable)
     python = folder / peer / ("Scripts" if os.name == "nt" else "bin") / "python"
     lists, done = HERE / "requirements", folder / peer / "requirements.txt"

@@ -1,4 +1,8 @@
-"""placewise with its defaults, by its own commands; the counterpart of the peers' scripts."""
+"""placewise with its defaults, by its own commands; the counterpart of the peers' scripts.
+
+The variant `small` learns from windows of half the pixels, and so predicts images with as many as the
+peers see; by default it sees twice as many.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from statistics import median
 import job as jobs
 import numpy as np
 
-WAYS = ("auto", "openvino")
+WAYS = ("auto", "openvino in float32", "openvino in bfloat16")
 
 
 def verb(*words: object) -> None:
@@ -28,6 +32,7 @@ def train(job: jobs.Job) -> dict[str, object]:
     verb(
         "train", job.data / "points.csv", "--root", job.data, "--out", out,
         "--minutes", job.minutes, "--seed", job.seed, "--batch-size", job.batch,
+        *(("--input-pixels", jobs.PIXELS // 2) if job.variant == "small" else ()),
     )  # fmt: skip
     spent = time.monotonic() - begun
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -38,7 +43,7 @@ def train(job: jobs.Job) -> dict[str, object]:
         "training_images_per_second": round(
             median(line["images_per_second"] for line in log if "loss" in line), 2
         ),
-        "network": "default",
+        "network": job.variant or "default",
         "input": said["model"]["input"]["size"],
         "settings": {"precision": said["training"]["precision"]},
     }
@@ -50,6 +55,7 @@ def load(job: jobs.Job, way: str) -> jobs.Predictor:
     from placewise.run import Run
 
     trained = Run.open(job.folder / "run")
+    engine, _, precision = way.partition(" in ")
 
     def found(files: Sequence[Path]) -> jobs.Places:
         with tempfile.TemporaryDirectory(dir=job.folder) as name:
@@ -57,7 +63,8 @@ def load(job: jobs.Job, way: str) -> jobs.Predictor:
             images.mkdir()
             for number, file in enumerate(files):
                 os.link(file, images / f"{number:05d}{file.suffix}")
-            predict(trained, images, out, engine=way, device="cpu", overlays=0, others=False)
+            words = {"engine": engine, "precision": precision or "auto"}
+            predict(trained, images, out, **words, device="cpu", overlays=0, others=False)
             with (out / "predictions.csv").open(encoding="utf-8", newline="") as lines:
                 rows = {(row["image"], row["keypoint"]): row for row in csv.DictReader(lines)}
         keys = [

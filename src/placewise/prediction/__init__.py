@@ -98,7 +98,7 @@ def predict(
         device: where the network runs.
         engine: what computes it: torch, onnxruntime, openvino, or auto: torch where that takes less
             than half a minute for all images, else the fastest that says what torch says in
-            float32.
+            float32; see docs/predict.md.
         precision: float32, bfloat16, or auto: the faster.
         overlays: how many overlays are drawn at most.
         threshold: predictions with a lower score are drawn as not sure.

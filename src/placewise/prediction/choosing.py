@@ -38,8 +38,12 @@ from placewise.run import Run
 
 AUTO = "auto"
 
-WORTH = 30.0
-"""Seconds that torch would take for all images, below which nothing else is tried."""
+LITTLE, MUCH = 4.0, 30.0
+"""Seconds that torch in float32 would take for all images: with less than LITTLE nothing else is
+tried, with less than MUCH no file is written for engines that need one."""
+
+ENGINES_FOLDER = "engines"
+"""Of a run: what engines need, and which was chosen."""
 
 FEW = 16
 """Images below which not even that is measured."""
@@ -197,27 +201,29 @@ class Chooser:
         if len(asked) == 1:
             return asked[0]
         first = asked[0]
-        if self.model.mean.device.type != "cpu" or not self._worth(batch, count):
+        if self.model.mean.device.type != "cpu" or count < FEW:
+            return first
+        expected = self._expected(batch, count)
+        if expected <= LITTLE:
             return first
         kept = self._kept()
         if kept in asked:
             return kept
-        seconds = dict(self._measured(asked, batch))
+        if expected <= MUCH:
+            asked = [one for one in asked if not ENGINES[one.engine].from_file]
+        seconds = dict(self._measured(asked, batch)) if len(asked) > 1 else {}
         if not seconds:
             return first
         chosen = min(seconds, key=lambda one: seconds[one])
-        self._keep(chosen, seconds, whole=engine == precision == AUTO)
+        self._keep(chosen, seconds, whole=expected > MUCH and engine == precision == AUTO)
         return chosen
 
-    def _worth(self, batch: Tensor, count: int) -> bool:
-        """Whether all images would take torch so long that another engine is worth its making."""
-        if count < FEW:
-            return False
-        images = batch[:1]
+    def _expected(self, batch: Tensor, count: int) -> float:
+        """Seconds that torch in float32 would take for so many images."""
         started = time.perf_counter()
         with torch.inference_mode():
-            self.model.head(self.model.features(images))
-        return (time.perf_counter() - started) * count > WORTH * self.lanes.calls
+            self.model.head(self.model.features(batch[:1]))
+        return (time.perf_counter() - started) * count / self.lanes.calls
 
     def _measured(self, asked: list[Choice], batch: Tensor) -> Iterator[tuple[Choice, float]]:
         """Seconds for an image, of each choice that can be used."""
@@ -236,7 +242,7 @@ class Chooser:
     def _home(self) -> Path:
         """The folder for files: the run's own, or a temporary one."""
         if self._folder is None:
-            self._folder = self.run.path / "engines"
+            self._folder = self.run.path / ENGINES_FOLDER
             try:
                 make_folder(self._folder)
                 with tempfile.TemporaryFile(dir=self._folder):
@@ -271,12 +277,12 @@ class Chooser:
         parts = [digest.hexdigest(), self.run.stamp, _version("torch"), _version("placewise")]
         return digest_of(parts)[:16]
 
-    def _choice_file(self) -> Path:
-        return self._home() / f"choice-{digest_of(_machine(self.lanes))[:16]}.json"
+    def _choice_file(self) -> str:
+        return f"choice-{digest_of(_machine(self.lanes))[:16]}.json"
 
     def _kept(self) -> Choice | None:
         """What was chosen on this machine for these weights; None where nothing was."""
-        file = self._choice_file()
+        file = self.run.path / ENGINES_FOLDER / self._choice_file()
         try:
             content = read_json(file) if file.is_file() else {}
             choice = Choice(str(content["engine"]), str(content["precision"]))
@@ -303,7 +309,7 @@ class Chooser:
             "images_per_second": speeds,
             "machine": _machine(self.lanes),
         }
-        write_json(self._choice_file(), content)
+        write_json(self._home() / self._choice_file(), content)
 
 
 def _asked(engine: str, precision: str) -> Iterator[Choice]:
