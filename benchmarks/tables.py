@@ -1075,10 +1075,6 @@ def _known(entries: Sequence[dict], key: str) -> list[float]:
     return [entry[key] for entry in entries if entry.get(key) is not None]
 
 
-OURS = ("placewise", "placewise-small")
-"""Its defaults, and what sees as many pixels of an image as the peers."""
-
-
 def _accuracy_row(runs: Sequence[dict]) -> list[object]:
     """Mean over the seeds; in brackets the lowest and highest where there are several."""
     first, means = runs[0], _known(runs, "mean_px")
@@ -1108,8 +1104,7 @@ def _peers_accuracy(entries: Sequence[dict]) -> list[str]:
             f"{name}, {minutes:g} minutes (always the mean place of training: {baseline:.1f} px):"
         )
         speeds = {one[0]["peer"]: fmean(_known(one, "training_images_per_second")) for one in runs}
-        ours, said = speeds.get("placewise"), ""
-        speeds = {peer: speed for peer, speed in speeds.items() if peer not in OURS}
+        ours, said = speeds.pop("placewise", None), ""
         if ours and speeds:
             fastest = max(speeds, key=lambda peer: speeds[peer])
             said = f"\n\nplacewise trains on {ours / speeds[fastest]:.1f} times as many images a second as {fastest}."
@@ -1120,26 +1115,22 @@ def _peers_accuracy(entries: Sequence[dict]) -> list[str]:
 
 def _peers_speed(entries: Sequence[dict]) -> str:
     """The best way of each peer, and ratios within a round."""
-    rounds: dict[str, list[float]] = {}
-    ways: dict[str, str] = {}
+    rounds: dict[tuple[str, int], list[float]] = {}
+    ways: dict[tuple[str, int], str] = {}
     for entry in entries:
+        which = entry["peer"], entry["pixels"]
         way, speed = max(entry["images_per_second"].items(), key=lambda one: one[1])
-        rounds.setdefault(entry["peer"], []).append(speed)
-        ways[entry["peer"]] = way
-    ours = [one for one in OURS if one in rounds]
-    rows = [
-        [peer, ways[peer], f"{median(speeds):.1f}"]
-        + [_faster(rounds[one], speeds) if peer not in OURS else "–" for one in ours]
-        for peer, speeds in rounds.items()
-    ]
-    return table(["peer", "its fastest way", "images/s", *(f"{one} ÷ it" for one in ours)], rows)
-
-
-def _faster(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """The median of the ratios within a round, where both have the same rounds."""
-    if len(ours) != len(theirs):
-        return "–"
-    return f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}"
+        rounds.setdefault(which, []).append(speed)
+        ways[which] = way
+    ours = next((speeds for (peer, _), speeds in rounds.items() if peer == "placewise"), [])
+    rows = []
+    for (peer, pixels), speeds in rounds.items():
+        ratio = "–"
+        if peer != "placewise" and len(ours) == len(speeds):
+            ratio = f"{median(a / b for a, b in zip(ours, speeds, strict=True)):.2f}"
+        rows.append([peer, f"{pixels:,}", ways[peer, pixels], f"{median(speeds):.1f}", ratio])
+    header = ["peer", "pixels its network sees", "its fastest way", "images/s", "placewise ÷ it"]
+    return table(header, rows)
 
 
 def peers(content: dict) -> str:
@@ -1162,10 +1153,7 @@ def peers(content: dict) -> str:
         told = ", ".join(f"{one['peer']} on {one['set']} (seed {one['seed']})" for one in failed)
         parts.append(f"Failed: {told}.")
     if content.get("speed"):
-        parts.append(
-            "Files of 640 × 480 to places; `placewise` sees twice as many pixels of an image as the "
-            "others, `placewise-small` as many:\n\n" + _peers_speed(content["speed"])
-        )
+        parts.append("Files of 640 × 480 to places:\n\n" + _peers_speed(content["speed"]))
     return "\n\n".join(parts)
 
 

@@ -127,7 +127,7 @@ def train(job: jobs.Job) -> dict[str, object]:
 
 
 def load(job: jobs.Job, way: str) -> jobs.Predictor:
-    config = PoseConfig.from_yaml(job.folder / CONFIG)
+    config = configuration(job)
     runner = get_pose_inference_runner(
         config,
         job.folder / WEIGHTS,

@@ -30,7 +30,7 @@ import numpy as np
 Places = np.ndarray
 Predictor = Callable[[Sequence[Path]], Places]
 PIXELS = 320 * 240
-"""Of the images that are shown to the networks; 76,800 is what placewise takes by default."""
+"""Of the images that are shown to the networks in training; placewise takes windows of as many."""
 
 WARM = 32
 """Images that are predicted before the clock is started."""
@@ -52,6 +52,7 @@ class Job:
     variant: str
     batch: int
     many: tuple[str, ...]
+    pixels: int = PIXELS
 
     @staticmethod
     def read(folder: Path) -> Job:
@@ -64,8 +65,8 @@ class Job:
         return 60 * self.minutes
 
     def scaled(self, multiple: int = 1) -> list[int]:
-        """Height and width that the networks are shown: 320 × 240 pixels in the image's shape."""
-        ratio = math.sqrt(PIXELS / (self.height * self.width))
+        """Height and width that the networks are shown: `pixels` in the image's shape."""
+        ratio = math.sqrt(self.pixels / (self.height * self.width))
         return [multiple * round(side * ratio / multiple) for side in (self.height, self.width)]
 
 

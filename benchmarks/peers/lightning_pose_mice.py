@@ -9,6 +9,8 @@ scaled by the ratio of the sides both ways, so they count as they are labelled.
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +26,12 @@ from lightning_pose.api import Model  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
 WAYS = ("float32", "bfloat16", "float32, onnxruntime")
-SIDE, HALVED = 256, (1 / 2, 2 / 3, 5 / 6)
+HALVED = 1 / 2, 2 / 3, 5 / 6
+
+
+def side(job: jobs.Job) -> int:
+    """Of the square that images are scaled to: 256 for 320 × 240 pixels."""
+    return 128 * round(math.sqrt(job.pixels) / 128)
 
 
 class Timer(lightning.Callback):
@@ -54,7 +61,7 @@ def configuration(job: jobs.Job) -> dict[str, object]:
     return {
         "data": {
             "image_orig_dims": {"height": job.height, "width": job.width},
-            "image_resize_dims": {"height": SIDE, "width": SIDE},
+            "image_resize_dims": {"height": side(job), "width": side(job)},
             "data_dir": str(job.data),
             "video_dir": str(job.data),
             "csv_file": "CollectedData.csv",
@@ -108,11 +115,24 @@ def train(job: jobs.Job) -> dict[str, object]:
     config = OmegaConf.create(configuration(job))
     trainer_of_lightning_pose.train(config, job.folder / "network", skip_evaluation=True)
     settings = {"unfreezing_epoch": 0, "halved_at": [round(share, 3) for share in HALVED]}
-    return {**clock.facts(), "network": "resnet18", "input": [SIDE, SIDE], "settings": settings}
+    return {**clock.facts(), "network": "resnet18", "input": [side(job)] * 2, "settings": settings}
+
+
+def of_side(job: jobs.Job) -> Path:
+    """The folder of the network for images of the side that is asked."""
+    network = job.folder / "network"
+    held = OmegaConf.load(network / "config.yaml")
+    if held.data.image_resize_dims.height == side(job):
+        return network
+    other = job.folder / f"network-{side(job)}"
+    shutil.copytree(network, other, dirs_exist_ok=True)
+    held.data.image_resize_dims = {"height": side(job), "width": side(job)}
+    OmegaConf.save(held, other / "config.yaml")
+    return other
 
 
 def load(job: jobs.Job, way: str) -> jobs.Predictor:
-    folder = job.folder / "network"
+    folder = of_side(job)
     if "onnx" in way:
         if not list(folder.rglob("*.onnx")):
             Model.from_dir(folder).export("onnx", "fp32")

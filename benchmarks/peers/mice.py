@@ -3,15 +3,15 @@
     python benchmarks/peers/mice.py --data FOLDER --minutes 8 --seeds 0 1 2
     python benchmarks/peers/mice.py --data FOLDER --parts speed
 
-FOLDER holds `openfield_mouse` and `mirror_mouse`. Each peer is installed from the package index
-into an environment of its own (requirements/PEER.txt, constraints.txt), gets the training images in
-its own format, written by `placewise convert`, trains from scratch (no weights can be downloaded;
-nor has placewise any) until the minutes are over, and predicts the test images with its own
-decoder. `PEER_mice.py` does that and undoes its convention of pixels. Scores are computed here, by
-one function for all. `placewise` learns from windows of 320 × 240 pixels and predicts whole images
-with twice as many; `placewise-small` predicts with as many pixels as the peers. For `placewise` the
-minutes are those of its whole command; the others' begin at their first batch. `speed` predicts 240
-files of 640 × 480 by the networks that were trained on the open field, in turns.
+FOLDER holds `openfield_mouse` and `mirror_mouse`. Each peer is installed from the package index into
+an environment of its own (requirements/PEER.txt, constraints.txt), gets the training
+images in its own format, written by `placewise convert`, trains from scratch (no weights can be
+downloaded; nor has placewise any) until the minutes are over, and predicts the test images with its
+own decoder. `PEER_mice.py` does that and undoes its convention of pixels. Scores are computed here,
+by one function for all. For `placewise` the minutes are those of its whole command; the others'
+begin at their first batch. `speed` predicts 240 files of 640 × 480 by the networks that were
+trained on the open field, in turns: once with the pixels that `placewise` takes, 640 × 480 too, for
+all, and once with those the peers were trained with.
 
 Run it alone on the machine. Results are added to benchmarks/results/peers.json.
 """
@@ -35,8 +35,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "peers.json"
 PEERS = (
-    "placewise", "placewise-small", "deeplabcut", "sleap_nn", "lightning_pose", "ultralytics",
-    "ultralytics-bf16",
+    "placewise", "deeplabcut", "sleap_nn", "lightning_pose", "ultralytics", "ultralytics-bf16",
 )  # fmt: skip
 """Each is a script, and a variant of its settings behind a hyphen."""
 
@@ -46,6 +45,14 @@ FAST = "openfield_mouse"
 
 ALONE = {"lightning_pose": "lightning-pose==2.4.3"}
 """Installed without what they require: nvidia-dali, for videos, is not in the package index."""
+
+SHOWN = {"placewise": (640 * 480,)}
+"""Pixels of an image that the networks are shown when speed is measured, where it is not all of
+`PIXELS`: placewise takes these images as they are."""
+
+PIXELS = (320 * 240, 640 * 480)
+"""Pixels of an image that the peers' networks are shown when speed is measured: those that they
+were trained with, and all."""
 
 BATCH = 8
 FORMATS = {"yolo": "", "slp": "labels.slp", "deeplabcut": "CollectedData.csv", "coco": "coco.json"}
@@ -61,7 +68,7 @@ def run(*words: object, folder: Path | None = None) -> None:
 
 def python_of(peer: str, folder: Path) -> Path:
     """The interpreter of the peer's environment, which is made where it is not there yet."""
-    if peer == "placewise":  # its variants too: `peer` is the name of a script
+    if peer == "placewise":
         return Path(sys.executable)
     python = folder / peer / ("Scripts" if os.name == "nt" else "bin") / "python"
     lists, done = HERE / "requirements", folder / peer / "requirements.txt"
@@ -139,7 +146,9 @@ def folder_of(peer: str, name: str, given: argparse.Namespace, seed: int) -> Pat
     return given.out.absolute() / f"{name}-{peer}-{given.minutes:g}-{seed}"
 
 
-def job_of(peer: str, name: str, given: argparse.Namespace, seed: int) -> Path:
+def job_of(
+    peer: str, name: str, given: argparse.Namespace, seed: int, pixels: int = PIXELS[0]
+) -> Path:
     """The folder of a job, described for the peer's script."""
     out, source = given.out.absolute(), (given.data / name).absolute()
     data = prepared(source, out / "data" / name)
@@ -163,6 +172,7 @@ def job_of(peer: str, name: str, given: argparse.Namespace, seed: int) -> Path:
         "seed": seed,
         "variant": peer.partition("-")[2],
         "batch": BATCH,
+        "pixels": pixels,
         "many": many(data, images["train"], given.files, out / "data" / "many")
         if name == FAST
         else [],
@@ -238,18 +248,15 @@ def train(given: argparse.Namespace) -> None:
 
 def speed(given: argparse.Namespace) -> None:
     """Images a second from files to places, by networks that `train` left; in turns."""
-    for number in range(given.rounds):
-        for peer in given.peers:
-            folder = job_of(peer, FAST, given, given.seeds[0])
+    for number, peer in itertools.product(range(given.rounds), given.peers):
+        for pixels in SHOWN.get(peer, PIXELS):
+            folder = job_of(peer, FAST, given, given.seeds[0], pixels)
             step(peer, "speed", folder, given)
             about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+            which = {"peer": peer, "pixels": pixels, "round": number}
             speeds = about["prediction_images_per_second"]
-            add(
-                "speed",
-                {"peer": peer, "round": number, "images_per_second": speeds},
-                ("round", "peer"),
-            )
-            print(json.dumps({"peer": peer, "round": number, **speeds}), flush=True)
+            add("speed", {**which, "images_per_second": speeds}, tuple(which))
+            print(json.dumps({**which, **speeds}), flush=True)
 
 
 def main() -> None:

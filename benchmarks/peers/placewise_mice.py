@@ -1,8 +1,4 @@
-"""placewise with its defaults, by its own commands; the counterpart of the peers' scripts.
-
-The variant `small` learns from windows of half the pixels, and so predicts images with as many as the
-peers see; by default it sees twice as many.
-"""
+"""placewise with its defaults, by its own commands; the counterpart of the peers' scripts."""
 
 from __future__ import annotations
 
@@ -32,7 +28,6 @@ def train(job: jobs.Job) -> dict[str, object]:
     verb(
         "train", job.data / "points.csv", "--root", job.data, "--out", out,
         "--minutes", job.minutes, "--seed", job.seed, "--batch-size", job.batch,
-        *(("--input-pixels", jobs.PIXELS // 2) if job.variant == "small" else ()),
     )  # fmt: skip
     spent = time.monotonic() - begun
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -43,7 +38,7 @@ def train(job: jobs.Job) -> dict[str, object]:
         "training_images_per_second": round(
             median(line["images_per_second"] for line in log if "loss" in line), 2
         ),
-        "network": job.variant or "default",
+        "network": "default",
         "input": said["model"]["input"]["size"],
         "settings": {"precision": said["training"]["precision"]},
     }

@@ -8,6 +8,7 @@ the first pixel. By default it leaves out places whose map is below 0.2; here no
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,8 +111,22 @@ def train(job: jobs.Job) -> dict[str, object]:
     return {**clock.facts(), "network": "unet medium_rf", "input": size, "settings": settings}
 
 
+def of_scale(job: jobs.Job) -> Path:
+    """The folder of the network for as many pixels as are asked: its scale is a setting of it."""
+    network = job.folder / "network"
+    held = OmegaConf.load(network / "training_config.yaml")
+    if held.data_config.preprocessing.scale == scale(job):
+        return network
+    other = job.folder / f"network-{job.pixels}"
+    shutil.copytree(network, other, dirs_exist_ok=True)
+    held.data_config.preprocessing.scale = scale(job)
+    OmegaConf.save(held, other / "training_config.yaml")
+    return other
+
+
 def load(job: jobs.Job, way: str) -> jobs.Predictor:
-    network, exported = job.folder / "network", job.folder / "exported"
+    network = of_scale(job)
+    exported = network.with_name(f"{network.name}-exported")
     batch = 8 if "8 at once" in way else 1
     if way.startswith("onnxruntime"):
         if not exported.is_dir():

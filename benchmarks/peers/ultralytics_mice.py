@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,14 +77,21 @@ def train(job: jobs.Job) -> dict[str, object]:
     }
 
 
+def exported(job: jobs.Job) -> Path:
+    """The network for OpenVINO, which has one size."""
+    size = [32 * math.ceil(length / 32) for length in job.scaled()]
+    sized = job.folder / f"network_{size[0]}x{size[1]}.pt"
+    made = sized.with_name(f"{sized.stem}_openvino_model")
+    if not made.is_dir():
+        shutil.copy(job.folder / WEIGHTS, sized)
+        YOLO(sized, task="pose").export(format="openvino", imgsz=size)
+    return made
+
+
 def load(job: jobs.Job, way: str) -> jobs.Predictor:
     weights = job.folder / WEIGHTS
     if way.startswith("openvino"):
-        made = weights.with_name(f"{weights.stem}_openvino_model")
-        if not made.is_dir():
-            size = [32 * math.ceil(length / 32) for length in job.scaled()]
-            YOLO(weights, task="pose").export(format="openvino", imgsz=size)
-        weights = made
+        weights = exported(job)
     model, batch = YOLO(weights, task="pose"), 8 if "8 at once" in way else 1
 
     def predict(files: Sequence[Path]) -> jobs.Places:
