@@ -4,7 +4,8 @@ The settings of its `config_default.yaml`, with what random first weights and fe
 backbone learns from the first epoch (it is frozen for 20 by default), and the rate is halved where
 its schedule halves it, at 1/2, 2/3 and 5/6 of the length, by the clock. Images are scaled to 256 × 256:
 it takes multiples of 128. By default it holds out 5 % of the images; so does it here. Places are
-scaled by the ratio of the sides both ways, so they count as they are labelled.
+scaled by the ratio of the sides both ways, so they count as they are labelled. Its bfloat16 is not
+measured: `predict_frame` of this version ends in an error there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lightning_pose import train as trainer_of_lightning_pose  # noqa: E402
 from lightning_pose.api import Model  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
-WAYS = ("float32", "bfloat16", "float32, onnxruntime")
+WAYS = ("torch", "onnxruntime")
 HALVED = 1 / 2, 2 / 3, 5 / 6
 
 
@@ -133,12 +134,12 @@ def of_side(job: jobs.Job) -> Path:
 
 def load(job: jobs.Job, way: str) -> jobs.Predictor:
     folder = of_side(job)
-    if "onnx" in way:
+    if way == "onnxruntime":
         if not list(folder.rglob("*.onnx")):
             Model.from_dir(folder).export("onnx", "fp32")
         model = Model.from_dir(folder, runtime="onnx", onnx_precision="fp32")
     else:
-        model = Model.from_dir(folder, precision="bf16" if way == "bfloat16" else "fp32")
+        model = Model.from_dir(folder, precision="fp32")
 
     def predict(files: Sequence[Path]) -> jobs.Places:
         places = np.empty((len(files), len(job.points), 3))
