@@ -126,7 +126,7 @@ def of_side(job: jobs.Job) -> Path:
     if held.data.image_resize_dims.height == side(job):
         return network
     other = job.folder / f"network-{side(job)}"
-    shutil.copytree(network, other, dirs_exist_ok=True)
+    shutil.copytree(network, other, ignore=shutil.ignore_patterns("*.onnx*"), dirs_exist_ok=True)
     held.data.image_resize_dims = {"height": side(job), "width": side(job)}
     OmegaConf.save(held, other / "config.yaml")
     return other
