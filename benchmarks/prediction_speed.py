@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ from placewise.onnx_files import able
 from placewise.prediction import predict
 from placewise.prediction.choosing import Choice, Chooser, Lanes, lanes_of
 from placewise.prediction.huge import Huge
-from placewise.prediction.pipeline import batches, predicted
+from placewise.prediction.pipeline import batches, each_padded, predicted
 from placewise.prediction.video import predict_video
 from placewise.run import Run
 from placewise.training import TrainingSettings, train
@@ -102,7 +103,7 @@ def network(run: Run, choice: Choice, images: Path, names: list[str], lanes: Lan
     )
     padded, before = model.padded(shown), torch.get_num_threads()
     torch.set_num_threads(lanes.threads)
-    engine = Chooser(run, model, lanes).held(choice, padded[:1])
+    engine = Chooser(run, model, lanes, lambda: padded.split(1)).held(choice)
     rounds = max(lanes.calls, len(names) // len(padded))
     with ThreadPoolExecutor(lanes.calls) as workers:
         list(workers.map(engine, [padded] * lanes.calls))
@@ -127,8 +128,8 @@ def before_engines(run: Run, images: Path, names: list[str]) -> float:
 def stages(run: Run, choice: Choice, images: Path, names: list[str], lanes: Lanes) -> float:
     """All but journal and files: what the pipeline itself reaches."""
     model = run.model()
-    first = next(batches(model, Huge(model, Files(images), MEMORY), names[:1]))
-    model.engine = Chooser(run, model, lanes).held(choice, model.padded(first[0].scaled))
+    huge = Huge(model, Files(images), MEMORY)
+    model.engine = Chooser(run, model, lanes, partial(each_padded, model, huge, names)).held(choice)
     began = time.perf_counter()
     count = sum(
         len(found)
@@ -189,10 +190,10 @@ def distances(run: Run, images: Path, choices: list[Choice], folder: Path) -> di
     model, cut = run.model(), parts(images)
     expected = [(one.keypoints, one.scores) for one in map(model.predict, cut)]
     found: dict[str, dict] = {}
-    shown = model.padded(model.prepared(cut[0]))
+    shown = [model.padded(model.prepared(one)) for one in cut[:8]]
     for choice in choices:
         other = run.model()
-        other.engine = Chooser(run, other, Lanes(1, 1)).held(choice, shown)
+        other.engine = Chooser(run, other, Lanes(1, 1), lambda: shown).held(choice)
         said = [(one.keypoints, one.scores) for one in map(other.predict, cut)]
         found[choice.shown] = away(said, expected)
     if able() and ENGINES["onnxruntime"].there():

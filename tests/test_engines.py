@@ -18,7 +18,7 @@ from torch import nn
 import placewise as pw
 from conftest import draw_squares
 from placewise.backbones import BACKBONES
-from placewise.engines import ENGINES, Engine, Plain, write_network
+from placewise.engines import ENGINES, INT8, Engine, Plain, write_int8, write_network
 from placewise.engines._folding import NORMS, fold
 from placewise.errors import SettingsError
 from placewise.files import read_json, write_json
@@ -128,11 +128,26 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def int8_file(file: Path) -> Path:
+    """The same in 8 bits, made for images of several sizes."""
+    if not ENGINES["onnxruntime"].there():
+        pytest.skip('onnxruntime is not installed: pip install "placewise[fast]"')
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(32, 48), (40, 56), (24, 40)]
+    images = [torch.rand(1, 1, *size, generator=generator) for size in sizes]
+    path = file.with_name("int8.onnx")
+    write_int8(file, iter(images), path)
+    return path
+
+
 def made(choice: Choice, network: Network, request: pytest.FixtureRequest) -> Engine:
     member = ENGINES[choice.engine]
     if not member.there():
         pytest.skip(f'{member.package} is not installed: pip install "placewise[fast]"')
-    path = request.getfixturevalue("file") if member.from_file else None
+    path = None
+    if member.from_file:
+        path = request.getfixturevalue("int8_file" if choice.precision == INT8 else "file")
     return member(network, path, choice.precision, 1, 2)
 
 
@@ -175,7 +190,7 @@ class Off(ENGINES["torch"]):  # type: ignore[misc]
 def test_an_engine_that_differs_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "ENGINES", {"torch": Off})
     with pytest.raises(SettingsError, match=r"torch in float32 differs .* 0\.0001 is allowed"):
-        Chooser(run, run.model(), lanes()).held(Choice(), torch.rand(1, 1, 32, 32))
+        Chooser(run, run.model(), lanes(), lambda: [torch.rand(1, 1, 32, 32)]).held(Choice())
 
 
 def test_little_work_is_done_by_torch_in_float32(run: Run, squares: Path, tmp_path: Path) -> None:
@@ -250,11 +265,36 @@ def test_a_run_that_cannot_be_written_to_is_left_alone(
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
 
 
+def test_int8_is_made_for_the_images_and_only_when_asked(
+    run: Run, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = [name for name in ("onnxruntime", "openvino") if not ENGINES[name].there()]
+    if missing or not able():
+        pytest.skip(f'{missing or "onnx"} is not installed: pip install "placewise[fast]"')
+    monkeypatch.setitem(choosing.NEAR, INT8, 1.0)  # weights of two steps say next to nothing
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "few").mkdir()
+    for number in range(3, 6):
+        shutil.copy(squares / "images" / f"00{number}.png", tmp_path / "few")
+    kept = []
+    for number, images in enumerate((squares / "images", tmp_path / "few", squares / "images")):
+        out = tmp_path / f"out{number}"
+        about = predict(tmp_path / "run", images, out, overlays=0, precision="int8", device="cpu")
+        assert (about["engine"], about["precision"]) == ("openvino", "int8")
+        names = {one.stem for one in (tmp_path / "run" / "engines").glob("*.onnx")}
+        assert len(names) == 2, "the network, and the last of those in 8 bits"
+        kept.append((names, (out / "predictions.csv").read_bytes()))
+    assert kept[0] == kept[2] and kept[0][0] != kept[1][0]
+    usual = {one for precision in ("auto", "float32") for one in choosing._asked("auto", precision)}
+    assert usual and all(one.precision != INT8 for one in usual)
+
+
 def test_engines_that_cannot_be_used_are_refused(run: Run, squares: Path, tmp_path: Path) -> None:
     asked = {
         "computes in float32": {"engine": "onnxruntime", "precision": "bfloat16"},
         "no engine is named 'tourch'": {"engine": "tourch"},
-        "got the precision 'int8'; use auto, bfloat16, float32": {"precision": "int8"},
+        "got the precision 'int4'; use auto, bfloat16, float32, int8": {"precision": "int4"},
+        "computes in float32 or bfloat16; leave": {"engine": "torch", "precision": "int8"},
     }
     for match, options in asked.items():
         with pytest.raises(SettingsError, match=match):

@@ -16,7 +16,7 @@ from statistics import median
 import job as jobs
 import numpy as np
 
-WAYS = ("auto", "openvino in float32", "openvino in bfloat16")
+WAYS = ("auto", "openvino in float32", "openvino in bfloat16", "openvino in int8")
 
 
 def verb(*words: object) -> None:

@@ -7,7 +7,7 @@ gives, as float32. So everything else about a prediction stays the same, whateve
 |---|---|---|
 | `torch` | the modules, with their batch norms folded into the convolutions | float32, bfloat16 |
 | `onnxruntime` | the network as a file, run by ONNX Runtime | float32 |
-| `openvino` | the same file, run by OpenVINO | float32, bfloat16 |
+| `openvino` | the same file, run by OpenVINO | float32, bfloat16, int8 |
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn, zeros  # not torch: a member of the family has its name
 
+from placewise.engines._int8 import write_int8
 from placewise.errors import SettingsError
 from placewise.family import Family
 from placewise.geometry import Size
 from placewise.model import Network
 from placewise.onnx_files import write_onnx
+
+__all__ = ["ENGINES", "INT8", "Engine", "Plain", "write_int8", "write_network"]
+
+INT8 = "int8"
+"""The precision that needs a file of its own, made for images; taken only when asked for."""
 
 LONGEST_SIDE = 2**14
 """Multiples of the network's along an axis that a written network takes, at most."""

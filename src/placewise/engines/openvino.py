@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from placewise.engines import Engine
+from placewise.engines import INT8, Engine
 from placewise.model import Network
 
-HINTS = {"float32": "f32", "bfloat16": "bf16"}
+HINTS = {"float32": "f32", "bfloat16": "bf16", INT8: "f32"}
+"""What it computes in where the file does not say otherwise."""
 
 
 class Openvino(Engine):
@@ -24,7 +25,7 @@ class Openvino(Engine):
     """
 
     package = "openvino"
-    precisions = ("float32", "bfloat16")
+    precisions = ("float32", "bfloat16", INT8)
 
     def __init__(
         self, network: Network[Any], file: Path | None, precision: str, threads: int, calls: int

@@ -20,6 +20,7 @@ import csv
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ from placewise.prediction.choosing import (
 from placewise.prediction.glance import answer_of
 from placewise.prediction.huge import Huge
 from placewise.prediction.journal import Batch, Journal, order_of
-from placewise.prediction.pipeline import Read, first_padded, predicted
+from placewise.prediction.pipeline import Read, each_padded, predicted
 from placewise.prediction.shards import Share, refuse_tracks, together
 from placewise.readers import list_files
 from placewise.report.drawing import save_image
@@ -99,7 +100,8 @@ def predict(
         engine: what computes it: torch, onnxruntime, openvino, or auto: torch where that takes less
             than half a minute for all images, else the fastest that says what torch says in
             float32; see docs/predict.md.
-        precision: float32, bfloat16, or auto: the faster.
+        precision: float32, bfloat16, or auto: the faster; or int8, which is faster still and moves
+            keypoints by about a tenth of a pixel.
         overlays: how many overlays are drawn at most.
         threshold: predictions with a lower score are drawn as not sure.
         resume: go on where the same prediction was stopped.
@@ -222,17 +224,17 @@ def _engine(
 
     Of several processes the first one chooses, so that all say the same.
     """
-    images = first_padded(model, huge, names)
-    if images is None:  # none can be read
+    looked_at = partial(each_padded, model, huge, [*_spread(names), *names])
+    chooser = Chooser(run, model, lanes, looked_at)
+    if chooser.first is None:  # none can be read
         return Choice()
-    chooser = Chooser(run, model, lanes)
     if journal.engine is None and rank() == 0:
-        chosen = chooser.choose(*asked, images, len(names))
+        chosen = chooser.choose(*asked, len(names))
         journal.note(chosen.engine, chosen.precision)
     choice = of_first(Choice(*(journal.engine or ())))
     if journal.engine is None:
         journal.note(choice.engine, choice.precision)
-    model.engine = chooser.held(choice, images)
+    model.engine = chooser.held(choice)
     return choice
 
 

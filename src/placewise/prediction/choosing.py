@@ -1,11 +1,12 @@
 """Which engine predicts: the fastest at hand that says what torch says in float32.
 
 ```
-RUN/engines/network-….onnx   the network as a file, for engines that run files
-RUN/engines/choice-….json    what was measured on this machine, and what was chosen
+RUN/engines/network-….onnx        the network as a file, for engines that run files
+RUN/engines/network-…-int8-….onnx the same in 8 bits, made for the images that are predicted
+RUN/engines/choice-….json         what was measured on this machine, and what was chosen
 ```
 
-Both are made anew where weights, versions or the machine are others. Where the run's folder cannot
+All are made anew where weights, versions or the machine are others. Where the run's folder cannot
 be written to, they live in a temporary folder, and are gone with the process.
 """
 
@@ -20,16 +21,17 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from placewise.engines import ENGINES, Engine, Plain, write_network
+from placewise.engines import ENGINES, INT8, Engine, Plain, write_int8, write_network
 from placewise.errors import CheckpointError, PlacewiseError, SettingsError, first_line
 from placewise.files import digest_of, make_folder, read_json, remove, write_json
 from placewise.model import BATCH, Network
@@ -48,8 +50,11 @@ ENGINES_FOLDER = "engines"
 FEW = 16
 """Images below which not even that is measured."""
 
-NEAR = {"float32": 1e-4, "bfloat16": 0.05}
+NEAR = {"float32": 1e-4, "bfloat16": 0.05, INT8: 0.2}
 """Distance at which an engine still says what torch says in float32; see `distance`."""
+
+LEARNT_FROM = 8
+"""Images that the steps of 8 bits are made for, at most."""
 
 TRIES = 3
 """Timings of an engine, of which the shortest counts."""
@@ -112,6 +117,8 @@ def check_asked(engine: str, precision: str, device: torch.device) -> None:
     precisions = sorted({one for name in ENGINES.names() for one in ENGINES[name].precisions})
     if precision not in (AUTO, *precisions):
         raise SettingsError(f"got the precision '{precision}'; use auto, {', '.join(precisions)}")
+    if engine == AUTO and precision == INT8:
+        engine = next(name for name in ENGINES.names() if INT8 in ENGINES[name].precisions)
     if engine == AUTO:
         return
     member = ENGINES[engine]
@@ -148,10 +155,21 @@ class Chooser:
         run: the run.
         model: its model, on its device.
         lanes: how it will be called.
+        images: gives padded images as they will come, one by one, each time that it is called.
+
+    Attributes:
+        first: the first of the images; None where there is none.
     """
 
-    def __init__(self, run: Run, model: Network[Any], lanes: Lanes) -> None:
-        self.run, self.model, self.lanes = run, model, lanes
+    def __init__(
+        self,
+        run: Run,
+        model: Network[Any],
+        lanes: Lanes,
+        images: Callable[[], Iterable[Tensor]],
+    ) -> None:
+        self.run, self.model, self.lanes, self._images = run, model, lanes, images
+        self.first = next(iter(images()), None)
         self._folder: Path | None = None
 
     def make(self, choice: Choice) -> Engine:
@@ -162,25 +180,26 @@ class Chooser:
         """
         member: Any = ENGINES[choice.engine]
         member.check(choice.engine)
-        file = self._file() if member.from_file else None
+        file = None
+        if member.from_file:
+            file = self._int8() if choice.precision == INT8 else self._file()
         made: Engine = member(
             self.model, file, choice.precision, self.lanes.threads, self.lanes.calls
         )
         return made
 
-    def held(self, choice: Choice, batch: Tensor) -> Engine:
+    def held(self, choice: Choice) -> Engine:
         """The engine of a choice, after it has said what torch says.
 
         Args:
             choice: the engine and its precision.
-            batch: padded images, of which images of other sizes are made.
 
         Raises:
             SettingsError: it cannot be made, or says something else.
         """
         engine = self.make(choice)
         sizes = 1 if choice == Choice() else 2  # those are torch's own modules
-        away, near = distance(engine, self.model, batch, sizes), NEAR[choice.precision]
+        away, near = distance(engine, self.model, self._shown(), sizes), NEAR[choice.precision]
         if not away <= near:
             raise SettingsError(
                 f"{choice.shown} differs from torch in float32 by {away:.2g} of what the network "
@@ -188,13 +207,12 @@ class Chooser:
             )
         return engine
 
-    def choose(self, engine: str, precision: str, batch: Tensor, count: int) -> Choice:
+    def choose(self, engine: str, precision: str, count: int) -> Choice:
         """What to predict with.
 
         Args:
             engine: a member of `ENGINES`, or auto.
             precision: one of its precisions, or auto.
-            batch: padded images as they will come.
             count: images in all.
         """
         asked = list(_asked(engine, precision))
@@ -203,7 +221,7 @@ class Chooser:
         first = asked[0]
         if self.model.mean.device.type != "cpu" or count < FEW:
             return first
-        expected = self._expected(batch, count)
+        expected = self._expected(count)
         if expected <= LITTLE:
             return first
         kept = self._kept()
@@ -211,31 +229,41 @@ class Chooser:
             return kept
         if expected <= MUCH:
             asked = [one for one in asked if not ENGINES[one.engine].from_file]
-        seconds = dict(self._measured(asked, batch)) if len(asked) > 1 else {}
+        seconds = dict(self._measured(asked)) if len(asked) > 1 else {}
         if not seconds:
             return first
         chosen = min(seconds, key=lambda one: seconds[one])
         self._keep(chosen, seconds, whole=expected > MUCH and engine == precision == AUTO)
         return chosen
 
-    def _expected(self, batch: Tensor, count: int) -> float:
+    def _shown(self) -> Tensor:
+        """The first image.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        if self.first is None:
+            raise SettingsError("no image can be read, so no engine can be tried; name images")
+        return self.first
+
+    def _expected(self, count: int) -> float:
         """Seconds that torch in float32 would take for so many images."""
-        started = time.perf_counter()
+        images, started = self._shown(), time.perf_counter()
         with torch.inference_mode():
-            self.model.head(self.model.features(batch[:1]))
+            self.model.head(self.model.features(images))
         return (time.perf_counter() - started) * count / self.lanes.calls
 
-    def _measured(self, asked: list[Choice], batch: Tensor) -> Iterator[tuple[Choice, float]]:
+    def _measured(self, asked: list[Choice]) -> Iterator[tuple[Choice, float]]:
         """Seconds for an image, of each choice that can be used."""
-        images = batch[:2]
+        images = self._shown()
         for choice in asked:
             try:
-                engine = self.held(choice, images)
+                engine = self.held(choice)
                 shortest = min(_seconds(engine, images) for _ in range(TRIES))
             except (PlacewiseError, RuntimeError, ValueError, TypeError, OSError) as error:
                 _LOG.warning(f"{choice.shown} is not used: {first_line(error)}")
                 continue
-            yield choice, shortest / len(images)
+            yield choice, shortest
 
     # --- what is kept beside the run -----------------------------------------------------------
 
@@ -254,15 +282,31 @@ class Chooser:
 
     def _file(self) -> Path:
         """The network as a file, written where it is not there or not whole."""
+        model = self.run.model() if self.model.mean.device.type != "cpu" else self.model
         name = f"network-{self._weights()}"
+        return self._written(name, "network-", lambda file: write_network(model, file))
+
+    def _int8(self) -> Path:
+        """The same in 8 bits, made for the first of the images."""
+        digest = hashlib.sha256()
+        for image in islice(self._images(), LEARNT_FROM):
+            digest.update(image.cpu().contiguous().numpy().tobytes())
+        network, made = self._file(), f"-int8-{digest.hexdigest()[:16]}"
+
+        def write(file: Path) -> None:
+            write_int8(network, islice(self._images(), LEARNT_FROM), file)
+
+        return self._written(f"{network.stem}{made}", f"{network.stem}-int8-", write)
+
+    def _written(self, name: str, kind: str, write: Callable[[Path], None]) -> Path:
+        """A file beside the run, written where it is not there or not whole; its kind is gone."""
         file, facts = self._home() / f"{name}.onnx", self._home() / f"{name}.json"
         if _whole(file, facts):
             return file
         _LOG.info("the network is written for other engines, once; this takes some seconds")
-        model = self.run.model() if self.model.mean.device.type != "cpu" else self.model
-        write_network(model, file)
+        write(file)
         write_json(facts, {"file": file.name, "content": _content(file)})
-        for other in self._home().glob("network-*"):
+        for other in self._home().glob(f"{kind}*"):
             if not other.name.startswith(name):
                 remove(other)
         return file
@@ -319,7 +363,7 @@ def _asked(engine: str, precision: str) -> Iterator[Choice]:
         member = ENGINES[name]
         if engine != AUTO or member.there():
             for one in member.precisions:
-                if precision in (AUTO, one):
+                if precision == one or (precision == AUTO and one != INT8):
                     yield Choice(name, one)
 
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from placewise.devices import threads
+from placewise.engines import INT8
 from placewise.errors import SettingsError
 from placewise.geometry import Size
 from placewise.model import BATCH, CoarseToFine, Network, Scaled
@@ -43,7 +44,7 @@ COVERED = 0.9
 WORTH, FASTER = 0.8, 1.1
 """Share of an image that is computed from which on nothing is tried, and speed that is worth it."""
 
-NEAR = {"float32": 1e-3, "bfloat16": 0.05}
+NEAR = {"float32": 1e-3, "bfloat16": 0.05, INT8: 0.2}
 """Pixels within which a place is the same, by the precision of the engine."""
 
 ALIKE = 0.01

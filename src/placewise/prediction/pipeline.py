@@ -13,7 +13,7 @@ who was faster. As much is under way as the numbers above say and no more: memor
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -79,13 +79,12 @@ def read(model: Network[Any], huge: Huge, name: str) -> Read:
     return Read(name, image, scaled)
 
 
-def first_padded(model: Network[Any], huge: Huge, names: Sequence[str]) -> Tensor | None:
-    """The first image that can be read as a padded batch; None where there is none."""
+def each_padded(model: Network[Any], huge: Huge, names: Iterable[str]) -> Iterator[Tensor]:
+    """Each image that can be read, and is not huge, as a padded batch of one."""
     for name in names:
         scaled = read(model, huge, name).scaled
         if scaled is not None:
-            return model.padded(scaled)
-    return None
+            yield model.padded(scaled)
 
 
 def batches(
