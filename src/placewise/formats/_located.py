@@ -51,6 +51,7 @@ class Located:
     ) -> None:
         self.collector = collector
         self._index: dict[str, list[str]] | None = None
+        self._known: dict[tuple[str, ...], list[str]] = {}
         if find_root and named:
             own = collector.root
             looked = named[:: max(1, len(named) // LOOKED_AT)]
@@ -65,7 +66,10 @@ class Located:
 
     def image(self, named: Sequence[str], row: int, field: str, *, once: bool = True) -> str | None:
         """The image of these names, as `Collector.image` returns it."""
-        found = self._found(named)
+        key = tuple(named)
+        if key not in self._known:  # tables name an image in row after row
+            self._known[key] = self._found(named)
+        found = self._known[key]
         if len(found) > 1:
             got = f"{len(found)} images have the name {shown(_last(named[0]))}: {found[0]}, …"
             todo = "name the folder that holds the right one with --root (root=)"
