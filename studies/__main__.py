@@ -35,7 +35,8 @@ def study(
       python -m studies edges --page-only
 
     Args:
-        name: edges, colours, flattening, sizes, proximity, keypoints, signals or vessels.
+        name: edges, colours, flattening, sizes, proximity, keypoints, convergence, signals or
+            vessels.
         scale: small takes minutes on two cores, full takes longer; tiny only tries the command out.
         out: folder for NAME.md, NAME.json and figures; only an older page of the study is replaced.
         data: folder that holds data sets; parts that need one are left out without it.

@@ -117,9 +117,11 @@ def judge(claim: str, what: str, cases: Sequence[Case]) -> dict[str, Any]:
     return {"claim": claim, "verdict": verdict, "said": f"{what}: {said}"}
 
 
-def table_of(claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A table of claims and their verdicts."""
+def table_of(
+    claims: Sequence[dict[str, Any]], header: str = "claim of the thread"
+) -> dict[str, Any]:
+    """A table of claims and their verdicts, with a header for the claims."""
     return {
-        "header": ["claim of the thread", "verdict", "evidence"],
+        "header": [header, "verdict", "evidence"],
         "rows": [[c["claim"], f"**{c['verdict']}**", c["said"]] for c in claims],
     }

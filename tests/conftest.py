@@ -17,9 +17,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 WHOLE = """
 audit_report check classes cli cli_audit compare compare_killed demo docs_commands
 evaluate_content gpu hostile_runs labelling_page labelling_trouble location_toy parallel predict
-predict_resume predict_video report resume studies studies_colours studies_flattening
-studies_keypoints studies_proximity studies_runs studies_signals studies_sizes studies_vessels
-tasks toy_task train training_python
+predict_resume predict_video report resume studies studies_colours studies_convergence
+studies_flattening studies_keypoints studies_proximity studies_runs studies_signals studies_sizes
+studies_vessels tasks toy_task train training_python
 """.split()
 """Modules whose tests train networks, start other processes, or open a browser."""
 

@@ -269,11 +269,7 @@ def test_a_difference_is_turned_so_that_more_is_worse() -> None:
     ],
 )
 def test_verdicts_are_gathered_by_arm(verdicts, worse: str | None, unclear: str | None) -> None:
-    sets = {
-        name: runs.Found(each.labels, each, {}, {})
-        for name, verdict in verdicts
-        for each in [outcome(-1.0, (-2.0, 0.5), verdict)]
-    }
+    sets = {name: outcome(-1.0, (-2.0, 0.5), verdict) for name, verdict in verdicts}
     found = told.verdicts(sets)
     flat = runs.WAYS["flatten"].said
     assert found["worse"] == (f"{flat} {worse}" if worse else "none")
@@ -288,7 +284,7 @@ def test_who_is_no_better_than_the_mean_place_is_named(monkeypatch, errors, list
     by_seed = {"joint": [1.0, 1.1, 1.2], "flatten": [error / 2 for error in errors]}
     for arm in one.results["arms"]:
         arm["by_seed"] = [{"value": value} for value in by_seed[arm["name"]]]
-    said = told.idle({"a": runs.Found(one.labels, one, {}, {})})
+    said = told.idle({"a": one})
     assert said == (f"{runs.WAYS['flatten'].said} (a)" if listed else "none")
 
 
@@ -297,7 +293,7 @@ def test_who_is_no_better_than_the_mean_place_is_named(monkeypatch, errors, list
 )
 def test_an_arm_works_where_it_is_well_below_the_mean_position(monkeypatch, errors, holds) -> None:
     monkeypatch.setattr(material, "baseline", lambda labels: 10.0)  # 20 per cent of 50 px
-    case = claims._works(outcome(0, (0, 0), "open"), "a", Measured.of(errors))
+    case = claims.works(outcome(0, (0, 0), "open"), "a", Measured.of(errors))
     assert case.holds is holds
     assert "mean position 20" in case.name
 
@@ -306,7 +302,7 @@ def test_an_arm_works_where_it_is_well_below_the_mean_position(monkeypatch, erro
     ("verdict", "holds"), [("worse", True), ("better", False), ("equal", False), ("open", None)]
 )
 def test_a_claim_of_worse_follows_the_verdict(verdict: str, holds: bool | None) -> None:
-    assert claims._worse(outcome(-1, (-2, 0), verdict), "a", "flatten").holds is holds
+    assert claims.worse(outcome(-1, (-2, 0), verdict), "a", "flatten").holds is holds
 
 
 def test_the_page_of_mice_has_all_its_places(record) -> None:

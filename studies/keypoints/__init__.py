@@ -13,12 +13,12 @@ figures    differences of the arms; errors over sizes and numbers of images
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from studies import Findings, Options, Study
-from studies._findings import Measured
 from studies.keypoints import figures, told
 from studies.keypoints.claims import WORKS, judged
 from studies.keypoints.material import DIGITS, MICE, missing
@@ -36,6 +36,9 @@ from studies.keypoints.runs import (
     measure,
 )
 
+AXES = {"sides": "longest side (px)", "counts": "training images"}
+"""What the few arms are trained along, besides."""
+
 
 class Decoded(Study):
     """Whether keypoints work without a fully connected layer, and with which loss."""
@@ -52,14 +55,16 @@ class Decoded(Study):
                 name: measure(name, options, place) for name in (DIGITS, *(() if why else MICE))
             }
             options.tell("decoders")
-            read = {name: decoded(one.main) for name, one in found.items()}
+            main = {name: one.main for name, one in found.items()}
+            along = {
+                "counts": {name: one.counts for name, one in found.items()},
+                "sides": {name: one.sides for name, one in found.items()},
+            }
+            few = told.few_of(main)
+            drawn = {axis: figures.over(along[axis], few, AXES[axis]) for axis in sorted(AXES)}
             return Findings(
-                {"missing": why, **_settings(options), **_found(found, read)},
-                {
-                    "differences": figures.differences(found),
-                    "counts": figures.over(found, "counts", "training images"),
-                    "sides": figures.over(found, "sides", "longest side (px)"),
-                },
+                {"missing": why, **_settings(options), **_found(main, along)},
+                {"differences": figures.differences(main), **drawn},
             )
 
 
@@ -80,9 +85,10 @@ def _settings(options: Options) -> dict[str, Any]:
     }
 
 
-def _found(found: told.Sets, read: dict[str, dict[str, Measured]]) -> dict[str, Any]:
+def _found(found: told.Outcomes, along: Mapping[str, told.Along]) -> dict[str, Any]:
     """What came of them."""
-    first = found[DIGITS].main
+    first, few = found[DIGITS], told.few_of(found)
+    read = {name: decoded(one) for name, one in found.items()}
     return {
         "sets": told.sets_table(found),
         "costs": told.by_arm(found, told.cost),
@@ -93,8 +99,7 @@ def _found(found: told.Sets, read: dict[str, dict[str, Measured]]) -> dict[str, 
         "tuned": told.by_arm(found, told.tuned),
         "digits": {arm: told.reached(first, arm) for arm in first.arms},
         "decoders": told.decoder_table(read),
-        "sides": told.axis_table(found, "sides", "longest side (px)"),
-        "counts": told.axis_table(found, "counts", "training images"),
+        **{axis: told.axis_table(along[axis], few, AXES[axis]) for axis in AXES},
         "border": told.border_table(found),
         "claims": judged(found, read),
     }

@@ -8,32 +8,32 @@ from typing import Any
 from studies._findings import Case, Measured, judge, significant, table_of
 from studies.keypoints import material
 from studies.keypoints.runs import Outcome
-from studies.keypoints.told import Difference, Sets, arms_of, said
+from studies.keypoints.told import Difference, Outcomes, arms_of, said
 
 WORKS = 50
 """An arm finds its keypoints if its error is below this percentage of the mean position's."""
 
 
-def judged(found: Sets, read: Mapping[str, Mapping[str, Measured]]) -> dict[str, Any]:
+def judged(found: Outcomes, read: Mapping[str, Mapping[str, Measured]]) -> dict[str, Any]:
     """Each claim with its verdict, and the table of them.
 
     Args:
         found: what was found.
         read: by data set and decoder, errors of the reference.
     """
-    worse = "minus the heatmap, in % of the longer side"
+    minus = "minus the heatmap, in % of the longer side"
     limit = f"error in % of the longer side, to be below {WORKS} % of the mean position's"
     every = {
         "works": judge(
             "Keypoints can be found without a fully connected layer: one map for each keypoint, "
             "read at the indexes where it is largest.",
             limit,
-            [_works(one.main, name, read[name]["argmax"]) for name, one in found.items()],
+            [works(one, name, read[name]["argmax"]) for name, one in found.items()],
         ),
         "beneficial": judge(
             "Leaving out the fully connected layer is beneficial.",
-            f"coordinates, flattened and fully connected, {worse}",
-            [_worse(one.main, name, "flatten") for name, one in found.items()],
+            f"coordinates, flattened and fully connected, {minus}",
+            [worse(one, name, "flatten") for name, one in found.items()],
         ),
     }
     if "cross_entropy" in arms_of(found):
@@ -41,7 +41,7 @@ def judged(found: Sets, read: Mapping[str, Mapping[str, Measured]]) -> dict[str,
             "It can be trained with a sigmoid for each pixel and cross-entropy with a mask.",
             limit,
             [
-                _works(one.main, name, Measured.of(one.main.values("cross_entropy")))
+                works(one, name, Measured.of(one.values("cross_entropy")))
                 for name, one in found.items()
             ],
         )
@@ -49,13 +49,13 @@ def judged(found: Sets, read: Mapping[str, Mapping[str, Measured]]) -> dict[str,
         every["forgiving"] = judge(
             "The loss should be forgiving: a Gaussian around the keypoint, so that neighbouring "
             "pixels count too, gives a smoother signal.",
-            f"soft labels half as wide {worse}",
-            [_worse(one.main, name, "narrow") for name, one in found.items()],
+            f"soft labels half as wide {minus}",
+            [worse(one, name, "narrow") for name, one in found.items()],
         )
     return {**every, "table": table_of(list(every.values()))}
 
 
-def _works(outcome: Outcome, name: str, measured: Measured) -> Case:
+def works(outcome: Outcome, name: str, measured: Measured) -> Case:
     """Whether an error is well below that of always predicting the mean position."""
     nothing = material.baseline(outcome.labels) * outcome.percent
     limit, ends = WORKS / 100 * nothing, measured.interval
@@ -63,7 +63,7 @@ def _works(outcome: Outcome, name: str, measured: Measured) -> Case:
     return Case(f"{name}, mean position {significant(nothing):g}", said(measured), holds)
 
 
-def _worse(outcome: Outcome, name: str, arm: str) -> Case:
+def worse(outcome: Outcome, name: str, arm: str) -> Case:
     """Whether an arm is worse than the reference."""
     one = Difference.of(outcome, arm)
     holds = None if one.verdict == "open" else one.verdict == "worse"

@@ -42,11 +42,16 @@ def counted(outcome: Outcome) -> list[int]:
     return [band["count"] for band in by_border_distance(known, truth, sizes, EDGES)]
 
 
-def decoded(outcome: Outcome) -> dict[str, Measured]:
-    """Error in % of the longer side by decoder, from the reference's trained runs."""
+def decoded(outcome: Outcome, arm: str = REFERENCE) -> dict[str, Measured]:
+    """Error in % of the longer side by decoder, from an arm's trained runs.
+
+    Args:
+        outcome: that holds them.
+        arm: one that gives heatmaps.
+    """
     found = {}
     for decoder in DECODERS.names():
-        off = [read_with(run, outcome.labels, decoder) for run in outcome.runs(REFERENCE)]
+        off = [read_with(run, outcome.labels, decoder) for run in outcome.runs(arm)]
         found[decoder] = Measured.of([float(np.nanmean(o)) * outcome.percent for o in off])
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -145,6 +145,25 @@ BUDGETS: dict[Scale, Budget] = {
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How long and how often the arms of one comparison are trained, and which backbone.
+
+    Attributes:
+        steps: of each training.
+        seeds: runs of each arm.
+        trials: of learning rate and weight decay, for each arm.
+        width: of the backbone.
+        batch: images in a step.
+    """
+
+    steps: int
+    seeds: int
+    trials: int
+    width: int
+    batch: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A finished comparison on one data set.
 
@@ -226,18 +245,13 @@ def measure(name: str, options: Options, folder: Path) -> Found:
     file = material.scaled(labels, side, data / f"{name}-{side}")
     few = tuple(arm for arm in FEW if arm in budget.arms)
 
-    def outcome(what: str, file: Path, arms: Mapping[str, Any], seeds: int, trials: int) -> Outcome:
+    def outcome(what: str, file: Path, arms: Arms, seeds: int, trials: int) -> Outcome:
         options.tell(f"{name}, {what}")
-        out = folder / name / what
-        found = material.points_of(file)
-        factor = material.longest(found) / material.longest(labels)
-        return Outcome(out, found, _compare(name, file, out, arms, seeds, trials, options), factor)
+        effort = Effort(budget.steps[name], seeds, trials, budget.width, budget.batch)
+        return trained(file, labels, folder / name / what, arms, effort, options)
 
-    given = {arm: {"learning_rate": RATE} for arm in budget.arms}
-    main = outcome("all", file, given, budget.seeds, budget.trials)
-    chosen = {
-        arm: {key: main.arms[arm][key] for key in ("learning_rate", "weight_decay")} for arm in few
-    }
+    main = outcome("all", file, untuned(budget.arms), budget.seeds, budget.trials)
+    chosen = tuned(main, few)
     sides, counts = {side: main}, {len(material.part(main.labels, "train")): main}
     for other in budget.other_sides[name]:
         copy = material.scaled(labels, other, data / f"{name}-{other}")
@@ -256,19 +270,37 @@ RATES = (5e-3, 4e-2)
 """Range of the learning rates of the other trials."""
 
 
-def _compare(
-    name: str,
-    file: Path,
-    out: Path,
-    arms: Mapping[str, Mapping[str, float]],
-    seeds: int,
-    trials: int,
-    options: Options,
-) -> dict[str, Any]:
-    """One comparison: the same backbone, steps, batches and augmentation for all arms."""
-    budget = BUDGETS[options.scale]
-    longer = material.longest(material.points_of(file))
-    return compared(
+Arms = Mapping[str, Mapping[str, float]]
+"""Arms of `WAYS`, each with its learning rate and, if it is chosen already, its weight decay."""
+
+
+def untuned(arms: Sequence[str]) -> Arms:
+    """Arms with the learning rate of the first trial."""
+    return {arm: {"learning_rate": RATE} for arm in arms}
+
+
+def tuned(outcome: Outcome, arms: Sequence[str]) -> Arms:
+    """Arms with the learning rate and the weight decay that a comparison chose for them."""
+    keys = ("learning_rate", "weight_decay")
+    return {arm: {key: outcome.arms[arm][key] for key in keys} for arm in arms}
+
+
+def trained(
+    file: Path, original: KeypointDataset, out: Path, arms: Arms, effort: Effort, options: Options
+) -> Outcome:
+    """One comparison: the same backbone, steps, batches and augmentation for all arms.
+
+    Args:
+        file: labels of the scaled images.
+        original: the labels as they came.
+        out: folder of the comparison.
+        arms: what is compared.
+        effort: how long and how often.
+        options: how the study is run.
+    """
+    labels = material.points_of(file)
+    longer = material.longest(labels)
+    results = compared(
         make_plan(
             data=file,
             arms=[
@@ -281,15 +313,16 @@ def _compare(
                 for arm, training in arms.items()
             ],
             reference=REFERENCE,
-            seeds=seeds,
+            seeds=effort.seeds,
             rope=ROPE / 100 * longer,
             backbone="unet",
-            backbone_settings={"width": budget.width, "depth": 2},
-            training={"max_steps": budget.steps[name], "batch_size": budget.batch},
-            tuning={"trials": trials, "learning_rate": RATES},
+            backbone_settings={"width": effort.width, "depth": 2},
+            training={"max_steps": effort.steps, "batch_size": effort.batch},
+            tuning={"trials": effort.trials, "learning_rate": RATES},
             unmatched=True,
             place=False,
         ),
         out,
         options,
     )
+    return Outcome(out, labels, results, longer / material.longest(original))

@@ -15,9 +15,13 @@ from studies._findings import Measured, significant
 from studies._page import shown
 from studies.keypoints import material
 from studies.keypoints.read import EDGES, bands, counted
-from studies.keypoints.runs import FEW, REFERENCE, WAYS, Found, Outcome
+from studies.keypoints.runs import FEW, REFERENCE, WAYS, Outcome
 
-Sets = Mapping[str, Found]
+Outcomes = Mapping[str, Outcome]
+"""By data set."""
+
+Along = Mapping[str, Mapping[int, Outcome]]
+"""By data set and by place on an axis, such as the longest side of the images."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,12 @@ def _hundredths(number: float) -> str:
     return f"{round(number, 2) + 0.0:.2f}"
 
 
-def arms_of(found: Sets) -> list[str]:
+def arms_of(found: Outcomes) -> list[str]:
     """The arms that were compared."""
-    return list(next(iter(found.values())).main.arms)
+    return list(next(iter(found.values())).arms)
 
 
-def few_of(found: Sets) -> list[str]:
+def few_of(found: Outcomes) -> list[str]:
     """The arms that were also trained at other sizes and on fewer images."""
     return [arm for arm in FEW if arm in arms_of(found)]
 
@@ -85,20 +89,20 @@ def few_of(found: Sets) -> list[str]:
 # --- the arms ------------------------------------------------------------------------------------
 
 
-def sets_table(found: Sets) -> dict[str, Any]:
+def sets_table(found: Outcomes) -> dict[str, Any]:
     """What each data set is, and how far off one is that always answers the mean place."""
     rows = []
     for name, one in found.items():
-        labels, off = one.main.labels, material.baseline(one.main.labels)
-        percent, pixels = significant(off * one.main.percent), significant(off / one.main.factor)
+        labels, off = one.labels, material.baseline(one.labels)
+        percent, pixels = significant(off * one.percent), significant(off / one.factor)
         rows.append(
             [
                 name,
                 len(labels.names),
                 *(len(material.part(labels, split)) for split in ("train", "val", "test")),
-                material.longest(one.original),
+                round(material.longest(labels) / one.factor),
                 material.longest(labels),
-                one.main.results["steps"],
+                one.results["steps"],
                 f"{percent:g} % ({pixels:g} px)",
             ]
         )
@@ -115,7 +119,7 @@ def sets_table(found: Sets) -> dict[str, Any]:
 
 
 def by_arm(
-    found: Sets, cell: Callable[[Outcome, str], str], *, others: bool = False
+    found: Outcomes, cell: Callable[[Outcome, str], str], *, others: bool = False
 ) -> dict[str, Any]:
     """A row for each arm, a column for each data set.
 
@@ -125,7 +129,7 @@ def by_arm(
         others: leave out the reference.
     """
     rows = [
-        [WAYS[arm].said, *(cell(one.main, arm) for one in found.values())]
+        [WAYS[arm].said, *(cell(one, arm) for one in found.values())]
         for arm in arms_of(found)
         if not (others and arm == REFERENCE)
     ]
@@ -155,11 +159,11 @@ def tuned(outcome: Outcome, arm: str) -> str:
     return f"{outcome.arms[arm]['learning_rate']:g}; {outcome.arms[arm]['weight_decay']:g}"
 
 
-def verdicts(found: Sets) -> dict[str, str]:
+def verdicts(found: Outcomes) -> dict[str, str]:
     """By verdict, the arms that got it, each with the data sets where it did."""
     others = [arm for arm in arms_of(found) if arm != REFERENCE]
     got = {
-        (arm, name): Difference.of(one.main, arm).verdict
+        (arm, name): Difference.of(one, arm).verdict
         for arm in others
         for name, one in found.items()
     }
@@ -169,19 +173,19 @@ def verdicts(found: Sets) -> dict[str, str]:
     }
 
 
-def idle(found: Sets) -> str:
+def idle(found: Outcomes) -> str:
     """The arms that are not surely better than always answering the mean place, with the sets."""
     where = set()
     for name, one in found.items():
-        nothing = material.baseline(one.main.labels) * one.main.percent
+        nothing = material.baseline(one.labels) * one.percent
         for arm in arms_of(found):
-            ends = Measured.of(one.main.values(arm)).interval
+            ends = Measured.of(one.values(arm)).interval
             if ends is None or ends.high >= nothing:
                 where.add((arm, name))
     return _listed(found, where)
 
 
-def _listed(found: Sets, where: Set[tuple[str, str]]) -> str:
+def _listed(found: Outcomes, where: Set[tuple[str, str]]) -> str:
     """Arms in their order, each with its data sets.
 
     Args:
@@ -199,26 +203,20 @@ def _listed(found: Sets, where: Set[tuple[str, str]]) -> str:
 # --- further axes --------------------------------------------------------------------------------
 
 
-def axis_table(found: Sets, axis: str, name: str) -> dict[str, Any]:
-    """Errors of the few arms, a row for each data set and each place on an axis.
+def axis_table(along: Along, arms: Sequence[str], name: str) -> dict[str, Any]:
+    """Errors of arms, a row for each data set and each place on an axis.
 
     Args:
-        found: what was found.
-        axis: "sides" or "counts".
+        along: what was found along the axis.
+        arms: a column for each.
         name: of the axis, for the header.
     """
     rows = []
-    for data, one in found.items():
-        along = along_axis(one, axis)
-        for place, outcome in along.items():
-            cells = [ranged(values) for values in on_axis(along, outcome, few_of(found))]
+    for data, places in along.items():
+        for place, outcome in places.items():
+            cells = [ranged(values) for values in on_axis(places, outcome, arms)]
             rows.append([data, place, *cells])
-    return {"header": ["data", name, *(WAYS[arm].said for arm in few_of(found))], "rows": rows}
-
-
-def along_axis(one: Found, axis: str) -> dict[int, Outcome]:
-    """Outcomes by place on an axis, "sides" or "counts"."""
-    return one.sides if axis == "sides" else one.counts
+    return {"header": ["data", name, *(WAYS[arm].said for arm in arms)], "rows": rows}
 
 
 def on_axis(
@@ -229,13 +227,13 @@ def on_axis(
     return [outcome.values(arm, seeds) for arm in arms]
 
 
-def border_table(found: Sets) -> dict[str, Any]:
+def border_table(found: Outcomes) -> dict[str, Any]:
     """Error of each arm by distance from the border."""
     rows: list[list[Any]] = []
     for name, one in found.items():
-        rows.append([name, "*labelled keypoints*", *map(str, counted(one.main))])
+        rows.append([name, "*labelled keypoints*", *map(str, counted(one))])
         for arm in arms_of(found):
-            cells = [None if band is None else said(band) for band in bands(one.main, arm)]
+            cells = [None if band is None else said(band) for band in bands(one, arm)]
             rows.append([name, WAYS[arm].said, *cells])
     names = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES)]
     return {"header": ["data", "arm", *names], "rows": rows}
