@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from placewise.devices import threads
 from placewise.engines import ENGINES, INT8, Engine, Plain, write_int8, write_network
 from placewise.errors import CheckpointError, PlacewiseError, SettingsError, first_line
 from placewise.files import digest_of, make_folder, read_json, remove, write_json
@@ -218,9 +219,14 @@ class Chooser:
         asked = list(_asked(engine, precision))
         if len(asked) == 1:
             return asked[0]
-        first = asked[0]
         if self.model.mean.device.type != "cpu" or count < FEW:
-            return first
+            return asked[0]
+        with threads(self.lanes.threads):
+            return self._chosen(asked, count, whole=engine == precision == AUTO)
+
+    def _chosen(self, asked: list[Choice], count: int, *, whole: bool) -> Choice:
+        """The fastest, as far as looking for it is worth it; each is timed as it will be called."""
+        first = asked[0]
         expected = self._expected(count)
         if expected <= LITTLE:
             return first
@@ -233,7 +239,7 @@ class Chooser:
         if not seconds:
             return first
         chosen = min(seconds, key=lambda one: seconds[one])
-        self._keep(chosen, seconds, whole=expected > MUCH and engine == precision == AUTO)
+        self._keep(chosen, seconds, whole=whole and expected > MUCH)
         return chosen
 
     def _shown(self) -> Tensor:
