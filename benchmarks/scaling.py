@@ -114,7 +114,8 @@ def predicting(run: Path, images: Path, work: Path, kind: str) -> tuple[float, f
     out = work / "out"
     shutil.rmtree(out, ignore_errors=True)
     verb = ["placewise", "predict", str(run), str(images), "--out", str(out)]
-    found = timed([*launch, *verb, "--overlays", "0", "--quiet", "--device", "cpu"], threads)
+    flags = "--overlays 0 --quiet --device cpu --engine torch --precision float32".split()
+    found = timed([*launch, *verb, *flags], threads)
     found_table = (out / "predictions.csv").read_bytes()
     table = work / f"{images.parent.name}.csv"
     assert table.read_bytes() == found_table if table.exists() else table.write_bytes(found_table)
