@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--against", default="main", help="commit whose code is the other one")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=0.75, help="of a training in `load`")
+    parser.add_argument("--minutes", type=float, default=1.5, help="of a training in `load`")
     parser.add_argument("--lengths", type=float, nargs="+", default=[1.0, 4.0, 8.0])
     parser.add_argument("--flags", default="", help="more flags of both trainings")
     given = parser.parse_args()
