@@ -1114,23 +1114,29 @@ def _peers_accuracy(entries: Sequence[dict]) -> list[str]:
 
 
 def _peers_speed(entries: Sequence[dict]) -> str:
-    """The best way of each peer, and ratios within a round."""
-    rounds: dict[tuple[str, int], list[float]] = {}
-    ways: dict[tuple[str, int], str] = {}
+    """All ways of ours, the best way of each peer, and ratios within a round."""
+    rounds: dict[tuple[str, int, str], list[float]] = {}
     for entry in entries:
-        which = entry["peer"], entry["pixels"]
-        way, speed = max(entry["images_per_second"].items(), key=lambda one: one[1])
-        rounds.setdefault(which, []).append(speed)
-        ways[which] = way
-    ours = next((speeds for (peer, _), speeds in rounds.items() if peer == "placewise"), [])
-    rows = []
-    for (peer, pixels), speeds in rounds.items():
-        ratio = "–"
-        if peer != "placewise" and len(ours) == len(speeds):
-            ratio = f"{median(a / b for a, b in zip(ours, speeds, strict=True)):.2f}"
-        rows.append([peer, f"{pixels:,}", ways[peer, pixels], f"{median(speeds):.1f}", ratio])
-    header = ["peer", "pixels its network sees", "its fastest way", "images/s", "placewise ÷ it"]
-    return table(header, rows)
+        ways = entry["images_per_second"]
+        best = ways if entry["peer"] == "placewise" else [max(ways, key=lambda way: ways[way])]
+        for way in best:
+            rounds.setdefault((entry["peer"], entry["pixels"], way), []).append(ways[way])
+    ours = {way: speeds for (peer, _, way), speeds in rounds.items() if peer == "placewise"}
+    shown = [way for way in ("openvino in bfloat16", "openvino in int8") if way in ours]
+    rows = [
+        [peer, f"{pixels:,}", way, f"{median(speeds):.1f}"]
+        + [_times(ours[one], speeds) if peer != "placewise" else "–" for one in shown]
+        for (peer, pixels, way), speeds in rounds.items()
+    ]
+    header = ["peer", "pixels its network sees", "way", "images/s"]
+    return table(header + [f"placewise, {one.split()[-1]} ÷ it" for one in shown], rows)
+
+
+def _times(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """The median of the ratios within a round, where both have the same rounds."""
+    if len(ours) != len(theirs):
+        return "–"
+    return f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}"
 
 
 def peers(content: dict) -> str:
