@@ -1,7 +1,6 @@
 """What is drawn: a pure function of its key, which keeps states and counterparts right."""
 
 import dataclasses
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from placewise.augment import (
     generator,
     move_points,
     rotate,
-    scale_range,
     translate,
 )
 from placewise.errors import SettingsError
@@ -259,15 +257,3 @@ def test_windows_look_anywhere_where_nothing_is_labelled():
     ]
     assert min(starts) < 0.02 and max(starts) > 0.88
     assert 0.35 < np.mean(starts) < 0.55
-
-
-@pytest.mark.parametrize("most", [0.0, 0.4, 3.0])
-def test_objects_are_scaled_as_they_differ_in_size(most: float) -> None:
-    rng = np.random.default_rng(0)
-    sizes = 30 * np.exp(rng.uniform(-most, most, 4000))
-    low, high = scale_range(sizes)
-    assert low * high == pytest.approx(1)
-    assert np.allclose(scale_range(7 * sizes), (low, high)), "only how they differ counts"
-    slow = np.sqrt(np.mean([(a - b) ** 2 for a, b in pairwise(np.log(sizes))]) / 2)
-    assert np.log(high) == pytest.approx(min(max(1.25 * slow, np.log(1.25)), np.log(2)), rel=0.05)
-    assert scale_range(sizes[:0]) == (0.8, 1.25)

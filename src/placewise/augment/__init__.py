@@ -5,7 +5,7 @@ output's pixels come from and where points go, so they cannot part; and an image
 however long the chain.
 """
 
-from placewise.augment.augmentation import Augmentation, generator, middle_of, scale_range
+from placewise.augment.augmentation import Augmentation, generator, middle_of
 from placewise.augment.homographies import (
     crop,
     flip,
@@ -36,7 +36,6 @@ __all__ = [
     "perspective",
     "rotate",
     "scale",
-    "scale_range",
     "shear",
     "translate",
     "warp_image",

@@ -318,24 +318,6 @@ class Augmentation:
         return shown, *move_points(points, visibility, warp, swap)
 
 
-def scale_range(sizes: FloatArray) -> tuple[float, float]:
-    """Range of the random scale for objects of these sizes: as they differ, so they are changed.
-
-    1.25 standard deviations of the logarithm of the sizes either way; at least a factor of 1.25, as
-    usual, and at most 2.
-
-    Args:
-        sizes: (objects,) lengths or diameters, all above 0; none: the usual range.
-
-    Example:
-        >>> scale_range(np.array([20.0, 20.0])), scale_range(np.array([5.0, 50.0]))
-        ((0.8, 1.25), (0.5, 2.0))
-    """
-    spread = float(np.log(sizes).std()) if len(sizes) else 0.0
-    most = float(np.exp(1.25 * spread).clip(1.25, 2.0))
-    return 1 / most, most
-
-
 def middle_of(points: FloatArray) -> tuple[float, ...] | None:
     """The mean (x, y, …) of the points (count, axes) that are located; None where none is.
 

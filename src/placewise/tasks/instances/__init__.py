@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from placewise.augment import scale_range
 from placewise.errors import DataError
 from placewise.findings import Findings
 from placewise.geometry import PIXEL_CONVENTION, FloatArray, Size
@@ -118,13 +117,9 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         return {name: value for name, value in told.items() if name in defaults}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Mirrored and turned every way: an object has no left or right. Time has a direction.
-
-        The more the objects differ in size, the more they are scaled.
-        """
+        """Mirrored and turned every way: an object has no left or right. Time has a direction."""
         axes = len(samples[0].size) if samples else 2
-        scale = scale_range(object_sizes(_instances(dataset), samples))
-        return {"flip": axes > 1, "turns": axes == 2, "scale": scale}
+        return {"flip": axes > 1, "turns": axes == 2}
 
     def stamp(self, sample: InstanceSample) -> bytes:
         """The objects of its pixels."""
