@@ -1,6 +1,6 @@
 """Prediction: images/s from files to CSV and frames/s of a video, against what bounds them.
 
-    python benchmarks/prediction_speed.py --images 400 --frames 600
+    python benchmarks/prediction_speed.py --images 400 --frames 1500
 
 All in one run, at 640 × 480, with the network of the default size (weights hardly learnt: speed does
 not depend on them; `--run` takes a trained one, whose distances in pixels then mean something):
@@ -10,7 +10,7 @@ not depend on them; `--run` takes a trained one, whose distances in pixels then 
 - *before*: one thread of the network, torch in float32 with its modules as they are, decoding and
   writing after it: what `predict` was before there were engines;
 - *predict*: the whole command's function, for each engine and precision, `auto` last;
-- *video*: the same of an H.264 file;
+- *video*: the same of an H.264 file, with its tables and its report;
 - *cold*: seconds of `placewise predict` for one image, as a process of its own;
 - *distances*: each engine, and the file of `placewise export`, against torch in float32 on parts of
   images of 20 unseen sizes: pixels between keypoints whose score is 0.5 or more;
@@ -152,6 +152,13 @@ def whole(run: Run, images: Path, out: Path, count: int, **options: str) -> dict
     return {"images_per_second": speed, "used": used, "grown_mb": grown}
 
 
+def filmed(run: Path, video: Path, out: Path, frames: int, choice: Choice) -> float:
+    """Frames a second of the whole command's function, with tables and the report."""
+    began = time.perf_counter()
+    predict_video([run], video, out, device="cpu", engine=choice.engine, precision=choice.precision)
+    return per_second(frames, began)
+
+
 def cold(run: Path, image: Path, folder: Path) -> list[float]:
     """Seconds of a process for one image; the first fills the disk's cache."""
     taken = []
@@ -229,7 +236,7 @@ def silent(run: Path, image: Path, folder: Path, choices: list[Choice]) -> dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=400)
-    parser.add_argument("--frames", type=int, default=600)
+    parser.add_argument("--frames", type=int, default=1500)
     parser.add_argument("--run", type=Path, default=None, help="a trained run")
     parser.add_argument("--source", type=Path, default=None, help="images of 640 × 480 of its kind")
     given = parser.parse_args()
@@ -273,9 +280,12 @@ def main() -> None:
                 speed / min(result["reading"], result["network"][best.shown]), 2
             ),
         }
-        video, began = long_video(folder / "clip.mp4", given.frames), time.perf_counter()
-        predict_video([path], video, folder / "clip", device="cpu", engine=best.engine, precision=best.precision)  # fmt: skip
-        result["video_frames_per_second"] = per_second(given.frames, began)
+        video = long_video(folder / "clip.mp4", given.frames)
+        result["video_frames_per_second"] = {
+            c.shown: filmed(path, video, folder / f"clip-{c.precision}", given.frames, c)
+            for c in choices
+            if c.engine == best.engine
+        }
         result["cold_seconds"] = cold(path, images / names[0], folder)
         result["distances"] = distances(run, images, choices, folder)
         result["silent"] = silent(path, images / names[0], folder, choices)

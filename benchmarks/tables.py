@@ -491,13 +491,16 @@ def prediction_speed(content: dict) -> str:
     ]
     ratios, auto = content["ratios"], done["auto"]
     silent = "; ".join(f"{name}: {value}" for name, value in content["silent"].items())
+    video = "; ".join(
+        f"{name} {speed:.1f}" for name, speed in content["video_frames_per_second"].items()
+    )
     return (
         f"## Speed of predictions\n\n`{content['command']}`\n\n640 × 480, PNG to CSV. Reading alone: "
         f"{content['reading']:.0f} images/s; before there were engines, in the same run: "
         f"{content['before']:.1f}.\n\n{table(head, rows)}\n\nThe best, {ratios['best']}, reaches "
         f"{100 * ratios['to_slower_of_reading_and_network']:.0f} % of the slower of reading and network "
         f"alone. `auto` took {auto['used']}, choosing included: {auto['images_per_second']:.1f} images/s. "
-        f"Video: {content['video_frames_per_second']:.1f} frames/s. Cold `placewise predict` of one "
+        f"Video, frames/s: {video}. Cold `placewise predict` of one "
         f"image: {min(content['cold_seconds']):.1f} s. The exported file is "
         f"{away.get('exported file', {}).get('largest_px', '–')} px off at most. Distances are of 20 "
         f"unseen sizes. Without any network: {silent}."
