@@ -54,7 +54,7 @@ FEW = 16
 NEAR = {"float32": 1e-4, "bfloat16": 0.05, INT8: 0.2}
 """Distance at which an engine still says what torch says in float32; see `distance`."""
 
-LEARNT_FROM = 8
+LEARNT_FROM = 16
 """Images that the steps of 8 bits are made for, at most."""
 
 TRIES = 3
