@@ -247,10 +247,12 @@ def test_some_work_is_worth_a_precision_but_no_file(
 ) -> None:
     monkeypatch.setattr(choosing, "LITTLE", 0.0)
     monkeypatch.setattr(choosing, "MUCH", 1e9)
-    speeds = {torch.float32: 2.0, torch.bfloat16: 1.0}
-    monkeypatch.setattr(choosing, "_seconds", lambda engine, _: speeds[engine._kind])
-    about = predict(run, squares / "images", tmp_path / "out", overlays=0, device="cpu")
-    assert (about["engine"], about["precision"]) == ("torch", "bfloat16")
+    for number, (slow, chosen) in enumerate([(2.0, "bfloat16"), (1.1, "float32")]):
+        speeds = {torch.float32: slow, torch.bfloat16: 1.0}
+        monkeypatch.setattr(choosing, "_seconds", lambda engine, _, s=speeds: s[engine._kind])
+        out = tmp_path / f"out{number}"
+        about = predict(run, squares / "images", out, overlays=0, device="cpu")
+        assert (about["engine"], about["precision"]) == ("torch", chosen)
     assert not (run.path / "engines").exists()
 
 
