@@ -449,6 +449,16 @@ def test_tps_as_it_is_written(folder: Path) -> None:
         read_dataset(folder / "l.tps")
 
 
+def test_imagej_rows_that_say_the_same_are_refused_before_a_million_are_kept(folder: Path) -> None:
+    table = folder / "Results.csv"
+    rows = [f"{k},a.png:nose,{5 + k},7\n" for k in range(3)]
+    table.write_text(" ,Label,X,Y\n" + "".join(rows))
+    assert read_dataset(table).samples[0].points.shape[:2] == (3, 1)
+    table.write_text(" ,Label,X,Y\n" + "".join(rows) + rows[1])
+    with pytest.raises(LabelError, match=r"row 5, X,Y: the row says the same as row 3; delete one"):
+        read_dataset(table)
+
+
 def test_imagej_slices_groups_and_its_own_names(folder: Path) -> None:
     """A set for a stack; groups are objects; 0012-0034 is no name."""
     roi = bytearray(encoded("0012-0034", 3.5, 4.5, group=2))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from placewise.errors import SettingsError
@@ -52,6 +53,9 @@ from placewise.labels import KeypointDataset, KeypointSample, Visibility
 HOLDS = Holds(names="placed")
 
 COLUMNS = {"label": "label", "x": "x", "y": "y", "slice": "slice", "frame": "slice"}
+
+LOCATED_BY = 10_000
+"""Rows whose images say where the images are, at most."""
 
 _MEASURED = {"", "area", "mean", "min", "max", "slice", "counter", "ch", "frame"}
 _OWN_NAME = re.compile(r"\d{3,6}-\d{3,6}(-\d{3,6})?(-\d+)?")
@@ -255,18 +259,24 @@ def _add(collector: Collector, objects: Objects, one: _Found) -> None:
 def _read_results(collector: Collector, *, find_root: bool) -> KeypointDataset:
     """The points of a table of results."""
     _, lazy = read_table(collector, ("x", "y"), COLUMNS)
-    rows = list(lazy)
-    named = [_labelled(row)[0] for row in rows]
-    located = Located(collector, [[name] for name in named if name], find_root=find_root)
+    first = list(islice(lazy, LOCATED_BY))
+    named = [[name] for row in first if (name := _labelled(row)[0])]
+    located = Located(collector, named, find_root=find_root)
     listed = images_below(collector.root)
     objects = Objects(collector, "keep one of them")
     held: dict[str, tuple[int, set[str]]] = {}
-    for row, image_name in zip(rows, named, strict=True):
+    said: dict[tuple[str, str, object], int] = {}
+    for row in chain(first, lazy):
+        image_name, name = _labelled(row)
         image = _image_of_row(collector, located, listed, row, image_name)
         placed = read_point(collector, image, row.number, row["x"], row["y"], Cell())
         if not placed or image is None:
             continue
-        name = _labelled(row)[1]
+        before = said.setdefault((image, name, placed), row.number)
+        if before != row.number:
+            got = f"the row says the same as row {before}"
+            collector.fault(row.number, "X,Y", got, "delete one of them")
+            continue
         if not name:
             objects.add(image, None, placed, row=row.number, field="X,Y", kind="")
             continue
