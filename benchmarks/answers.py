@@ -121,13 +121,16 @@ TRIALS = {
         for speaker in SPEAKERS
     },
     "hippocampus": Trial("hippocampus3d", 20, MASKS, flags=("--task", "masks")),
-    "hippocampus points": Trial(
-        "hippocampus3d",
-        10,
-        ("mean_error_px", "mean_error_mm", "by_keypoint", "mean_position_baseline_px"),
-        flags=("--task", "keypoints"),
-        apart="subject",
-    ),
+    **{
+        f"hippocampus points{name}": Trial(
+            "hippocampus3d",
+            10,
+            ("mean_error_px", "mean_error_mm", "by_keypoint", "mean_position_baseline_px"),
+            flags=("--task", "keypoints", *flags),
+            apart="subject",
+        )
+        for name, flags in (("", ()), (", integral", ("--head", "integral")))
+    },
 }
 
 
