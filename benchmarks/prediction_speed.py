@@ -131,10 +131,7 @@ def stages(run: Run, choice: Choice, images: Path, names: list[str], lanes: Lane
     huge = Huge(model, Files(images), MEMORY)
     model.engine = Chooser(run, model, lanes, partial(each_padded, model, huge, names)).held(choice)
     began = time.perf_counter()
-    count = sum(
-        len(found)
-        for _, found in predicted(model, Huge(model, Files(images), MEMORY), names, lanes)
-    )
+    count = sum(len(found) for _, found in predicted(model, huge, names, lanes))
     return per_second(count, began)
 
 

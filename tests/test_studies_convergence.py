@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,9 @@ from studies._page import fill
 from studies.convergence import runs, told
 from studies.keypoints import figures, material
 from studies.keypoints.runs import REFERENCE, WAYS, Arms, Effort, Outcome
+from test_studies_keypoints import numbers
 
 PLAN = Options("tiny", n_jobs=1, quiet=True)
-
-
-def numbers(text: str) -> set[str]:
-    """All numbers of a text, without the commas between thousands."""
-    return set(re.findall(r"\d+(?:\.\d+)?", re.sub(r"(?<=\d),(?=\d{3})", "", text)))
 
 
 # --- one tiny study for all ----------------------------------------------------------------------

@@ -29,6 +29,7 @@ import sys
 import venv
 from pathlib import Path
 
+import job as jobs
 import numpy as np
 from PIL import Image
 
@@ -50,7 +51,7 @@ SHOWN = {"placewise": (640 * 480,)}
 """Pixels of an image that the networks are shown when speed is measured, where it is not all of
 `PIXELS`: placewise takes these images as they are."""
 
-PIXELS = (320 * 240, 640 * 480)
+PIXELS = (jobs.PIXELS, 640 * 480)
 """Pixels of an image that the peers' networks are shown when speed is measured: those that they
 were trained with, and all."""
 

@@ -64,7 +64,7 @@ def write_onnx(
     if weights > MOST:
         raise SettingsError(f"{what} has {weights:,} bytes of weights; one file holds {MOST:,}")
     try:
-        with _quiet(), torch.no_grad():
+        with hushed("torch.onnx"), torch.no_grad():
             # Followed here and not by torch.onnx, which takes fixed sizes where free ones fail.
             traced = torch.export.export(
                 module,
@@ -96,9 +96,13 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Torch's words on what it tries are not meant for users."""
-    log = logging.getLogger("torch.onnx")
+def hushed(logger: str) -> Iterator[None]:
+    """A library's words on what it tries are not meant for users.
+
+    Args:
+        logger: whose lines are left out, but for errors; empty: that of all.
+    """
+    log = logging.getLogger(logger)
     level = log.level
     log.setLevel(logging.ERROR)
     try:

@@ -7,10 +7,8 @@ the file; whatever runs ONNX reads it.
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from placewise.errors import SettingsError, first_line
 from placewise.files import replacing
+from placewise.onnx_files import hushed
 
 ROUNDED = ("Conv", "Add", "Relu", "Resize")
 """Operations between which maps stay in 8 bits; the rest is a few values for each place."""
@@ -56,7 +55,7 @@ def write_int8(network: Path, images: Iterable[Tensor], file: Path) -> None:
             return None if one is None else {"images": one.float().contiguous().numpy()}
 
     try:
-        with tempfile.TemporaryDirectory() as folder, _quiet(), replacing(file) as part:
+        with tempfile.TemporaryDirectory() as folder, hushed(""), replacing(file) as part:
             folded = str(Path(folder, "folded.onnx"))
             quantization.shape_inference.quant_pre_process(
                 str(network), folded, skip_symbolic_shape=True
@@ -73,15 +72,3 @@ def write_int8(network: Path, images: Iterable[Tensor], file: Path) -> None:
     except Exception as error:  # whatever it says of operations that it does not know
         why = first_line(error)
         raise SettingsError(f"the network cannot be written in int8: {why}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Its words on what could be better are not meant for users."""
-    log = logging.getLogger()
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
