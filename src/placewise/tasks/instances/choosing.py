@@ -14,7 +14,7 @@ from placewise.tasks.instances.model import CENTRE, FOREGROUND
 from placewise.tasks.instances.prediction import InstancePrediction
 
 FOREGROUNDS = (0.3, 0.4, 0.5, 0.6, 0.7)
-CENTRES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
+CENTRES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 FEW = (0.25, 0.4)
 """Scores of centres that are tried at each validation."""
 
