@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 from placewise.augment import Augmentation, Chain, Homography, crop, flip, generator, rotate
 from placewise.checking import check
-from placewise.errors import DataError, SettingsError
+from placewise.errors import DataError, SettingsError, ShapeError
 from placewise.evaluation import evaluate
 from placewise.formats import read_dataset
 from placewise.heads.instances import Instances, beside_others
@@ -27,9 +28,9 @@ from placewise.prediction import predict
 from placewise.report.objects import COLOURS, neighbours, outlined, rims
 from placewise.run import load_model
 from placewise.tasks import task_named
-from placewise.tasks.instances.choosing import Limits, best_limits
+from placewise.tasks.instances.choosing import best_limits
 from placewise.tasks.instances.demo import write_images
-from placewise.tasks.instances.evidence import Evidence, Found
+from placewise.tasks.instances.evidence import NOWHERE, Evidence, Found, Limits, spreads
 from placewise.tasks.instances.model import InstanceModel
 from placewise.tasks.instances.pieces import made_whole
 from placewise.tasks.instances.prediction import InstancePrediction
@@ -37,6 +38,7 @@ from placewise.tasks.instances.target import InstanceTarget, parts_apart
 from placewise.training import train
 
 SIZES = {1: (48,), 2: (32, 40), 3: (16, 20, 24)}
+LOW = Limits(centre=0.2)
 
 
 def blocks(size: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -138,7 +140,7 @@ def ideal(labels: np.ndarray, stride: int = 4, **settings: object) -> list[Evide
 def test_ideal_maps_are_read_back_as_the_objects(axes: int, loss: str) -> None:
     labels = blocks(SIZES[axes])
     (evidence,) = ideal(labels, loss=loss, sigma=1.0)
-    found = evidence.found(0.5, 0.2)
+    found = evidence.found(LOW)
     pairs = overlap(labels, found.labels)
     assert pairs.counts == (labels.max(), labels.max())
     assert (pairs.iou[pairs.matched()] == 1).all() and len(pairs.matched()) == labels.max()
@@ -149,7 +151,7 @@ def test_coarse_maps_give_the_objects_at_the_size_of_the_image() -> None:
     labels = np.kron(blocks((32, 40)), np.ones((2, 2), np.int32))
     (evidence,) = ideal(labels, map_stride=2, sigma=2.0)
     assert evidence.foreground.shape == (32, 40)
-    found = evidence.found(0.5, 0.2).labels
+    found = evidence.found(LOW).labels
     assert found.shape == labels.shape and image_ap(labels, found) == 1
     assert overlap(labels, found).matched(0.85).size == labels.max()
 
@@ -228,9 +230,56 @@ def test_objects_are_made_whole() -> None:
 def test_centres_without_foreground_and_foreground_without_centres_are_no_objects() -> None:
     labels = blocks((32, 40))
     (evidence,) = ideal(labels, sigma=1.0)
-    assert evidence.found(0.5, 1.1).labels.max() == 0, "no centre counts"
+    assert evidence.found(LOW._replace(centre=1.1)).labels.max() == 0, "no centre counts"
     evidence.foreground[:] = 0
-    assert evidence.found(0.5, 0.2).labels.max() == 0, "no pixel is foreground"
+    assert evidence.found(LOW).labels.max() == 0, "no pixel is foreground"
+
+
+@pytest.mark.parametrize("axes", SIZES)
+def test_spreads_are_mean_distances_over_diameters(axes: int, monkeypatch) -> None:
+    rng = np.random.default_rng(axes)
+    size = SIZES[axes]
+    foreground, offsets = rng.random(size), rng.normal(0, 3, (axes, *size))
+    points = rng.random((5, axes)) * size[::-1]
+    unit = (1.0, np.pi / 4, np.pi / 6)[axes - 1]
+    held: list[list[float]] = [[] for _ in points]
+    for place in np.argwhere(foreground > 0.5):
+        aim = place[::-1] + offsets[(slice(None), *place)]
+        apart = np.linalg.norm(points - aim, axis=1)
+        held[apart.argmin()].append(apart.min())
+    slow = [np.mean(one) / (len(one) / unit) ** (1 / axes) if one else NOWHERE for one in held]
+    np.testing.assert_allclose(spreads(foreground, offsets, points), slow, rtol=1e-12)
+    monkeypatch.setattr("placewise.tasks.instances.evidence.STRIP", 40)
+    np.testing.assert_allclose(spreads(foreground, offsets, points), slow, rtol=1e-12)
+    assert (spreads(np.zeros(size), offsets, points) == NOWHERE).all()
+    with pytest.raises(ShapeError, match="diverged"):
+        spreads(foreground, np.full_like(offsets, np.nan), points)
+
+
+def test_a_hill_that_no_pixel_points_at_is_no_centre() -> None:
+    labels = np.zeros((24, 40), np.int32)
+    labels[4:20, 4:20], labels[4:20, 20:36] = 1, 2
+    (evidence,) = ideal(labels, sigma=1.0)
+    assert evidence.spreads.max() < 0.01
+    between = np.concatenate([evidence.centres, [[19.5, 11.5]]])
+    maps = evidence.foreground, evidence.offsets
+    evidence = replace(
+        evidence,
+        centres=between,
+        heat=np.array([0.5, 0.5, 0.9]),
+        spreads=spreads(*maps, between),
+    )
+    np.testing.assert_array_equal(evidence.found(Limits()).labels, labels)
+    assert evidence.found(Limits(agreement=0)).scores.shape == (2,)
+    assert len(evidence.centres_for(Limits(agreement=0))[0]) == 3
+    assert len(evidence.centres_for(Limits())[0]) == 2
+
+
+def test_a_run_from_before_agreement_keeps_its_scores() -> None:
+    model = InstanceModel(torch.nn.Conv2d(1, 8, 4, stride=4), Instances(8, 1)).eval()
+    assert model._limits == Limits()
+    model.calibration = {"images": 3, "foreground": 0.6, "centre": 0.4}
+    assert model._limits == Limits(0.6, 0.4, 0.0)
 
 
 def test_thresholds_are_those_with_the_best_ap() -> None:
@@ -238,8 +287,8 @@ def test_thresholds_are_those_with_the_best_ap() -> None:
     (evidence,) = ideal(truth, sigma=1.0)
     false = rims(np.pad(truth, 1))[1:-1, 1:-1] & (truth == 0)
     evidence.foreground[truth == 0] = 0.35  # a low threshold joins everything
-    evidence.scores[:] = 0.45
-    one = InstancePrediction(("cell",), "a", truth.shape, evidence.found(0.5, 0.3), evidence)
+    evidence.heat[:] = 0.45
+    one = InstancePrediction(("cell",), "a", truth.shape, evidence.found(Limits()), evidence)
     limits, value = best_limits([one], [truth])
     assert value == 1 and limits.foreground >= 0.4 and limits.centre <= 0.4, false.sum()
     empty = np.zeros((8, 8), np.int32)

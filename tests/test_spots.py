@@ -370,6 +370,21 @@ def test_thresholds_are_chosen_on_validation_images_and_used() -> None:
     assert predicted.thresholds.tolist() == list(chosen["thresholds"].values())
 
 
+def test_events_of_recordings_keep_the_least_distance_that_nearly_all_have() -> None:
+    task = task_named("spots")
+    times = np.cumsum([90.0] * 299 + [6.0, *[120.0] * 100])
+    states = np.full((len(times), 1), 3, np.int8)
+    one = KeypointSample("a.wav", (40_000,), times[:, None, None], states)
+    known = SpotDataset(Path(), ("beat",), (one,))
+    needs = task.needs(known, (one,), "spots")
+    assert needs.apart == 90 and needs.extent == 90, "two in 400 are nearer"
+    assert task.head_defaults({}, needs)["radius"] == 30
+    assert task.head_defaults({}, needs.scaled(0.5))["radius"] == 15
+    assert task.head_defaults({}, replace(needs, apart=None))["radius"] == 11.2
+    flat = labels(sample([(0, 5.0, 5.0), (0, 25.0, 5.0), (0, 25.0, 26.0)]))
+    assert task.needs(flat, flat.samples, "spots").apart is None, "images differ in density"
+
+
 def test_labels_without_a_spot_are_refused() -> None:
     with pytest.raises(DataError, match="no spot is labelled"):
         TASK.usable(labels(sample([], absent=(0, 1))))

@@ -83,6 +83,7 @@ class Needs:
 
     Attributes:
         extent: median size in pixels of the objects, where that is known.
+        apart: pixels that nearly all neighbours keep between them, where that can be relied on.
         whole: training must show whole images, not crops of them.
         fit: images that are larger than the training size are shrunk until they fit.
         full: images are not scaled down: thin things would be lost.
@@ -91,10 +92,16 @@ class Needs:
     """
 
     extent: float | None = None
+    apart: float | None = None
     whole: bool = False
     fit: bool = False
     full: bool = False
     stem: int | None = None
+
+    def scaled(self, scale: float) -> Needs:
+        """The same with lengths in pixels of images that are scaled by a factor."""
+        extent, apart = (None if at is None else at * scale for at in (self.extent, self.apart))
+        return replace(self, extent=extent, apart=apart)
 
 
 @dataclass(frozen=True)
@@ -257,12 +264,12 @@ class Task(ABC, Generic[S, P]):
         """How images have to be brought to the network."""
         return Needs()
 
-    def head_defaults(self, defaults: Settings, extent: float) -> Settings:
+    def head_defaults(self, defaults: Settings, needs: Needs) -> Settings:
         """Settings of the head that follow from the data.
 
         Args:
             defaults: the head's settings with their defaults.
-            extent: size of the objects in pixels of the network; 0 where it is not known.
+            needs: with lengths in pixels of the network.
         """
         return {}
 

@@ -346,14 +346,18 @@ class SpotDataset(KeypointDataset):
         return None if known[0] is None else float(known[0][0])
 
     @cached_property
-    def near(self) -> float | None:
-        """Median distance in pixels from a spot to the nearest one of its kind; None if unknown."""
+    def distances(self) -> FloatArray:
+        """(n,) pixels from each spot to the nearest one of its kind, where there is another."""
         nearest = [np.empty(0)]
         for sample in self.samples:
             for column in range(len(self.names)):
                 nearest.append(nearest_distances(sample.points[sample.located[:, column], column]))
-        found = np.concatenate(nearest)
-        return float(np.median(found)) if len(found) else None
+        return np.concatenate(nearest)
+
+    @cached_property
+    def near(self) -> float | None:
+        """Median of `distances`; None where nothing is known."""
+        return float(np.median(self.distances)) if len(self.distances) else None
 
     @cached_property
     def tolerance(self) -> float:

@@ -109,12 +109,14 @@ def choose_model(
         full=needs.full,
         spectrogram=spectrogram,
     )
-    extent = (needs.extent or 0.0) * input.scale
+    needs = needs.scaled(input.scale)
     of_backbone = complete_settings(BACKBONES[backbone], "backbone", backbone_settings or {})
     of_head = complete_settings(HEADS[head], "head", head_settings or {})
     if backbone == "unet":
-        of_backbone |= unet_settings(input.size, extent, needs.stem) | (backbone_settings or {})
-    chosen = task.head_defaults(of_head, extent)
+        of_backbone |= unet_settings(input.size, needs.extent or 0.0, needs.stem) | (
+            backbone_settings or {}
+        )
+    chosen = task.head_defaults(of_head, needs)
     return ModelSettings(
         names=dataset.names,
         symmetry=getattr(dataset, "symmetry", ()),

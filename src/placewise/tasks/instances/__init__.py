@@ -63,11 +63,14 @@ class Limits(Calibration, extra="forbid"):
         images: how many they were chosen on.
         foreground: probability above which a pixel is foreground.
         centre: score from which on a centre counts.
+        agreement: how much a centre loses where the pixels that point at it do not agree; 0 in
+            runs from before there was such a thing.
     """
 
     images: int = Field(ge=1, le=10**9)
     foreground: float = Field(ge=0, le=1)
     centre: float = Field(ge=0, le=1)
+    agreement: float = Field(ge=0, le=100, default=0.0)
 
 
 class Instances(Task[InstanceSample, InstancePrediction]):
@@ -108,12 +111,12 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         sizes = object_sizes(_instances(dataset), samples)
         return Needs(float(np.median(sizes)) if len(sizes) else None)
 
-    def head_defaults(self, defaults: Settings, extent: float) -> Settings:
+    def head_defaults(self, defaults: Settings, needs: Needs) -> Settings:
         """Width of a centre and unit of offsets: shares of the objects' size."""
-        if not extent:
+        if not needs.extent:
             return {}
-        told = {"sigma": float(np.clip(round(SIGMA * extent, 1), 1.0, 8.0))}
-        told["unit"] = float(np.clip(round(UNIT * extent, 1), 1.0, 1000.0))
+        told = {"sigma": float(np.clip(round(SIGMA * needs.extent, 1), 1.0, 8.0))}
+        told["unit"] = float(np.clip(round(UNIT * needs.extent, 1), 1.0, 1000.0))
         return {name: value for name, value in told.items() if name in defaults}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
@@ -147,7 +150,7 @@ class Instances(Task[InstanceSample, InstancePrediction]):
         """The thresholds with the best AP on validation images."""
         truths = [self._truth(dataset, sample) for sample in samples]
         limits, _ = best_limits(found, truths)
-        return {"images": len(samples), "foreground": limits.foreground, "centre": limits.centre}
+        return {"images": len(samples), **limits._asdict()}
 
     def score(self, held: Held) -> dict[str, Any]:
         """AP over IoU, PQ, counts, touching pairs, by kind and by place."""

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from placewise.metrics import overlap
-from placewise.tasks.instances.evidence import Grouped
-from placewise.tasks.instances.model import CENTRE, FOREGROUND
+from placewise.tasks.instances.evidence import Grouped, Limits
 from placewise.tasks.instances.prediction import InstancePrediction
 
 FOREGROUNDS = (0.3, 0.4, 0.5, 0.6, 0.7)
-CENTRES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
-FEW = (0.25, 0.4)
+CENTRES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+FEW = (0.15, 0.25)
 """Scores of centres that are tried at each validation."""
+
+USUAL = Limits()
 
 AT = (0.5, 0.7)
 """Overlaps at which objects are counted: found at all, and outlined well."""
-
-
-class Limits(NamedTuple):
-    """Thresholds.
-
-    Attributes:
-        foreground: probability above which a pixel is foreground.
-        centre: score from which on a centre counts.
-    """
-
-    foreground: float = FOREGROUND
-    centre: float = CENTRE
 
 
 def best_limits(
@@ -66,8 +55,8 @@ def _best(
         for row, limits in enumerate(tried):
             labels = one.labels
             if one.evidence is not None:
-                if held is None or held.centre != limits.centre:
-                    held = Grouped(one.evidence, limits.centre)
+                if held is None or held.limits.centre != limits.centre:
+                    held = Grouped(one.evidence, limits)
                 labels = held.found(limits.foreground).labels
             pairs = overlap(truth, labels)
             counts[row] += *(len(pairs.matched(least)) for least in AT), sum(pairs.counts)
@@ -75,6 +64,6 @@ def _best(
     if not total.any():
         return Limits(), None
     shares = hits / (total - hits).clip(1)
-    usual = [abs(one.centre - CENTRE) + abs(one.foreground - FOREGROUND) for one in tried]
+    usual = [np.abs(np.subtract(one, USUAL)).sum() for one in tried]
     row = int(np.lexsort((usual, -shares.mean(-1)))[0])
     return tried[row], float(shares[row, 0])

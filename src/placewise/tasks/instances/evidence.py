@@ -2,13 +2,16 @@
 
 The rules, in this order:
 
-1. A centre counts if its score reaches a threshold. A pixel is foreground if its probability
+1. The score of a centre is its heat, less where the pixels that point at it do not agree on the
+   place (`spreads`): h · exp(−a s). Between two nuclei that touch there may be as much heat as on
+   either, but no pixel points there.
+2. A centre counts if its score reaches a threshold. A pixel is foreground if its probability
    exceeds another one. Both are chosen on validation images.
-2. Each foreground pixel belongs to the centre that is nearest to where its offset points.
-3. An object is one connected piece. Other pieces that point at its centre join the object beside
+3. Each foreground pixel belongs to the centre that is nearest to where its offset points.
+4. An object is one connected piece. Other pieces that point at its centre join the object beside
    them; one that lies alone is an object whose centre was missed, or noise if it is small
    (`made_whole`).
-4. A centre with fewer pixels than `SMALLEST` is no object, and they are background.
+5. A centre with fewer pixels than `SMALLEST` is no object, and they are background.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,11 +27,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from placewise.errors import ShapeError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale, to_image
-from placewise.grouping import vote
+from placewise.grouping import nearest, vote
 from placewise.heads.instances import FAINT, Read
 from placewise.peaks import find_peaks
 from placewise.tasks.instances.pieces import made_whole
+from placewise.tasks.instances.target import diameters
 
 LINEAR = ("linear", "bilinear", "trilinear")
 """What torch calls resizing by number of axes, less one."""
@@ -42,6 +47,27 @@ MOST, ROOM = 1000, 64
 NEAR = 2.5
 """Standard deviations of a centre's Gaussian within which no other centre lies: a quarter of the
 objects' usual size. With 1, long objects are cut into slices early in a training."""
+
+SURE, STRIP = 0.5, 1 << 21
+"""Probability above which pixels say how far they agree, and pixels that are asked together."""
+
+NOWHERE = 1e6
+"""Spread of the votes for a centre that has none."""
+
+
+class Limits(NamedTuple):
+    """What objects are read with; usual values of a model that was not calibrated.
+
+    Attributes:
+        foreground: probability above which a pixel is foreground.
+        centre: score from which on a centre counts.
+        agreement: a in the score h · exp(−a s) of a centre, with its heat h and the spread s of
+            the votes for it.
+    """
+
+    foreground: float = 0.5
+    centre: float = 0.25
+    agreement: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,8 @@ class Evidence:
         foreground: (*map) float16 probabilities.
         offsets: (axes, *map) float16 of (x, y, …) in pixels of the map.
         centres: (m, axes) of (x, y, …) in pixels of the image, in reading order.
-        scores: (m,) of the centres.
+        heat: (m,) of the centres.
+        spreads: (m,) of the votes for them, see `spreads`.
         kinds: (kinds, *map) float16 probabilities; None where there is one kind.
     """
 
@@ -80,7 +107,8 @@ class Evidence:
     foreground: NDArray[np.float16]
     offsets: NDArray[np.float16]
     centres: FloatArray
-    scores: FloatArray
+    heat: FloatArray
+    spreads: FloatArray
     kinds: NDArray[np.float16] | None
 
     @classmethod
@@ -113,6 +141,7 @@ class Evidence:
             order = np.lexsort(places.T)
             foreground, offsets = (part[i].cpu().numpy().astype(np.float16) for part in maps)
             told = None if kinds is None else kinds[i].cpu().numpy().astype(np.float16)
+            spread = spreads(foreground, offsets, peak.points)
             found.append(
                 cls(
                     tuple(size),
@@ -122,6 +151,7 @@ class Evidence:
                     offsets,
                     places[order],
                     peak.heat[order],
+                    spread[order],
                     told,
                 )
             )
@@ -158,30 +188,29 @@ class Evidence:
             maps = functional.interpolate(maps, tuple(self.size), mode=mode)
         return np.asarray(maps[0, 0].numpy())
 
-    def found(self, foreground: float, centre: float) -> Found:
-        """The objects.
+    def centres_for(self, limits: Limits) -> tuple[FloatArray, FloatArray]:
+        """(n, axes) places of the centres that count, and their (n,) scores."""
+        scores = self.heat * np.exp(-limits.agreement * self.spreads)
+        kept = scores >= limits.centre
+        return self.centres[kept], scores[kept]
 
-        Args:
-            foreground: probability above which a pixel is foreground.
-            centre: score from which on a centre counts.
-        """
-        return Grouped(self, centre).found(foreground)
+    def found(self, limits: Limits) -> Found:
+        """The objects."""
+        return Grouped(self, limits).found(limits.foreground)
 
 
 class Grouped:
-    """The votes of an image's pixels, for one threshold of centres and any of the foreground.
+    """The votes of an image's pixels, for the centres that count and any threshold of foreground.
 
     Args:
         evidence: what the maps say.
-        centre: score from which on a centre counts.
+        limits: which centres count.
     """
 
-    def __init__(self, evidence: Evidence, centre: float) -> None:
-        self.evidence, self.centre, self.chances = evidence, centre, evidence.chances()
-        kept = evidence.scores >= centre
-        self.scores = evidence.scores[kept]
-        able = self.chances > FAINT
-        self.votes = vote(evidence.centres[kept], evidence.aims(), able)
+    def __init__(self, evidence: Evidence, limits: Limits) -> None:
+        self.evidence, self.limits, self.chances = evidence, limits, evidence.chances()
+        centres, self.scores = evidence.centres_for(limits)
+        self.votes = vote(centres, evidence.aims(), self.chances > FAINT)
 
     def found(self, foreground: float) -> Found:
         """The objects for a threshold of the foreground, of `FAINT` or more."""
@@ -207,6 +236,50 @@ class Grouped:
         flat = labels.ravel()
         sums = [np.bincount(flat, one[index].ravel().astype(float), count + 1)[1:] for one in told]
         return np.asarray(np.argmax(sums, 0), np.int32)
+
+
+def spreads(
+    foreground: NDArray[np.floating], offsets: NDArray[np.floating], points: FloatArray
+) -> FloatArray:
+    """How far the votes for each centre lie from it: 0 where all of its pixels point at it.
+
+    The mean distance of the votes that are nearest to it, over the diameter of a disc (or ball, or
+    interval) of as many pixels.
+
+    Args:
+        foreground: (*map) probabilities; pixels up to `SURE` are not asked. May be in a file.
+        offsets: (axes, *map) of (x, y, …) in pixels of the map. May be in a file.
+        points: (n, axes) of (x, y, …): the centres in pixels of the map.
+
+    Returns:
+        (n,); `NOWHERE` for a centre that no pixel points at.
+
+    Raises:
+        ShapeError: an offset is NaN or infinite.
+
+    Example:
+        >>> offsets = np.array([[1.0, 0.0, -1.0, 1.0, 1.0, 1.0]])
+        >>> spreads(np.ones(6), offsets, np.array([[1.0], [5.0]])).round(2).tolist()
+        [0.0, 0.22]
+    """
+    sums, counts = np.zeros((2, len(points)))
+    if not len(points):
+        return sums
+    tall = max(1, STRIP // max(1, math.prod(foreground.shape[1:])))
+    for first in range(0, len(foreground), tall):
+        mask = np.asarray(foreground[first : first + tall]) > SURE
+        pixels = np.argwhere(mask)[:, ::-1].astype(np.float64)
+        pixels[:, -1] += first
+        votes = pixels + np.asarray(offsets[:, first : first + tall])[:, mask].T
+        if not np.isfinite(votes).all():
+            raise ShapeError("offsets are NaN or infinite; the network diverged: train it again")
+        own = nearest(votes, points)
+        sums += np.bincount(own, np.linalg.norm(votes - points[own], axis=1), len(points))
+        counts += np.bincount(own, minlength=len(points))
+    found = np.full(len(points), NOWHERE)
+    asked = counts > 0
+    found[asked] = sums[asked] / counts[asked] / diameters(counts, foreground.ndim)
+    return found
 
 
 def most_centres(size: Size) -> int:

@@ -28,12 +28,17 @@ from placewise.heads.instances import FAINT
 from placewise.heads.instances import Instances as InstanceHead
 from placewise.peaks import HillGathering
 from placewise.tasks._strips import resized, write_png
-from placewise.tasks.instances.evidence import NEAR, SMALLEST, Evidence, most_centres
+from placewise.tasks.instances.evidence import (
+    NEAR,
+    SMALLEST,
+    STRIP,
+    Evidence,
+    Limits,
+    most_centres,
+    spreads,
+)
 from placewise.tasks.instances.huge_pieces import PieceFinder, make_whole
 from placewise.tasks.instances.prediction import DEEP, FOLDER, rows_of
-
-STRIP = 1 << 21
-"""Pixels of an image that are grouped together, about."""
 
 ABOUT = 2
 """Pixels of the maps about a strip that resizing reads."""
@@ -123,7 +128,7 @@ class InstanceGathering(Gathering[HugeInstances]):
         image: name of the image.
         shown: size of the image at the network's scale.
         size: of the image.
-        limits: thresholds of the foreground and of centres.
+        limits: which pixels and which centres count.
     """
 
     def __init__(
@@ -133,7 +138,7 @@ class InstanceGathering(Gathering[HugeInstances]):
         image: str,
         shown: Size,
         size: Size,
-        limits: tuple[float, float],
+        limits: Limits,
     ) -> None:
         self.head, self.names, self.image = head, names, image
         self.shown, self.size, self.limits = shown, size, limits
@@ -174,9 +179,10 @@ class InstanceGathering(Gathering[HugeInstances]):
             maps[1:3],
             centres[order],
             peaks.heat[order],
+            spreads(maps[0], maps[1:3], peaks.points)[order],
             maps[3:] if len(maps) > 3 else None,
         )
-        return _Grouped(evidence, *self.limits).found(self.names, self.image)
+        return _Grouped(evidence, self.limits).found(self.names, self.image)
 
 
 class _Grouped:
@@ -184,14 +190,12 @@ class _Grouped:
 
     Args:
         evidence: what the maps say.
-        foreground: probability above which a pixel is foreground.
-        centre: score from which on a centre counts.
+        limits: which pixels and which centres count.
     """
 
-    def __init__(self, evidence: Evidence, foreground: float, centre: float) -> None:
-        self.evidence, self.foreground = evidence, max(foreground, FAINT)
-        kept = evidence.scores >= centre
-        self.centres, self.scores = evidence.centres[kept], evidence.scores[kept]
+    def __init__(self, evidence: Evidence, limits: Limits) -> None:
+        self.evidence, self.foreground = evidence, max(limits.foreground, FAINT)
+        self.centres, self.scores = evidence.centres_for(limits)
         self.index = evidence.index()
 
     def found(self, names: tuple[str, ...], image: str) -> HugeInstances:

@@ -11,12 +11,11 @@ from placewise.gathering import Gathering
 from placewise.geometry import Size
 from placewise.heads.instances import Instances as InstanceHead
 from placewise.model import Network
-from placewise.tasks.instances.evidence import Evidence
+from placewise.tasks.instances.evidence import Evidence, Limits
 from placewise.tasks.instances.huge import InstanceGathering
 from placewise.tasks.instances.prediction import InstancePrediction
 
-FOREGROUND, CENTRE = 0.5, 0.3
-"""Thresholds of a model that was not calibrated."""
+USUAL = Limits()._asdict()
 
 
 class InstanceModel(Network[InstancePrediction]):
@@ -54,7 +53,7 @@ class InstanceModel(Network[InstancePrediction]):
         evidence = Evidence.of(read, head.sigma, head.map_stride, shown, sizes)
         predictions = []
         for image, one in zip(images, evidence, strict=True):
-            found = one.found(*self._limits)
+            found = one.found(self._limits)
             kept = None if self.calibration else one
             predictions.append(InstancePrediction(self.names, image, one.size, found, kept))
         return predictions
@@ -65,8 +64,9 @@ class InstanceModel(Network[InstancePrediction]):
         return InstanceGathering(self.head, names, image, shown, size, self._limits)
 
     @property
-    def _limits(self) -> tuple[float, float]:
-        """Thresholds of the foreground and of centres."""
-        chosen = self.calibration
-        foreground = float(chosen.get("foreground", FOREGROUND))
-        return foreground, float(chosen.get("centre", CENTRE))
+    def _limits(self) -> Limits:
+        """What was chosen on validation images; of a run that knows no agreement, without it."""
+        if not self.calibration:
+            return Limits()
+        chosen = {**USUAL, "agreement": 0.0, **self.calibration}
+        return Limits(*(float(chosen[name]) for name in USUAL))

@@ -198,11 +198,11 @@ class Keypoints(Task[KeypointSample, KeypointPrediction]):
         """The extent of the object; heads that flatten must see whole images."""
         return Needs(object_extent(samples), whole=not HEADS[head].crops)  # type: ignore[attr-defined]
 
-    def head_defaults(self, defaults: Settings, extent: float) -> Settings:
+    def head_defaults(self, defaults: Settings, needs: Needs) -> Settings:
         """σ of soft labels: less, down to 1, where keypoints lie within a few σ of each other."""
-        if "sigma" not in defaults or not extent:
+        if "sigma" not in defaults or not needs.extent:
             return {}
-        return {"sigma": float(np.clip(round(SMALL * extent, 2), 1.0, SIGMA))}
+        return {"sigma": float(np.clip(round(SMALL * needs.extent, 2), 1.0, SIGMA))}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
         """Mirroring and turning for these data.

@@ -196,13 +196,13 @@ class Poses(Task[KeypointSample, PosePrediction]):
         """The extent of the objects."""
         return Needs(object_extent(samples))
 
-    def head_defaults(self, defaults: Settings, extent: float) -> Settings:
+    def head_defaults(self, defaults: Settings, needs: Needs) -> Settings:
         """The objects' extent, and σ: less, down to 1, where objects are small."""
         chosen: Settings = {}
-        if extent and "extent" in defaults:
-            chosen["extent"] = round(extent, 1)
-        if extent and "sigma" in defaults:
-            chosen["sigma"] = float(np.clip(round(SMALL * extent, 2), 1.0, SIGMA))
+        if needs.extent and "extent" in defaults:
+            chosen["extent"] = round(needs.extent, 1)
+        if needs.extent and "sigma" in defaults:
+            chosen["sigma"] = float(np.clip(round(SMALL * needs.extent, 2), 1.0, SIGMA))
         return chosen
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:

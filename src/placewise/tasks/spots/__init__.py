@@ -52,6 +52,11 @@ APART = 32.0
 LEAST_RADIUS = 2.0
 """Pixels of the map within which there is one spot of a kind at most, whatever their distance."""
 
+FEW, APART_IN_TIME = 1.0, 2 / 3
+"""Percent of the events of recordings that may be nearer to the next than all others are, and share
+of that time within which there is one event at most. How dense spots lie differs from one image to
+the next; the least time between two heartbeats hardly differs."""
+
 CARD_SIDE = (420, 640)
 """Least and most pixels along the longer side of an image on a report."""
 
@@ -168,11 +173,19 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         near = labels.near
         side = np.sqrt(np.median([math.prod(sample.size) for sample in samples]) / PIXELS)
         apart = near is not None and near >= APART * float(side)
-        return Needs(near, whole=apart and labels.axes == 2)
+        distances = replace(labels, samples=tuple(samples)).distances
+        kept = np.percentile(distances, FEW) if labels.axes == 1 and len(distances) else None
+        return Needs(near, kept, whole=apart and labels.axes == 2)
 
-    def head_defaults(self, defaults: Settings, extent: float) -> Settings:
-        """A radius of a quarter of the distance between neighbours, on maps of stride 2."""
-        return {"radius": max(LEAST_RADIUS, round(extent / 8, 1))} if extent else {}
+    def head_defaults(self, defaults: Settings, needs: Needs) -> Settings:
+        """A radius of a quarter of the distance between neighbours, on maps of stride 2.
+
+        Of events of a recording it is more, where they keep apart: see `APART_IN_TIME`.
+        """
+        if not needs.extent:
+            return {}
+        radius = max(needs.extent / 4, (needs.apart or 0.0) * APART_IN_TIME)
+        return {"radius": max(LEAST_RADIUS, round(radius / 2, 1))}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
         """Images are mirrored and turned by any angle: spots have no direction, but time has."""
