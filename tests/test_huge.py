@@ -365,6 +365,7 @@ def _objects(kinds: int, map_stride: int) -> tuple[InstanceModel, Maps]:
     """A model, and maps of objects in pieces that point at each other's centres too."""
     head = Instances(4, kinds, map_stride=map_stride, sigma=1.5 * map_stride, unit=4.0)
     model = InstanceModel(nn.Conv2d(1, 4, 4, stride=4), head, names="abc"[:kinds], input=VIEW)
+    model.calibration = {"images": 1, "foreground": 0.5, "centre": 0.2, "agreement": 0.5}
     draw = torch.Generator().manual_seed(kinds)
     noise = torch.rand(1, 4 + (kinds if kinds > 1 else 0), 190, 140, generator=draw)
     maps = nn.functional.avg_pool2d(noise, 9, 1)[0] - 0.5
