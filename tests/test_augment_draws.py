@@ -120,7 +120,7 @@ def test_one_range_does_not_change_what_the_others_draw():
 def test_the_widest_ranges_draw_warps_for_every_size():
     widest = Augmentation(
         flip=True, rotate=180, scale=(0.1, 10), shear=60, translate=1, perspective=0.3, elastic=0.1,
-        brightness=0.95, contrast=0.95, gamma=3, noise=1, blur=10,
+        brightness=0.95, contrast=0.95, gamma=3, noise=1, blur=10, drift=3,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     for number in range(300):
@@ -186,6 +186,23 @@ def test_brightness_contrast_and_gamma_do_what_they_say():
         wider = mean + (image - mean) * (1 + 0.3 * contrast)
         assert np.allclose(shown(contrast=0.3), wider, atol=1e-6)
         assert np.allclose(shown(gamma=0.3), image ** (1.3**gamma), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(4096,), (48, 64), (12, 16, 20)])
+def test_drift_adds_slow_waves_as_high_as_it_says(size):
+    image = np.random.default_rng(1).normal(0.5, 0.02, (*size, 2)).clip(0.4, 0.6)
+    image = image.astype(np.float32)
+    plain = Augmentation(brightness=0, contrast=0, gamma=0, noise=0)
+    spread, heights, slow = image.std(dtype=float), [], 0
+    for epoch in range(100):
+        still = plain.photometric(image, generator(0, epoch, ""))
+        drifting = dataclasses.replace(plain, drift=0.8)
+        added = (drifting.photometric(image, generator(0, epoch, "")) - still) / spread
+        assert np.allclose(added[..., 0], added[..., 1], atol=1e-4), "the same for all channels"
+        heights.append(np.abs(added).max())
+        steps = [np.abs(np.diff(added[..., 0], axis=axis)).max() for axis in range(len(size))]
+        slow += max(steps) <= 3 * 0.8 * 2 * np.pi * 32 / max(size) + 1e-4
+    assert slow == 100 and 1.2 < max(heights) <= 2.4 + 1e-4 and min(heights) < 0.8
 
 
 def test_every_second_image_is_its_negative_and_the_others_are_as_without():

@@ -29,10 +29,14 @@ _TOP = {
     "noise": 1.0,
     "blur": 10.0,
     "colour": 0.95,
+    "drift": 3.0,
 }
 """Largest value of each range; the smallest is 0."""
 
 _SWITCHES = ("flip", "turns", "invert")
+
+WAVES, LEAST_PERIOD = 3, 1 / 32
+"""Waves of a drift, and the shortest period as a share of the frame's longest side."""
 
 ANYWHERE = 0.1
 """Share of the windows on large images that look anywhere, so that background is seen too."""
@@ -78,6 +82,8 @@ class Augmentation:
         noise: largest standard deviation of normal noise, where white is 1.
         blur: largest standard deviation of a Gaussian blur in pixels.
         colour: largest change of a factor on each channel by itself, where there are several.
+        drift: largest height of each of three slow waves that are added, in standard deviations of
+            the image: the wandering baseline of a signal, the uneven light of an image.
         turns: whether images are also turned by 0, 90, 180 or 270 degrees, which blends nothing;
             volumes in the plane of x and y, signals not at all.
         invert: whether every second image is its negative, x to 1 − x: a signal upside down.
@@ -105,6 +111,7 @@ class Augmentation:
     noise: float = 0.02
     blur: float = 0.0
     colour: float = 0.0
+    drift: float = 0.0
     turns: bool = False
     invert: bool = False
 
@@ -247,7 +254,7 @@ class Augmentation:
     def photometric(
         self, image: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Change blur, γ, contrast, brightness, noise, colours and sign, in this order.
+        """Change blur, γ, contrast, brightness, noise, colours, drift and sign, in this order.
 
         Args:
             image: (*size, channels) float32 in 0..1.
@@ -275,9 +282,12 @@ class Augmentation:
             grain = rng.standard_normal(shown.shape, dtype=np.float32)
             grain *= np.float32(noise * self.noise)
             shown += grain
-        if self.colour and shown.shape[-1] > 1:  # drawn last: nothing else is drawn otherwise
+        if self.colour and shown.shape[-1] > 1:  # from here on drawn last: only what is asked for
             changes = np.asarray(rng.uniform(-1, 1, shown.shape[-1]), np.float32)
             shown *= 1 + np.float32(self.colour) * changes
+        if self.drift:
+            height = self.drift * shown.std(dtype=np.float64)
+            shown += (height * _waves(shown.shape[:-1], rng)[..., None]).astype(np.float32)
         if self.invert and rng.random() < 0.5:
             np.subtract(np.float32(1), shown, out=shown)
         return shown.clip(0, 1, out=shown)
@@ -316,6 +326,26 @@ class Augmentation:
         warp = self.draw(rng, image.shape[:-1], size_out, middle_of(located))
         shown = self.photometric(warp_image(image, warp, fill), rng)
         return shown, *move_points(points, visibility, warp, swap)
+
+
+def _waves(size: Size, rng: np.random.Generator) -> FloatArray:
+    """(*size,) sum of `WAVES` waves of heights 0..1, in any direction, begun anywhere.
+
+    Periods are drawn evenly in their logarithm, up to the longest side.
+    """
+    total: FloatArray = np.zeros(size)
+    for _ in range(WAVES):
+        height, begun, share = rng.random(3).tolist()
+        direction = rng.standard_normal(len(size))
+        direction /= np.linalg.norm(direction)
+        period = max(size) * LEAST_PERIOD**share
+        place = sum(along * at for along, at in zip(direction, np.ogrid[_all(size)], strict=True))
+        total += height * np.sin(2 * np.pi * (place / period + begun))
+    return total
+
+
+def _all(size: Size) -> tuple[slice, ...]:
+    return tuple(slice(side) for side in size)
 
 
 def middle_of(points: FloatArray) -> tuple[float, ...] | None:

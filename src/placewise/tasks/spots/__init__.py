@@ -188,8 +188,10 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         return {"radius": max(LEAST_RADIUS, round(radius / 2, 1))}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Images are mirrored and turned by any angle: spots have no direction, but time has."""
-        return {"flip": False} if spots_of(dataset).axes == 1 else {"flip": True, "rotate": 180.0}
+        """Images are mirrored and turned by any angle; time has a direction, baselines drift."""
+        if spots_of(dataset).axes == 1:
+            return {"flip": False, "drift": 0.8}
+        return {"flip": True, "rotate": 180.0}
 
     def stamp(self, sample: KeypointSample) -> bytes:
         """Coordinates, visibility and ignored boxes."""
