@@ -27,7 +27,7 @@ readers clusters hdf5 ownership gathering windows
 frames
 labels checkpoint metrics
 report paddings decoders losses mask_losses grouping formats graph tracking motion
-augment peaks
+augment peaks peak_losses
 layers auditing
 backbones heads remedies
 model findings
@@ -53,6 +53,7 @@ LOCALISING = {
     "decoders",
     "losses",
     "mask_losses",
+    "peak_losses",
     "metrics",
     "backbones",
     "heads",

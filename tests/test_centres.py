@@ -14,7 +14,7 @@ from placewise.heads._centres import (
     offset_loss,
     offsets_to,
 )
-from placewise.losses import PEAK_LOSSES
+from placewise.peak_losses import PEAK_LOSSES
 
 SIZES = [(24,), (12, 16), (8, 6, 10)]
 

@@ -26,11 +26,12 @@ from placewise.heads.integral import Integral
 from placewise.heads.masks import Masks
 from placewise.heads.poses import Poses
 from placewise.heads.spots import Spots
-from placewise.losses import LOSSES, PEAK_LOSSES
+from placewise.losses import LOSSES
 from placewise.model import InputSettings, in_tiles, is_huge, parts
 from placewise.model.inputs import as_input, cut_of_input
 from placewise.model.parts import Tiled, check_tiles, counted_bytes, is_local
 from placewise.paddings import PADDINGS
+from placewise.peak_losses import PEAK_LOSSES
 from placewise.resizing import resized_part
 from placewise.tasks.classes.model import ClassModel
 from placewise.tasks.instances import huge as instances_huge

@@ -22,8 +22,8 @@ from placewise.heads.instances import Instances, beside_others
 from placewise.items import Change
 from placewise.labels import InstanceDataset, InstanceSample, split_images
 from placewise.labels.masks import Coded, Held
-from placewise.losses import PEAK_LOSSES
 from placewise.metrics import image_ap, overlap
+from placewise.peak_losses import PEAK_LOSSES
 from placewise.prediction import predict
 from placewise.report.objects import COLOURS, neighbours, outlined, rims
 from placewise.run import load_model

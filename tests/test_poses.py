@@ -19,7 +19,7 @@ from placewise.formats import read_dataset
 from placewise.heads.poses import Candidates, Poses
 from placewise.items import Change
 from placewise.labels import Ignored, KeypointSample, PoseDataset, Visibility, mirror_order
-from placewise.losses import PEAK_LOSSES
+from placewise.peak_losses import PEAK_LOSSES
 from placewise.prediction import predict
 from placewise.run import load_model
 from placewise.tasks import task_named

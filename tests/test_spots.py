@@ -17,7 +17,7 @@ from placewise.errors import DataError, LabelError, SettingsError
 from placewise.formats import read_dataset, write_dataset
 from placewise.heads.spots import Spots
 from placewise.labels import Ignored, KeypointSample, SpotDataset, Visibility
-from placewise.losses import PEAK_LOSSES
+from placewise.peak_losses import PEAK_LOSSES
 from placewise.task import Scored
 from placewise.tasks import task_named
 from placewise.tasks.spots import SpotTarget

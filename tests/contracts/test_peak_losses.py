@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from placewise.losses import PEAK_LOSSES, PeakLoss, peak_maps
+from placewise.peak_losses import PEAK_LOSSES, PeakLoss, peak_maps
 from placewise.peaks import find_peaks
 
 SIZES = {1: (33,), 2: (17, 20), 3: (9, 10, 11)}

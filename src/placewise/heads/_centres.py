@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from placewise.geometry import Each, Size, to_map
-from placewise.losses import PeakLoss
+from placewise.peak_losses import PeakLoss
 
 NOBODY = -1
 """Owner of a pixel that no object has."""

@@ -21,7 +21,7 @@ from placewise.heads._centres import (
     offsets_to,
 )
 from placewise.heads._maps import DenseHead
-from placewise.losses import PEAK_LOSSES, PeakLoss
+from placewise.peak_losses import PEAK_LOSSES, PeakLoss
 
 SURE = 10.0
 """Logit of an ideal map where it is sure."""

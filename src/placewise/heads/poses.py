@@ -18,7 +18,7 @@ from placewise.geometry import FloatArray, Size, to_image, to_map
 from placewise.heads._centres import NOBODY, Objects, centre_loss, objects_about, offsets_to
 from placewise.heads._maps import MapGrid, Maps
 from placewise.labels import Visibility
-from placewise.losses import PEAK_LOSSES, PeakLoss
+from placewise.peak_losses import PEAK_LOSSES, PeakLoss
 from placewise.peaks import Peaks, find_peaks
 
 SIDE = 64

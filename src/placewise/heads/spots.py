@@ -12,7 +12,7 @@ from placewise.errors import SettingsError
 from placewise.gathering import Gathering
 from placewise.geometry import Size, to_image, to_map
 from placewise.heads._maps import MapGrid, Maps
-from placewise.losses import PEAK_LOSSES, PeakLoss
+from placewise.peak_losses import PEAK_LOSSES, PeakLoss
 from placewise.peaks import MOST, HillGathering, Peaks, find_peaks
 
 SIDE = 64
@@ -29,8 +29,8 @@ class Spots(MapGrid):
     """One map of logits for each kind, hot at every spot of the kind.
 
     What a map is compared with, how, and how it is read, is the loss's affair: see
-    `placewise.losses.PeakLoss`; `placewise.peaks` finds the spots. Maps follow the features, so
-    the head answers on images of any size, in 1, 2 or 3 dimensions.
+    `placewise.peak_losses.PeakLoss`; `placewise.peaks` finds the spots. Maps follow the features,
+    so the head answers on images of any size, in 1, 2 or 3 dimensions.
 
     Args:
         in_channels: channels of the features.
