@@ -144,8 +144,8 @@ def test_other_answers_are_refused_by_name() -> None:
 
 def test_what_was_chosen_is_kept_for_the_rest_of_a_prediction(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "out", "order", resume=False)
-    journal.note("torch", "float32")
-    journal.note_look(4, 62)
+    journal.note("engine", "torch", "float32")
+    journal.note("look", 4, 62)
     again = Journal.open(tmp_path / "out", "order", resume=True)
     assert again.look == (4, 62) and again.engine == ("torch", "float32")
     lines = (tmp_path / "out/progress.jsonl").read_text(encoding="utf-8").splitlines()

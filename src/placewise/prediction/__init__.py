@@ -230,10 +230,10 @@ def _engine(
         return Choice()
     if journal.engine is None and rank() == 0:
         chosen = chooser.choose(*asked, len(names))
-        journal.note(chosen.engine, chosen.precision)
+        journal.note("engine", chosen.engine, chosen.precision)
     choice = of_first(Choice(*(journal.engine or ())))
     if journal.engine is None:
-        journal.note(choice.engine, choice.precision)
+        journal.note("engine", choice.engine, choice.precision)
     model.engine = chooser.held(choice)
     return choice
 

@@ -202,7 +202,7 @@ def answer_of(
             with threads(lanes.threads):
                 look = _chosen(model, huge, names, precision)
         factor, slack = from_first(look, torch.device("cpu"))
-        journal.note_look(int(factor), int(slack))
+        journal.note("look", int(factor), int(slack))
     factor, slack = journal.look or (0, 0)
     return CoarseToFine(model, factor, slack).predict_scaled if factor else model.predict_scaled
 

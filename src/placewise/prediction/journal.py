@@ -16,11 +16,13 @@ from placewise.errors import CheckpointError, SettingsError
 from placewise.files import folder_exists, make_folder, read_json, replacing, write_text
 from placewise.run import Run
 
-HEAD, ENGINE, LOOK = {"order"}, {"engine"}, {"look"}
-"""Keys of the first lines of a journal."""
+HEAD, LINE = {"order"}, {"bytes", "images", "skipped"}
+"""Keys of the first line of a journal, and of those of batches."""
 
-LINE = {"bytes", "images", "skipped"}
-"""Keys of the others."""
+CHOSEN = {"engine": str, "look": int}
+"""What is chosen before the first batch, a line each: name, and type of its two values."""
+
+KEYS = (HEAD, LINE, *({name} for name in CHOSEN))
 
 JOURNAL, TABLE, RESULT = "progress.jsonl", "predictions.csv", "about.json"
 
@@ -55,16 +57,14 @@ class Journal:
 
     Attributes:
         done: images that are finished, those that were passed over included.
-        engine: name and precision of the engine that predicts; None: it was not chosen yet.
-        look: factor and slack of coarse to fine, 0 and 0 where it is off; None: not tried yet.
+        chosen: what was chosen, by its name in `CHOSEN`.
         finished: what `about.json` holds, where the prediction has come to its end.
     """
 
     def __init__(self, out: Path, order: str) -> None:
         self.out, self.order = out, order
         self.done = self.bytes = 0
-        self.engine: tuple[str, str] | None = None
-        self.look: tuple[int, int] | None = None
+        self.chosen: dict[str, tuple[Any, Any]] = {}
         self.finished: dict[str, Any] | None = None
 
     @classmethod
@@ -94,15 +94,20 @@ class Journal:
             _append(out / JOURNAL, json.dumps({"order": order}) + "\n")
         return journal
 
-    def note(self, engine: str, precision: str) -> None:
-        """Keep which engine predicts, before it has."""
-        self.engine = engine, precision
-        _append(self.out / JOURNAL, json.dumps({"engine": self.engine}) + "\n")
+    @property
+    def engine(self) -> tuple[str, str] | None:
+        """Name and precision of the engine that predicts; None: it was not chosen yet."""
+        return self.chosen.get("engine")
 
-    def note_look(self, factor: int, slack: int) -> None:
-        """Keep how images are looked at, before they are."""
-        self.look = factor, slack
-        _append(self.out / JOURNAL, json.dumps({"look": self.look}) + "\n")
+    @property
+    def look(self) -> tuple[int, int] | None:
+        """Factor and slack of coarse to fine, 0 and 0 where it is off; None: not tried yet."""
+        return self.chosen.get("look")
+
+    def note(self, name: str, first: str | int, second: str | int) -> None:
+        """Keep what was chosen, before it is used."""
+        self.chosen[name] = first, second
+        _append(self.out / JOURNAL, json.dumps({name: [first, second]}) + "\n")
 
     def append(self, batch: Batch) -> None:
         """Put a batch on disk: its rows, then the line that makes them count."""
@@ -123,13 +128,9 @@ class Journal:
     def gather(self, parts: Sequence[Journal]) -> None:
         """Take what others have finished, one after the other, in place of what is here."""
         self.done = self.bytes = 0
-        self.engine = next((part.engine for part in parts if part.engine), None)
-        self.look = next((part.look for part in parts if part.look), None)
+        self.chosen = dict(kept for part in reversed(parts) for kept in part.chosen.items())
         lines: list[dict[str, Any]] = [{"order": self.order}]
-        if self.engine:
-            lines.append({"engine": self.engine})
-        if self.look:
-            lines.append({"look": self.look})
+        lines += [{name: kept} for name, kept in self.chosen.items()]
         with replacing(self.out / TABLE) as table, table.open("wb") as text:
             for part in parts:
                 listed = [line for line in part._read() if set(line) == LINE]
@@ -158,8 +159,8 @@ class Journal:
         done = [line for line in lines if set(line) == LINE]
         self.done = sum(len(line["images"]) + len(line["skipped"]) for line in done)
         self.bytes = done[-1]["bytes"] if done else 0
-        self.engine = next((_engine(line) for line in lines if set(line) == ENGINE), None)
-        self.look = next((_look(line) for line in lines if set(line) == LOOK), None)
+        for line in lines:
+            self.chosen |= _chosen(line)
         table = self.out / TABLE
         if (table.stat().st_size if table.is_file() else 0) < self.bytes:
             raise CheckpointError(
@@ -179,7 +180,7 @@ class Journal:
                 content = json.loads(line)
             except ValueError:
                 break
-            if not (isinstance(content, dict) and set(content) in (HEAD, ENGINE, LOOK, LINE)):
+            if not (isinstance(content, dict) and set(content) in KEYS):
                 break
             found.append(content)
         return found
@@ -191,20 +192,13 @@ class Journal:
         )
 
 
-def _engine(line: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What `Journal.note` kept; None where it is no such thing."""
-    kept = line["engine"]
-    if isinstance(kept, list) and len(kept) == 2:
-        return str(kept[0]), str(kept[1])
-    return None
-
-
-def _look(line: Mapping[str, Any]) -> tuple[int, int] | None:
-    """What `Journal.note_look` kept; None where it is no such thing."""
-    kept = line["look"]
-    if isinstance(kept, list) and len(kept) == 2 and all(isinstance(n, int) for n in kept):
-        return kept[0], kept[1]
-    return None
+def _chosen(line: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What `Journal.note` kept; nothing where the line is no such thing."""
+    ((name, kept), *more) = line.items()
+    kind = CHOSEN.get(name)
+    if more or kind is None or not isinstance(kept, list) or len(kept) != 2:
+        return {}
+    return {name: tuple(kept)} if all(isinstance(one, kind) for one in kept) else {}
 
 
 def order_of(images: Path, names: Sequence[str], run: Run, options: Mapping[str, Any]) -> str:
