@@ -21,7 +21,6 @@ from placewise.peak_losses import PEAK_LOSSES
 from placewise.task import Scored
 from placewise.tasks import task_named
 from placewise.tasks.spots import SpotTarget
-from placewise.tasks.spots.events import point_either_way
 from placewise.tasks.spots.export import as_sample, export
 from placewise.tasks.spots.model import SpotModel
 from placewise.tasks.spots.prediction import SpotPrediction, read_rows
@@ -384,37 +383,6 @@ def test_events_of_recordings_keep_the_least_distance_that_nearly_all_have() -> 
     assert task.head_defaults({}, replace(needs, apart=None))["radius"] == 11.2
     flat = labels(sample([(0, 5.0, 5.0), (0, 25.0, 5.0), (0, 25.0, 26.0)]))
     assert task.needs(flat, flat.samples, "spots").apart is None, "images differ in density"
-
-
-def recordings(root: Path, *signs: float) -> SpotDataset:
-    """Recordings with spikes of two kinds, of which each recording has its own sign."""
-    samples = []
-    for number, sign in enumerate(signs):
-        signal, at = np.random.default_rng(number).normal(0, 0.1, 4000), np.arange(50, 3950, 60)
-        signal[at[::2]] += sign
-        signal[at[1::2]] += 2 * sign
-        np.savez(root / f"{number}.npz", signal=signal.astype(np.float32))
-        points = np.full((len(at) // 2 + 1, 2, 1), np.nan)
-        states = np.full(points.shape[:2], NOTHING, np.int8)
-        for kind, places in enumerate((at[::2], at[1::2])):
-            points[: len(places), kind, 0], states[: len(places), kind] = places, SEEN
-        samples.append(KeypointSample(f"{number}.npz", (4000,), points, states, "train"))
-    return SpotDataset(root, NAMES, tuple(samples))
-
-
-def test_recordings_are_shown_upside_down_only_where_events_point_either_way(
-    tmp_path: Path,
-) -> None:
-    up, mixed = recordings(tmp_path, 1, 1, 1), (tmp_path / "mixed")
-    mixed.mkdir()
-    either = recordings(mixed, 1, 1, -1)
-    for labels_, wanted in ((up, False), (either, True)):
-        found = task_named("spots").augmentation(labels_, labels_.samples)
-        assert found["invert"] is wanted and found["drift"] > 0
-        Augmentation.of(**found)
-    one = replace(either, samples=either.samples[:1])
-    assert not point_either_way(one, one.samples)
-    assert not point_either_way(either, ()), "no recording is looked at"
 
 
 def test_labels_without_a_spot_are_refused() -> None:

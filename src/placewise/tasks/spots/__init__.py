@@ -39,7 +39,6 @@ from placewise.task import (
 from placewise.tasks.spots import check, scoring
 from placewise.tasks.spots.demo import DEMO
 from placewise.tasks.spots.drawing import draw_spots
-from placewise.tasks.spots.events import point_either_way
 from placewise.tasks.spots.export import counts_table, export
 from placewise.tasks.spots.model import SpotModel
 from placewise.tasks.spots.prediction import SpotPrediction, columns, read_rows
@@ -189,12 +188,8 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         return {"radius": max(LEAST_RADIUS, round(radius / 2, 1))}
 
     def augmentation(self, dataset: Data, samples: Samples) -> dict[str, Any]:
-        """Images are mirrored and turned by any angle; signals differ in height, drift and sign."""
-        labels = spots_of(dataset)
-        if labels.axes != 1:
-            return {"flip": True, "rotate": 180.0}
-        either = point_either_way(labels, samples)
-        return {"flip": False, "contrast": 0.7, "drift": 0.8, "invert": either}
+        """Images are mirrored and turned by any angle: spots have no direction, but time has."""
+        return {"flip": False} if spots_of(dataset).axes == 1 else {"flip": True, "rotate": 180.0}
 
     def stamp(self, sample: KeypointSample) -> bytes:
         """Coordinates, visibility and ignored boxes."""
