@@ -34,6 +34,7 @@ def test_a_large_image_has_the_objects_of_the_whole(monkeypatch: pytest.MonkeyPa
     head = Instances(net.out_channels, 1)
     model = InstanceModel(net, head, names=("cell",), input=view).eval()
     torch.nn.init.normal_(model.head.maps.values.weight, std=0.5)
+    model.calibration = {"images": 1, "foreground": 0.5, "centre": 0.3, "agreement": 0.0}
     image = np.random.default_rng(0).integers(0, 255, (330, 410), np.uint8)
     whole = model.predict(image).labels
     asked = []
