@@ -63,10 +63,6 @@ def vote(
         return labels
     pixels = np.argwhere(mask)[:, ::-1].astype(np.float64)
     votes: FloatArray = pixels + offsets[:, mask].T
-    if not (np.isfinite(votes).all() and np.isfinite(centres).all()):
-        raise ShapeError(
-            "centres or offsets are NaN or infinite; the network diverged: lower the learning rate"
-        )
     order = np.lexsort(centres.T)
     labels[mask] = order[nearest(votes, centres[order])] + 1
     return labels
@@ -78,9 +74,16 @@ def nearest(points: FloatArray, centres: FloatArray) -> Index:
     Args:
         points: (m, axes).
         centres: (n, axes), one at least.
+
+    Raises:
+        ShapeError: a number is NaN or infinite.
     """
     from scipy.spatial import cKDTree
 
+    if not (np.isfinite(points).all() and np.isfinite(centres).all()):
+        raise ShapeError(
+            "centres or offsets are NaN or infinite; the network diverged: lower the learning rate"
+        )
     if len(centres) == 1:
         return np.zeros(len(points), np.intp)
     distance, found = cKDTree(centres).query(points, 2)

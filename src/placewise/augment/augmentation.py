@@ -339,13 +339,10 @@ def _waves(size: Size, rng: np.random.Generator) -> FloatArray:
         direction = rng.standard_normal(len(size))
         direction /= np.linalg.norm(direction)
         period = max(size) * LEAST_PERIOD**share
-        place = sum(along * at for along, at in zip(direction, np.ogrid[_all(size)], strict=True))
+        grid = np.meshgrid(*map(np.arange, size), indexing="ij", sparse=True)
+        place = sum(along * at for along, at in zip(direction, grid, strict=True))
         total += height * np.sin(2 * np.pi * (place / period + begun))
     return total
-
-
-def _all(size: Size) -> tuple[slice, ...]:
-    return tuple(slice(side) for side in size)
 
 
 def middle_of(points: FloatArray) -> tuple[float, ...] | None:

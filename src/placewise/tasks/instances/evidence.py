@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from placewise.errors import ShapeError
 from placewise.geometry import FloatArray, Size, ratio_of, rescale, to_image
 from placewise.grouping import nearest, vote
 from placewise.heads.instances import FAINT, Read
@@ -271,8 +270,6 @@ def spreads(
         pixels = np.argwhere(mask)[:, ::-1].astype(np.float64)
         pixels[:, -1] += first
         votes = pixels + np.asarray(offsets[:, first : first + tall])[:, mask].T
-        if not np.isfinite(votes).all():
-            raise ShapeError("offsets are NaN or infinite; the network diverged: train it again")
         own = nearest(votes, points)
         sums += np.bincount(own, np.linalg.norm(votes - points[own], axis=1), len(points))
         counts += np.bincount(own, minlength=len(points))

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from placewise.errors import SettingsError, ShapeError
+from placewise.errors import SettingsError
 from placewise.files import make_folder, replacing
 from placewise.gathering import Filed, Gathering, Tile
 from placewise.geometry import FloatArray, Size, ratio_of, rescale, to_image
@@ -239,8 +239,6 @@ class _Grouped:
         votes = pixels + offsets[:, down - first, across].T
         ratio = ratio_of(self.evidence.shown, self.evidence.size)
         aims: FloatArray = rescale(to_image(votes, float(self.evidence.stride)), ratio)
-        if not np.isfinite(aims).all():
-            raise ShapeError("offsets are NaN or infinite; the network diverged: train it again")
         labels[mask] = nearest(aims, self.centres) + 1
         return labels
 

@@ -15,8 +15,6 @@ from placewise.tasks.instances.evidence import Evidence, Limits
 from placewise.tasks.instances.huge import InstanceGathering
 from placewise.tasks.instances.prediction import InstancePrediction
 
-USUAL = Limits()._asdict()
-
 
 class InstanceModel(Network[InstancePrediction]):
     """A backbone and a head: images in, objects with their outlines out.
@@ -66,7 +64,6 @@ class InstanceModel(Network[InstancePrediction]):
     @property
     def _limits(self) -> Limits:
         """What was chosen on validation images; of a run that knows no agreement, without it."""
-        if not self.calibration:
-            return Limits()
-        chosen = {**USUAL, "agreement": 0.0, **self.calibration}
-        return Limits(*(float(chosen[name]) for name in USUAL))
+        chosen = self.calibration
+        usual = Limits(agreement=0.0) if chosen else Limits()
+        return Limits(*(float(chosen.get(name, value)) for name, value in usual._asdict().items()))

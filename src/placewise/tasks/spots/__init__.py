@@ -173,9 +173,7 @@ class Spots(Task[KeypointSample, SpotPrediction]):
         near = labels.near
         side = np.sqrt(np.median([math.prod(sample.size) for sample in samples]) / PIXELS)
         apart = near is not None and near >= APART * float(side)
-        distances = replace(labels, samples=tuple(samples)).distances
-        kept = np.percentile(distances, FEW) if labels.axes == 1 and len(distances) else None
-        return Needs(near, kept, whole=apart and labels.axes == 2)
+        return Needs(near, _kept_apart(labels, samples), whole=apart and labels.axes == 2)
 
     def head_defaults(self, defaults: Settings, needs: Needs) -> Settings:
         """A radius of a quarter of the distance between neighbours, on maps of stride 2.
@@ -357,6 +355,14 @@ def spots_of(dataset: Data) -> SpotDataset:
     if not isinstance(dataset, SpotDataset):
         raise DataError(f"got labels of {dataset.what}; needed are labels of spots")
     return dataset
+
+
+def _kept_apart(labels: SpotDataset, samples: Samples) -> float | None:
+    """Samples that all but `FEW` percent of the events of recordings keep to the next one."""
+    if labels.axes != 1:
+        return None
+    distances = replace(labels, samples=tuple(samples)).distances
+    return float(np.percentile(distances, FEW)) if len(distances) else None
 
 
 def _box(dataset: SpotDataset, box: Ignored) -> tuple[int, FloatArray, FloatArray]:
