@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,22 @@ def test_a_long_table_is_written_piece_by_piece(
     monkeypatch.setattr("placewise.prediction.movement.CHUNK", 5)
     write_deeplabcut(movement, tmp_path)
     assert (tmp_path / "clipplacewise.csv").read_bytes() == whole
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_both_tables_of_deeplabcut_hold_the_same(folder: Path, tmp_path: Path, count: int) -> None:
+    """The CSV is made from labels piece by piece, the .h5 from arrays."""
+    pytest.importorskip("h5py")
+    movement = crossing(folder / "clip.mp4")
+    movement = replace(movement, tracks=movement.tracks[:count])
+    csv, h5 = (tmp_path / name for name in write_deeplabcut(movement, tmp_path))
+    task = "poses" if count > 1 else None
+    one, other = (read_dataset(file, root=folder, task=task) for file in (csv, h5))
+    assert [s.image for s in one.samples] == [s.image for s in other.samples]
+    assert len(one.samples) >= 9
+    for left, right in zip(one.samples, other.samples, strict=True):
+        assert left.points == pytest.approx(right.points, abs=1e-6, nan_ok=True)
+        assert left.scores == pytest.approx(right.scores, abs=1e-6, nan_ok=True)
 
 
 def test_animals_are_drawn_and_reported_with_their_numbers(folder: Path, tmp_path: Path) -> None:

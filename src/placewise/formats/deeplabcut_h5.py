@@ -6,6 +6,7 @@ DeepLabCut itself reads the `.h5` and not the CSV beside it. Nothing in it is un
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from placewise.formats._hdf5 import is_file_of, reading
 from placewise.formats._losses import check_images, losses_of
 from placewise.formats._pandas import Frame, key_of, read_frame, written_frame
 from placewise.formats._tables import number
+from placewise.geometry import FloatArray
 from placewise.hdf5 import has_h5py, needs_h5py
 from placewise.labels import KeypointDataset
 
@@ -57,10 +59,44 @@ class DeeplabcutH5(WrittenKeypoints):
     def content(self, labels: KeypointDataset) -> bytes:
         """The table in the fixed layout; see `Written.content`."""
         check_images(labels, "DeepLabCut")
-        if not has_h5py():
-            needs_h5py("DeepLabCut's .h5")
-        several = labels.instances > 1
-        return written_frame(_frame(labels, several), SEVERAL if several else HEADER)
+        images = [sample.image for sample in labels.samples]
+        shape = (len(images), max(1, labels.instances), len(labels.names))
+        places, scores = np.full((*shape, 2), np.nan), np.full(shape, np.nan)
+        for row, sample in enumerate(labels.samples):
+            places[row, : len(sample.points)] = sample.points
+            if sample.scores is not None:
+                scores[row, : len(sample.points)] = sample.scores
+        return h5_of(images, labels.names, places, scores if labels.scored else None)
+
+
+def h5_of(
+    images: Sequence[str], names: Sequence[str], places: FloatArray, scores: FloatArray | None
+) -> bytes:
+    """The file of keypoints that are in arrays already, as those of a long video.
+
+    Args:
+        images: names of the N images or frames.
+        names: of the K keypoints.
+        places: (N, A, K, 2) x and y in pixels of each of A individuals; NaN where there is none.
+        scores: (N, A, K), or None for labels.
+
+    Raises:
+        SettingsError: h5py is not there.
+    """
+    if not has_h5py():
+        needs_h5py("DeepLabCut's .h5")
+    several = places.shape[1] > 1
+    coords = ("x", "y") if scores is None else ("x", "y", "likelihood")
+    values = places if scores is None else np.concatenate([places, scores[..., None]], -1)
+    columns = [
+        (SCORER, *([f"individual{i + 1}"] if several else []), name, coord)
+        for i in range(places.shape[1])
+        for name in names
+        for coord in coords
+    ]
+    rows = row_names(images, scores is not None)
+    frame = Frame(tuple(columns), rows, values.reshape(len(rows), -1))
+    return written_frame(frame, SEVERAL if several else HEADER)
 
 
 def _rows(frame: Frame) -> Rows:
@@ -77,22 +113,3 @@ def _rows(frame: Frame) -> Rows:
         for name, values in zip(frame.rows, frame.values.tolist(), strict=True)
     )
     return list(enumerate([*head, *body], 1))
-
-
-def _frame(labels: KeypointDataset, several: bool) -> Frame:
-    """The table of labels; an individual without a keypoint on an image has empty cells."""
-    coords = ("x", "y", "likelihood") if labels.scored else ("x", "y")
-    count, parts = max(1, labels.instances), len(labels.names)
-    values = np.full((len(labels.samples), count, parts, len(coords)), np.nan)
-    for row, sample in enumerate(labels.samples):
-        values[row, : len(sample.points), :, :2] = sample.points
-        if sample.scores is not None:
-            values[row, : len(sample.points), :, 2] = sample.scores
-    columns = [
-        (SCORER, *([f"individual{i + 1}"] if several else []), name, coord)
-        for i in range(count)
-        for name in labels.names
-        for coord in coords
-    ]
-    names = row_names([sample.image for sample in labels.samples], labels.scored)
-    return Frame(tuple(columns), names, values.reshape(len(names), -1))

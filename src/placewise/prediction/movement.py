@@ -16,7 +16,8 @@ import numpy as np
 
 from placewise.errors import SettingsError
 from placewise.files import replacing
-from placewise.formats import FORMATS, write_dataset
+from placewise.formats import FORMATS
+from placewise.formats.deeplabcut_h5 import h5_of
 from placewise.frames import Frames, frame_named
 from placewise.geometry import FloatArray, Size
 from placewise.images import ImageArray
@@ -221,16 +222,26 @@ def write_deeplabcut(movement: Movement, out: Path) -> list[str]:
             lines = writer.text(labels).splitlines(keepends=True)
             text.writelines(lines[:heads] if start == 0 else [])
             text.writelines(_numbered(line) for line in lines[heads:])
-    if "deeplabcut_h5" not in FORMATS.names():
-        return [file.name]
     table = file.with_suffix(".h5")
-    labels = movement.labels(range(len(movement.numbers)))
+    images = [frame_named(movement.video.name, number) for number in movement.numbers]
     try:
-        write_dataset(labels, table, "deeplabcut_h5", overwrite=True, lossy=True)
+        data = h5_of(images, movement.names, *_arrays(movement))
     except SettingsError as error:  # the library is not there
         _LOG.warning("%s was not written: %s", table.name, error)
         return [file.name]
+    with replacing(table) as part:
+        part.write_bytes(data)
     return [file.name, table.name]
+
+
+def _arrays(movement: Movement) -> tuple[FloatArray, FloatArray]:
+    """(T, A, K, 2) places and (T, A, K) scores of all tracks; NaN on frames without one."""
+    shape = (len(movement.numbers), len(movement.tracks), len(movement.names))
+    places, scores = np.full((*shape, 2), np.nan), np.full(shape, np.nan)
+    for column, track in enumerate(movement.tracks):
+        span = slice(track.start, track.stop)
+        places[span, column], scores[span, column] = track.places, track.scores
+    return places, scores
 
 
 def _numbered(line: str) -> str:
