@@ -687,7 +687,7 @@ def torchvision_cases() -> Iterator[Case]:
             yield f"seg: {name}", lambda n=name: (
                 models.get_model(n, weights=None, weights_backbone=None), (3, 96, 96))  # fmt: skip
     for name in ("mc3_18", "r2plus1d_18", "r3d_18", "s3d", "swin3d_t", "mvit_v2_s"):
-        shape = (3, 16, 224, 224) if name == "mvit_v2_s" else (3, 16, 64, 64)
+        shape = (3, 16, 224, 224) if name in ("mvit_v2_s", "s3d") else (3, 16, 64, 64)
         yield f"video: {name}", lambda n=name, s=shape: (models.get_model(n, weights=None), s)
     yield "flow: raft_small", lambda: (
         Takes(models.get_model("raft_small", weights=None), "image1",

@@ -466,3 +466,19 @@ def test_fractions_that_are_counted_in_units_are_those_that_are_counted_one_by_o
     assert ways.total == sum(ways.counts) and ways.maximum == max(ways.counts)
     assert ways.asymmetry == (0.0,)
     assert graph(nn.Sequential(nn.Conv1d(1, 1, 3, padding=1)), 1, 9).unit == 1
+
+
+def test_rows_of_large_attention_are_said_to_count_as_one(monkeypatch: pytest.MonkeyPatch):
+    """Query and key of each token, softmax, value: (2 n + 1) n paths and more by element."""
+
+    class Attention(nn.Module):
+        def forward(self, x):
+            tokens = x.flatten(2).transpose(1, 2)
+            return (tokens @ tokens.transpose(1, 2)).softmax(-1) @ tokens
+
+    whole = count_paths(capture(Attention(), (1, 6), per_channel=True))
+    assert (whole.convention, whole.total) == ("per channel", 6 * 6 * (6 + 6) + 6 * 6)
+    monkeypatch.setattr("placewise.ops.rules.contractions.LARGEST", 35)
+    rows = count_paths(capture(Attention(), (1, 6), per_channel=True))
+    assert rows.convention.startswith("per channel, but") and rows.total < whole.total
+    assert count_paths(capture(Attention(), (1, 6))).convention == "spatial"

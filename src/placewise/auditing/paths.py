@@ -24,6 +24,7 @@ from placewise.ops import COUNTS, Grid, Packed, refined
 from placewise.ops.algebra import whole
 
 SPATIAL, PER_CHANNEL = "spatial", "per channel"
+BY_ROWS = f"{PER_CHANNEL}, but for large matrices of attention, of which a row counts as one"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class Paths:
 
     Attributes:
         convention: "spatial": all channels of a tensor count as one; "per channel": each counts
-            apart, so that a convolution has as many paths as weights.
+            apart, so that a convolution has as many paths as weights. A matrix of attention of
+            more than four million numbers is counted by rows then, which the text says.
         target: where the paths lead.
         packed: (*image) exact integers, or fractions if a layer scales what it reads, with equal
             rows and columns kept once. If counted per channel, the sum over the image's channels.
@@ -217,9 +219,17 @@ def count_paths(
     numbers = graph.find(target) if place is None else graph.find(target)[:1]
     seeds = {n: graph.ones(n, COUNTS, place, graph.unit) for n in numbers}
     counts = graph.to_image(seeds, COUNTS).summed((0, 1))
-    convention = PER_CHANNEL if graph.per_channel else SPATIAL
     exact = counts.with_core(in_units(counts.core, graph.unit))
-    return Paths(convention, graph.label(target), exact)
+    return Paths(_convention(graph), graph.label(target), exact)
+
+
+def _convention(graph: Graph) -> str:
+    """What counts as one."""
+    if not graph.per_channel:
+        return SPATIAL
+    products = (node for node in graph.nodes if node.role == "contraction")
+    atoms = (atom for node in products for dim in node.layout.dims for atom in dim)
+    return BY_ROWS if any(atom.blurred for atom in atoms) else PER_CHANNEL
 
 
 # --- layer by layer ------------------------------------------------------------------------------
