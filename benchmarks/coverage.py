@@ -204,6 +204,7 @@ def main() -> None:
     parser.add_argument("--again", default="", help="do models whose name holds this once more")
     given = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
+    foreign_nets.define_what_cpu_builds_lack()
     models: dict[str, Any] = {}
     if RESULTS.is_file():
         models = json.loads(RESULTS.read_text(encoding="utf-8"))["models"]
