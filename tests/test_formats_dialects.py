@@ -639,3 +639,46 @@ def test_files_without_end_are_refused_in_bounded_memory(folder: Path, kind: str
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_large_files_without_end_are_refused_in_bounded_memory(folder: Path, kind: str) -> None:
     read_endless(folder, kind, 100_000_000)
+
+
+# More that tools and spreadsheets leave in tables
+
+
+@pytest.mark.parametrize("more", ["", ",frame"])
+def test_the_index_that_pandas_writes_is_no_table_of_imagej(folder: Path, more: str) -> None:
+    text = f"{more},image,keypoint,x,y\n0{',4' * bool(more)},a.png,nose,1.25,2\n"
+    (folder / "points.csv").write_text(text)
+    assert read_dataset(folder).samples[0].points.tolist() == [[[1.25, 2.0]]]
+
+
+def test_columns_that_are_not_used_are_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`visible` is no column of ours, and 0 in it is not read."""
+    text = ",image,keypoint,x,y,visible,radius_90\n0,a.png,nose,1,2,0,3\n"
+    (folder / "points.csv").write_text(text)
+    read_dataset(folder)
+    assert "is read with columns 'visible' left out" in caplog.text
+
+
+def test_what_was_left_out_is_said_where_nothing_is_left(folder: Path) -> None:
+    circle = {"shape_attributes": {"name": "circle", "cx": 3, "cy": 4, "r": 2}}
+    image = {"filename": "a.png", "size": 9, "regions": [{**circle, "region_attributes": {}}]}
+    (folder / "via.json").write_text(json.dumps({"a.png9": image}))
+    got = "/via.json, row 1, file: there is no label in it: 1 regions that are no points left out"
+    assert faults_of(folder) == [f"{got}; label at least one image"]
+
+
+def test_a_project_of_predictions_alone_says_so(folder: Path) -> None:
+    value = {"x": 10, "y": 20, "keypointlabels": ["nose"]}
+    made = [{"result": [{"id": "k", "type": "keypointlabels", "value": value}]}]
+    task = {"data": {"image": "a.png"}, "annotations": [], "predictions": made}
+    (folder / "project.json").write_text(json.dumps([task]))
+    assert "there is no label in it: predictions left out" in faults_of(folder)[0]
+
+
+def test_points_of_napari_with_four_axes_are_refused(folder: Path) -> None:
+    """The last two would be y and x, and which of the others is the image is not said."""
+    text = "index,axis-0,axis-1,axis-2,axis-3\n0,0,1,20.5,10.25\n"
+    (folder / "points.csv").write_text(text)
+    assert "the points have more than 3 axes" in faults_of(folder)[0]

@@ -408,7 +408,9 @@ class Collector:
             got = "numbers such as 1,234 may mean 1.234 or 1234"
             self.fault(1, "numbers", got, "write decimal points, and no mark between thousands")
         if not self.faults and not (names and self.images):
-            self.fault(1, "file", "there is no label in it", "label at least one image")
+            left = [one for one in self._assumed if one.endswith("left out")]
+            got = "there is no label in it" + (f": {', '.join(left)}" if left else "")
+            self.fault(1, "file", got, "label at least one image")
         if self.faults:
             self.stop()
         self.tell()

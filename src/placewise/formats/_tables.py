@@ -31,6 +31,9 @@ MAX_ROW = MAX_LINE
 
 MAX_ROWS = 3_000_000
 
+MOST_NAMED = 8
+"""Most columns that a message names."""
+
 _READ = {**VISIBILITIES, "not_labelled": Visibility.UNLABELLED}
 _SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*+(?:\r\n?+|\n)|[^\r\n]++")
@@ -198,6 +201,19 @@ def read_table(
     if changed:
         collector.assume(f"{', '.join(changed)} in small letters")
     return spelt, _table(collector, rows, header, spelt)
+
+
+def leave_out(collector: Collector, header: Mapping[str, str], known: Iterable[str]) -> None:
+    """Say which columns of a table are not used; those without a name say nothing.
+
+    Args:
+        collector: takes what is said.
+        header: the columns, as `read_table` returns them.
+        known: columns that are used, or say nothing about labels.
+    """
+    if names := [name for column, name in header.items() if column and column not in known]:
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        collector.assume(f"columns {', '.join(map(shown, names[:MOST_NAMED]))}{more} left out")
 
 
 def _table(

@@ -58,6 +58,9 @@ LOCATED_BY = 10_000
 """Rows whose images say where the images are, at most."""
 
 _MEASURED = {"", "area", "mean", "min", "max", "slice", "counter", "ch", "frame"}
+_TABLE = {"image", "recording", "signal", "volume", "keypoint", "point"}
+"""Columns of tables of ours, which have an empty one first where pandas wrote its index."""
+
 _OWN_NAME = re.compile(r"\d{3,6}-\d{3,6}(-\d{3,6})?(-\d+)?")
 _SET = re.compile(r"(.*?)[ _-]?(roi[ _-]?sets?|rois?)?", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"(.+)_(\d{1,4})", re.DOTALL)
@@ -144,7 +147,8 @@ class Imagej(WrittenKeypoints):
 
 def _results(cells: Sequence[str]) -> bool:
     """Whether these columns beside x and y are those of a table of results."""
-    return cells[0] in ("", "label") and bool(_MEASURED & set(cells))
+    measured = bool(_MEASURED & set(cells)) and not _TABLE & set(cells)
+    return cells[0] in ("", "label") and measured
 
 
 def _is_set(file: Path) -> bool:

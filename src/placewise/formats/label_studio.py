@@ -92,6 +92,8 @@ def _tasks(collector: Collector) -> Iterator[tuple[int, dict[str, Any]]]:
         collector.fault(0, "file", got, "export the project as JSON")
         collector.stop()
     skipped = 0
+    if any(entries(task.get("predictions")) for task in listed):
+        collector.assume("predictions left out")
     for number, task in enumerate(listed):
         made = entries(task.get("annotations")) or entries(task.get("completions"))
         good = [one for one in made if one.get("was_cancelled") is not True]
@@ -136,6 +138,8 @@ def _read_task(
     results = entries(task.get("result"))
     groups = _groups(results)
     for i, result in enumerate(results):
+        if result.get("type") not in ("keypointlabels", "rectanglelabels", "relation"):
+            collector.assume("regions that are no keypoints left out")
         if result.get("type") == "keypointlabels":
             group = groups.get(word(result.get("id")))
             _read_result(collector, objects, image, result, group, f"{where}.result[{i}]")

@@ -24,6 +24,7 @@ from placewise.formats._objects import many_of_a_kind
 from placewise.formats._tables import (
     Row,
     header_of,
+    leave_out,
     number,
     read_point,
     read_score,
@@ -49,6 +50,9 @@ KNOWN = {
     "state": "visibility",
     **dict.fromkeys(("recording", "signal", "volume"), "image"),
 }
+
+_OURS = ("radius_90", "frame", "time")
+"""Columns of predictions that are no labels."""
 
 _Placed = tuple[Any, ...]
 """(visibility, x, y, …)."""
@@ -93,6 +97,7 @@ class LongCsv(KeypointText):
         named = {cell.lower() for cell in header_of(collector.head())}
         short = not named & {"y", "z"} and bool(named & {"recording", "signal"})
         header, rows = read_table(collector, NEEDED[:3] if short else NEEDED, KNOWN)
+        leave_out(collector, header, {*KNOWN.values(), *_OURS})
         entries = _entries(collector, rows, header)
         if "instance" in header:
             _rank_instances(entries)

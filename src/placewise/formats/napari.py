@@ -46,6 +46,11 @@ class Napari(KeypointText):
         collector = Collector(path, root)
         header, rows = read_table(collector, _AXES[:2], {})
         stack = _AXES[2] in header
+        if f"axis-{len(_AXES)}" in header:
+            got = f"the points have more than {len(_AXES)} axes, which are image, y and x"
+            todo = "leave out the other columns, so that axis-1 is y and axis-2 is x"
+            collector.fault(1, "header", got, todo)
+            collector.stop()
         images = images_below(collector.root)
         objects = Objects(collector, "")
         if not stack and len(images) != 1:
