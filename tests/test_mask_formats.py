@@ -241,3 +241,33 @@ def test_real_folders_are_read_as_they_lie(name: str, task: str, count: int) -> 
         pytest.skip(f"{DATA / name} is not there")
     labels = read_dataset(DATA / name)
     assert (labels.task, len(labels.samples)) == (task, count)
+
+
+def test_values_in_between_are_neither_objects_nor_classes(tmp_path: Path) -> None:
+    lay(tmp_path, "images")
+    smooth = np.zeros(SIZE, np.uint8)
+    smooth[3:, :] = 255
+    smooth[2, :9] = np.arange(20, 200, 20)  # an edge, resized
+    for name in ("a", "b"):
+        save(tmp_path / "masks" / f"{name}.png", grey(smooth))
+    with pytest.raises(LabelError, match="there are 10 different values in the masks") as caught:
+        read_dataset(tmp_path)
+    assert "resized, or saved as JPEG before, hold values in between" in str(caught.value)
+
+
+def test_1_and_255_in_masks_of_their_own_may_be_one_class(tmp_path: Path) -> None:
+    lay(tmp_path, "images")
+    for name, value in (("a", 1), ("b", 255)):
+        save(tmp_path / "masks" / f"{name}.png", grey(np.uint8((CLASSES > 0) * value)))
+    with pytest.raises(LabelError, match="255 is the only number in 1 masks, and others hold 1"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("masks", ["SegmentationClass", "Ground Truth", "label"])
+def test_folders_of_masks_have_many_names(tmp_path: Path, masks: str) -> None:
+    lay(tmp_path, "JPEGImages")
+    for name in ("a", "b"):
+        save(tmp_path / masks / f"{name}.png", grey(CLASSES))
+    labels = read_dataset(tmp_path)
+    assert isinstance(labels, MaskDataset)
+    np.testing.assert_array_equal(labels.mask(labels.samples[0]), CLASSES)

@@ -22,6 +22,7 @@ from placewise.readers import list_files
 
 _NO_CLASSES = (
     *("images", "image", "imgs", "masks", "mask", "labels", "annotations", "overlays"),
+    *("jpegimages", "segmentationclass", "segmentationobject", "ground_truth", "groundtruth"),
     *("imagestr", "imagests", "labelstr", "labelsts"),
 )
 """Names that folders of images have where they are something else, in small letters."""

@@ -73,14 +73,22 @@ CONNECTED = 0.9
 FRAME = 0.01
 """Millimetres up to which the voxels of an image and of its mask may lie apart, about."""
 
+IN_BETWEEN, WHOLE = 2.0, 16.0
+"""Numbers are of smoothed edges where the pieces of half of them have at most so many pixels, and
+those of another have so many times more."""
+
 PEEK = 40
 """Masks whose pieces are counted."""
 
 MOST = 255
 """Most classes."""
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-MASK_FOLDERS = ("instances", "masks", "mask", "labels", "segmentations", "annotations", "gt")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
+MASK_FOLDERS = (
+    *("instances", "masks", "mask", "labels", "label", "segmentations", "segmentation"),
+    *("annotations", "gt", "groundtruth", "segmentationclass", "segmentationobject"),
+)
+"""Names of folders in small letters, without blanks and marks between words."""
 FIELDS = {"fov": False, "ignore": True}
 """Folders and columns of fields, and whether they mark what is ignored."""
 
@@ -111,13 +119,18 @@ class _Pair:
 
 @dataclass
 class _Read:
-    """A pair that was looked at: its size, its numbers, and which are one connected piece."""
+    """A pair that was looked at: its size and its numbers.
+
+    Of each number that was looked at closer: whether it is one connected piece, and how many pixels
+    its pieces have.
+    """
 
     pair: _Pair
     size: Size
     values: Values
     numbers: tuple[int, ...]
     connected: list[bool] = field(default_factory=list)
+    pixels: list[float] = field(default_factory=list)
 
 
 class MaskFolders(Format):
@@ -298,7 +311,7 @@ def label_maps_in(folder: Path) -> frozenset[str]:
 
 def _named(home: Path, names: Sequence[str]) -> Path | None:
     """The folder of one of these names that holds images, capitals or not; the first name wins."""
-    below = {one.name.lower(): one for one in subfolders(home)}
+    below = {re.sub("[ _-]", "", one.name.lower()): one for one in subfolders(home)}
     return next((below[name] for name in names if name in below and _shows(below[name])), None)
 
 
@@ -410,8 +423,10 @@ def _look_closer(read: Sequence[_Read]) -> None:
         found = one.values.read()
         for number, box in enumerate(ndimage.find_objects(np.maximum(found, 0)), 1):
             if box is not None:
-                _, pieces = ndimage.label(found[box] == number, np.ones((3,) * found.ndim))
+                here = found[box] == number
+                _, pieces = ndimage.label(here, np.ones((3,) * found.ndim))
                 one.connected.append(pieces == 1)
+                one.pixels.append(np.count_nonzero(here) / pieces)
 
 
 def _dataset(
@@ -421,6 +436,8 @@ def _dataset(
     numbers = sorted({number for one in read for number in one.numbers})
     others = [number for number in numbers if number != 255]
     hidden = (255,) if 255 in numbers and others and others[-1] < SMALL else ()
+    if hidden:
+        _check_ignored(collector, read)
     codes = [number for number in numbers if number not in hidden]
     if not codes:
         todo = "give masks that mark something"
@@ -428,21 +445,45 @@ def _dataset(
         collector.stop()
     connected = [one for part in read for one in part.connected]
     many = len(codes) > CLASSES and sum(connected) >= CONNECTED * max(1, len(connected))
-    if objects or many:
-        kind = _told(collector, path, [1])
-        found = [InstanceSample(*_parts(one), _source(collector, one), *_lot(one)) for one in read]
-        return InstanceDataset(collector.root, tuple(kind or ["object"]), tuple(found), path)
-    if len(codes) > MOST:
+    if not objects and (_is_smoothed(read) or (len(codes) > MOST and not many)):
         got = f"there are {len(codes):,} different values in the masks, and pieces of each"
         todo = f"write a number for each class, at most {MOST}; masks that were resized, or saved"
         collector.fault(0, "mask", got, f"{todo} as JPEG before, hold values in between")
         collector.stop()
+    if objects or many:
+        kind = _told(collector, path, [1])
+        found = [InstanceSample(*_parts(one), _source(collector, one), *_lot(one)) for one in read]
+        return InstanceDataset(collector.root, tuple(kind or ["object"]), tuple(found), path)
     names = _told(collector, path, codes) or _numbered(codes)
     samples = [
         MaskSample(*_parts(one), _source(collector, one, tuple(codes), hidden), *_lot(one))
         for one in read
     ]
     return MaskDataset(collector.root, tuple(names), tuple(samples), path)
+
+
+def _is_smoothed(read: Sequence[_Read]) -> bool:
+    """Whether most numbers are in between those of larger pieces, at their edges."""
+    pixels = [part for one in read for part in one.pixels] or [np.inf]
+    middle = float(np.median(pixels))
+    return middle <= IN_BETWEEN and max(pixels) >= WHOLE * middle
+
+
+def _check_ignored(collector: Collector, read: Sequence[_Read]) -> None:
+    """Refuse 255 that is never in one mask with a class: it may be the same class as a smaller one.
+
+    Masks of two tools often say 1 and 255 for the same thing.
+    """
+    alone = [one for one in read if one.numbers == (255,)]
+    if alone and len(alone) == sum(255 in one.numbers for one in read):
+        rest = sorted({number for one in read for number in one.numbers} - {255})
+        got = (
+            f"255 is the only number in {len(alone)} masks, and others hold "
+            f"{', '.join(map(str, rest[:8]))}"
+        )
+        todo = "write one number for the same class in all masks, and 255 for what is ignored"
+        collector.fault(0, shown(alone[0].pair.mask), got, todo)
+        collector.stop()
 
 
 def _numbered(codes: Sequence[int]) -> list[str]:
