@@ -160,3 +160,20 @@ def test_keypoints_stay_keypoints_unless_outlines_are_asked_for(tmp_path: Path) 
     path = labels(tmp_path, [one], categories=[category])
     assert read_dataset(path).task == "keypoints"
     assert read_dataset(path, format="coco_masks").task == "instances"
+
+
+def test_folders_of_splits_are_read_together(tmp_path: Path) -> None:
+    ant = [{"id": 4, "name": "ant"}]
+    for split, more in (("train", {}), ("valid", {"categories": ant})):
+        (tmp_path / split).mkdir()
+        kind = 4 if more else 1
+        labels(tmp_path / split, [{"category_id": kind, "segmentation": [SQUARE]}], **more)
+    read = read_dataset(tmp_path)
+    assert isinstance(read, InstanceDataset)
+    assert read.names == ("ant", "cat")
+    found = {sample.split: read.instances(sample) for sample in read.samples}
+    assert {split: kinds.tolist() for split, (_, kinds) in found.items()} == {
+        "train": [1],
+        "val": [0],
+    }
+    assert [int((numbers == 1).sum()) for numbers, _ in found.values()] == [8, 8]

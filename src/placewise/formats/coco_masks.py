@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from placewise.formats._coco import is_coco, only_outlines
 from placewise.formats._coco_text import Json
 from placewise.formats._collect import Collector
-from placewise.formats._format import Format
+from placewise.formats._format import Format, rebased
 from placewise.formats.coco import Reader
 from placewise.geometry import FloatArray, Size
 from placewise.labels import InstanceDataset, InstanceSample
@@ -51,6 +52,21 @@ class CocoMasks(Format):
     def read(self, path: Path, root: Path | None = None) -> InstanceDataset:
         """Read objects; see `Format.read`. Images are sought as for `coco`."""
         return _Objects(Collector(path, root), find_root=root is None).objects()
+
+    def join(self, parts: Sequence[InstanceDataset], source: Path) -> InstanceDataset:
+        """One data set of the objects of all files, which may name different kinds."""
+        names = sorted({name for part in parts for name in part.names}, key=natural)
+        root, renamed = rebased(parts)
+        samples = []
+        for part, images in zip(parts, renamed, strict=True):
+            number = {k: names.index(name) for k, name in enumerate(part.names)} | {-1: -1}
+            for sample, image in zip(part.samples, images, strict=True):
+                truth = sample.truth
+                if isinstance(truth, Shapes):
+                    kinds = (replace(shape, kind=number[shape.kind]) for shape in truth.shapes)
+                    truth = replace(truth, shapes=tuple(kinds))
+                samples.append(replace(sample, image=image, truth=truth))
+        return InstanceDataset(root, tuple(names), tuple(samples), source)
 
 
 class _Objects(Reader):
