@@ -131,6 +131,21 @@ def voc(folder: Path, name: str, *boxes: tuple[object, ...]) -> None:
     (folder / "Annotations" / f"{name}.xml").write_text(text, encoding="utf-8")
 
 
+def test_voc_lies_in_folders_of_splits(folder: Path) -> None:
+    for split, (name, x) in {"train": ("a", 4), "valid": ("b", 8)}.items():
+        voc(folder, name, ("cell", 0, x, 4, x + 4, 8))
+        (folder / split).mkdir()
+        (folder / "Annotations" / f"{name}.xml").rename(folder / split / f"{name}.xml")
+        (folder / f"{name}.png").rename(folder / split / f"{name}.png")
+    (folder / "Annotations").rmdir()
+    read = read_dataset(folder)
+    assert [(s.image, s.split) for s in read.samples] == [
+        ("train/a.png", "train"),
+        ("valid/b.png", "val"),
+    ]
+    assert [s.points.tolist() for s in read.samples] == [[[[5.0, 5.0]]], [[[9.0, 5.0]]]]
+
+
 def test_middles_of_voc_boxes_are_spots(folder: Path) -> None:
     """A box of the first pixel alone, (1, 1, 2, 2) in their words, has its middle at ½, ½."""
     voc(folder, "a", ("cell", 0, 1, 1, 2, 2), ("bead", 0, 11, 5, 15, 9), ("cell", 1, 5, 5, 9, 9))

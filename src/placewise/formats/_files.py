@@ -35,7 +35,7 @@ LISTED = 8
 _SIDECARS = (".json", ".txt", ".xml", ".csv")
 _OTHER_TOOLS = tuple(
     f".{ending}"
-    for ending in "h5 hdf5 slp nwb mat tps nts pts xls xlsx ods pkl pickle parquet".split()
+    for ending in "h5 hdf5 slp nwb mat tps roi nts pts xls xlsx ods pkl pickle parquet".split()
 )
 _LABEL_FOLDERS = ("labels", "annotations", "annotation")
 _log = logging.getLogger(__name__)
@@ -511,10 +511,12 @@ def _refuse_labels_below(folder: Path, tried: Sequence[Format]) -> None:
         listed = sorted(file for file in one.iterdir() if not is_hidden(file.name))
         listed = [file for file in listed if file.resolve().is_relative_to(home)]
         files = [file for file in listed if file.suffix.lower() in _SIDECARS]
-        strange += [file for file in listed if file.suffix.lower() in _OTHER_TOOLS][:1]
+        others = [file for file in listed if file.suffix.lower() in _OTHER_TOOLS]
         images = {file.stem for file in one.iterdir() if is_image_name(file.name)}
-        known = [f for f in islice(files, 20) if any(m.recognises(f, _head(f)) for m in tried)]
+        looked = islice((*others, *files), 20)
+        known = [f for f in looked if any(m.recognises(f, _head(f)) for m in tried)]
         ours += known
+        strange += [file for file in others if file not in known][:1]
         if not known:
             named = {one.name.lower(), one.parent.name.lower()} & set(_LABEL_FOLDERS)
             alone = bool(named) and not images

@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 
 from placewise.formats._collect import Collector, read_bytes, split_named, subfolders
 from placewise.formats._format import Format
+from placewise.formats._located import files_below, split_of
 from placewise.formats._xml import parsed
 from placewise.images import is_image_name
 from placewise.labels import Ignored, KeypointDataset, Visibility
@@ -50,7 +51,7 @@ class Voc(Format):
     """PASCAL VOC: a folder Annotations with an XML file for each image, whose boxes are spots.
 
     The images lie in JPEGImages or images, beside the XML files, or in the folder itself; lists in
-    ImageSets/Main name the splits.
+    ImageSets/Main name the splits, or the folders that the XML files lie in.
     """
 
     tasks = ("spots",)
@@ -74,7 +75,7 @@ class Voc(Format):
         files = [path] if path.is_file() else sorted(_files(path), key=lambda f: natural(f.name))
         splits = _splits(folder if (folder / "ImageSets").is_dir() else folder.parent)
         for file in files:
-            _read_file(collector, read, file, splits.get(file.stem, ""))
+            _read_file(collector, read, file, splits.get(file.stem) or split_of(file, folder))
         lacking = False
         for image, named in read.named.items():
             for name in read.names:
@@ -92,12 +93,16 @@ class Voc(Format):
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The XML files of a folder of annotations."""
+    """The XML files of a folder of annotations, else those of its folders, e.g. of splits."""
     below = [one for one in subfolders(folder) if one.name.lower() in _BOXES]
+    found = False
     for one in below or [folder]:
         for file in one.iterdir():
             if file.suffix.lower() == ".xml" and file.is_file() and not file.is_symlink():
+                found = True
                 yield file
+    if not (found or below):
+        yield from files_below(folder, ".xml")
 
 
 def _splits(folder: Path) -> dict[str, str]:
