@@ -117,3 +117,14 @@ def test_a_table_takes_the_skeleton_of_a_coco_file_beside_it(labels: PoseDataset
     assert read_dataset(labels.root).skeleton == ()
     (labels.root / "coco.json").write_text('{"categories": [')
     assert read_dataset(labels.root).skeleton == ()
+
+
+def test_files_with_one_and_with_several_objects_are_poses_together(labels: PoseDataset) -> None:
+    for split, sample in (("train", labels.samples[1]), ("valid", labels.samples[0])):
+        (labels.root / split).mkdir()
+        (labels.root / sample.image).rename(labels.root / split / sample.image)
+        part = replace(labels, root=labels.root / split, samples=(sample,))
+        write_dataset(part, labels.root / split / "labels.json")
+    read = read_dataset(labels.root)
+    assert isinstance(read, PoseDataset)
+    assert [len(sample.points) for sample in read.samples] == [1, 2]

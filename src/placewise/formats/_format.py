@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, final
 from placewise.errors import DataError, SettingsError
 from placewise.family import Family
 from placewise.files import write_bytes
-from placewise.labels import Arrays, Dataset, KeypointDataset
+from placewise.labels import Arrays, Dataset, KeypointDataset, as_told
 from placewise.labels.names import normal, shown, why_unsafe
 
 L = TypeVar("L", bound=Dataset[Any])
@@ -218,7 +218,10 @@ class KeypointFormat(Format):
                 scores = None if sample.scores is None else sample.scores[:, order]
                 moved = replace(sample, image=image, points=points, visibility=visibility)
                 samples.append(replace(moved, scores=scores))
-        return replace(first, root=root, samples=tuple(samples), source=source)
+        joined = replace(first, root=root, samples=tuple(samples), source=source)
+        if len({part.task for part in parts}) > 1:  # one file may show several objects alone
+            joined = as_told(joined.for_task("keypoints"))
+        return joined
 
 
 class WrittenKeypoints(KeypointFormat, Written[KeypointDataset]):
