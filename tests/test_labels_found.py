@@ -316,6 +316,30 @@ def test_folders_with_files_of_labels_are_no_classes(tmp_path: Path, deep: str) 
     assert len(labelled(read_dataset(tmp_path / deep / "cam1"))) == 3
 
 
+def test_files_of_a_tool_that_are_read_are_named_to_be_read(tmp_path: Path) -> None:
+    for session in ("s1", "s2"):
+        write_images(tmp_path / session)
+        put(tmp_path / session / "wings.tps", "LM=1\n10.5 8\nIMAGE=a.png\n")
+    with pytest.raises(SettingsError, match=r"s1/wings\.tps, s2/wings\.tps; name") as caught:
+        read_dataset(tmp_path)
+    pattern = str(caught.value).split("'")[1]
+    assert [s.image for s in read_dataset(pattern).samples] == ["s1/a.png", "s2/a.png"]
+
+
+def test_a_file_of_splits_that_contradicts_itself_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path)
+    put(tmp_path / "points.csv", long_text(*IMAGES))
+    rows = ["image,split", *(f"{image},train" for image in IMAGES)]
+    table = put(tmp_path / "splits.csv", "\n".join([*rows, f"{IMAGES[0]},val"]))
+    with pytest.raises(LabelError, match="is in 'val' here and in 'train' in row 2"):
+        read_dataset(tmp_path / "points.csv", splits=table)
+    put(table, "\n".join(["image,split", "*.png,train", f"{IMAGES[0]},val"]))
+    read_dataset(tmp_path / "points.csv", splits=table)
+    assert f"row 3: '{IMAGES[0]}' is named by rows above already" in caplog.text
+
+
 @pytest.mark.parametrize("ending", ["json", "xml", "txt", "csv"])
 @pytest.mark.parametrize("layout", ["session{}/{}", "train{}/images/{}", "images/train{}/{}"])
 def test_folders_with_labels_of_other_tools_are_no_classes(

@@ -59,6 +59,7 @@ def with_splits(dataset: Dataset[Any], path: Path) -> Dataset[Any]:
     collector = Collector(path)
     _, rows = read_table(collector, ("image", "split"), KNOWN)
     rules = [rule for row in rows if (rule := _rule(collector, row))]
+    _check_conflicts(collector, rules)
     if collector.faults:
         collector.stop()
     samples: list[Any] = []
@@ -78,8 +79,21 @@ def with_splits(dataset: Dataset[Any], path: Path) -> Dataset[Any]:
         _log.warning(f"{left:,} images are not named in {path} and are left out")
     for rule in rules:
         if not used[rule.row]:
-            _log.warning(f"{path}, row {rule.row}: {shown(rule.pattern)} is no image of the labels")
+            there = any(_fits(sample.image, rule.pattern) for sample in dataset.samples)
+            what = "is named by rows above already" if there else "is no image of the labels"
+            _log.warning(f"{path}, row {rule.row}: {shown(rule.pattern)} {what}")
     return replace(dataset, samples=tuple(samples))  # type: ignore[type-var]
+
+
+def _check_conflicts(collector: Collector, rules: list[_Rule]) -> None:
+    """Note a fault where a name is there again with another split."""
+    first: dict[str, _Rule] = {}
+    for rule in rules:
+        before = first.setdefault(rule.pattern, rule)
+        if rule.span is before.span is None and rule.split != before.split:
+            got = f"{shown(rule.pattern)} is in '{rule.split}' here and in '{before.split}' in row "
+            todo = "write one split for an image"
+            collector.fault(rule.row, "split", f"{got}{before.row}", todo)
 
 
 def _fitting(rules: list[_Rule], image: str) -> list[_Rule]:
