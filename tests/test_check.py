@@ -595,3 +595,50 @@ def test_pairs_that_are_only_partly_listed_turn_mirroring_off(tmp_path: Path) ->
     (one,) = [one for one in check(partly).warnings if "not mirrored" in one]
     assert "'left_ear', 'right_ear'" in one
     assert task_named("keypoints").augmentation(partly, partly.samples)["flip"] is False
+
+
+def write_objects(folder: Path, objects: list[dict[str, Place]]) -> Path:
+    """A table with two objects on each image, of keypoints at these places."""
+    folder.mkdir()
+    rows = ["image,instance,keypoint,x,y"]
+    for number, keypoints in enumerate(objects):
+        name = f"{number // 2:02d}.png"
+        Image.new("L", SIZE[::-1], number).save(folder / name)
+        rows += [f"{name},{number % 2},{k},{x},{y}" for k, (x, y) in keypoints.items() if (x, y)]
+    (folder / "points.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("names", [("nose", "tail"), ("cell",)], ids=["poses", "spots"])
+def test_codes_and_fractions_are_seen_in_every_task(tmp_path: Path, names: tuple[str, ...]) -> None:
+    whole = [dict(zip(names, scattered(len(names), k), strict=True)) for k in range(24)]
+    assert not warnings_of(write_objects(tmp_path / "good", whole), "are exactly at")
+    coded = [{**one, names[0]: (-1.0, -1.0)} if k % 4 == 0 else one for k, one in enumerate(whole)]
+    (said,) = warnings_of(write_objects(tmp_path / "coded", coded), "code for a missing")
+    assert said.startswith(f"6 of 24 labels of '{names[0]}' are exactly at -1, -1")
+    shares = [{name: (x / 64, y / 48) for name, (x, y) in one.items()} for one in whole]
+    (said,) = warnings_of(write_objects(tmp_path / "shares", shares), "are they fractions")
+    assert said.startswith(f"All {24 * len(names)} labels lie in the top-left pixel")
+
+
+def test_objects_that_are_there_twice_are_seen(tmp_path: Path) -> None:
+    one, two = (dict(zip(("nose", "tail"), scattered(2, k), strict=True)) for k in range(2))
+    folder = write_objects(tmp_path / "twins", [one, one, one, two])
+    (said,) = warnings_of(folder, "all keypoints at the same places")
+    assert "on 1 image: 00.png" in said
+
+
+def test_labels_of_one_split_alone_are_told_to_change_it(tmp_path: Path) -> None:
+    folder = write_table(tmp_path / "a", {"nose": scattered(6)}, "eeeeee")
+    assert warnings_of(folder, "at least one of each is needed: change the split of some")
+
+
+def test_images_that_show_nothing_are_seen(tmp_path: Path) -> None:
+    """Pixels whose alpha is 0 are white, whatever colour they have."""
+    folder = write_table(tmp_path / "a", {"nose": scattered()})
+    for number in (3, 5):
+        pixels = np.random.default_rng(number).integers(0, 255, (*SIZE, 4), np.uint8)
+        pixels[..., 3] = 0
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    (said,) = warnings_of(folder, "same value")
+    assert said.startswith("2 images show nothing: 03.png, 05.png.")

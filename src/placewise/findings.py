@@ -123,6 +123,7 @@ class SetFacts:
         split_fault: why no split can be made; empty where one can.
         sizes: images of each size "width×height", the most frequent first; of signals "length".
         damaged: images that cannot be read, and why.
+        blank: images of one value everywhere.
         copies: groups of images with the same content.
         leaks: those of the groups that are in several splits.
         alike: groups of names that differ in capitals, blanks or a `.0` alone.
@@ -136,6 +137,7 @@ class SetFacts:
     split_fault: str
     sizes: dict[str, int]
     damaged: dict[str, str]
+    blank: tuple[str, ...]
     copies: tuple[tuple[str, ...], ...]
     leaks: tuple[tuple[str, ...], ...]
     alike: tuple[tuple[str, ...], ...]
@@ -186,7 +188,7 @@ def set_facts(
         progress: called with (done, total) images.
     """
     splits, fault = splits_of(known, seed)
-    damaged, copies = read_all(dataset, progress)
+    damaged, blank, copies = read_all(dataset, progress)
     of = {sample.image: split for sample, split in zip(known.samples, splits, strict=True)}
     given = zip(known.samples, splits, strict=True)
     sizes = Counter("×".join(map(str, sample.size[::-1])) for sample in dataset.samples)
@@ -200,6 +202,7 @@ def set_facts(
         "split_fault": fault,
         "sizes": dict(sizes.most_common()),
         "damaged": damaged,
+        "blank": blank,
         "copies": copies,
         "leaks": tuple(g for g in copies if len({of[i] for i in g if i in of}) > 1),
     }
@@ -221,6 +224,7 @@ def set_overview(facts: SetFacts) -> list[tuple[str, str]]:
 def set_advice(facts: SetFacts) -> Iterator[Advice]:
     """What is wrong with any set."""
     yield from damaged(facts.damaged)
+    yield from blank(facts.blank)
     if facts.split_fault:
         yield Weight.STOPS, f"{begun(facts.split_fault).rstrip('.')}."
     if facts.alike:
@@ -282,19 +286,23 @@ def splits_of(dataset: Dataset[Any], seed: int) -> tuple[list[str], str]:
 
 def read_all(
     dataset: Dataset[Any], progress: Callable[[int, int], None] | None
-) -> tuple[dict[str, str], tuple[tuple[str, ...], ...]]:
-    """Images that cannot be read with the reason, and groups with the same content."""
+) -> tuple[dict[str, str], tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Images that cannot be read with the reason, blank ones, and groups of the same content."""
     broken: dict[str, str] = {}
+    empty: list[str] = []
     same: dict[bytes, list[str]] = defaultdict(list)
     for number, sample in enumerate(dataset.samples):
         try:
             same[dataset.images.digest(sample.image)].append(sample.image)
-            dataset.image(sample.image)
+            image = dataset.image(sample.image)
+            if image.size and (image == image.flat[0]).all():
+                empty.append(sample.image)
         except ImageError as error:
             broken[sample.image] = str(error)
         if progress:
             progress(number + 1, len(dataset.samples))
-    return broken, tuple(tuple(images) for images in same.values() if len(images) > 1)
+    copied = tuple(tuple(images) for images in same.values() if len(images) > 1)
+    return broken, tuple(empty), copied
 
 
 def concluded(found: Sequence[Advice], what: str, more: str = "") -> tuple[str, tuple[str, ...]]:
@@ -323,6 +331,22 @@ def damaged(reasons: Mapping[str, str]) -> Iterator[Advice]:
             Weight.STOPS,
             f"{many(len(reasons), 'image')} cannot be read. The first: {first}. Replace "
             "such images or take them out of the labels.",
+        )
+
+
+def blank(images: Sequence[str]) -> Iterator[Advice]:
+    """Images of one value everywhere.
+
+    Example:
+        >>> [text for _, text in blank(["a.png"])]
+        ['1 image shows nothing: a.png. Every pixel has the same value; are they saved ...
+    """
+    if images:
+        yield (
+            Weight.HARMS,
+            f"{many(len(images), 'image')} {'shows' if len(images) == 1 else 'show'} nothing: "
+            f"{listed(images)}. Every pixel has the same value; are they saved whole, and is their "
+            "alpha channel no mask? Replace such images or take them out of the labels.",
         )
 
 

@@ -42,9 +42,11 @@ def split_images(
     if not any(given):
         _draw(splits, lots, "test", test, least=0)
     if "train" not in splits or "val" not in splits:
+        told = any(given) and len(given) > 1
+        todo = "change the split of some" if told else "label more images"
         raise SettingsError(
             f"the labels have {splits.count('train')} training and {splits.count('val')} "
-            "validation images; at least one of each is needed: label more images"
+            f"validation images; at least one of each is needed: {todo}"
         )
     return splits
 

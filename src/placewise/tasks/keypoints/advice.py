@@ -15,14 +15,9 @@ from placewise.findings import (
     set_advice,
     times,
 )
+from placewise.tasks._places import repeated_advice, scale_advice
 from placewise.tasks.keypoints.facts import NEAR, Facts
-from placewise.wording import enumerated, number, share
-
-LEAST_LABELS, HALF = 10, 0.5
-"""Labels, and the share of the images' sides, below which labels look like no pixels of them."""
-
-LEAST_CORNER = 5
-"""Different places in the top-left pixel from which they look like fractions."""
+from placewise.wording import number, share
 
 HIGH_FLOOR = 0.5
 """Decode floor in px from which it is worth a word."""
@@ -34,9 +29,9 @@ def advise(facts: Facts) -> tuple[str, tuple[str, ...]]:
     Args:
         facts: what was counted.
     """
-    rules = (set_advice, _instances, _labels, _scale, _repeated, _lost, _swaps, _few, _floor)
-    more = (_border, _absent, _unpaired, _empty, _sizes)
-    found = [advice for rule in (*rules, *more) for advice in rule(facts)]
+    first = (set_advice, _instances, _labels, _scale, repeated_advice)
+    more = (_lost, _swaps, _few, _floor, _border, _absent, _unpaired, _empty, _sizes)
+    found = [advice for rule in (*first, *more) for advice in rule(facts)]
     what = f"{many(facts.images, 'image')}, {many(len(facts.by_keypoint), 'keypoint')}"
     return concluded(found, what, f", {many(facts.labels, 'label')}")
 
@@ -66,50 +61,7 @@ def _labels(facts: Facts) -> Iterator[Advice]:
 
 
 def _scale(facts: Facts) -> Iterator[Advice]:
-    """Labels that are no pixels: fractions, percent, or pixels of a smaller copy."""
-    if facts.reach is None or facts.largest is None or facts.labels < LEAST_LABELS:
-        return
-    if facts.largest <= 1:
-        yield (
-            Weight.STOPS,
-            f"All {facts.labels:,} labels lie in the top-left pixel: are they fractions of width "
-            "and height? Multiply x by the width and y by the height of each image.",
-        )
-        return
-    places, count = facts.corner
-    if places >= LEAST_CORNER:
-        yield (
-            Weight.HARMS,
-            f"{count:,} of {facts.labels:,} labels lie in the top-left pixel: are these fractions "
-            "of width and height, and the others pixels? Give pixels everywhere.",
-        )
-    if facts.collapsed:
-        yield (
-            Weight.HARMS,
-            f"All keypoints lie within one pixel on {many(len(facts.collapsed), 'image')}: "
-            f"{listed(list(facts.collapsed))}. Correct the places, or leave them empty where they "
-            "are not known.",
-        )
-    if max(facts.reach) < HALF and len(facts.collapsed) < facts.images and len(facts.reach) == 2:
-        wide, high = facts.reach
-        percent = " or percent of width and height" if facts.largest <= 100 else ""
-        yield (
-            Weight.HARMS,
-            f"All labels lie in the left {share(wide)} and the upper {share(high)} of their "
-            f"images: are they pixels of a smaller copy{percent}? Give pixels of these images.",
-        )
-
-
-def _repeated(facts: Facts) -> Iterator[Advice]:
-    for one in facts.repeated:
-        place = ", ".join(f"{x:g}" for x in one.place)
-        axes = enumerated("xyz"[: len(one.place)])
-        yield (
-            Weight.HARMS,
-            f"{one.count:,} of {one.labels:,} labels of '{one.keypoint}' are exactly at {place}: "
-            f"is that a code for a missing keypoint? Leave {axes} empty there, or label it as "
-            "absent.",
-        )
+    return scale_advice(facts, facts.images, facts.labels)
 
 
 def _unpaired(facts: Facts) -> Iterator[Advice]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from placewise.findings import SetFacts, set_facts, splits_of
-from placewise.geometry import FloatArray, border_distance
+from placewise.geometry import border_distance
 from placewise.labels import SPLITS, KeypointDataset, KeypointSample, Visibility, unpaired
 from placewise.metrics import left_right_swaps
+from placewise.tasks._places import Places, place_facts
 
 NEAR = 0.05
 """A label is near the border within this share of the image's shorter side."""
@@ -62,44 +63,15 @@ class Swap:
     ratio: float
 
 
-REPEATED_SHARE, REPEATED_LEAST = 0.1, 5
-"""A place inside the image is suspect that so many of a keypoint's labels have to the bit."""
-
-EDGE = 1.0
-"""Pixels from the border, or beyond, up to which two equal places are suspect already."""
-
-
 @dataclass(frozen=True)
-class Repeated:
-    """A place that several labels of a keypoint have to the bit.
-
-    Attributes:
-        keypoint: its name.
-        place: (x, y, …) in pixels.
-        count: labels there.
-        labels: labels of the keypoint with a place.
-    """
-
-    keypoint: str
-    place: tuple[float, ...]
-    count: int
-    labels: int
-
-
-@dataclass(frozen=True)
-class Facts(SetFacts):
-    """What was counted; see `SetFacts`.
+class Facts(Places, SetFacts):
+    """What was counted; see `SetFacts` and `Places`.
 
     Attributes:
         instances: images of each number of instances.
         by_keypoint: labels of each keypoint.
         empty: images without any located keypoint.
         swaps: left and right that seem to have changed places, the clearest first.
-        repeated: places that look like a code for "missing".
-        reach: largest x, y, … of all labels, as shares of the image's sides; None without labels.
-        corner: different places in the top-left pixel, and labels there.
-        collapsed: images with an instance whose keypoints all lie within a pixel.
-        largest: largest coordinate of all labels in pixels; None without labels.
         unpaired: names with a side and without a partner, where other names have one.
         decode_floor_px: error left when the labels are encoded and decoded; None: not known.
     """
@@ -108,11 +80,6 @@ class Facts(SetFacts):
     by_keypoint: tuple[KeypointFacts, ...]
     empty: tuple[str, ...]
     swaps: tuple[Swap, ...]
-    repeated: tuple[Repeated, ...]
-    reach: tuple[float, ...] | None
-    largest: float | None
-    corner: tuple[int, int]
-    collapsed: tuple[str, ...]
     unpaired: tuple[str, ...]
     decode_floor_px: float | None
 
@@ -135,71 +102,15 @@ def gather(
 ) -> Facts:
     """Count; every image is read once."""
     splits, _ = splits_of(dataset, seed)
-    reach, largest = _reach(dataset)
     return Facts(
         **set_facts(dataset, dataset, seed, progress),
+        **place_facts(dataset),
         instances=dict(sorted(Counter(len(sample.points) for sample in dataset.samples).items())),
         by_keypoint=_by_keypoint(dataset, splits),
         empty=tuple(sample.image for sample in dataset.samples if not sample.located.any()),
         swaps=_swaps(dataset),
-        repeated=tuple(_repeated(dataset)),
-        reach=reach,
-        largest=largest,
-        corner=_corner(dataset),
-        collapsed=tuple(s.image for s in dataset.samples if _is_collapsed(s)),
         unpaired=unpaired(dataset.names, dataset.symmetry) if dataset.symmetry else (),
         decode_floor_px=floor,
-    )
-
-
-def _repeated(dataset: KeypointDataset) -> Iterator[Repeated]:
-    """Places that several labels of one keypoint share to the bit, the commonest of each.
-
-    A place at the border or beyond is suspect from the second label on; one inside only where a
-    good part of the labels, but not all, have it: something may stand still before a fixed camera.
-    """
-    for k, name in enumerate(dataset.names):
-        places: Counter[tuple[float, ...]] = Counter()
-        outside: set[tuple[float, ...]] = set()
-        for sample in dataset.samples:
-            for point in sample.points[:, k][sample.located[:, k]]:
-                place = tuple(float(x) for x in point)
-                places[place] += 1
-                if border_distance(point, sample.size) < EDGE:
-                    outside.add(place)
-        total = sum(places.values())
-        for place, count in places.most_common(1):
-            inside = REPEATED_LEAST <= count < total and count >= REPEATED_SHARE * total
-            if inside or (place in outside and count >= 2):
-                yield Repeated(name, place, count, total)
-
-
-def _reach(dataset: KeypointDataset) -> tuple[tuple[float, ...] | None, float | None]:
-    """Largest x, y, … as shares of the image's sides, and the largest coordinate in pixels."""
-    shares: list[FloatArray] = []
-    largest: list[float] = []
-    for sample in dataset.samples:
-        points = sample.points[sample.located]
-        if len(points):
-            shares.append(((points + 0.5) / sample.size[::-1]).max(0))
-            largest.append(float(points.max()))
-    if not shares:
-        return None, None
-    return tuple(np.max(shares, axis=0).tolist()), max(largest)
-
-
-def _corner(dataset: KeypointDataset) -> tuple[int, int]:
-    """Different places in the top-left pixel, and labels there: fractions among pixels."""
-    points = np.concatenate([s.points[s.located] for s in dataset.samples] or [np.zeros((0, 2))])
-    inside = points[((points >= 0) & (points <= 1)).all(-1)]
-    return len(np.unique(inside, axis=0)), len(inside)
-
-
-def _is_collapsed(sample: KeypointSample) -> bool:
-    """Whether all keypoints of an instance, two at least, lie within a pixel."""
-    return any(
-        known.sum() > 1 and bool((np.ptp(points[known], axis=0) < 1).all())
-        for points, known in zip(sample.points, sample.located, strict=True)
     )
 
 

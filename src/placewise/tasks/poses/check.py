@@ -24,11 +24,12 @@ from placewise.findings import (
     times,
 )
 from placewise.geometry import FloatArray
-from placewise.labels import PoseDataset, Visibility
+from placewise.labels import KeypointSample, PoseDataset, Visibility
 from placewise.metrics import left_right_swaps, object_lengths
 from placewise.report.drawing import keypoints as draw_keypoints
 from placewise.report.parts import Card, Legend, Paragraph, Part, Photographs, Section, Table
 from placewise.task import Progress
+from placewise.tasks._places import Places, place_facts, repeated_advice, scale_advice
 from placewise.wording import number, share
 
 ENDS: tuple[tuple[Any, float], ...] = ((np.min, np.inf), (np.max, -np.inf))
@@ -42,7 +43,7 @@ SIDE = (360, 720)
 
 
 @dataclass(frozen=True)
-class PoseFacts(SetFacts):
+class PoseFacts(Places, SetFacts):
     """What was counted of labels of several objects.
 
     Attributes:
@@ -51,6 +52,7 @@ class PoseFacts(SetFacts):
         labels: located keypoints.
         by_keypoint: for each keypoint, objects on which it is located, absent and not labelled.
         single: images with an object of which one keypoint alone is located.
+        twins: images on which two objects have all keypoints at the same places.
         overlapping: images on which the boxes about the keypoints of two animals overlap.
         swaps: (image, left, right) that would fit much better swapped.
         length: median length of an object in px; None where nothing says it.
@@ -62,6 +64,7 @@ class PoseFacts(SetFacts):
     labels: int
     by_keypoint: dict[str, dict[str, int]]
     single: tuple[str, ...]
+    twins: tuple[str, ...]
     overlapping: tuple[str, ...]
     swaps: tuple[tuple[str, str, str], ...]
     length: float | None
@@ -132,8 +135,10 @@ def look(dataset: PoseDataset, seed: int, progress: Progress | None) -> PoseFind
         seed: of the split that training would draw.
         progress: called with (done, total) images.
     """
-    facts = PoseFacts(**set_facts(dataset, dataset, seed, progress), **_counted(dataset))
-    rules = (set_advice, _instances, _few, _single, _swapped, _crowded, _unlabelled)
+    counted = {**set_facts(dataset, dataset, seed, progress), **place_facts(dataset)}
+    facts = PoseFacts(**counted, **_counted(dataset))
+    first = (set_advice, _instances, _scale, repeated_advice, _few, _single)
+    rules = (*first, _twins, _swapped, _crowded, _unlabelled)
     found = [advice for rule in rules for advice in rule(facts)]
     what = f"{many(facts.images, 'image')}, {many(facts.animals, 'animal')}"
     more = f", {many(facts.labels, 'labelled keypoint')}"
@@ -165,11 +170,18 @@ def _counted(dataset: PoseDataset) -> dict[str, Any]:
             for sample, there in zip(dataset.samples, located, strict=True)
             if (there.sum(1) == 1).any() and len(dataset.names) > 1
         ),
+        "twins": tuple(sample.image for sample in dataset.samples if _has_twins(sample)),
         "overlapping": _overlapping(dataset),
         "swaps": _swaps(dataset),
         "length": length,
         "tracked": sum(one.tracks is not None for one in dataset.samples),
     }
+
+
+def _has_twins(sample: KeypointSample) -> bool:
+    """Whether two objects of an image have the same keypoints at the same places."""
+    objects = sample.points[sample.located.any(1)].reshape(-1, sample.points[0].size)
+    return len(np.unique(np.nan_to_num(objects, nan=np.inf), axis=0)) < len(objects)
 
 
 def _overlapping(dataset: PoseDataset) -> tuple[str, ...]:
@@ -210,6 +222,10 @@ def _instances(facts: PoseFacts) -> Iterator[Advice]:
         )
 
 
+def _scale(facts: PoseFacts) -> Iterator[Advice]:
+    return scale_advice(facts, facts.images, facts.labels)
+
+
 def _few(facts: PoseFacts) -> Iterator[Advice]:
     counts = {name: row["located"] for name, row in facts.by_keypoint.items()}
     lost = [name for name, count in counts.items() if not count]
@@ -229,6 +245,16 @@ def _single(facts: PoseFacts) -> Iterator[Advice]:
             f"Animals with one located keypoint alone are on {many(len(facts.single), 'image')}: "
             f"{listed(list(facts.single))}. Was a keypoint given the wrong number of its animal? "
             "Correct the column 'instance', or label the animal's other keypoints.",
+        )
+
+
+def _twins(facts: PoseFacts) -> Iterator[Advice]:
+    if facts.twins:
+        yield (
+            Weight.HARMS,
+            f"Two animals have all keypoints at the same places on "
+            f"{many(len(facts.twins), 'image')}: {listed(list(facts.twins))}. One of them is a "
+            "copy, and will count as missed: delete it.",
         )
 
 

@@ -27,6 +27,13 @@ from placewise.labels import SPLITS, SpotDataset, nearest_distances
 from placewise.report.parts import Card, Legend, Paragraph, Photographs, Section, Table
 from placewise.report.run import SPLIT_WORDS
 from placewise.task import Progress
+from placewise.tasks._places import (
+    REPEATED_LEAST,
+    Places,
+    place_facts,
+    repeated_advice,
+    scale_advice,
+)
 from placewise.tasks.spots.drawing import draw_spots
 from placewise.wording import number, share
 
@@ -92,7 +99,7 @@ class KindFacts:
 
 
 @dataclass(frozen=True)
-class SpotFacts(SetFacts):
+class SpotFacts(Places, SetFacts):
     """What was counted; see `SetFacts`.
 
     Attributes:
@@ -122,6 +129,7 @@ def gather(dataset: SpotDataset, seed: int, progress: Progress | None) -> SpotFa
     splits, _ = splits_of(dataset, seed)
     return SpotFacts(
         **set_facts(dataset, dataset, seed, progress),
+        **place_facts(dataset, at_edge=REPEATED_LEAST),
         by_kind=tuple(_kind(dataset, kind, splits) for kind in range(len(dataset.names))),
         outside=tuple(
             s.image for s in dataset.samples if not inside(s.points[s.located], s.size).all()
@@ -176,7 +184,7 @@ def _doubles(dataset: SpotDataset) -> Iterator[tuple[str, str]]:
 
 def advise(facts: SpotFacts) -> tuple[str, tuple[str, ...]]:
     """The verdict in a sentence, and the warnings, the weightiest first."""
-    rules = (set_advice, _nothing, _rare, _mistakes, _gaps)
+    rules = (set_advice, _nothing, _scale, repeated_advice, _rare, _mistakes, _gaps)
     found = [advice for rule in rules for advice in rule(facts)]
     what = f"{many(facts.images, 'image')}, {many(len(facts.by_kind), 'kind')}"
     return concluded(found, what, f", {many(facts.spots, 'spot')}")
@@ -190,6 +198,12 @@ def _nothing(facts: SpotFacts) -> Iterator[Advice]:
                 f"No spot is labelled on any image of the split '{split}': there is nothing to "
                 f"{use}. Label some of its images, or change the split.",
             )
+
+
+def _scale(facts: SpotFacts) -> Iterator[Advice]:
+    """Of images and volumes; in a recording spots may well lie at its start alone."""
+    several = facts.reach is not None and len(facts.reach) > 1
+    return scale_advice(facts, facts.images, facts.spots) if several else iter(())
 
 
 def _rare(facts: SpotFacts) -> Iterator[Advice]:
