@@ -553,3 +553,12 @@ def test_a_format_outside_the_package_works_like_a_member(tmp_path: Path, outsid
 def test_a_task_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no task is named 'mask'; .*Did you mean 'masks'\?"):
         read_dataset(tmp_path, task="mask")
+
+
+def test_a_run_is_no_folder_of_labels(tmp_path: Path) -> None:
+    """Its files count images, and are no lists of them."""
+    for name in ("run.json", "calibration.json"):
+        put(tmp_path / "run" / name, '{"images": 2}')
+    (tmp_path / "run" / "checkpoints").mkdir()
+    with pytest.raises(SettingsError, match="placewise wrote it; name the file of labels; runs of"):
+        read_dataset(tmp_path / "run")

@@ -457,3 +457,17 @@ def test_augmented_targets_lie_on_what_they_mark() -> None:
             assert shown[y, x, 0] > 0.5
             hits += 1
     assert hits > 30
+
+
+@pytest.mark.parametrize("head", ["", "time;lead\n"])
+def test_recordings_in_tables_have_decimal_commas(tmp_path: Path, head: str) -> None:
+    """As spreadsheets of many countries write them, with semicolons between cells."""
+    rows = [f"{k / 4:.2f};{-k / 8:.3f}\n".replace(".", ",") for k in range(40)]
+    (tmp_path / "a.csv").write_text(head + "".join(rows), encoding="utf-8")
+    spots = "".join(f"a.csv,beat,{x}\n" for x in (4, 14, 24, 34))
+    (tmp_path / "points.csv").write_text("recording,keypoint,x\n" + spots, encoding="utf-8")
+    read = read_dataset(tmp_path / "points.csv")
+    signal = read.image("a.csv")
+    assert signal.shape == (40, 1 if head else 2)
+    assert signal[8, -1] == -1.0
+    assert read.images.spacing("a.csv") == ((0.25,) if head else None)

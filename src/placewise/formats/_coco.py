@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 
 _CHUNK = 1 << 20
-_HEAD = re.compile(r'"(images|annotations|categories)"\s*:')
+_HEAD = re.compile(r'"(images|annotations|categories)"\s*:\s*[\[{]')
 
 
 def is_coco(head: str) -> bool:
     """Whether a text begins like an object with one of the three lists.
 
     Example:
-        >>> is_coco('{"images": []}')
-        True
+        >>> is_coco('{"images": []}'), is_coco('{"images": 16}')
+        (True, False)
     """
     return head.lstrip().startswith("{") and bool(_HEAD.search(head))
 

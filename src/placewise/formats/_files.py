@@ -20,9 +20,9 @@ from placewise.formats._format import FORMATS, Format, KeypointFormat, Written, 
 from placewise.formats._lines import coding_of
 from placewise.formats._refused import in_words, unrecognised
 from placewise.formats._splits import with_splits
-from placewise.formats._tools import DAMAGED, named_like, videos_in
+from placewise.formats._tools import DAMAGED, RUNS, named_like, videos_in
 from placewise.hdf5 import is_damaged
-from placewise.images import is_hidden, is_image_name
+from placewise.images import is_hidden, is_image_name, is_result
 from placewise.labels import Dataset, KeypointDataset, KeypointSample, Pixels, by_time
 from placewise.wording import did_you_mean, natural
 
@@ -359,6 +359,8 @@ def _find(path: Path, forced: Format | None, task: str | None) -> _Found:
     todo = f"did you mean {below[0]}?" if below else "name the file, or call it points.csv"
     if not below and (videos := videos_in(path)):
         todo = f"label frames of {videos[0]} with 'placewise label {path}'"
+    if is_result(path):
+        todo = f"placewise wrote it; {RUNS}"
     raise NoLabelsError(
         f"there is no file of labels in {path}, and no folder for each of several classes; {todo}"
     )

@@ -29,8 +29,9 @@ EVEN = 0.01
 class Text(Reader):
     """A table of numbers (`.csv`, `.tsv`): a row for each sample, a column for each channel.
 
-    A first line that is not of numbers names the columns. A column `time` or `t` in seconds says
-    how far samples are apart and is no channel.
+    Between cells are commas, or semicolons or tabs, with which commas may be decimal. A first line
+    that is not of numbers names the columns. A column `time` or `t` in seconds says how far samples
+    are apart and is no channel.
     """
 
     endings = (".csv", ".tsv")
@@ -66,12 +67,13 @@ def _table(path: Path) -> tuple[list[str], NDArray[Any]]:
         raise ImageError(f"{path}: is larger than {LARGEST >> 30} GiB; save it as .npz")
     with path.open(encoding="utf-8-sig") as file:
         first = next(_rows(file), "")
-        mark = max(",;\t", key=first.count)
-        cells = [cell.strip().strip('"').lower() for cell in first.split(mark)]
+        mark = next((mark for mark in ";\t" if mark in first), ",")  # commas may be decimal
+        cells = [cell.strip().strip('"').lower() for cell in _pointed(first, mark).split(mark)]
         named = any(_no_number(cell) for cell in cells)
         if not named:
             file.seek(0)
-        numbers = np.loadtxt(_rows(file), delimiter=mark, ndmin=2, encoding="utf-8")
+        rows = (_pointed(row, mark) for row in _rows(file))
+        numbers = np.loadtxt(rows, delimiter=mark, ndmin=2, encoding="utf-8")
     names = cells if named else [str(k) for k in range(numbers.shape[1])]
     if len(names) != numbers.shape[1]:
         raise ValueError(f"{len(names)} columns are named, and rows have {numbers.shape[1]}")
@@ -84,6 +86,11 @@ def _rows(file: TextIO) -> Iterator[str]:
         if len(line) > LONGEST:
             raise ValueError(f"a row has more than {LONGEST:,} characters")
         yield line
+
+
+def _pointed(row: str, mark: str) -> str:
+    """A row with decimal points; commas are decimal where another mark is between cells."""
+    return row if mark == "," or "." in row else row.replace(",", ".")
 
 
 def _no_number(cell: str) -> bool:
