@@ -682,3 +682,9 @@ def test_points_of_napari_with_four_axes_are_refused(folder: Path) -> None:
     text = "index,axis-0,axis-1,axis-2,axis-3\n0,0,1,20.5,10.25\n"
     (folder / "points.csv").write_text(text)
     assert "the points have more than 3 axes" in faults_of(folder)[0]
+
+
+def test_a_place_between_two_images_of_a_stack_is_refused(folder: Path) -> None:
+    """Rounded to even, ½ would be the first image and 1½ the third one."""
+    (folder / "points.csv").write_text("index,axis-0,axis-1,axis-2\n0,1.0,5,6\n1,1.5,5,6\n")
+    assert "row 3, axis-0: '1.5' is no number of an image" in faults_of(folder)[0]

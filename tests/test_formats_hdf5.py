@@ -537,6 +537,24 @@ def test_matlab_counts_from_one(folder: Path) -> None:
         assert labels.samples[1].visibility.tolist() == [[UNLABELLED, VISIBLE]]
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"points": np.zeros((2, 2, 3))}, "its places have the shape 2 × 2 × 3; save them as"),
+        ({"points": np.ones((2, 4))}, "its places have the shape 2 × 4; save them as images ×"),
+        ({"images": np.array(["a.png"], object)}, "it names 1 images, and has places of 2; save"),
+    ],
+)
+def test_matlab_arrays_that_do_not_fit_are_named(
+    folder: Path, changed: dict[str, Any], says: str
+) -> None:
+    from scipy.io import savemat
+
+    images = np.array(["a.png", "sub/c.png"], object)
+    savemat(folder / "x.mat", {"points": np.ones((2, 2, 2)), "images": images} | changed)
+    assert says in told(folder / "x.mat")
+
+
 def test_positions_of_leap_are_of_frames(tmp_path: Path) -> None:
     from scipy.io import savemat
 

@@ -88,7 +88,12 @@ class Matlab(KeypointFormat):
 
 def _labels(collector: Collector, content: _Content, root: Path | None) -> KeypointDataset:
     collector.assume("places from 1, as MATLAB counts")
-    count = content.places.shape[1]
+    shape = content.places.shape
+    if len(shape) != 3 or shape[2] != 2 or 0 in shape:
+        got = f"its places have the shape {' × '.join(map(str, shape))}"
+        collector.fault(0, "points", got, "save them as images × keypoints × 2, e.g. with permute")
+        collector.stop()
+    count = shape[1]
     names = tuple(name.strip() for name in content.names)
     if len(names) != count:
         collector.assume("keypoints that are named by their numbers")
@@ -132,6 +137,10 @@ def _images(
         if not video_there(collector, video, rows):
             collector.stop()
         return {row: frame_named(video, row) for row in rows}
+    if content.images:
+        got = f"it names {len(content.images)} images, and has places of {total}"
+        collector.fault(0, "images", got, "save a name for each row of the places")
+        collector.stop()
     listed = [file.name for file in collector.root.iterdir() if is_image_name(file.name)]
     if len(listed) != total:
         got = f"it has places of {total} images without their names, and there are {len(listed)}"
@@ -152,10 +161,6 @@ def _content(
         places = places.transpose(2, 0, 1) if places.ndim == 3 else places
     else:
         places = np.asarray(found["points"], np.float64)
-    if places.ndim != 3 or places.shape[2] != 2 or places.size == 0:
-        raise ValueError(
-            f"its places have the shape {places.shape}, and images × keypoints × 2 is needed"
-        )
     pairs = [(int(a), int(b)) for a, b in edges] if np.shape(edges)[1:] == (2,) else []
     return _Content(places, list(names), images, pairs, video)
 

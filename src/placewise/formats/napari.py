@@ -101,12 +101,12 @@ def _names_read(labels: KeypointDataset) -> tuple[str, ...]:
 def _image(collector: Collector, images: Sequence[str], cell: Cell, row: int) -> str | None:
     """The image of this number."""
     try:
-        number = round(float(cell.text))
-    except (ValueError, OverflowError):
-        number = -1
-    if not 0 <= number < len(images):
+        number = float(cell.text)
+    except ValueError:
+        number = -1.0
+    if not (number.is_integer() and 0 <= number < len(images)):
         got = f"{shown(cell.text)} is no number of an image: there are {len(images)} in the folder"
         todo = "put the file beside the images of the stack, or name their folder with --root"
         collector.fault(row, cell.column, got, todo)
         return None
-    return collector.image(images[number], row, cell.column, once=False)
+    return collector.image(images[int(number)], row, cell.column, once=False)
