@@ -651,14 +651,21 @@ def test_the_index_that_pandas_writes_is_no_table_of_imagej(folder: Path, more: 
     assert read_dataset(folder).samples[0].points.tolist() == [[[1.25, 2.0]]]
 
 
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        (",image,keypoint,x,y,visible,radius_90\n0,a.png,nose,1,2,0,3\n", "visible"),
+        ("image,nose_x,nose_y,nose_likelihood\na.png,1,2,0.1\n", "nose_likelihood"),
+        ("image,class,patient\na.png,cat,7\nb.png,dog,7\n", "patient"),
+    ],
+)
 def test_columns_that_are_not_used_are_named(
-    folder: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture, text: str, column: str
 ) -> None:
-    """`visible` is no column of ours, and 0 in it is not read."""
-    text = ",image,keypoint,x,y,visible,radius_90\n0,a.png,nose,1,2,0,3\n"
+    """A hidden keypoint, or a patient in two splits, would else be read without a word."""
     (folder / "points.csv").write_text(text)
     read_dataset(folder)
-    assert "is read with columns 'visible' left out" in caplog.text
+    assert f"is read with columns '{column}' left out" in caplog.text
 
 
 def test_what_was_left_out_is_said_where_nothing_is_left(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from placewise.formats._collect import Collector
 from placewise.formats._format import Text, rebased
-from placewise.formats._tables import header_of, read_table, table_text
+from placewise.formats._tables import header_of, leave_out, read_table, table_text
 from placewise.labels import ClassDataset
 from placewise.wording import natural
 
@@ -41,7 +41,8 @@ class ClassCsv(Text[ClassDataset]):
     def read(self, path: Path, root: Path | None = None) -> ClassDataset:
         """Read classes; see `Format.read`."""
         collector = Collector(path, root)
-        _, rows = read_table(collector, ["image", "class"], KNOWN)
+        header, rows = read_table(collector, ["image", "class"], KNOWN)
+        leave_out(collector, header, KNOWN.values())
         for row in rows:
             image = collector.image(row["image"].text, row.number, row["image"].column)
             collector.label(image, row["class"].text, row.number, row["class"].column)

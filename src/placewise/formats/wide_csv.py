@@ -18,6 +18,7 @@ from placewise.formats._format import KeypointText
 from placewise.formats._tables import (
     Row,
     header_of,
+    leave_out,
     read_point,
     read_table,
     single_losses,
@@ -58,6 +59,8 @@ class WideCsv(KeypointText):
         collector = Collector(path, root)
         header, rows = read_table(collector, ["image"], KNOWN)
         columns = _columns(collector, header, 1)
+        used = [column for ends in columns.values() for column in ends.values()]
+        leave_out(collector, header, {*KNOWN, *used})
         for row in rows:
             _read_row(collector, row, columns)
         return collector.labels(tuple(columns))
