@@ -112,6 +112,11 @@ def traced() -> nn.Module:
 
 
 @net()
+def frozen_script() -> nn.Module:
+    return torch.jit.freeze(torch.jit.script(trunk().eval()))
+
+
+@net()
 def scripted_part() -> nn.Module:
     return nn.Sequential(torch.jit.script(trunk().eval()), nn.Conv2d(4, 2, 1))
 

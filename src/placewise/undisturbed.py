@@ -59,8 +59,9 @@ def undisturbed(model: nn.Module, seed: int = 0) -> Iterator[nn.Module]:
             if devices:
                 torch.cuda.manual_seed_all(seed)
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-            for module in model.modules():
-                module.training = False
+            for kept in modules:
+                if kept.training is not None:
+                    kept.module.training = False
             yield model
         finally:
             for kept_module in modules:
@@ -156,10 +157,14 @@ def check_shapes_known(model: nn.Module) -> None:
 
 
 class _Module:
-    """A submodule's attributes, and the contents of those that are containers."""
+    """A submodule's attributes, and the contents of those that are containers.
+
+    A program that TorchScript froze is always in eval mode and has no flag of it.
+    """
 
     def __init__(self, module: nn.Module) -> None:
-        self.module, self.training = module, module.training
+        self.module = module
+        self.training: bool | None = getattr(module, "training", None)
         self.attributes = dict(vars(module))
         self.contents = [
             (value, type(value)(value) if type(value) in (list, set) else dict(value))
@@ -176,7 +181,7 @@ class _Module:
             if not _same_entries(container, kept):
                 container.clear()
                 (container.extend if isinstance(container, list) else container.update)(kept)
-        if self.module.training != self.training:
+        if self.training is not None and self.module.training != self.training:
             self.module.training = self.training
 
 
