@@ -9,6 +9,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+import torch
 
 from placewise.ops.algebra import Grid
 from placewise.ops.layout import Layout, joined
@@ -35,7 +36,7 @@ special_erfinv special_exp2 special_expit special_expm1 special_i0 special_i0e s
 special_i1e special_log1p special_log_ndtr special_logit special_modified_bessel_i0
 special_modified_bessel_i1 special_modified_bessel_k0 special_modified_bessel_k1 special_ndtr
 special_ndtri special_psi special_scaled_modified_bessel_k0 special_scaled_modified_bessel_k1
-special_sinc special_spherical_bessel_j0 sqrt square tan tanh threshold tril triu trunc
+special_sinc special_spherical_bessel_j0 sqrt square tan tanh threshold trunc
 """.split()
 """Of one operand; what else they take are settings."""
 
@@ -75,9 +76,11 @@ def pointwise(call: Call) -> Outcome:
 
 @rule("pointwise", "mul", "multiply")
 def multiplied(call: Call) -> Outcome:
-    """Pointwise; the shares of windows that lie within a map are weights."""
+    """Pointwise; the shares of windows that lie within a map are weights, booleans are a mask."""
     found = pointwise(call)
     constants = [f for f in (call["self"], call["other"]) if not isinstance(f, Operand)]
+    if any(getattr(f, "dtype", None) is torch.bool and hides(f) for f in constants):
+        return found.at_best(Status.MASKED)
     factors = shares(constants[0], found.layout) if constants else None
     if factors is None:
         return found
@@ -92,6 +95,14 @@ def chosen(call: Call) -> Outcome:
     found = pointwise(call)
     constants = [given for given in call.given.values() if hasattr(given, "is_meta")]
     return found.at_best(Status.MASKED) if any(map(hides, constants)) else found
+
+
+@rule("pointwise", "tril", "triu")
+def triangular(call: Call) -> Outcome:
+    """Pointwise; half of a matrix is hidden, as by a mask."""
+    found = pointwise(call)
+    placed = any(atom.place for dim in found.layout.dims[-2:] for atom in dim)
+    return found.at_best(Status.MASKED) if placed else found
 
 
 HIDDEN = -100
