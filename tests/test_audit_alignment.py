@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from audit_backbones import Residual, conv, graph, graph_of
+from placewise.auditing import audit
 from placewise.auditing._walks import AllWalks, same_padding
 from placewise.auditing.alignment import alignment, alignment_over
 from placewise.auditing.paths import count_paths
@@ -325,3 +326,40 @@ def test_strided_layers_beyond_what_can_be_followed_are_told():
     before = nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), nn.PixelUnshuffle(2))
     assert alignment(capture(before, (1, 32, 32))).missed == 0
     assert alignment(capture(before[:1], (1, 32, 32))).missed == 0
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda x: x.unfold(2, 8, 8).unfold(3, 8, 8).permute(0, 2, 3, 1, 4, 5).flatten(3),
+        lambda x: nn.functional.unfold(x, 8, stride=8).transpose(1, 2),
+    ],
+)
+def test_patches_that_are_cut_out_are_windows_that_stride(cut):
+    """Patches of 8 leave the last 4 of 36 rows unread, and nothing of 40: as a convolution does."""
+
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.Linear(192, 4)
+
+        def forward(self, x):
+            return self.mix(cut(x))
+
+    found = audit(Patches(), (3, 36, 32), measure=False)
+    assert "40 × 32 would be stride-aligned" in found.verdict
+    left = next(one for one in found.counted.alignment.layers if not one.aligned)
+    same = alignment(capture(nn.Conv2d(3, 4, 8, 8), (3, 36, 32))).layers[0]
+    facts = [(one.stride, one.unused, one.real, one.before, one.after) for one in (left, same)]
+    assert facts == [(8, 4, 4, 0, -4)] * 2
+
+
+def test_slices_that_stride_are_not_called_aligned():
+    class Thinned(nn.Module):
+        def forward(self, x):
+            return x[:, :, ::2]
+
+    table = audit(Thinned(), (1, 32), measure=False).table()
+    assert "no layer of windows strides; what slices and views leave out is not checked" in (
+        " ".join(table.split())
+    )

@@ -65,6 +65,73 @@ def test_a_token_that_is_dropped_again_changes_nothing(
     assert (field.concentric, field.status) == (True, "exact")
 
 
+class Written(Tokens):
+    """Tokens that are written into a longer tensor, beside a class token."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.patches(x)
+        tokens = maps.flatten(2).transpose(1, 2)
+        longer = tokens.new_zeros(len(x), 65, 8)
+        longer[:, 1:] = tokens
+        longer[:, :1] = self.first
+        tokens = self.mix(longer)[:, 1:]
+        return self.head(tokens.transpose(1, 2).reshape(maps.shape))
+
+
+def test_tokens_that_are_written_beside_a_token_keep_their_axes() -> None:
+    found = counted(Written(1, 0, lambda t: t), (3, 32, 32))
+    assert found.verdict == f"To the output (8 × 8): {SEEN}"
+
+
+def test_a_token_of_a_signal_leaves_its_fields_as_they_are() -> None:
+    """A window of 3 over patches of 4 reads 12 samples around the patch in its middle."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        tokens = net.patches(x).transpose(1, 2)
+        tokens = torch.cat([torch.zeros(len(x), 1, 2), tokens], 1)[:, 1:]
+        return net.last(tokens.transpose(1, 2))
+
+    parts = {"patches": nn.Conv1d(1, 2, 4, 4), "last": nn.Conv1d(2, 1, 3, padding=1)}
+    field = counted(Net(forward, **parts), (1, 64)).counted.field  # type: ignore[union-attr]
+    assert (field.size, field.stride, field.padding) == ((12,), (4,), (4,))
+    assert (field.concentric, field.status) == (True, "exact")
+
+
+def test_zeros_around_a_map_that_is_written_into_them_are_padding() -> None:
+    """Written into zeros or padded by the convolution: the same paths and the same aligned size."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        wide = x.new_zeros(len(x), 3, x.shape[2] + 2, x.shape[3] + 2)
+        wide[:, :, 1:-1, 1:-1] = x
+        return net.a(wide)
+
+    written = counted(Net(forward, a=nn.Conv2d(3, 4, 3, 2)), (3, 32, 32))
+    padded = counted(nn.Conv2d(3, 4, 3, 2, 1), (3, 32, 32))
+    assert written.verdict == padded.verdict
+    field = written.counted.field  # type: ignore[union-attr]
+    assert (field.padding, field.concentric) == ((1, 1), True)
+
+
+def test_rows_that_become_channels_are_no_rows_any_more() -> None:
+    """As in a recogniser of lines: (W, C · H) is a sequence of columns, the last map is before."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        columns = net.a(x).permute(0, 3, 1, 2)
+        return net.b(columns.flatten(2))
+
+    net = Net(forward, a=nn.Conv2d(3, 4, 3, 2, 1), b=nn.Linear(64, 5))
+    found = counted(net, (3, 32, 48))
+    assert found.verdict.startswith("To permute (16 × 24), the last feature map: ")
+    assert found.counted.field.stride == (2, 2)  # type: ignore[union-attr]
+
+
+def test_places_that_a_mask_chooses_are_no_map() -> None:
+    """`nonzero` gives a table (places, 2), which has neither the image's rows nor its columns."""
+    net = Net(lambda m, x: m.a(x)[0, 0].gt(0).nonzero().float(), a=conv(1, 2, 3, padding=1))
+    assert counted(net, (1, 9, 9)).verdict.endswith("the paths of a corner.")
+    assert "to gt (9 × 9), the last feature map" in counted(net, (1, 9, 9)).verdict
+
+
 def test_attention_between_tokens_keeps_their_axes() -> None:
     """A transformer with a class token: each place reads the whole image, the map is 8 × 8."""
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
@@ -115,6 +182,13 @@ def test_the_sides_and_the_stride_are_those_of_the_image(name: str) -> None:
     assert found.verdict.startswith(f"To the output ({side} × {side}): "), found.verdict
     assert found.to_dict()["layers"][-1]["map"] == [side, side]
     assert found.counted.field.stride == (stride, stride)  # type: ignore[union-attr]
+
+
+def test_a_shuffled_map_has_its_sides_where_channels_count_apart() -> None:
+    net = nn.Sequential(conv(1, 9, 3, padding=1), nn.PixelShuffle(3))
+    found = audit(net, (1, 8, 8), per_channel=True, measure=False)
+    assert found.verdict.startswith("To the output (24 × 24): ")
+    assert found.counted.field.stride == (Fraction(1, 3),) * 2  # type: ignore[union-attr]
 
 
 class Scan(nn.Module):
@@ -224,6 +298,18 @@ def test_a_mask_of_attention_is_said_to_be_ignored(attend: Callable[[Tensor], Te
     assert found.verdict.startswith("Masks ignored (attention may read less), to ")
 
 
+@pytest.mark.parametrize(
+    "cut", [torch.tril, lambda y: y.triu(1), lambda y: y * torch.ones(8, 8).triu().bool()]
+)
+def test_a_half_that_is_cut_out_is_a_mask(cut: Callable[[Tensor], Tensor]) -> None:
+    """The other half is not read, and a count of it is not exact."""
+    net = Net(lambda m, x: cut(m.a(x)), a=nn.Conv2d(1, 1, 1))
+    image = torch.ones(1, 1, 8, 8, requires_grad=True)
+    net(image).sum().backward()
+    assert image.grad is not None and (image.grad == 0).any()
+    assert counted(net, (1, 8, 8)).status == "masks ignored"
+
+
 def test_a_bias_of_attention_hides_nothing() -> None:
     bias = torch.randn(64, 64)
     net = Net(
@@ -246,6 +332,11 @@ def test_corners_that_only_the_output_reads_are_not_called_blind() -> None:
         "reads them elsewhere."
     )
     assert found.scalars()["unseen_pixels"] == 0
+
+
+def test_a_signal_whose_ends_are_cut_off_has_blind_ends() -> None:
+    net = Net(lambda m, x: m.a(x[..., 20:40]), a=nn.Conv1d(1, 3, 3))
+    assert "2 of 2 ends have no path to it" in counted(net, (1, 64)).table()
 
 
 class Pyramid(nn.Module):

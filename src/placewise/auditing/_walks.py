@@ -236,8 +236,10 @@ class Walks:
         for number, edges in self._edges.items():
             if number == 0 or any(source not in rows for source, _ in edges):
                 continue
+            ends = [self._step(number, rows, source, same) for source, _ in edges]
             try:
-                ends = [self._step(number, rows, source, same).through(c) for source, c in edges]
+                for end, (_, chain) in zip(ends, edges, strict=True):
+                    end.through(chain)
                 row = _met([end.row for end in ends], same)
                 alone = self._graph.nodes[number].role in ("slice", "pad")
                 rows[number] = replace(row, sure=row.sure and not alone)
@@ -246,9 +248,9 @@ class Walks:
             except SettingsError:
                 return Walk(tuple(left), tuple(resized), False, stopped)
             else:
-                left += [self._left(number, *found) for end in ends for found in end.windows]
                 resized += [self._resized(number, *found) for end in ends for found in end.resizes]
                 resized += [self._resized(number, *found) for found in _crooked(ends)]
+            left += [self._left(number, *found) for end in ends for found in end.windows]
         if same:
             self._own = rows
         return Walk(tuple(left), tuple(resized), size > 0, stopped)
@@ -270,7 +272,7 @@ class Walks:
 
     def _left(self, number: int, relation: AxisMap, affine: Affine, row: _Row) -> Leftover:
         reached = (relation.written - 1) * affine.stride + affine.extent
-        overhang = max(0, reached - relation.read)
+        overhang = 0 if relation.sliding else max(0, reached - relation.read)
         return Leftover(
             node=number,
             layer=self._graph.label(number),
@@ -392,8 +394,9 @@ class _Step:
         if affine and affine.extent == affine.stride == 1:
             head = row.head - affine.start
             tail = row.tail + relation.written - relation.read + affine.start
-        if affine and affine.stride > 1 and relation.name == "window":
-            self.windows.append((relation, affine, row))
+        windows = affine if relation.name == "window" else relation.sliding
+        if windows and windows.stride > 1:
+            self.windows.append((relation, windows, row))
             resized = False
         if relation.name in RESIZES and relation.read != relation.written:
             self.resizes.append((relation.read, relation.written, mirrored(relation)))
@@ -494,5 +497,8 @@ def _to_size(touch: Touch) -> bool:
 
 def _stride(touch: Touch) -> int:
     """How many places of what is read lie between two places of what is written."""
-    strided = touch.map is not None and touch.map.name in ("window", "slice")
-    return touch.map.affine.stride if strided and touch.map and touch.map.affine else 1
+    relation = touch.map
+    if relation is None:
+        return 1
+    affine = relation.affine if relation.name in ("window", "slice") else relation.sliding
+    return affine.stride if affine else 1

@@ -189,7 +189,8 @@ def _paths_said(counted: Counted) -> str:
     if not worst:
         blind = paths.corners.count(worst)
         if blind > 1:
-            return f"{blind} of {len(names)} {what}s have no path to {_end(counted)}"
+            ends = "corners" if len(paths.sides) > 1 else "ends"
+            return f"{blind} of {len(names)} {ends} have no path to {_end(counted)}"
         return f"the {at} {what} has no path to {_end(counted)}"
     if paths.corner_ratio >= ALIKE:
         ratio = times(paths.corner_ratio)
@@ -374,6 +375,8 @@ def _of_best(
 def aligned_sizes(counted: Counted) -> str:
     """Whether this size is stride-aligned, and which one next to it is, in words."""
     found, advice = counted.alignment, counted.advice
+    if not found.strides and _thinned(counted):
+        return "no layer of windows strides; what slices and views leave out is not checked"
     if not found.strides:
         return "no layer strides, so that every size is stride-aligned"
     own = f"{squared(found.size)} is {'' if found.aligned else 'not '}stride-aligned"
@@ -390,6 +393,12 @@ def aligned_sizes(counted: Counted) -> str:
         return f"{own}; by the strides, every size near it may be"
     every = squared([step or "–" for step in found.step])
     return f"{own}; by the strides, every {every} px may be" if any(found.step) else own
+
+
+def _thinned(counted: Counted) -> bool:
+    """Whether places of some layer lie further apart than pixels."""
+    strides = (stride for field in counted.fields for stride in field.stride)
+    return any(stride is not None and abs(stride) > 1 for stride in strides)
 
 
 def _field_said(counted: Counted) -> tuple[str, str]:

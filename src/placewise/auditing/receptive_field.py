@@ -154,7 +154,10 @@ def _stride(graph: Graph, number: int, axis: int, field: Field) -> Fraction | No
     dims, layout = graph.map_dims(number), graph.nodes[number].layout
     dim = dims[axis] if dims else None
     if not field.torn or (field.period and not field.mixed):
-        return field.stride if dim is None else field.stride * layout.grid[dim] / layout.shape[dim]
+        if dim is None:
+            return field.stride
+        own = [atom.size for atom in layout.dims[dim] if atom.place and atom.axis == axis]
+        return field.stride * (math.prod(own) if own else layout.grid[dim]) / layout.shape[dim]
     return None if dim is None else Fraction(graph.sides[axis], layout.shape[dim])
 
 

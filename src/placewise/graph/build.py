@@ -31,6 +31,7 @@ from placewise.ops import (
     entry,
     everything,
 )
+from placewise.ops.axes import place
 from placewise.ops.layout import axis_of, dimension
 
 
@@ -159,8 +160,16 @@ class Builder:
             self._unknown["write"] += 1
             call = Call("write", {"self": whole, "src": written}, whole.shape, 0, self.per_channel)
             return self._node("write", "write", module, everything(call, Status.GUESSED))
-        steps = (*route.operator().steps, Reversed(part.operator))
-        edges, layout = [Edge(written.node, Operator(steps))], whole.layout
+        layout = whole.layout
+        back = _put_back(part.operator)
+        if back is None:
+            steps = (*route.operator().steps, Reversed(part.operator))
+        else:
+            route.layout = _told(route.layout, written.layout)
+            for step in back:
+                route.along(step.dim, step.map, step.axis)
+            steps, layout = route.operator().steps, _told(layout, route.layout)
+        edges = [Edge(written.node, Operator(steps))]
         changed = part.operator.adjoint(EXISTS.filled(part.layout.grid, True), EXISTS)
         if not part.exact or _depth(part.layout) < _depth(layout):
             edges.append(Edge(whole.node, Operator()))
@@ -267,6 +276,29 @@ def _in_turn(read: Sequence[frozenset[tuple[int, int]]]) -> bool:
         new += fresh
     steps = {after - before for (_, before), (_, after) in pairwise(new)}
     return len({tensor for tensor, _ in new}) == 1 and len(steps) == 1
+
+
+def _put_back(operator: Operator) -> list[Along] | None:
+    """The steps from a part without gaps to the whole; None where the part is of another kind."""
+    found = []
+    for step in reversed(operator.steps):
+        if not isinstance(step, Along) or not step.map.affine or step.map.affine.stride != 1:
+            return None
+        before, size = step.map.affine.start, step.map.written
+        if step.map.affine.extent != 1 or step.map.name != "slice" or not size:
+            return None
+        relation = place(size, before, step.map.read - before - size, alone=True)
+        found.append(Along(step.dim, relation, step.axis))
+    return found
+
+
+def _told(whole: Layout, written: Layout) -> Layout:
+    """The layout of a tensor, with the axes of places that only what is written to it knows."""
+    dims = []
+    for own, theirs in zip(whole.dims, written.dims, strict=True):
+        unknown = all(a.place and a.axis is None and not a.runs for a in own)
+        dims.append(theirs if unknown and all(a.place for a in theirs) else own)
+    return Layout(tuple(dims))
 
 
 def _depth(layout: Layout) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from placewise.errors import SettingsError
 from placewise.graph.touches import Chains, touches
-from placewise.ops import Algebra, Edge, Layout, Packed, Status, carried, together
+from placewise.ops import Algebra, Atom, Edge, Layout, Packed, Status, carried, together
 from placewise.wording import did_you_mean
 
 Target = int | str | None
@@ -162,12 +162,13 @@ class Graph:
             longer; None instead of the tuple if the node is no map, i.e. if some axis has no
             dimension of its own.
         """
-        axes = [[atom.axis for atom in dim if atom.place] for dim in self.nodes[number].layout.dims]
+        layout = self.nodes[number].layout
+        axes = [[atom.axis for atom in dim if atom.place] for dim in layout.dims]
         usual = len(axes) == len(self.sides) + 2
         found: list[int | None] = []
         for axis, side in enumerate(self.sides):
             dims = [d for d, here in enumerate(axes) if axis in here]
-            if side > 1 and (len(dims) != 1 or set(axes[dims[0]]) != {axis}):
+            if side > 1 and (len(dims) != 1 or not _along(layout.dims[dims[0]], axis)):
                 return None
             longer = usual and side == 1 and axes[2 + axis] == [None]
             found.append(2 + axis if longer else dims[0] if side > 1 else None)
@@ -341,3 +342,18 @@ class Graph:
                 if to is not None and last[source] == n and source != to:
                     del held[source]
         return held
+
+
+def _along(atoms: Sequence[Atom], axis: int) -> bool:
+    """Whether a dimension runs along an axis: its outermost factor does, and no other axis does.
+
+    Channels within each place are finer places, as a pixel shuffle makes them; channels around all
+    places repeat the axis, and there is no map.
+
+    Example:
+        >>> rows, channels = Atom(8, True, 0), Atom(3, False)
+        >>> _along((rows, channels), 0), _along((channels, rows), 0)
+        (True, False)
+    """
+    axes = {atom.axis for atom in atoms if atom.place}
+    return atoms[0].place and atoms[0].axis == axis and axes <= {axis, None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -96,9 +97,15 @@ def unfold(read: int, size: int, *, stride: int = 1, dilation: int = 1) -> AxisM
         >>> [i for _, i in unfold(4, 2, stride=2).pairs()]
         [0, 2, 1, 3]
     """
-    count = (read - dilation * (size - 1) - 1) // stride + 1
+    extent = dilation * (size - 1) + 1
+    count = (read - extent) // stride + 1
     ins = (np.arange(size)[:, None] * dilation + np.arange(count) * stride).ravel()
-    return gather(read, ins, "unfold")
+    return replace(
+        gather(read, ins, "unfold"),
+        resized=lambda n: unfold(n, size, stride=stride, dilation=dilation),
+        unused=read - (count - 1) * stride - extent,
+        sliding=Affine(extent, stride, 0),
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -181,15 +188,22 @@ def _beyond(coordinates: Indices, read: int, mode: str) -> Indices:
     )
 
 
-def place(read: int, before: int, after: int) -> AxisMap:
+def place(read: int, before: int, after: int, *, alone: bool = False) -> AxisMap:
     """An axis as part of a longer one, next to other tensors.
+
+    Args:
+        read: length of the axis.
+        before: places before it.
+        after: places after it.
+        alone: whether all others are constants, so that all places that read anything read alike.
 
     Example:
         >>> place(2, 1, 2).pairs(), place(2, 1, 2).written
         ([(1, 0), (2, 1)], 5)
     """
     places = np.arange(read)
-    return related("place", read, before + read + after, before + places, places)
+    affine = Affine(1, 1, -before) if alone else None
+    return related("place", read, before + read + after, before + places, places, affine=affine)
 
 
 def gather(read: int, ins: Sequence[int] | Indices, name: str = "gather") -> AxisMap:

@@ -44,6 +44,7 @@ class AxisMap:
         resized: the same map for another length that is read; None if there is none.
         unused: trailing places of the axis that no window reaches.
         fills: whether written places that read nothing are zero padding.
+        sliding: the windows whose taps are written side by side, where they are.
 
     Example:
         >>> pairs = related("pair", 3, 2, np.array([1, 1, 0, 0]), np.array([2, 1, 1, 0]))
@@ -61,6 +62,7 @@ class AxisMap:
     resized: Callable[[int], AxisMap] | None = field(default=None, repr=False)
     unused: int = 0
     fills: bool = False
+    sliding: Affine | None = None
 
     def pairs(self) -> list[tuple[int, int]]:
         """(written, read) of every pair."""

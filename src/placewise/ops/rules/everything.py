@@ -6,13 +6,12 @@ from placewise.ops.layout import Layout, axis_of, dimension
 from placewise.ops.table import Call, Operand, Outcome, Status, outcome, rule
 
 UNFOLLOWED = """
-_linalg_eigvals _linalg_slogdet _linalg_solve_ex _linalg_svd _trilinear _unique2 bincount
-fractional_max_pool2d fractional_max_pool3d histc histogram linalg_cholesky linalg_cholesky_ex
-linalg_det linalg_eig linalg_eigh linalg_inv linalg_inv_ex linalg_lstsq linalg_lu_factor_ex
-linalg_matrix_exp linalg_qr linalg_solve linalg_solve_triangular linalg_svd masked_scatter
-max_unpool2d max_unpool3d multinomial nonzero put renorm torchvision::deform_conv2d
-torchvision::nms torchvision::ps_roi_align torchvision::ps_roi_pool torchvision::roi_align
-torchvision::roi_pool unique_consecutive unique_dim
+_linalg_eigvals _linalg_slogdet _linalg_solve_ex _linalg_svd _trilinear fractional_max_pool2d
+fractional_max_pool3d linalg_cholesky linalg_cholesky_ex linalg_det linalg_eig linalg_eigh
+linalg_inv linalg_inv_ex linalg_lstsq linalg_lu_factor_ex linalg_matrix_exp linalg_qr linalg_solve
+linalg_solve_triangular linalg_svd masked_scatter max_unpool2d max_unpool3d put renorm
+torchvision::deform_conv2d torchvision::ps_roi_align torchvision::ps_roi_pool torchvision::roi_align
+torchvision::roi_pool
 """.split()
 """What they read depends on numbers, or is not worth following."""
 
@@ -37,6 +36,25 @@ def everything(call: Call, status: Status = Status.AT_MOST) -> Outcome:
     target = guessed(call)
     routes = [(o, call.route(o).everywhere(target)) for o in call.operands]
     return outcome(routes, status) if routes else Outcome(target, (), status)
+
+
+LISTS = """
+_unique2 bincount histc histogram multinomial nonzero torchvision::nms unique_consecutive unique_dim
+""".split()
+"""What they give lies along no axis of the image, whatever its shape: places, counts, choices."""
+
+
+@rule("everything", *LISTS)
+def listing(call: Call) -> Outcome:
+    """A list that reads all places of all operands.
+
+    Example:
+        >>> mask = Operand(0, Layout.image((1, 1, 8, 8)).viewed((8, 8)))
+        >>> listing(Call("nonzero", {"self": mask}, (20, 2), 0, False)).layout.places
+        ()
+    """
+    target = Layout(tuple(call.plain(size) for size in call.shape))
+    return outcome([(o, call.route(o).everywhere(target)) for o in call.operands], Status.AT_MOST)
 
 
 def guessed(call: Call) -> Layout:

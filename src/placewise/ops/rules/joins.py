@@ -38,9 +38,11 @@ def concatenation(call: Call) -> Outcome:
             routes.append((tensor, route, sum(sizes[:number])))
     apart = any(route.layout.grid[dim] > 1 for _, route, _ in routes)
     if call.per_channel or call.axis is not None or apart:
+        alone = len(routes) == 1
         for _, route, first in routes:
             have = route.layout.shape[dim]
-            route.along(dim, place(have, first, call.shape[dim] - first - have), call.axis)
+            after = call.shape[dim] - first - have
+            route.along(dim, place(have, first, after, alone=alone), call.axis)
     else:
         segments = _segments([r.layout.dims[dim] for _, r, _ in routes], sizes)
         for _, route, _ in routes:
