@@ -12,7 +12,7 @@ from torch import nn
 from placewise.auditing._draws import noise_images
 from placewise.auditing._run import find_layers
 from placewise.auditing.borders import equivariance
-from placewise.auditing.shift import consistency, phase_map, place_map, shift_share
+from placewise.auditing.shift import PhaseMap, consistency, phase_map, place_map, shift_share
 from placewise.errors import SettingsError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -200,6 +200,17 @@ def test_the_share_of_the_phase_is_none_or_all_where_it_must_be() -> None:
     assert content.control == 1 and content.largest == 0, "a whole stride does the same"
     same = phase_map(classifier(2), objects(2, size=21), size=(18, 18), stride=(3, 3))
     assert same.largest < 1e-20 and same.moved.max() < 1e-20
+
+
+def test_the_whole_stride_that_is_named_is_the_one_that_was_subtracted() -> None:
+    """A shift along one axis is compared with a whole stride along that axis, not along both."""
+    moved = np.array([[0.0, 0.3, 0.4], [0.9, 0.95, 0.97], [0.6, 0.7, 0.99]])
+    share = np.array([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    found = PhaseMap((2, 2), ((0, 1, 2),) * 2, moved, moved, share, control=0.99)
+    assert (found.largest, found.beyond) == (0.3, pytest.approx(0.6))
+    assert found.largest + found.beyond <= 1
+    none = PhaseMap((2, 2), ((0, 1, 2),) * 2, moved, moved, 0 * share, control=0.99)
+    assert (none.largest, none.beyond) == (0, 0.99)
 
 
 @pytest.mark.parametrize("seed", range(6))

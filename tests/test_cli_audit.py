@@ -51,6 +51,21 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
+TAGGER = """
+from torch import nn
+
+def build():
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, (9, 1), stride=(4, 1))
+
+        def forward(self, x):
+            return self.conv(x.unsqueeze(-1)).mean((2, 3))
+
+    return Tagger()
+"""
+
 
 @pytest.fixture
 def call(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
@@ -268,3 +283,13 @@ def test_a_run_of_ours_is_audited_at_its_frame(squares: Path, tmp_path: Path, ca
     assert found["receptive_field"]["stride"][0] * rows == found["input_shape"][1] > rows > 1
     told = " ".join(done.stdout.split())
     assert "other sizes cannot be followed beyond backbone" in told and "every 1" not in told
+
+
+def test_what_is_not_measured_of_a_signal_is_said_in_its_words(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(TAGGER)
+    words = ("--axes", "1", "--size", "64", "--in-channels", "1")
+    done = call(str(tmp_path / "net.py:build"), *words)
+    assert done.returncode == 3
+    said = done.stderr.split("audited partly (exit code 3):")[1]
+    assert "not measured: " in said and "recording" in said
+    assert not re.search(r"\b(image|pixel|border)s?\b", said), said

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -461,6 +462,51 @@ def test_a_copy_that_cannot_be_exported_says_why(tmp_path: Path):
     assert not (path.parent / "mended.pt2").exists()
     assert "could not be written as a program" in loading_said(path)
     assert "mended.load" in loading_said(path)
+
+
+def dynamic() -> nn.Module:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(128, 3)).eval()
+    return torch.ao.quantization.quantize_dynamic(net, {nn.Linear})
+
+
+def without_values() -> nn.Module:
+    with torch.device("meta"):
+        return nn.Conv2d(1, 2, 3, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("build", "why"), [(dynamic, "is no plain tensor"), (without_values, "meta device")]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_cannot_be_written_are_named(
+    build: Callable[[], nn.Module], why: str, tmp_path: Path
+):
+    (tmp_path / "out").mkdir()
+    mended = mend(build(), (1, 8, 8), padding="circular")
+    assert (mended.effect.change is None) == (build is without_values)
+    path = mended.save(tmp_path / "out")
+    found = json.loads(path.read_text())["load"]
+    assert found["weights"] == [] and why in found["no_weights"]
+    assert not (path.parent / "mended.safetensors").exists()
+    assert f"The weights could not be written: {found['no_weights']}" in loading_said(path)
+
+
+def test_the_effect_looks_into_a_dataclass():
+    @dataclass
+    class Answer:
+        maps: Tensor
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small()
+
+        def forward(self, x: Tensor) -> Answer:
+            return Answer(self.net(x))
+
+    images = torch.rand(3, 1, 32, 32)
+    plain = mend(small(), (1, 32, 32), padding="symmetric", images=images).effect
+    assert mend(Wrapped(), (1, 32, 32), padding="symmetric", images=images).effect == plain
 
 
 # --- what a remedy does to the output ------------------------------------------------------------

@@ -217,7 +217,7 @@ def _shifts(measured: Measured, unit: str) -> Iterator[Drawing]:
         yield Drawing(
             "phases",
             "How much of the output’s variance is made by a shift below a stride, by the size of "
-            f"the shift, beyond the {share(phases.control)} that a whole stride makes by new "
+            f"the shift, beyond the {share(phases.beyond)} that a whole stride makes by new "
             "content at the border; 100: two crops of one image differ as much as two images. If "
             "the numbers are large, the output depends on the grid at which the network samples: "
             "blur before striding, or train on shifted images.",

@@ -452,7 +452,7 @@ def measured_rows(measured: Measured) -> Iterator[Row]:
     if (phases := measured.phases) is not None:
         of = (
             "of the output's variance is made by a shift below a stride, at most, beyond the "
-            f"{share(phases.control)} that a whole stride makes"
+            f"{share(phases.beyond)} that a whole stride makes"
         )
         yield "phase", share(phases.largest), of
     if measured.equivariance:

@@ -86,8 +86,21 @@ class PhaseMap(Finding):
     @property
     def largest(self) -> float:
         """Largest share of the phase, of the shifts below a stride along all axes."""
+        return float(self.share[self._at])
+
+    @property
+    def beyond(self) -> float:
+        """Share that a whole stride makes along the axes of the largest one; 1 is most for both.
+
+        Where no phase makes any, this is the control.
+        """
+        return float(self.moved[self._at]) - self.largest if self.largest else self.control
+
+    @property
+    def _at(self) -> tuple[int, ...]:
+        """Where the largest share is, of the shifts below a stride along all axes."""
         below = self.share[(slice(0, -1),) * self.share.ndim]
-        return float(below.max())
+        return tuple(int(n) for n in np.unravel_index(int(below.argmax()), below.shape))
 
 
 @dataclass(frozen=True, eq=False)

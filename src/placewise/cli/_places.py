@@ -123,13 +123,17 @@ def audit(
 
 def _judge(found: Audit, conditions: Sequence[Condition]) -> None:
     """End with 1 if a condition holds, and with 3 if the audit is not complete."""
+    from placewise.report.spoken import said
+    from placewise.wording import PIXELS_OF
+
     scalars, was = found.scalars(), None if found.against is None else found.against.scalars
     broken = [one for one in conditions if one.holds(scalars, was)]
     if broken:
         complain("\n".join(f"{one.said(scalars, was)}: --fail-if {one}" for one in broken))
         raise SystemExit(1)
     if found.missing:
-        complain("\n".join(["audited partly (exit code 3):", *found.missing]))
+        missing = said(list(found.missing), PIXELS_OF[len(found.shape) - 1])
+        complain("\n".join(["audited partly (exit code 3):", *missing]))
         raise SystemExit(3)
 
 

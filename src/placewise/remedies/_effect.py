@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils._pytree import tree_leaves
 
 from placewise.auditing import noise_images
-from placewise.errors import first_line
+from placewise.errors import SettingsError, first_line
+from placewise.graph import tensors_of
 from placewise.graph.noise import like_weights
 from placewise.undisturbed import undisturbed
 from placewise.wording import share
@@ -106,8 +106,12 @@ def effect_of(
 def _output(model: nn.Module, images: Tensor) -> Tensor:
     """The first output, in double precision."""
     with undisturbed(model), torch.no_grad():
-        leaves = tree_leaves(model(images))
-    return next(leaf for leaf in leaves if isinstance(leaf, Tensor)).double().cpu()
+        first = next(tensors_of(model(images)), None)
+    if first is None:
+        raise SettingsError("the network's output contains no tensor")
+    if first.is_meta or any(one.is_meta for one in (*model.parameters(), *model.buffers())):
+        raise SettingsError("the network's weights have no values: they are on the meta device")
+    return first.double().cpu()
 
 
 def _resized(maps: Tensor, sides: Sequence[int]) -> Tensor:

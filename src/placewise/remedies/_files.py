@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from placewise.undisturbed import undisturbed
 
 PROGRAM = "mended.pt2"
 WEIGHTS = "mended.safetensors"
+
+NO_PROGRAM = "The copy could not be written as a program"
+NO_WEIGHTS = "The weights could not be written"
 
 MARK = "of a mended copy: "
 """Beginning of the name of `marker`."""
@@ -49,6 +52,8 @@ def program_of(model: nn.Module, shape: Sequence[int]) -> tuple[bytes, bool]:
     Raises:
         NotExported: torch.export cannot follow the copy, or the program gives other numbers.
     """
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise NotExported("its weights have no values: they are on the meta device")
     images = noise(model, shape, 2)
     failed: Exception | None = None
     for batch, dims in ((images, ({0: Dim.DYNAMIC},)), (images[:1], None)):
@@ -86,6 +91,24 @@ def _compare(model: nn.Module, data: bytes, batches: Sequence[Tensor]) -> None:
 def _tensors(output: object) -> list[Tensor]:
     tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
     return [torch.view_as_real(one) if one.is_complex() else one for one in tensors]
+
+
+def unwritable(state: Mapping[str, object]) -> str:
+    """Why the weights of a network cannot be written as plain tensors; empty if they can.
+
+    Example:
+        >>> unwritable({"weight": torch.ones(2)})
+        ''
+        >>> unwritable({"weight": torch.ones(2, device="meta")})
+        "'weight' has no values: it is on the meta device"
+    """
+    for name, held in state.items():
+        if not isinstance(held, Tensor) or held.is_quantized or held.layout != torch.strided:
+            kind = held.dtype if isinstance(held, Tensor) else type(held).__name__
+            return f"'{name}' ({kind}) is no plain tensor, as in quantised networks"
+        if held.is_meta:
+            return f"'{name}' has no values: it is on the meta device"
+    return ""
 
 
 def call_of(remedy: Remedy, shape: Sequence[int]) -> str:
@@ -154,6 +177,7 @@ def loading_said(path: Path) -> str:
         )
         if found[key]
     ]
-    if "no_program" in found:
-        parts.insert(0, f"The copy could not be written as a program: {found['no_program']}")
+    for key, what in (("weights", NO_WEIGHTS), ("program", NO_PROGRAM)):
+        if f"no_{key}" in found:
+            parts.insert(0, f"{what}: {found[f'no_{key}']}")
     return "\n\n".join(parts)

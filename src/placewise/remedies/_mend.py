@@ -30,6 +30,7 @@ from placewise.remedies._files import (
     how_to_load,
     marker,
     program_of,
+    unwritable,
 )
 from placewise.remedies._meeting import meeting
 from placewise.report.text import table
@@ -133,8 +134,8 @@ class Mended:
 
         The program loads and runs without the class of the network and without placewise. The
         weights (mended.safetensors) fit the copy alone: a strict load into the network as it was
-        fails with a message that says what to do. If torch.export cannot follow the copy,
-        mend.json says why there is no program.
+        fails with a message that says what to do. If torch.export cannot follow the copy, or the
+        weights are no plain tensors, mend.json says why there is no program, or no weights.
 
         Args:
             folder: a new or empty folder, or that of an earlier run, whose files are replaced.
@@ -150,15 +151,11 @@ class Mended:
         claim_folder(folder, RESULT)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = dict(self.model.state_dict())
-        if self.exchanged:
-            tensors[marker(self.remedy, self.before.shape)] = torch.zeros(1)
-        facts = {
-            "network": self.before.name,
-            **vars(self.remedy),
-            "image": list(self.before.shape),
-            "placewise": __version__,
-        }
-        save(folder / WEIGHTS, tensors, facts)
+        weights = unwritable(tensors)
+        if weights:
+            (folder / WEIGHTS).unlink(missing_ok=True)
+        else:
+            self._save_weights(folder / WEIGHTS, tensors)
         program, batches = "", False
         try:
             data, batches = program_of(self.model, self.after.shape)
@@ -170,8 +167,21 @@ class Mended:
         load = how_to_load(self.remedy, self.before.name, *shapes, batches=batches)
         if program:
             load |= {"program": [], "no_program": program}
+        if weights:
+            load |= {"weights": [], "no_weights": weights}
         write_json(folder / RESULT, {**self.to_dict(), "load": load})
         return folder / RESULT
+
+    def _save_weights(self, file: Path, tensors: dict[str, Tensor]) -> None:
+        if self.exchanged:
+            tensors[marker(self.remedy, self.before.shape)] = torch.zeros(1)
+        facts = {
+            "network": self.before.name,
+            **vars(self.remedy),
+            "image": list(self.before.shape),
+            "placewise": __version__,
+        }
+        save(file, tensors, facts)
 
     def load(self, file: str | Path) -> None:
         """Load weights that `save` wrote, or that were trained further, into the copy.
