@@ -397,3 +397,19 @@ def test_findings_are_plain():
     read = pixels_read(found).to_dict()
     assert json.loads(json.dumps(read)) == read
     assert (len(read["mask"]), len(read["mask"][0])) == (56, 56)
+
+
+def test_the_stride_of_patches_that_are_cut_out_is_that_of_the_patches():
+    """Windows of 6 that move by 3, then by 2 of these: 6 pixels, whatever is left at the end."""
+
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(1, 2, 3, 2)
+
+        def forward(self, x):
+            return self.conv(x.unfold(2, 6, 3).mean(3))
+
+    graph = capture(Patches(), (1, 50))
+    found = receptive_fields(graph)[graph.last_map]
+    assert (found.size, found.stride) == ((12,), (6,))

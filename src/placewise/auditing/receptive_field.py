@@ -117,7 +117,7 @@ def _report(
     dense = any(field.dense for field in fields)
     for axis, field in enumerate(fields):
         size = field.size or graph.sides[axis] * field.dense
-        stride = _stride(graph, number, axis, field)
+        stride = _stride(graph, number, axis, field, intervals)
         if field.torn:
             wanted = field.period / abs(field.stride) if field.stride else Fraction(0)
             size, free = intervals.size(number, axis, wanted)
@@ -144,7 +144,9 @@ def _report(
     )
 
 
-def _stride(graph: Graph, number: int, axis: int, field: Field) -> Fraction | None:
+def _stride(
+    graph: Graph, number: int, axis: int, field: Field, intervals: _Intervals
+) -> Fraction | None:
     """From one place to the next; pixels over places if that could not be followed.
 
     Channels that lie between places, as a pixel shuffle leaves them, are places here.
@@ -158,7 +160,11 @@ def _stride(graph: Graph, number: int, axis: int, field: Field) -> Fraction | No
             return field.stride
         own = [atom.size for atom in layout.dims[dim] if atom.place and atom.axis == axis]
         return field.stride * (math.prod(own) if own else layout.grid[dim]) / layout.shape[dim]
-    return None if dim is None else Fraction(graph.sides[axis], layout.shape[dim])
+    if dim is None:
+        return None
+    step = intervals.step(number, axis, dim)
+    pixels = graph.sides[axis] if step is None else step * layout.grid[dim]
+    return Fraction(pixels, layout.shape[dim])
 
 
 # --- fields along one axis -----------------------------------------------------------------------
@@ -314,6 +320,24 @@ class _Intervals:
         kinds = index[dim]
         free = int((alike if kinds is None else alike[kinds]).sum()) >= wanted
         return int(sizes[inside].max() if free else sizes.max()), free
+
+    def step(self, number: int, axis: int, dim: int) -> int | None:
+        """By how many pixels what is read moves from place to place, if always by as many.
+
+        Args:
+            number: of the node.
+            axis: of the image.
+            dim: of the node's grid, along the axis.
+        """
+        first, last, index = self._ends(number, axis)
+        others = tuple(d for d in range(first.ndim) if d != dim)
+        ends = first.min(axis=others), last.max(axis=others)
+        low, high = (one if index[dim] is None else one[index[dim]] for one in ends)
+        inside = np.flatnonzero((low > 0) & (high < self._graph.sides[axis] - 1) & (low <= high))
+        if len(inside) < 3 or inside[-1] - inside[0] >= len(inside):
+            return None
+        steps = set(np.diff(low[inside]).tolist()) | set(np.diff(high[inside]).tolist())
+        return int(steps.pop()) if len(steps) == 1 and min(steps) > 0 else None
 
     def whole(self, number: int, axis: int) -> bool:
         """Whether each place that reads anything reads from the first pixel to the last."""
