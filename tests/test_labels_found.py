@@ -562,3 +562,20 @@ def test_a_run_is_no_folder_of_labels(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").mkdir()
     with pytest.raises(SettingsError, match="placewise wrote it; name the file of labels; runs of"):
         read_dataset(tmp_path / "run")
+
+
+@pytest.mark.parametrize("before", ["/home/me/", "D:\\mice\\", "\\\\host\\share\\", "/x/sub/"])
+def test_absolute_paths_of_another_machine_are_found_by_their_ends(
+    tmp_path: Path, before: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path)
+    rows = [f"{before}{name}.png,nose,{x},2" for x, name in enumerate("abc")]
+    put(tmp_path / "points.csv", "\n".join(["image,keypoint,x,y", *rows]) + "\n")
+    with caplog.at_level("INFO", logger="placewise"):
+        found = read_dataset(tmp_path)
+    assert [s.image for s in found.samples] == ["a.png", "b.png", "c.png"]
+    assert [s.points[0, 0, 0] for s in found.samples] == [0, 1, 2]
+    assert "images by the ends of absolute paths" in caplog.text
+    put(tmp_path / "points.csv", f"image,keypoint,x,y\n{before}z.png,nose,1,2\n")
+    with pytest.raises(LabelError, match=r"absolute path|drive letter"):
+        read_dataset(tmp_path)

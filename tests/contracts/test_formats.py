@@ -492,8 +492,8 @@ FAULTS = [
         f", row 4, text: byte 0xfc at offset 90 is not UTF-8; {UTF8}"]),
     ("leaves the folder", "long_csv", "b.png", "sub/../../b.png", [
         f", row 4, image: 'sub/../../b.png' leaves the folder; {PLACE}"]),
-    ("absolute", "long_csv", "b.png", "/b.png", [
-        f", row 4, image: '/b.png' is an absolute path; {PLACE}"]),
+    ("absolute", "long_csv", "b.png", "/z.png", [
+        f", row 4, image: '/z.png' is an absolute path; {PLACE}"]),
     ("drive", "long_csv", "b.png", "c:b.png", [
         f", row 4, image: 'c:b.png' begins with a drive letter; {PLACE}"]),
     ("symlink", "long_csv", "b.png", "link.png", [
@@ -600,8 +600,8 @@ FAULTS = [
         "other if it is not a coordinate"]),
     ("not UTF-8", "wide_csv", "b.png", "\udce9.png", [
         f", row 3, text: byte 0xe9 at offset 101 is not UTF-8; {UTF8}"]),
-    ("absolute", "wide_csv", "b.png", "\\\\host\\b.png", [
-        f", row 3, image: '\\\\host\\b.png' is an absolute path; {PLACE}"]),
+    ("absolute", "wide_csv", "b.png", "\\\\host\\z.png", [
+        f", row 3, image: '\\\\host\\z.png' is an absolute path; {PLACE}"]),
     ("unknown image", "deeplabcut", "b.png", "x.png", [
         f", row 5, image: there is no image 'x.png'; {THERE}"]),
     ("nan", "deeplabcut", "12,13", "12,nan", [

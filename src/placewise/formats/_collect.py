@@ -30,7 +30,14 @@ from placewise.labels import (
     as_told,
     guess_symmetry,
 )
-from placewise.labels.names import has_control, normal, shown, why_unfit, why_unsafe
+from placewise.labels.names import (
+    has_control,
+    is_absolute,
+    normal,
+    shown,
+    why_unfit,
+    why_unsafe,
+)
 from placewise.labels.sources import file_of
 from placewise.wording import PIXELS_OF, natural, sides_of
 
@@ -90,6 +97,20 @@ class _Image:
     marks: list[Mark] = field(default_factory=list)
     tracks: dict[int, int] = field(default_factory=dict)
     areas: dict[int, float] = field(default_factory=dict)
+
+
+def located(folder: Path, stored: str) -> str | None:
+    r"""Name in a folder of a file that a tool knows by a path, perhaps of another machine.
+
+    The longest end of the path that is there counts: `D:\mice\one\a.png` is `one/a.png`, or
+    `a.png`.
+    """
+    parts = normal(stored).split("/")
+    for start in range(len(parts)):
+        name = "/".join(parts[start:])
+        if not why_unsafe(name) and (folder / name).is_file():
+            return name
+    return None
 
 
 class Collector:
@@ -221,9 +242,9 @@ class Collector:
             The name that `split` and `mark` take, None where the name itself is a fault.
         """
         if name not in self._normal:
-            reason = why_unsafe(name)
-            self._normal[name] = None if reason else self._found(normal(name))
-            if reason:
+            reason, here = why_unsafe(name), self._of_elsewhere(name)
+            self._normal[name] = here if reason else self._found(normal(name))
+            if reason and here is None:
                 todo = "write the path of an image below the folder, e.g. images/a.png"
                 self.fault(row, field, f"{shown(name)} {reason}", todo)
         image = self._normal[name]
@@ -236,6 +257,15 @@ class Collector:
             todo = "keep one entry for each image"
             self.fault(row, field, f"{shown(image)} is named a second time", todo)
         return image
+
+    def _of_elsewhere(self, name: str) -> str | None:
+        """The image of an absolute path, which another machine wrote, if an end of it is here."""
+        file = file_of(name)
+        here = located(self.root, file) if is_absolute(name) else None
+        if here is None:
+            return None
+        self.assume("images by the ends of absolute paths")
+        return here + name[len(file) :]  # number of a frame
 
     def _found(self, image: str) -> str:
         """An image's name as its folder has it.

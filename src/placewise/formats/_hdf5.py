@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from placewise.errors import ImageError, PlacewiseError
-from placewise.formats._collect import LOOKED_AT, Collector
+from placewise.formats._collect import LOOKED_AT, Collector, located
 from placewise.frames import frame_named
 from placewise.hdf5 import Hdf5, Hdf5Error, has_h5py, is_hdf5, opened, root_names
 from placewise.labels import Files
-from placewise.labels.names import normal, shown, why_unsafe
+from placewise.labels.names import normal, shown
 
 UP = 3
 """Levels above the file's folder that are tried as the folder of its videos and images."""
@@ -65,20 +65,6 @@ def nearest(collector: Collector, stored: Sequence[str], root: Path | None) -> P
     folders = folders_of(collector.path, root)
     counts = [sum(located(folder, name) is not None for name in looked) for folder in folders]
     return folders[counts.index(max(counts, default=0))] if any(counts) else folders[0]
-
-
-def located(folder: Path, stored: str) -> str | None:
-    r"""Name in a folder of a file that a tool knows by a path, perhaps of another machine.
-
-    The longest end of the path that is there counts: `D:\mice\one\a.png` is `one/a.png`, or
-    `a.png`.
-    """
-    parts = normal(stored).split("/")
-    for start in range(len(parts)):
-        name = "/".join(parts[start:])
-        if not why_unsafe(name) and (folder / name).is_file():
-            return name
-    return None
 
 
 def last_part(stored: str) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.formats._collect import Collector
-from placewise.formats._hdf5 import EXPORT, last_part, located, nearest, video_there
+from placewise.formats._collect import Collector, located
+from placewise.formats._hdf5 import EXPORT, last_part, nearest, video_there
 from placewise.frames import frame_named
 from placewise.frames.package import Part, parts
 from placewise.hdf5 import Hdf5

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placewise.formats._arrays import guarded
-from placewise.formats._collect import Collector, read_bytes
+from placewise.formats._collect import Collector, located, read_bytes
 from placewise.formats._format import KeypointFormat
-from placewise.formats._hdf5 import is_file_of, last_part, located, nearest, reading, video_there
+from placewise.formats._hdf5 import is_file_of, last_part, nearest, reading, video_there
 from placewise.frames import frame_named
 from placewise.hdf5 import MAX_BYTES, Hdf5, is_hdf5
 from placewise.images import is_image_name

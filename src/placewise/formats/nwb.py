@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.formats._collect import Collector
+from placewise.formats._collect import Collector, located
 from placewise.formats._format import WrittenKeypoints
-from placewise.formats._hdf5 import is_file_of, last_part, located, nearest, reading, video_there
+from placewise.formats._hdf5 import is_file_of, last_part, nearest, reading, video_there
 from placewise.formats._losses import check_images, losses_of
 from placewise.formats._nwb import COUNTED, series_named, written
 from placewise.frames import frame_named

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.formats._collect import Collector
+from placewise.formats._collect import Collector, located
 from placewise.formats._format import KeypointFormat
-from placewise.formats._hdf5 import is_file_of, last_part, located, nearest, reading, video_there
+from placewise.formats._hdf5 import is_file_of, last_part, nearest, reading, video_there
 from placewise.formats._slp import Pairs
 from placewise.frames import frame_named
 from placewise.hdf5 import Hdf5, Hdf5Error

@@ -24,6 +24,16 @@ def normal(name: str) -> str:
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
+def is_absolute(name: str) -> bool:
+    r"""Whether a path begins at a root or with a drive, on any system.
+
+    Example:
+        >>> is_absolute("/home/me/a.png"), is_absolute(r"D:\mice\a.png"), is_absolute("left/a.png")
+        (True, True, False)
+    """
+    return name.replace("\\", "/").startswith("/") or bool(_DRIVE.match(name))
+
+
 def why_unsafe(name: str) -> str:
     r"""Why an image's name may not be opened below the folder of its labels; empty if it may.
 
