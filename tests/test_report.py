@@ -421,6 +421,17 @@ def test_curves_show_the_log(drawn: SimpleNamespace) -> None:
     steps, found = below.lines[0].get_data()
     assert steps.tolist() == list(range(10, 101, 10)) and np.allclose(found, 50 / steps)
     assert "best: 0.5 px at step 100" in below.get_title(loc="right")
+    equal = [{**line, "val_error_px": 5.0} if "val_error_px" in line else line for line in LOG]
+    assert "at step 100" in drawn.curves(equal).axes[1].get_title(loc="right"), "the one kept"
+
+
+@pytest.mark.parametrize(
+    ("size", "column"), [((30, 40), "grid"), ((30, 60), "grid wide"), ((30, 160), "grid widest")]
+)
+def test_wide_images_have_room_in_a_report(size: tuple[int, int], column: str) -> None:
+    image = np.zeros((*size, 3), np.uint8)
+    shown = parts.Photographs([("a", image), ("b", image)], "Image").html(iter(["data:"] * 2))
+    assert f'<div class="{column}">' in shown
 
 
 def test_the_smoothed_loss_is_a_running_mean() -> None:

@@ -111,13 +111,21 @@ def test_it_learns(squares: Path, tmp_path: Path) -> None:
     assert run.calibration()["factor"] > 0
 
 
-@pytest.mark.parametrize(("chooses", "step"), [(False, 6), (True, 2)])
+@pytest.mark.parametrize(
+    ("chooses", "found", "step"),
+    [(False, (1.0, 2.0, 3.0), 6), (True, (1.0, 2.0, 3.0), 2), (True, (0.0, 0.0, 1.0), 4)],
+)
 def test_validation_images_choose_only_where_the_task_says_so(
-    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chooses: bool, step: int
+    squares: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chooses: bool,
+    found: tuple[float, ...],
+    step: int,
 ) -> None:
-    """Scores that become worse: keypoints keep the last weights, as their radii need."""
+    """Keypoints keep the last weights, as their radii need; of equal scores the later is kept."""
     assert not Keypoints.chooses
-    scores = iter([1.0, 2.0, 3.0])
+    scores = iter(found)
     monkeypatch.setattr(Keypoints, "chooses", chooses)
     monkeypatch.setattr(Keypoints, "validate", lambda *_: Validation({}, next(scores), ""))
     run = trained(squares, tmp_path / "run", max_steps=6, val_interval=2)

@@ -243,4 +243,4 @@ def _one_by_one(collector: Collector, entries: list[_Entry]) -> None:
                 collector.mark(image, (0, kind, Visibility.ABSENT, math.nan, math.nan, math.nan))
                 lacking = True
     if lacking:
-        collector.assume("keypoints without a row on an image as absent there")
+        collector.assume("each keypoint absent on the images where it has no row")

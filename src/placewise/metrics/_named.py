@@ -221,7 +221,11 @@ SPOT_METRICS = (
         "by how many the count of a kind on an image is wrong, averaged over images and kinds",
     ),
     Metric(
-        "tolerance_px", "tolerance", "px", "farthest that a found spot is the labelled one", None
+        "tolerance_px",
+        "tolerance",
+        "px",
+        "largest distance at which a found spot counts as the labelled one",
+        None,
     ),
 )
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+
 from placewise import __version__
 from placewise.report import text
 from placewise.report.html import Html, element, joined, page, photograph_uris, png_uri, swatch
@@ -20,6 +22,9 @@ from placewise.wording import number, printable
 
 ROWS, LETTERS, NAMED = 300, 600, 84
 """Rows of a table, letters of a cell, and keypoints of a legend that a page shows at most."""
+
+PAIR, TRACE = 1.6, 3.5
+"""Width by height from which images are shown two to a row, and one to a row."""
 
 Card = tuple[str, Overlay]
 """(caption, image)."""
@@ -261,10 +266,15 @@ class Photographs(Part):
         return joined(
             [
                 element("h3", self.title) if self.title else Html(),
-                element("div", *shown, class_="grid"),
+                element("div", *shown, class_=self._columns()),
                 element("p", note, class_="muted") if missing else Html(),
             ]
         )
+
+    def _columns(self) -> str:
+        """Three images to a row, two where they are wide, one where they are traces."""
+        wide = np.median([image.shape[1] / image.shape[0] for _, image in self.cards])
+        return "grid" if wide < PAIR else "grid wide" if wide < TRACE else "grid widest"
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,8 @@ def curves(log: Rows, metric: Metric, theme: Theme = LIGHT, *, chooses: bool = T
     if len(found) and found.min() > 0 and found.max() > 8 * found.min():
         below.set_yscale("log")
     if len(found) and chooses:
-        best = int(found.argmax() if metric.better == "higher" else found.argmin())
+        least = -found if metric.better == "higher" else found
+        best = np.flatnonzero(least == least.min())[-1]  # of equal ones the last is kept
         below.plot(steps[best], found[best], "o", color=theme.third, markersize=7)
         words = (
             f"best: {metric.shown(float(found[best]) / metric.factor)} at step {int(steps[best]):,}"

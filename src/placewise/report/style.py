@@ -126,6 +126,8 @@ p, dd, li { max-width: 46rem; overflow-wrap: anywhere; }
   font-variant-numeric: tabular-nums; }
 .grid { display: grid; gap: 1.5rem 1.25rem; align-items: start; margin-top: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
+.grid.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 28rem), 1fr)); }
+.grid.widest { grid-template-columns: 1fr; }
 .plots { columns: 27rem; column-gap: 1.25rem; margin-top: 1rem; }
 .plots figure { margin-bottom: 2rem; }
 figure { margin: 0; break-inside: avoid; }
@@ -135,6 +137,9 @@ figcaption { margin-top: .375rem; overflow-wrap: anywhere; }
 .legend svg { width: 1em; height: 1em; vertical-align: -.125em; }
 .scroll { overflow-x: auto; }
 details { margin-top: .375rem; }
+.plots table { font-size: .8125rem; }
+.plots :is(th, td) { padding-right: .625rem; }
+.plots tbody th { white-space: nowrap; }
 summary { color: var(--muted); font-size: .875rem; cursor: pointer; }
 table { border-collapse: collapse; font-size: .9375rem; margin-top: .75rem; }
 caption { text-align: left; color: var(--muted); font-size: .875rem; padding-bottom: .375rem; }

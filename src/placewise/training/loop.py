@@ -312,7 +312,7 @@ class Trainer:
         self._log({**more, "step": self.step, **result.log})
         score = result.score if self.task.chooses else None
         score = float(-self.step) if score is None else score
-        if score < self.best:
+        if score <= self.best:  # of equal ones the later, which has learnt longer
             self._still_there()
             self.best = score
             self.run.checkpoints.save_best(_tensors(average=self.average), self._facts())

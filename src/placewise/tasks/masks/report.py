@@ -139,7 +139,7 @@ def class_table(scores: Scores) -> Table:
     caption = (
         "Each class over all images together, and Dice as mean ± standard deviation over images. "
         "Missed: images where the class is labelled and not found; invented: found and not "
-        "labelled; images where it is neither have no Dice."
+        "labelled; images where it is in neither have no Dice."
     )
     return Table(header, rows, range(1, len(header)), caption)
 

@@ -26,6 +26,7 @@ from placewise.metrics import (
 )
 from placewise.report.run import kind_of
 from placewise.tasks.masks.prediction import MaskPrediction
+from placewise.wording import number
 
 TOLERANCE = 2.0
 """Pixels up to which an edge pixel is near the other edge."""
@@ -219,6 +220,6 @@ def verdict(scores: Mapping[str, Any]) -> str:
     what = names[0] if len(names) == 1 else f"{len(names)} classes"
     mean = "" if len(names) == 1 else "mean "
     return (
-        f"On {images} the predicted masks of {what} have a {mean}Dice of {scores['dice']:.2f} with "
-        "the labelled ones."
+        f"On {images} the predicted masks of {what} have a {mean}Dice of "
+        f"{number(scores['dice'])} with the labelled ones."
     )

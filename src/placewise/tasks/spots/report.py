@@ -141,9 +141,9 @@ def _near_ends(scores: Scores) -> list[Part]:
         >>> near = {"seconds": 0.3, "labelled": 4, "found": 3, "missed": 1, "with_neighbour": 4,
         ...         "neighbour_found": 4, "lost": 1}
         >>> _near_ends({"near_ends": near})[0].text()
-        'Within 0.3 s of the ends of the recordings, 3 of 4 labelled spots are found; of the spots
-        nearest to them farther in, 4 of 4 are. 1 spot is missed though the one nearest to it
-        farther in is found: such a spot is lost to the end.'
+        'Within 0.3 s of the ends of the recordings, 3 of 4 labelled spots are found. Of the nearest
+        spots farther in, 4 of 4 are found. 1 spot near an end is missed although the nearest spot
+        farther in is found: the end is the likely cause.'
     """
     near = scores.get("near_ends")
     if not near:
@@ -153,17 +153,16 @@ def _near_ends(scores: Scores) -> list[Part]:
         return [Paragraph(f"{where}, no spot is labelled.")]
     lost = near["lost"]
     ended = (
-        f"{lost:,} {'spot is' if lost == 1 else 'spots are'} missed though the one nearest to "
-        f"{'it' if lost == 1 else 'them'} farther in is found: such a spot is lost to the end."
+        f"{lost:,} {'spot' if lost == 1 else 'spots'} near an end {'is' if lost == 1 else 'are'} "
+        "missed although the nearest spot farther in is found: the end is the likely cause."
         if lost
-        else "No spot is missed though the one nearest to it farther in is found: none is lost to "
-        "the ends."
+        else "No spot near an end is missed while the nearest spot farther in is found."
     )
     return [
         Paragraph(
-            f"{where}, {near['found']:,} of {near['labelled']:,} labelled spots are found; of the "
-            f"spots nearest to them farther in, {near['neighbour_found']:,} of "
-            f"{near['with_neighbour']:,} are. {ended}"
+            f"{where}, {near['found']:,} of {near['labelled']:,} labelled spots are found. Of the "
+            f"nearest spots farther in, {near['neighbour_found']:,} of {near['with_neighbour']:,} "
+            f"are found. {ended}"
         )
     ]
 
