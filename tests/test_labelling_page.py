@@ -224,7 +224,7 @@ def test_k_clicks_place_k_keypoints_and_one_key_shows_the_next_image(desk: Open)
     assert one.page.locator("#done").text_content() == "2 done, 4 left"
     one.press("Control+s")
     one.page.wait_for_function(
-        "() => document.getElementById('message').textContent.includes('written to points.csv')"
+        "() => document.getElementById('message').textContent.includes('Written to points.csv')"
     )
     assert len(read_dataset(one.folder).samples) == 2
     assert all(

@@ -106,8 +106,8 @@ def test_suggestions_that_are_all_unsure_stay_and_are_told(desk: Open) -> None:
         "() => document.getElementById('keypoints').textContent.includes('perhaps absent')"
     )
     one.press("Space")
-    told(one.page, "nothing accepted: 4 suggestions are not sure")
-    told(one.page, "nothing accepted", "live")
+    told(one.page, "Nothing accepted: 4 suggestions are not sure")
+    told(one.page, "Nothing accepted", "live")
     one.shown(1)
     assert one.points(0) == {}
 
@@ -175,3 +175,10 @@ def test_long_names_push_nothing_out_of_sight(browser: Any, tmp_path: Path, widt
             }"""
         )
         assert outside[0] > 60 and outside[1] == []
+
+
+def test_keypoints_with_capital_names_are_placed_without_a_message(desk: Open) -> None:
+    one = desk(("Nose", "Tail"))
+    one.click(20, 20)
+    told(one.page, "Nose placed", "live")
+    assert one.page.locator("#message").is_hidden(), "what is for screen readers alone"

@@ -19,7 +19,7 @@ export const ACTIONS = {
   clear: ["Remove the keypoint", labels.clear],
   undo: ["Undo", labels.undo],
   redo: ["Redo", labels.redo],
-  repeat: ["The last image's keypoints", labels.repeat],
+  repeat: ["Copy the last image's keypoints", labels.repeat],
   swap: ["Swap left and right", labels.swap],
   add: ["Another object", labels.add],
   removeObject: ["Remove the object", labels.removeObject],
@@ -93,7 +93,7 @@ async function save() {
   const answer = await ask("POST", "save");
   Object.assign(state.info, answer);
   tell("news");
-  labels.say(`written to ${answer.file}`);
+  labels.note(`Written to ${answer.file}`);
 }
 
 function stretch() {

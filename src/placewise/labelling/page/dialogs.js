@@ -93,19 +93,19 @@ function table() {
       make("button", { type: "button", title: "earlier", "aria-label": `${row.name} earlier`, disabled: i === 0, onclick: () => moved(i, -1) }, "↑"),
       make("button", { type: "button", title: "later", "aria-label": `${row.name} later`, disabled: i === rows.length - 1, onclick: () => moved(i, 1) }, "↓"),
       make("button", { type: "button", title: "remove", "aria-label": `remove ${row.name}`, onclick: () => removed(row) }, "✕"))));
-  const head = ["", "Name", "In a mirror", ""].map((word) => make("th", { scope: "col" }, word));
+  const head = ["", "Name", "Left–right partner", ""].map((word) => make("th", { scope: "col" }, word));
   return make("div", { className: "scroll" }, make("table", { className: "names" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)));
 }
 
 function partner(row) {
   const pair = symmetry.find((one) => one.includes(row));
   const other = pair?.find((one) => one !== row);
-  const select = make("select", { "aria-label": `what ${row.name} is in a mirror`, onchange: (event) => {
+  const select = make("select", { "aria-label": `left–right partner of ${row.name}`, onchange: (event) => {
     const chosen = rows[Number(event.target.value)];
     symmetry = symmetry.filter((one) => !one.includes(row) && !(chosen && one.includes(chosen)));
     if (chosen) symmetry.push([row, chosen]);
     drawKeypoints();
-  } }, make("option", { value: "-1" }, "itself"));
+  } }, make("option", { value: "-1" }, "none"));
   rows.forEach((one, i) => { if (one !== row) select.append(make("option", { value: String(i), selected: one === other, title: one.name }, middle(one.name))); });
   return select;
 }
@@ -126,7 +126,7 @@ function lines() {
   };
   const chips = skeleton.map((pair) => make("button", { type: "button", className: "chip", title: `remove the line ${pair[0].name} – ${pair[1].name}`,
     onclick: () => { skeleton = skeleton.filter((one) => one !== pair); drawKeypoints(); } }, `${middle(pair[0].name)} – ${middle(pair[1].name)} ✕`));
-  return make("fieldset", {}, make("legend", {}, "Lines between them (as you like)"),
+  return make("fieldset", {}, make("legend", {}, "Lines between them (optional)"),
     make("div", { className: "row wrap" }, ...chips),
     make("div", { className: "row joins" }, from, "–", to, make("button", { type: "button", onclick: join }, "Add line"),
       make("button", { type: "button", onclick: chain }, "Join in order")));
@@ -215,7 +215,7 @@ export function showTraining() {
   } }, "Start training");
   const words = done < 20 ? "With 20 images and more the suggestions become useful." : "You can go on labelling meanwhile; the suggestions appear by themselves.";
   const close = show("Train", make("p", {}, `A network learns from ${done === 1 ? "the image that is" : `the ${done} images that are`} done, and then suggests keypoints on all others. ${words}`),
-    make("p", {}, make("label", { htmlFor: "minutes" }, "How long "), minutes));
+    make("label", { htmlFor: "minutes", className: "above" }, "How long"), minutes);
   close.after(start);
   close.className = "";
   close.textContent = "Cancel";

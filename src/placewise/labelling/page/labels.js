@@ -15,8 +15,14 @@ export const names = () => state.definition?.names ?? [];
 export const objects = () => state.shown?.objects ?? [];
 export const known = (object, name) => objects()[object]?.points[name];
 
+// For screen readers.
 export function say(text) {
   tell({ said: text });
+}
+
+// The same, and shown to all.
+export function note(text) {
+  tell({ said: text, seen: true });
 }
 
 // A text that is too long loses its middle.
@@ -101,7 +107,7 @@ export function place(x, y, visibility = VISIBLE) {
   const { name } = chosen;
   if (!state.shown || state.busy) return;
   if (!name) {
-    say("All keypoints are placed; choose one to move it, or go on to the next image.");
+    note("All keypoints are placed; choose one to move it, or go on to the next image.");
     return;
   }
   const point = [visibility, ...inside(x, y)];
@@ -127,7 +133,7 @@ export function move(object, name, x, y) {
 
 export function hidden() {
   const at = target();
-  if (!at) return say("Choose a keypoint that is placed; Shift+click places one as hidden.");
+  if (!at) return note("Choose a keypoint that is placed; Shift+click places one as hidden.");
   const [visibility, x, y] = known(at.object, at.name);
   const next = visibility === HIDDEN ? VISIBLE : HIDDEN;
   edit(put(at.object, at.name, [next, x, y]));
@@ -136,10 +142,10 @@ export function hidden() {
 
 export function absent() {
   const { object, name } = chosen;
-  if (!name) return say("Choose the keypoint that is not on the image.");
+  if (!name) return note("Choose the keypoint that is not on the image.");
   if (many()) {
     if (objects().some((one) => name in one.points && one.points[name][0] > ABSENT)) {
-      return say(`There are ${name} on this image already.`);
+      return note(`There are ${name} on this image already.`);
     }
     edit((before) => [...before.filter((one) => !(name in one.points)), { points: { [name]: [ABSENT] } }]);
     const all = names();
@@ -153,7 +159,7 @@ export function absent() {
 
 export function clear() {
   const at = known(chosen.object, chosen.name) ? chosen : chosen.last;
-  if (!at?.name || !known(at.object, at.name)) return say("Nothing is chosen that could be removed.");
+  if (!at?.name || !known(at.object, at.name)) return note("Nothing is chosen that could be removed.");
   const { object, name } = at;
   if (many()) edit(without(objects()[object]));
   else edit(put(object, name, null));
@@ -209,7 +215,7 @@ export function along(step) {
 
 export function add() {
   if (state.definition.objects !== "several") {
-    return say("One object on an image; say in Keypoints… that there are several.");
+    return note("One object on an image; say in Keypoints… that there are several.");
   }
   const open = objects().findIndex((one) => !Object.keys(one.points).length);
   chosen.object = open < 0 ? objects().length : open;
@@ -219,7 +225,7 @@ export function add() {
 
 export function removeObject() {
   const { object } = chosen;
-  if (!objects()[object]) return say("There is no object to remove.");
+  if (!objects()[object]) return note("There is no object to remove.");
   edit(without(objects()[object]));
   chosen.object = Math.max(0, Math.min(object, objects().length - 1));
   chosen.last = null;
@@ -229,7 +235,7 @@ export function removeObject() {
 
 export function swap() {
   const pairs = state.definition.symmetry;
-  if (!pairs.length || many()) return say("There are no left and right keypoints; see Keypoints….");
+  if (!pairs.length || many()) return note("There are no left and right keypoints; see Keypoints….");
   const other = new Map(pairs.flatMap(([a, b]) => [[a, b], [b, a]]));
   const { object } = chosen;
   if (!objects()[object]) return;
@@ -237,12 +243,12 @@ export function swap() {
     Object.entries(objects()[object].points).map(([name, point]) => [other.get(name) ?? name, point]));
   edit((before) => before.map((one, i) => (i === object ? { ...one, points } : one)));
   advance();
-  say("left and right are swapped");
+  note("Left and right are swapped.");
 }
 
 // The last image's keypoints, where nothing is labelled yet.
 export function repeat() {
-  if (!chosen.former) return say("No image was labelled before this one.");
+  if (!chosen.former) return note("No image was labelled before this one.");
   const former = chosen.former;
   const fit = ([visibility, ...at]) => (at.length ? [visibility, ...inside(...at)] : [visibility]);
   edit((before) => {
@@ -256,7 +262,7 @@ export function repeat() {
   });
   chosen.object = many() ? objects().length : 0;
   advance();
-  say("the last image's keypoints; drag those that have moved");
+  note("The last image's keypoints; drag those that have moved");
 }
 
 // --- suggestions ---------------------------------------------------------------------------------
@@ -335,7 +341,7 @@ export async function accept() {
   if (!state.shown || state.busy) return;
   const held = state.shown;
   if (state.info.suggestions && !held.suggestion) {
-    say("Waiting for the suggestion.");
+    note("Waiting for the suggestion.");
     await suggestionOf(held);
   }
   if (held !== state.shown) return;
@@ -350,11 +356,12 @@ export async function accept() {
     advance();
     const left = names().filter((name) => !known(open, name));
     const list = left.length > 4 ? `${left.length} keypoints` : left.join(", ");
-    return say(`${found.length} accepted; ${list} left: place, or X if it is not there`);
+    const rest = left.length > 1 ? "are left: click the places, or press X for what is" : "is left: click the place, or press X if it is";
+    return note(`${found.length} accepted; ${list} ${rest} not there`);
   }
   if (!found.length && all.length && (open >= 0 || !objects().length)) {
     const count = all.length === 1 ? "1 suggestion is" : `${all.length} suggestions are`;
-    return say(`nothing accepted: ${count} not sure; place what is left, or go on to the next image`);
+    return note(`Nothing accepted: ${count} not sure; click their places, press X for what is not there, or go on to the next image`);
   }
   return next();
 }
@@ -385,14 +392,14 @@ export function next() {
   settle();
   if (state.at + 1 >= state.images.length) {
     const open = state.images.filter((image) => image.left && !image.lost).length;
-    return say(open ? `The last image; ${open} are not done.` : "All images are done.");
+    return note(open ? `The last image; ${open} are not done.` : "All images are done.");
   }
   return go(state.at + 1);
 }
 
 export function previous() {
   settle();
-  return state.at > 0 ? go(state.at - 1) : say("The first image.");
+  return state.at > 0 ? go(state.at - 1) : note("The first image.");
 }
 
 export function nextOpen() {
@@ -400,7 +407,7 @@ export function nextOpen() {
   const todo = (image) => image.left && !image.lost;
   const after = state.images.findIndex((image, i) => i > state.at && todo(image));
   const at = after < 0 ? state.images.findIndex(todo) : after;
-  return at < 0 ? say("All images are done.") : go(at);
+  return at < 0 ? note("All images are done.") : go(at);
 }
 
 async function back(what, none) {
@@ -409,7 +416,7 @@ async function back(what, none) {
     const any = await step(what);
     chosen.last = null;
     if (!many()) advance();
-    say(any ? `${what === "undo" ? "undone" : "done again"}` : none);
+    any ? say(what === "undo" ? "undone" : "done again") : note(none);
   } catch (error) {
     fail(error);
   }

@@ -14,7 +14,7 @@ const at = (id) => document.getElementById(id);
 listen((what) => {
   if (what.error) return panel.message(what.error, true, what.cause);
   if (what.over) return panel.over(what.over);
-  if (what.said) return panel.live(what.said);
+  if (what.said) return panel.live(what.said, what.seen);
   if (what === "image") {
     panel.over("image");
     panel.over("edit");

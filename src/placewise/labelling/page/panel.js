@@ -9,7 +9,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const TOOLS = ["undo", "redo", "hidden", "absent", "clear", "repeat", "swap", "add", "accept"];
 const WORDS = {
   undo: "Undo", redo: "Redo", hidden: "Hidden", absent: "Absent", clear: "Remove",
-  repeat: "Last image's", swap: "Left ↔ right", add: "New object", accept: "Accept",
+  repeat: "Copy last", swap: "Left ↔ right", add: "New object", accept: "Accept",
 };
 
 export function make(tag, values = {}, ...inside) {
@@ -104,11 +104,11 @@ function training() {
   const { training: now, suggestions } = state.info;
   const running = now?.state === "running";
   let text = "";
-  if (running) text = now.share === null ? "Training: begins…" : `Training: ${Math.floor(100 * now.share)} %`;
+  if (running) text = now.share === null ? "Training: starting…" : `Training: ${Math.floor(100 * now.share)} %`;
   else if (now?.state === "failed") text = `Training failed: ${now.error}`;
   else if (suggestions) {
     const { run: name, ready, total } = suggestions;
-    text = ready < total ? `${name}: predicts ${ready} of ${total}` : `Suggestions: ${name}`;
+    text = ready < total ? `Run ${name} predicts: ${ready} of ${total}` : `Suggestions of run ${name}`;
   }
   if (at("training").textContent !== text) at("training").textContent = text;
   at("training").title = text;
@@ -223,10 +223,10 @@ export function over(cause) {
 
 let spoken = 0;
 
-// For screen readers; shown as a message too where it tells why nothing happened.
-export function live(text) {
+// For screen readers; seen: shown as a message too, as where it says why nothing happened.
+export function live(text, seen) {
   clearTimeout(spoken);
   at("live").textContent = "";
   spoken = setTimeout(() => { at("live").textContent = text; }, 30);
-  if (/^[A-Z]|accepted|written|drag those/.test(text)) message(text);
+  if (seen) message(text);
 }
