@@ -182,3 +182,13 @@ def test_keypoints_with_capital_names_are_placed_without_a_message(desk: Open) -
     one.click(20, 20)
     told(one.page, "Nose placed", "live")
     assert one.page.locator("#message").is_hidden(), "what is for screen readers alone"
+
+
+def test_a_training_says_how_many_images_it_learns_from(desk: Open) -> None:
+    one = desk()
+    one.click(20, 20)
+    one.settled()
+    one.press("d")
+    one.shown(2)
+    one.page.locator("#train").click()
+    assert "the image that is labelled, also in part" in one.page.locator("#dialog").text_content()

@@ -23,6 +23,7 @@ from placewise.prediction.labelled import write_labelled
 from placewise.prediction.movement import Movement, read_tracks, write_deeplabcut, write_table
 from placewise.prediction.video import VideoOptions, predict_video
 from placewise.prediction.video_report import report_of
+from placewise.report.parts import Legend
 from placewise.training import TrainingSettings, train
 from videos import av
 
@@ -230,7 +231,10 @@ def test_animals_are_drawn_and_reported_with_their_numbers(folder: Path, tmp_pat
     assert len(index_of(tmp_path / "l.mp4")) == 12
     report = report_of(movement, movement, np.zeros(12), tmp_path, None, 0.5)
     assert ("animals followed", "2") in report.tiles
-    assert "animal 8" in report.html() and "animal 7" in report.text()
+    page = report.html()
+    assert "animal 8" in page and "animal 7" in report.text()
+    assert str(Legend(movement.names, by_shape=True).html(iter(()))) in page, "as they are drawn"
+    assert "--order worst" in report.text(), "how the worst frames are corrected"
 
 
 def test_rows_of_tracks_are_read_with_their_gaps(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class Suggester:
     def progress(self) -> tuple[int, int]:
         """Images that are predicted, and that will be."""
         with self._news:
-            return len(self._found), len(self._found.keys() | set(self._rest))
+            return len(self._found), len(self._images)
 
     def of(self, image: str, patience: float = 0.0) -> tuple[dict[str, Any] | None, bool]:
         """The suggestion for an image, None where there is none; and whether that is known yet.

@@ -78,6 +78,7 @@ def draw_frame(
     pixels: ImageArray,
     threshold: float,
     side: tuple[int, int] = SIDE,
+    crop: bool = False,
 ) -> Overlay:
     """(height, width, 3) a frame with its keypoints.
 
@@ -88,6 +89,7 @@ def draw_frame(
         pixels: of the frame.
         threshold: keypoints with a lower score are hollow.
         side: least and most pixels of the longer side.
+        crop: show only the surroundings of the keypoints.
     """
     if not tracks:
         nothing = np.full((1, len(movement.names), 2), np.nan)
@@ -102,5 +104,6 @@ def draw_frame(
         threshold=threshold,
         skeleton=movement.skeleton,
         side=side,
+        crop=crop,
         identities=[track.identity or 0 for track in tracks] if movement.followed else None,
     )

@@ -15,6 +15,7 @@ from placewise.prediction.labelled import draw_frame
 from placewise.prediction.movement import Movement, facts_of
 from placewise.report.movement import SHOWN, movement_curves
 from placewise.report.parts import (
+    Bullets,
     Card,
     Figure,
     Legend,
@@ -116,10 +117,16 @@ def _frames_section(seen: Movement, doubts: FloatArray, threshold: float) -> Sec
     cards: dict[int, Card] = {}
     for at in sorted(chosen):  # in the order of the file, which is the fastest
         tracks = [track for track in seen.tracks if track.start <= at < track.stop]
-        drawn = draw_frame(seen, at, tracks, seen.pixels(at), threshold, CARD)
+        drawn = draw_frame(seen, at, tracks, seen.pixels(at), threshold, CARD, crop=True)
         cards[at] = (_caption(seen, at, tracks, threshold), drawn)
     shown = [cards[at] for at in chosen]
-    parts = [Photographs(shown, "A frame with its keypoints"), Legend(seen.names)]
+    said = (
+        "The frames of which the network is least sure, cut to the surroundings of the keypoints. "
+        "Below each are the keypoints that are not sure or move far. A hollow mark has a score "
+        f"below {threshold:g}."
+    )
+    alt = "The part of a frame about its keypoints"
+    parts = [Paragraph(said), Legend(seen.names, seen.followed), Photographs(shown, alt)]
     return Section("Frames that need a look", parts, console=False)
 
 
@@ -149,11 +156,13 @@ def command(seen: Movement, out: Path) -> str:
 
 
 def _next_section(seen: Movement, out: Path) -> Section:
-    words = (
-        "Take these frames out into the folder that you labelled (here: my_folder), label them "
-        "with placewise label my_folder, and train again on all of it: "
-    )
-    return Section("Correct the worst frames", [Paragraph(words + command(seen, out))])
+    steps = [
+        f"Take them out, into the folder that you labelled (here: my_folder): {command(seen, out)}",
+        "Correct what the run (here: my_run) suggests on them: placewise label my_folder --run "
+        "my_run --order worst",
+        "Train again on all of it: placewise train my_folder --out my_run_2",
+    ]
+    return Section("Correct the worst frames", [Bullets(steps)])
 
 
 def _curves_section(written: Movement, tracks: Sequence[Track], threshold: float) -> Section:

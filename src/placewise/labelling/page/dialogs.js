@@ -201,7 +201,8 @@ export function showImages() {
 }
 
 export function showTraining() {
-  const { done } = state.info;
+  const all = state.definition?.names.length ?? 1;
+  const labelled = state.images.filter((image) => !image.lost && image.left >= 0 && image.left < all).length;
   const minutes = make("select", { id: "minutes" }, ...[[2, "2 minutes"], [5, "5 minutes"], [15, "15 minutes"], [60, "1 hour"]]
     .map(([value, text]) => make("option", { value: String(value) }, text)));
   const start = make("button", { className: "main", onclick: async () => {
@@ -213,8 +214,8 @@ export function showTraining() {
       fail(error);
     }
   } }, "Start training");
-  const words = done < 20 ? "With 20 images and more the suggestions become useful." : "You can go on labelling meanwhile; the suggestions appear by themselves.";
-  const close = show("Train", make("p", {}, `A network learns from ${done === 1 ? "the image that is" : `the ${done} images that are`} done, and then suggests keypoints on all others. ${words}`),
+  const words = labelled < 20 ? "With 20 images and more the suggestions become useful." : "You can go on labelling meanwhile; the suggestions appear by themselves.";
+  const close = show("Train", make("p", {}, `A network learns from the ${labelled === 1 ? "image that is" : `${labelled} images that are`} labelled, also in part, and then suggests keypoints on all others. ${words}`),
     make("label", { htmlFor: "minutes", className: "above" }, "How long"), minutes);
   close.after(start);
   close.className = "";
