@@ -185,9 +185,8 @@ def test_keypoints_with_capital_names_are_placed_without_a_message(desk: Open) -
 
 
 def test_a_training_says_how_many_images_it_learns_from(desk: Open) -> None:
-    one = desk()
+    one = desk(("white", "red"), objects="many")
     one.click(20, 20)
-    one.settled()
     one.press("d")
     one.shown(2)
     one.page.locator("#train").click()

@@ -230,6 +230,7 @@ class Api:
         return {
             "count": session.count,
             "done": done,
+            "labelled": len(names),
             "total": len(self._ids) - len(away),
             "undo": undo,
             "redo": redo,
@@ -307,7 +308,7 @@ class Api:
 
     def _counts(self) -> dict[str, Any]:
         state = self._state()
-        return {key: state[key] for key in ("count", "done", "undo", "redo", "saved")}
+        return {key: state[key] for key in ("count", "done", "labelled", "undo", "redo", "saved")}
 
     # --- all of them ---------------------------------------------------------------------------
 

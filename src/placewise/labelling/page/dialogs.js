@@ -201,8 +201,7 @@ export function showImages() {
 }
 
 export function showTraining() {
-  const all = state.definition?.names.length ?? 1;
-  const labelled = state.images.filter((image) => !image.lost && image.left >= 0 && image.left < all).length;
+  const { labelled } = state.info;
   const minutes = make("select", { id: "minutes" }, ...[[2, "2 minutes"], [5, "5 minutes"], [15, "15 minutes"], [60, "1 hour"]]
     .map(([value, text]) => make("option", { value: String(value) }, text)));
   const start = make("button", { className: "main", onclick: async () => {

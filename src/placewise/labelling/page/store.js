@@ -209,7 +209,7 @@ async function renew(held) {
 }
 
 function counts(answer) {
-  for (const key of ["count", "done", "undo", "redo", "saved"]) {
+  for (const key of ["count", "done", "labelled", "undo", "redo", "saved"]) {
     if (key in answer) state.info[key] = answer[key];
   }
 }
