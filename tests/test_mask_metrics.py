@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from placewise.metrics import (
+    BORDER_EDGES,
     THIN,
     MaskCounts,
     best_threshold,
@@ -269,3 +270,18 @@ def test_what_thinning_wears_away_altogether_keeps_its_middle() -> None:
     assert not skeleton(mask).any(), "the library keeps something: the case is no longer one"
     assert cldice(counted(mask, mask)) == 1.0
     assert cldice(counted(mask, np.zeros_like(mask))) == 0.0
+
+
+def test_a_band_without_the_skeleton_of_a_mask_says_nothing_of_it() -> None:
+    """The object is cut by the border: what is compared lies farther in, and nothing is wrong."""
+    pytest.importorskip("skimage")
+    truth, found = np.zeros((80, 80), bool), np.zeros((80, 80), bool)
+    truth[30:50, :24] = True
+    found[30:50, :23] = True
+    found[38:42, :3] = False  # so that the skeletons end elsewhere
+    fit = counted(truth, found)
+    bands = range(len(BORDER_EDGES) - 1)
+    unknown = [b for b in bands if fit.of("truth", b) and not fit.of("line_truth", b)]
+    assert unknown, "a band that the object crosses and its skeleton does not"
+    assert [cldice(fit, band) for band in unknown] == [None] * len(unknown)
+    assert cldice(fit) is not None and dice(fit, unknown[0]) is not None

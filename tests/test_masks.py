@@ -249,6 +249,24 @@ def test_check_finds_what_is_ignored_and_what_is_empty(folder: Path) -> None:
     assert found.cards(dataset)
 
 
+def test_check_asks_whether_numbers_are_objects(tmp_path: Path) -> None:
+    """Few numbers in a folder that is not called instances are read as classes."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for number in range(6):
+        mask = np.zeros((40, 60), np.uint8)
+        for k in range(3):
+            mask[10 + number : 20 + number, 4 + 20 * k : 14 + 20 * k] = k + 1
+        Image.fromarray(mask * 60).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    dataset = read_dataset(tmp_path)
+    assert "--task instances" in str(task_of(dataset).check(dataset))
+    (tmp_path / "classes.txt").write_text("left\nmiddle\nright\n", encoding="utf-8")
+    dataset = read_dataset(tmp_path)
+    assert dataset.names == ("left", "middle", "right")
+    assert "--task instances" not in str(task_of(dataset).check(dataset))
+
+
 def test_items_move_with_what_a_comparison_does(folder: Path, run: Path) -> None:
     dataset, model = read_dataset(folder), load_model(run)
     items = task_of(dataset).items(model, dataset, dataset.samples[:3])

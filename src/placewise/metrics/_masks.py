@@ -336,15 +336,25 @@ def iou(fit: MaskCounts, bin: int | None = None) -> float | None:
 def cldice(fit: MaskCounts, bin: int | None = None) -> float | None:
     """Harmonic mean of the shares of each skeleton that lie in the other mask (Shit et al. 2021).
 
-    0 where one mask is empty, None where both are.
+    0 where one mask is empty. None where both are, and in a band through which a mask runs, but
+    not its skeleton: nothing is known there.
 
     Example:
         >>> cldice(counted(np.array([1, 1, 1, 0], bool), np.array([0, 1, 0, 0], bool)))
         1.0
     """
+    if _unknown(fit, "line", bin):
+        return None
     precision = _ratio(fit.of("line_found_hit", bin), fit.of("line_found", bin))
     recall = _ratio(fit.of("line_truth_hit", bin), fit.of("line_truth", bin))
     return _harmonic(precision, recall)
+
+
+def _unknown(fit: MaskCounts, part: str, bin: int | None) -> bool:
+    """Whether a band holds pixels of a mask, but not the part of it that is compared."""
+    return bin is not None and any(
+        fit.of(one, bin) and not fit.of(f"{part}_{one}", bin) for one in ("truth", "found")
+    )
 
 
 def nsd(fit: MaskCounts, bin: int | None = None) -> float | None:
@@ -361,12 +371,15 @@ def nsd(fit: MaskCounts, bin: int | None = None) -> float | None:
 def boundary_f1(fit: MaskCounts, bin: int | None = None) -> float | None:
     """Harmonic mean of the shares of each edge within the tolerance of the other.
 
-    0 where one mask is empty, None where both are.
+    0 where one mask is empty. None where both are, and in a band that holds a mask, but no edge of
+    it: nothing is known there.
 
     Example:
         >>> boundary_f1(counted(np.array([1, 0, 0], bool), np.array([0, 0, 1], bool)))
         1.0
     """
+    if _unknown(fit, "edge", bin):
+        return None
     precision = _ratio(fit.of("edge_found_near", bin), fit.of("edge_found", bin))
     recall = _ratio(fit.of("edge_truth_near", bin), fit.of("edge_truth", bin))
     return _harmonic(precision, recall)

@@ -185,6 +185,10 @@ class InstanceFindings(Findings):
             copies,
         ]
 
+    def tiles(self) -> list[tuple[str, str]]:
+        """The numbers on top of the page."""
+        return [*super().tiles(), ("objects", f"{sum(self.facts.counts):,}")]
+
     def cards(self, dataset: InstanceDataset) -> list[Card]:
         """Images with outlines, from all over the set."""
         found: list[Card] = []

@@ -37,6 +37,9 @@ RARE = 0.002
 SHOWN = 12
 """Images on the sheet."""
 
+WHOLE = 1.1
+"""Connected pieces of a class on an image, below which it may be one object."""
+
 THINNEST = 2.0
 """Pixels of the network below which a thing is lost."""
 
@@ -158,6 +161,10 @@ class MaskFindings(Findings):
             copies,
         ]
 
+    def tiles(self) -> list[tuple[str, str]]:
+        """The numbers on top of the page."""
+        return [*super().tiles(), ("classes", f"{len(self.facts.by_class):,}")]
+
     def cards(self, dataset: MaskDataset) -> list[Card]:
         """Images with their outlines, from all over the set."""
         found: list[Card] = []
@@ -205,7 +212,7 @@ def look(dataset: MaskDataset, scale: float, seed: int, progress: Progress | Non
         progress: called with (done, total).
     """
     facts = gather(dataset, scale, seed, progress)
-    rules = (set_advice, _unreadable, _lost, _few, _rare, _thin, _empty, _ignored)
+    rules = (set_advice, _unreadable, _lost, _objects, _few, _rare, _thin, _empty, _ignored)
     found = [advice for rule in rules for advice in rule(facts)]
     what = f"{many(facts.images, 'image')}, {many(len(facts.by_class), 'class', 'classes')}"
     return MaskFindings(*concluded(found, what), facts)
@@ -233,6 +240,19 @@ def _lost(facts: MaskFacts) -> Iterator[Advice]:
             Weight.HARMS,
             f"No training image shows {listed(lost)}: it cannot be learnt. Add images, or take the "
             "class out.",
+        )
+
+
+def _objects(facts: MaskFacts) -> Iterator[Advice]:
+    """Numbers without names, of which each is one piece on an image: perhaps of objects."""
+    classes = facts.by_class
+    nameless = all(one.name == f"class {k}" for k, one in enumerate(classes, 1))
+    if len(classes) > 2 and nameless and all(0 < one.pieces < WHOLE for one in classes):
+        yield (
+            Weight.HARMS,
+            f"Each of the {len(classes)} classes is one connected piece on an image. If the "
+            "numbers tell objects apart (cell 1, cell 2, …), say --task instances here and in "
+            "training; if they are classes, name them in classes.txt.",
         )
 
 

@@ -95,6 +95,15 @@ class PoseFindings(Findings):
             ("images with identities", f"{self.facts.tracked:,}"),
         ]
 
+    def tiles(self) -> list[tuple[str, str]]:
+        """The numbers on top of the page."""
+        facts = self.facts
+        return [
+            *super().tiles(),
+            ("animals", f"{facts.animals:,}"),
+            ("labelled keypoints", f"{facts.labels:,}"),
+        ]
+
     def cards(self, dataset: Any) -> list[Card]:
         """Images for the sheet and the page: overlapping animals first."""
         return _cards(dataset, self.facts)

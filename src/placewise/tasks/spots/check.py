@@ -244,7 +244,7 @@ def _mistakes(facts: SpotFacts) -> Iterator[Advice]:
         yield (
             Weight.HARMS,
             f"Two spots of a kind lie at nearly the same place ({many(len(said), 'image')}): "
-            f"{listed(said)}. If they are one, delete the other: it will count as missed.",
+            f"{listed(said)}. If they are one, delete one label: it would always count as missed.",
         )
 
 
