@@ -145,7 +145,7 @@ def test_a_plan_of_toml_is_that_of_python(tmp_path: Path):
     ("changes", "says"),
     [
         ({"seed": 3}, "there is no setting seed"),
-        ({"arms": TWO[:1]}, "must be of 2 or more"),
+        ({"arms": TWO[:1]}, "a comparison needs at least 2"),
         ({"arms": [TWO[0], TWO[0]]}, "two arms are named flat"),
         ({"arms": [TWO[0], {**TWO[1], "sigma": 2}]}, r"arms\.1\.sigma"),
         ({"arms": [TWO[0], {**TWO[1], "name": "../up"}]}, r"arms\.1\.name"),

@@ -20,7 +20,7 @@ from PIL import Image
 from placewise import report
 from placewise.errors import ImageError, SettingsError
 from placewise.geometry import ratio_of, rescale
-from placewise.metrics import KEYPOINT_METRICS, score_table
+from placewise.metrics import KEYPOINT_METRICS, Metric, score_table
 from placewise.report import parts, run
 from placewise.report.drawing import (
     as_rgb,
@@ -423,6 +423,13 @@ def test_curves_show_the_log(drawn: SimpleNamespace) -> None:
     assert "best: 0.5 px at step 100" in below.get_title(loc="right")
     equal = [{**line, "val_error_px": 5.0} if "val_error_px" in line else line for line in LOG]
     assert "at step 100" in drawn.curves(equal).axes[1].get_title(loc="right"), "the one kept"
+
+
+@pytest.mark.usefixtures("drawn")
+def test_no_share_above_all_is_on_an_axis() -> None:
+    log = [{"step": step, "f1": 1.0} for step in (10, 20)]
+    figure: Any = run.curves(log, Metric("f1", "F1", "%", "", "higher"))
+    assert figure.axes[1].get_ylim()[1] < 101
 
 
 @pytest.mark.parametrize(

@@ -171,8 +171,15 @@ def make_plan(**values: Any) -> Plan:
         >>> make_plan(data="digits", arms=[{"name": "a", "head": "flatten"}])
         Traceback (most recent call last):
         ...
-        placewise.errors.SettingsError: arms: got ...; it must be of 2 or more
+        placewise.errors.SettingsError: got 1 arm (a); a comparison needs at least 2...
     """
+    arms = values.get("arms")
+    if isinstance(arms, list | tuple) and len(arms) == 1 and isinstance(arms[0], dict):
+        raise SettingsError(
+            f"got 1 arm ({arms[0].get('name', '?')}); a comparison needs at least 2: name several "
+            "heads (--heads a,b), or write a plan with several [[arms]], which may differ in their "
+            "settings"
+        )
     plan = validated(Plan, values)
     names = [arm.name for arm in plan.arms]
     twice = sorted({name for name in names if names.count(name) > 1})

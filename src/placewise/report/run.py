@@ -161,6 +161,8 @@ def curves(log: Rows, metric: Metric, theme: Theme = LIGHT, *, chooses: bool = T
     below.set_xlabel("step")
     if len(found) and found.min() > 0 and found.max() > 8 * found.min():
         below.set_yscale("log")
+    if metric.unit == "%":
+        below.set_ylim(top=min(below.get_ylim()[1], 100.5))
     if len(found) and chooses:
         least = -found if metric.better == "higher" else found
         best = np.flatnonzero(least == least.min())[-1]  # of equal ones the last is kept
