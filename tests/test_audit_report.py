@@ -282,3 +282,12 @@ def test_a_browser_shows_the_page_at_any_width(
     folded.locator("summary").click()
     assert folded.locator("table").is_visible()
     context.close()
+
+
+def test_a_logarithmic_axis_has_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "png", lambda figure: figure)
+    figure: Any = layers.depth_curves(["a", "b"], [("corner", [3.2, 52.0])], "best over")
+    figure.canvas.draw()
+    said = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both")]
+    assert {"5", "10", "20"} <= set(said)
+    assert not any("times" in word for word in said)

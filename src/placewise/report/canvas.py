@@ -91,14 +91,19 @@ def png(figure: Figure) -> bytes:
 
 
 def plain_ticks(axes: Axes) -> None:
+    """Ticks of both axes as plain numbers."""
+    plain_axis(axes.xaxis)
+    plain_axis(axes.yaxis)
+
+
+def plain_axis(axis: Axis) -> None:
     """Ticks as plain numbers, on a logarithmic axis at 1, 2 and 5."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        if scale == "log":
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-            axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    if axis.get_scale() == "log":
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def whole_ticks(axis: Axis) -> None:

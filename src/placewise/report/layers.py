@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from placewise.geometry import FloatArray
-from placewise.report.canvas import canvas, png, whole_ticks
+from placewise.report.canvas import canvas, plain_axis, png, whole_ticks
 from placewise.report.spoken import said
 from placewise.report.style import LIGHT, Theme
 from placewise.wording import printable
@@ -205,7 +205,7 @@ def _log_if_wide(axes: Axes, values: FloatArray) -> None:
     known = values[np.isfinite(values)]
     if len(known) and known.min() > 0 and known.max() > 8 * known.min():
         axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    plain_axis(axes.yaxis)
 
 
 def _name_some(axes: Axes, names: Sequence[str]) -> None:
