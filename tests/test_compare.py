@@ -875,6 +875,9 @@ def test_verdicts(
     words = {"better": "is better", "worse": "is worse", "equal": "is practically equal"}
     assert f"{words.get(verdict, 'do not distinguish')} " in page
     assert "<b>" not in page and "&lt;b&gt;" in page
+    assert "Thick line: the two-way interval" in page
+    few = replace(compared, results={**whole, "comparisons": [{**one, "two_way_interval": None}]})
+    assert "Thick line" not in compare_report(few, "few").html(), "no such line is drawn"
     if verdict in ("better", "worse"):
         low, high = sorted(abs(100 * end) for end in one["two_way_interval"])
         assert f"{abs(100 * one['difference']):.2f} [{low:.2f}, {high:.2f}] points" in page

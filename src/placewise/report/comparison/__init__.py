@@ -91,9 +91,16 @@ def _differences(compared: Compared) -> list[Part]:
     header, rows = comparison_rows(compared)
     metric = compared.metric
     small = metric.difference(compared.results["rope"], signed=False)
+    both = any(one["two_way_interval"] for one in compared.results["comparisons"])
+    lines = (
+        "Thick line: the two-way interval, for other seeds and other test items. Thin lines: "
+        "intervals for other seeds alone."
+        if both
+        else "Lines: intervals for other seeds, with these test items; seeds or items are too few "
+        "for the two-way interval."
+    )
     caption = (
-        "Each arm compared with the reference. Thick line: the two-way interval, for other seeds "
-        "and other test items. Thin lines: intervals for other seeds alone. Grey dots: the seeds. "
+        f"Each arm compared with the reference. {lines} Grey dots: the seeds. "
         f"Grey band: differences within {small} {metric.difference_unit} of 0, too small to matter."
     )
     reached = f"{metric.heading} of each seed (dots), their mean (diamond) and its 95 % interval."
