@@ -1223,9 +1223,10 @@ def labelling_queue(found: dict) -> str:
                 one["seed"],
                 percent(one["within_5_px"]),
                 one["error_20_px"],
-                one["error_40_by_queue_px"],
-                one.get("error_40_by_kmeans_px", "–"),
-                one["error_40_at_random_px"],
+                *(
+                    one.get(f"error_40_{by}_px", "–")
+                    for by in ("by_queue", "by_kmeans", "at_random")
+                ),
             ]
             for one in content["trials"]
         ]
@@ -1237,7 +1238,10 @@ def labelling_queue(found: dict) -> str:
                 said.append(f"{of} gains {fmean(gains):+.2f} ± {error:.2f} px over random images")
         more = f" {'; '.join(said)} (standard error)." if said else ""
         header = ["seed", "within 5 px", "20 images, px", "queue", "k-means", "random"]
-        parts.append(f"{name}:{more}\n\n" + table(header, rows))
+        length = next(
+            f"{content[unit]:g} {unit}" for unit in ("steps", "minutes") if unit in content
+        )
+        parts.append(f"{name}, trained for {length}:{more}\n\n" + table(header, rows))
     return "\n\n".join(parts)
 
 
