@@ -157,14 +157,16 @@ class Table(Part):
         return f"{shown}\n{printable(self.caption)}" if self.caption else shown
 
 
-def settings_table(settings: Mapping[str, Any], caption: str = "", title: str = "") -> Table:
+def settings_table(
+    settings: Mapping[str, Any], caption: str = "", title: str = "", folded: str = ""
+) -> Table:
     """A nested mapping as rows of dotted names and values.
 
     Example:
         >>> settings_table({"a": {"b": True}}).rows
         [('a.b', 'yes')]
     """
-    return Table(["", ""], list(_flat(settings)), caption=caption, title=title)
+    return Table(["", ""], list(_flat(settings)), caption=caption, title=title, folded=folded)
 
 
 @dataclass(frozen=True)

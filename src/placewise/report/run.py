@@ -122,7 +122,7 @@ def making_section(
         note = "Two runs with the same fingerprint used the same images and labels."
         parts.append(settings_table(facts, note))
     if settings:
-        parts.append(settings_table(settings, title="Settings"))
+        parts.append(settings_table(settings, title="Settings", folded="Show all settings"))
     if versions:
         parts.append(settings_table(versions, title="Versions"))
     nothing = [Paragraph("Nothing was recorded.", muted=True)]
