@@ -599,6 +599,54 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         assert stopped.value.code == code
 
 
+WAVES = """
+import torch
+from torch import nn
+
+class Waves(nn.Module):  # takes (batch, samples)
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv1d(1, 2, 5, stride=2, padding=2)
+
+    def forward(self, waves, gain=None):
+        return self.c(waves[:, None]) * (1.0 if gain is None else gain[:, None, None])
+
+class Last(nn.Sequential):  # takes (batch, height, width, channels)
+    def forward(self, images):
+        return super().forward(images.permute(0, 3, 1, 2))
+
+net, last = Waves(), Last(nn.Conv2d(3, 2, 3, padding=1))
+both, wide = (torch.rand(1, 401), torch.ones(1)), torch.rand(1, 12, 20, 3)
+gains = torch.rand(2, 401), torch.ones(2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("net --axes 1 --size 401 --in-channels 1", "network(images)  # images: (batch, 401)"),
+        ("net --axes 1 --input both", "network(*args, **kwargs)  # as in the example; the images"),
+        ("net --axes 1 --input gains", "the images: (batch, 401)"),
+        ("last --input wide", "network(images)  # images: (batch, 12, 20, 3)"),
+    ],
+)
+def test_networks_are_fed_as_the_audit_feeds_them(tmp_path: Path, capsys, given: str, line: str):
+    file = tmp_path / "mine.py"
+    file.write_text(WAVES)
+    name, *options = [f"{file}:{x}" if x in ("both", "gains", "wide") else x for x in given.split()]
+    target, out = [f"{file}:{name}", *options], str(tmp_path / "out")
+    main(["mend", *target, "--padding", "symmetric", "--out", out])
+    told = capsys.readouterr().out
+    assert "the output changes by" in told and "not measured" not in told and line in told
+    assert ("example=example" in told) == ("--input" in options)
+    main(["mend", *target, "--recommend", "max_over_corner<1.1"])
+    assert "the output changes by" in capsys.readouterr().out
+    program = torch.export.load(tmp_path / "out" / "mended.pt2").module()
+    shape = (3, 12, 20, 3) if name == "last" else (3, 401)
+    if "both" not in given and "gains" not in given:
+        assert len(program(torch.rand(shape))) == 3
+
+
 def test_both_audits_stand_side_by_side():
     mended = mend(small(), (1, 32, 32), padding="symmetric", blur=True)
     assert isinstance(mended, Mended)

@@ -94,6 +94,7 @@ class Audit:
         against: an earlier audit that this one is compared with.
         unmeasured: why nothing was measured though it was asked for.
         before: the same audit before anything was measured, whose figures are not drawn again.
+        inputs: how images are given to the network; None: as one batch (N, channels, *space).
 
     Example:
         >>> found = audit(nn.Conv2d(3, 4, 3, padding=1), (3, 16, 16), measure=False)
@@ -112,6 +113,7 @@ class Audit:
     against: Baseline | None = None
     unmeasured: str = ""
     before: Audit | None = None
+    inputs: Inputs | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -307,6 +309,7 @@ def audit(
         seed=seed,
         against=against,
         unmeasured=unmeasured,
+        inputs=inputs,
     )
     if found.counted is None and not measure:
         raise CaptureError(found.why)

@@ -164,6 +164,7 @@ def mend(
     in_channels: int | None = None,
     data: Path | None = None,
     axes: int | None = None,
+    input: str | None = None,
     out: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -190,8 +191,10 @@ def mend(
         size: sides of the image, e.g. 224 or 240x320 (height x width).
         in_channels: channels of the image; by default those of the first convolution.
         data: image or folder of images on which outputs are compared; by default noise.
-        axes: of space: 1 for signals, 2 for images, 3 for volumes; by default those of the first
-            convolution.
+        axes: of space: 1 for signals, 2 for images, 3 for volumes; by default those of --input or
+            of the first convolution.
+        input: an example of what the network takes, if that is not one batch of images; as for
+            audit.
         out: folder for mend.json, the copy as a program (mended.pt2) and its weights
             (mended.safetensors); by default nothing is written.
         quiet: print nothing.
@@ -213,8 +216,10 @@ def mend(
     if out is not None:
         claim_folder(out, remedies.RESULT)
     sides = parse_size(size)
-    network = find_target(target, size=sides, in_channels=in_channels, axes=axes, notice=say)
-    model, shape, name = network.model, network.shape, network.name
+    network = find_target(
+        target, size=sides, in_channels=in_channels, axes=axes, example=input, notice=say
+    )
+    model, shape, name, example = network.model, network.shape, network.name, network.example
     if not isinstance(model, nn.Module):
         raise SettingsError(
             f"{target} is an exported program, whose layers cannot be replaced; give the network "
@@ -226,12 +231,21 @@ def mend(
         with Display("images", quiet) as progress:
             images = read_images(data, shape, network.mean, network.std, progress=progress)
     if recommend:
-        found = remedies.recommend(model, shape, recommend, name=name, images=images)
+        found = remedies.recommend(
+            model, shape, recommend, example=example, name=name, images=images
+        )
         say(f"{found.table()}\n")
         made = found.best
     else:
         made = remedies.mend(
-            model, shape, padding=padding, blur=blur, align=align, name=name, images=images
+            model,
+            shape,
+            example=example,
+            padding=padding,
+            blur=blur,
+            align=align,
+            name=name,
+            images=images,
         )
     if made is None:
         raise SystemExit(1)

@@ -121,6 +121,11 @@ class Inputs:
         return isinstance(own, Tensor) and not own.is_floating_point()
 
     @property
+    def read(self) -> bool:
+        """Whether they were read off an example; else the image is all that is known of."""
+        return isinstance(self.leaves[self.image], Tensor)
+
+    @property
     def said(self) -> str:
         """What was taken for the image, in a sentence; empty if that is all and as always."""
         own, order = self.leaves[self.image], ORDERS[self.channels]
@@ -240,14 +245,14 @@ class _Whole(nn.Module):
         self.network = network
 
 
-def feed(model: nn.Module, inputs: Inputs) -> nn.Module:
+def feed(model: nn.Module, inputs: Inputs | None) -> nn.Module:
     """A network that takes one image, and gives it to another with constants for the rest.
 
     It has the submodules, parameters and names of the other, and shares them with it.
 
     Args:
         model: any network; it is left unchanged.
-        inputs: what it takes.
+        inputs: what it takes; None if that is one image.
 
     Example:
         >>> class Shifted(nn.Module):
@@ -257,6 +262,8 @@ def feed(model: nn.Module, inputs: Inputs) -> nn.Module:
         >>> one(torch.zeros(1, 1, 2)).tolist()
         [[[3.0, 3.0]]]
     """
+    if inputs is None:
+        return model
     model = uncompiled(model)
     if isinstance(model, torch.jit.ScriptModule):
         made: nn.Module = _Whole(model)

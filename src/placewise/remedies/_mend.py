@@ -17,7 +17,7 @@ from placewise.auditing.advice import Trial
 from placewise.checkpoint import load, save
 from placewise.errors import CaptureError, CheckpointError, SettingsError
 from placewise.files import claim_folder, write_bytes, write_json
-from placewise.graph import Graph, Node
+from placewise.graph import Graph, Node, feed
 from placewise.ops import Along
 from placewise.paddings import PADDINGS
 from placewise.remedies._effect import Effect, effect_of, probes
@@ -156,15 +156,15 @@ class Mended:
             (folder / WEIGHTS).unlink(missing_ok=True)
         else:
             self._save_weights(folder / WEIGHTS, tensors)
-        program, batches = "", False
+        program, batches, inputs = "", False, self.before.inputs
         try:
-            data, batches = program_of(self.model, self.after.shape)
+            data, batches = program_of(self.model, self.after.shape, inputs)
             write_bytes(folder / PROGRAM, data)
         except NotExported as error:
             (folder / PROGRAM).unlink(missing_ok=True)
             program = str(error)
         shapes = self.before.shape, self.after.shape
-        load = how_to_load(self.remedy, self.before.name, *shapes, batches=batches)
+        load = how_to_load(self.remedy, self.before.name, *shapes, batches=batches, inputs=inputs)
         if program:
             load |= {"program": [], "no_program": program}
         if weights:
@@ -174,7 +174,8 @@ class Mended:
 
     def _save_weights(self, file: Path, tensors: dict[str, Tensor]) -> None:
         if self.exchanged:
-            tensors[marker(self.remedy, self.before.shape)] = torch.zeros(1)
+            mark = marker(self.remedy, self.before.shape, self.before.inputs)
+            tensors[mark] = torch.zeros(1)
         facts = {
             "network": self.before.name,
             **vars(self.remedy),
@@ -212,9 +213,10 @@ class Mended:
 
 def mend(
     model: nn.Module,
-    shape: Sequence[int],
+    shape: Sequence[int] | None = None,
     *,
     in_channels: int | None = None,
+    example: object = None,
     padding: str | None = None,
     blur: bool = False,
     align: bool = False,
@@ -238,9 +240,11 @@ def mend(
     says: train the copy further before you use it.
 
     Args:
-        model: any network that takes one batch of images; it is left unchanged.
-        shape: (channels, *space) of one image; or only (*space), if `in_channels` is given.
+        model: any network; it is left unchanged, and the copy takes the same inputs.
+        shape: (channels, *space) of one image; or only (*space), if `in_channels` is given; may be
+            left out if there is an example.
         in_channels: channels of the image.
+        example: of what the network takes, if that is no batch of images; as in `audit`.
         padding: member of `placewise.paddings.PADDINGS`; None keeps all rules.
         blur: whether to blur before each stride.
         align: whether to use the nearest stride-aligned size.
@@ -260,22 +264,23 @@ def mend(
         >>> mended.after.verdict
         'To the output (8 × 8): every pixel has equally many paths; 32 is stride-aligned.'
     """
-    before = audit(model, shape, in_channels=in_channels, measure=False, name=name)
+    before = audit(model, shape, in_channels=in_channels, example=example, measure=False, name=name)
     return mended(model, before, Remedy(padding, blur, align), images)
 
 
 def mended(model: nn.Module, before: Audit, remedy: Remedy, images: Tensor | None) -> Mended:
     """`mend`, for a network whose audit is known."""
     made, changes, unchanged = changed(model, remedy)
-    after = _audited(made, before.shape, before.name, remedy)
+    one = feed(made, before.inputs)
+    after = _audited(one, before.shape, before.name, remedy)
     known = {one.name for one in changes} | {one.name for one in unchanged}
     unchanged += _unreached(after, remedy, known)
     if remedy.align and after.counted is not None and not after.counted.alignment.aligned:
         shape = (before.shape[0], *_advised(after))
-        after = _audited(made, shape, before.name, remedy)
+        after = _audited(one, shape, before.name, remedy)
         changes.append(Change(IMAGE, _sides(before.shape), _sides(shape)))
     tried, source = probes(model, before.shape, images)
-    effect = effect_of(model, made, tried, source, after.shape[1:])
+    effect = effect_of(feed(model, before.inputs), one, tried, source, after.shape[1:])
     return Mended(made, remedy, tuple(changes), tuple(unchanged), before, after, effect)
 
 

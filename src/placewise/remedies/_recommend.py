@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from placewise import __version__
 from placewise.auditing import Audit, Condition, audit
 from placewise.errors import SettingsError, ShapeError
+from placewise.graph import feed
 from placewise.remedies._effect import effect_of, probes
 from placewise.remedies._exchange import Remedy
 from placewise.remedies._mend import TRAIN, Mended, changed, mended
@@ -89,10 +90,11 @@ class Recommendation:
 
 def recommend(
     model: nn.Module,
-    shape: Sequence[int],
+    shape: Sequence[int] | None,
     conditions: Sequence[str],
     *,
     in_channels: int | None = None,
+    example: object = None,
     name: str = "",
     images: Tensor | None = None,
 ) -> Recommendation:
@@ -103,11 +105,13 @@ def recommend(
     then audited, first at the size that was given and then at an aligned size.
 
     Args:
-        model: any network that takes one batch of images; it is left unchanged.
-        shape: (channels, *space) of one image; or only (*space), if `in_channels` is given.
+        model: any network; it is left unchanged.
+        shape: (channels, *space) of one image; or only (*space), if `in_channels` is given; None:
+            that of the example.
         conditions: what must hold, e.g. "max_over_corner<2" or "even==true", for numbers that
             are counted; see `placewise.auditing.SCALARS`.
         in_channels: channels of the image.
+        example: of what the network takes, if that is no batch of images; as in `audit`.
         name: of the network.
         images: (N, channels, *space) on which outputs are compared; None: noise.
 
@@ -123,7 +127,7 @@ def recommend(
     wanted = [Condition.parse(condition) for condition in conditions]
     if not wanted:
         raise SettingsError('no condition was given; say what must hold, e.g. "max_over_corner<2"')
-    before = audit(model, shape, in_channels=in_channels, measure=False, name=name)
+    before = audit(model, shape, in_channels=in_channels, example=example, measure=False, name=name)
     tried: list[Tried] = []
     for one in _by_change(model, before, images):
         for align in (False, True):
@@ -147,8 +151,8 @@ def _by_change(model: nn.Module, before: Audit, images: Tensor | None) -> list[R
     for blur in (False, True):
         for padding in (None, *PADDINGS_TRIED):
             remedy = Remedy(padding, blur)
-            made = changed(model, remedy)[0]
-            effect = effect_of(model, made, tried, source, shape[1:])
+            made = feed(changed(model, remedy)[0], before.inputs)
+            effect = effect_of(feed(model, before.inputs), made, tried, source, shape[1:])
             change = math.inf if effect.change is None else effect.change
             lost = 0.0 if effect.agreement is None else 1 - effect.agreement
             found.append((math.inf if effect.change is None else lost, change, remedy))
