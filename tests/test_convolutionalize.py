@@ -343,3 +343,53 @@ def test_adaptive_pooling_in_the_body_stays():
 def test_what_cannot_be_turned_is_named(net: nn.Module, size: int, says: str):
     with pytest.raises(SettingsError, match=says):
         convolutionalize(net, size)
+
+
+# --- flattened in another order ------------------------------------------------------------------
+
+
+class Rearranged(nn.Module):
+    """One convolution, whose map `order` makes a vector of, and one fully connected layer."""
+
+    def __init__(self, axes: int, order: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.c = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1](1, 4, 3)
+        self.norm, self.order = nn.LayerNorm(4), order
+        self.head = nn.Linear(4 * 6**axes, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.order(self, self.c(x)))
+
+
+@pytest.mark.parametrize(
+    ("axes", "order"),
+    [
+        (2, lambda net, y: y.permute(0, 2, 3, 1).flatten(1)),
+        (2, lambda net, y: y.permute(0, 2, 3, 1).contiguous().view(y.size(0), -1).relu()),
+        (2, lambda net, y: y.permute(0, 2, 3, 1).relu().reshape(-1, 144)),
+        (2, lambda net, y: y.movedim(1, -1).flatten(1)),
+        (2, lambda net, y: y.flatten(2).transpose(1, 2).flatten(1)),
+        (2, lambda net, y: y.transpose(2, 3).flatten(1)),
+        (2, lambda net, y: y.view(-1, 2, 2, 6, 6).permute(0, 2, 1, 3, 4).flatten(1)),
+        (2, lambda net, y: net.norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).flatten(1)),
+        (1, lambda net, y: y.transpose(1, 2).flatten(1)),
+        (3, lambda net, y: y.permute(0, 2, 3, 4, 1).flatten(1)),
+    ],
+)
+def test_a_map_that_is_flattened_in_another_order_is_read_in_that_order(axes, order):
+    net = Rearranged(axes, order).eval()
+    mapped = convolutionalize(net, 8)
+    images = torch.rand(2, 1, *[8] * axes)
+    torch.testing.assert_close(mapped(images).flatten(1), net(images))
+    larger = torch.rand(2, 1, *[11] * axes)
+    places = mapped(larger)
+    assert places.shape == (2, 3, *[4] * axes)
+    part = larger[(..., *[slice(2, 10)] * axes)]
+    torch.testing.assert_close(places[(..., *[2] * axes)], net(part))
+
+
+def test_a_map_whose_channels_do_not_come_first_is_refused():
+    net = Rearranged(2, lambda net, y: net.norm(y.permute(0, 2, 3, 1)).flatten(1))
+    with pytest.raises(SettingsError, match=r"flatten cannot be made.*channels of the map"):
+        convolutionalize(net, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import torch
@@ -14,19 +14,23 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
 from placewise.errors import SettingsError, first_line
+from placewise.graph.noise import like_weights
 from placewise.remedies._layers import AVERAGES, CONVOLUTIONS, CONVOLVE, MAXIMA
 from placewise.remedies._nodes import (
     BATCH,
+    REARRANGING,
     Flat,
     Tracer,
     asks_for_shape,
+    called,
     flattened,
     flattens,
     is_view,
+    rearranges,
     reduces,
     shape_of,
 )
-from placewise.remedies._places import Probe, makers_of_maps, to_places, to_rows, windows
+from placewise.remedies._places import Arranged, Probe, makers_of_maps, to_places, to_rows, windows
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ADAPTIVE_AVERAGES = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
@@ -50,8 +54,9 @@ def convolutionalize(model: nn.Module, size: int | Sequence[int]) -> nn.Module:
     flattened map or in a window ("Fully Convolutional Networks for Semantic Segmentation", Long et
     al., CVPR 2015). Later ones become convolutions of size 1. Adaptive pooling before the
     flattening becomes pooling over windows as large as those at this size; it is removed if that is
-    one place. Adaptive pooling elsewhere, e.g. in a squeeze-and-excitation, still reads the whole
-    map.
+    one place. A map that is flattened in another order than torch's, e.g. channels last, is read in
+    that order, window by window. Adaptive pooling elsewhere, e.g. in a squeeze-and-excitation,
+    still reads the whole map.
 
     Whatever else comes after the flattening runs unchanged, for each place apart: a layer norm, for
     example, takes the mean and the variance of the vector at one place. It must treat the images of
@@ -158,6 +163,7 @@ class _Turning:
         self.flat: dict[fx.Node, Flat] = {}
         self.turned: dict[str, Flat] = {}
         self.pooled: set[str] = set()
+        self.image = shape_of(next(one for one in net.graph.nodes if one.op == "placeholder"))
 
     def result(self) -> fx.GraphModule:
         """The convolutional network.
@@ -204,8 +210,88 @@ class _Turning:
         else:
             self._pool_windows(before)
             before = flattened(node)
+            chain = self._rearranged(node)
+            if (order := self._order(chain)) is not None:
+                before = self._arranged(node, chain, order)
+                flat = Flat(len(order), (1,) * len(shape_of(chain[0])[2:]))
         node.replace_all_uses_with(before)
         self.flat[before] = flat
+
+    def _rearranged(self, node: fx.Node) -> list[fx.Node]:
+        """The map of which a node is the flattened form, and all nodes from it to this one.
+
+        They put its numbers in another order, or change each by one rule. The map is the first
+        whose channels come first: on a larger image all of its other dimensions are larger.
+        """
+        found = [node]
+        while rearranges(found[0]) or self._pointwise(found[0]):
+            found.insert(0, next(one for one in found[0].all_input_nodes if shape_of(one)))
+        if not any(called(one) in REARRANGING.split() for one in self.net.graph.nodes):
+            return found
+        larger = self._larger()
+        for number, one in enumerate(found[:-1]):
+            pairs = zip(shape_of(one)[1:], larger.get(one, ())[1:], strict=False)
+            grows = [size != more for size, more in pairs]
+            if len(grows) > 1 and grows == [False] + [True] * (len(grows) - 1):
+                return found[number:]
+        if larger.get(found[0], shape_of(found[0])) != shape_of(found[0]):
+            raise self._refuse(
+                node,
+                "the channels of the map that it flattens do not come first; let the layer that "
+                "makes the map give (batch, channels, *sides)",
+            )
+        return found
+
+    def _larger(self) -> dict[fx.Node, tuple[int, ...]]:
+        """Shapes of the nodes that can run on images with sides of twice the length."""
+        run = fx.Interpreter(self.net, garbage_collect_values=False)
+        sides = [2 * side for side in self.image[2:]]
+        images = like_weights(self.net, torch.zeros(BATCH, self.image[1], *sides))
+        with _evaluating(self.net), torch.no_grad(), suppress(Exception):
+            run.run(images)  # it ends where a flattened map does not fit
+        return {n: tuple(value.shape) for n, value in run.env.items() if isinstance(value, Tensor)}
+
+    def _pointwise(self, node: fx.Node) -> bool:
+        """Whether it changes each number of one tensor by one rule, e.g. an activation."""
+        read = [one for one in node.all_input_nodes if one.op != "get_attr"]
+        if node.op == "placeholder" or len(read) != 1 or shape_of(read[0]) != shape_of(node):
+            return False
+        with _evaluating(self.net):
+            return Probe(self.net, node, {read[0]: shape_of(node)[1:]}).pointwise()
+
+    def _order(self, chain: Sequence[fx.Node]) -> Tensor | None:
+        """Where each number of a vector is in the flattened map; None if in torch's order."""
+        first, shape = chain[0], shape_of(chain[0])
+        usual = torch.arange(math.prod(shape[1:]))
+        own = fx.Interpreter(self.net)
+        own.env[first] = usual.view(1, *shape[1:]).repeat(BATCH, *(1 for _ in shape[1:]))
+
+        def held(node: fx.Node) -> Any:
+            if node not in own.env:
+                inside = node in chain or not shape_of(node)
+                for read in node.all_input_nodes if inside else ():
+                    held(read)
+                found = own.run_node(node) if inside else torch.zeros(shape_of(node))
+                own.env[node] = found
+            return own.env[node]
+
+        for node in chain[1:]:
+            own.env[node] = held(node) if rearranges(node) else held(node.all_input_nodes[0])
+        found = held(chain[-1])
+        return None if all(torch.equal(row, usual) for row in found) else found[0]
+
+    def _arranged(self, node: fx.Node, chain: Sequence[fx.Node], order: Tensor) -> fx.Node:
+        """Windows of a map as vectors in another order than torch's."""
+        graph, made = self.net.graph, chain[0]
+        name = f"{node.name}_arranged"
+        self.net.add_submodule(name, Arranged(shape_of(made)[2:], order))
+        with graph.inserting_before(node):
+            for one in chain[1:]:
+                if not rearranges(one):
+                    moved = graph.node_copy(one)
+                    moved.replace_input_with(one.all_input_nodes[0], made)
+                    made = moved
+            return graph.call_module(name, (made,))
 
     def _pool_windows(self, node: fx.Node) -> None:
         """Replace the adaptive pooling that makes the flattened map, if there is one."""

@@ -15,6 +15,10 @@ BATCH = 2
 """Images in the run that finds shapes; not 1, which could be mistaken for a side of 1."""
 
 
+REARRANGING = "permute transpose swapaxes swapdims movedim moveaxis contiguous unflatten unsqueeze"
+"""Functions and methods that keep all numbers, besides those that can be a flattening."""
+
+
 class Tracer(fx.Tracer):
     """Does not look inside layers of torch and of placewise.
 
@@ -115,6 +119,16 @@ def is_view(node: fx.Node) -> bool:
         return isinstance(module, nn.Flatten)
     names = ("flatten", "view", "reshape", "squeeze", "getitem")
     return node.op in ("call_method", "call_function") and called(node) in names
+
+
+def rearranges(node: fx.Node) -> bool:
+    """Whether a node gives the same numbers in another shape or order."""
+    inputs = [one for one in node.all_input_nodes if shape_of(one)]
+    if len(inputs) != 1 or math.prod(shape_of(inputs[0])) != math.prod(shape_of(node)):
+        return False
+    return is_view(node) or (
+        node.op in ("call_method", "call_function") and called(node) in REARRANGING.split()
+    )
 
 
 def reduces(node: fx.Node) -> str | None:

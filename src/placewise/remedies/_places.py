@@ -44,6 +44,31 @@ def windows(maps: Tensor, sides: tuple[int, ...]) -> Tensor:
     return found.permute(0, 1, *taps, *places).flatten(1, 1 + axes)
 
 
+class Arranged(nn.Module):
+    """All windows of a map, each flattened in another order than torch's, e.g. channels last.
+
+    Args:
+        sides: of a window.
+        order: for each number of the vector, which it is of the window flattened by torch.
+
+    Example:
+        >>> arranged = Arranged((2,), torch.tensor([0, 2, 1, 3]))  # channels last
+        >>> arranged(torch.arange(8.0).view(1, 2, 4))[0, :, 1].tolist()
+        [1.0, 5.0, 2.0, 6.0]
+    """
+
+    order: Tensor
+
+    def __init__(self, sides: tuple[int, ...], order: Tensor) -> None:
+        super().__init__()
+        self.sides = sides
+        self.register_buffer("order", order, persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, channels, *map) to (batch, channels · places of a window, *places)."""
+        return windows(maps, self.sides).index_select(1, self.order)
+
+
 def to_rows(maps: Tensor, axes: int) -> Tensor:
     """(batch, *vector, *places) to (batch · places, *vector).
 
