@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from audit_backbones import SLIM, TORCH, Residual, graph, graph_of
 from placewise.auditing.receptive_field import (
@@ -413,3 +414,60 @@ def test_the_stride_of_patches_that_are_cut_out_is_that_of_the_patches():
     graph = capture(Patches(), (1, 50))
     found = receptive_fields(graph)[graph.last_map]
     assert (found.size, found.stride) == ((12,), (6,))
+
+
+# --- cut up and put together again ---------------------------------------------------------------
+
+
+def _windows(net: nn.Module, x: Tensor) -> Tensor:
+    """Partition into windows of 4 × 4, channels last, and back."""
+    y = net.a(x).permute(0, 2, 3, 1)
+    b, h, w, c = y.shape
+    cut = y.view(b, h // 4, 4, w // 4, 4, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, 4, c)
+    back = cut.relu().view(b, h // 4, w // 4, 4, 4, c).permute(0, 1, 3, 2, 4, 5)
+    return net.b(back.reshape(b, h, w, c).permute(0, 3, 1, 2))
+
+
+def _batches(net: nn.Module, x: Tensor) -> Tensor:
+    """Every second row and column in a batch of its own: a dilation of 2."""
+    y = net.a(x)
+    b, c, h, w = y.shape
+    cut = y.view(b, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4)
+    cut = net.b(cut.reshape(4 * b, c, h // 2, w // 2))
+    cut = cut.view(b, 2, 2, c, h // 2, w // 2).permute(0, 3, 4, 1, 5, 2)
+    return cut.reshape(b, c, h, w)
+
+
+def _taps(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return net.b(functional.unfold(y, 3, padding=1).view(len(y), 2, 9, *y.shape[2:]).sum(2))
+
+
+@pytest.mark.parametrize(("cut", "size"), [(_windows, 5), (_batches, 7), (_taps, 7)])
+@pytest.mark.parametrize("sides", [(16, 16), (24, 16)])
+def test_fields_of_a_map_that_was_cut_up_and_put_together_are_exact(cut, size, sides) -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return cut(self, x)
+
+    found = receptive_fields(capture(Cut(), (1, *sides)))[-1]
+    assert found.size == (size, size) and found.padding == (size // 2,) * 2
+    assert found.stride == (1, 1) and found.centre == (0, 0)
+    assert found.concentric and not found.clipped and found.status == "exact"
+
+
+def test_windows_that_are_padded_apart_have_fields_that_are_not_alike() -> None:
+    class Apart(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(1, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x.view(-1, 1, 8)).view(1, 1, -1)
+
+    found = receptive_fields(capture(Apart(), (1, 32)))[-1]
+    assert not found.concentric and found.status == "at most"

@@ -114,6 +114,7 @@ def _report(
     graph: Graph, number: int, fields: Sequence[Field], intervals: _Intervals, trusted: Status
 ) -> ReceptiveField:
     sizes, strides, clipped = [], [], False
+    fields = [intervals.even(number, axis, field) for axis, field in enumerate(fields)]
     dense = any(field.dense for field in fields)
     for axis, field in enumerate(fields):
         size = field.size or graph.sides[axis] * field.dense
@@ -339,12 +340,41 @@ class _Intervals:
         steps = set(np.diff(low[inside]).tolist()) | set(np.diff(high[inside]).tolist())
         return int(steps.pop()) if len(steps) == 1 and min(steps) > 0 else None
 
+    def even(self, number: int, axis: int, field: Field) -> Field:
+        """The field of torn places, if they all read alike all the same: they are joined again.
+
+        Windows that were cut out of a map, for example, are a map again when they are put back. Of
+        each place, what is read ends at the image's border and nowhere else.
+        """
+        dims, layout = self._graph.map_dims(number), self._graph.nodes[number].layout
+        dim = dims[axis] if dims else None
+        if not field.torn or dim is None or layout.grid[dim] != layout.shape[dim]:
+            return field
+        step = self.step(number, axis, dim)
+        if step is None:
+            return field
+        first, last = self._by_place(number, axis, dim)
+        moved = step * np.arange(first.shape[-1])
+        start, end = int((first - moved).min()), int((last - moved).max())
+        inside = np.maximum(start + moved, 0), np.minimum(end + moved, self._graph.sides[axis] - 1)
+        if (first != inside[0]).any() or (last != inside[1]).any():
+            return field
+        concentric = field.concentric and not field.mixed
+        return Field(end - start + 1, Fraction(step), start, concentric, dense=field.dense)
+
     def whole(self, number: int, axis: int) -> bool:
         """Whether each place that reads anything reads from the first pixel to the last."""
         first, last, _ = self._ends(number, axis)
         read = first <= last
         every = (first == 0) & (last == self._graph.sides[axis] - 1)
         return bool(read.any() and every[read].all())
+
+    def _by_place(self, number: int, axis: int, dim: int) -> tuple[Grid, Grid]:
+        """First and last pixel of each place along a dimension, which comes last."""
+        first, last, index = self._ends(number, axis)
+        kinds = slice(None) if index[dim] is None else index[dim]
+        first, last = (np.moveaxis(one, dim, -1)[..., kinds] for one in (first, last))
+        return first, last
 
     def _ends(self, number: int, axis: int) -> tuple[Grid, Grid, tuple[Indices | None, ...]]:
         """First and last pixel of each kind of place of a node, and the kinds."""
