@@ -354,12 +354,53 @@ def test_patches_that_are_cut_out_are_windows_that_stride(cut):
     assert facts == [(8, 4, 4, 0, -4)] * 2
 
 
-def test_slices_that_stride_are_not_called_aligned():
+def test_views_that_thin_out_places_are_not_called_aligned():
     class Thinned(nn.Module):
         def forward(self, x):
-            return x[:, :, ::2]
+            return x.view(1, 1, 16, 2)[..., 0]
 
     table = audit(Thinned(), (1, 32), measure=False).table()
-    assert "no layer of windows strides; what slices and views leave out is not checked" in (
+    assert "no layer of windows strides; what views leave out is not checked" in (
         " ".join(table.split())
     )
+
+
+class Sliced(nn.Module):
+    """Every other row and column, from each of some first ones; joined as channels."""
+
+    def __init__(self, *firsts: tuple[int, int], last: bool = False) -> None:
+        super().__init__()
+        self.conv, self.firsts, self.last = nn.Conv2d(1, 4, 3, padding=1), firsts, last
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        if not self.last:
+            return torch.cat([self.act(y)[:, :, a::2, b::2] for a, b in self.firsts], 1)
+        y = y.permute(0, 2, 3, 1)
+        return torch.cat([y[:, a::2, b::2] for a, b in self.firsts], -1).permute(0, 3, 1, 2)
+
+
+ALL = ((0, 0), (1, 0), (0, 1), (1, 1))  # the focus of YOLOv5, the patch merging of Swin
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("firsts", "side", "ends"),
+    [
+        (((0, 0),), 32, (0, -1)),
+        (((0, 0),), 33, (0, 0)),
+        (((1, 1),), 32, (-1, 0)),
+        (((1, 1),), 33, (-1, -1)),
+        (((0, 0), (0, 0)), 32, (0, -1)),
+        (ALL, 32, (0, 0)),
+    ],
+)
+def test_what_no_slice_of_a_tensor_reads_is_a_rest(firsts, side, ends, last):
+    found = audit(Sliced(*firsts, last=last), (1, side, side), measure=False)
+    layers = found.counted.alignment.layers
+    assert [(one.axis, one.stride, one.before, one.after) for one in layers] == [
+        (axis, 2, *ends) for axis in (0, 1)
+    ]
+    assert found.scalars()["even"] == (ends[0] == ends[1])
+    assert ("33 would be stride-aligned" in found.verdict) == (ends[0] != ends[1])

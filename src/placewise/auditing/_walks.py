@@ -9,7 +9,9 @@ anything is recommended: see `placewise.auditing.advice`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -149,6 +151,14 @@ class _Row:
     resized: bool = False
 
 
+class _Slice(NamedTuple):
+    """A strided slice of a row: its node, its relation, and the row that it reads."""
+
+    node: int
+    map: AxisMap
+    row: _Row
+
+
 class _Stopped(Exception):
     """The walk cannot go on."""
 
@@ -232,6 +242,7 @@ class Walks:
         rows: dict[int, _Row] = {0: _Row(size, 0, 0, same)}
         left: list[Leftover] = []
         resized: list[Resized] = []
+        slices: dict[tuple[int, int], list[_Slice]] = {}
         stopped: str | None = None
         for number, edges in self._edges.items():
             if number == 0 or any(source not in rows for source, _ in edges):
@@ -251,6 +262,11 @@ class Walks:
                 resized += [self._resized(number, *found) for end in ends for found in end.resizes]
                 resized += [self._resized(number, *found) for found in _crooked(ends)]
             left += [self._left(number, *found) for end in ends for found in end.windows]
+            for end, (source, _) in zip(ends, edges, strict=True):
+                for relation, row in end.slices:
+                    group = slices.setdefault((self._origin(source), relation.read), [])
+                    group.append(_Slice(number, relation, row))
+        left += [self._rest(group) for group in slices.values()]
         if same:
             self._own = rows
         return Walk(tuple(left), tuple(resized), size > 0, stopped)
@@ -287,6 +303,22 @@ class Walks:
             before=row.head,
             after=row.tail - relation.unused + overhang,
         )
+
+    def _origin(self, number: int) -> int:
+        """The tensor whose places along this axis a node has, one by one."""
+        while len(self._edges[number]) == 1 and not self._edges[number][0][1]:
+            number = self._edges[number][0][0]
+        return number
+
+    def _rest(self, group: Sequence[_Slice]) -> Leftover:
+        """What no strided slice of one tensor reads at the ends of the axis."""
+        number, relation, row = group[0]
+        starts = [int(one.map.ins[0]) for one in group]
+        steps = [one.map.affine.stride for one in group if one.map.affine]
+        unused = relation.read - 1 - max(int(one.map.ins[-1]) for one in group)
+        affine = Affine(max(starts) - min(starts) + 1, min(steps), min(starts))
+        whole = replace(relation, unused=unused, sliding=affine)
+        return self._left(number, whole, affine, replace(row, head=row.head - min(starts)))
 
     def _resized(self, number: int, read: int, written: int, aligned: bool) -> Resized:
         node = self._graph.nodes[number]
@@ -343,6 +375,7 @@ class _Step:
         self._pooled: tuple[_Row, int] | None = None
         self.windows: list[tuple[AxisMap, Affine, _Row]] = []
         self.resizes: list[tuple[int, int, bool]] = []
+        self.slices: list[tuple[AxisMap, _Row]] = []
 
     def through(self, chain: tuple[Touch, ...]) -> _Step:
         """After all steps."""
@@ -398,6 +431,8 @@ class _Step:
         if windows and windows.stride > 1:
             self.windows.append((relation, windows, row))
             resized = False
+        if relation.name == "slice" and affine and affine.stride > 1 and len(relation.ins):
+            self.slices.append((relation, row))
         if relation.name in RESIZES and relation.read != relation.written:
             self.resizes.append((relation.read, relation.written, mirrored(relation)))
             resized = True

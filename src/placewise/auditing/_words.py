@@ -376,7 +376,7 @@ def aligned_sizes(counted: Counted) -> str:
     """Whether this size is stride-aligned, and which one next to it is, in words."""
     found, advice = counted.alignment, counted.advice
     if not found.strides and _thinned(counted):
-        return "no layer of windows strides; what slices and views leave out is not checked"
+        return "no layer of windows strides; what views leave out is not checked"
     if not found.strides:
         return "no layer strides, so that every size is stride-aligned"
     own = f"{squared(found.size)} is {'' if found.aligned else 'not '}stride-aligned"
