@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from audit_nets import Net, conv
 from placewise.auditing import Audit, audit
+from placewise.auditing.paths import count_paths
 from placewise.graph import capture
 
 SEEN = "the best-served pixel has 3.2 times the paths of a corner; 32 is stride-aligned."
@@ -380,3 +381,53 @@ def test_a_map_behind_another_output_is_counted_as_what_it_is() -> None:
     """A loss first, then the map."""
     net = Net(lambda m, x: (m.a(x).mean(), m.a(x)), a=conv(1, 2, 3, padding=1))
     assert counted(net, (1, 8, 8)).verdict.startswith("To output 2 of 2 (8 × 8): ")
+
+
+class Apart(nn.Module):
+    """Patches as tokens, which are taken apart and put together, and a head on their map."""
+
+    def __init__(self, again: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.patches, self.again = nn.Conv2d(1, 2, 2, 2), again
+        self.head = nn.Sequential(conv(2, 2, 3, padding=1), conv(2, 2, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.again(self.patches(x).flatten(2).transpose(1, 2))
+        return self.head(tokens.transpose(1, 2).reshape(len(x), 2, x.shape[2] // 2, -1))
+
+
+def _summed(tokens: Tensor) -> Tensor:
+    """Each token with all before it."""
+    found = [tokens[:, 0]]
+    for one in tokens.unbind(1)[1:]:
+        found.append(found[-1] + one)
+    return torch.stack(found, 1)
+
+
+def _with_class(tokens: Tensor) -> Tensor:
+    whole = torch.cat([torch.zeros(len(tokens), 1, 2), tokens], 1)
+    return torch.stack(whole.unbind(1), 1)[:, 1:]
+
+
+@pytest.mark.parametrize(
+    ("again", "plain"),
+    [
+        (lambda t: torch.stack(t.unbind(1), 1), lambda t: t),
+        (lambda t: torch.cat([t[:, k : k + 1].relu() for k in range(24)], 1), lambda t: t),
+        (lambda t: torch.stack(t.unbind(1)[::-1], 1), lambda t: t.flip(1)),
+        (_with_class, lambda t: t),
+        (_summed, lambda t: t.cumsum(1)),
+    ],
+)
+def test_tokens_that_are_read_in_turn_are_a_map_again(again, plain) -> None:
+    found, truth = (audit(Apart(how), (1, 8, 12), measure=False) for how in (again, plain))
+    assert found.verdict.startswith("To the output (4 × 6): ") and found.status == "exact"
+    graphs = found.counted.graph, truth.counted.graph
+    own, twin = (count_paths(graph, "output").counts for graph in graphs)
+    assert (own == twin).all()
+
+
+def test_tokens_in_another_order_are_no_map() -> None:
+    order = [0, 2, 1, *range(3, 24)]
+    net = Apart(lambda t: torch.stack([t[:, k] for k in order], 1))
+    assert "the last feature map" in counted(net, (1, 8, 12)).verdict

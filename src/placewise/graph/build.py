@@ -32,7 +32,7 @@ from placewise.ops import (
     everything,
 )
 from placewise.ops.axes import place
-from placewise.ops.layout import axis_of, dimension
+from placewise.ops.layout import Dimension, axis_of, dimension, size_of
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,10 @@ class Part:
     exact: bool
 
 
+Slice = tuple[int, int, int]
+"""A tensor, a dimension of it, and a place along that, or a number of places."""
+
+
 class Builder:
     """Adds one node for each call that depends on the image.
 
@@ -100,7 +104,7 @@ class Builder:
         self._nodes = [Node("image", "image", "image", "", layout, (), Status.EXACT)]
         self._names: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
-        self._sliced: dict[int, list[frozenset[tuple[int, int]]]] = {}
+        self._sliced: dict[int | None, list[frozenset[Slice]]] = {}
 
     def add(
         self, op: str, module: str, given: dict[str, Any], shape: Sequence[int], output: int = 0
@@ -114,7 +118,7 @@ class Builder:
             shape: of the tensor that it returns.
             output: the position of that tensor among its results.
         """
-        call = Call(op, given, tuple(shape), output, self.per_channel, self._axis_of_slices(given))
+        call = Call(op, given, tuple(shape), output, self.per_channel, self._slices_of(given))
         role, found, note = self._by_the_table(call)
         if found.status is Status.GUESSED:
             self._unknown[op] += 1
@@ -167,7 +171,9 @@ class Builder:
         else:
             route.layout = _told(route.layout, written.layout)
             for step in back:
-                route.along(step.dim, step.map, step.axis)
+                size, own = step.map.written, step.axis
+                slices = () if own is None else dimension(size, place=True, axis=own)
+                route.along(step.dim, step.map, slices)
             steps, layout = route.operator().steps, _told(layout, route.layout)
         edges = [Edge(written.node, Operator(steps))]
         changed = part.operator.adjoint(EXISTS.filled(part.layout.grid, True), EXISTS)
@@ -184,31 +190,50 @@ class Builder:
         unknown = dict(self._unknown)
         return Graph(tuple(self._nodes), tuple(outputs), capture, unknown, why, self.per_channel)
 
-    def _axis_of_slices(self, given: dict[str, Any]) -> int | None:
-        """The axis of the image of which the tensors of a list are slices, in order or reversed.
+    def _slices_of(self, given: dict[str, Any]) -> Dimension:
+        """The places of which the tensors of a list are slices, in order or reversed.
 
-        Each may read the slices before it as well, as a recurrent network does.
+        They are those of an axis of the image, or of several that were merged. Each slice may read
+        those before it as well, as a recurrent network does.
         """
         parts = given.get("tensors")
         if not isinstance(parts, list | tuple) or len(parts) < 2:
-            return None
+            return ()
         if not all(isinstance(part, Operand) for part in parts):
-            return None
+            return ()
         for axis, side in enumerate(self.image.shape[2:]):
-            if side > 1 and not any(a.axis == axis for p in parts for a in p.layout.places):
-                read = [self._slices(part.node, axis) for part in parts]
-                if _in_turn(read) or _in_turn(read[::-1]):
-                    return axis
-        return None
+            gone = not any(a.axis == axis for p in parts for a in p.layout.places)
+            if side > 1 and gone and self._in_turn(parts, axis):
+                return dimension(len(parts), place=True, axis=axis)
+        return self._tokens(parts)
 
-    def _slices(self, node: int, axis: int) -> frozenset[tuple[int, int]]:
-        """(tensor, place) of all slices of one place along an axis that a node was made from."""
+    def _tokens(self, parts: Sequence[Operand]) -> Dimension:
+        """The places of merged axes that the parts read in turn, all of them; empty if not."""
+        found = self._in_turn(parts, None)
+        if found is None:
+            return ()
+        tensor, dim, step = found
+        atoms = self._nodes[tensor].layout.dims[dim]
+        known = step > 0 or not any(atom.runs for atom in atoms)  # runs are not known backwards
+        whole = size_of(atoms) == len(parts) and all(atom.place for atom in atoms)
+        return atoms if known and whole else ()
+
+    def _in_turn(self, parts: Sequence[Operand], axis: int | None) -> Slice | None:
+        """The tensor, its dimension and the step by which the parts read places along an axis."""
+        read = [self._slices(part.node, axis) for part in parts]
+        if (found := _turns(read)) is not None:
+            return found
+        back = _turns(read[::-1])
+        return None if back is None else (*back[:2], -back[2])
+
+    def _slices(self, node: int, axis: int | None) -> frozenset[Slice]:
+        """All slices of one place along an axis that a node was made from; None: merged axes."""
         known = self._sliced.setdefault(axis, [])
         for number in range(len(known), node + 1):
-            found: set[tuple[int, int]] = set()
+            found: set[Slice] = set()
             for edge in self._nodes[number].edges:
                 one = _place_taken(edge, axis)
-                found |= known[edge.source] if one is None else {(edge.source, one)}
+                found |= known[edge.source] if one is None else {(edge.source, *one)}
             known.append(frozenset(found))
         return known[node]
 
@@ -256,26 +281,36 @@ class Builder:
         return Operand(len(self._nodes) - 1, found.layout)
 
 
-def _place_taken(edge: Edge, axis: int) -> int | None:
-    """The one place along an axis of the image that an edge reads; None if it reads several."""
-    for step in edge.operator.steps:
-        if isinstance(step, Along) and step.axis == axis and len(step.map.ins) == 1:
-            return int(step.map.ins[0])
+def _place_taken(edge: Edge, axis: int | None) -> tuple[int, int] | None:
+    """The dimension and the one place along an axis that an edge reads; None if it reads several.
+
+    Args:
+        edge: of any node.
+        axis: of the image; None for places that belong to no one axis.
+    """
+    steps = edge.operator.steps
+    for step in steps[:1] if axis is None else steps:
+        if isinstance(step, Along) and step.axis == axis and len(step.map.ins) == 1 < step.map.read:
+            return step.dim, int(step.map.ins[0])
     return None
 
 
-def _in_turn(read: Sequence[frozenset[tuple[int, int]]]) -> bool:
-    """Whether each reads one slice that none before it reads: of one tensor, at equal distances."""
-    known: set[tuple[int, int]] = set()
-    new: list[tuple[int, int]] = []
+def _turns(read: Sequence[frozenset[Slice]]) -> Slice | None:
+    """The tensor, the dimension and the step, if each reads one slice that none before it reads.
+
+    All are of one tensor, at equal distances; else None.
+    """
+    known: set[Slice] = set()
+    new: list[Slice] = []
     for one in read:
         fresh = one - known
         if len(fresh) != 1:
-            return False
+            return None
         known |= fresh
         new += fresh
-    steps = {after - before for (_, before), (_, after) in pairwise(new)}
-    return len({tensor for tensor, _ in new}) == 1 and len(steps) == 1
+    steps = {after[2] - before[2] for before, after in pairwise(new)}
+    sources = {one[:2] for one in new}
+    return (*sources.pop(), steps.pop()) if len(sources) == len(steps) == 1 else None
 
 
 def _put_back(operator: Operator) -> list[Along] | None:

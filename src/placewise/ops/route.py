@@ -22,6 +22,7 @@ from placewise.ops.layout import (
     dimension,
     merged,
     refined,
+    size_of,
 )
 
 LARGEST = 4_000_000
@@ -208,7 +209,7 @@ class Route:
         """All steps up to here."""
         return Operator(tuple(self._steps))
 
-    def along(self, dim: int, relation: AxisMap, axis: int | None = None) -> Route:
+    def along(self, dim: int, relation: AxisMap, slices: Dimension = ()) -> Route:
         """A relation along one dimension, all of which become places.
 
         Channels that count as one stay so, whatever is done along them.
@@ -216,8 +217,8 @@ class Route:
         Args:
             dim: of the tensor.
             relation: between its places.
-            axis: of the image that the written places come from, where those that are read have
-                none: slices that are put together again.
+            slices: what the written places are made of, where those that are read do not say it:
+                slices that are put together again.
         """
         atoms = self.layout.dims[dim]
         if atoms and not any(atom.place for atom in atoms):
@@ -226,9 +227,10 @@ class Route:
         else:
             self.places(dim)
             places = self.layout.dims[dim]
-            self._steps.append(Along(dim, relation, axis_of(places) if axis is None else axis))
-            written = through(places, relation)
-            if axis is not None:
+            axis = axis_of(slices or places)
+            self._steps.append(Along(dim, relation, axis))
+            written = slices or through(places, relation)
+            if size_of(written) != relation.written:
                 written = dimension(relation.written, place=True, axis=axis)
         self.layout = self.layout.with_dim(dim, written)
         return self

@@ -101,8 +101,8 @@ class Call:
         shape: of the tensor that it gives.
         output: which of its tensors that is, where it gives several.
         per_channel: whether channels are counted apart.
-        axis: of the image whose slices the operands are, one after the other; None if they are
-            none.
+        slices: what the places are made of whose slices the operands are, one after the other:
+            an axis of the image or several; empty if they are no slices.
     """
 
     op: str
@@ -110,7 +110,7 @@ class Call:
     shape: tuple[int, ...]
     output: int
     per_channel: bool
-    axis: int | None = None
+    slices: Dimension = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.given[name]

@@ -37,12 +37,12 @@ def concatenation(call: Call) -> Outcome:
                 route.view((*tensor.shape[:dim], 1, *tensor.shape[dim:]))
             routes.append((tensor, route, sum(sizes[:number])))
     apart = any(route.layout.grid[dim] > 1 for _, route, _ in routes)
-    if call.per_channel or call.axis is not None or apart:
+    if call.per_channel or call.slices or apart:
         alone = len(routes) == 1
         for _, route, first in routes:
             have = route.layout.shape[dim]
             after = call.shape[dim] - first - have
-            route.along(dim, place(have, first, after, alone=alone), call.axis)
+            route.along(dim, place(have, first, after, alone=alone), call.slices)
     else:
         segments = _segments([r.layout.dims[dim] for _, r, _ in routes], sizes)
         for _, route, _ in routes:
