@@ -404,3 +404,25 @@ def test_what_no_slice_of_a_tensor_reads_is_a_rest(firsts, side, ends, last):
     ]
     assert found.scalars()["even"] == (ends[0] == ends[1])
     assert ("33 would be stride-aligned" in found.verdict) == (ends[0] != ends[1])
+
+
+@pytest.mark.parametrize(
+    ("margin", "side", "advised"),
+    [("cut", 32, None), ("cut", 33, 34), ("padded", 32, None), ("padded", 33, 34)],
+)
+def test_what_is_cut_off_or_added_before_channels_are_made_of_places_is_a_rest(
+    margin: str, side: int, advised: int | None
+):
+    class Unshuffled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 2, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            more = [-n % 2 if margin == "padded" else -(n % 2) for n in x.shape[:1:-1]]
+            x = nn.functional.pad(x, (0, more[0], 0, more[1]))
+            return self.conv(nn.functional.pixel_unshuffle(x, 2))
+
+    found = audit(Unshuffled(), (1, side, side), measure=False)
+    assert found.scalars()["even"] == (advised is None)
+    assert (f"{advised} would be stride-aligned" in found.verdict) == (advised is not None)

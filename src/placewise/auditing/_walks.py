@@ -20,6 +20,7 @@ from placewise.errors import SettingsError
 from placewise.graph import OUTPUT, Graph
 from placewise.graph.touches import Effect, Touch
 from placewise.ops import AxisMap
+from placewise.ops.axes import window
 from placewise.ops.axis_map import Affine
 
 LONGEST_PERIOD = 1024
@@ -384,6 +385,9 @@ class _Step:
             if touch.map is None:
                 if not self.row.same:
                     raise _Stopped
+                if touch.pieces and self.row.length and self.row.head != self.row.tail:
+                    cut = window(self.row.length, touch.pieces, stride=touch.pieces)
+                    self.windows.append((cut, Affine(touch.pieces, touch.pieces, 0), self.row))
                 self.row = _Row(None, 0, 0, True)
             elif touch.map.read == 1 and touch.map.resized is None:
                 self._repeated(touch.map)

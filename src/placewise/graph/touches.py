@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from placewise.ops import Along, Atom, AxisMap, Edge, Layout, Step, Unplaced
@@ -26,10 +26,12 @@ class Touch:
     Attributes:
         effect: see `Effect`.
         map: the relation; None if several axes, or only a part of one, are read.
+        pieces: places of each of the pieces that a view cuts the axis into; else 0.
     """
 
     effect: Effect
     map: AxisMap | None = None
+    pieces: int = 0
 
 
 TORN = Touch(Effect.TORN)
@@ -104,9 +106,10 @@ class _Tracker:
 
     def _shape(self, step: Shape) -> None:
         try:
+            before = [len(self._of(axis)) for axis in range(len(self.found))]
             split = self.layout.viewed(step.split).permuted(step.order)
             self.layout = split.viewed(step.after)
-            self._tear_split()
+            self._tear_split(before)
         except Unplaced:
             self._lose()
 
@@ -115,9 +118,13 @@ class _Tracker:
         self._lost = True
         self._tear(range(len(self.found)))
 
-    def _tear_split(self) -> None:
-        axes = range(len(self.found))
-        self._tear(axis for axis in axes if len(self._of(axis)) > 1)
+    def _tear_split(self, before: Sequence[int] = ()) -> None:
+        for axis in range(len(self.found)):
+            atoms = self._of(axis)
+            if len(atoms) > 1:
+                cut = bool(before) and before[axis] == 1 and len(atoms) == 2
+                pieces = min(atom.size for atom in atoms) if cut else 0
+                self.found[axis].append(replace(TORN, pieces=pieces))
 
     def _tear(self, axes: Iterable[int]) -> None:
         for axis in axes:
