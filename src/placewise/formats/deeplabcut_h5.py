@@ -61,41 +61,36 @@ class DeeplabcutH5(WrittenKeypoints):
         check_images(labels, "DeepLabCut")
         images = [sample.image for sample in labels.samples]
         shape = (len(images), max(1, labels.instances), len(labels.names))
-        places, scores = np.full((*shape, 2), np.nan), np.full(shape, np.nan)
+        values = np.full((*shape, 3 if labels.scored else 2), np.nan)
         for row, sample in enumerate(labels.samples):
-            places[row, : len(sample.points)] = sample.points
+            values[row, : len(sample.points), :, :2] = sample.points
             if sample.scores is not None:
-                scores[row, : len(sample.points)] = sample.scores
-        return h5_of(images, labels.names, places, scores if labels.scored else None)
+                values[row, : len(sample.points), :, 2] = sample.scores
+        return h5_of(row_names(images, labels.scored), labels.names, values)
 
 
-def h5_of(
-    images: Sequence[str], names: Sequence[str], places: FloatArray, scores: FloatArray | None
-) -> bytes:
-    """The file of keypoints that are in arrays already, as those of a long video.
+def h5_of(rows: Sequence[tuple[str, ...]], names: Sequence[str], values: FloatArray) -> bytes:
+    """The file of keypoints that are in an array already, as those of a long video.
 
     Args:
-        images: names of the N images or frames.
+        rows: names of the N images or frames; see `row_names`.
         names: of the K keypoints.
-        places: (N, A, K, 2) x and y in pixels of each of A individuals; NaN where there is none.
-        scores: (N, A, K), or None for labels.
+        values: (N, A, K, 2) x and y in pixels of each of A individuals, NaN where there is none;
+            or (N, A, K, 3) with scores.
 
     Raises:
         SettingsError: h5py is not there.
     """
     if not has_h5py():
         needs_h5py("DeepLabCut's .h5")
-    several = places.shape[1] > 1
-    coords = ("x", "y") if scores is None else ("x", "y", "likelihood")
-    values = places if scores is None else np.concatenate([places, scores[..., None]], -1)
+    several = values.shape[1] > 1
     columns = [
         (SCORER, *([f"individual{i + 1}"] if several else []), name, coord)
-        for i in range(places.shape[1])
+        for i in range(values.shape[1])
         for name in names
-        for coord in coords
+        for coord in ("x", "y", "likelihood")[: values.shape[3]]
     ]
-    rows = row_names(images, scores is not None)
-    frame = Frame(tuple(columns), rows, values.reshape(len(rows), -1))
+    frame = Frame(tuple(columns), tuple(rows), values.reshape(len(rows), -1))
     return written_frame(frame, SEVERAL if several else HEADER)
 
 

@@ -223,9 +223,9 @@ def write_deeplabcut(movement: Movement, out: Path) -> list[str]:
             text.writelines(lines[:heads] if start == 0 else [])
             text.writelines(_numbered(line) for line in lines[heads:])
     table = file.with_suffix(".h5")
-    images = [frame_named(movement.video.name, number) for number in movement.numbers]
+    rows = [(str(number),) for number in movement.numbers]
     try:
-        data = h5_of(images, movement.names, *_arrays(movement))
+        data = h5_of(rows, movement.names, _values(movement))
     except SettingsError as error:  # the library is not there
         _LOG.warning("%s was not written: %s", table.name, error)
         return [file.name]
@@ -234,14 +234,14 @@ def write_deeplabcut(movement: Movement, out: Path) -> list[str]:
     return [file.name, table.name]
 
 
-def _arrays(movement: Movement) -> tuple[FloatArray, FloatArray]:
-    """(T, A, K, 2) places and (T, A, K) scores of all tracks; NaN on frames without one."""
-    shape = (len(movement.numbers), len(movement.tracks), len(movement.names))
-    places, scores = np.full((*shape, 2), np.nan), np.full(shape, np.nan)
+def _values(movement: Movement) -> FloatArray:
+    """(T, A, K, 3) x, y and score in all tracks; NaN on frames without one."""
+    shape = (len(movement.numbers), len(movement.tracks), len(movement.names), 3)
+    values = np.full(shape, np.nan)
     for column, track in enumerate(movement.tracks):
         span = slice(track.start, track.stop)
-        places[span, column], scores[span, column] = track.places, track.scores
-    return places, scores
+        values[span, column, :, :2], values[span, column, :, 2] = track.places, track.scores
+    return values
 
 
 def _numbered(line: str) -> str:
