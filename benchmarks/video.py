@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -66,6 +70,12 @@ def run_of(folder: Path, width: int | None) -> Path:
     )
     train(dataset, folder / f"run{width}", settings, quiet=True)
     return folder / f"run{width}"
+
+
+def elsewhere(work: Callable[..., Path], *given: Any) -> Path:
+    """In a process of its own: a training keeps memory for its next steps, a prediction has none."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
 
 
 def long_video(file: Path, frames: int, size: tuple[int, int] = SIZE) -> Path:
@@ -135,13 +145,15 @@ def main() -> None:
         (folder / "kinds").mkdir()
         results: dict = {"seeks": seeks(folder / "kinds", given.frames, given.tries)}
         short = write(folder / "warm.mp4", 5)  # loads the libraries before memory is read
-        tiny = run_of(folder, 16)
+        tiny = elsewhere(run_of, folder, 16)
         predict_video([tiny], short, folder / "warm", device="cpu")
         half = (SIZE[0] // 2, SIZE[1] // 2)
         video = long_video(folder / "long.mp4", int(given.minutes * 60 * RATE), half)
         results["memory"] = memory(tiny, video, folder / "long")
         part = long_video(folder / "part.mp4", given.share)
-        results["share"] = share(run_of(folder, None), part, folder / "part", given.share)
+        results["share"] = share(
+            elsewhere(run_of, folder, None), part, folder / "part", given.share
+        )
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
