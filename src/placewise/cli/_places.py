@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from placewise.cli._words import Pairs, complain, teller
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from placewise.auditing import Audit, Condition
     from placewise.target import Target
@@ -199,13 +199,10 @@ def mend(
             (mended.safetensors); by default nothing is written.
         quiet: print nothing.
     """
-    from torch import nn
-
     from placewise import remedies
     from placewise.errors import SettingsError
     from placewise.files import claim_folder
-    from placewise.progress import Display
-    from placewise.target import find_target, parse_size, read_images
+    from placewise.target import find_target, parse_size
 
     if bool(recommend) == bool(padding or blur or align):
         raise SettingsError(
@@ -219,17 +216,8 @@ def mend(
     network = find_target(
         target, size=sides, in_channels=in_channels, axes=axes, example=input, notice=say
     )
-    model, shape, name, example = network.model, network.shape, network.name, network.example
-    if not isinstance(model, nn.Module):
-        raise SettingsError(
-            f"{target} is an exported program, whose layers cannot be replaced; give the network "
-            "itself, e.g. as file.py:function"
-        )
-    images = None
-    if data is not None:
-        network = network.normalised("auto")
-        with Display("images", quiet) as progress:
-            images = read_images(data, shape, network.mean, network.std, progress=progress)
+    model, shape, name, example = _layered(network), network.shape, network.name, network.example
+    images = None if data is None else _pictures(network, data, quiet)
     if recommend:
         found = remedies.recommend(
             model, shape, recommend, example=example, name=name, images=images
@@ -253,3 +241,27 @@ def mend(
     if out is not None:
         path = made.save(out)
         say(f"\nmended: {path}\n\n{remedies.loading_said(path)}")
+
+
+def _layered(network: Target) -> nn.Module:
+    """The network, whose layers can be replaced; raises SettingsError where it is a program."""
+    from torch import nn
+
+    from placewise.errors import SettingsError
+
+    if not isinstance(network.model, nn.Module):
+        raise SettingsError(
+            f"{network.name} is an exported program, whose layers cannot be replaced; give the "
+            "network itself, e.g. as file.py:function"
+        )
+    return network.model
+
+
+def _pictures(network: Target, data: Path, quiet: bool) -> Tensor:
+    """Images as the network is used to them."""
+    from placewise.progress import Display
+    from placewise.target import read_images
+
+    network = network.normalised("auto")
+    with Display("images", quiet) as progress:
+        return read_images(data, network.shape, network.mean, network.std, progress=progress)
