@@ -49,7 +49,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from foreign_nets import FAMILIES, define_what_cpu_builds_lack
 from placewise import audit
 from placewise.auditing import Audit
-from placewise.auditing.paths import PER_CHANNEL, count_paths
+from placewise.auditing.paths import PER_CHANNEL, convention_of
 from placewise.errors import PlacewiseError
 from placewise.files import write_text
 from placewise.graph import Graph, capture
@@ -121,7 +121,7 @@ def twin(net: nn.Module, shape: tuple[int, ...], audited: Audit) -> dict[str, An
         return {"exists": False, "why": f"{type(error).__name__}: {error}"[:200]}
     graph = capture(net, shape, per_channel=True)
     number = graph.outputs[0]
-    if count_paths(graph, graph.outputs[0]).convention != PER_CHANNEL:
+    if convention_of(graph) != PER_CHANNEL:
         return {"exists": False, "why": "rows of its matrices of attention count as one"}
     seed = {number: graph.ones(number, FLOATS, value=1.0)}
     counted = graph.to_image(seed, FLOATS).whole()[0]

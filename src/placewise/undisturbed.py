@@ -147,6 +147,16 @@ def running_modules(
             handle.remove()
 
 
+def lacks_values(model: nn.Module) -> bool:
+    """Whether some parameters or buffers are on the meta device and have a shape alone.
+
+    Example:
+        >>> lacks_values(nn.Linear(2, 3)), lacks_values(nn.Linear(2, 3, device="meta"))
+        (False, True)
+    """
+    return any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+
+
 def check_shapes_known(model: nn.Module) -> None:
     """Refuse a network whose parameters get their shape in the first run, which would change it."""
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):

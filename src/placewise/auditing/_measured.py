@@ -58,6 +58,7 @@ from placewise.auditing.shift import (
 from placewise.errors import SettingsError
 from placewise.geometry import FloatArray
 from placewise.graph import uncompiled, undisturbed
+from placewise.undisturbed import lacks_values
 
 MANY, PAIRS, FEW, PAINTED = 32, 16, 4, 2
 """Images for the position, for the consistency, for what averages over many places or directions,
@@ -328,8 +329,7 @@ class _Bench:
         Raises:
             SettingsError: the network does not run, or its output cannot be measured.
         """
-        tensors = (*self.model.parameters(), *self.model.buffers())
-        if any(tensor.is_meta for tensor in tensors):
+        if lacks_values(self.model):
             raise SettingsError(
                 "the network's weights have no values: they are on the meta device; load them"
             )

@@ -30,6 +30,7 @@ from placewise.auditing.paths import Paths, count_paths
 from placewise.errors import PlacewiseError
 from placewise.graph import Graph, undisturbed
 from placewise.graph.noise import noise
+from placewise.undisturbed import lacks_values
 
 TRIED = 3
 """Sizes that are captured at most."""
@@ -175,8 +176,7 @@ def check_runs(model: nn.Module, graph: Graph, shape: tuple[int, ...]) -> None:
         >>> net = nn.Conv1d(1, 1, 3)
         >>> check_runs(net, capture(net, (1, 8)), (1, 8))
     """
-    tensors = (*model.parameters(), *model.buffers())
-    known = graph.capture == "run" or any(tensor.is_meta for tensor in tensors)
+    known = graph.capture == "run" or lacks_values(model)
     if known or bytes_to_run(graph) > LIMIT:
         return
     with undisturbed(model), torch.no_grad():

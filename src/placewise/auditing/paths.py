@@ -220,11 +220,18 @@ def count_paths(
     seeds = {n: graph.ones(n, COUNTS, place, graph.unit) for n in numbers}
     counts = graph.to_image(seeds, COUNTS).summed((0, 1))
     exact = counts.with_core(in_units(counts.core, graph.unit))
-    return Paths(_convention(graph), graph.label(target), exact)
+    return Paths(convention_of(graph), graph.label(target), exact)
 
 
-def _convention(graph: Graph) -> str:
-    """What counts as one."""
+def convention_of(graph: Graph) -> str:
+    """What counts as one; see `Paths`.
+
+    Example:
+        >>> from torch import nn
+        >>> from placewise.graph import capture
+        >>> convention_of(capture(nn.Conv1d(1, 1, 3), (1, 5), per_channel=True))
+        'per channel'
+    """
     if not graph.per_channel:
         return SPATIAL
     products = (node for node in graph.nodes if node.role == "contraction")

@@ -14,7 +14,7 @@ from placewise.auditing import noise_images
 from placewise.errors import SettingsError, first_line
 from placewise.graph import tensors_of
 from placewise.graph.noise import like_weights
-from placewise.undisturbed import undisturbed
+from placewise.undisturbed import lacks_values, undisturbed
 from placewise.wording import share
 
 IMAGES = 4
@@ -109,7 +109,7 @@ def _output(model: nn.Module, images: Tensor) -> Tensor:
         first = next(tensors_of(model(images)), None)
     if first is None:
         raise SettingsError("the network's output contains no tensor")
-    if first.is_meta or any(one.is_meta for one in (*model.parameters(), *model.buffers())):
+    if first.is_meta or lacks_values(model):
         raise SettingsError("the network's weights have no values: they are on the meta device")
     return first.double().cpu()
 

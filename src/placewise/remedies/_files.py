@@ -19,7 +19,7 @@ from placewise.files import read_json
 from placewise.graph import Inputs
 from placewise.graph.noise import noise
 from placewise.remedies._exchange import Remedy
-from placewise.undisturbed import undisturbed
+from placewise.undisturbed import lacks_values, undisturbed
 
 PROGRAM = "mended.pt2"
 WEIGHTS = "mended.safetensors"
@@ -56,7 +56,7 @@ def program_of(
     Raises:
         NotExported: torch.export cannot follow the copy, or the program gives other numbers.
     """
-    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+    if lacks_values(model):
         raise NotExported("its weights have no values: they are on the meta device")
     images = noise(model, shape, 2)
     one, two = (_given(batch, inputs) for batch in (images[:1], images))

@@ -147,12 +147,13 @@ def _by_change(model: nn.Module, before: Audit, images: Tensor | None) -> list[R
     """
     shape = before.shape
     tried, source = probes(model, shape, images)
+    own = feed(model, before.inputs)
     found: list[tuple[float, float, Remedy]] = []
     for blur in (False, True):
         for padding in (None, *PADDINGS_TRIED):
             remedy = Remedy(padding, blur)
             made = feed(changed(model, remedy)[0], before.inputs)
-            effect = effect_of(feed(model, before.inputs), made, tried, source, shape[1:])
+            effect = effect_of(own, made, tried, source, shape[1:])
             change = math.inf if effect.change is None else effect.change
             lost = 0.0 if effect.agreement is None else 1 - effect.agreement
             found.append((math.inf if effect.change is None else lost, change, remedy))
