@@ -1,10 +1,11 @@
-"""Who may talk to the labelling page, and what it answers to nonsense; all without a socket."""
+"""Who may talk to the labelling page, and what it answers to nonsense; one test has a socket."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from placewise.labelling.guard import BODY, HEADERS
 from placewise.labelling.objects import Definition
 from placewise.labelling.project import open_project
 from placewise.labelling.schedule import Schedule
-from placewise.labelling.server import PAGE, application, bound, theme_css
+from placewise.labelling.server import PAGE, application, bound, server_of, theme_css
 
 HOST, TOKEN = "127.0.0.1:8765", "t" * 40
 
@@ -251,6 +252,14 @@ def test_other_addresses_need_a_token_and_all_at_once_are_never_served(
 ) -> None:
     with pytest.raises(SettingsError, match=says):
         bound(host, 0, token)
+
+
+def test_a_browser_that_comes_before_the_server_runs_waits(tmp_path: Path) -> None:
+    folder = draw_squares(tmp_path / "images", 1)
+    with bound("127.0.0.1", 0, None) as listening, open_project(folder) as project:
+        server_of(Api(project, Schedule(project.images, "name"), None, "dlc"), listening, TOKEN)
+        with socket.create_connection(listening.getsockname(), timeout=5) as early:
+            assert early.getpeername() == listening.getsockname()
 
 
 # --- hostile requests ----------------------------------------------------------------------------

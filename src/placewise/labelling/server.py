@@ -187,12 +187,15 @@ def bound(host: str, port: int, token: str | None) -> socket.socket:
 def server_of(api: Api, listening: socket.socket, token: str) -> Any:
     """The server that answers on a socket, a `uvicorn.Server`; its `run` takes the socket too.
 
+    From here on the socket takes connections: a browser that comes before `run` waits.
+
     Args:
         api: what answers.
         listening: where.
         token: what requests for data must carry.
     """
     uvicorn: Any = needed("uvicorn")
+    listening.listen()
     return uvicorn.Server(
         uvicorn.Config(
             application(api, host_of(listening), token),
@@ -219,7 +222,6 @@ def serve(api: Api, listening: socket.socket, token: str, ready: Callable[[str],
         ready: called with the address of the page.
     """
     server = server_of(api, listening, token)
-    listening.listen()  # the browser may come before the server has begun
     ready(f"http://{host_of(listening)}/#token={token}")
     api.start()
     try:
