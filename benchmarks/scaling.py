@@ -161,7 +161,8 @@ def main() -> None:
     counts = (given.images // 4, given.images // 2, given.images)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        run = pw.train(draw(work / "data", 20, **SQUARE), work / "run", max_steps=2, quiet=True)
+        labels = pw.read_dataset(draw(work / "data", 20, **SQUARE))
+        run = pw.train(labels, work / "run", max_steps=2, quiet=True)
         folders = {
             count: draw(work / f"images{count}", count, **SQUARE) / "images" for count in counts
         }

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import placewise
 from placewise.augment import Augmentation, generator, homographies, move_points, warp_image
-from placewise.errors import DataError, SettingsError, ShapeError
+from placewise.errors import DataError, ImageError, SettingsError, ShapeError
 from placewise.geometry import ratio_of, rescale
 from placewise.images import resize
 from placewise.labels import (
@@ -26,6 +26,7 @@ from placewise.labels import (
 from placewise.model import InputSettings, as_input, choose_input, shown_size
 from placewise.model.inputs import CEILING, FLOOR, HIGH, LOW, normalised
 from placewise.model.spectrogram import RANGE, Spectrogram
+from placewise.readers import reader_of
 from placewise.report.drawing import planes_of
 from placewise.tasks import build, choose_model
 
@@ -306,6 +307,18 @@ def test_signals_and_volumes_go_through_every_verb(
 
 
 # Parts of recordings
+
+
+@pytest.mark.parametrize("name", ["spacing", "voxel_size", "zooms"])
+def test_distances_of_an_unknown_unit_are_refused(name: str, tmp_path: Path) -> None:
+    path, volume = tmp_path / "a.npz", np.zeros((4, 5, 6), np.float32)
+    np.savez(path, volume=volume, **{name: (2.0, 1.0, 1.0)})
+    with pytest.raises(ImageError, match=f"array {name} are not known; name it spacing_mm"):
+        reader_of(path).facts(path)
+    np.savez(path, volume=volume, spacing_mm=(2.0, 1.0, 1.0), **{name: (1.0, 1.0, 2.0)})
+    assert reader_of(path).facts(path).spacing == (2.0, 1.0, 1.0)
+    np.savez(path, signal=np.zeros(40, np.float32), **{name: 2.0})
+    assert reader_of(path).facts(path).spacing is None
 
 
 def test_a_part_of_a_recording_is_read_as_a_sample_of_its_own(tmp_path: Path) -> None:

@@ -458,6 +458,16 @@ def test_fractions_among_pixels_are_seen(tmp_path: Path) -> None:
         assert len(warnings_of(folder, "within one pixel")) == bool(count)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_fractions_along_one_side_alone_are_seen(tmp_path: Path, axis: int) -> None:
+    by = (1 / 64, 1.0) if axis == 0 else (1.0, 1 / 48)
+    parts = {name: scaled(scattered(seed=k), *by) for k, name in enumerate("abc")}
+    said = f"The {'xy'[axis]} of all 72 labels is at most "
+    assert len(warnings_of(write_table(tmp_path / "data", parts), said)) == 1
+    whole = {name: scattered(seed=k) for k, name in enumerate("abc")}
+    assert warnings_of(write_table(tmp_path / "pixels", whole), "of all 72 labels is at most") == []
+
+
 def test_keypoints_that_are_all_at_one_place_are_seen(tmp_path: Path) -> None:
     """A placeholder, or a click too many; two keypoints may meet where a third does not."""
     places = scattered()

@@ -476,6 +476,8 @@ def _sensitivity_rows(measured: Measured) -> Iterator[Row]:
         yield "effective field", f"{number(field.size)} px", f"side of its square{of}"
     if (found := measured.sensitivity) is not None:
         of = "of the middle over that of the corners, to small noise"
+        if found.method == "perturbation":
+            of += f" on each of {sides_of(found.map.shape)} cells: it has no gradients"
         yield "sensitivity", number(found.places.centre_over_corner), of
     if (against := measured.comparison) is not None:
         predicted = number(against.predicted.centre_over_corner)

@@ -20,6 +20,9 @@ SIGNALS, VOLUMES = ("signal", "signal_adc", "samples", "data"), ("image", "volum
 RATES, SPACINGS = ("fs", "rate", "sampling_rate"), ("spacing_mm",)
 """Names of what says how far its places are apart: samples in a second, or mm (z, y, x)."""
 
+UNCLEAR = ("spacing", "voxel_size", "voxelsize", "pixdim", "zooms")
+"""Names of distances whose unit and order are not known."""
+
 
 class Packed(Reader):
     """A signal (L or L×C) or a volume (D×H×W or D×H×W×C) as an array of numpy.
@@ -105,6 +108,12 @@ def _spacing(path: Path, names: tuple[str, ...], axes: int) -> tuple[float, ...]
     """What the file says of the distance of its places."""
     told = next((name for name in (RATES if axes == 1 else SPACINGS) if name in names), None)
     if told is None:
+        unclear = [name for name in names if axes == 3 and name.lower() in UNCLEAR]
+        if unclear:
+            raise ImageError(
+                f"{path}: unit and order of its array {unclear[0]} are not known; name it "
+                f"{SPACINGS[0]} if it holds the mm between voxels along z, y and x, or leave it out"
+            )
         return None
     header = _header(path, told)
     if math.prod(header.shape) != axes:

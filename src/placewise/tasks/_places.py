@@ -50,14 +50,14 @@ class Places:
     Attributes:
         repeated: places that look like a code for "missing".
         reach: largest x, y, … of all labels, as shares of the image's sides; None without labels.
-        largest: largest coordinate of all labels in pixels; None without labels.
+        largest: largest x, y, … of all labels in pixels; None without labels.
         corner: different places in the top-left pixel, and labels there.
         collapsed: images with an instance whose keypoints all lie within a pixel.
     """
 
     repeated: tuple[Repeated, ...]
     reach: tuple[float, ...] | None
-    largest: float | None
+    largest: tuple[float, ...] | None
     corner: tuple[int, int]
     collapsed: tuple[str, ...]
 
@@ -79,7 +79,7 @@ def place_facts(dataset: KeypointDataset, *, at_edge: int = 2) -> dict[str, Any]
     return {
         "repeated": tuple(_repeated(dataset, at_edge)),
         "reach": tuple(np.max(shares, axis=0).tolist()) if shares else None,
-        "largest": float(points.max()) if len(points) else None,
+        "largest": tuple(points.max(0).tolist()) if len(points) else None,
         "corner": (len(np.unique(corner, axis=0)), len(corner)),
         "collapsed": tuple(s.image for s in dataset.samples if _is_collapsed(s)),
     }
@@ -125,13 +125,20 @@ def scale_advice(facts: Places, images: int, labels: int) -> Iterator[Advice]:
     """
     if facts.reach is None or facts.largest is None or labels < LEAST_LABELS:
         return
-    if facts.largest <= 1:
+    if max(facts.largest) <= 1:
         yield (
             Weight.STOPS,
             f"All {labels:,} labels lie in the top-left pixel: are they fractions of width "
             "and height? Multiply x by the width and y by the height of each image.",
         )
         return
+    for axis, (largest, reach) in enumerate(zip(facts.largest, facts.reach, strict=True)):
+        if largest <= 1 and reach < HALF:
+            yield (
+                Weight.HARMS,
+                f"The {'xyz'[axis]} of all {labels:,} labels is at most {largest:g}: is it a "
+                "fraction of that side of the image? Multiply it by the side's pixels.",
+            )
     places, count = facts.corner
     if places >= LEAST_CORNER:
         yield (
@@ -148,7 +155,7 @@ def scale_advice(facts: Places, images: int, labels: int) -> Iterator[Advice]:
         )
     if max(facts.reach) < HALF and len(facts.collapsed) < images and len(facts.reach) == 2:
         wide, high = facts.reach
-        percent = " or percent of width and height" if facts.largest <= 100 else ""
+        percent = " or percent of width and height" if max(facts.largest) <= 100 else ""
         yield (
             Weight.HARMS,
             f"All labels lie in the left {share(wide)} and the upper {share(high)} of their "
