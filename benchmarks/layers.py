@@ -22,12 +22,12 @@ from torch import nn
 from torch.nn import functional
 from torch.profiler import profile
 
+from placewise.devices import fast_memory
 from placewise.layers import _products
 from placewise.layers import local as local_module
 from placewise.layers.convolution import Convolution
 from placewise.layers.local import LocallyConnected
 from placewise.paddings import PADDINGS
-from placewise.training.step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "layers.json"
 CHANNELS, OUT, SIDE, SIZE, BATCH = 32, 32, 8, 3, 64

@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from placewise.devices import fast_memory
 from placewise.heads.palm_tree import PalmTree
 from placewise.layers.local import LocallyConnected
-from placewise.training.step import fast_memory
 
 RESULTS = Path(__file__).parent / "results" / "palm_tree.json"
 ROUNDS = 21

@@ -26,8 +26,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
+from placewise.devices import fast_memory
 from placewise.layers.proximity import Nearness, Places, Proximity
-from placewise.training.step import fast_memory
 from proximity_figures import connections_figure, lengths_figure
 from studies._wiring.placement import assign, place
 from studies._wiring.rewiring import Growth, Rewiring, Schedule, rewire

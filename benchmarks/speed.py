@@ -28,12 +28,13 @@ from torch.nn import functional
 
 from placewise import read_dataset
 from placewise.augment import Augmentation
+from placewise.devices import fast_memory
 from placewise.labels import of_split, split_images
 from placewise.tasks import build, choose_model, task_named
 from placewise.training import TrainingSettings
 from placewise.training.dataset import TrainingSet
 from placewise.training.order import Order, Stream
-from placewise.training.step import Objective, fast_memory, optimiser
+from placewise.training.step import Objective, optimiser
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 BATCH, ROUNDS, STEPS = 8, 7, 6

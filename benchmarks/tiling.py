@@ -29,7 +29,7 @@ from PIL import Image
 from placewise.formats import read_dataset
 from placewise.model import MEMORY
 from placewise.model.inputs import cut_of_input
-from placewise.model.parts import Tiled
+from placewise.model.parts import SAFE_TILES, Tiled
 from placewise.prediction import predict
 from placewise.run import Run
 from placewise.training import train
@@ -176,7 +176,8 @@ def maps(run: Path, side: int) -> float:
     with torch.inference_mode():
         whole = model.raw(cut(slice(0, shown[0]), slice(0, shown[1]))[None])[0]
         tiled = Tiled.of(model)
-        room = int(0.4 * whole[0].numel() * tiled.looks.stride**2 * tiled.bytes_per_pixel)
+        pixels = whole[0].numel() * tiled.looks.stride**2
+        room = int(0.3 * SAFE_TILES * pixels * tiled.bytes_per_pixel)
         far = 0.0
         for tile in tiled.tiles(shown, cut, gathering, room):
             far = max(far, float((tile.own() - whole[(slice(None), *tile.core)]).abs().max()))
@@ -224,9 +225,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         image = write(Path(folder, "slide.tif"), args.side)
-        found = [measure(depth, args, Path(folder), image) for depth in args.depths]
-    args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found, indent=1))
+        found = []
+        for depth in args.depths:
+            found.append(measure(depth, args, Path(folder), image))
+            args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            print(json.dumps(found[-1]), flush=True)
 
 
 if __name__ == "__main__":

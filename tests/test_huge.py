@@ -29,7 +29,7 @@ from placewise.heads.spots import Spots
 from placewise.losses import LOSSES
 from placewise.model import InputSettings, in_tiles, is_huge, parts
 from placewise.model.inputs import as_input, cut_of_input
-from placewise.model.parts import Tiled, check_tiles, counted_bytes, is_local
+from placewise.model.parts import SAFE, Tiled, check_tiles, counted_bytes, is_local
 from placewise.paddings import PADDINGS
 from placewise.peak_losses import PEAK_LOSSES
 from placewise.resizing import resized_part
@@ -230,16 +230,15 @@ def test_tiles_give_the_maps_of_the_whole_image(seed: int) -> None:
         padded = padding.pad(torch.from_numpy(shown).movedim(-1, 0)[None], sides)
         whole = network(padded.double())[0]
         smallest = (2 * tiled.margin(Nothing()) + 3 * looks.period) ** 2
+        memory = int(1.01 * SAFE * tiled.bytes_per_pixel * smallest)
         seen = torch.zeros(whole.shape[1:])
-        for tile in tiled.tiles(
-            image.shape[:2], lambda r, c: shown[r, c], Nothing(), int(126 * smallest)
-        ):
+        for tile in tiled.tiles(image.shape[:2], lambda r, c: shown[r, c], Nothing(), memory):
             at = (slice(None), *tile.core)
             torch.testing.assert_close(tile.own(), whole[at].float(), rtol=0, atol=1e-6)
             seen[tile.core] += 1
     own = tuple(slice(0, -(-side // looks.stride)) for side in image.shape[:2])
     assert (seen[own] == 1).all() and seen.sum() == seen[own].sum()
-    assert min(len(one) for one in tiled.cuts(image.shape[:2], 2, int(126 * smallest))) > 2
+    assert min(len(one) for one in tiled.cuts(image.shape[:2], 2, memory)) > 2
 
 
 # --- what tiles say together ----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from placewise.devices import fast_memory
 from placewise.errors import DataError, SettingsError
 from placewise.files import claim_folder, make_folder, write_json, write_text
 from placewise.labels import SPLITS, Dataset, of_split
@@ -68,6 +69,7 @@ def evaluate(
         >>> evaluate("my_run", dataset, split="test")["mean_error_px"]  # doctest: +SKIP
         1.2
     """
+    fast_memory()
     run = model.run if isinstance(model, Network) else _opened(model)
     if out is not None:
         claim_folder(Path(out), "metrics.json")

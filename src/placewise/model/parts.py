@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from placewise.backbones import Backbone
+from placewise.devices import fast_memory, give_back_memory
 from placewise.errors import SettingsError
 from placewise.gathering import Gathering, Tile
 from placewise.geometry import Size
@@ -44,8 +45,13 @@ if TYPE_CHECKING:
 MEMORY = 1_500_000_000
 """Bytes that an image, its maps and what is computed of them may take unless told otherwise."""
 
-SAFE = 1.25
-"""What a run takes, in what is counted of it: convolutions have room of their own."""
+SAFE = 1.7
+"""What a run takes, in what is counted of it: convolutions have room of their own, and freed blocks
+are kept, of which not every one fits the next map."""
+
+SAFE_TILES, IN_A_ROW = 4.0, 16
+"""The same of so many tiles in a row, after which what is kept is given back; where no tile is so
+small, `SAFE` has to do."""
 
 ALIKE = 1e-3
 """Largest difference of a tile from the whole when tiles are tried, in standard deviations."""
@@ -126,23 +132,24 @@ class Tiled:
         Raises:
             SettingsError: even the smallest tile does not fit.
         """
-        room = int(memory / (SAFE * self.bytes_per_pixel))
-        best: tuple[int, tuple[tuple[int, ...], ...]] | None = None
         per_axis = [list(_splits(side, margin, self.looks.period)) for side in size]
-        for chosen in product(*per_axis):
-            largest = math.prod(one.longest for one in chosen)
-            work = math.prod(one.work for one in chosen)
-            if largest <= room and (best is None or work < best[0]):
-                best = work, tuple(one.edges for one in chosen)
-        if best is None:
-            least = (2 * margin + self.looks.period) ** len(size)
-            needed = math.ceil(least * SAFE * self.bytes_per_pixel / 1e6)
-            raise SettingsError(
-                f"the memory that may be used is {memory / 1e6:,.0f} MB, and the smallest tile of "
-                f"this network takes about {needed:,} MB, because it looks {margin} pixels far; "
-                "raise --memory"
+        for safe in (SAFE_TILES, SAFE):
+            room = int(memory / (safe * self.bytes_per_pixel))
+            able = (
+                chosen
+                for chosen in product(*per_axis)
+                if math.prod(one.longest for one in chosen) <= room
             )
-        return best[1]
+            least = min(able, key=lambda chosen: math.prod(one.work for one in chosen), default=())
+            if least:
+                return tuple(one.edges for one in least)
+        smallest = (2 * margin + self.looks.period) ** len(size)
+        needed = math.ceil(smallest * SAFE * self.bytes_per_pixel / 1e6)
+        raise SettingsError(
+            f"the memory that may be used is {memory / 1e6:,.0f} MB, and the smallest tile of "
+            f"this network takes about {needed:,} MB, because it looks {margin} pixels far; "
+            "raise --memory"
+        )
 
     def tiles(self, size: Size, cut: Cut, gathering: Gathering[Any], memory: int) -> Iterator[Tile]:
         """The tiles of an image in reading order, the next one read while one is computed.
@@ -172,6 +179,8 @@ class Tiled:
                     for (first, last), side in zip(cores, whole, strict=True)
                 )
                 yield Tile(maps, tuple(part.start // step for part in box), core, whole)
+                if number % IN_A_ROW == IN_A_ROW - 1:
+                    give_back_memory()
 
     def _read(self, box: tuple[slice, ...], size: Size, cut: Cut) -> Tensor:
         """(1, channels, *tile) of an image, padded where it ends."""
@@ -484,6 +493,7 @@ def in_tiles(network: Any, image: Windows, name: str, memory: int) -> Any:
             f"{name or 'the image'} has {image.size[1]:,} × {image.size[0]:,} pixels and would "
             f"have to be predicted in tiles: {why}"
         )
+    fast_memory()
     shown, cut = cut_of_input(image, network.input)
     gathering = network.gathering(shown, image.size, name)
     with torch.inference_mode():

@@ -25,7 +25,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from placewise.devices import device_of
+from placewise.devices import device_of, fast_memory
 from placewise.errors import ImageError, SettingsError
 from placewise.files import make_folder, write_json
 from placewise.formats import holds_arrays, label_maps_in, read_dataset
@@ -127,6 +127,7 @@ def predict(
         >>> predict("my_run", "new_images", "predictions")["images"]  # doctest: +SKIP
         240
     """
+    fast_memory()
     run = run if isinstance(run, Run) else Run.open(run)
     out, images = Path(out), Path(images)
     root, source, names = _listed(images, run.facts.model.input.image_axes, frames)

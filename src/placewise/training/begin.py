@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from placewise.augment import Augmentation
-from placewise.devices import threads
+from placewise.devices import fast_memory, threads
 from placewise.errors import DataError, SettingsError
 from placewise.family import validated
 from placewise.heads import HEADS
@@ -35,7 +35,7 @@ from placewise.training.schedule import (
     Places,
     keep_places,
 )
-from placewise.training.step import Objective, fast_memory, optimiser
+from placewise.training.step import Objective, optimiser
 from placewise.training.threads import crowded, short_slices
 from placewise.wording import IMAGES_OF, counted, sides_of
 

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from placewise.augment import Augmentation
 from placewise.checkpoint import Checkpoint
-from placewise.devices import threads
+from placewise.devices import fast_memory, threads
 from placewise.errors import CheckpointError, DataError, TrainingError
 from placewise.family import blaming, from_file
 from placewise.files import digest_of, write_bytes, write_json, write_text
@@ -51,7 +51,6 @@ from placewise.training.schedule import (
 from placewise.training.settings import settings_of
 from placewise.training.step import (
     Objective,
-    fast_memory,
     move_average,
     optimiser,
     shorten_gradient,

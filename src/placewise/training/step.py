@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -92,14 +90,3 @@ def move_average(average: nn.Module, model: nn.Module, decay: float, step: int) 
     torch._foreach_lerp_([kept[n] for n in floating], [now[n] for n in floating], share)
     for name in kept.keys() - set(floating):
         kept[name].copy_(now[name])
-
-
-def fast_memory() -> None:
-    """Let glibc keep freed memory: training frees and takes the same blocks at every step."""
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        trim_threshold, mmap_threshold = -1, -3
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
