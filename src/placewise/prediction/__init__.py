@@ -25,7 +25,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from placewise.devices import device_of, fast_memory
+from placewise.devices import device_of, fast_memory, give_back_memory
 from placewise.errors import ImageError, SettingsError
 from placewise.files import make_folder, write_json
 from placewise.formats import holds_arrays, label_maps_in, read_dataset
@@ -236,6 +236,7 @@ def _engine(
     if journal.engine is None:
         journal.note("engine", choice.engine, choice.precision)
     model.engine = chooser.held(choice)
+    give_back_memory()  # that of the engines that were tried
     return choice
 
 
@@ -290,6 +291,7 @@ def _ended(
     choice: Choice,
 ) -> dict[str, Any]:
     """Files for other programs, unless there is no threshold for them; and about.json."""
+    give_back_memory()
     batches = list(journal.lines())
     sizes = {name: tuple(size) for batch in batches for name, *size in batch.images}
     skipped = [{"image": n, "reason": why} for batch in batches for n, why in batch.skipped]
