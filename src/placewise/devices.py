@@ -1,4 +1,4 @@
-"""Where networks run: a device by its name."""
+"""Where networks run: a device by its name, its threads, and the memory of the process."""
 
 from __future__ import annotations
 

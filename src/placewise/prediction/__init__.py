@@ -127,7 +127,6 @@ def predict(
         >>> predict("my_run", "new_images", "predictions")["images"]  # doctest: +SKIP
         240
     """
-    fast_memory()
     run = run if isinstance(run, Run) else Run.open(run)
     out, images = Path(out), Path(images)
     root, source, names = _listed(images, run.facts.model.input.image_axes, frames)
@@ -225,6 +224,7 @@ def _engine(
 
     Of several processes the first one chooses, so that all say the same.
     """
+    fast_memory()
     looked_at = partial(each_padded, model, huge, [*_spread(names), *names])
     chooser = Chooser(run, model, lanes, looked_at)
     if chooser.first is None:  # none can be read
@@ -291,7 +291,7 @@ def _ended(
     choice: Choice,
 ) -> dict[str, Any]:
     """Files for other programs, unless there is no threshold for them; and about.json."""
-    give_back_memory()
+    give_back_memory()  # tables and reports take their own
     batches = list(journal.lines())
     sizes = {name: tuple(size) for batch in batches for name, *size in batch.images}
     skipped = [{"image": n, "reason": why} for batch in batches for n, why in batch.skipped]
