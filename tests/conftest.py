@@ -113,6 +113,36 @@ def draw_squares(folder: Path, count: int, *, seed: int = 0, sizes: bool = False
     return folder
 
 
+def blob(size: tuple[int, ...], place: np.ndarray, sigma: float = 2.0) -> np.ndarray:
+    """A Gaussian about a place (x, y, …): (*size, 1) float32."""
+    grids = np.meshgrid(*(np.arange(side) for side in size), indexing="ij")[::-1]
+    away = sum((grid - x) ** 2 for grid, x in zip(grids, place, strict=True))
+    return np.exp(-away / (2 * sigma**2))[..., None].astype(np.float32)
+
+
+def write_signals(folder: Path) -> None:
+    """Ten recordings with a peak each, which is labelled; the folder is there."""
+    rng, rows = np.random.default_rng(0), ["recording,split,keypoint,x"]
+    for k, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2):
+        length = int(rng.integers(150, 190))
+        place = rng.uniform(40, length - 40)
+        values = blob((length,), np.array([place]), 4.0) * 900 + rng.normal(0, 20, (length, 1))
+        np.savez(folder / f"r{k}.npz", signal=values, fs=250)
+        rows.append(f"r{k}.npz,{split},peak,{place:.3f}")
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+
+
+def write_volumes(folder: Path) -> None:
+    """Ten volumes with a bright ball each, whose middle is labelled; the folder is there."""
+    rng, rows = np.random.default_rng(0), ["volume,split,keypoint,x,y,z"]
+    for k, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2):
+        place = rng.uniform(5, 11, 3)
+        values = blob((16, 17, 18), place) * 4000 + rng.normal(0, 90, (16, 17, 18, 1))
+        np.savez(folder / f"v{k}.npz", volume=values[..., 0], spacing_mm=(2.0, 1.0, 1.0))
+        rows.append(f"v{k}.npz,{split},peak,{','.join(f'{x:.3f}' for x in place)}")
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+
+
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 40 labelled images of one size; read it, do not write to it."""

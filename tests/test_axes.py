@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 
 import placewise
+from conftest import blob, write_signals, write_volumes
 from placewise.augment import Augmentation, generator, homographies, move_points, warp_image
 from placewise.errors import DataError, ImageError, SettingsError, ShapeError
 from placewise.geometry import ratio_of, rescale
@@ -34,13 +35,6 @@ SIZES = [(90,), (40, 50), (24, 30, 28)]
 DIMS = [f"{len(size)}d" for size in SIZES]
 
 FULL = Augmentation(flip=True, rotate=40, scale=(0.8, 1.3), shear=12, translate=0.1)
-
-
-def blob(size: tuple[int, ...], place: np.ndarray, sigma: float = 2.0) -> np.ndarray:
-    """A Gaussian about a place (x, y, …): (*size, 1) float32."""
-    grids = np.meshgrid(*(np.arange(side) for side in size), indexing="ij")[::-1]
-    away = sum((grid - x) ** 2 for grid, x in zip(grids, place, strict=True))
-    return np.exp(-away / (2 * sigma**2))[..., None].astype(np.float32)
 
 
 def centre(image: np.ndarray) -> np.ndarray:
@@ -244,27 +238,6 @@ def test_silence_has_a_spectrogram_without_a_number_that_is_none() -> None:
 
 
 # From files to reports
-
-
-def write_signals(folder: Path) -> None:
-    rng, rows = np.random.default_rng(0), ["recording,split,keypoint,x"]
-    for k, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2):
-        length = int(rng.integers(150, 190))
-        place = rng.uniform(40, length - 40)
-        values = blob((length,), np.array([place]), 4.0) * 900 + rng.normal(0, 20, (length, 1))
-        np.savez(folder / f"r{k}.npz", signal=values, fs=250)
-        rows.append(f"r{k}.npz,{split},peak,{place:.3f}")
-    (folder / "points.csv").write_text("\n".join(rows) + "\n")
-
-
-def write_volumes(folder: Path) -> None:
-    rng, rows = np.random.default_rng(0), ["volume,split,keypoint,x,y,z"]
-    for k, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2):
-        place = rng.uniform(5, 11, 3)
-        values = blob((16, 17, 18), place) * 4000 + rng.normal(0, 90, (16, 17, 18, 1))
-        np.savez(folder / f"v{k}.npz", volume=values[..., 0], spacing_mm=(2.0, 1.0, 1.0))
-        rows.append(f"v{k}.npz,{split},peak,{','.join(f'{x:.3f}' for x in place)}")
-    (folder / "points.csv").write_text("\n".join(rows) + "\n")
 
 
 @pytest.mark.parametrize(

@@ -336,24 +336,6 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(
     assert_same_run(short, torn)
 
 
-def test_two_processes_are_the_same_run(squares: Path, tmp_path: Path) -> None:
-    """Same samples, same order, same statistics: losses agree to rounding."""
-    alone = trained(squares, tmp_path / "alone", max_steps=10, val_interval=5)
-    flags = "--steps 10 --precision float32 --width 16 --batch-size 4 --val-interval 5 --quiet"
-    launch = "-m torch.distributed.run --standalone --nproc-per-node=2 -m placewise train".split()
-    done = subprocess.run(
-        [sys.executable, *launch, str(squares), "--out", str(tmp_path / "two"), *flags.split()],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    two = Run.open(tmp_path / "two")
-    losses = [[line["loss"] for line in run.log() if "loss" in line] for run in (alone, two)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    assert (two.path / "validation" / "report.html").is_file()
-
-
 def test_steps_and_minutes_exclude_each_other(squares: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="one of them"):
         trained(squares, tmp_path / "run", max_steps=3, max_minutes=1)

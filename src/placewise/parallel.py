@@ -11,11 +11,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from placewise.errors import SettingsError
 
@@ -108,43 +111,111 @@ def check_batch(batch: int) -> None:
         )
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
+class _Normalised(torch.autograd.Function):
+    """Maps normalised by the statistics of all processes, in the passes that torch's own takes."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, mean: Tensor, var: Tensor, *affine: Any) -> Tensor:
+        """Normalise (batch, channels, …) maps.
+
+        Args:
+            ctx: of torch.
+            maps: of this process.
+            mean: of each channel, over all processes.
+            var: variance of each channel, over all processes.
+            *affine: weight and bias of each channel, and what is added to the variance.
+        """
+        weight, bias, eps = affine
+        ctx.save_for_backward(maps, mean, var, weight)
+        ctx.eps = eps
+        return functional.batch_norm(maps, mean, var, weight, bias, eps=eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of maps, weight and bias.
+
+        With x̂ the normalised maps, g the gradient and s = weight / √(var + eps), that of the maps
+        is s·(g − mean(g) − x̂·mean(g·x̂)), with means over all processes (Ioffe and Szegedy 2015).
+        The first part is that of fixed statistics; the others are x̂ with another weight and bias.
+        """
+        maps, mean, var, weight = ctx.saved_tensors
+        fixed = torch.ops.aten.native_batch_norm_backward
+        every = [True, True, True]
+        grad, by_weight, by_bias = fixed(
+            grads[0], maps, weight, mean, var, None, None, False, ctx.eps, every
+        )
+        sums = torch.cat((by_weight, by_bias))
+        dist.all_reduce(sums)
+        count = maps.numel() // maps.shape[1] * world()
+        scale = weight * torch.rsqrt(var + ctx.eps)
+        slope, shift = (-scale * part / count for part in sums.chunk(2))
+        grad += functional.batch_norm(maps, mean, var, slope, shift, eps=ctx.eps)
+        return grad, None, None, by_weight, by_bias, None
+
+
+class SharedBatchNorm(_BatchNorm):
     """Batch norm with the mean and variance of the batch over all processes.
 
-    `torch.nn.SyncBatchNorm` does this on GPUs only. Mean and mean square are averaged over the
-    processes (whose shares are equal), and the gradient flows through both.
+    `torch.nn.SyncBatchNorm` does this on GPUs only. The shares of the processes are equal. On their
+    own, the members `SHARED` are the batch norms of torch.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Normalise (batch, channels, height, width)."""
+        """Normalise (batch, channels, …)."""
         if not self.training or world() == 1:
             return super().forward(maps)
-        values = maps.to(self.weight.dtype)
-        moments = torch.cat((values.mean((0, 2, 3)), values.square().mean((0, 2, 3))))
-        shared: Tensor = all_reduce(moments)  # type: ignore[no-untyped-call]
-        mean, square = (shared / world()).chunk(2)
-        variance = square - mean.square()
-        self._remember(mean.detach(), variance.detach(), maps)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        normal: Tensor = values * scale[:, None, None] + shift[:, None, None]
-        return normal.to(maps.dtype)
+        mean, var = self._of_all(maps)
+        self._remember(mean, var, maps)
+        normal: Tensor = _Normalised.apply(maps, mean, var, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        return normal
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, maps: Tensor) -> None:
-        """Move the running statistics as `torch.nn.BatchNorm2d` does."""
+    def _of_all(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each channel over all processes."""
+        weight = self.weight  # sets the precision of what is returned
+        _, mean, inverse = torch.native_batch_norm(maps, weight, self.bias, None, None, True, 0, 0)
+        own = torch.stack((mean, inverse.pow(-2)))
+        every = [torch.empty_like(own) for _ in range(world())]
+        dist.all_gather(every, own)
+        means, variances = torch.stack(every, 1)
+        mean = means.mean(0)
+        return mean, (variances + (means - mean).square()).mean(0)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, var: Tensor, maps: Tensor) -> None:
+        """Move the running statistics as torch's batch norms do."""
         count = maps.numel() // maps.shape[1] * world()
         momentum = self.momentum or 0.0
         if self.running_mean is None or self.running_var is None:
             return
         self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance * (count / max(1, count - 1)), momentum)
+        self.running_var.lerp_(var * (count / max(1, count - 1)), momentum)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
+
+
+class SharedBatchNorm1d(SharedBatchNorm, nn.BatchNorm1d):
+    """For signals."""
+
+
+class SharedBatchNorm2d(SharedBatchNorm, nn.BatchNorm2d):
+    """For images."""
+
+
+class SharedBatchNorm3d(SharedBatchNorm, nn.BatchNorm3d):
+    """For volumes."""
+
+
+SHARED: dict[type[nn.Module], type[SharedBatchNorm]] = {
+    nn.BatchNorm1d: SharedBatchNorm1d,
+    nn.BatchNorm2d: SharedBatchNorm2d,
+    nn.BatchNorm3d: SharedBatchNorm3d,
+}
 
 
 def share_batch_norms(module: nn.Module) -> None:
     """Let every batch norm of a module use the statistics of the whole batch."""
     for part in module.modules():
-        if type(part) is nn.BatchNorm2d:
-            part.__class__ = SharedBatchNorm
+        if shared := SHARED.get(type(part)):
+            part.__class__ = shared
