@@ -23,7 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from placewise.errors import SettingsError
 
 PATIENCE = timedelta(days=30)
-"""How long processes that share work wait for each other: `torchrun` ends all where one fails."""
+"""How long processes wait for each other: the first one may predict thousands of images for a
+validation, which NCCL's own ten minutes would end. `torchrun` ends all where one fails."""
 
 
 def rank() -> int:
@@ -49,7 +50,7 @@ def processes(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:
