@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import draw_squares
-from placewise.errors import SettingsError
+from placewise.errors import CheckpointError, SettingsError
 from placewise.formats import read_dataset
 from placewise.model import BATCH
 from placewise.prediction import predict
@@ -212,6 +212,49 @@ def test_without_resume_a_begun_prediction_is_refused_and_the_way_named(
     with pytest.raises(SettingsError, match="new or empty folder"):
         predict(run, images, tmp_path / "mine", resume=True)
     assert files(out) == before and files(tmp_path / "mine") == {"notes.txt": b"mine"}
+
+
+def test_a_folder_has_one_prediction_at_a_time(
+    run: Run, images: Path, whole: Path, tmp_path: Path
+) -> None:
+    """A job that is started twice with --resume: the second is refused, the first is not harmed."""
+    out, refused = tmp_path / "out", []
+
+    def progress(done: int, total: int) -> None:
+        with pytest.raises(SettingsError, match="a prediction is writing into") as told:
+            predict(run, images, out, overlays=OVERLAYS, resume=True)
+        refused.append(told)
+
+    predict(run, images, out, overlays=OVERLAYS, progress=progress)
+    assert refused and files(out) == files(whole)
+
+
+def test_a_prediction_that_finished_no_image_leaves_its_folder_free(
+    run: Run, images: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one whose engine was refused: another engine may take the same folder."""
+
+    def refuse(*args: object) -> None:
+        raise SettingsError("no such engine")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("placewise.prediction._engine", refuse)
+        with pytest.raises(SettingsError, match="no such engine"):
+            predict(run, images, out, threshold=0.7)
+    assert set(files(out)) == {"progress.jsonl"}
+    predict(run, images, out, overlays=OVERLAYS)
+    assert files(out) == files(whole)
+
+
+def test_a_finished_prediction_whose_table_is_gone_is_not_called_finished(
+    run: Run, images: Path, tmp_path: Path
+) -> None:
+    few = draw_images(tmp_path / "few", 3)
+    predict(run, few, tmp_path / "out")
+    (tmp_path / "out" / "predictions.csv").unlink()
+    with pytest.raises(CheckpointError, match=r"predictions.csv is missing"):
+        predict(run, few, tmp_path / "out", resume=True)
 
 
 def test_results_are_not_written_among_the_images(run: Run, tmp_path: Path) -> None:

@@ -128,6 +128,30 @@ def test_a_prediction_goes_on_and_its_files_are_made_anew(predicted: Path, folde
         predict_video(*given, VideoOptions(start=1, step=3), device="cpu", resume=True)
 
 
+def test_a_folder_of_the_user_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    """Also one that has a folder `raw` of its own, and a table with the name of ours."""
+    out = tmp_path / "mine"
+    (out / "raw" / "1").mkdir(parents=True)
+    (out / "predictions.csv").write_text("precious")
+    with pytest.raises(SettingsError, match="new or empty folder"):
+        predict_video([folder / "run0"], folder / "clip.mp4", out, device="cpu", resume=True)
+    assert [path.name for path in out.rglob("*") if path.is_file()] == ["predictions.csv"]
+    assert (out / "predictions.csv").read_text() == "precious"
+
+
+def test_a_video_has_one_prediction_at_a_time(folder: Path, tmp_path: Path) -> None:
+    given, refused = ([folder / "run0"], folder / "clip.mp4", tmp_path / "out"), []
+    options = VideoOptions(step=5)
+
+    def progress(done: int, total: int) -> None:
+        with pytest.raises(SettingsError, match="a prediction is writing into") as told:
+            predict_video(*given, options, device="cpu", resume=True)
+        refused.append(told)
+
+    predict_video(*given, options, device="cpu", progress=progress)
+    assert refused
+
+
 def test_two_runs_are_smoothed_together(folder: Path, tmp_path: Path) -> None:
     runs, clip = [folder / "run0", folder / "run1"], folder / "clip.mp4"
     seen = []

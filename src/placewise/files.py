@@ -171,7 +171,7 @@ def claim_folder(out: Path, result: str, *, resume: bool | None = None) -> None:
     """
     if not folder_exists(out):
         return
-    used = any(not _leftover(path, result) for path in out.iterdir())
+    used = any(not is_leftover(path, result) for path in out.iterdir())
     former = bool(result) and (out / result).is_file()
     if former and resume is False:
         raise SettingsError(
@@ -285,7 +285,7 @@ def folder_exists(path: Path) -> bool:
     return above == path
 
 
-def _leftover(path: Path, result: str) -> bool:
+def is_leftover(path: Path, result: str) -> bool:
     """Whether this is what is left where the first file of a result was not written to its end.
 
     Or the lock of who is about to write it.

@@ -140,33 +140,34 @@ def predict(
     follower = task.follower(run.facts.model) if track else None
     model = run.model().to(on)
     share = Share.of(len(names))
-    journal = share.open(out, order_of(images, names, run, options), resume=resume)
-    if journal.finished is not None:
-        return journal.finished
-    huge = Huge(model, source, memory)
-    for note in unlike(_some(source, names, huge), run.facts.model.input):
-        _LOG.warning(note)
-    if follower and journal.done:
-        _replay(follower, journal, out / "predictions.csv")
-    first = share.start + journal.done
-    lanes = lanes_of(on, 1 if any(map(huge.holds, _spread(names))) else len(share))
-    choice = _engine(run, model, huge, names, lanes, journal, (engine, precision))
-    given = model, huge, names, journal, lanes, choice.precision
-    answer = answer_of(*given) if coarse_to_fine else None
-    for batch, found in predicted(model, huge, names[first : share.stop], lanes, first, answer):
-        left = max(0, overlays - share.start - journal.done)
-        if follower:
-            found = [(image, follower.follow(one)) for image, one in found]
-        _draw(task, model, found[:left], source, out / "overlays", threshold)
-        for _, one in found:
-            task.save(one, out, root / one.image)
-        columns = [*task.header(model), *([follower.column] if follower else [])]
-        begins = share.start + journal.done == 0
-        journal.append(_finished(found, batch, columns if begins else None))
-        if progress:
-            progress(journal.done, len(share))
-    told = threshold if others else None
-    return share.end(journal, out, lambda whole: _ended(task, run, whole, root, out, told, choice))
+    order = order_of(images, names, run, options)
+    with share.open(out, order, resume=resume) as journal:
+        if journal.finished is not None:
+            return journal.finished
+        huge = Huge(model, source, memory)
+        for note in unlike(_some(source, names, huge), run.facts.model.input):
+            _LOG.warning(note)
+        if follower and journal.done:
+            _replay(follower, journal, out / "predictions.csv")
+        first = share.start + journal.done
+        lanes = lanes_of(on, 1 if any(map(huge.holds, _spread(names))) else len(share))
+        choice = _engine(run, model, huge, names, lanes, journal, (engine, precision))
+        given = model, huge, names, journal, lanes, choice.precision
+        answer = answer_of(*given) if coarse_to_fine else None
+        for batch, found in predicted(model, huge, names[first : share.stop], lanes, first, answer):
+            left = max(0, overlays - share.start - journal.done)
+            if follower:
+                found = [(image, follower.follow(one)) for image, one in found]
+            _draw(task, model, found[:left], source, out / "overlays", threshold)
+            for _, one in found:
+                task.save(one, out, root / one.image)
+            columns = [*task.header(model), *([follower.column] if follower else [])]
+            begins = share.start + journal.done == 0
+            journal.append(_finished(found, batch, columns if begins else None))
+            if progress:
+                progress(journal.done, len(share))
+        rest = root, out, threshold if others else None, choice
+        return share.end(journal, out, lambda whole: _ended(task, run, whole, *rest))
 
 
 def _options(

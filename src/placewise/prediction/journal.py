@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from placewise.errors import CheckpointError, SettingsError
-from placewise.files import folder_exists, make_folder, read_json, replacing, write_text
+from placewise.files import (
+    folder_exists,
+    is_leftover,
+    make_folder,
+    read_json,
+    replacing,
+    write_text,
+)
 from placewise.run import Run
 
 HEAD, LINE = {"order"}, {"bytes", "images", "skipped"}
@@ -71,6 +78,8 @@ class Journal:
     def open(cls, out: Path, order: str, *, resume: bool) -> Journal:
         """Begin a prediction in a new or empty folder, or go on with one.
 
+        A folder in which a prediction was begun and no image finished counts as empty.
+
         Args:
             out: the folder.
             order: see `order_of`.
@@ -80,18 +89,19 @@ class Journal:
             SettingsError: the folder is in use, or belongs to another prediction.
         """
         journal = cls(out, order)
-        used = folder_exists(out) and any(out.iterdir())
-        begun = out.is_dir() and any((out / name).is_file() for name in (JOURNAL, RESULT))
-        if used and not (resume and begun):
+        found = list(out.iterdir()) if folder_exists(out) else []
+        names = {path.name for path in found if not is_leftover(path, RESULT)}
+        if names <= {JOURNAL} and not (names and any(journal.lines())):
+            make_folder(out)
+            write_text(out / JOURNAL, json.dumps({"order": order}) + "\n")
+            return journal
+        begun = not names.isdisjoint((JOURNAL, RESULT))
+        if not (resume and begun):
             more = "; add --resume to go on with the prediction there" if begun else ""
             raise SettingsError(
                 f"{out} is in use already{more}; --out must name a new or empty folder"
             )
-        make_folder(out)
-        if begun:
-            journal._restore()
-        else:
-            _append(out / JOURNAL, json.dumps({"order": order}) + "\n")
+        journal._restore()
         return journal
 
     @property
@@ -151,6 +161,11 @@ class Journal:
             self.finished = read_json(self.out / RESULT)
             if self.finished.get("order") != self.order:
                 raise self._other()
+            if not (self.out / TABLE).is_file():
+                raise CheckpointError(
+                    f"{self.out / TABLE} is missing, and {RESULT} beside it says that the "
+                    "prediction has come to its end; begin anew with another --out"
+                )
             self.close()
             return
         lines = self._read()

@@ -15,8 +15,9 @@ batches, so the files have the same bytes however many processes there were.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any, ParamSpec, TypeVar
 from placewise.errors import SettingsError
 from placewise.files import read_json
 from placewise.model import BATCH
+from placewise.ownership import writing
 from placewise.parallel import rank, wait_for_all, workers, world
 from placewise.prediction.journal import RESULT, Journal
 
@@ -79,12 +81,23 @@ class Share:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def open(self, out: Path, order: str, *, resume: bool) -> Journal:
+    @contextlib.contextmanager
+    def open(self, out: Path, order: str, *, resume: bool) -> Iterator[Journal]:
         """The journal of this share; `finished` where the whole prediction is.
 
+        As long as it is open, no other prediction writes into the folder: the first process holds
+        it, and the others begin when it does.
+
         Raises:
-            SettingsError: see `Journal.open`; or one process alone has begun the prediction.
+            SettingsError: see `Journal.open`; another prediction writes there; or one process alone
+                has begun the prediction.
         """
+        with contextlib.ExitStack() as held:
+            if self.rank == 0:
+                held.enter_context(writing(out, RESULT, "a prediction"))
+            yield self._journal(out, order, resume)
+
+    def _journal(self, out: Path, order: str, resume: bool) -> Journal:
         if self.world == 1:
             return Journal.open(out, order, resume=resume)
         if self.rank == 0:

@@ -17,16 +17,16 @@ smoothing or gate.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from placewise.errors import SettingsError
 from placewise.files import (
-    folder_exists,
-    make_folder,
+    is_leftover,
     read_json,
     remove,
     write_json,
@@ -34,9 +34,11 @@ from placewise.files import (
 )
 from placewise.frames import Frames, frames_of
 from placewise.motion import Track, ensemble, ensemble_smoothed, median_smoothed
+from placewise.ownership import writing
 from placewise.parallel import is_first, wait_for_all
 from placewise.prediction import predict
 from placewise.prediction.choosing import AUTO, Choice
+from placewise.prediction.journal import JOURNAL, RESULT
 from placewise.prediction.labelled import write_labelled
 from placewise.prediction.movement import (
     Movement,
@@ -149,35 +151,34 @@ def predict_video(
     opened = [Run.open(run) for run in runs]
     task = _task(opened, options)
     reader = reader_of_video(video)
-    if is_first():
-        _check_out(out, resume)
-    wait_for_all()
     numbers = range(reader.count(video))[options.start : options.stop : options.step]
-    stages = len(opened) + options.draw
-    used = []
-    for place, run in enumerate(opened):
-        about = predict(
-            run,
-            video,
-            out / "raw" / str(place + 1),
-            device=device,
-            engine=engine,
-            precision=precision,
-            overlays=0,
-            resume=resume,
-            track=task.follows,
-            frames=slice(options.start, options.stop, options.step),
-            others=False,
-            coarse_to_fine=coarse_to_fine,
-            progress=_part(progress, place, stages),
-        )
-        used.append(Choice(about.get("engine", "torch"), about.get("precision", "float32")).shown)
-    if is_first():
-        seen, movement = _movement(opened, video, reader, numbers, out, options)
-        last = _part(progress, stages - 1, stages)
-        _write(seen, movement, opened, out, options, last, engines=used)
-    wait_for_all()
-    return read_json(out / ABOUT)
+    stages, used = len(opened) + options.draw, []
+    with _held(out, resume):
+        wait_for_all()
+        for place, run in enumerate(opened):
+            about = predict(
+                run,
+                video,
+                out / "raw" / str(place + 1),
+                device=device,
+                engine=engine,
+                precision=precision,
+                overlays=0,
+                resume=resume,
+                track=task.follows,
+                frames=slice(options.start, options.stop, options.step),
+                others=False,
+                coarse_to_fine=coarse_to_fine,
+                progress=_part(progress, place, stages),
+            )
+            choice = Choice(about.get("engine", "torch"), about.get("precision", "float32"))
+            used.append(choice.shown)
+        if is_first():
+            seen, movement = _movement(opened, video, reader, numbers, out, options)
+            last = _part(progress, stages - 1, stages)
+            _write(seen, movement, opened, out, options, last, engines=used)
+        wait_for_all()
+        return read_json(out / ABOUT)
 
 
 def reader_of_video(video: Path) -> Frames:
@@ -214,12 +215,21 @@ def _task(runs: Sequence[Run], options: VideoOptions) -> Any:
     return task
 
 
+@contextlib.contextmanager
+def _held(out: Path, resume: bool) -> Iterator[None]:
+    """The folder of the results, into which nobody else writes; the first process holds it."""
+    with contextlib.ExitStack() as stack:
+        if is_first():
+            stack.enter_context(writing(out, ABOUT, "a prediction"))
+            _check_out(out, resume)
+        yield
+
+
 def _check_out(out: Path, resume: bool) -> None:
     """Refuse a folder that holds something else."""
-    if not folder_exists(out) or not any(out.iterdir()):
-        make_folder(out)
+    if all(is_leftover(path, ABOUT) for path in out.iterdir()):
         return
-    ours = (out / "raw").is_dir()
+    ours = any((out / "raw" / "1" / name).is_file() for name in (JOURNAL, RESULT))
     if not (ours and resume):
         more = "; add --resume to go on with the prediction there" if ours else ""
         raise SettingsError(f"{out} is in use already{more}; name a new or empty folder")
