@@ -21,7 +21,7 @@ from placewise.backbones import BACKBONES
 from placewise.engines import ENGINES, INT8, Engine, Plain, write_int8, write_network
 from placewise.engines._folding import NORMS, fold
 from placewise.errors import SettingsError
-from placewise.files import read_json, write_json
+from placewise.files import lock, read_json, write_json
 from placewise.formats import read_dataset
 from placewise.model import InputSettings, ModelSettings, Network
 from placewise.onnx_files import able
@@ -240,6 +240,60 @@ def test_much_work_is_measured_once_and_kept(
     write_json(kept, {**content, "weights": "another"})
     predict(tmp_path / "run", squares / "images", tmp_path / "three", overlays=0)
     assert len(torch_alone) == 4 * choosing.TRIES, "the weights are others"
+
+
+def test_a_kept_choice_that_differs_on_these_images_is_not_used(
+    run: Run,
+    squares: Path,
+    tmp_path: Path,
+    torch_alone: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    chooser = Chooser(Run.open(tmp_path / "run"), run.model(), lanes(), lambda: iter(()))
+    machine = choosing.lanes_of(torch.device("cpu"), 40)
+    monkeypatch.setattr(chooser, "lanes", machine)
+    chooser._keep(Choice("torch", "bfloat16"), {}, whole=True)
+    monkeypatch.setitem(NEAR, "bfloat16", 0.0)
+    about = predict(tmp_path / "run", squares / "images", tmp_path / "out", overlays=0)
+    assert (about["engine"], about["precision"]) == ("torch", "float32")
+    assert "torch in bfloat16 is not used: " in caplog.text
+
+
+def test_engines_are_compared_on_an_image_that_shows_something(run: Run) -> None:
+    blank, shown = torch.ones(1, 1, 32, 32), torch.rand(1, 1, 32, 32)
+    chooser = Chooser(run, run.model(), lanes(), lambda: iter((blank, shown, blank)))
+    assert chooser.first is blank and chooser._liveliest is shown
+
+
+def test_a_file_beside_the_run_is_read_before_another_process_may_remove_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Predictions in 8 bits that began at the same moment removed each other's files."""
+    shutil.copytree(run.path, tmp_path / "run")
+    read: list[bool] = []
+
+    class Reads(ENGINES["torch"]):  # type: ignore[misc]
+        from_file = True
+
+        def __init__(self, model: Network, file: Path, *rest: object) -> None:
+            with (file.parent / ".lock").open("rb") as held, pytest.raises(OSError):
+                lock(held.fileno())
+            read.append(file.is_file())
+            super().__init__(model, None, *rest)
+
+    def write(chooser: Chooser) -> Path:
+        (chooser._home() / "network.onnx").touch()
+        return chooser._home() / "network.onnx"
+
+    monkeypatch.setattr(choosing, "ENGINES", {"torch": Reads})
+    monkeypatch.setattr(Chooser, "_file", write)
+    images = [torch.rand(1, 1, 32, 32)]
+    Chooser(Run.open(tmp_path / "run"), run.model(), lanes(), lambda: images).make(Choice())
+    assert read == [True]
+    with (tmp_path / "run" / "engines" / ".lock").open("rb") as free:
+        lock(free.fileno())
 
 
 def test_some_work_is_worth_a_precision_but_no_file(

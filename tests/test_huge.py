@@ -446,6 +446,23 @@ def test_predict_takes_tiles_by_itself_and_stays_within_the_memory(
         model.predict(image, memory=100_000)
 
 
+def test_too_little_memory_is_said_of_a_file_too(tmp_path: Path) -> None:
+    """And not that the file is damaged."""
+    _tiff(tmp_path / "a.tif", np.zeros((700, 520), np.uint8), tile=(64, 64))
+    with pytest.raises(SettingsError, match=r"raise --memory$"):
+        _keypoints().predict(tmp_path / "a.tif", memory=100_000)
+
+
+def test_an_image_that_is_predicted_as_a_whole_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = KeypointModel(Gate(), Heatmap(4, 1, finer=1), input=VIEW).eval()
+    for side in (300, 310, 305, 320):
+        assert not is_huge(model, (side, side), 10_000)
+    (told,) = [one.getMessage() for one in caplog.records if one.name == "placewise"]
+    assert "300 × 300 pixels is predicted as a whole" in told and "about 0.0 GB" not in told
+
+
 def test_spots_of_a_network_that_is_not_ours_are_found_in_tiles() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 4, 2, stride=2))
     model = SpotModel(net, Spots(4, 1, finer=1), input=VIEW).eval()

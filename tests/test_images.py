@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from placewise.errors import ImageError
@@ -18,7 +20,9 @@ from placewise.images import (
     as_float,
     image_size,
     is_grey,
+    is_image_name,
     list_images,
+    name_beside,
     read_image,
     resize,
 )
@@ -401,3 +405,13 @@ def test_a_folder_of_other_files_is_said_to_be_one(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     with pytest.raises(ImageError, match="it holds 2 files that end in npz"):
         list_images(tmp_path)
+
+
+@given(st.lists(st.sampled_from(["a", "b", ".tif", ".png", ".PNG", ".1"]), min_size=1, max_size=4))
+def test_what_is_drawn_of_two_images_has_two_names(parts: list[str]) -> None:
+    """Also of `a.tif` and `a.tif.png`; and of most, the name that one expects."""
+    name = "".join(parts) + ".png"
+    others = {name.removesuffix(".png"), name + ".png", name.removesuffix(".png") + ".tif"}
+    images = [one for one in (name, *sorted(others)) if is_image_name(one) and "." in one[1:]]
+    assert len({name_beside(one) for one in images}) == len(images)
+    assert name_beside("plate.7.png") == "plate.7.png" and name_beside("a.tif") == "a.tif.png"

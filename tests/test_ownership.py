@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from placewise.errors import SettingsError
 from placewise.formats import read_dataset
-from placewise.ownership import writing
+from placewise.ownership import alone, writing
 from placewise.training import train
 
 HOLD = """
@@ -95,3 +96,25 @@ def test_a_folder_that_is_removed_ends_in_one_line_and_is_not_made_again(
         train(read_dataset(squares), out, callbacks=[remove], **QUICK)
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.rglob("*")] == ["run", "mine.txt"] * replaced
+
+
+def test_whoever_wants_to_be_alone_waits_for_another_process(tmp_path: Path) -> None:
+    """And not for one that was killed."""
+    hold = "import sys, time; from pathlib import Path; from placewise.ownership import alone\n"
+    hold += "with alone(Path(sys.argv[1])):\n    print('in', flush=True)\n    time.sleep(60)"
+    words = [sys.executable, "-c", hold, str(tmp_path / ".lock")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "in\n"
+        after: list[str] = []
+
+        def enter() -> None:
+            with alone(tmp_path / ".lock"):
+                after.append("entered")
+
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive() and not after
+        holder.kill()
+        waiting.join(30)
+    assert after == ["entered"]

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import draw_squares
-from placewise.errors import CheckpointError, SettingsError
+from placewise.errors import CheckpointError, ImageError, SettingsError
 from placewise.formats import read_dataset
 from placewise.model import BATCH
 from placewise.prediction import predict
@@ -286,6 +286,22 @@ def test_unreadable_images_change_nothing_about_the_others(
     assert predict(run, good, tmp_path / "out", overlays=OVERLAYS)["skipped"] == []
     for name in ("predictions.csv", "predictions.coco.json", "predictions.deeplabcut.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_images_that_are_too_small_are_passed_over(tmp_path: Path) -> None:
+    """For a network with windows that need so many pixels; one of them is the first."""
+    dataset = read_dataset(draw_squares(tmp_path / "data", 10))
+    settings = TrainingSettings.of(precision="float32", batch_size=4, max_steps=1, backbone="lenet")
+    run = train(dataset, tmp_path / "run", settings, quiet=True)
+    folder = draw_images(tmp_path / "images", 6)
+    small = ["000.png", "003.png", "004.png"]
+    for name in small:
+        Image.fromarray(np.zeros((60, 1), np.uint8)).save(folder / name)
+    about = predict(run, folder, tmp_path / "out")
+    assert about["images"] == 3 and [one["image"] for one in about["skipped"]] == small
+    assert all("use larger images" in one["reason"] for one in about["skipped"])
+    with pytest.raises(ImageError, match="use larger images"):
+        predict(run, folder / "000.png", tmp_path / "none")
 
 
 # --- SIGKILL in a real process -------------------------------------------------------------------

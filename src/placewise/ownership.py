@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,9 @@ _UNABLE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 TRIES = 100
 """How often a folder is entered anew that another process removes at the same moment."""
+
+PAUSE = 0.1
+"""Seconds after which it is tried again whether a file is free."""
 
 
 class Writer:
@@ -101,6 +105,28 @@ def writing(folder: Path, result: str, what: str = "a training") -> Iterator[Wri
         if made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # nothing was written: it leaves as it was found
+
+
+@contextlib.contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Wait until no other process is within this for the same file, which is made and stays.
+
+    Args:
+        file: what the processes meet at; its folder must exist.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as place, alone(Path(place, ".lock")):
+        ...     print("nobody else")
+        nobody else
+    """
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        while not _locked(handle):
+            time.sleep(PAUSE)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _enter(folder: Path, file: Path, what: str) -> int:

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from placewise.errors import ImageError
+from placewise.errors import ImageError, PlacewiseError
 from placewise.geometry import Size
 from placewise.images import ImageArray, image_kind, read_image
 
@@ -228,7 +228,7 @@ def windows_of(path: Path, memory: int) -> Iterator[Windows]:
         )
     try:
         yield found
-    except ImageError:
+    except PlacewiseError:  # it says itself what to do
         raise
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]

@@ -425,12 +425,24 @@ def is_huge(network: Any, size: Size, memory: int) -> bool:
         return False
     why = why_whole(network)
     if why and pixels <= PIXEL_LIMIT:
-        _LOG.warning(
-            f"an image of {size[1]:,} × {size[0]:,} pixels is predicted as a whole, which takes "
-            f"about {needed / 1e9:.1f} GB: {why}"
-        )
+        _warn_once(network, size, needed, why)
         return False
     return True
+
+
+_WARNED: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
+"""Bytes of the largest image that was warned of, by network."""
+
+
+def _warn_once(network: Any, size: Size, needed: int, why: str) -> None:
+    """Say that an image is predicted as a whole: once for a network, and of one twice as large."""
+    if needed < 2 * _WARNED.get(network, 0):
+        return
+    _WARNED[network] = needed
+    _LOG.warning(
+        f"an image of {size[1]:,} × {size[0]:,} pixels is predicted as a whole, which takes about "
+        f"{needed / 1e9:.2g} GB: {why}"
+    )
 
 
 def huge_of(given: Any, network: Any, memory: int) -> Any:

@@ -31,7 +31,7 @@ from placewise.files import make_folder, write_json
 from placewise.formats import holds_arrays, label_maps_in, read_dataset
 from placewise.frames import frame_named, frames_of
 from placewise.geometry import Size
-from placewise.images import ImageArray
+from placewise.images import ImageArray, name_beside
 from placewise.labels import Files, Source
 from placewise.labels.names import shown
 from placewise.model import MEMORY, Network, unlike
@@ -228,7 +228,9 @@ def _engine(
     fast_memory()
     looked_at = partial(each_padded, model, huge, [*_spread(names), *names])
     chooser = Chooser(run, model, lanes, looked_at)
-    if chooser.first is None:  # none can be read
+    if chooser.first is None:  # none can be read, or all are predicted in tiles
+        if asked != (AUTO, AUTO) and any(map(huge.holds, names)):
+            _LOG.warning("--engine and --precision are not used: torch computes tiles in float32")
         return Choice()
     if journal.engine is None and rank() == 0:
         chosen = chooser.choose(*asked, len(names))
@@ -276,7 +278,7 @@ def _draw(
     for image, one in found:
         if image is None:
             continue
-        target = folder / f"{one.image.removesuffix('.png')}.png"
+        target = folder / name_beside(one.image)
         make_folder(target.parent)
         spacing = source.spacing(one.image)
         save_image(target, task.draw(model, image, one, threshold=threshold, spacing=spacing))

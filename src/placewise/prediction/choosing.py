@@ -12,6 +12,7 @@ be written to, they live in a temporary folder, and are gone with the process.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
@@ -23,6 +24,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
@@ -33,9 +35,10 @@ from torch import Tensor
 
 from placewise.devices import threads
 from placewise.engines import ENGINES, INT8, Engine, Plain, write_int8, write_network
-from placewise.errors import CheckpointError, PlacewiseError, SettingsError, first_line
+from placewise.errors import CheckpointError, PlacewiseError, SettingsError, ShapeError, first_line
 from placewise.files import digest_of, make_folder, read_json, remove, write_json
 from placewise.model import BATCH, Network
+from placewise.ownership import alone
 from placewise.parallel import from_first
 from placewise.run import Run
 
@@ -57,11 +60,17 @@ NEAR = {"float32": 1e-4, "bfloat16": 0.05, INT8: 0.2}
 LEARNT_FROM = 16
 """Images that the steps of 8 bits are made for, at most."""
 
+COMPARED = 4
+"""Images of which one is shown to an engine and to torch, at most."""
+
 FASTER = 1.2
 """Times as fast as torch in float32 that an engine has to be: else nobody's digits change."""
 
 TRIES = 3
 """Timings of an engine, of which the shortest counts."""
+
+UNFIT = (PlacewiseError, RuntimeError, ValueError, TypeError, OSError)
+"""What is raised where an engine cannot be made, or differs from torch."""
 
 _LOG = logging.getLogger("placewise")
 
@@ -175,6 +184,7 @@ class Chooser:
         self.run, self.model, self.lanes, self._images = run, model, lanes, images
         self.first = next(iter(images()), None)
         self._folder: Path | None = None
+        self._ready: dict[Choice, Engine] = {}
 
     def make(self, choice: Choice) -> Engine:
         """The engine of a choice, which was not held against torch yet.
@@ -184,12 +194,14 @@ class Chooser:
         """
         member: Any = ENGINES[choice.engine]
         member.check(choice.engine)
-        file = None
-        if member.from_file:
+        rest = choice.precision, self.lanes.threads, self.lanes.calls
+        made: Engine
+        if not member.from_file:
+            made = member(self.model, None, *rest)
+            return made
+        with alone(self._home() / ".lock"):  # another would remove the file before it is read
             file = self._int8() if choice.precision == INT8 else self._file()
-        made: Engine = member(
-            self.model, file, choice.precision, self.lanes.threads, self.lanes.calls
-        )
+            made = member(self.model, file, *rest)
         return made
 
     def held(self, choice: Choice) -> Engine:
@@ -201,9 +213,11 @@ class Chooser:
         Raises:
             SettingsError: it cannot be made, or says something else.
         """
-        engine = self.make(choice)
-        sizes = 1 if choice == Choice() else 2  # those are torch's own modules
-        away, near = distance(engine, self.model, self._shown(), sizes), NEAR[choice.precision]
+        if choice in self._ready:
+            return self._ready[choice]
+        engine, own = self.make(choice), choice == Choice()  # torch's own modules
+        shown = self._shown() if own else self._liveliest
+        away, near = distance(engine, self.model, shown, 1 if own else 2), NEAR[choice.precision]
         if not away <= near:
             raise SettingsError(
                 f"{choice.shown} differs from torch in float32 by {away:.2g} of what the network "
@@ -234,7 +248,7 @@ class Chooser:
         if expected <= LITTLE:
             return first
         kept = self._kept()
-        if kept in asked:
+        if kept in asked and self._agrees(kept):
             return kept
         if expected <= MUCH:
             asked = [one for one in asked if not ENGINES[one.engine].from_file]
@@ -257,12 +271,33 @@ class Chooser:
             raise SettingsError("no image can be read, so no engine can be tried; name images")
         return self.first
 
+    @cached_property
+    def _liveliest(self) -> Tensor:
+        """Of a few images the one with most contrast: a blank one leaves little to agree on.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        few = [self._shown(), *islice(self._images(), 1, COMPARED)]
+        return max(few, key=lambda image: float(image.std()))
+
+    def _agrees(self, choice: Choice) -> bool:
+        """Whether what was chosen before says what torch says on these images too."""
+        try:
+            self._ready[choice] = self.held(choice)
+        except UNFIT as error:
+            _LOG.warning(f"{choice.shown} is not used: {first_line(error)}")
+        return choice in self._ready
+
     def _expected(self, count: int) -> float:
-        """Seconds that torch in float32 would take for so many images."""
-        images, started = self._shown(), time.perf_counter()
-        with torch.inference_mode():
-            self.model.head(self.model.features(images))
-        return (time.perf_counter() - started) * count / self.lanes.calls
+        """Seconds that torch in float32 would take for so many images; 0 where none fits it."""
+        for images in islice(self._images(), LEARNT_FROM):
+            started = time.perf_counter()
+            with contextlib.suppress(ShapeError), torch.inference_mode():
+                self.model.head(self.model.features(images))
+                self.first = images
+                return (time.perf_counter() - started) * count / self.lanes.calls
+        return 0.0
 
     def _measured(self, asked: list[Choice]) -> Iterator[tuple[Choice, float]]:
         """Seconds for an image, of each choice that can be used."""
@@ -271,7 +306,7 @@ class Chooser:
             try:
                 engine = self.held(choice)
                 shortest = min(_seconds(engine, images) for _ in range(TRIES))
-            except (PlacewiseError, RuntimeError, ValueError, TypeError, OSError) as error:
+            except UNFIT as error:
                 _LOG.warning(f"{choice.shown} is not used: {first_line(error)}")
                 continue
             yield choice, shortest

@@ -170,5 +170,8 @@ def _found(answer: Answer, huge: Huge, batch: list[Read]) -> tuple[list[Read], F
     arrays = [image for _, image, _ in able if image is not None]
     sizes = [image.shape[:-1] for image in arrays]
     scaled = np.stack([one for _, _, one in able])
-    found = answer(scaled, sizes, [name for name, _, _ in able])
+    try:
+        found = answer(scaled, sizes, [name for name, _, _ in able])
+    except ShapeError as error:  # all have one size, which is too small for a window
+        return [one if one.fault else Read(one.name, fault=str(error)) for one in batch], []
     return batch, list(zip(arrays, found, strict=True))

@@ -26,6 +26,7 @@ from placewise.geometry import FloatArray, Size, ratio_of, rescale, to_image
 from placewise.grouping import nearest
 from placewise.heads.instances import FAINT
 from placewise.heads.instances import Instances as InstanceHead
+from placewise.images import name_beside
 from placewise.peaks import HillGathering
 from placewise.tasks._strips import resized, write_png
 from placewise.tasks.instances.evidence import (
@@ -86,7 +87,7 @@ class HugeInstances:
     def save(self, folder: Path, source: Path | None = None) -> None:
         """Write the label map strip by strip; see `InstancePrediction.save`."""
         deep = len(self) > DEEP
-        name = f"{self.image.removesuffix('.png')}.{'tif' if deep else 'png'}"
+        name = name_beside(self.image, "tif" if deep else "png")
         target, labels = folder / FOLDER / name, self.labels
         make_folder(target.parent)
         strips = (labels[rows] for rows in _strips(self.size))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from placewise.files import make_folder, write_bytes, write_text
 from placewise.geometry import FloatArray, Size
+from placewise.images import name_beside
 from placewise.metrics import at_border, object_centres
 from placewise.tasks._label_maps import volume_file
 from placewise.tasks.instances.evidence import Evidence, Found
@@ -92,7 +93,7 @@ class InstancePrediction:
         """
         if self.labels.ndim == 2:
             data, ending = _written(self.labels)
-            name = f"{self.image.removesuffix('.png')}.{ending}"
+            name = name_beside(self.image, ending)
         else:
             name, data = volume_file(self.labels, self.image, source, "instances")
         target = folder / FOLDER / name

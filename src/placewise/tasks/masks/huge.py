@@ -16,6 +16,7 @@ from torch.nn import functional
 from placewise.files import make_folder, replacing
 from placewise.gathering import Gathering, Tile
 from placewise.geometry import Size
+from placewise.images import name_beside
 from placewise.mask_losses import probabilities
 from placewise.tasks._strips import resized, write_png
 from placewise.tasks.masks.prediction import FOLDER, colours
@@ -98,7 +99,7 @@ class HugeMask:
 
     def save(self, folder: Path, source: Path | None = None) -> None:
         """Write the mask as PNG, strip by strip; see `MaskPrediction.save`."""
-        target = folder / FOLDER / (self.image.removesuffix(".png") + ".png")
+        target = folder / FOLDER / name_beside(self.image)
         make_folder(target.parent)
         with replacing(target) as part, part.open("wb") as file:
             strips = range(0, self.size[0], BLOCK)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from placewise.files import make_folder, write_bytes
 from placewise.geometry import Size
+from placewise.images import name_beside
 from placewise.metrics import pieces
 from placewise.tasks._label_maps import volume_file
 
@@ -71,7 +72,7 @@ class MaskPrediction:
             source: the file of the image.
         """
         if len(self.size) == 2:
-            name, data = self.image.removesuffix(".png") + ".png", _png(self.mask)
+            name, data = name_beside(self.image), _png(self.mask)
         else:
             name, data = volume_file(self.mask, self.image, source, "mask")
         target = folder / FOLDER / name
