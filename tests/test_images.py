@@ -22,10 +22,10 @@ from placewise.images import (
     is_grey,
     is_image_name,
     list_images,
-    name_beside,
     read_image,
     resize,
 )
+from placewise.labels.names import name_beside
 
 HEIGHT, WIDTH = 24, 40
 SUFFIX = {"PNG": "png", "TIFF": "tif", "BMP": "bmp", "PPM": "ppm", "WEBP": "webp", "GIF": "gif"}

@@ -335,23 +335,6 @@ def is_image_name(name: str) -> bool:
     return name.rpartition(".")[2].lower() in _NAMED.split()
 
 
-def name_beside(image: str, ending: str = "png") -> str:
-    """Name of what is drawn or written of an image, in a folder of its own.
-
-    No two images share one, `b.tif` and `b.tif.png` neither.
-
-    Args:
-        image: its name.
-        ending: of the file, without the dot.
-
-    Example:
-        >>> name_beside("a.png"), name_beside("b.tif"), name_beside("b.tif.png")
-        ('a.png', 'b.tif.png', 'b.tif.png.png')
-    """
-    stem = image.removesuffix(".png")
-    return f"{image if is_image_name(stem) else stem}.{ending}"
-
-
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is none of the user's: hidden, or kept by a system for itself.
 

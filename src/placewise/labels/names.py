@@ -1,4 +1,4 @@
-"""Names that stand in files of labels: which of them are safe to open and to write again."""
+"""Names of images: which may be opened and written again, and what is written beside them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import reprlib
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+
+from placewise.images import is_image_name
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DEVICE = re.compile(
@@ -114,3 +116,20 @@ def repeated(values: Iterable[str]) -> str | None:
             return value
         seen.add(value)
     return None
+
+
+def name_beside(image: str, ending: str = "png") -> str:
+    """Name of what is drawn or written of an image, in a folder of its own.
+
+    No two images share one, `b.tif` and `b.tif.png` neither.
+
+    Args:
+        image: its name.
+        ending: of the file, without the dot.
+
+    Example:
+        >>> name_beside("a.png"), name_beside("b.tif"), name_beside("b.tif.png")
+        ('a.png', 'b.tif.png', 'b.tif.png.png')
+    """
+    stem = image.removesuffix(".png")
+    return f"{image if is_image_name(stem) else stem}.{ending}"

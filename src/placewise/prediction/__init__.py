@@ -31,9 +31,9 @@ from placewise.files import make_folder, write_json
 from placewise.formats import holds_arrays, label_maps_in, read_dataset
 from placewise.frames import frame_named, frames_of
 from placewise.geometry import Size
-from placewise.images import ImageArray, name_beside
+from placewise.images import ImageArray
 from placewise.labels import Files, Source
-from placewise.labels.names import shown
+from placewise.labels.names import name_beside, shown
 from placewise.model import MEMORY, Network, unlike
 from placewise.parallel import rank
 from placewise.prediction.choosing import (

@@ -26,7 +26,7 @@ from placewise.geometry import FloatArray, Size, ratio_of, rescale, to_image
 from placewise.grouping import nearest
 from placewise.heads.instances import FAINT
 from placewise.heads.instances import Instances as InstanceHead
-from placewise.images import name_beside
+from placewise.labels.names import name_beside
 from placewise.peaks import HillGathering
 from placewise.tasks._strips import resized, write_png
 from placewise.tasks.instances.evidence import (

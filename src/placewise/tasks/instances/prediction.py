@@ -15,7 +15,7 @@ from PIL import Image
 
 from placewise.files import make_folder, write_bytes, write_text
 from placewise.geometry import FloatArray, Size
-from placewise.images import name_beside
+from placewise.labels.names import name_beside
 from placewise.metrics import at_border, object_centres
 from placewise.tasks._label_maps import volume_file
 from placewise.tasks.instances.evidence import Evidence, Found

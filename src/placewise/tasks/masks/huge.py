@@ -16,7 +16,7 @@ from torch.nn import functional
 from placewise.files import make_folder, replacing
 from placewise.gathering import Gathering, Tile
 from placewise.geometry import Size
-from placewise.images import name_beside
+from placewise.labels.names import name_beside
 from placewise.mask_losses import probabilities
 from placewise.tasks._strips import resized, write_png
 from placewise.tasks.masks.prediction import FOLDER, colours

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from placewise.files import make_folder, write_bytes
 from placewise.geometry import Size
-from placewise.images import name_beside
+from placewise.labels.names import name_beside
 from placewise.metrics import pieces
 from placewise.tasks._label_maps import volume_file
 
