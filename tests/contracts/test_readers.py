@@ -238,6 +238,38 @@ def test_arrays_that_mean_nothing_are_refused(
         READERS["packed"]().read(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("empty", "", "it holds no row of numbers"),
+        ("head alone", "time,lead\n", "it holds no row of numbers"),
+        ("too large", "1e300\n2\n", r"not finite numbers up to 1e\+37"),
+        ("at the end of float32", "3e38\n-3e38\n", r"not finite numbers up to 1e\+37"),
+        ("times", "t,a\n-1e308,1\n1e308,2\n1e308,2\n", "apart; needed numbers above 0"),
+    ],
+)
+def test_tables_that_mean_nothing_are_refused_in_our_words(
+    name: str, text: str, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{name}.csv"
+    path.write_text(text)
+    with warnings.catch_warnings(record=True) as said, pytest.raises(ImageError, match=says):
+        warnings.simplefilter("always")
+        READERS["text"]().read(path)
+    assert not said
+
+
+def test_numbers_that_float32_does_not_hold_are_refused_in_our_words(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full(9, 1e300))
+    with (
+        warnings.catch_warnings(record=True) as said,
+        pytest.raises(ImageError, match="not finite"),
+    ):
+        warnings.simplefilter("always")
+        READERS["packed"]().read(tmp_path / "a.npy")
+    assert not said
+
+
 def test_objects_in_an_array_are_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", signal=np.array([{}, 1], dtype=object))
     with pytest.raises(ImageError, match="needed"):

@@ -17,7 +17,7 @@ from placewise.errors import ShapeError
 from placewise.images import ImageArray
 from placewise.labels import Files
 from placewise.model.inputs import Spacing
-from placewise.readers import list_files
+from placewise.readers import LARGEST, as_measured, list_files
 
 DEPTHS = (np.uint8, np.uint16, np.float32, np.float64)
 """Types of numbers that an image may have."""
@@ -123,9 +123,13 @@ def _measured(values: NDArray[Any], axes: int) -> ImageArray:
             f"got an array of {values.dtype} and shape {values.shape}; {KINDS[axes]} has numbers "
             f"of shape {SHAPES[axes]} or {SHAPES[axes]}×C: move the channels to the end"
         )
-    if not np.isfinite(values).all():
-        raise ShapeError("got numbers that are not finite; replace them, or cut them out")
-    return values if values.dtype in DEPTHS[:2] else values.astype(np.float32, copy=False)
+    found = as_measured(values)
+    if found is None:
+        raise ShapeError(
+            f"got numbers that are not finite numbers up to {LARGEST:g}; replace them, or cut them "
+            "out"
+        )
+    return values if values.dtype in DEPTHS[:2] else found
 
 
 def _planes(given: Tensor, axes: int) -> Iterator[ImageArray]:

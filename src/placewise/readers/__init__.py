@@ -29,6 +29,10 @@ CHANNELS = 1024
 """Most channels of a signal or a volume."""
 
 
+LARGEST = 1e37
+"""Largest number of a signal or a volume: differences and sums of such are float32 too."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the header of a file says.
@@ -110,13 +114,32 @@ class Reader(ABC):
         """
         facts = self.facts(path)
         with refusing(path, self.what):
-            found = np.asarray(self.values(path), np.float32)
-        values = found.reshape(*facts.size, facts.channels)
-        if not np.isfinite(values).all():
+            found = np.asarray(self.values(path))
+            if found.dtype.kind not in "biuf":
+                raise ValueError(f"its numbers are of type {found.dtype}, needed whole or floats")
+            values = as_measured(found.reshape(*facts.size, facts.channels))
+        if values is None:
             raise ImageError(
-                f"{path}: holds values that are not finite numbers; replace them, or cut them out"
+                f"{path}: holds values that are not finite numbers up to {LARGEST:g}; replace "
+                "them, or cut them out"
             )
         return values
+
+
+def as_measured(values: NDArray[Any]) -> NDArray[np.float32] | None:
+    """Numbers as float32; None where some are not finite, or above `LARGEST`.
+
+    Args:
+        values: one or more real numbers.
+
+    Example:
+        >>> as_measured(np.array([1, 2])), as_measured(np.array([1e300]))
+        (array([1., 2.], dtype=float32), None)
+    """
+    with np.errstate(over="ignore"):
+        found = np.asarray(values, np.float32)
+    low, high = float(found.min()), float(found.max())
+    return found if low >= -LARGEST and high <= LARGEST else None
 
 
 READERS = Family("reader", Reader, "placewise.readers")
@@ -132,7 +155,8 @@ def refusing(path: Path, what: str) -> Iterator[None]:
     if not path.is_file():
         raise ImageError(f"{path}: there is no such file; needed {what}; check the path")
     try:
-        yield
+        with np.errstate(all="ignore"):  # numbers that are too large are refused afterwards
+            yield
     except ImageError:
         raise
     except (KeyboardInterrupt, GeneratorExit):

@@ -41,7 +41,7 @@ class Nifti(Reader):
 
     def values(self, path: Path) -> NDArray[Any]:
         """See `Reader.values`."""
-        values: NDArray[Any] = np.asanyarray(_loaded(path).dataobj).astype(np.float32)
+        values: NDArray[Any] = np.asanyarray(_loaded(path).dataobj)
         return values.reshape(*values.shape[:3], -1).transpose(2, 1, 0, 3)
 
     def frame(self, path: Path) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -72,8 +73,11 @@ def _table(path: Path) -> tuple[list[str], NDArray[Any]]:
         named = any(_no_number(cell) for cell in cells)
         if not named:
             file.seek(0)
-        rows = (_pointed(row, mark) for row in _rows(file))
-        numbers = np.loadtxt(rows, delimiter=mark, ndmin=2, encoding="utf-8")
+        rows = (_pointed(row, mark) for row in _rows(file) if row.partition("#")[0].strip())
+        begin = next(rows, None)
+        if begin is None:
+            raise ValueError("it holds no row of numbers")
+        numbers = np.loadtxt(chain([begin], rows), delimiter=mark, ndmin=2, encoding="utf-8")
     names = cells if named else [str(k) for k in range(numbers.shape[1])]
     if len(names) != numbers.shape[1]:
         raise ValueError(f"{len(names)} columns are named, and rows have {numbers.shape[1]}")
