@@ -201,7 +201,7 @@ def _predicted(
     """A prediction for each sample."""
     step = dataset.images.spacing
     images = ((s.image, dataset.image(s.image)) for s in samples)
-    items = ((name, image, network.prepared(image, step(name))) for name, image in images)
+    items = ((name, image, network.prepared(image, step(name), name)) for name, image in images)
     found: list[Any] = []
     for names, held in batches_of(items, 1):
         shown = np.stack([scaled for _, scaled in held])

@@ -32,6 +32,8 @@ from placewise.labels.names import shown
 _SPLIT = r"(train|training|val|valid|validation|test|testing)"
 _IMAGES = re.compile(rf"(?:{_SPLIT}_)?(images?|images|data|x)(?:_{_SPLIT})?", re.IGNORECASE)
 _LABELS = re.compile(rf"(?:{_SPLIT}_)?(labels?|classes|targets?|y)(?:_{_SPLIT})?", re.IGNORECASE)
+_OF_VOLUMES = frozenset({"volume.npy", "spacing_mm.npy"})
+"""Files in the archive of a volume, which is read by `placewise.readers`."""
 _NAMES = ("class_names", "label_names", "names")
 
 
@@ -48,8 +50,8 @@ class Npz(Format):
     patterns = ("*.npz",)
 
     def recognises(self, path: Path, head: str) -> bool:
-        """By the name, or a zip whose first file is an array; not where it is of one signal."""
-        if path.is_file() and signal_arrays(path):
+        """By the name, or a zip whose first file is an array; not of one signal or volume."""
+        if path.is_file() and (signal_arrays(path) or _OF_VOLUMES.intersection(names_in(path))):
             return False
         named = path.suffix.lower() == ".npz"
         return named or (head.startswith("PK\x03\x04") and ".npy" in head[:400])

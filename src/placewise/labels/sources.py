@@ -19,7 +19,7 @@ from placewise.files import file_stamp
 from placewise.frames import Frames, frames_of
 from placewise.geometry import Size
 from placewise.images import ImageArray, image_size, read_image
-from placewise.readers import reader_of
+from placewise.readers import Facts, reader_of
 
 
 class Source(ABC):
@@ -38,6 +38,10 @@ class Source(ABC):
 
         In mm of a volume, in s of a signal; None where nothing says it.
         """
+        return None
+
+    def channels(self, image: str) -> int | None:
+        """Channels of a signal or a volume, as its header says; None where nothing says it."""
         return None
 
     @abstractmethod
@@ -119,9 +123,13 @@ class Files(Source):
 
     def spacing(self, image: str) -> tuple[float, ...] | None:
         """What the header of a signal or a volume says; see `Source.spacing`."""
-        path, cut = self._file(image)
-        reader = None if isinstance(cut, int) else reader_of(path)
-        return None if reader is None else reader.facts(path).spacing
+        facts = self._facts(image)
+        return facts.spacing if facts else None
+
+    def channels(self, image: str) -> int | None:
+        """What the header of a signal or a volume says; see `Source.channels`."""
+        facts = self._facts(image)
+        return facts.channels if facts else None
 
     def digest(self, image: str) -> bytes:
         """SHA-256 of the file's bytes; of a part or a frame, with which one it is."""
@@ -131,6 +139,12 @@ class Files(Source):
         if cut is None:
             return _digest(files)
         return hashlib.sha256(_digest(files) + f"{cut}".encode()).digest()
+
+    def _facts(self, image: str) -> Facts | None:
+        """What the header of a signal or a volume says; None of an image."""
+        path, cut = self._file(image)
+        reader = None if isinstance(cut, int) else reader_of(path)
+        return reader.facts(path) if reader else None
 
     def _file(self, image: str) -> tuple[Path, tuple[int, int] | int | None]:
         """The file, and the part or the number of the frame in it that is meant."""

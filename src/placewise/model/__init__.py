@@ -1,6 +1,7 @@
 """Backbone and head joined: images in, predictions out.
 
 ```
+kinds     signals, images and volumes: a network reads one of them
 inputs    how images are brought to the network
 arrays    what a user hands over as images
 plain     what has to be known of a backbone that is not ours

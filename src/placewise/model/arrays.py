@@ -17,14 +17,13 @@ from placewise.errors import ShapeError
 from placewise.images import ImageArray
 from placewise.labels import Files
 from placewise.model.inputs import Spacing
+from placewise.model.kinds import AXES, KINDS
 from placewise.readers import LARGEST, as_measured, list_files
 
 DEPTHS = (np.uint8, np.uint16, np.float32, np.float64)
 """Types of numbers that an image may have."""
 
-KINDS = {1: "a signal", 2: "an image", 3: "a volume"}
 SHAPES = {1: "L", 2: "H×W", 3: "D×H×W"}
-AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
 """What is said by number of axes."""
 
 
@@ -52,7 +51,7 @@ def images_of(given: Any, axes: int = 2) -> tuple[Iterator[Given], bool]:
         root = path if path.is_dir() else path.parent
         files, source = list_files(path, axes), Files(root)
         names = [file.relative_to(root).as_posix() for file in files]
-        found = ((n, _of_axes(source.read(n), axes, n), source.spacing(n)) for n in names)
+        found = ((name, source.read(name), source.spacing(name)) for name in names)
         return found, path.is_dir()
     if isinstance(given, Tensor):
         return (("", array, None) for array in _planes(given, axes)), given.ndim == axes + 2
@@ -67,15 +66,6 @@ def images_of(given: Any, axes: int = 2) -> tuple[Iterator[Given], bool]:
             "them"
         )
     return chain.from_iterable(images_of(one, axes)[0] for one in given), True
-
-
-def _of_axes(image: ImageArray, axes: int, name: str) -> ImageArray:
-    """The image, if it has as many axes as the network reads."""
-    if image.ndim != axes + 1:
-        raise ShapeError(
-            f"{name} is {KINDS[image.ndim - 1]}, and the model reads {KINDS[axes]}; give that"
-        )
-    return image
 
 
 def as_image(values: NDArray[Any], axes: int = 2) -> ImageArray:

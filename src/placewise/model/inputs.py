@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from placewise.errors import DataError, SettingsError, ShapeError
+from placewise.errors import SettingsError, ShapeError
 from placewise.family import validated
 from placewise.geometry import FloatArray, Size
 from placewise.images import (
@@ -22,7 +22,7 @@ from placewise.images import (
     resize,
 )
 from placewise.labels import Dataset, KeypointSample, Sample
-from placewise.labels.names import shown
+from placewise.model.kinds import axes_of, check_channels, check_kind
 from placewise.model.spectrogram import Spectrogram
 from placewise.resizing import Cut, resized_part
 from placewise.windows import Windows
@@ -178,10 +178,12 @@ def choose_input(
         spectrogram: signals become maps of frequency and time.
 
     Raises:
-        DataError: images of several numbers of axes.
+        DataError: images of several numbers of axes, or signals or volumes of several numbers of
+            channels.
         SettingsError: spectrograms of what is no signal.
     """
-    axes = _axes_of(samples)
+    axes = axes_of(samples)
+    check_channels(dataset, axes)
     steps, pitch = _steps(dataset, samples)
     sizes = np.array([sample.size for sample in samples], dtype=float) * steps
     view = Spectrogram.of_pitch(pitch) if spectrogram else None
@@ -237,18 +239,6 @@ def _scale(base: float, axes: int, extent: float | None) -> float:
     return scale
 
 
-def _axes_of(samples: Sequence[Sample]) -> int:
-    """Axes of the images, which all must have as many."""
-    axes = {len(sample.size): sample.image for sample in samples}
-    if len(axes) > 1:
-        (one, first), (other, second), *_ = axes.items()
-        raise DataError(
-            f"{shown(first)} has {one} axes, and {shown(second)} {other}; a network reads signals, "
-            "images or volumes: train on one kind"
-        )
-    return next(iter(axes))
-
-
 def _steps(dataset: Dataset[Any], samples: Sequence[Sample]) -> tuple[FloatArray, float | None]:
     """Pixels of the finest axis for one of each axis, image by image; and the finest distance."""
     spacings = [dataset.images.spacing(sample.image) for sample in samples]
@@ -291,11 +281,11 @@ def _values_of(images: Sequence[NDArray[np.generic]], axes: int, *, maps: bool) 
 
 
 def _channels_of(images: Sequence[NDArray[np.generic]], axes: int) -> int:
-    """1 or 3 of images; of signals and volumes as many as they have, or 1 where they differ."""
+    """1 or 3 of images; of signals and volumes as many as they have."""
     if axes == 2:
         return 1 if all(is_grey(image) for image in images) else 3
-    counts = {image.shape[-1] for image in images}
-    return counts.pop() if len(counts) == 1 else 1
+    count: int = images[0].shape[-1]
+    return count
 
 
 def _differ(images: Sequence[NDArray[np.float32]]) -> bool:
@@ -395,6 +385,8 @@ def _white(images: Sequence[NDArray[np.generic]]) -> int:
 def unlike(images: Iterable[NDArray[np.generic]], view: InputSettings) -> list[str]:
     """What sets images apart from those that a model was trained on, a sentence each.
 
+    Images that the model does not read at all are left to who predicts them.
+
     Args:
         images: some of them, as `as_input` takes them.
         view: the model's input settings.
@@ -407,7 +399,10 @@ def unlike(images: Iterable[NDArray[np.generic]], view: InputSettings) -> list[s
     """
     seen, largest = [], 0
     for image in images:
-        seen.append(as_input(image, view).std(axis=tuple(range(view.axes))).mean())
+        try:
+            seen.append(as_input(image, view).std(axis=tuple(range(view.axes))).mean())
+        except ShapeError:
+            continue
         if image.dtype == np.uint16:
             largest = max(largest, int(image.max()))
     notes = []
@@ -482,7 +477,10 @@ def _mean(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def as_input(
-    image: NDArray[np.generic], view: InputSettings, spacing: Spacing | None = None
+    image: NDArray[np.generic],
+    view: InputSettings,
+    spacing: Spacing | None = None,
+    name: str = "",
 ) -> NDArray[np.float32]:
     """An image as the network sees it: (*size, channels) in 0..1, scaled.
 
@@ -491,12 +489,17 @@ def as_input(
             each image is normalised.
         view: the model's input settings.
         spacing: distance of its pixels along each axis; None: that of the training images.
+        name: of the image, for messages.
+
+    Raises:
+        ShapeError: it is not of the kind that the model reads.
 
     Example:
         >>> view = InputSettings(scale=0.5, size=(4, 4), channels=1, mean=(0.5,), std=(0.2,))
         >>> as_input(np.zeros((9, 6, 3), np.uint8), view).shape
         (4, 3, 1)
     """
+    check_kind(image, view.image_axes, view.channels - bool(view.spectrogram), name)
     size = shown_size(image.shape[:-1], view, spacing)
     if view.spectrogram:
         length = (_length(len(image), view, spacing),)

@@ -23,8 +23,9 @@ from placewise.geometry import FloatArray, Size
 from placewise.heads import HEADS, Head
 from placewise.images import ImageArray
 from placewise.labels.names import repeated, shown, why_unfit
-from placewise.model.arrays import AXES, images_of
+from placewise.model.arrays import images_of
 from placewise.model.inputs import InputSettings, Spacing, as_input
+from placewise.model.kinds import AXES
 from placewise.model.parts import MEMORY, huge_of
 from placewise.model.plain import facts_of, zeros
 from placewise.model.tiles import LARGE, tiled
@@ -339,15 +340,19 @@ class Network(nn.Module, ABC, Generic[P]):
         output: Tensor = self.head(self.features(images))
         return output
 
-    def prepared(self, image: ImageArray, spacing: Spacing | None = None) -> Scaled:
+    def prepared(self, image: ImageArray, spacing: Spacing | None = None, name: str = "") -> Scaled:
         """An image at the network's scale.
 
         Args:
             image: (*size, channels), as `Dataset.image` gives it.
             spacing: distance of its pixels along each axis, as `Source.spacing` gives it; None:
                 that of the training images.
+            name: of the image, for messages.
+
+        Raises:
+            ShapeError: it is not of the kind that the model reads.
         """
-        return as_input(image, self.input, spacing)
+        return as_input(image, self.input, spacing, name)
 
     def as_batch(self, shown: Scaled) -> Tensor:
         """Images at the network's scale, on its device.
@@ -447,7 +452,8 @@ class Network(nn.Module, ABC, Generic[P]):
         named, several = images_of(images, self.input.image_axes)
         found: list[P] = []
         for names, arrays in batches_of(
-            ((name, image, self.prepared(image, step)) for name, image, step in named), batch_size
+            ((name, image, self.prepared(image, step, name)) for name, image, step in named),
+            batch_size,
         ):
             shown = np.stack([scaled for _, scaled in arrays])
             sizes = [image.shape[:-1] for image, _ in arrays]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from placewise.backbones import CONVOLUTIONS, Backbone
 from placewise.errors import ShapeError
 from placewise.geometry import Size
-from placewise.model.arrays import AXES
 from placewise.model.inputs import InputSettings
+from placewise.model.kinds import AXES
 from placewise.undisturbed import undisturbed
 
 SIDES = (64, 128)

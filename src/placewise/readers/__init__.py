@@ -8,6 +8,7 @@ of this folder is a member.
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -23,7 +24,10 @@ from numpy.typing import NDArray
 from placewise.errors import ImageError
 from placewise.family import Family
 from placewise.geometry import Size
-from placewise.images import PIXEL_LIMIT, list_images
+from placewise.images import PIXEL_LIMIT, is_image_name, list_images
+from placewise.wording import counted
+
+_LOG = logging.getLogger("placewise")
 
 CHANNELS = 1024
 """Most channels of a signal or a volume."""
@@ -200,6 +204,9 @@ def reader_of(path: Path) -> Reader | None:
 def list_files(where: Path | str, axes: int) -> list[Path]:
     """Signals (1 axis), images (2) or volumes (3) of a folder; see `list_images`.
 
+    A file whose ending may be that of a volume, but which is an image, is among them, so that
+    whoever reads it says so. Tables that are not of numbers alone are labels, and left out.
+
     Raises:
         ImageError: there is no such file or folder, or nothing to read in it.
     """
@@ -208,7 +215,13 @@ def list_files(where: Path | str, axes: int) -> list[Path]:
     able = [reader for reader in _members() if axes in reader.axes]
     endings = tuple(end for reader in able for end in reader.endings)
     found = list_images(where, endings, {1: "signal", 3: "volume"}[axes])
-    return [file for file in found if any(reader.takes(file) for reader in able)] or found
+    kept = {f: is_image_name(f.name) or any(one.takes(f) for one in able) for f in found}
+    tables = [file for file, meant in kept.items() if not meant]
+    if not 0 < len(tables) < len(found):
+        return found
+    count = counted(len(tables), "tables")
+    _LOG.info(f"left out as labels: {count} with more than numbers, e.g. {tables[0].name}")
+    return [file for file, meant in kept.items() if meant]
 
 
 @lru_cache(maxsize=1)
