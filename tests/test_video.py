@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from placewise.formats import read_dataset
 from placewise.frames import frame_named, frames_of, video
 from placewise.frames.video import Video, index_of
 from placewise.labels import Files
-from videos import av, kinds, number_of, write
+from videos import LINKED, av, kinds, number_of, shortened, write
 
 COUNT = 60
 KINDS = (
@@ -94,6 +96,62 @@ def test_a_fault_is_told_with_the_number_of_frames_before_it(
     assert f"{len(index)} frames can be read, and behind them is a fault (Invalid" in caplog.text
     with pytest.raises(ImageError, match=rf"has {len(index)} frames .* count from 0 to"):
         Video().read(made["cut_off.mp4"][0], len(index))
+
+
+VP9 = {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime"}}
+MORE: dict[str, dict[str, Any]] = {
+    "plain.mkv": {},
+    "linked.mkv": {"options": LINKED},
+    "late.mkv": {"times": lambda number: 3000 + 33 * number},
+    "early.mkv": {"times": lambda number: 33 * number - 400},
+    "late.mp4": {"times": lambda number: 3000 + 33 * number},
+    "early.mp4": {"times": lambda number: 33 * number - 400},
+    "long_sound.mkv": {"sound": 5.0},
+    "long_sound.mp4": {"sound": 5.0},
+    "short_sound.mkv": {"sound": 0.5},
+    "plain.webm": VP9,
+    "plain.flv": {"codec": "flv1", "options": {}},
+    "long_sound.flv": {"codec": "flv1", "options": {}, "sound": 5.0},
+    "plain.wmv": {"codec": "wmv2", "options": {}},
+    "long_sound.wmv": {"codec": "wmv2", "options": {}, "sound": 5.0},
+    "held.mkv": {"options": LINKED, "held": 150},
+    "held.mp4": {"options": LINKED, "held": 150},
+}
+"""Whole videos of other kinds than those that are read frame by frame."""
+
+
+def test_a_whole_video_is_not_called_cut_off(
+    made: dict[str, tuple[Path, int]], tmp_path: Path
+) -> None:
+    whole = [path for name, (path, _) in made.items() if name not in ("cut_off.mp4", "no_moov.mp4")]
+    whole += [write(tmp_path / name, COUNT, **more) for name, more in MORE.items()]
+    assert len(whole) == len(KINDS) - 1 + len(MORE)
+    assert {path.name: index_of(path).fault for path in whole if index_of(path).fault} == {}
+
+
+@pytest.mark.parametrize("share", [0.4, 0.8])
+@pytest.mark.parametrize("name", ["plain.mkv", "late.mkv", "short_sound.mkv", "plain.webm"])
+def test_a_video_that_was_cut_off_says_so_where_its_header_knows_better(
+    name: str, share: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = shortened(tmp_path / name, COUNT, share, **MORE[name])
+    with caplog.at_level(logging.WARNING):
+        index = index_of(path)
+    assert len(index) < COUNT - 4
+    says = r" frames can be read, .* \((it should last \d\.\d\d s, and ends at \d\.\d\d s: copy it"
+    says += r" again|a damaged frame)\); only these are used"
+    assert re.search(f"{name}: {len(index)}{says}", caplog.text)
+
+
+def test_a_header_of_the_whole_file_alone_is_held_against_sound_and_images(tmp_path: Path) -> None:
+    """As of programs that do not say how long each stream is: sound may last longer."""
+    path = write(tmp_path / "long_sound.mkv", COUNT, sound=5.0)
+    data = path.read_bytes().replace(b"DURATION", b"DURATIQN")
+    path.write_bytes(data)
+    assert len(index_of(path)) == COUNT and not index_of(path).fault
+    cut = path.with_name("cut.mkv")
+    cut.write_bytes(data[: len(data) // 3])
+    assert re.match(r"it should last 5\.0[0-9] s, and ends at 0\.", index_of(cut).fault)
 
 
 def test_a_file_without_rising_times_is_read_from_its_beginning(

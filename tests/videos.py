@@ -45,6 +45,8 @@ def write(
     gop: int = 24,
     times: Callable[[int], int] | None = None,
     into: dict[str, str] | None = None,
+    sound: float = 0.0,
+    held: int = 0,
 ) -> Path:
     """A video of numbered frames, 30 a second.
 
@@ -56,6 +58,8 @@ def write(
         gop: frames from one key frame to the next.
         times: time of a frame in ms, where they are not evenly spaced.
         into: options of the container.
+        sound: seconds of silence that go with it.
+        held: for how many frames the last one is shown, of an encoder that holds some back.
     """
     with av.open(str(path), "w", options=into or {}) as out:
         stream = out.add_stream(codec, rate=30, options=PLAIN if options is None else options)
@@ -63,13 +67,28 @@ def write(
         stream.codec_context.gop_size = gop
         if times:
             stream.codec_context.time_base = Fraction(1, 1000)
+        if sound:
+            silence(out, sound)
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(burnt(number), "rgb24")
             frame.pts = times(number) if times else number
             frame.time_base = Fraction(1, 1000) if times else Fraction(1, 30)
             out.mux(stream.encode(frame))
-        out.mux(stream.encode())
+        rest = stream.encode()
+        if held:
+            max(rest, key=lambda packet: packet.pts).duration = held
+        out.mux(rest)
     return path
+
+
+def silence(out: Any, seconds: float) -> None:
+    """Sound for a video that is being written."""
+    stream = out.add_stream("aac", rate=48_000, layout="mono")
+    for start in range(0, int(seconds * 48_000), 960):
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), "fltp", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
+        out.mux(stream.encode(frame))
+    out.mux(stream.encode())
 
 
 def uneven(number: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -42,6 +43,13 @@ OPEN = 4
 
 INDEXED = 64
 """Videos whose index is kept."""
+
+STATED = frozenset("mov matroska avi flv".split())
+"""Containers whose header says how long the images last, or the whole file; of others FFmpeg
+estimates it, or takes that of the file for that of the images."""
+
+MISSING = 3
+"""Longest steps between frames that a whole video may end before the time that its header says."""
 
 _log = logging.getLogger(__name__)
 
@@ -199,14 +207,16 @@ def _index(path: Path, size: int, time: int) -> Index:
     with _reading(path):
         container, stream = _opened(path)
         with container:
-            unit = float(stream.time_base)
+            unit, end = float(stream.time_base), _End(container, stream)
             try:
-                for frame in container.decode(stream):
+                for frame in end.decoded():
                     if frame.is_corrupt:
                         fault = "a damaged frame"
                         break
                     high, wide = _shown(frame, path)
                     frames.append((frame.pts, frame.key_frame, high, wide))
+                else:
+                    fault = end.fault([pts * unit for pts, *_ in frames if pts is not None])
             except Exception as error:
                 if not frames:
                     raise
@@ -229,6 +239,65 @@ def _index(path: Path, size: int, time: int) -> Index:
             path.name,
         )
     return found
+
+
+class _End:
+    """Where the packets of a video end, and where its header says that they do.
+
+    Of a stream the header may say it, or else of the whole file, which sound may make longer than
+    its images: so the sound is followed too.
+
+    Args:
+        container: the open file.
+        stream: its images.
+    """
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self._container, self._stream = container, stream
+        self._images = self._sound = 0.0
+
+    def decoded(self) -> Iterator[Any]:
+        """The frames from the beginning, as `container.decode` gives them."""
+        for packet in self._container.demux(self._stream, *self._container.streams.audio):
+            images, last = packet.stream.index == self._stream.index, 0.0
+            if packet.pts is not None:
+                last = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
+            if images:
+                self._images = max(self._images, last)
+                yield from packet.decode()
+            else:
+                self._sound = max(self._sound, last)
+
+    def fault(self, times: list[float]) -> str:
+        """In words, that the frames end before they should; empty where they do not.
+
+        Args:
+            times: of the frames, in seconds.
+        """
+        if not times or not STATED.intersection(self._container.format.name.split(",")):
+            return ""
+        steps = np.abs(np.diff(times))
+        step = float(steps.max(initial=1 / float(self._stream.average_rate or 25)))
+        last = max(max(times) + step, self._images) - min(0.0, min(times))
+        stated, reached = self._stated(), last
+        if stated is None and self._container.duration:
+            stated, reached = self._container.duration / 1e6, max(last, self._sound)
+        if stated is None or reached + MISSING * step >= stated:
+            return ""
+        return f"it should last {stated:.2f} s, and ends at {reached:.2f} s: copy it again"
+
+    def _stated(self) -> float | None:
+        """Seconds that the header says of the images alone."""
+        stream = self._stream
+        if stream.duration is not None:
+            return float(stream.duration * stream.time_base)
+        match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+        if match is None:
+            return None
+        hours, minutes, seconds = map(float, match.groups())
+        stated = 3600 * hours + 60 * minutes + seconds
+        whole = self._container.duration
+        return min(stated, whole / 1e6) if whole else stated
 
 
 def _as_index(frames: list[tuple[int | None, bool, int, int]], unit: float, fault: str) -> Index:
