@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+import placewise
+from conftest import write_signals
 from placewise.backbones import Backbone
 from placewise.backbones.unet import UNet
 from placewise.errors import SettingsError
@@ -20,6 +22,7 @@ from placewise.model import CoarseToFine, InputSettings
 from placewise.prediction.glance import Glance
 from placewise.prediction.journal import Journal
 from placewise.tasks.keypoints.model import KeypointModel
+from placewise.tasks.masks.demo import write_images
 from placewise.tasks.spots.model import SpotModel
 
 VIEW = InputSettings(scale=1.0, size=(64, 64), channels=1, mean=(0.5,), std=(0.5,))
@@ -140,6 +143,25 @@ def test_other_answers_are_refused_by_name() -> None:
     always = KeypointModel(nn.Conv2d(1, 4, 4, stride=4), certain, input=VIEW).eval()
     with pytest.raises(SettingsError, match=r"says of every keypoint .*--coarse-to-fine"):
         Glance.of(always, np.zeros((2, 64, 64, 1), np.float32), (64, 64))
+
+
+def test_other_answers_are_refused_whatever_the_number_of_images(tmp_path: Path) -> None:
+    """They were said to need more images, where there were few."""
+    data = write_images(tmp_path / "data", images=10)
+    run = placewise.train(placewise.read_dataset(data), tmp_path / "run", max_steps=1, quiet=True)
+    with pytest.raises(SettingsError, match=r"Masks does not answer .*leave --coarse-to-fine out"):
+        placewise.predict(run, data, tmp_path / "found", coarse_to_fine=True)
+
+
+def test_what_is_not_of_two_axes_is_refused_whatever_the_number_of_recordings(
+    tmp_path: Path,
+) -> None:
+    write_signals(tmp_path)
+    settings = {"max_steps": 1, "backbone_settings": {"width": 16}}
+    dataset = placewise.read_dataset(tmp_path)
+    run = placewise.train(dataset, tmp_path / "run", quiet=True, **settings)
+    with pytest.raises(SettingsError, match=r"is for images, and the model reads recordings"):
+        placewise.predict(run, tmp_path, tmp_path.with_name("found"), coarse_to_fine=True)
 
 
 def test_what_was_chosen_is_kept_for_the_rest_of_a_prediction(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 import placewise
+from conftest import draw_squares
 from placewise.augment import Augmentation, generator
+from placewise.errors import SettingsError
 from placewise.formats import read_dataset
 from placewise.heads import HEADS, Head
 from placewise.model import InputSettings, ModelSettings
@@ -127,3 +129,17 @@ def test_a_run_mirrors_where_it_was_asked_to(tmp_path: Path) -> None:
     run = Run.open(tmp_path / "run")
     assert run.facts.model.mirrors == run.model().mirrors == ALL
     assert not TrainingSettings().mirrors
+
+
+def test_mirrors_are_refused_where_they_would_do_nothing(tmp_path: Path) -> None:
+    masks = read_dataset(write_images(tmp_path / "masks", images=10))
+    keypoints = read_dataset(draw_squares(tmp_path / "keypoints", 10))
+    asked = {"max_steps": 2, "mirrors": True, "quiet": True}
+    with pytest.raises(
+        SettingsError, match=r"'heatmap' cannot .* leave mirrors out, .*instances an"
+    ):
+        placewise.train(keypoints, tmp_path / "run", **asked)
+    upright = {"flip": False, "rotate": 10.0, "turns": False}
+    with pytest.raises(SettingsError, match=r"mirrors no image .* set flip=true"):
+        placewise.train(masks, tmp_path / "run", augmentation=upright, **asked)
+    assert not (tmp_path / "run" / "run.json").exists()

@@ -189,6 +189,24 @@ def test_options_of_videos_are_for_videos(
     assert "name the folder of a run, then the images" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--overlays", "0"], "clip.mp4 is a video, and --overlays is for images; leave it out"),
+        (["--overlays", "9", "--memory", "4GB"], "and --overlays, --memory are for images; leave"),
+        (["--track"], "--track follows objects over images, and "),
+    ],
+)
+def test_options_of_images_are_for_images(
+    more: list[str], says: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", str(folder / "run0"), str(folder / "clip.mp4")]
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--out", str(tmp_path / "out"), *more])
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
 # --- several animals ----------------------------------------------------------------------------
 
 

@@ -277,9 +277,9 @@ def predict(
     video: bool = False,
     smooth: str | None = None,
     gate: float | None = None,
-    overlays: int = 200,
+    overlays: int | None = None,
     threshold: float = 0.5,
-    memory: str = "1.5GB",
+    memory: str | None = None,
     coarse_to_fine: bool = False,
     device: str = "auto",
     engine: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto",
@@ -314,10 +314,11 @@ def predict(
         smooth: of a video: median=5, or another odd number of frames; or eks, an ensemble Kalman
             smoother over two or more runs.
         gate: of a video: leave out keypoints with a lower score, e.g. 0.5.
-        overlays: number of images that are drawn with their prediction, at most.
+        overlays: number of images that are drawn with their prediction, at most; 200 by default.
         threshold: keypoints with a lower score are drawn hollow, and left out of COCO.
-        memory: what an image and all that is computed of it may take, e.g. 800MB or 4GB; an image
-            that takes more is predicted in tiles, with the same numbers.
+        memory: what an image and all that is computed of it may take, e.g. 800MB or 4GB, 1.5GB by
+            default; an image that takes more is predicted in tiles, with the same numbers. Frames
+            of a video are predicted as a whole.
         coarse_to_fine: look for keypoints on small images first, and compute only what is about
             them in full: faster where they are in a small part of large images. It is tried on some
             images, and off where it changes an answer or is not faster.
@@ -331,7 +332,7 @@ def predict(
         quiet: print nothing.
     """
     import_all(plugin)
-    room = parse_bytes(memory)
+    room = parse_bytes(memory or "1.5GB")
     from placewise.cli._video import predict_runs
     from placewise.errors import SettingsError
     from placewise.parallel import is_first
@@ -346,7 +347,8 @@ def predict(
     more |= {"smooth": smooth, "gate": gate}
     where: dict[str, Any] = {"device": device, "engine": engine, "precision": precision}
     where |= {"coarse_to_fine": coarse_to_fine}
-    if predict_runs(runs, images, out, more, where, resume, threshold, quiet):
+    still = {"overlays": overlays, "memory": memory}
+    if predict_runs(runs, images, out, more, still, where, resume, track, threshold, quiet):
         return
     (run,) = runs
     quiet = quiet or not is_first()
@@ -356,7 +358,7 @@ def predict(
             images,
             out,
             **where,
-            overlays=overlays,
+            overlays=200 if overlays is None else overlays,
             threshold=threshold,
             resume=resume,
             track=track,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,15 +16,29 @@ def predict_runs(
     images: Path,
     out: Path,
     given: Mapping[str, Any],
+    still: Mapping[str, Any],
     where: Mapping[str, Any],
     resume: bool,
+    track: bool,
     threshold: float,
     quiet: bool,
 ) -> bool:
     """Predict a video; False where these are images, and one run.
 
+    Args:
+        runs: folders of runs.
+        images: the video, or what else was named.
+        out: folder for the results.
+        given: options of videos alone; None: not given.
+        still: options of images alone; None: not given.
+        where: device, engine and the like.
+        resume: go on with a prediction.
+        track: give objects identities, as is always done on a video.
+        threshold: score below which a keypoint is not sure.
+        quiet: print nothing.
+
     Raises:
-        SettingsError: options of a video were given for images.
+        SettingsError: options of a video were given for images, or of images for a video.
     """
     from placewise.errors import SettingsError
     from placewise.frames import frames_of
@@ -41,9 +55,15 @@ def predict_runs(
                 "runs and a video"
             )
         if named:
-            words = ", ".join(f"--{'video' if name == 'draw' else name}" for name in named)
-            raise SettingsError(f"{images} is no video, and {words} are for videos; leave it out")
+            raise SettingsError(
+                f"{images} is no video, and {_meant(named)} for videos; leave it out"
+            )
         return False
+    others = [name for name, value in still.items() if value is not None]
+    if others:
+        raise SettingsError(f"{images} is a video, and {_meant(others)} for images; leave it out")
+    if track:
+        _check_tracks(runs)
     options = VideoOptions(**named, threshold=threshold)
     quiet = quiet or not is_first()
     with Display("frames", quiet) as progress:
@@ -53,6 +73,22 @@ def predict_runs(
     say(f"report: {out / 'report.html'}")
     say(f"to add the worst frames to the folder that you labelled: {about['next']}")
     return True
+
+
+def _meant(names: Iterable[str]) -> str:
+    """The options of these names, and a verb."""
+    words = [f"--{'video' if name == 'draw' else name}" for name in names]
+    return f"{', '.join(words)} {'is' if len(words) == 1 else 'are'}"
+
+
+def _check_tracks(runs: Sequence[Path]) -> None:
+    """Refuse to follow objects where the runs predict none; see `Task.follower`."""
+    from placewise.run import Run
+    from placewise.tasks import task_named
+
+    for run in runs:
+        model = Run.open(run).facts.model
+        task_named(model.task).follower(model)
 
 
 def frames(

@@ -27,7 +27,7 @@ from placewise.prediction.choosing import Lanes
 from placewise.prediction.huge import Huge
 from placewise.prediction.journal import Journal
 from placewise.prediction.pipeline import Answer, read
-from placewise.wording import sides_of
+from placewise.wording import IMAGES_OF, sides_of
 
 FACTORS = (2, 3, 4, 6, 8)
 """Pixels along each axis that are averaged for the first look."""
@@ -194,9 +194,10 @@ def answer_of(
         precision: of the engine.
 
     Raises:
-        SettingsError: the model's answers are not places.
+        SettingsError: the model's answers are not places, or not of images of two axes.
     """
     if journal.look is None:
+        check_places(model)
         look = (0, 0)
         if rank() == 0:
             with threads(lanes.threads):
@@ -205,6 +206,18 @@ def answer_of(
         journal.note("look", int(factor), int(slack))
     factor, slack = journal.look or (0, 0)
     return CoarseToFine(model, factor, slack).predict_scaled if factor else model.predict_scaled
+
+
+def check_places(model: Network[Any]) -> None:
+    """Refuse a model whose answers are not places, as what it says of an empty image shows."""
+    if model.input.axes != 2:
+        what = IMAGES_OF[model.input.image_axes]
+        raise SettingsError(
+            f"coarse to fine is for images, and the model reads {what}; leave --coarse-to-fine out"
+        )
+    empty = np.zeros((1, *model.input_size, model.input.channels), np.float32)
+    (one,) = model.predict_scaled(empty, [model.input_size])
+    model.whereabouts(one)
 
 
 def _chosen(
@@ -216,7 +229,7 @@ def _chosen(
     found = [read(model, huge, name) for name in some]
     able = [one for one in found if one.image is not None and one.scaled is not None]
     alike = [one for one in able if one.scaled.shape == able[0].scaled.shape]  # type: ignore[union-attr]
-    if model.input.axes != 2 or not alike:
+    if not alike:
         least = f"it needs {FEW} images or more, and there are {count}"
         glance = Glance(None, least if count < FEW else "none of the images could be tried")
     else:

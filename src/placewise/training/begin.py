@@ -37,7 +37,7 @@ from placewise.training.schedule import (
 )
 from placewise.training.step import Objective, optimiser
 from placewise.training.threads import crowded, short_slices
-from placewise.wording import IMAGES_OF, counted, sides_of
+from placewise.wording import IMAGES_OF, counted, enumerated, sides_of
 
 if TYPE_CHECKING:
     from placewise.training import TrainingSettings
@@ -156,10 +156,26 @@ def _augmentation(
 def _mirrored(
     model: ModelSettings, augmentation: Augmentation, settings: TrainingSettings
 ) -> ModelSettings:
-    """The model with the mirrored images that it predicts too, where that is asked for."""
-    if not (settings.mirrors and HEADS[model.head].mirrors):
+    """The model with the mirrored images that it predicts too, where that is asked for.
+
+    Raises:
+        SettingsError: the head cannot do it, or training mirrors nothing.
+    """
+    if not settings.mirrors:
         return model
-    return model.model_copy(update={"mirrors": augmentation.mirrors(model.input.axes)})
+    if not HEADS[model.head].mirrors:
+        able = enumerated([name for name in HEADS.names() if HEADS[name].mirrors])
+        raise SettingsError(
+            f"mirrors was asked for, and the head '{model.head}' cannot mirror its answers back; "
+            f"leave mirrors out, or take a head that can ({able})"
+        )
+    copies = augmentation.mirrors(model.input.axes)
+    if not copies:
+        raise SettingsError(
+            "mirrors was asked for, and the augmentation mirrors no image of the training; leave "
+            "mirrors out, or set flip=true in the augmentation"
+        )
+    return model.model_copy(update={"mirrors": copies})
 
 
 def fingerprint_of(

@@ -38,8 +38,8 @@ class TrainingSettings(BaseModel):
         spectrogram: signals are shown to the network as maps of frequency and time.
         augmentation: changes to the augmentation that is chosen for the data.
         mirrors: predictions are the mean over an image and its mirrored copies, where training
-            mirrors images and the head can mirror its maps back; each copy costs as much time as
-            the image.
+            mirrors images and the head can mirror its maps back (else refused); each copy costs as
+            much time as the image.
         val_interval: steps between validations; None: chosen from the time that they take.
 
     Example:
