@@ -91,7 +91,9 @@ class Journal:
         journal = cls(out, order)
         found = list(out.iterdir()) if folder_exists(out) else []
         names = {path.name for path in found if not is_leftover(path, RESULT)}
-        if names <= {JOURNAL} and not (names and any(journal.lines())):
+        lines = journal._read() if JOURNAL in names else []
+        free = names <= {JOURNAL} and not any(set(line) == LINE for line in lines)
+        if free and not (resume and lines and lines[0] == {"order": order}):
             make_folder(out)
             write_text(out / JOURNAL, json.dumps({"order": order}) + "\n")
             return journal
