@@ -90,10 +90,11 @@ class Coordinates(KeypointHead):
         else:
             check_size(features, self)
             average = AVERAGES[self.spatial_dims - 1]
-            vector = average(features, self.cell, ceil_mode=True).flatten(1)
+            cells = [min(self.cell, side) for side in features.shape[2:]]
+            vector = average(features, cells, ceil_mode=True).flatten(1)
         hidden = torch.relu(self.hidden(vector))
-        output: Tensor = self.out(hidden)
-        return output.view(len(output), -1, self.spatial_dims + 1)
+        output: Tensor = torch.unflatten(self.out(hidden), 1, (-1, self.spatial_dims + 1))
+        return output
 
     def loss(self, output: Tensor, keypoints: Tensor, visibility: Tensor) -> Tensor:
         """(batch, keypoints) losses; see `KeypointHead.loss`."""
@@ -113,9 +114,9 @@ class Coordinates(KeypointHead):
     def decode(self, output: Tensor, size: Size) -> Decoded:
         """Keypoints; the uncertainty is 1 for all, for a vector does not say how sure it is."""
         points = self._pixels(output[..., :-1].float())
-        limit = points.new_tensor(size[::-1]) - 0.5
+        places = zip(points.unbind(-1), size[::-1], strict=True)
         return Decoded(
-            torch.minimum(points.clamp_min(-0.5), limit),
+            torch.stack([place.clamp(-0.5, side - 0.5) for place, side in places], -1),
             torch.sigmoid(output[..., -1].float()),
             torch.ones_like(points[..., 0]),
         )
