@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,13 +19,13 @@ from torch import nn
 import placewise as pw
 from conftest import draw_squares
 from placewise.backbones import BACKBONES
-from placewise.engines import ENGINES, INT8, Engine, Plain, write_int8, write_network
+from placewise.engines import ENGINES, INT8, SMALLEST, Engine, Plain, write_int8, write_network
 from placewise.engines._folding import NORMS, fold
-from placewise.errors import SettingsError
+from placewise.errors import SettingsError, ShapeError
 from placewise.files import lock, read_json, write_json
 from placewise.formats import read_dataset
 from placewise.model import InputSettings, ModelSettings, Network
-from placewise.onnx_files import able
+from placewise.onnx_files import able, metadata_in
 from placewise.prediction import choosing, predict
 from placewise.prediction.choosing import NEAR, Choice, Chooser, Lanes, distance
 from placewise.run import Run
@@ -166,6 +167,26 @@ def test_an_engine_says_what_torch_says(choice: Choice, request: pytest.FixtureR
             shown = tuple(several.shape[2:])
             one, other = (network.read(x, shown)["keypoints"] for x in (found, expected))
             assert float((one - other).abs().max()) <= 1e-3
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_an_image_that_is_too_small_is_for_the_modules(name: str, tmp_path: Path) -> None:
+    """What runs a file fails in words of its own, or gives maps without a pixel."""
+    if not (able() and ENGINES[name].there()):
+        pytest.skip(f"{name} or onnx is not installed")
+    network, file = network_of("lenet"), tmp_path / "network.onnx"
+    write_network(network, file)
+    engine = ENGINES[name](network, file, "float32", 1, 1)
+    for size in [(4, 4), (8, 32), (32, 8)]:
+        with pytest.raises(ShapeError) as expected:
+            network(torch.rand(1, 1, *size))
+        with pytest.raises(ShapeError, match=re.escape(str(expected.value))):
+            engine(torch.rand(1, 1, *size))
+    for size in [(16, 16), (16, 40), (40, 20)]:
+        images = torch.rand(2, 1, *size)
+        with torch.inference_mode():
+            torch.testing.assert_close(engine(images), network(images), rtol=1e-4, atol=1e-4)
+    assert json.loads(metadata_in(file)[SMALLEST]) == [16, 16]
 
 
 def test_distance_sees_a_single_wrong_corner() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 import placewise as pw
 from conftest import REPOSITORY, draw_squares
 from placewise.errors import SettingsError
+from placewise.exporting import whole_as_onnx
 from placewise.formats import read_dataset
 from placewise.images import read_image
 from placewise.onnx_files import able
@@ -100,6 +101,8 @@ def test_what_cannot_be_exported_is_named(squares: Path, monkeypatch: pytest.Mon
     run = trained(squares, "refused", head_settings={"decoder": "taylor"})
     with pytest.raises(SettingsError, match=r"must end in \.onnx"):
         pw.export(run, squares.parent / "model.txt")
+    with pytest.raises(SettingsError, match=r"there is no folder .*; make it"):
+        pw.export(run, squares.parent / "missing" / "model.onnx")
     usual = Run.model
 
     def other(self: Run, *args: object) -> nn.Module:
@@ -116,6 +119,30 @@ def test_what_cannot_be_exported_is_named(squares: Path, monkeypatch: pytest.Mon
             pw.export(run, squares.parent / "model.onnx")
     for name in ("model.txt", "padded.onnx", "model.onnx"):
         assert not list(squares.parent.glob(f"{name}*"))
+
+
+class Fixed(nn.Module):
+    """Averages over cells of 4×4 that hold for batches of two and no other number."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        cells = nn.functional.avg_pool2d(images, 4)
+        return cells.view(len(cells), 3, *cells.shape[2:])
+
+
+@needs_onnx
+def test_the_part_that_cannot_be_written_is_named() -> None:
+    model = pw.KeypointModel(Fixed(), pw.heads.Heatmap(3, 2, decoder="argmax")).eval()
+    with pytest.raises(SettingsError) as refused:
+        whole_as_onnx(model)
+    assert str(refused.value) == (
+        "the backbone 'test_export:Fixed' cannot be written as ONNX (torch can follow it only for "
+        "one size of the images, or one number of them); use another one, or `placewise predict` "
+        "with --engine torch, which needs no such file"
+    )
+    usual = nn.Conv2d(3, 3, 4, stride=4)
+    model = pw.KeypointModel(usual, pw.heads.Heatmap(3, 2, decoder="taylor")).eval()
+    with pytest.raises(SettingsError, match="what is read off the output of the head 'heatmap'"):
+        whole_as_onnx(model)
 
 
 def test_what_is_read_in_the_graph_is_what_is_decoded(squares: Path) -> None:

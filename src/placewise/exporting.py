@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from placewise import __version__
-from placewise.engines import Plain, example_size, free_axes
+from placewise.engines import SMALLEST, Plain, example_size, free_axes, unwritable
 from placewise.errors import SettingsError
 from placewise.files import digest_of
-from placewise.geometry import PIXEL_CONVENTION
+from placewise.geometry import PIXEL_CONVENTION, Size
 from placewise.model import Network
-from placewise.onnx_files import write_onnx
+from placewise.onnx_files import UnwritableError, Written, as_onnx
 from placewise.paddings import PADDINGS
 from placewise.run import Run
 
@@ -42,8 +42,8 @@ def export(run: str | Path | Run, onnx: str | Path, *, overwrite: bool = False) 
         The metadata, as the file carries them: texts by name.
 
     Raises:
-        SettingsError: the file is there, a package is missing, or the model holds what ONNX cannot
-            say.
+        SettingsError: the file is there, or its folder is not; a package is missing, or the model
+            holds what ONNX cannot say.
 
     Example:
         >>> export("my_run", "model.onnx")["names"]  # doctest: +SKIP
@@ -56,24 +56,35 @@ def export(run: str | Path | Run, onnx: str | Path, *, overwrite: bool = False) 
         )
     if file.exists() and not overwrite:
         raise SettingsError(f"{file} is there already; add --overwrite, or name another file")
+    if not file.parent.is_dir():
+        raise SettingsError(f"there is no folder {file.parent}; make it, or name a file elsewhere")
     model = run.model()
-    graph = _Graph(model).eval()
-    metadata = metadata_of(model, run)
-    odd = [side - 1 - axis for axis, side in enumerate(example_size(model))]
-    size = tuple(odd) if model.head.any_size else model.input_size
-    write_onnx(
-        graph,
-        torch.zeros(2, model.input.channels, *size),
-        file,
-        free=free_axes(model, 1),
-        outputs=list(model.answers),
-        metadata=metadata,
-        what=f"the {type(model.head).__name__} of {run.path}",
-    )
+    written = whole_as_onnx(model)
+    metadata = metadata_of(model, run, written.smallest)
+    written.save(file, metadata)
     return metadata
 
 
-def metadata_of(model: Network[Any], run: Run) -> dict[str, str]:
+def whole_as_onnx(model: Network[Any]) -> Written:
+    """A network with all that is before and after it: images of any size in, answers out.
+
+    Args:
+        model: in eval mode, on the CPU.
+
+    Raises:
+        SettingsError: a package is missing, or the model holds what ONNX cannot say.
+    """
+    graph = _Graph(model).eval()
+    odd = [side - 1 - axis for axis, side in enumerate(example_size(model))]
+    size = tuple(odd) if model.head.any_size else model.input_size
+    images = torch.zeros(2, model.input.channels, *size)
+    try:
+        return as_onnx(graph, images, free=free_axes(model, 1), outputs=list(model.answers))
+    except UnwritableError as error:
+        raise unwritable(model, error) from error
+
+
+def metadata_of(model: Network[Any], run: Run, smallest: Size) -> dict[str, str]:
     """What a file carries beside the network, as texts by name; all but `placewise` are JSON."""
     view = model.input.model_dump(mode="json")
     facts: dict[str, Any] = {
@@ -84,6 +95,7 @@ def metadata_of(model: Network[Any], run: Run) -> dict[str, str]:
         "axes": model.input.axes,
         "any_size": model.head.any_size,
         "multiple": model.multiple,
+        SMALLEST: list(smallest),
         "answers": dict(model.answers),
         "input": {key: view[key] for key in KEYS},
         "spectrogram": view["spectrogram"],

@@ -12,19 +12,23 @@ gives, as float32. So everything else about a prediction stays the same, whateve
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor, nn, zeros  # not torch: a member of the family has its name
+# not torch: a member of the family has its name
+from torch import Tensor, cat, inference_mode, nn, zeros
 
+from placewise.backbones import BACKBONES
 from placewise.engines._int8 import write_int8
 from placewise.errors import SettingsError
 from placewise.family import Family
 from placewise.geometry import Size
+from placewise.heads import HEADS
 from placewise.model import Network
-from placewise.onnx_files import write_onnx
+from placewise.onnx_files import UnwritableError, Written, as_onnx, metadata_in
 
 __all__ = ["ENGINES", "INT8", "Engine", "Plain", "write_int8", "write_network"]
 
@@ -33,6 +37,9 @@ INT8 = "int8"
 
 LONGEST_SIDE = 2**14
 """Multiples of the network's along an axis that a written network takes, at most."""
+
+SMALLEST = "smallest"
+"""What the metadata of a file call the sides of the smallest images that it takes."""
 
 
 class Engine(ABC):
@@ -129,9 +136,44 @@ def free_axes(network: Network[Any], step: int) -> dict[int, Any]:
     free: dict[int, Any] = {0: Dim("batch", min=1, max=2**16)}
     if network.head.any_size:
         for axis, name in enumerate(("depth", "height", "width")[-network.input.axes :], 2):
-            length = Dim(name, min=1 if step > 1 else 2, max=LONGEST_SIDE)
-            free[axis] = step * length if step > 1 else length
+            if step > 1:
+                free[axis] = step * Dim(name, min=1, max=LONGEST_SIDE)
+            else:  # torch finds the shortest by itself: a window or a padding rule may need more
+                free[axis] = Dim.DYNAMIC(min=1, max=LONGEST_SIDE)
     return free
+
+
+def _as_onnx(network: Network[Any], part: nn.Module) -> Written:
+    """A part of a network that reads padded batches, as a program of ONNX."""
+    images = zeros(2, network.input.channels, *example_size(network))
+    free = free_axes(network, network.multiple)
+    return as_onnx(part, images, free=free, outputs=["output"])
+
+
+def unwritable(network: Network[Any], reason: UnwritableError) -> SettingsError:
+    """What is said of a network that cannot be written, with the part of it that is to blame.
+
+    Args:
+        network: in eval mode, on the CPU.
+        reason: why torch cannot write it.
+    """
+    kind: Any = type(network.backbone)
+    backbone, head = BACKBONES.name_of(kind), HEADS.name_of(type(network.head))
+    parts = {
+        f"the backbone '{backbone}'": network.backbone,
+        f"the head '{head}'": Plain(network).eval(),
+    }
+    found = f"what is read off the output of the head '{head}'"
+    for name, part in parts.items():
+        try:
+            _as_onnx(network, part)
+        except UnwritableError as error:
+            found, reason = name, error
+            break
+    return SettingsError(
+        f"{found} cannot be written as ONNX ({reason}); use another one, or `placewise predict` "
+        "with --engine torch, which needs no such file"
+    )
 
 
 def write_network(network: Network[Any], file: Path) -> None:
@@ -144,15 +186,41 @@ def write_network(network: Network[Any], file: Path) -> None:
     Raises:
         SettingsError: it cannot be written as ONNX.
     """
-    write_onnx(
-        Plain(network).eval(),
-        zeros(2, network.input.channels, *example_size(network)),
-        file,
-        free=free_axes(network, network.multiple),
-        outputs=["output"],
-        metadata={},
-        what=f"the network with {type(network.head).__name__}",
-    )
+    try:
+        written = _as_onnx(network, Plain(network).eval())
+    except UnwritableError as error:
+        raise unwritable(network, error) from error
+    written.save(file, {SMALLEST: json.dumps(written.smallest)})
+
+
+class TooSmall:
+    """Images that are too small for a written network: its modules answer in its place.
+
+    A file holds for the sides that it was followed for, from the smallest on. With shorter ones
+    what runs it may fail in words of its own, say something else, or end the process; the modules
+    answer, or say what is wrong with the image.
+
+    Args:
+        network: what was written.
+        file: what `write_network` wrote; one that does not say what it takes is taken to hold from
+            the size of the training images on.
+    """
+
+    def __init__(self, network: Network[Any], file: Path | None) -> None:
+        self._plain = Plain(network).eval()
+        least = metadata_in(file).get(SMALLEST) if file else None
+        self._least: Size = tuple(json.loads(least)) if least else network.input_size
+
+    def answered(self, images: Tensor) -> Tensor | None:
+        """Raw output of the head for images that are too small for the file; None for others.
+
+        Raises:
+            ShapeError: they are too small for the network itself.
+        """
+        if all(side >= least for side, least in zip(images.shape[2:], self._least, strict=True)):
+            return None
+        with inference_mode():
+            return cat([self._plain(one[None]) for one in images.float()])
 
 
 ENGINES = Family("engine", Engine, "placewise.engines")

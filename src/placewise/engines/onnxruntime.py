@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from placewise.engines import Engine
+from placewise.engines import Engine, TooSmall
 from placewise.model import Network
 
 ERRORS_ONLY = 3
@@ -28,6 +28,7 @@ class Onnxruntime(Engine):
     def __init__(
         self, network: Network[Any], file: Path | None, precision: str, threads: int, calls: int
     ) -> None:
+        self._too_small = TooSmall(network, file)
         runtime: Any = import_module("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -40,6 +41,8 @@ class Onnxruntime(Engine):
 
     def __call__(self, images: Tensor) -> Tensor:
         """Raw output of the head; see `Engine`."""
+        if (answered := self._too_small.answered(images)) is not None:
+            return answered
         given = images.float().contiguous().numpy()
         found = [self._session.run(None, {"images": one[None]})[0] for one in given]
         return torch.cat([torch.from_numpy(one) for one in found])

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from placewise.engines import INT8, Engine
+from placewise.engines import INT8, Engine, TooSmall
+from placewise.errors import SettingsError
 from placewise.model import Network
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", INT8: "f32"}
@@ -30,17 +31,26 @@ class Openvino(Engine):
     def __init__(
         self, network: Network[Any], file: Path | None, precision: str, threads: int, calls: int
     ) -> None:
+        self._too_small = TooSmall(network, file)
         core: Any = import_module("openvino").Core()
         options = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads * calls,
             "NUM_STREAMS": calls,
         }
-        self._compiled = core.compile_model(core.read_model(str(file)), "CPU", options)
+        try:
+            self._compiled = core.compile_model(core.read_model(str(file)), "CPU", options)
+        except RuntimeError as error:
+            raise SettingsError(
+                f"OpenVINO cannot read this network ({_reason(error)}); use --engine onnxruntime, "
+                "or --engine torch"
+            ) from error
         self._own = threading.local()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Raw output of the head; see `Engine`."""
+        if (answered := self._too_small.answered(images)) is not None:
+            return answered
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         given, found = images.float().contiguous().numpy(), []
@@ -48,3 +58,10 @@ class Openvino(Engine):
             result = self._own.request.infer({0: one[None]}, share_inputs=True)
             found.append(torch.from_numpy(result[0]))
         return torch.cat(found)
+
+
+def _reason(error: RuntimeError) -> str:
+    """What it does not know, among the lines that it writes about everything that follows."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    unknown = [line for line in lines if line.startswith("Unsupported")]
+    return (unknown or lines or [""])[0]
