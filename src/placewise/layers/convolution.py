@@ -126,8 +126,9 @@ class Convolution(WindowLayer):
         nobody has written in memory is added, often nan (torch 2.13 with oneDNN 3.12).
         """
         lower = torch.is_autocast_enabled("cpu") or maps.dtype == torch.bfloat16
-        flat = self.spatial_dims == 3 and maps.shape[2] < self.windows.extents[0]
-        return flat and lower and maps.device.type == "cpu"
+        if self.spatial_dims < 3 or not lower or maps.device.type != "cpu":
+            return False
+        return maps.shape[2] < self.windows.extents[0]  # asked last: a file would need the depth
 
 
 def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
