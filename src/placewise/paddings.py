@@ -386,7 +386,9 @@ class Learned(PaddingRule, nn.Module):
         shape = (-1, *[1] * (maps.ndim - 2))
         first, second = (self.steps[:, n].view(shape) for n in (0, 1))
         length, offset = maps.shape[dim], self.offset.view(shape)
-        near, next_ = (maps.narrow(dim, place % length if length > 1 else 0, 1) for place in ends)
+        near, next_ = (
+            maps.select(dim, place if length > 1 else 0).unsqueeze(dim) for place in ends
+        )
         beyond = []
         for _ in range(count):
             near, next_ = first * near + second * next_ + offset, near

@@ -54,11 +54,8 @@ BACKBONE_CASES = cases(
     [(name, axes) for name in BACKBONES.names() if name != "timm" for axes in SIZES],
     lambda name, axes: name == "lenet" and axes == 2,
 )
-UNWRITTEN = {"learned"}
-"""Rules whose sizes torch cannot simplify: it would go on for minutes."""
-
 RULES = cases(
-    [(name,) for name in PADDINGS.names() if PADDINGS[name].keeps_size and name not in UNWRITTEN],
+    [(name,) for name in PADDINGS.names() if PADDINGS[name].keeps_size],
     lambda name: name == "circular",
 )
 
