@@ -116,7 +116,9 @@ class _Normalised(torch.autograd.Function):
     """Maps normalised by the statistics of all processes, in the passes that torch's own takes."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, mean: Tensor, var: Tensor, *affine: Any) -> Tensor:
+    def forward(
+        ctx: Any, maps: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> Tensor:
         """Normalise (batch, channels, …) maps.
 
         Args:
@@ -124,16 +126,17 @@ class _Normalised(torch.autograd.Function):
             maps: of this process.
             mean: of each channel, over all processes.
             var: variance of each channel, over all processes.
-            *affine: weight and bias of each channel, and what is added to the variance.
+            weight: of each channel.
+            bias: of each channel.
+            eps: what is added to the variance.
         """
-        weight, bias, eps = affine
         ctx.save_for_backward(maps, mean, var, weight)
         ctx.eps = eps
         return functional.batch_norm(maps, mean, var, weight, bias, eps=eps)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of maps, weight and bias.
 
         With x̂ the normalised maps, g the gradient and s = weight / √(var + eps), that of the maps
@@ -141,10 +144,8 @@ class _Normalised(torch.autograd.Function):
         The first part is that of fixed statistics; the others are x̂ with another weight and bias.
         """
         maps, mean, var, weight = ctx.saved_tensors
-        fixed = torch.ops.aten.native_batch_norm_backward
-        every = [True, True, True]
-        grad, by_weight, by_bias = fixed(
-            grads[0], maps, weight, mean, var, None, None, False, ctx.eps, every
+        grad, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
+            given, maps, weight, mean, var, None, None, False, ctx.eps, [True, True, True]
         )
         sums = torch.cat((by_weight, by_bias))
         dist.all_reduce(sums)

@@ -332,7 +332,8 @@ def predict(
         quiet: print nothing.
     """
     import_all(plugin)
-    room = parse_bytes(memory or "1.5GB")
+    still: dict[str, Any] = {"overlays": overlays}
+    still["memory"] = parse_bytes(memory) if memory else None
     from placewise.cli._video import predict_runs
     from placewise.errors import SettingsError
     from placewise.parallel import is_first
@@ -347,7 +348,6 @@ def predict(
     more |= {"smooth": smooth, "gate": gate}
     where: dict[str, Any] = {"device": device, "engine": engine, "precision": precision}
     where |= {"coarse_to_fine": coarse_to_fine}
-    still = {"overlays": overlays, "memory": memory}
     if predict_runs(runs, images, out, more, still, where, resume, track, threshold, quiet):
         return
     (run,) = runs
@@ -358,11 +358,10 @@ def predict(
             images,
             out,
             **where,
-            overlays=200 if overlays is None else overlays,
+            **{name: value for name, value in still.items() if value is not None},
             threshold=threshold,
             resume=resume,
             track=track,
-            memory=room,
             progress=progress,
         )
     count = counted(about["images"], IMAGES_OF[about["axes"]])

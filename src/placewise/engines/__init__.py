@@ -30,7 +30,7 @@ from placewise.heads import HEADS
 from placewise.model import Network
 from placewise.onnx_files import UnwritableError, Written, as_onnx, metadata_in
 
-__all__ = ["ENGINES", "INT8", "Engine", "Plain", "write_int8", "write_network"]
+__all__ = ["ENGINES", "INT8", "Engine", "FileEngine", "Plain", "write_int8", "write_network"]
 
 INT8 = "int8"
 """The precision that needs a file of its own, made for images; taken only when asked for."""
@@ -50,12 +50,12 @@ class Engine(ABC):
     Attributes:
         precisions: what it can compute in.
         package: what has to be installed; None: nothing.
-        from_file: whether it runs a file that `write_network` wrote.
+        from_file: whether it runs a file that `write_network` wrote; see `FileEngine`.
     """
 
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     package: ClassVar[str | None] = None
-    from_file: ClassVar[bool] = True
+    from_file: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(
@@ -193,32 +193,41 @@ def write_network(network: Network[Any], file: Path) -> None:
     written.save(file, {SMALLEST: json.dumps(written.smallest)})
 
 
-class TooSmall:
-    """Images that are too small for a written network: its modules answer in its place.
+class FileEngine(Engine):
+    """An engine that runs a file, and leaves images that are too small for it to the modules.
 
     A file holds for the sides that it was followed for, from the smallest on. With shorter ones
     what runs it may fail in words of its own, say something else, or end the process; the modules
     answer, or say what is wrong with the image.
-
-    Args:
-        network: what was written.
-        file: what `write_network` wrote; one that does not say what it takes is taken to hold from
-            the size of the training images on.
     """
 
-    def __init__(self, network: Network[Any], file: Path | None) -> None:
+    from_file = True
+
+    @abstractmethod
+    def __init__(
+        self, network: Network[Any], file: Path, precision: str, threads: int, calls: int
+    ) -> None:
+        """Make it ready; see `Engine`. Members call it.
+
+        A file that does not say what it takes is taken to hold from the size of the training images
+        on.
+        """
         self._plain = Plain(network).eval()
-        least = metadata_in(file).get(SMALLEST) if file else None
+        least = metadata_in(file).get(SMALLEST)
         self._least: Size = tuple(json.loads(least)) if least else network.input_size
 
-    def answered(self, images: Tensor) -> Tensor | None:
-        """Raw output of the head for images that are too small for the file; None for others.
+    @abstractmethod
+    def run(self, images: Tensor) -> Tensor:
+        """Raw output of the head for images that the file takes; see `Engine.__call__`."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Raw output of the head; see `Engine`.
 
         Raises:
-            ShapeError: they are too small for the network itself.
+            ShapeError: images are too small for the network itself.
         """
         if all(side >= least for side, least in zip(images.shape[2:], self._least, strict=True)):
-            return None
+            return self.run(images)
         with inference_mode():
             return cat([self._plain(one[None]) for one in images.float()])
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from placewise.engines import Engine, TooSmall
+from placewise.engines import FileEngine
 from placewise.model import Network
 
 ERRORS_ONLY = 3
 """Its level of words."""
 
 
-class Onnxruntime(Engine):
+class Onnxruntime(FileEngine):
     """A network that was written as a file, image by image.
 
     One image at a time is as fast as several, and what is found on an image does not depend on the
@@ -26,9 +26,9 @@ class Onnxruntime(Engine):
     package = "onnxruntime"
 
     def __init__(
-        self, network: Network[Any], file: Path | None, precision: str, threads: int, calls: int
+        self, network: Network[Any], file: Path, precision: str, threads: int, calls: int
     ) -> None:
-        self._too_small = TooSmall(network, file)
+        super().__init__(network, file, precision, threads, calls)
         runtime: Any = import_module("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -39,10 +39,8 @@ class Onnxruntime(Engine):
             str(file), options, providers=["CPUExecutionProvider"]
         )
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Raw output of the head; see `Engine`."""
-        if (answered := self._too_small.answered(images)) is not None:
-            return answered
+    def run(self, images: Tensor) -> Tensor:
+        """See `FileEngine.run`."""
         given = images.float().contiguous().numpy()
         found = [self._session.run(None, {"images": one[None]})[0] for one in given]
         return torch.cat([torch.from_numpy(one) for one in found])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from placewise.engines import INT8, Engine, TooSmall
+from placewise.engines import INT8, FileEngine
 from placewise.errors import SettingsError
 from placewise.model import Network
 
@@ -18,7 +18,7 @@ HINTS = {"float32": "f32", "bfloat16": "bf16", INT8: "f32"}
 """What it computes in where the file does not say otherwise."""
 
 
-class Openvino(Engine):
+class Openvino(FileEngine):
     """A network that was written as a file, image by image.
 
     One image at a time is as fast as several, and what is found on an image does not depend on the
@@ -29,9 +29,9 @@ class Openvino(Engine):
     precisions = ("float32", "bfloat16", INT8)
 
     def __init__(
-        self, network: Network[Any], file: Path | None, precision: str, threads: int, calls: int
+        self, network: Network[Any], file: Path, precision: str, threads: int, calls: int
     ) -> None:
-        self._too_small = TooSmall(network, file)
+        super().__init__(network, file, precision, threads, calls)
         core: Any = import_module("openvino").Core()
         options = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
@@ -47,10 +47,8 @@ class Openvino(Engine):
             ) from error
         self._own = threading.local()
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Raw output of the head; see `Engine`."""
-        if (answered := self._too_small.answered(images)) is not None:
-            return answered
+    def run(self, images: Tensor) -> Tensor:
+        """See `FileEngine.run`."""
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         given, found = images.float().contiguous().numpy(), []

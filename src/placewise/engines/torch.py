@@ -27,7 +27,6 @@ class Torch(Engine):
     """
 
     precisions = ("float32", "bfloat16")
-    from_file = False
 
     def __init__(
         self, network: Network[Any], file: Path | None, precision: str, threads: int, calls: int

@@ -28,11 +28,12 @@ from placewise.formats._format import Format
 from placewise.formats.beats import signal_arrays
 from placewise.labels import ClassDataset
 from placewise.labels.names import shown
+from placewise.readers.packed import SPACINGS
 
 _SPLIT = r"(train|training|val|valid|validation|test|testing)"
 _IMAGES = re.compile(rf"(?:{_SPLIT}_)?(images?|images|data|x)(?:_{_SPLIT})?", re.IGNORECASE)
 _LABELS = re.compile(rf"(?:{_SPLIT}_)?(labels?|classes|targets?|y)(?:_{_SPLIT})?", re.IGNORECASE)
-_OF_VOLUMES = frozenset({"volume.npy", "spacing_mm.npy"})
+_OF_VOLUMES = frozenset(f"{name}.npy" for name in ("volume", *SPACINGS))
 """Files in the archive of a volume, which is read by `placewise.readers`."""
 _NAMES = ("class_names", "label_names", "names")
 

@@ -140,8 +140,7 @@ def predict(
     follower = task.follower(run.facts.model) if track else None
     model = run.model().to(on)
     share = Share.of(len(names))
-    order = order_of(images, names, run, options)
-    with share.open(out, order, resume=resume) as journal:
+    with share.open(out, order_of(images, names, run, options), resume=resume) as journal:
         if journal.finished is not None:
             return journal.finished
         huge = Huge(model, source, memory)
@@ -154,6 +153,7 @@ def predict(
         choice = _engine(run, model, huge, names, lanes, journal, (engine, precision))
         given = model, huge, names, journal, lanes, choice.precision
         answer = answer_of(*given) if coarse_to_fine else None
+        header = [*task.header(model), *([follower.column] if follower else [])]
         for batch, found in predicted(model, huge, names[first : share.stop], lanes, first, answer):
             left = max(0, overlays - share.start - journal.done)
             if follower:
@@ -161,9 +161,8 @@ def predict(
             _draw(task, model, found[:left], source, out / "overlays", threshold)
             for _, one in found:
                 task.save(one, out, root / one.image)
-            columns = [*task.header(model), *([follower.column] if follower else [])]
             begins = share.start + journal.done == 0
-            journal.append(_finished(found, batch, columns if begins else None))
+            journal.append(_finished(found, batch, header if begins else None))
             if progress:
                 progress(journal.done, len(share))
         rest = root, out, threshold if others else None, choice

@@ -171,7 +171,8 @@ class Chooser:
         images: gives padded images as they will come, one by one, each time that it is called.
 
     Attributes:
-        first: the first of the images; None where there is none.
+        first: the first of the images, or of those that fit the network once that was tried; None
+            where there is none.
     """
 
     def __init__(
@@ -278,8 +279,8 @@ class Chooser:
         Raises:
             SettingsError: there is none.
         """
-        few = [self._shown(), *islice(self._images(), 1, COMPARED)]
-        return max(few, key=lambda image: float(image.std()))
+        few = islice(self._images(), COMPARED)
+        return max(few, key=lambda image: float(image.std()), default=self._shown())
 
     def _agrees(self, choice: Choice) -> bool:
         """Whether what was chosen before says what torch says on these images too."""

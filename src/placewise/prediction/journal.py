@@ -91,15 +91,14 @@ class Journal:
         journal = cls(out, order)
         found = list(out.iterdir()) if folder_exists(out) else []
         names = {path.name for path in found if not is_leftover(path, RESULT)}
-        lines = journal._read() if JOURNAL in names else []
+        lines = journal._read() if names == {JOURNAL} else []
         free = names <= {JOURNAL} and not any(set(line) == LINE for line in lines)
         if free and not (resume and lines and lines[0] == {"order": order}):
             make_folder(out)
             write_text(out / JOURNAL, json.dumps({"order": order}) + "\n")
             return journal
-        begun = not names.isdisjoint((JOURNAL, RESULT))
-        if not (resume and begun):
-            more = "; add --resume to go on with the prediction there" if begun else ""
+        if not (resume and is_begun(out)):
+            more = "; add --resume to go on with the prediction there" if is_begun(out) else ""
             raise SettingsError(
                 f"{out} is in use already{more}; --out must name a new or empty folder"
             )
@@ -207,6 +206,11 @@ class Journal:
             f"{self.out} holds a prediction of another run, of other images, or with other "
             "options; name a new folder with --out"
         )
+
+
+def is_begun(out: Path) -> bool:
+    """Whether a folder holds a prediction, begun or finished."""
+    return any((out / name).is_file() for name in (JOURNAL, RESULT))
 
 
 def _chosen(line: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

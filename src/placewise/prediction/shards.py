@@ -92,9 +92,8 @@ class Share:
             SettingsError: see `Journal.open`; another prediction writes there; or one process alone
                 has begun the prediction.
         """
-        with contextlib.ExitStack() as held:
-            if self.rank == 0:
-                held.enter_context(writing(out, RESULT, "a prediction"))
+        first = self.rank == 0
+        with writing(out, RESULT, "a prediction") if first else contextlib.nullcontext():
             yield self._journal(out, order, resume)
 
     def _journal(self, out: Path, order: str, resume: bool) -> Journal:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from placewise.ownership import writing
 from placewise.parallel import is_first, wait_for_all
 from placewise.prediction import predict
 from placewise.prediction.choosing import AUTO, Choice
-from placewise.prediction.journal import JOURNAL, RESULT
+from placewise.prediction.journal import RESULT, is_begun
 from placewise.prediction.labelled import write_labelled
 from placewise.prediction.movement import (
     Movement,
@@ -53,8 +53,6 @@ from placewise.prediction.video_report import command, report_of
 from placewise.run import Run
 from placewise.task import Progress
 from placewise.tasks import task_named
-
-ABOUT = "about.json"
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,9 @@ def predict_video(
     reader = reader_of_video(video)
     numbers = range(reader.count(video))[options.start : options.stop : options.step]
     stages, used = len(opened) + options.draw, []
-    with _held(out, resume):
+    with writing(out, RESULT, "a prediction") if is_first() else contextlib.nullcontext():
+        if is_first():
+            _check_out(out, resume)
         wait_for_all()
         for place, run in enumerate(opened):
             about = predict(
@@ -178,7 +178,7 @@ def predict_video(
             last = _part(progress, stages - 1, stages)
             _write(seen, movement, opened, out, options, last, engines=used)
         wait_for_all()
-        return read_json(out / ABOUT)
+        return read_json(out / RESULT)
 
 
 def reader_of_video(video: Path) -> Frames:
@@ -215,21 +215,11 @@ def _task(runs: Sequence[Run], options: VideoOptions) -> Any:
     return task
 
 
-@contextlib.contextmanager
-def _held(out: Path, resume: bool) -> Iterator[None]:
-    """The folder of the results, into which nobody else writes; the first process holds it."""
-    with contextlib.ExitStack() as stack:
-        if is_first():
-            stack.enter_context(writing(out, ABOUT, "a prediction"))
-            _check_out(out, resume)
-        yield
-
-
 def _check_out(out: Path, resume: bool) -> None:
     """Refuse a folder that holds something else."""
-    if all(is_leftover(path, ABOUT) for path in out.iterdir()):
+    if all(is_leftover(path, RESULT) for path in out.iterdir()):
         return
-    ours = any((out / "raw" / "1" / name).is_file() for name in (JOURNAL, RESULT))
+    ours = is_begun(out / "raw" / "1")
     if not (ours and resume):
         more = "; add --resume to go on with the prediction there" if ours else ""
         raise SettingsError(f"{out} is in use already{more}; name a new or empty folder")
@@ -286,10 +276,10 @@ def _gated(track: Track, gate: float | None) -> Track:
 
 def _clear(out: Path) -> None:
     """Remove what was made of the same predictions before, with other options."""
-    if (out / ABOUT).is_file():
-        for name in read_json(out / ABOUT)["files"]:
+    if (out / RESULT).is_file():
+        for name in read_json(out / RESULT)["files"]:
             remove(out / Path(name).name)
-        remove(out / ABOUT)
+        remove(out / RESULT)
 
 
 def _write(
@@ -327,5 +317,5 @@ def _write(
         "files": [*files, "report.html"],
         "next": command(seen, out),
     }
-    write_json(out / ABOUT, about)
+    write_json(out / RESULT, about)
     return about
