@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 import placewise as pw
 from conftest import draw_squares, write_signals, write_volumes
 from placewise import backbones
 from placewise.errors import SettingsError
-from placewise.parallel import SHARED, SharedBatchNorm, check_batch, share_batch_norms, world
+from placewise.parallel import (
+    SHARED,
+    SharedBatchNorm,
+    check_batch,
+    meet,
+    share_batch_norms,
+    world,
+)
 from placewise.run import Run
 
 
@@ -136,9 +146,25 @@ SLOW = pytest.mark.slow  # the small form: their norms, above
 WRITERS = [draw, *(pytest.param(write, marks=SLOW) for write in (write_signals, write_volumes))]
 
 
+LATE = """
+import time
+from placewise import training
+from placewise.cli import main
+begin = training.begin
+def late(*args):
+    time.sleep(0.5)
+    begin(*args)
+training.begin = late
+main()
+"""
+
+
 @pytest.mark.parametrize("write", WRITERS)
 def test_two_processes_are_the_same_run(write: Callable[[Path], object], tmp_path: Path) -> None:
-    """Same samples, same order, same statistics: losses agree to rounding."""
+    """Same samples, same order, same statistics: losses agree to rounding.
+
+    Both are told to go on with a run that is not there yet when the second one looks.
+    """
     data = tmp_path / "data"
     data.mkdir()
     write(data)
@@ -146,9 +172,46 @@ def test_two_processes_are_the_same_run(write: Callable[[Path], object], tmp_pat
     settings |= {"max_steps": 10, "val_interval": 5, "device": "cpu"}
     alone = pw.train(pw.read_dataset(data), tmp_path / "alone", quiet=True, **settings)
     flags = "--steps 10 --precision float32 --width 16 --batch-size 4 --val-interval 5 --quiet"
-    verb = ["-m", "placewise", "train", data, "--out", tmp_path / "two", *flags.split()]
-    two_processes(*verb, "--device", "cpu")
+    (tmp_path / "late.py").write_text(LATE)
+    verb = ["train", data, "--out", tmp_path / "two", *flags.split(), "--resume"]
+    two_processes(tmp_path / "late.py", *verb, "--device", "cpu")
     two = Run.open(tmp_path / "two")
     losses = [[line["loss"] for line in run.log() if "loss" in line] for run in (alone, two)]
     assert losses[0] and losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert (two.path / "validation" / "report.html").is_file()
+
+
+def meetings(store: dist.Store, delays: Sequence[float]) -> list[str]:
+    """What processes that come one after the other are told, each a thread here."""
+
+    def come(number: int) -> str:
+        time.sleep(delays[number])
+        return meet(store, number, len(delays))
+
+    with ThreadPoolExecutor(len(delays)) as pool:
+        return list(pool.map(come, range(len(delays))))
+
+
+@pytest.mark.parametrize("delays", [(0, 0.1, 0.2), (0.2, 0.1, 0)])
+def test_those_who_come_again_never_meet_the_dead(delays: tuple[float, ...]) -> None:
+    """The store of `torchrun` keeps what the processes before have written."""
+    store = dist.HashStore()
+    names = []
+    for _ in range(3):
+        told = meetings(store, delays)
+        assert len(set(told)) == 1
+        names += told[:1]
+    assert len(set(names)) == 3
+
+
+def test_one_dead_process_is_waited_for() -> None:
+    """Two of three come back: nobody goes on before the third does."""
+    store = dist.HashStore()
+    before = set(meetings(store, (0, 0, 0)))
+    with ThreadPoolExecutor(3) as pool:
+        two = [pool.submit(meet, store, number, 3) for number in (0, 2)]
+        assert not wait(two, timeout=0.3).done
+        third = pool.submit(meet, store, 1, 3)
+        told = {one.result() for one in [*two, third]}
+    assert len(told) == 1
+    assert told.isdisjoint(before)

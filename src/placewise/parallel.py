@@ -8,6 +8,8 @@ statistics of the whole batch, so that a run on two processes follows the run on
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,14 +19,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from placewise.errors import SettingsError
 
-PATIENCE = timedelta(days=30)
+PATIENCE = timedelta(days=7)
 """How long processes wait for each other: the first one may predict thousands of images for a
 validation, which NCCL's own ten minutes would end. `torchrun` ends all where one fails."""
+
+GLANCE = 0.02
+"""Seconds between two looks at who has come."""
 
 
 def rank() -> int:
@@ -50,11 +57,8 @@ def processes(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    try:
+    with _joined("nccl" if device.type == "cuda" else "gloo"):
         yield
-    finally:
-        dist.destroy_process_group()
 
 
 @contextmanager
@@ -68,11 +72,51 @@ def workers() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    dist.init_process_group("gloo", timeout=PATIENCE)
+    with _joined("gloo"):
+        yield
+
+
+@contextmanager
+def _joined(backend: str) -> Iterator[None]:
+    """Be one of the processes that the environment tells of."""
+    store, number, count = next(rendezvous("env://"))
+    store = PrefixStore(meet(store, number, count), store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def meet(store: Store, number: int, count: int) -> str:
+    """A name for those who have come, the same for all, which no earlier meeting had.
+
+    The store of `torchrun` outlives the processes: those it starts anew would find the addresses of
+    the dead ones. So each writes a name of its own, and all go on when all have seen the same
+    names: a dead process has not seen those of the new ones.
+
+    Args:
+        store: that all share.
+        number: of this process.
+        count: of the processes.
+
+    Example:
+        >>> len(meet(dist.HashStore(), 0, 1))
+        32
+    """
+    store.set(f"came/{number}", uuid.uuid4().hex)
+    while True:
+        names = _read(store, "came", count)
+        seen = uuid.uuid5(uuid.NAMESPACE_OID, ",".join(names)).hex
+        store.set(f"saw/{number}", seen)
+        if set(_read(store, "saw", count)) == {seen}:
+            return seen
+        time.sleep(GLANCE)
+
+
+def _read(store: Store, what: str, count: int) -> list[str]:
+    """What each process has written; waits for those who never have."""
+    return [store.get(f"{what}/{k}").decode() for k in range(count)]
 
 
 def wait_for_all() -> None:

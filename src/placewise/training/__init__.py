@@ -101,7 +101,7 @@ def train(
     head, batch_size = check_head(dataset, asked.head), asked.batch_size or task.batch_size
     resolved = asked.model_copy(update={"batch_size": batch_size, "head": head})
     with processes(device), _sole_writer(out, batch_size, resume, device) as writer:
-        resumed = (out / "run.json").is_file() if rank() == 0 else resume
+        resumed = any_process(writer is not None and (out / "run.json").is_file(), device)
         if resumed:
             _check_asked(asked, Run.open(out))
         elif rank() == 0:
