@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -1118,16 +1118,23 @@ def _peers_accuracy(entries: Sequence[dict]) -> list[str]:
 
 def _peers_speed(entries: Sequence[dict]) -> str:
     """All ways of ours, the best way of each peer, and ratios within a round."""
-    rounds: dict[tuple[str, int, str], list[float]] = {}
+    rounds: dict[tuple[str, int, str], dict[int, float]] = {}
     for entry in entries:
-        ways = entry["images_per_second"]
-        best = ways if entry["peer"] == "placewise" else [max(ways, key=lambda way: ways[way])]
-        for way in best:
-            rounds.setdefault((entry["peer"], entry["pixels"], way), []).append(ways[way])
+        for way, speed in entry["images_per_second"].items():
+            key = entry["peer"], entry["pixels"], way
+            rounds.setdefault(key, {})[entry["round"]] = speed
+    best: dict[tuple[str, int], str] = {}
+    for peer, pixels, way in sorted(rounds, key=lambda key: median(rounds[key].values())):
+        best[peer, pixels] = way
+    rounds = {
+        (peer, pixels, way): speeds
+        for (peer, pixels, way), speeds in rounds.items()
+        if peer == "placewise" or best[peer, pixels] == way
+    }
     ours = {way: speeds for (peer, _, way), speeds in rounds.items() if peer == "placewise"}
     shown = [way for way in ("openvino in bfloat16", "openvino in int8") if way in ours]
     rows = [
-        [peer, f"{pixels:,}", way, f"{median(speeds):.1f}"]
+        [peer, f"{pixels:,}", way, f"{median(speeds.values()):.1f}"]
         + [_times(ours[one], speeds) if peer != "placewise" else "–" for one in shown]
         for (peer, pixels, way), speeds in rounds.items()
     ]
@@ -1135,11 +1142,10 @@ def _peers_speed(entries: Sequence[dict]) -> str:
     return table(header + [f"placewise, {one.split()[-1]} ÷ it" for one in shown], rows)
 
 
-def _times(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """The median of the ratios within a round, where both have the same rounds."""
-    if len(ours) != len(theirs):
-        return "–"
-    return f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}"
+def _times(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+    """The median of the ratios within the rounds that both have."""
+    ratios = [ours[number] / speed for number, speed in theirs.items() if number in ours]
+    return f"{median(ratios):.2f}" if ratios else "–"
 
 
 def peers(content: dict) -> str:
